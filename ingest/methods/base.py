@@ -1,0 +1,112 @@
+"""What a method is: a way to get rows into a model's table.
+
+A new method is one new file in this folder. Its class answers the questions below as class
+attributes; ``Method.refusals`` turns each "no" that matters for a model into a sentence before the
+first row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ingest.exceptions import UnsupportedModelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from django.db.models import Field, Model
+
+    from ingest.table import Table
+
+Row = tuple[Any, ...]
+"""Python values of the target's fields, in their order, as a model instance would hold them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where rows go: a model's table on one database, and the fields that are given."""
+
+    model: type[Model]
+    alias: str
+    """The database's name in ``settings.DATABASES``."""
+    table: Table
+    """The table as the catalog has it; a benchmark's copy of it, or the real one."""
+    fields: tuple[Field[Any, Any], ...]
+    """The fields that the rows have values for; all others get what the ORM would give them."""
+
+
+class Method(ABC):
+    """A way to get rows into a table. Use it as a context manager: that is when it connects."""
+
+    name: ClassVar[str]
+    """The word for it in the command, the report and the docs."""
+    summary: ClassVar[str]
+    """One line for the help."""
+    place: ClassVar[int]
+    """Where it stands in lists and plots: the plainest way is 10, the fastest the highest."""
+    driver: ClassVar[str]
+    """Who talks to PostgreSQL: ``django`` or ``asyncpg``."""
+    supports_multi_table_inheritance: ClassVar[bool] = False
+    """Can it write a model whose fields lie in more than one table?"""
+    benchmark_row_cap: ClassVar[int | None] = None
+    """More rows than this are not worth waiting for in a benchmark; None: no cap."""
+    _registry: ClassVar[dict[str, type[Method]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "name" in vars(cls):
+            Method._registry[cls.name] = cls
+
+    def __init__(self, target: Target) -> None:
+        reasons = self.refusals(target.model)
+        if reasons:
+            raise UnsupportedModelError(" ".join(reasons))
+        self.target = target
+
+    @classmethod
+    def registered(cls) -> dict[str, type[Method]]:
+        """Give every method by its name."""
+        return dict(cls._registry)
+
+    @classmethod
+    def refusals(cls, model: type[Model]) -> list[str]:
+        """Say in sentences why this method cannot write the model; an empty list if it can."""
+        options = model._meta
+        reasons = []
+        if options.abstract or options.swapped:
+            reasons.append(f"{options.label} has no table of its own.")
+        parents = [
+            parent._meta.label
+            for parent in options.get_parent_list()
+            if parent._meta.concrete_model is parent and not options.proxy
+        ]
+        if parents and not cls.supports_multi_table_inheritance:
+            reasons.append(
+                f"The method {cls.name!r} writes one table, but {options.label} also has fields in "
+                f"the table of {', '.join(parents)}: load that model first, or use 'save'."
+            )
+        return reasons
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    @abstractmethod
+    def write(self, rows: Sequence[Row]) -> int:
+        """Put the rows into the table in one transaction that is committed on return.
+
+        ``rows`` are sequences of Python values in the order of ``target.fields``. The number of
+        rows that PostgreSQL counted is returned. An error of the driver or of ingest is raised
+        and nothing is written.
+        """

@@ -1,0 +1,202 @@
+"""One transaction's view of PostgreSQL, the same over both drivers.
+
+``open_session`` gives Django's own connection inside ``transaction.atomic()``, so that the load
+sees the caller's rows and rolls back with the caller; outside it gives an asyncpg connection of
+its own, which lives in an event loop of a background thread so that sending overlaps with what
+the caller's thread does. SQL is written once, with ``$1`` parameters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import asyncpg
+import psycopg
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from django.db import connections, transaction
+
+from ingest.connection import connect, connection_arguments
+from ingest.exceptions import ConnectionFailed
+from ingest.table import quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+CopyFormat = Literal["binary", "text"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CopyTarget:
+    """Where a COPY puts its rows."""
+
+    schema: str
+    table: str
+    columns: tuple[str, ...]
+    format: CopyFormat
+
+    @property
+    def statement(self) -> str:
+        """The COPY statement."""
+        columns = ", ".join(map(quote_name, self.columns))
+        return (
+            f"COPY {quote_name(self.schema)}.{quote_name(self.table)} ({columns}) "
+            f"FROM STDIN (FORMAT {self.format})"
+        )
+
+
+class Session(ABC):
+    """One connection, used by one load."""
+
+    driver: ClassVar[str]
+    """The driver's name, as the result reports it."""
+
+    @abstractmethod
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement with ``$1`` parameters and give its rows."""
+
+    @abstractmethod
+    def execute(self, sql: str) -> None:
+        """Run one statement that has neither parameters nor rows."""
+
+    @abstractmethod
+    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
+        """Send one whole COPY; the future gives the number of rows PostgreSQL counted.
+
+        One COPY must have ended before the next begins.
+        """
+
+    @abstractmethod
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Open a transaction: commit at the end, roll back on any exception."""
+
+
+class AsyncpgSession(Session):
+    """An asyncpg connection in an event loop of a background thread."""
+
+    driver = "asyncpg"
+
+    def __init__(self, portal: BlockingPortal, alias: str) -> None:
+        self._portal = portal
+        self._transaction_statements = connection_arguments(alias).transaction_statements
+        self._connection: asyncpg.Connection = portal.call(connect, alias)
+
+    def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+        """Run a coroutine function on the connection, in the loop's thread."""
+        return self._portal.call(function, self._connection)
+
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        rows = self._portal.call(self._connection.fetch, sql, *parameters)
+        return [tuple(row) for row in rows]
+
+    def execute(self, sql: str) -> None:
+        self._portal.call(self._connection.execute, sql)
+
+    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
+        return self._portal.start_task_soon(self._copy, target, payload)
+
+    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
+        # asyncpg takes bytes for a file's path; a memoryview is data to it.
+        status = await self._connection.copy_to_table(
+            target.table,
+            schema_name=target.schema,
+            columns=target.columns,
+            format=target.format,
+            source=memoryview(payload),
+        )
+        return int(status.removeprefix("COPY "))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.execute("BEGIN")
+        try:
+            for statement in self._transaction_statements:
+                self.execute(statement)
+            yield
+        except BaseException:
+            if not self._connection.is_closed():
+                self.execute("ROLLBACK")
+            raise
+        self.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the connection; a COPY still on its way is cut off."""
+        if self._connection.is_closed():
+            return
+        try:
+            self._portal.call(self._close)
+        finally:
+            self._connection.terminate()
+
+    async def _close(self) -> None:
+        await self._connection.close(timeout=CLOSE_SECONDS)
+
+
+CLOSE_SECONDS = 5
+"""How long a polite goodbye to the server may take before the socket is dropped."""
+
+
+class DjangoSession(Session):
+    """Django's own connection, inside the caller's transaction."""
+
+    driver = "psycopg"
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        wrapper = connections[alias]
+        wrapper.ensure_connection()
+        self._connection: psycopg.Connection[Any] = wrapper.connection
+
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with psycopg.RawCursor(self._connection) as cursor:
+            return cursor.execute(sql.encode(), parameters).fetchall()
+
+    def execute(self, sql: str) -> None:
+        with psycopg.RawCursor(self._connection) as cursor:
+            cursor.execute(sql.encode())
+
+    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
+        future: Future[int] = Future()
+        try:
+            with psycopg.RawCursor(self._connection) as cursor:
+                with cursor.copy(target.statement.encode()) as copy:
+                    copy.write(payload)
+                future.set_result(cursor.rowcount)
+        except Exception as error:  # noqa: BLE001 - the future carries it, as over asyncpg
+            future.set_exception(error)
+        return future
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with transaction.atomic(using=self._alias):
+            yield
+
+
+@contextmanager
+def open_session(alias: str) -> Iterator[Session]:
+    """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside."""
+    if connections[alias].in_atomic_block:
+        yield DjangoSession(alias)
+        return
+    with open_asyncpg_session(alias) as session:
+        yield session
+
+
+@contextmanager
+def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
+    """Open an asyncpg connection of its own for the alias; it is closed at the end."""
+    with start_blocking_portal(name="ingest-asyncpg") as portal:
+        session = AsyncpgSession(portal, alias)
+        try:
+            yield session
+        except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError) as error:
+            raise ConnectionFailed(
+                f"The connection to PostgreSQL was lost: {error}. "
+                "The transaction was not committed; load again."
+            ) from error
+        finally:
+            session.close()

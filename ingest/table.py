@@ -1,0 +1,272 @@
+"""What PostgreSQL's catalog says of a model's table.
+
+``read_table`` asks once and gives a frozen ``Table``; nothing else in ingest reads the catalog of
+the table that is loaded. Source of the columns' meaning:
+https://www.postgresql.org/docs/current/catalogs.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from ingest.session import Session
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column, as pg_attribute has it; a domain is seen through to its base type."""
+
+    name: str
+    type_oid: int
+    """The base type's oid."""
+    type_name: str
+    """The base type's pg_type.typname: ``int8``, ``_text`` for an array of text."""
+    type_kind: str
+    """pg_type.typtype: ``b`` base, ``e`` enum, ``r`` range, ``m`` multirange, ``c`` composite."""
+    type_modifier: int
+    """atttypmod, or the domain's; -1 where there is none."""
+    sql_type: str
+    """The type as SQL writes it, with its modifier: ``numeric(12,2)``."""
+    is_required: bool
+    """Is it NOT NULL?"""
+    has_default: bool
+    """Does PostgreSQL fill it by itself: by a default or an identity?"""
+    identity: str
+    """``a`` always, ``d`` by default, or empty."""
+    is_generated: bool
+    """Is it computed from other columns?"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Index:
+    """One index of the table."""
+
+    name: str
+    definition: str
+    """The CREATE INDEX statement, from pg_get_indexdef."""
+    is_primary: bool
+    is_unique: bool
+    constraint: str | None
+    """The constraint that it serves, if one does."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """One check, unique, exclusion, primary or foreign key constraint."""
+
+    name: str
+    kind: str
+    """pg_constraint.contype: ``c``, ``u``, ``x``, ``p``, ``f``."""
+    definition: str
+    """From pg_get_constraintdef."""
+    columns: tuple[str, ...]
+    is_deferrable: bool
+    is_validated: bool
+    references: str | None = None
+    """The referenced table, quoted and with its schema; for a foreign key."""
+    referenced_columns: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """One trigger that a user made (those of foreign keys are PostgreSQL's own)."""
+
+    name: str
+    definition: str
+    """From pg_get_triggerdef."""
+    enabled: str
+    """pg_trigger.tgenabled: ``O`` origin, ``A`` always, ``R`` replica, ``D`` disabled."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table, as the catalog describes it."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    """pg_class.relkind: ``r`` ordinary, ``p`` partitioned, ``f`` foreign, ``v`` view."""
+    columns: tuple[Column, ...]
+    indexes: tuple[Index, ...]
+    constraints: tuple[Constraint, ...]
+    triggers: tuple[Trigger, ...]
+
+    @property
+    def qualified_name(self) -> str:
+        """The name with its schema, quoted, to be put into SQL."""
+        return f"{quote_name(self.schema)}.{quote_name(self.name)}"
+
+    @property
+    def foreign_keys(self) -> tuple[Constraint, ...]:
+        """The foreign keys among the constraints."""
+        return tuple(item for item in self.constraints if item.kind == "f")
+
+    def column(self, name: str) -> Column:
+        """Give the column of that name, or raise ``ConfigurationError``."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise ConfigurationError(
+            f"The table {self.qualified_name} has no column {name!r}, but the model does: "
+            "run `python manage.py migrate`."
+        )
+
+
+def quote_name(name: str) -> str:
+    """Quote one identifier for SQL; every character may stand in it but U+0000."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_db_table(db_table: str) -> str:
+    """Quote a model's ``db_table`` as Django does: a name already in quotes stays as it is."""
+    if db_table.startswith('"') and db_table.endswith('"'):
+        return db_table
+    return quote_name(db_table)
+
+
+def find_table(session: Session, db_table: str) -> int | None:
+    """Give the oid of the table a ``db_table`` names on this connection, or None."""
+    [(oid,)] = session.fetch("SELECT to_regclass($1::text)::oid::int8", quote_db_table(db_table))
+    return None if oid is None else int(oid)
+
+
+def read_model_table(session: Session, model: type[Model]) -> Table:
+    """Describe the table of a model, or raise ``ConfigurationError`` where there is none."""
+    oid = find_table(session, model._meta.db_table)
+    if oid is None:
+        raise ConfigurationError(
+            f"The table {quote_db_table(model._meta.db_table)} of "
+            f"{model._meta.label} does not exist in this database: "
+            "run `python manage.py migrate`."
+        )
+    return read_table(session, oid)
+
+
+def read_table(session: Session, oid: int) -> Table:
+    """Describe the table with this oid."""
+    [(schema, name, kind)] = session.fetch(_TABLE, oid)
+    return Table(
+        oid=oid,
+        schema=schema,
+        name=name,
+        kind=kind,
+        columns=tuple(
+            Column(**dict(zip(_COLUMN_FIELDS, row, strict=True)))
+            for row in session.fetch(_COLUMNS, oid)
+        ),
+        indexes=tuple(
+            Index(**dict(zip(_INDEX_FIELDS, row, strict=True)))
+            for row in session.fetch(_INDEXES, oid)
+        ),
+        constraints=tuple(_constraint(row) for row in session.fetch(_CONSTRAINTS, oid)),
+        triggers=tuple(
+            Trigger(**dict(zip(_TRIGGER_FIELDS, row, strict=True)))
+            for row in session.fetch(_TRIGGERS, oid)
+        ),
+    )
+
+
+def _constraint(row: tuple[object, ...]) -> Constraint:
+    values = dict(zip(_CONSTRAINT_FIELDS, row, strict=True))
+    values["columns"] = tuple(values["columns"])  # type: ignore[call-overload]
+    values["referenced_columns"] = tuple(values["referenced_columns"])  # type: ignore[call-overload]
+    schema = values.pop("referenced_schema")
+    table = values.pop("referenced_table")
+    if table is not None:
+        values["references"] = f"{quote_name(str(schema))}.{quote_name(str(table))}"
+    return Constraint(**values)  # type: ignore[arg-type]
+
+
+_TABLE = """
+SELECT n.nspname::text, c.relname::text, c.relkind::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = $1::int8::oid
+"""
+
+_COLUMN_FIELDS = (
+    "name",
+    "type_oid",
+    "type_name",
+    "type_kind",
+    "type_modifier",
+    "sql_type",
+    "is_required",
+    "has_default",
+    "identity",
+    "is_generated",
+)
+# A domain may be of a domain: the recursion walks down to the base type, and the innermost
+# modifier is the one that holds.
+_COLUMNS = """
+WITH RECURSIVE base AS (
+    SELECT a.attnum, a.atttypid AS type_oid, a.atttypmod AS modifier, a.attnotnull AS is_required
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+    SELECT b.attnum, t.typbasetype, t.typtypmod, b.is_required OR t.typnotnull
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type_oid
+    WHERE t.typtype = 'd'
+)
+SELECT a.attname::text, t.oid::int8, t.typname::text, t.typtype::text, b.modifier::int4,
+       pg_catalog.format_type(a.atttypid, a.atttypmod), b.is_required,
+       a.attidentity <> '' OR (a.atthasdef AND a.attgenerated = ''),
+       a.attidentity::text, a.attgenerated <> ''
+FROM base b
+JOIN pg_catalog.pg_attribute a ON a.attrelid = $1::int8::oid AND a.attnum = b.attnum
+JOIN pg_catalog.pg_type t ON t.oid = b.type_oid
+WHERE t.typtype <> 'd'
+ORDER BY a.attnum
+"""
+
+_INDEX_FIELDS = ("name", "definition", "is_primary", "is_unique", "constraint")
+_INDEXES = """
+SELECT c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisprimary, i.indisunique,
+       (SELECT min(k.conname::text) FROM pg_catalog.pg_constraint k
+        WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid
+          AND k.contype IN ('p', 'u', 'x'))
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::int8::oid
+ORDER BY NOT i.indisprimary, c.relname::text COLLATE "C"
+"""
+
+_CONSTRAINT_FIELDS = (
+    "name",
+    "kind",
+    "definition",
+    "columns",
+    "is_deferrable",
+    "is_validated",
+    "referenced_schema",
+    "referenced_table",
+    "referenced_columns",
+)
+_CONSTRAINTS = """
+SELECT k.conname::text, k.contype::text, pg_catalog.pg_get_constraintdef(k.oid),
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
+             ORDER BY u.place),
+       k.condeferrable, k.convalidated, n.nspname::text, c.relname::text,
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum
+             ORDER BY u.place)
+FROM pg_catalog.pg_constraint k
+LEFT JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE k.conrelid = $1::int8::oid AND k.contype IN ('c', 'u', 'x', 'p', 'f')
+ORDER BY k.contype::text COLLATE "C", k.conname::text COLLATE "C"
+"""
+
+_TRIGGER_FIELDS = ("name", "definition", "enabled")
+_TRIGGERS = """
+SELECT t.tgname::text, pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled::text
+FROM pg_catalog.pg_trigger t
+WHERE t.tgrelid = $1::int8::oid AND NOT t.tgisinternal
+ORDER BY t.tgname::text COLLATE "C"
+"""
