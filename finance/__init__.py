@@ -1,0 +1,1 @@
+"""Accounts and transactions of a finance tracker: an ordinary Django app that uses ingest."""

@@ -1,0 +1,1 @@
+"""Settings: `base` is what is common; `development`, `testing`, `production` say what differs."""

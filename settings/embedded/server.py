@@ -1,0 +1,201 @@
+"""Start the embedded PostgreSQL once, and share it between the processes that use it.
+
+Three lock files beside the data folder (`flock`, which the kernel releases when a process ends):
+`N.used` is held shared by every process that uses the server, `N.starting` by the one that looks
+whether it must be started, `N.watched` by the watcher, which stops the server (see `watcher`).
+"""
+
+import fcntl
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from django.db.utils import OperationalError
+
+from settings.embedded import watcher
+from settings.embedded.folder import prepare_home
+from settings.embedded.programs import Programs, chosen_version
+
+PORT = 5432  # a name only: the server listens on a socket file, on no network
+SOCKET = f".s.PGSQL.{PORT}"
+SOCKET_PATH_BYTES = 103  # what fits in a socket's address on macOS; Linux has 107
+START_SECONDS = 60  # recovery after a crash may take a while
+START_ATTEMPTS = 5  # after a crash, the old server's children may take a moment to go
+
+_attaching = threading.Lock()
+_held: dict[Path, int] = {}  # for each data folder, the descriptor whose lock counts this process
+
+
+def attach() -> Path:
+    """Make sure the server runs as long as this process; return the folder of its socket.
+
+    Starts nothing when it runs already. Forked children count as long as they live. Raises
+    OperationalError when PostgreSQL does not start, ImproperlyConfigured when it has no safe place.
+    """
+    version = chosen_version()
+    home = prepare_home()
+    data = home / version
+    with _attaching:
+        if data not in _held:
+            # Waits here while a watcher is stopping the server.
+            _held[data] = _lock(home / f"{version}.used", fcntl.LOCK_SH)
+        elif folder := find_socket(data):
+            return folder
+        with _locked(home / f"{version}.starting"):
+            folder = find_socket(data)
+            if folder and _is_watched(home / f"{version}.watched"):
+                return folder
+            programs = Programs(home, version)
+            # First the watcher, so that a server whose starter is killed meanwhile has one too.
+            _watch(home, version, programs)
+            return folder or _start(data, programs)
+
+
+def find_socket(data: Path) -> Path | None:
+    """Return the folder of the socket of the server in `data`, or None if it takes no connection."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+        folder, status = lines[4], lines[7]
+    except (FileNotFoundError, IndexError):
+        return None
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(f"{folder}/{SOCKET}")
+        except OSError:
+            return None
+    return Path(folder) if status.strip() == "ready" else None
+
+
+def _start(data: Path, programs: Programs) -> Path:
+    if not data.exists():
+        _create(data, programs)
+    deadline = time.monotonic() + START_SECONDS
+    failures: list[OperationalError] = []
+    while time.monotonic() < deadline and len(failures) < START_ATTEMPTS:
+        if folder := find_socket(data):
+            return folder
+        if _is_running(data):  # starting, recovering or stopping
+            time.sleep(0.05)
+            continue
+        try:
+            programs.run("pg_ctl", "start", "-D", str(data), *_start_options(data, programs))
+        except OperationalError as error:
+            failures.append(error)
+            time.sleep(0.2)
+    log = data / "server.log"
+    tail = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
+    raise OperationalError(
+        f"The embedded PostgreSQL in {data} does not start. Its log ends: " + "\n".join(tail)
+    ) from (failures[-1] if failures else None)
+
+
+def _start_options(data: Path, programs: Programs) -> list[str]:
+    folder = data
+    if len(os.fsencode(data / SOCKET)) > SOCKET_PATH_BYTES:
+        folder = Path(tempfile.mkdtemp(prefix="ingest-", dir="/tmp"))  # short, and private
+        programs.own(folder)
+    options = {
+        "listen_addresses": "",
+        "port": str(PORT),
+        # A list: the inner quotes keep a folder with a comma or a space in one piece.
+        "unix_socket_directories": f'"{folder}"',
+        "unix_socket_permissions": "0700",
+    }
+    settings = " ".join(shlex.quote(f"--{name}={value}") for name, value in options.items())
+    return ["-w", "-t", str(START_SECONDS), "-l", str(data / "server.log"), "-o", settings]
+
+
+def _create(data: Path, programs: Programs) -> None:
+    # Beside, then renamed: a half-made data folder is never taken for a whole one.
+    new = data.with_name(f"{data.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    programs.own(new)
+    # The same locale on every machine: code points for order, Unicode for upper and lower case.
+    builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+    locale = builtin if int(data.name) >= 17 else ("--locale=C.UTF-8",)  # noqa: PLR2004 - since 17
+    account = ("--username=postgres", "--auth=trust", "--encoding=UTF8")
+    programs.run("initdb", "-D", str(new), *account, *locale, "--lc-messages=C")
+    new.rename(data)
+
+
+def _is_running(data: Path) -> bool:
+    """Look whether a server lives in `data`, and clear away what a dead one left.
+
+    After a crash its process number may be another's by now; PostgreSQL would refuse to start.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().split(maxsplit=1)[0])
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE and str(data) in process.cmdline():
+            return True
+    except (FileNotFoundError, IndexError, psutil.NoSuchProcess):
+        return False
+    except psutil.AccessDenied:
+        pass
+    (data / f"{SOCKET}.lock").unlink(missing_ok=True)
+    pid_file.unlink(missing_ok=True)
+    return False
+
+
+def _watch(home: Path, version: str, programs: Programs) -> None:
+    sign = os.open(home / f"{version}.watched", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # somebody watches
+    else:
+        identity = [str(programs.identity[key]) for key in ("user", "group") if programs.identity]
+        subprocess.run(  # noqa: S603 - no shell, and the arguments are our own
+            [
+                *(sys.executable, "-I", "-S", watcher.__file__),
+                *(str(home / f"{version}.used"), str(sign)),
+                *(str(programs.folder / "pg_ctl"), str(home / version), *identity),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            pass_fds=[sign],
+            check=True,
+        )
+    finally:
+        os.close(sign)
+
+
+def _is_watched(path: Path) -> bool:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _lock(path: Path, kind: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, kind)
+    return descriptor
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = _lock(path, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

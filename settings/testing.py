@@ -1,0 +1,16 @@
+"""The settings of pytest."""
+
+import os
+
+from settings.base import *
+
+DEBUG = False
+SECRET_KEY = "for-testing-only"  # noqa: S105 - nothing is signed with it outside a test
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fastest, not the safest
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.contract"]
+
+# Two test runs at once must not share a database, whichever server they are on.
+DATABASES["default"]["TEST"] = {"NAME": f"test_ingest_{os.getpid()}"}
+if DATABASES["default"]["ENGINE"] == "settings.embedded":
+    # DEBUG is off in tests, and still it is nobody's production.
+    DATABASES["default"]["OPTIONS"] = {"allow_without_debug": True}
