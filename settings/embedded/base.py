@@ -41,8 +41,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not settings.DEBUG and not self.settings_dict["OPTIONS"].get(ALLOW):
             raise ImproperlyConfigured(
                 "The embedded PostgreSQL is for development, and DEBUG is off: it takes whoever "
-                "reaches its socket for a superuser, without a password, and it stops with the last "
-                "process that uses it. Set DATABASE_URL to a server of your own."
+                "reaches its socket for a superuser, without a password, and it stops with the "
+                "last process that uses it. Set DATABASE_URL to a server of your own."
             )
         self.settings_dict |= {"HOST": str(attach()), "PORT": str(PORT), "USER": "postgres"}
         params = super().get_connection_params()

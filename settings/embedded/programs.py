@@ -103,8 +103,8 @@ def _system_user() -> pwd.struct_passwd:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError as error:
         raise ImproperlyConfigured(
-            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} could not be made. "
-            "Run this as an ordinary user, or set DATABASE_URL to a server of your own."
+            f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} could not be "
+            "made. Run this as an ordinary user, or set DATABASE_URL to a server of your own."
         ) from error
 
 

@@ -62,7 +62,7 @@ def attach() -> Path:
 
 
 def find_socket(data: Path) -> Path | None:
-    """Return the folder of the socket of the server in `data`, or None if it takes no connection."""
+    """Return the folder of the socket of the server in `data`, or None if nobody answers."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
         folder, status = lines[4], lines[7]

@@ -1,0 +1,34 @@
+"""Accounts and transactions in the admin: to look at what was loaded, a million rows included."""
+
+from django.contrib import admin
+
+from finance.models import Account, Transaction
+
+
+@admin.register(Account)
+class AccountAdmin(admin.ModelAdmin):
+    """Accounts, found by number, name or owner."""
+
+    list_display = ["number", "name", "user", "currency", "opened_on"]
+    list_filter = ["currency"]
+    list_select_related = ["user"]
+    search_fields = ["number", "name", "user__username"]
+    date_hierarchy = "opened_on"
+    autocomplete_fields = ["user"]
+    ordering = ["number"]
+    show_full_result_count = False
+
+
+@admin.register(Transaction)
+class TransactionAdmin(admin.ModelAdmin):
+    """Transactions, newest first."""
+
+    list_display = ["tx_date", "account", "user", "amount", "description", "reference"]
+    list_filter = ["tx_date", "account__currency"]
+    list_select_related = ["account", "user"]
+    search_fields = ["description", "reference", "account__number", "user__username"]
+    date_hierarchy = "tx_date"
+    autocomplete_fields = ["user", "account"]
+    readonly_fields = ["created_at"]
+    ordering = ["-tx_date", "-pk"]
+    show_full_result_count = False  # counting a large table twice for one page is once too often
