@@ -1,7 +1,6 @@
 """Django's database backend for PostgreSQL, with a server that starts at the first connection."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,13 +16,12 @@ ALLOW = "allow_without_debug"
 
 
 class DatabaseClient(client.DatabaseClient):
-    """`manage.py dbshell`, with the wheel's psql where none is installed."""
+    """`manage.py dbshell`, with the wheel's psql: an older one does not know a newer server."""
 
     def runshell(self, parameters: Sequence[str]) -> None:
         self.connection.get_connection_params()  # starts the server and fills in where it is
-        if shutil.which(self.executable_name) is None:
-            programs = wheel_programs(chosen_version())
-            os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{programs}"
+        programs = wheel_programs(chosen_version())
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         super().runshell(parameters)
 
 

@@ -101,13 +101,14 @@ def _start(data: Path, programs: Programs) -> Path:
 
 def _start_options(data: Path, programs: Programs) -> list[str]:
     folder = data
-    if len(os.fsencode(data / SOCKET)) > SOCKET_PATH_BYTES:
+    # libpq takes a comma for the end of one host and the start of the next.
+    if "," in str(data) or len(os.fsencode(data / SOCKET)) > SOCKET_PATH_BYTES:
         folder = Path(tempfile.mkdtemp(prefix="ingest-", dir="/tmp"))  # short, and private
         programs.own(folder)
     options = {
         "listen_addresses": "",
         "port": str(PORT),
-        # A list: the inner quotes keep a folder with a comma or a space in one piece.
+        # A list: the inner quotes keep a folder with a space in one piece.
         "unix_socket_directories": f'"{folder}"',
         "unix_socket_permissions": "0700",
     }

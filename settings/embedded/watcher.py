@@ -11,6 +11,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 # Seconds: a checkpoint after a large load on a slow disk. Nobody waits for it but a new start.
 STOP_SECONDS = "600"
@@ -27,6 +28,7 @@ def main(lock: str, watch: str, pg_ctl: str, data: str, identity: list[str]) -> 
     os.setsid()  # Ctrl-C in the terminal is not for us
     descriptor = os.open(lock, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+    folder = socket_folder(data)
     user, group = map(int, identity) if identity else (None, None)
     subprocess.run(  # noqa: S603 - no shell, and the arguments are our own
         [pg_ctl, "stop", "-D", data, "-m", "fast", "-w", "-t", STOP_SECONDS],
@@ -39,8 +41,20 @@ def main(lock: str, watch: str, pg_ctl: str, data: str, identity: list[str]) -> 
         extra_groups=[] if identity else None,
         check=False,
     )
+    if folder != data:  # made for a socket whose path would not have done
+        with suppress(OSError):
+            os.rmdir(folder)  # noqa: PTH106 - one module fewer in a process that may live for days
     # First the sign, then (by ending) the lock: whoever gets the lock next sees no watcher.
     os.close(int(watch))
+
+
+def socket_folder(data: str) -> str:
+    """Return where the running server has its socket, or `data` if that cannot be told."""
+    try:
+        with open(f"{data}/postmaster.pid") as lines:  # noqa: PTH123 - likewise
+            return lines.read().splitlines()[4]
+    except (OSError, IndexError):
+        return data
 
 
 if __name__ == "__main__":
