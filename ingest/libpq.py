@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,6 +19,21 @@ from ingest.exceptions import ConnectionOptionError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+DEFAULT_TIMEOUT_SECONDS = 130
+"""psycopg's wait for one server where ``connect_timeout`` is not given: Linux's own for TCP."""
+
+MINIMUM_TIMEOUT_SECONDS = 2
+"""libpq's and psycopg's shortest wait."""
+
+SOCKET_OPTIONS = {
+    "keepalives_idle": "TCP_KEEPIDLE",
+    "keepalives_interval": "TCP_KEEPINTVL",
+    "keepalives_count": "TCP_KEEPCNT",
+    "tcp_user_timeout": "TCP_USER_TIMEOUT",
+}
+"""libpq's options -> the socket's, in the same units."""
+
 
 PSYCOPG_ONLY = frozenset(
     {"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory"}
@@ -184,3 +200,38 @@ def split_server_options(text: str) -> dict[str, str]:
 
 _WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def one_of(options: Mapping[str, str], name: str, known: tuple[str, ...]) -> None:
+    """Raise ``ConnectionOptionError`` unless the option has one of the known values."""
+    value = options.get(name, "")
+    if value not in known:
+        raise refuse(name, value, f"it must be one of {', '.join(filter(None, known))}")
+
+
+def timeout_seconds(options: Mapping[str, str]) -> int:
+    """Give how long psycopg would wait for one server."""
+    seconds = _number(options, "connect_timeout")
+    return max(seconds, MINIMUM_TIMEOUT_SECONDS) if seconds > 0 else DEFAULT_TIMEOUT_SECONDS
+
+
+def socket_options(options: Mapping[str, str]) -> tuple[tuple[int, int, int], ...]:
+    """Give the arguments of ``socket.setsockopt`` that the options of a TCP connection mean."""
+    made = {}
+    if options["keepalives"] == "0":
+        names = ["tcp_user_timeout"]
+    else:
+        names = list(SOCKET_OPTIONS)
+        made[socket.SOL_SOCKET, socket.SO_KEEPALIVE] = 1
+    for name in names:
+        # 0 and less leave the system's default.
+        if (number := _number(options, name)) > 0:
+            made[socket.IPPROTO_TCP, getattr(socket, SOCKET_OPTIONS[name])] = number
+    return tuple((*option, number) for option, number in made.items())
+
+
+def _number(options: Mapping[str, str], name: str) -> int:
+    try:
+        return int(float(options[name] or 0))
+    except (ValueError, OverflowError) as error:
+        raise refuse(name, options[name], "it must be a whole number") from error
