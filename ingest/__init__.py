@@ -1,3 +1,61 @@
 """Load many rows into any Django model's real PostgreSQL table."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingest.exceptions import (
+        BenchmarkError,
+        ConfigurationError,
+        ConnectionFailed,
+        ConnectionOptionError,
+        ConstraintRefused,
+        CountMismatch,
+        IngestError,
+        LayoutError,
+        RecordsRefused,
+        SourceError,
+        UnsupportedModelError,
+    )
+    from ingest.loading import LoadResult, Progress, aload, load
+    from ingest.rejects import Reject
+    from ingest.sources import SourceOptions
+
 __version__ = "0.1.0"
+__all__ = [
+    "BenchmarkError",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ConnectionOptionError",
+    "ConstraintRefused",
+    "CountMismatch",
+    "IngestError",
+    "LayoutError",
+    "LoadResult",
+    "Progress",
+    "RecordsRefused",
+    "Reject",
+    "SourceError",
+    "SourceOptions",
+    "UnsupportedModelError",
+    "aload",
+    "load",
+]
+
+_HOMES = {
+    "LoadResult": "ingest.loading",
+    "Progress": "ingest.loading",
+    "Reject": "ingest.rejects",
+    "SourceOptions": "ingest.sources",
+    "aload": "ingest.loading",
+    "load": "ingest.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Django imports this package at every start; Arrow and asyncpg can wait until they are used.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES.get(name, "ingest.exceptions")), name)

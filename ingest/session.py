@@ -12,7 +12,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import asyncpg
 import psycopg
@@ -25,6 +25,10 @@ from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from psycopg.abc import AdaptContext
+
+    from ingest.table import Table
 
 CopyFormat = Literal["binary", "text"]
 
@@ -136,6 +140,8 @@ class AsyncpgSession(Session):
         await self._connection.close(timeout=CLOSE_SECONDS)
 
 
+FIRST_USER_OID = 16_384
+"""Smaller oids are PostgreSQL's own: FirstNormalObjectId in src/include/access/transam.h."""
 CLOSE_SECONDS = 5
 """How long a polite goodbye to the server may take before the socket is dropped."""
 
@@ -174,6 +180,19 @@ class DjangoSession(Session):
     def transaction(self) -> Iterator[None]:
         with transaction.atomic(using=self._alias):
             yield
+
+
+def adaptation_context(alias: str, table: Table) -> AdaptContext:
+    """Give what psycopg knows of the database's types.
+
+    Types that an extension or a user made (hstore) are known only to a live connection: for them
+    Django's own is opened.
+    """
+    wrapper = connections[alias]
+    if any(column.type_oid >= FIRST_USER_OID for column in table.columns):
+        wrapper.ensure_connection()
+        return cast("AdaptContext", wrapper.connection)
+    return cast("AdaptContext", wrapper.get_connection_params()["context"])
 
 
 @contextmanager

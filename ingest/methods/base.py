@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ingest.exceptions import UnsupportedModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -102,11 +102,25 @@ class Method(ABC):
     ) -> None:
         return None
 
-    @abstractmethod
-    def write(self, rows: Sequence[Row]) -> int:
+    def write(self, rows: Iterable[Row]) -> int:
         """Put the rows into the table in one transaction that is committed on return.
 
-        ``rows`` are sequences of Python values in the order of ``target.fields``. The number of
-        rows that PostgreSQL counted is returned. An error of the driver or of ingest is raised
-        and nothing is written.
+        ``rows`` are sequences of Python values in the order of ``target.fields``, read once. Gives
+        the number of rows that PostgreSQL counted. On any error nothing is written: ``ValueError``
+        for a row of the wrong length, else an error of ingest, Django or the driver.
         """
+        return self.write_checked(self._checked(rows))
+
+    @abstractmethod
+    def write_checked(self, rows: Iterable[Row]) -> int:
+        """Do the work of ``write`` for rows of the right length."""
+
+    def _checked(self, rows: Iterable[Row]) -> Iterator[Row]:
+        width = len(self.target.fields)
+        for number, row in enumerate(rows, 1):
+            if len(row) != width:
+                raise ValueError(
+                    f"Row {number:,} has {len(row)} values, but there are {width} fields: "
+                    f"{', '.join(field.attname for field in self.target.fields)}."
+                )
+            yield row

@@ -1,0 +1,170 @@
+"""Raw batches become typed batches, and the records that a field refused are put aside.
+
+The Django field is the authority on a value: a cell is accepted exactly when the field's ``clean``
+accepts it, and what is stored is what the ORM would have stored. Arrow does the work for a whole
+column where that is certain to give the same result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ingest.conversion.cleaning import Refusal
+from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
+from ingest.conversion.filling import fields_to_fill, fill, needs_instance
+from ingest.conversion.preparing import Preparer
+from ingest.encoding import choose_encoding
+from ingest.rejects import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db import models
+    from psycopg.abc import AdaptContext
+
+    from ingest.encoding import Encoding
+    from ingest.sources import Batch
+    from ingest.table import Table
+
+__all__ = ["Converter", "Preparer", "TypedBatch"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TypedBatch:
+    """Rows that are ready to be encoded, and what was refused of the batch they came from."""
+
+    rows: pa.RecordBatch
+    """The accepted rows; one column for each of the encoding's columns, in that order."""
+    records: Sequence[int]
+    """The number of the record that each row came from."""
+    rejects: tuple[Reject, ...]
+    """Every reason of every refused record, by record and column."""
+
+
+class Converter:
+    """Converts the batches of one load."""
+
+    def __init__(
+        self,
+        *,
+        table: Table,
+        fields: Sequence[models.Field[Any, Any]],
+        alias: str,
+        context: AdaptContext | None,
+        source: str = "rows",
+        source_columns: Sequence[str] | None = None,
+    ) -> None:
+        """Plan the conversion; ``fields`` are those that the source feeds, column by column."""
+        self._model = fields[0].model
+        self._fields = tuple(fields)
+        self._source = source
+        self._source_columns = tuple(source_columns or (field.attname for field in fields))
+        self._filled = fields_to_fill(self._model, fields, table)
+        every = [*self._fields, *self._filled]
+        self.encoding: Encoding = choose_encoding(
+            [table.column(field.column) for field in every], context
+        )
+        self._columns = [
+            ColumnConverter(field, encoding, alias)
+            for field, encoding in zip(every, self.encoding.columns, strict=True)
+        ]
+        self._computed = [field for field in every if needs_instance(field)]
+
+    def convert(self, batch: Batch) -> TypedBatch:
+        """Convert one batch."""
+        given = [
+            converter.convert(cells)
+            for converter, cells in zip(self._columns, batch.columns, strict=False)
+        ]
+        refused_places = {cell.place for column in given for cell in column.refused}
+        if self._computed:
+            arrays = self._compute(batch, given, refused_places)
+        else:
+            arrays = [column.values for column in given]
+            arrays += [
+                converter.to_arrow(converter.prepare(fill(converter.field, len(batch.records))))
+                for converter in self._columns[len(given) :]
+            ]
+        rows = pa.RecordBatch.from_arrays(arrays, names=list(self.encoding.names))
+        records = batch.records
+        if refused_places:
+            places = [at for at in range(len(records)) if at not in refused_places]
+            rows = rows.take(pa.array(places, pa.int64()))
+            records = [records[at] for at in places]
+        return TypedBatch(rows=rows, records=records, rejects=self._rejects(batch, given))
+
+    def clean(self, batch: Batch) -> tuple[list[tuple[Any, ...]], tuple[Reject, ...]]:
+        """Give the accepted records as rows of cleaned Python values, and the rejects."""
+        columns = [
+            converter.clean(cells)
+            for converter, cells in zip(self._columns, batch.columns, strict=False)
+        ]
+        refused = [
+            TypedColumn(
+                pa.nulls(0),
+                [
+                    RefusedCell(place, _shown(cells[place]), item.reason)
+                    for place, item in enumerate(column)
+                    if isinstance(item, Refusal)
+                ],
+            )
+            for column, cells in zip(columns, batch.columns, strict=True)
+        ]
+        bad = {cell.place for column in refused for cell in column.refused}
+        rows = list(zip(*columns, strict=True))
+        good = [row for place, row in enumerate(rows) if place not in bad]
+        return good, self._rejects(batch, refused)
+
+    def _compute(
+        self, batch: Batch, given: list[TypedColumn], refused_places: set[int]
+    ) -> list[pa.Array]:
+        """Let the fields compute their values from whole instances, as ``save()`` does."""
+        cleaned = [
+            converter.clean(cells)
+            for converter, cells in zip(self._columns, batch.columns, strict=False)
+        ]
+        names = [field.attname for field in self._fields]
+        instances = [
+            None if place in refused_places else self._model(**dict(zip(names, row, strict=True)))
+            for place, row in enumerate(zip(*cleaned, strict=True))
+        ]
+        arrays = []
+        for place, converter in enumerate(self._columns):
+            if place < len(given) and converter.field not in self._computed:
+                arrays.append(given[place].values)
+                continue
+            values = [
+                None if instance is None else converter.field.pre_save(instance, add=True)
+                for instance in instances
+            ]
+            arrays.append(converter.to_arrow(converter.prepare(values)))
+        return arrays
+
+    def _rejects(self, batch: Batch, columns: Sequence[TypedColumn]) -> tuple[Reject, ...]:
+        found = list(batch.rejects)
+        for place, column in enumerate(columns):
+            found.extend(self._reject(batch, place, cell) for cell in column.refused)
+        found.sort(key=lambda reject: reject.record)
+        return tuple(found)
+
+    def _reject(self, batch: Batch, place: int, cell: RefusedCell) -> Reject:
+        return Reject(
+            source=self._source,
+            record=batch.records[cell.place],
+            column=self._source_columns[place],
+            field=self._fields[place].name,
+            value=_shown(cell.value),
+            reason=cell.reason,
+            kind="value",
+        )
+
+
+def _shown(value: Any) -> Any:
+    """Give a cell as a message shows it: text, not the bytes of a file."""
+    if isinstance(value, Refusal):
+        return "(undecodable bytes)"
+    value = value.as_py() if isinstance(value, pa.Scalar) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

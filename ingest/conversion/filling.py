@@ -1,0 +1,78 @@
+"""Columns that the source does not have: what the ORM would give them, for each row."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models.fields import NOT_PROVIDED
+from django.utils import timezone
+
+from ingest.exceptions import LayoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.table import Table
+
+
+def fields_to_fill(
+    model: type[models.Model], given: Sequence[models.Field[Any, Any]], table: Table
+) -> tuple[models.Field[Any, Any], ...]:
+    """Choose the fields that get a value from Django, because neither source nor PostgreSQL has one.
+
+    Raises ``LayoutError`` for a field that must have a value and for which nobody has one.
+    """
+    names = {field.attname for field in given}
+    filled = []
+    for field in model._meta.local_concrete_fields:
+        if field.attname in names or field.generated or _is_left_to_postgresql(field, table):
+            continue
+        if _has_no_value(field):
+            raise LayoutError(
+                f"No source column feeds {model._meta.label}.{field.name}, which has no default and "
+                f"may not be NULL: add a column {field.name!r} to the source."
+            )
+        filled.append(field)
+    return tuple(filled)
+
+
+def fill(field: models.Field[Any, Any], rows: int) -> list[Any]:
+    """Give the field's values for so many new rows: what ``Model()`` and ``save()`` would give."""
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return [_now(field)] * rows
+    if callable(field.default):
+        return [field.get_default() for _ in range(rows)]
+    return [field.get_default()] * rows
+
+
+def needs_instance(field: models.Field[Any, Any]) -> bool:
+    """Say whether the field computes its value from the whole instance when that is saved."""
+    owner = next(kind for kind in type(field).__mro__ if "pre_save" in vars(kind))
+    return not owner.__module__.startswith("django.")
+
+
+def _is_left_to_postgresql(field: models.Field[Any, Any], table: Table) -> bool:
+    if field.has_default() or needs_instance(field):
+        return False
+    if field.db_default is not NOT_PROVIDED:
+        return True
+    return field.primary_key and table.column(field.column).has_default
+
+
+def _has_no_value(field: models.Field[Any, Any]) -> bool:
+    if field.null or field.has_default() or needs_instance(field):
+        return False
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return False
+    return field.primary_key or field.get_default() is None
+
+
+def _now(field: models.Field[Any, Any]) -> datetime.datetime | datetime.date | datetime.time:
+    # As pre_save() of DateTimeField, DateField and TimeField has it.
+    if isinstance(field, models.DateTimeField):
+        return timezone.now()
+    if isinstance(field, models.DateField):
+        return datetime.date.today()  # noqa: DTZ011 - Django takes the process's day
+    return datetime.datetime.now().time()  # noqa: DTZ005 - likewise

@@ -1,0 +1,64 @@
+"""Python rows become the values that the ORM would hand to the driver, a row at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ingest.conversion.cleaning import Cleaner, Refusal
+from ingest.conversion.filling import fields_to_fill, fill, needs_instance
+from ingest.exceptions import RecordsRefused
+from ingest.rejects import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db import models
+
+    from ingest.table import Table
+
+
+class Preparer:
+    """Prepares rows as ``save()`` does; like ``save()`` it does not run the fields' validators."""
+
+    def __init__(self, fields: Sequence[models.Field[Any, Any]], table: Table, alias: str) -> None:
+        self._given = tuple(fields)
+        self._filled = fields_to_fill(fields[0].model, fields, table)
+        every = (*self._given, *self._filled)
+        self.columns: tuple[str, ...] = tuple(str(field.column) for field in every)
+        """The table's columns that each prepared row has values for."""
+        self._cleaners = [Cleaner(field, alias) for field in every]
+        self._computed = {place for place, field in enumerate(every) if needs_instance(field)}
+
+    def prepare(self, row: Sequence[Any], number: int) -> list[Any]:
+        """Prepare one row; ``number`` is for the message of ``RecordsRefused``."""
+        values = self._complete(row)
+        prepared = []
+        for cleaner, value in zip(self._cleaners, values, strict=True):
+            item = cleaner.prepare(value)
+            if isinstance(item, Refusal):
+                raise RecordsRefused([self._reject(cleaner, value, item, number)])
+            prepared.append(item)
+        return prepared
+
+    def _complete(self, row: Sequence[Any]) -> list[Any]:
+        if not self._computed:
+            return [*row, *(fill(field, 1)[0] for field in self._filled)]
+        names = [field.attname for field in self._given]
+        instance = self._given[0].model(**dict(zip(names, row, strict=True)))
+        return [
+            row[place]
+            if place < len(row) and place not in self._computed
+            else cleaner.field.pre_save(instance, add=True)
+            for place, cleaner in enumerate(self._cleaners)
+        ]
+
+    def _reject(self, cleaner: Cleaner, value: Any, refusal: Refusal, number: int) -> Reject:
+        return Reject(
+            source="rows",
+            record=number,
+            column=cleaner.field.attname,
+            field=cleaner.field.name,
+            value=value,
+            reason=refusal.reason,
+            kind="value",
+        )

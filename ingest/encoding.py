@@ -1,0 +1,153 @@
+"""Typed batches become the bytes of one COPY; no socket is touched here.
+
+The encoding of a column is chosen from the catalog's type, never from the data's: binary COPY does
+not check types of equal width. Common types are encoded a column at a time by pgpq. For any other
+type psycopg makes one value's bytes, which travel as an Arrow binary column. Where a table has a
+type that not even psycopg can write in binary (tsvector, a composite type), all of its columns go
+by COPY's text format, and PostgreSQL reads them as it would read a literal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from pgpq import ArrowToPostgresBinaryEncoder
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import Format
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from psycopg.abc import AdaptContext
+
+    from ingest.session import CopyFormat
+    from ingest.table import Column
+
+MAX_DECIMAL128_DIGITS = 38
+"""What an Arrow decimal128 holds; wider numerics are written by psycopg."""
+
+_NATIVE = {
+    "bool": pa.bool_(),
+    "bytea": pa.binary(),
+    "date": pa.date32(),
+    "float4": pa.float32(),
+    "float8": pa.float64(),
+    "int2": pa.int16(),
+    "int4": pa.int32(),
+    "int8": pa.int64(),
+    "time": pa.time64("us"),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", tz="UTC"),
+    # All of these receive plain text in binary format, too.
+    "bpchar": pa.string(),
+    "citext": pa.string(),
+    "text": pa.string(),
+    "varchar": pa.string(),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnEncoding:
+    """How one column's values are written."""
+
+    column: Column
+    arrow_type: pa.DataType
+    """What a typed batch must hold for this column."""
+    dump: Callable[[Any], bytes] | None = None
+    """Makes the bytes of one prepared value, where ``arrow_type`` holds such bytes."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How the rows of a COPY are written."""
+
+    columns: tuple[ColumnEncoding, ...]
+    format: CopyFormat
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the table's columns, in order."""
+        return tuple(item.column.name for item in self.columns)
+
+    def encode(self, batch: pa.RecordBatch) -> bytes:
+        """Give the bytes of one whole COPY with the batch's rows."""
+        return _encode_binary(batch) if self.format == "binary" else _encode_text(batch)
+
+
+def choose_encoding(columns: Sequence[Column], context: AdaptContext | None) -> Encoding:
+    """Choose how each column is written; ``context`` is what psycopg knows of custom types."""
+    transformer = Transformer(context)
+    binary = [_binary_encoding(column, transformer) for column in columns]
+    if all(binary):
+        return Encoding(columns=tuple(filter(None, binary)), format="binary")
+    text = tuple(_text_encoding(column, transformer) for column in columns)
+    return Encoding(columns=text, format="text")
+
+
+def _native_type(column: Column) -> pa.DataType | None:
+    if column.type_kind == "e":
+        return pa.string()
+    if column.type_name == "numeric" and column.type_modifier >= 0:
+        # As PostgreSQL packs them: numeric_in in src/backend/utils/adt/numeric.c.
+        precision = (column.type_modifier - 4) >> 16 & 0xFFFF
+        scale = ((column.type_modifier - 4) & 0x7FF ^ 0x400) - 0x400
+        if precision <= MAX_DECIMAL128_DIGITS and 0 <= scale <= precision:
+            return pa.decimal128(precision, scale)
+        return None
+    return _NATIVE.get(column.type_name)
+
+
+def _binary_encoding(column: Column, transformer: Transformer) -> ColumnEncoding | None:
+    native = _native_type(column)
+    if native is not None:
+        return ColumnEncoding(column=column, arrow_type=native)
+    try:
+        dumper = transformer.adapters.get_dumper_by_oid(column.type_oid, Format.BINARY)
+    except psycopg.ProgrammingError:
+        return None
+
+    def dump(value: Any) -> bytes:
+        return bytes(dumper(type(value), transformer).dump(value) or b"")
+
+    return ColumnEncoding(column=column, arrow_type=pa.binary(), dump=dump)
+
+
+def _text_encoding(column: Column, transformer: Transformer) -> ColumnEncoding:
+    native = _native_type(column)
+    if native is not None and native != pa.binary():
+        return ColumnEncoding(column=column, arrow_type=native)
+
+    def dump(value: Any) -> bytes:
+        try:
+            kind = transformer.adapters.get_dumper_by_oid(column.type_oid, Format.TEXT)
+            dumper: Any = kind(type(value), transformer)
+        except psycopg.ProgrammingError:
+            dumper = transformer.get_dumper(value, PyFormat.TEXT)
+        return bytes(dumper.dump(value))
+
+    return ColumnEncoding(column=column, arrow_type=pa.binary(), dump=dump)
+
+
+def _encode_binary(batch: pa.RecordBatch) -> bytes:
+    # A fresh encoder for each batch: after an error an encoder cannot be used again.
+    encoder = ArrowToPostgresBinaryEncoder(batch.schema)
+    return b"".join((encoder.write_header(), encoder.write_batch(batch), encoder.finish()))
+
+
+def _encode_text(batch: pa.RecordBatch) -> bytes:
+    columns = [_escape(pc.cast(column, pa.string())) for column in batch.columns]
+    lines = pc.binary_join_element_wise(
+        *columns, "\t", null_handling="replace", null_replacement="\\N"
+    )
+    return "".join(f"{line}\n" for line in lines.to_pylist()).encode()
+
+
+def _escape(cells: pa.Array) -> pa.Array:
+    # https://www.postgresql.org/docs/current/sql-copy.html, "Text Format"
+    for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        cells = pc.replace_substring(cells, plain, escaped)
+    return cells

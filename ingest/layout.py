@@ -1,0 +1,53 @@
+"""Which source column feeds which field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import LayoutError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db import models
+
+
+def match_fields(
+    model: type[models.Model], columns: Sequence[str], source: str
+) -> tuple[models.Field[Any, Any], ...]:
+    """Find the field that each source column names: ``account``, ``account_id`` or ``pk``.
+
+    Raises ``LayoutError`` for a column that names no field, a field that two columns name, and a
+    generated field.
+    """
+    known = _fields_by_name(model)
+    fields: list[models.Field[Any, Any]] = []
+    for column in columns:
+        field = known.get(column)
+        if field is None:
+            raise LayoutError(
+                f"{source} has a column {column!r}, but {model._meta.label} has no such field."
+                f"{did_you_mean(column, known)} Rename the column, or take it out of the source."
+            )
+        if field in fields:
+            other = columns[fields.index(field)]
+            raise LayoutError(
+                f"{source} has two columns, {other!r} and {column!r}, for the field "
+                f"{model._meta.label}.{field.name}: keep one."
+            )
+        if field.generated:
+            raise LayoutError(
+                f"{source} has a column {column!r}, but PostgreSQL computes "
+                f"{model._meta.label}.{field.name} itself: take the column out."
+            )
+        fields.append(field)
+    return tuple(fields)
+
+
+def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
+    known: dict[str, models.Field[Any, Any]] = {}
+    for field in model._meta.local_concrete_fields:
+        known[field.name] = known[field.attname] = field
+    if model._meta.pk.concrete:
+        known.setdefault("pk", model._meta.pk)
+    return known

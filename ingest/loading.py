@@ -1,0 +1,191 @@
+"""The pipeline: source -> layout -> conversion -> method, in one transaction.
+
+The core is synchronous and runs in the caller's thread, so that an iterable is read where it was
+made; asyncpg sends from a thread of its own meanwhile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import sync_to_async
+from django.db import DEFAULT_DB_ALIAS, router
+
+from ingest.conversion import Converter
+from ingest.exceptions import CountMismatch, RecordsRefused
+from ingest.layout import match_fields
+from ingest.methods.base import Row, Target
+from ingest.methods.copy import CopyMethod
+from ingest.refusals import explain
+from ingest.session import adaptation_context, open_session
+from ingest.sources import SourceOptions, open_source
+from ingest.table import read_model_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from django.db import models
+
+    from ingest.conversion import TypedBatch
+    from ingest.sources import Source
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a load has come."""
+
+    rows: int
+    """Rows sent to PostgreSQL."""
+    bytes_read: int
+    """Bytes read of the source; 0 where it is not made of bytes."""
+    bytes_total: int | None
+    """The source's size in bytes, where it is known."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadResult:
+    """What a load did."""
+
+    model: str
+    """The model's label."""
+    table: str
+    """The table's name with its schema, quoted."""
+    source: str
+    """What the rows came from."""
+    rows: int
+    """Rows loaded."""
+    seconds: float
+    """Wall-clock time from opening the source to the commit."""
+    method: str
+    """The method's name."""
+    driver: str
+    """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows loaded per second of wall-clock time."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+def load(
+    model: type[models.Model],
+    source: Any,
+    *,
+    using: str | None = None,
+    columns: Sequence[str] | None = None,
+    options: SourceOptions | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> LoadResult:
+    """Load all rows of a source into a model's table, by COPY, in one transaction.
+
+    ``source`` is a path, ``"-"`` for standard input, a file opened for reading bytes, anything with
+    ``__arrow_c_stream__``, or an iterable of dicts, tuples (with ``columns``), dataclasses or model
+    instances; an iterable is read once and never held whole. ``using`` is a database's name.
+
+    Inside ``transaction.atomic()`` the rows go over Django's own connection and roll back with
+    the caller; outside over a connection of the load's own, committed on return. It does not call
+    ``save()``, sends no signals and sets no keys on instances.
+
+    Raises an ``IngestError``; then nothing was loaded. ``RecordsRefused`` lists the records that a
+    field refused, ``ConstraintRefused`` says which constraint PostgreSQL found violated.
+    """
+    started = time.perf_counter()
+    alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
+    options = options or SourceOptions()
+    if columns is not None:
+        options = dataclasses.replace(options, columns=tuple(columns))
+    with open_source(source, options) as opened, open_session(alias) as session:
+        table = read_model_table(session, model)
+        method = CopyMethod(Target(model=model, alias=alias, table=table, fields=()))
+        rows = 0
+        if opened.columns:
+            converter = _converter(model, opened, alias, table)
+            counter = _Counter(opened, progress)
+            try:
+                with session.transaction():
+                    rows = method.send(session, table, converter.encoding, counter.typed(converter))
+                    counter.check(rows)
+            except Exception as error:
+                # A deferred constraint speaks at the COMMIT.
+                refusal = explain(error)
+                if refusal is None:
+                    raise
+                raise refusal from error
+        return LoadResult(
+            model=model._meta.label,
+            table=table.qualified_name,
+            source=opened.name,
+            rows=rows,
+            seconds=time.perf_counter() - started,
+            method=method.name,
+            driver=session.driver,
+        )
+
+
+async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadResult:
+    """Do what ``load`` does, without blocking the event loop; it takes the same arguments."""
+    return await sync_to_async(load)(model, source, **options)
+
+
+def read_rows(
+    model: type[models.Model], source: Any, *, using: str = DEFAULT_DB_ALIAS
+) -> tuple[tuple[models.Field[Any, Any], ...], list[Row]]:
+    """Read a source into memory as rows of cleaned Python values, and the fields they are for.
+
+    Raises ``RecordsRefused`` for the first batch with a record that a field refuses.
+    """
+    rows: list[Row] = []
+    with open_source(source) as opened, open_session(using) as session:
+        table = read_model_table(session, model)
+        converter = _converter(model, opened, using, table)
+        for batch in opened.batches():
+            good, rejects = converter.clean(batch)
+            if rejects:
+                raise RecordsRefused(rejects)
+            rows.extend(good)
+        return match_fields(model, opened.columns, opened.name), rows
+
+
+def _converter(model: type[models.Model], source: Source, alias: str, table: Any) -> Converter:
+    return Converter(
+        table=table,
+        fields=match_fields(model, source.columns, source.name),
+        alias=alias,
+        context=adaptation_context(alias, table),
+        source=source.name,
+        source_columns=source.columns,
+    )
+
+
+class _Counter:
+    """Counts what the source had, independently of what PostgreSQL says it took."""
+
+    def __init__(self, source: Source, progress: Callable[[Progress], None] | None) -> None:
+        self._source = source
+        self._progress = progress
+        self.read = 0
+
+    def typed(self, converter: Converter) -> Iterator[TypedBatch]:
+        for batch in self._source.batches():
+            typed = converter.convert(batch)
+            if typed.rejects:
+                raise RecordsRefused(typed.rejects)
+            self.read += batch.records_read
+            yield typed
+            if self._progress is not None:
+                self._progress(
+                    Progress(
+                        rows=self.read,
+                        bytes_read=self._source.bytes_read,
+                        bytes_total=self._source.bytes_total,
+                    )
+                )
+
+    def check(self, loaded: int) -> None:
+        if self.read != loaded:
+            raise CountMismatch(
+                f"{self._source.name} had {self.read:,} records, but PostgreSQL counted {loaded:,} "
+                "rows. Nothing was loaded."
+            )

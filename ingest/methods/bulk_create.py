@@ -1,0 +1,31 @@
+"""QuerySet.bulk_create(): Django's own way to insert many rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from ingest.methods.base import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ingest.methods.base import Row
+
+BATCH_ROWS = 5_000
+"""Rows a statement: measured to be as fast as any larger number, and it bounds the statement."""
+
+
+class BulkCreateMethod(Method):
+    """Makes all instances and inserts them, a batch at a time, in one transaction."""
+
+    name: ClassVar[str] = "bulk_create"
+    summary: ClassVar[str] = f"QuerySet.bulk_create(batch_size={BATCH_ROWS})"
+    place: ClassVar[int] = 30
+    driver: ClassVar[str] = "django"
+
+    def write_checked(self, rows: Iterable[Row]) -> int:
+        model = self.target.model
+        names = [field.attname for field in self.target.fields]
+        instances = [model(**dict(zip(names, row, strict=True))) for row in rows]
+        manager = model._base_manager.using(self.target.alias)
+        return len(manager.bulk_create(instances, batch_size=BATCH_ROWS))

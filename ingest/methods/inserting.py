@@ -1,0 +1,117 @@
+"""What the methods that send INSERT through asyncpg share: the statement and its parameters."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from psycopg.adapt import PyFormat, Transformer
+
+from ingest.conversion import Preparer
+from ingest.exceptions import RecordsRefused
+from ingest.methods.base import Method
+from ingest.refusals import explain
+from ingest.session import adaptation_context, open_asyncpg_session
+from ingest.table import quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    import asyncpg
+
+    from ingest.methods.base import Row, Target
+    from ingest.table import Column
+
+_NATIVE = frozenset(
+    "bool bytea date float4 float8 int2 int4 int8 interval numeric time timestamp timestamptz uuid".split()
+)
+"""Types whose Python values asyncpg takes as Django prepares them."""
+_TEXT = frozenset({"text", "varchar", "bpchar"})
+
+
+class InsertingMethod(Method):
+    """Sends INSERT statements with parameters, in one transaction."""
+
+    driver: ClassVar[str] = "asyncpg"
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    @abstractmethod
+    async def insert(
+        self, connection: asyncpg.Connection, sql: str, parameters: Iterable[Row]
+    ) -> int:
+        """Insert the rows and give their number; runs in the connection's event loop."""
+
+    def write_checked(self, rows: Iterable[Row]) -> int:
+        preparer = Preparer(self.target.fields, self.target.table, self.target.alias)
+        columns = [self.target.table.column(name) for name in preparer.columns]
+        sql, adapters = self._statement(columns)
+        parameters = _parameters(preparer, adapters, rows)
+        session = self._session
+        try:
+            with session.transaction():
+                return int(session.run(lambda connection: self.insert(connection, sql, parameters)))
+        except RecordsRefused:
+            raise
+        except Exception as error:
+            refusal = explain(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _statement(self, columns: list[Column]) -> tuple[str, list[Callable[[Any], Any] | None]]:
+        table = self.target.table
+        if not columns:
+            return f"INSERT INTO {table.qualified_name} DEFAULT VALUES", []
+        transformer = Transformer(adaptation_context(self.target.alias, table))
+        places, adapters = [], []
+        for number, column in enumerate(columns, 1):
+            if column.type_name in _NATIVE:
+                places.append(f"${number}")
+                adapters.append(None)
+            elif column.type_name in _TEXT:
+                places.append(f"${number}")
+                adapters.append(str)
+            else:
+                # PostgreSQL reads the text as it would read a literal of the type.
+                places.append(f"${number}::text::{column.sql_type}")
+                adapters.append(_text_dumper(transformer))
+        names = ", ".join(quote_name(column.name) for column in columns)
+        sql = f"INSERT INTO {table.qualified_name} ({names}) VALUES ({', '.join(places)})"
+        return sql, adapters
+
+
+def _text_dumper(transformer: Any) -> Callable[[Any], str]:
+    def dump(value: Any) -> str:
+        return bytes(transformer.get_dumper(value, PyFormat.TEXT).dump(value)).decode()
+
+    return dump
+
+
+def _parameters(
+    preparer: Preparer, adapters: list[Callable[[Any], Any] | None], rows: Iterable[Row]
+) -> Iterator[Row]:
+    for number, row in enumerate(rows, 1):
+        yield tuple(
+            [
+                value if adapt is None or value is None else adapt(value)
+                for value, adapt in zip(preparer.prepare(row, number), adapters, strict=True)
+            ]
+        )

@@ -1,0 +1,74 @@
+"""What PostgreSQL says when it refuses a row, from either driver, in words for the user."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import asyncpg
+import psycopg
+
+from ingest.exceptions import ConstraintRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.table import Table
+
+_INTEGRITY, _DATA, _RAISED = "23", "22", "P0"
+"""Classes of SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+_CURES = {
+    "23503": "Load the referenced rows first, or mend the value.",
+    "23505": "Take the record out, or change its key.",
+    "23502": "Give the column a value.",
+}
+
+
+def explain(
+    error: BaseException, table: Table | None = None, records: Sequence[int] = ()
+) -> ConstraintRefused | None:
+    """Turn a driver's error about a row into ours, or give None where it is about something else.
+
+    ``records`` are the record numbers of the rows that the COPY had; the number of the refused one
+    is then named.
+    """
+    state, message, detail, context, constraint = _facts(error)
+    if state is None or state[:2] not in {_INTEGRITY, _DATA, _RAISED}:
+        return None
+    record = _record(context, table, records)
+    parts = [f"record {record:,}: {message}" if record else str(message)]
+    if detail:
+        parts.append(str(detail))
+    if constraint and constraint not in str(message):
+        parts.append(f"Constraint: {constraint}.")
+    if state in _CURES:
+        parts.append(_CURES[state])
+    sentence = " ".join(part if part.endswith(".") else f"{part}." for part in parts)
+    return ConstraintRefused(f"PostgreSQL refused {sentence} Nothing was loaded.")
+
+
+def _facts(error: BaseException) -> tuple[str | None, ...]:
+    if isinstance(error, asyncpg.PostgresError):
+        names = ("sqlstate", "message", "detail", "context", "constraint_name")
+        return tuple(getattr(error, name, None) for name in names)
+    if isinstance(error, psycopg.Error):
+        facts = error.diag
+        return (
+            facts.sqlstate,
+            facts.message_primary,
+            facts.message_detail,
+            facts.context,
+            facts.constraint_name,
+        )
+    return (None,) * 5
+
+
+def _record(context: str | None, table: Table | None, records: Sequence[int]) -> int | None:
+    """Find the record in ``COPY name, line 3``; the word for "line" depends on the server's language."""
+    for line in (context or "").splitlines():
+        start = f"COPY {table.name}, " if table else "COPY "
+        if line.startswith(start):
+            found = re.search(r"\d+", line.removeprefix(start))
+            if found and 0 < int(found[0]) <= len(records):
+                return records[int(found[0]) - 1]
+    return None
