@@ -1,12 +1,16 @@
 """TLS: what Django's connection accepts and refuses, so does ours."""
 
+import contextlib
 import os
+import socket
+import ssl
+import threading
 
 import pytest
 import trustme
 
-from tests.servers.certificates import encrypt, revocation_list, write_client
-from tests.servers.facts import ACCEPTED, REFUSED, refusal
+from tests.connection.servers.certificates import encrypt, revocation_list, write_client
+from tests.connection.servers.facts import ACCEPTED, REFUSED, refusal
 
 
 @pytest.fixture
@@ -141,3 +145,26 @@ class TestClientCertificate:
         (tmp_path / "certified.key").chmod(0o644)
         alias = add_alias(database(options, USER="certified", PASSWORD=""))
         assert str(refusal(alias)).endswith("others may read it. Take that away: chmod 600.")
+
+
+def test_direct_tls_with_a_server_of_another_protocol(compare, database, server_certificate):
+    # It has the right certificate, but does not say that it speaks PostgreSQL's protocol.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_certificate.configure_cert(context)
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer():
+            for _ in range(2):  # Django's connection, and ours
+                plain, _ = listening.accept()
+                with contextlib.suppress(OSError), context.wrap_socket(plain, True) as secure:
+                    secure.settimeout(5)
+                    heard.append(secure.recv(9))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = str(listening.getsockname()[1])
+        options = {"sslmode": "require", "sslnegotiation": "direct"}
+        assert compare(database(options, PORT=port)) == REFUSED
+        thread.join()
+    assert b"".join(heard) == b""

@@ -7,7 +7,7 @@ import pytest
 
 from ingest.connection import connect, connection_arguments
 from ingest.session import CopyTarget, open_asyncpg_session
-from tests.servers.facts import over_asyncpg, over_psycopg, refusal
+from tests.connection.servers.facts import over_asyncpg, over_psycopg, refusal
 
 SIGN = {"DISABLE_SERVER_SIDE_CURSORS": True}
 

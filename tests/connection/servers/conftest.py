@@ -1,16 +1,11 @@
 """One PostgreSQL with TLS and SCRAM, and one pgbouncer before it, for all tests of this folder."""
 
-import copy
-import os
-
 import psycopg
 import pytest
 import trustme
-from django.db import connections
-from django.db.utils import ConnectionHandler
 
-from tests.servers.facts import over_asyncpg, over_psycopg
-from tests.servers.programs import pgbouncer, postgres
+from tests.connection.servers.facts import over_asyncpg, over_psycopg
+from tests.connection.servers.programs import pgbouncer, postgres
 
 PASSWORD = "it's a \\ back:slash"
 """With each character that some file or notation has to escape."""
@@ -86,14 +81,6 @@ default_pool_size = 1
         yield running
 
 
-@pytest.fixture(autouse=True)
-def no_personal_settings(monkeypatch, tmp_path):
-    """Keep the developer's own ~/.pgpass, ~/.postgresql and PG… variables out."""
-    for name in [name for name in os.environ if name.startswith("PG")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-
-
 @pytest.fixture
 def database(server):
     """Make an entry of DATABASES for the server; options in small letters."""
@@ -110,26 +97,6 @@ def database(server):
         return given | entry | {"OPTIONS": options or {}}
 
     return make
-
-
-@pytest.fixture
-def add_alias():
-    """Add an entry of DATABASES for the length of a test; gives its alias."""
-    alias = "tried"
-
-    def add(entry):
-        forget()
-        handler = ConnectionHandler({"default": {}, alias: copy.deepcopy(entry)})
-        connections.settings[alias] = handler.settings[alias]
-        return alias
-
-    def forget():
-        if connections.settings.pop(alias, None) and hasattr(connections._connections, alias):
-            connections[alias].close()
-            del connections[alias]
-
-    yield add
-    forget()
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from tests.servers.conftest import PASSWORD
-from tests.servers.facts import ACCEPTED, REFUSED, refusal
-from tests.servers.programs import free_port
+from tests.connection.servers.conftest import PASSWORD
+from tests.connection.servers.facts import ACCEPTED, REFUSED, refusal
+from tests.connection.servers.programs import free_port
 
 
 class TestPassword:

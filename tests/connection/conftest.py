@@ -1,0 +1,73 @@
+"""Entries of DATABASES that last for one test."""
+
+import copy
+import os
+
+import pytest
+from django.db import connections
+from django.db.utils import ConnectionHandler
+
+from ingest.connection import connection_arguments
+from ingest.exceptions import ConnectionOptionError
+
+
+@pytest.fixture(autouse=True)
+def no_personal_settings(monkeypatch, tmp_path):
+    """Keep the developer's own ~/.pgpass, ~/.postgresql and PG… variables out."""
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture
+def add_alias():
+    """Add an entry of DATABASES for the length of a test; gives its alias."""
+    alias = "tried"
+
+    def add(entry):
+        forget()
+        handler = ConnectionHandler({"default": {}, alias: copy.deepcopy(entry)})
+        connections.settings[alias] = handler.settings[alias]
+        return alias
+
+    def forget():
+        if connections.settings.pop(alias, None) and hasattr(connections._connections, alias):
+            connections[alias].close()
+            del connections[alias]
+
+    yield add
+    forget()
+
+
+@pytest.fixture
+def alias(add_alias):
+    """Make an alias for a server that does not exist; the arguments change its entry."""
+
+    def make(options=None, /, **changed):
+        entry = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": "bank",
+            "USER": "loader",
+            "PASSWORD": "sesame",
+            "HOST": "example.org",
+        }
+        return add_alias(entry | changed | {"OPTIONS": options or {}})
+
+    return make
+
+
+@pytest.fixture
+def translate(alias):
+    return lambda options=None, /, **changed: connection_arguments(alias(options, **changed))
+
+
+@pytest.fixture
+def refusal(translate):
+    """Give the text of the error that an entry ends in."""
+
+    def refusal(options=None, /, **changed):
+        with pytest.raises(ConnectionOptionError) as caught:
+            translate(options, **changed)
+        return str(caught.value)
+
+    return refusal
