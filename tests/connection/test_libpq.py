@@ -1,11 +1,15 @@
 """libpq's options: which asyncpg can honour, and how the server's own are read."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from psycopg import pq
 
 from ingest.exceptions import ConnectionOptionError
-from ingest.libpq import HONOURED, split_server_options
+from ingest.libpq import HONOURED, PSYCOPG_ONLY, split_server_options
 
 
 @pytest.mark.parametrize(
@@ -96,3 +100,12 @@ def test_scram_keys_are_refused_and_not_shown(refusal, name):
 )
 def test_options_that_cannot_work(refusal, options, changed, want):
     assert want in refusal(options, **changed)
+
+
+def test_every_option_of_libpq_is_documented():
+    page = (Path(__file__).parents[2] / "docs" / "connections.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    assert known - documented == set()
+    assert documented >= PSYCOPG_ONLY
