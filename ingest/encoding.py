@@ -48,6 +48,8 @@ _NATIVE = {
     "text": pa.string(),
     "varchar": pa.string(),
 }
+_LITERAL_PREFIX = {"json": b"", "jsonb": b"\x01", "name": b""}
+"""Types whose binary form is their literal, after these bytes: jsonb_recv wants its version."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def _native_type(column: Column) -> pa.DataType | None:
     return _NATIVE.get(column.type_name)
 
 
-def _binary_encoding(column: Column, transformer: Transformer) -> ColumnEncoding | None:
+def _binary_encoding(column: Column, transformer: Any) -> ColumnEncoding | None:
     native = _native_type(column)
     if native is not None:
         return ColumnEncoding(column=column, arrow_type=native)
@@ -111,17 +113,29 @@ def _binary_encoding(column: Column, transformer: Transformer) -> ColumnEncoding
         return None
 
     def dump(value: Any) -> bytes:
+        if isinstance(value, str):
+            return _dump_literal(value, column)
         return bytes(dumper(type(value), transformer).dump(value) or b"")
 
     return ColumnEncoding(column=column, arrow_type=pa.binary(), dump=dump)
 
 
-def _text_encoding(column: Column, transformer: Transformer) -> ColumnEncoding:
+def _dump_literal(value: str, column: Column) -> bytes:
+    """Write text that PostgreSQL would have to read as a literal of the column's type."""
+    if column.type_name not in _LITERAL_PREFIX:
+        # A dumper takes the text for something else: that of an array, for a list of letters.
+        raise TypeError(f"text cannot be written as {column.sql_type} in binary")
+    return _LITERAL_PREFIX[column.type_name] + value.encode()
+
+
+def _text_encoding(column: Column, transformer: Any) -> ColumnEncoding:
     native = _native_type(column)
     if native is not None and native != pa.binary():
         return ColumnEncoding(column=column, arrow_type=native)
 
     def dump(value: Any) -> bytes:
+        if isinstance(value, str):
+            return value.encode()
         try:
             kind = transformer.adapters.get_dumper_by_oid(column.type_oid, Format.TEXT)
             dumper: Any = kind(type(value), transformer)

@@ -97,22 +97,22 @@ def load(
     if columns is not None:
         options = dataclasses.replace(options, columns=tuple(columns))
     with open_source(source, options) as opened, open_session(alias) as session:
-        table = read_model_table(session, model)
-        method = CopyMethod(Target(model=model, alias=alias, table=table, fields=()))
-        rows = 0
-        if opened.columns:
-            converter = _converter(model, opened, alias, table)
-            counter = _Counter(opened, progress)
-            try:
-                with session.transaction():
+        counter = _Counter(opened, progress)
+        try:
+            with session.transaction():
+                table = read_model_table(session, model)
+                method = CopyMethod(Target(model=model, alias=alias, table=table, fields=()))
+                rows = 0
+                if opened.columns:  # an empty iterable has none
+                    converter = _converter(model, opened, alias, table)
                     rows = method.send(session, table, converter.encoding, counter.typed(converter))
-                    counter.check(rows)
-            except Exception as error:
-                # A deferred constraint speaks at the COMMIT.
-                refusal = explain(error)
-                if refusal is None:
-                    raise
-                raise refusal from error
+                counter.check(rows)
+        except Exception as error:
+            # A deferred constraint speaks at the COMMIT.
+            refusal = explain(error)
+            if refusal is None:
+                raise
+            raise refusal from error
         return LoadResult(
             model=model._meta.label,
             table=table.qualified_name,
@@ -138,7 +138,8 @@ def read_rows(
     """
     rows: list[Row] = []
     with open_source(source) as opened, open_session(using) as session:
-        table = read_model_table(session, model)
+        with session.transaction():
+            table = read_model_table(session, model)
         converter = _converter(model, opened, using, table)
         for batch in opened.batches():
             good, rejects = converter.clean(batch)

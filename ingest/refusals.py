@@ -50,21 +50,24 @@ def explain(
 def _facts(error: BaseException) -> tuple[str | None, ...]:
     if isinstance(error, asyncpg.PostgresError):
         names = ("sqlstate", "message", "detail", "context", "constraint_name")
-        return tuple(getattr(error, name, None) for name in names)
+        facts = [getattr(error, name, None) for name in names]
+        # What asyncpg refuses before it sends has no message of PostgreSQL's.
+        facts[1] = facts[1] or str(error)
+        return tuple(facts)
     if isinstance(error, psycopg.Error):
-        facts = error.diag
+        said = error.diag
         return (
-            facts.sqlstate,
-            facts.message_primary,
-            facts.message_detail,
-            facts.context,
-            facts.constraint_name,
+            said.sqlstate,
+            said.message_primary,
+            said.message_detail,
+            said.context,
+            said.constraint_name,
         )
     return (None,) * 5
 
 
 def _record(context: str | None, table: Table | None, records: Sequence[int]) -> int | None:
-    """Find the record in ``COPY name, line 3``; the word for "line" depends on the server's language."""
+    """Find the record in ``COPY name, line 3``; "line" is in the server's language."""
     for line in (context or "").splitlines():
         start = f"COPY {table.name}, " if table else "COPY "
         if line.startswith(start):

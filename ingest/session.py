@@ -110,7 +110,7 @@ class AsyncpgSession(Session):
             schema_name=target.schema,
             columns=target.columns,
             format=target.format,
-            source=memoryview(payload),
+            source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
         )
         return int(status.removeprefix("COPY "))
 

@@ -8,7 +8,7 @@ https://www.postgresql.org/docs/current/catalogs.html
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError
 
@@ -109,9 +109,14 @@ class Table:
         return tuple(item for item in self.constraints if item.kind == "f")
 
     def column(self, name: str) -> Column:
-        """Give the column of that name, or raise ``ConfigurationError``."""
+        """Give the column that a field's ``column`` names, or raise ``ConfigurationError``.
+
+        As in a ``db_table``, a name already in quotes is one that Django does not quote again.
+        """
+        is_quoted = len(name) > 1 and name.startswith('"') and name.endswith('"')
+        unquoted = name[1:-1].replace('""', '"') if is_quoted else name
         for column in self.columns:
-            if column.name == name:
+            if column.name == unquoted:
                 return column
         raise ConfigurationError(
             f"The table {self.qualified_name} has no column {name!r}, but the model does: "
@@ -174,14 +179,14 @@ def read_table(session: Session, oid: int) -> Table:
 
 
 def _constraint(row: tuple[object, ...]) -> Constraint:
-    values = dict(zip(_CONSTRAINT_FIELDS, row, strict=True))
-    values["columns"] = tuple(values["columns"])  # type: ignore[call-overload]
-    values["referenced_columns"] = tuple(values["referenced_columns"])  # type: ignore[call-overload]
+    values: dict[str, Any] = dict(zip(_CONSTRAINT_FIELDS, row, strict=True))
+    values["columns"] = tuple(values["columns"])
+    values["referenced_columns"] = tuple(values["referenced_columns"])
     schema = values.pop("referenced_schema")
     table = values.pop("referenced_table")
     if table is not None:
-        values["references"] = f"{quote_name(str(schema))}.{quote_name(str(table))}"
-    return Constraint(**values)  # type: ignore[arg-type]
+        values["references"] = f"{quote_name(schema)}.{quote_name(table)}"
+    return Constraint(**values)
 
 
 _TABLE = """

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ingest.conversion.cleaning import Refusal
 from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
-from ingest.conversion.filling import fields_to_fill, fill, needs_instance
+from ingest.conversion.filling import fields_to_fill, fill, is_constant, needs_instance
 from ingest.conversion.preparing import Preparer
 from ingest.encoding import choose_encoding
 from ingest.rejects import Reject
@@ -65,7 +65,7 @@ class Converter:
         self._filled = fields_to_fill(self._model, fields, table)
         every = [*self._fields, *self._filled]
         self.encoding: Encoding = choose_encoding(
-            [table.column(field.column) for field in every], context
+            [table.column(str(field.column)) for field in every], context
         )
         self._columns = [
             ColumnConverter(field, encoding, alias)
@@ -85,8 +85,7 @@ class Converter:
         else:
             arrays = [column.values for column in given]
             arrays += [
-                converter.to_arrow(converter.prepare(fill(converter.field, len(batch.records))))
-                for converter in self._columns[len(given) :]
+                _fill(converter, len(batch.records)) for converter in self._columns[len(given) :]
             ]
         rows = pa.RecordBatch.from_arrays(arrays, names=list(self.encoding.names))
         records = batch.records
@@ -160,6 +159,13 @@ class Converter:
             reason=cell.reason,
             kind="value",
         )
+
+
+def _fill(converter: ColumnConverter, rows: int) -> pa.Array:
+    if is_constant(converter.field):
+        [value] = converter.to_arrow(converter.prepare([fill(converter.field)]))
+        return pa.repeat(value, rows)
+    return converter.to_arrow(converter.prepare([fill(converter.field) for _ in range(rows)]))
 
 
 def _shown(value: Any) -> Any:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import json
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.contrib.postgres.fields import HStoreField
 from django.core.exceptions import ValidationError
@@ -40,7 +41,7 @@ class Cleaner:
         self.empty_text = "" if field.empty_strings_allowed and not field.null else None
         if isinstance(field, models.ForeignKey):
             self.empty_text = None
-        # What other fields prepare may differ each time, as encryption does.
+        # What others prepare may differ each time, as encryption does.
         self._is_repeatable = type(field).__module__.startswith("django.")
 
     def read(self, text: str) -> Any:
@@ -77,12 +78,17 @@ class Cleaner:
 
     def prepare(self, cleaned: Any) -> Any:
         """Give what the ORM would hand to the driver for a cleaned value, or a ``Refusal``."""
-        if self._is_time and isinstance(cleaned, datetime.datetime) and timezone.is_naive(cleaned):
+        if self._is_time and isinstance(cleaned, dt.datetime) and timezone.is_naive(cleaned):
             cleaned = timezone.make_aware(cleaned, timezone.get_default_timezone())
+        if cleaned is None and isinstance(self.field, models.FileField):
+            # An instance holds a FieldFile instead; that of no file is stored as an empty name.
+            cleaned = ""
         try:
-            return self.field.get_db_prep_save(cleaned, self._connection)
+            prepared = self.field.get_db_prep_save(cleaned, self._connection)
         except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
             return Refusal(f"{type(error).__name__}: {error}")
+        # BinaryField wraps its bytes for psycopg, which is not the only reader here.
+        return bytes(prepared.obj) if isinstance(prepared, psycopg.Binary) else prepared
 
     @property
     def is_repeatable(self) -> bool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.conversion.cleaning import Cleaner, Refusal
-from ingest.conversion.kernels import both, find_kernel
+from ingest.conversion.kernels import Mask, both, find_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,7 +82,7 @@ class ColumnConverter:
         kernel = self._kernel
         if kernel is None:
             return None, None
-        mask = None
+        mask: Mask = None
         try:
             if is_text:
                 values, mask = kernel.parse(cells)

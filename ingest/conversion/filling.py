@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def fields_to_fill(
     model: type[models.Model], given: Sequence[models.Field[Any, Any]], table: Table
 ) -> tuple[models.Field[Any, Any], ...]:
-    """Choose the fields that get a value from Django, because neither source nor PostgreSQL has one.
+    """Choose the fields that get a value from Django: neither source nor PostgreSQL has one.
 
     Raises ``LayoutError`` for a field that must have a value and for which nobody has one.
     """
@@ -31,20 +31,24 @@ def fields_to_fill(
             continue
         if _has_no_value(field):
             raise LayoutError(
-                f"No source column feeds {model._meta.label}.{field.name}, which has no default and "
-                f"may not be NULL: add a column {field.name!r} to the source."
+                f"No source column feeds {model._meta.label}.{field.name}, which has no default "
+                f"and may not be NULL: add a column {field.name!r} to the source."
             )
         filled.append(field)
     return tuple(filled)
 
 
-def fill(field: models.Field[Any, Any], rows: int) -> list[Any]:
-    """Give the field's values for so many new rows: what ``Model()`` and ``save()`` would give."""
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
-        return [_now(field)] * rows
-    if callable(field.default):
-        return [field.get_default() for _ in range(rows)]
-    return [field.get_default()] * rows
+def is_constant(field: models.Field[Any, Any]) -> bool:
+    """Say whether one value serves for all rows of a batch.
+
+    ``auto_now`` and ``auto_now_add`` give a batch one moment, as one statement of PostgreSQL has.
+    """
+    return _is_automatic(field) or not callable(field.default)
+
+
+def fill(field: models.Field[Any, Any]) -> Any:
+    """Give the field's value for a new row: what ``Model()`` and ``save()`` would give it."""
+    return _now(field) if _is_automatic(field) else field.get_default()
 
 
 def needs_instance(field: models.Field[Any, Any]) -> bool:
@@ -58,21 +62,25 @@ def _is_left_to_postgresql(field: models.Field[Any, Any], table: Table) -> bool:
         return False
     if field.db_default is not NOT_PROVIDED:
         return True
-    return field.primary_key and table.column(field.column).has_default
+    return field.primary_key and table.column(str(field.column)).has_default
 
 
 def _has_no_value(field: models.Field[Any, Any]) -> bool:
     if field.null or field.has_default() or needs_instance(field):
         return False
-    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+    if _is_automatic(field):
         return False
     return field.primary_key or field.get_default() is None
 
 
-def _now(field: models.Field[Any, Any]) -> datetime.datetime | datetime.date | datetime.time:
+def _is_automatic(field: models.Field[Any, Any]) -> bool:
+    return getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+
+
+def _now(field: models.Field[Any, Any]) -> dt.datetime | dt.date | dt.time:
     # As pre_save() of DateTimeField, DateField and TimeField has it.
     if isinstance(field, models.DateTimeField):
         return timezone.now()
     if isinstance(field, models.DateField):
-        return datetime.date.today()  # noqa: DTZ011 - Django takes the process's day
-    return datetime.datetime.now().time()  # noqa: DTZ005 - likewise
+        return dt.date.today()  # noqa: DTZ011 - Django takes the process's day
+    return dt.datetime.now().time()  # noqa: DTZ005 - likewise

@@ -7,10 +7,10 @@ validators are exactly those whose behaviour the kernel knows.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from django.core import validators
 from django.db import models
 from django.utils import timezone
 
-Mask = pa.BooleanArray | None
+Mask: TypeAlias = "pa.BooleanArray | None"
 """Which cells are taken; None stands for all of them."""
 
 
@@ -102,7 +102,8 @@ class IntegerKernel(Kernel):
             mask = pc.match_substring_regex(text, r"^-?[0-9]{1,18}$")
             return pc.cast(keep(text, mask), pa.int64()), mask
         # Arrow reads 0x10 as 16; int() does not.
-        return numbers, pc.invert(pc.match_substring(text, "x", ignore_case=True))
+        is_hex = pc.or_(pc.starts_with(text, "0x"), pc.starts_with(text, "0X"))
+        return numbers, pc.invert(is_hex)
 
     def adopt(self, values: pa.Array) -> pa.Array | None:
         return pc.cast(values, pa.int64()) if pa.types.is_integer(values.type) else None
@@ -142,7 +143,7 @@ class DecimalKernel(Kernel):
 class DateKernel(Kernel):
     """DateField."""
 
-    python_type = datetime.date
+    python_type = dt.date
     validators = (validators.MinValueValidator, validators.MaxValueValidator)
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
@@ -162,7 +163,7 @@ class DateKernel(Kernel):
 class DateTimeKernel(Kernel):
     """DateTimeField, in a project with USE_TZ."""
 
-    python_type = datetime.datetime
+    python_type = dt.datetime
 
     _PATTERN = (
         r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[T ]"
@@ -195,7 +196,7 @@ class DateTimeKernel(Kernel):
         # Arrow would read naive values among aware ones as UTC.
         if any(value is not None and getattr(value, "tzinfo", None) is None for value in values):
             return None
-        if set(map(type, values)) <= {datetime.datetime, type(None)}:
+        if set(map(type, values)) <= {dt.datetime, type(None)}:
             return pa.array(values, type=pa.timestamp("us", tz="UTC"))
         return None
 
@@ -300,9 +301,9 @@ def _behaves_like(field: models.Field[Any, Any], base: type[models.Field[Any, An
 
 def both(mask: Mask, other: Mask) -> Mask:
     """Combine two masks: a cell must be taken by both."""
-    if mask is None or other is None:
-        return mask if other is None else other
-    return pc.and_(mask, other)
+    if mask is None:
+        return other
+    return mask if other is None else pc.and_(mask, other)
 
 
 def keep(cells: pa.Array, mask: pa.BooleanArray) -> pa.Array:

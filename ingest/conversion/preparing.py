@@ -42,7 +42,7 @@ class Preparer:
 
     def _complete(self, row: Sequence[Any]) -> list[Any]:
         if not self._computed:
-            return [*row, *(fill(field, 1)[0] for field in self._filled)]
+            return [*row, *(fill(field) for field in self._filled)]
         names = [field.attname for field in self._given]
         instance = self._given[0].model(**dict(zip(names, row, strict=True)))
         return [

@@ -52,6 +52,8 @@ class Method(ABC):
     """Who talks to PostgreSQL: ``django`` or ``asyncpg``."""
     supports_multi_table_inheritance: ClassVar[bool] = False
     """Can it write a model whose fields lie in more than one table?"""
+    supports_sql_around_values: ClassVar[bool] = False
+    """Can it write a field that wraps SQL around its value, with ``get_placeholder``?"""
     benchmark_row_cap: ClassVar[int | None] = None
     """More rows than this are not worth waiting for in a benchmark; None: no cap."""
     _registry: ClassVar[dict[str, type[Method]]] = {}
@@ -89,6 +91,12 @@ class Method(ABC):
                 f"The method {cls.name!r} writes one table, but {options.label} also has fields in "
                 f"the table of {', '.join(parents)}: load that model first, or use 'save'."
             )
+        wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
+        if wrapped and not cls.supports_sql_around_values:
+            reasons.append(
+                f"The method {cls.name!r} sends values as they are, but {options.label} has SQL "
+                f"around those of {', '.join(wrapped)}: use 'bulk_create'."
+            )
         return reasons
 
     def __enter__(self) -> Self:
@@ -124,3 +132,12 @@ class Method(ABC):
                     f"{', '.join(field.attname for field in self.target.fields)}."
                 )
             yield row
+
+
+def _wraps_sql(field: Field[Any, Any]) -> bool:
+    """Say whether somebody's own field does it; Django's own do no more than cast."""
+    return any(
+        name in vars(kind) and not kind.__module__.startswith("django.")
+        for kind in type(field).__mro__
+        for name in ("get_placeholder", "get_placeholder_sql")
+    )

@@ -9,6 +9,8 @@ from ingest.methods.base import Method
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from django.db.models import Model
+
     from ingest.methods.base import Row
 
 BATCH_ROWS = 5_000
@@ -22,6 +24,17 @@ class BulkCreateMethod(Method):
     summary: ClassVar[str] = f"QuerySet.bulk_create(batch_size={BATCH_ROWS})"
     place: ClassVar[int] = 30
     driver: ClassVar[str] = "django"
+    supports_sql_around_values: ClassVar[bool] = True
+
+    @classmethod
+    def refusals(cls, model: type[Model]) -> list[str]:
+        reasons = super().refusals(model)
+        if model._meta.order_with_respect_to:
+            reasons.append(
+                f"The method {cls.name!r} leaves the column '_order' of {model._meta.label} empty, "
+                "which only save() fills: use 'save'."
+            )
+        return reasons
 
     def write_checked(self, rows: Iterable[Row]) -> int:
         model = self.target.model

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from ingest.table import Column
 
 _NATIVE = frozenset(
-    "bool bytea date float4 float8 int2 int4 int8 interval numeric time timestamp timestamptz uuid".split()
+    {
+        *("bool", "bytea", "date", "float4", "float8", "int2", "int4", "int8"),
+        *("interval", "numeric", "time", "timestamp", "timestamptz", "uuid"),
+    }
 )
 """Types whose Python values asyncpg takes as Django prepares them."""
 _TEXT = frozenset({"text", "varchar", "bpchar"})
@@ -81,7 +84,8 @@ class InsertingMethod(Method):
         if not columns:
             return f"INSERT INTO {table.qualified_name} DEFAULT VALUES", []
         transformer = Transformer(adaptation_context(self.target.alias, table))
-        places, adapters = [], []
+        places: list[str] = []
+        adapters: list[Callable[[Any], Any] | None] = []
         for number, column in enumerate(columns, 1):
             if column.type_name in _NATIVE:
                 places.append(f"${number}")

@@ -22,6 +22,7 @@ class SaveMethod(Method):
     place: ClassVar[int] = 10
     driver: ClassVar[str] = "django"
     supports_multi_table_inheritance: ClassVar[bool] = True
+    supports_sql_around_values: ClassVar[bool] = True
     benchmark_row_cap: ClassVar[int | None] = 1_000
 
     def write_checked(self, rows: Iterable[Row]) -> int:

@@ -15,6 +15,8 @@ from ingest.sources.base import Batch, Source, SourceOptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    Cells = Callable[[Any], tuple[Any, ...]]
+
 BATCH_ROWS = 32_768
 """Records taken from the iterable at a time: what it costs to send a batch is then below 1 % of
 what its rows cost."""
@@ -82,9 +84,7 @@ class _MisfitError(Exception):
     """A record is not made like the first one."""
 
 
-def _cells(
-    first: Any, columns: tuple[str, ...] | None
-) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[str, ...]]:
+def _cells(first: Any, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[str, ...]]:
     """Say how the cells of records like the first one are had, and what the columns are called."""
     if first is None:
         return tuple, columns or ()
@@ -96,19 +96,19 @@ def _cells(
         names = columns or tuple(field.name for field in dataclasses.fields(first))
         return _attribute_cells(type(first), names)
     if isinstance(first, tuple | list):
-        names = columns or getattr(first, "_fields", None)
-        if names is None:
+        named = columns or getattr(first, "_fields", None)
+        if named is None:
             raise SourceError(
                 "Tuples have no column names: say them, as in "
                 "load(Model, rows, columns=['user_id', 'amount'])."
             )
-        return _sequence_cells(tuple(names))
+        return _sequence_cells(tuple(named))
     raise SourceError(
         f"A record is a {type(first).__name__}: give dicts, tuples, dataclasses or model instances."
     )
 
 
-def _mapping_cells(names: tuple[str, ...]) -> Any:
+def _mapping_cells(names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
     def cells(record: Any) -> tuple[Any, ...]:
         try:
             if len(record) == len(names):
@@ -129,7 +129,7 @@ def _mapping_cells(names: tuple[str, ...]) -> Any:
     return cells, names
 
 
-def _sequence_cells(names: tuple[str, ...]) -> Any:
+def _sequence_cells(names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
     def cells(record: Any) -> tuple[Any, ...]:
         if not isinstance(record, tuple | list):
             raise _MisfitError(f"it is a {type(record).__name__}, but the first record is a tuple")
@@ -140,7 +140,7 @@ def _sequence_cells(names: tuple[str, ...]) -> Any:
     return cells, names
 
 
-def _attribute_cells(kind: type, names: tuple[str, ...]) -> Any:
+def _attribute_cells(kind: type, names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
     def cells(record: Any) -> tuple[Any, ...]:
         if not isinstance(record, kind):
             raise _MisfitError(
@@ -151,7 +151,7 @@ def _attribute_cells(kind: type, names: tuple[str, ...]) -> Any:
     return cells, names
 
 
-def _instance_cells(first: Model, columns: tuple[str, ...] | None) -> Any:
+def _instance_cells(first: Model, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[str, ...]]:
     """Take what an unsaved instance would send: PostgreSQL's own columns are left to it."""
     names = columns or tuple(
         field.attname

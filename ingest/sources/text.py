@@ -7,7 +7,7 @@ from typing import IO
 
 from ingest.exceptions import SourceError
 
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 2 << 20
 """Bytes read from the file at a time."""
 _UTF8 = {"utf-8", "utf-8-sig", "ascii"}
 

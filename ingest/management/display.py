@@ -1,0 +1,99 @@
+"""What the command shows while it works: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Self
+
+    from django.core.management.base import OutputWrapper
+
+    from ingest.loading import Progress as LoadProgress
+
+SECONDS_BETWEEN_LINES = 5.0
+"""How often a plain line is written: a log stays readable, and nobody thinks the load hangs."""
+KINDS = ("auto", "bar", "plain", "json", "none")
+
+
+class ProgressDisplay:
+    """Shows how far a load has come, on standard error."""
+
+    def __init__(self, kind: str, stream: OutputWrapper, title: str) -> None:
+        if kind == "auto":
+            kind = "bar" if stream.isatty() else "plain"
+        self._kind = kind
+        self._stream = stream
+        self._title = title
+        self._started = self._spoke = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if self._kind == "bar":
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                DownloadColumn(),
+                TextColumn("{task.fields[rows]:,} rows, {task.fields[speed]:,.0f} rows/s"),
+                TimeRemainingColumn(),
+                console=Console(file=cast("IO[str]", self._stream._out)),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=None, rows=0, speed=0.0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: LoadProgress) -> None:
+        """Show the progress, if it is time to."""
+        now = time.monotonic()
+        speed = progress.rows / max(now - self._started, 1e-9)
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=progress.bytes_read,
+                total=progress.bytes_total,
+                rows=progress.rows,
+                speed=speed,
+            )
+        elif self._kind == "json":
+            self._write(
+                json.dumps(
+                    {
+                        "rows": progress.rows,
+                        "rows_per_second": round(speed),
+                        "bytes_read": progress.bytes_read,
+                        "bytes_total": progress.bytes_total,
+                    }
+                )
+            )
+        elif self._kind == "plain" and now - self._spoke >= SECONDS_BETWEEN_LINES:
+            self._spoke = now
+            self._write(f"{self._title}: {progress.rows:,} rows, {speed:,.0f} rows/s")
+
+    def _write(self, line: str) -> None:
+        self._stream.write(line, style_func=str)
+        self._stream.flush()
