@@ -129,7 +129,9 @@ class ColumnConverter:
     def _convert_singly(self, values: list[Any], *, is_text: bool) -> TypedColumn:
         prepared = self.prepare(self._clean(values, is_text=is_text))
         refused = [
-            RefusedCell(place, values[place], item.reason)
+            RefusedCell(
+                place, "" if is_text and values[place] is None else values[place], item.reason
+            )
             for place, item in enumerate(prepared)
             if isinstance(item, Refusal)
         ]

@@ -1,0 +1,323 @@
+"""load() on a real PostgreSQL: what is stored, what is refused, and that nothing is half-written."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import io
+import threading
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from django.db import connection, transaction
+
+from finance.models import Account, Transaction
+from ingest import (
+    ConfigurationError,
+    ConnectionFailed,
+    ConstraintRefused,
+    LayoutError,
+    RecordsRefused,
+    SourceError,
+    SourceOptions,
+    aload,
+    load,
+)
+from tests.factories import AccountFactory
+
+# Only these apps' tables are emptied after each test: loads commit.
+pytestmark = pytest.mark.django_db(
+    transaction=True,
+    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
+)
+
+HEADER = "user_id,account_id,amount,description,tx_date\n"
+
+
+@pytest.fixture
+def account():
+    return AccountFactory()
+
+
+def csv(account, *lines, header=HEADER):
+    text = header + "".join(f"{account.user_id},{account.pk},{line}\n" for line in lines)
+    return io.BytesIO(text.encode())
+
+
+def stored():
+    return list(Transaction.objects.order_by("pk").values_list("amount", "description"))
+
+
+def test_load_commits_over_asyncpg(account):
+    got = load(Transaction, csv(account, "1.50,coffee,2025-01-02", "-2,,2025-02-28"))
+    assert (got.rows, got.method, got.driver, got.model) == (
+        2,
+        "copy",
+        "asyncpg",
+        "finance.Transaction",
+    )
+    assert got.rows_per_second == got.rows / got.seconds
+    assert stored() == [(Decimal("1.50"), "coffee"), (Decimal("-2.00"), "")]
+    first = Transaction.objects.first()
+    assert first.tx_date == datetime.date(2025, 1, 2)
+    assert first.reference == ""
+    assert first.created_at is not None
+
+
+def test_inside_atomic_the_load_sees_the_callers_rows_and_rolls_back_with_them():
+    with transaction.atomic():
+        account = AccountFactory()  # not committed: only Django's own connection sees it
+        got = load(Transaction, csv(account, "1,a,2025-01-01"))
+        assert got.driver == "psycopg"
+        assert Transaction.objects.count() == 1
+        transaction.set_rollback(True)
+    assert Transaction.objects.count() == 0
+
+
+def test_both_drivers_send_the_same_bytes(account):
+    rows = ["1.10,žluťoučký,2025-01-01", '99999.99,"two\nlines",1999-12-31', "0,,0001-01-01"]
+    load(Transaction, csv(account, *rows))
+    outside = stored()
+    Transaction.objects.all().delete()
+    with transaction.atomic():
+        load(Transaction, csv(account, *rows))
+    assert stored() == outside
+
+
+def test_an_error_inside_atomic_leaves_the_callers_transaction_usable(account):
+    with transaction.atomic():
+        with pytest.raises(RecordsRefused):
+            load(Transaction, csv(account, "1,good,2025-01-01", "bad,x,2025-01-01"))
+        assert Transaction.objects.count() == 0
+        load(Transaction, csv(account, "1,good,2025-01-01"))
+    assert stored() == [(Decimal("1.00"), "good")]
+
+
+def test_aload(account):
+    got = asyncio.run(aload(Transaction, csv(account, "1,a,2025-01-01")))
+    assert got.rows == 1
+    assert len(stored()) == 1
+
+
+@pytest.mark.parametrize("kind", ["dicts", "tuples", "instances", "arrow", "path"])
+def test_every_source(account, kind, tmp_path):
+    day = datetime.date(2025, 3, 4)
+    values = {
+        "user_id": account.user_id,
+        "account_id": account.pk,
+        "amount": Decimal("12.34"),
+        "description": "x",
+        "tx_date": day,
+    }
+    columns = None
+    if kind == "dicts":
+        source = (dict(values) for _ in range(3))
+    elif kind == "tuples":
+        source, columns = (tuple(values.values()) for _ in range(3)), list(values)
+    elif kind == "instances":
+        source = [Transaction(**values) for _ in range(3)]
+    elif kind == "arrow":
+        source = pa.Table.from_pylist([values] * 3)
+    else:
+        source = tmp_path / "rows.csv"
+        source.write_bytes(csv(account, *["12.34,x,2025-03-04"] * 3).getvalue())
+    assert load(Transaction, source, columns=columns).rows == 3
+    assert stored() == [(Decimal("12.34"), "x")] * 3
+    assert set(Transaction.objects.values_list("tx_date", flat=True)) == {day}
+
+
+@pytest.mark.parametrize("source", [[], (), iter([]), io.BytesIO(HEADER.encode())])
+def test_nothing_to_load(source):
+    assert load(Transaction, source).rows == 0
+
+
+def test_a_generator_is_read_in_the_callers_thread(account):
+    threads = set()
+
+    def rows():
+        for _ in range(3):
+            threads.add(threading.get_ident())
+            yield {
+                "user_id": account.user_id,
+                "account": account.pk,
+                "amount": 1,
+                "tx_date": datetime.date(2025, 1, 1),
+            }
+
+    assert load(Transaction, rows()).rows == 3
+    assert threads == {threading.get_ident()}
+
+
+REFUSED = {
+    "no decimal": ("abc,x,2025-01-01", "amount", "'abc'", "“abc” value must be a decimal number."),
+    "NaN": ("NaN,x,2025-01-01", "amount", "'NaN'", "“NaN” value must be a decimal number."),
+    "Infinity": (
+        "Infinity,x,2025-01-01",
+        "amount",
+        "'Infinity'",
+        "“Infinity” value must be a decimal number.",
+    ),
+    "three places": (
+        "1.239,x,2025-01-01",
+        "amount",
+        "'1.239'",
+        "Ensure that there are no more than 2 decimal places.",
+    ),
+    "too many digits": (
+        "12345678901.00,x,2025-01-01",
+        "amount",
+        "'12345678901.00'",
+        "Ensure that there are no more than 12 digits in total.",
+    ),
+    "no such day": (
+        "1,x,2025-02-30",
+        "tx_date",
+        "'2025-02-30'",
+        "“2025-02-30” value has the correct format (YYYY-MM-DD) but it is an invalid date.",
+    ),
+    "U+0000": (
+        "1,a\0b,2025-01-01",
+        "description",
+        "'a\\x00b'",
+        "Null characters are not allowed: PostgreSQL cannot store U+0000.",
+    ),
+    "no date": ("1,x,", "tx_date", "''", "This field cannot be null."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_bad_value_is_named_and_nothing_is_loaded(account, case):
+    line, column, value, reason = REFUSED[case]
+    with pytest.raises(RecordsRefused) as caught:
+        load(Transaction, csv(account, "1,good,2025-01-01", line))
+    assert f"BytesIO, record 2, column {column!r}: {value}: {reason}\nNothing was loaded." in str(
+        caught.value
+    ).replace(" Ensure that there are no more than 10 digits before the decimal point.", "")
+    assert [reject.record for reject in caught.value.rejects] == [2]
+    assert Transaction.objects.count() == 0
+
+
+def test_bytes_that_are_not_the_encoding_are_named(account):
+    data = csv(account, "1,é,2025-01-01").getvalue().decode().encode("latin-1")
+    with pytest.raises(RecordsRefused, match=r"record 1, column 'description'.*byte 0xE9 is not"):
+        load(Transaction, io.BytesIO(data))
+    load(Transaction, io.BytesIO(data), options=SourceOptions(encoding="latin-1"))
+    assert stored() == [(Decimal("1.00"), "é")]
+
+
+def test_an_integer_too_large(account):
+    line = f"{2**63},{account.pk},1,x,2025-01-01\n"
+    with pytest.raises(RecordsRefused, match="record 1, column 'user_id'.*9223372036854775808"):
+        load(Transaction, io.BytesIO((HEADER + line).encode()))
+
+
+@pytest.mark.parametrize("line", ["1,short", "1,long,2025-01-01,more,cells"])
+def test_a_short_and_a_long_record(account, line):
+    with pytest.raises(RecordsRefused, match="record 2: it has [47] cells"):
+        load(Transaction, csv(account, "1,good,2025-01-01", line, "1,good,2025-01-01"))
+    assert Transaction.objects.count() == 0
+
+
+@pytest.mark.parametrize("shape", ["bom", "crlf", "cr"])
+def test_marks_and_line_ends(account, shape):
+    data = csv(account, "1,a,2025-01-01", '2,"b\nc",2025-01-02').getvalue()
+    if shape == "bom":
+        data = b"\xef\xbb\xbf" + data
+    elif shape == "crlf":
+        data = data.replace(b"\n", b"\r\n")
+    else:
+        data = data.replace(b"\n", b"\r")
+    assert load(Transaction, io.BytesIO(data)).rows == 2
+    assert [text.replace("\r\n", "\n").replace("\r", "\n") for _, text in stored()] == ["a", "b\nc"]
+
+
+def test_an_empty_file():
+    with pytest.raises(SourceError, match="BytesIO is empty: its first line should name"):
+        load(Transaction, io.BytesIO(b""))
+
+
+def test_a_missing_file_is_told_with_the_nearest_name(tmp_path):
+    (tmp_path / "transactions.csv").touch()
+    with pytest.raises(SourceError, match="Did you mean 'transactions.csv'"):
+        load(Transaction, tmp_path / "transaction.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("amuont,tx_date", "a column 'amuont', but finance.Transaction has no such field. Did you mean 'amount'"),
+        ("account,account_id", "two columns, 'account' and 'account_id', for the field"),
+        ("user,account,amount", "No source column feeds finance.Transaction.tx_date"),
+    ],
+)  # fmt: skip
+def test_columns_that_do_not_fit(header, message):
+    with pytest.raises(LayoutError, match=message):
+        load(Transaction, io.BytesIO(f"{header}\n".encode()))
+
+
+def test_an_account_that_does_not_exist(account):
+    line = f"{account.user_id},987654,1,x,2025-01-01\n"
+    with pytest.raises(ConstraintRefused) as caught:
+        load(Transaction, io.BytesIO((HEADER + line).encode()))
+    assert "finance_transaction_account_id" in str(caught.value)
+    assert 'Key (account_id)=(987654) is not present in table "finance_account".' in str(
+        caught.value
+    )
+    assert str(caught.value).endswith(
+        "Load the referenced rows first, or mend the value. Nothing was loaded."
+    )
+    assert Transaction.objects.count() == 0
+
+
+def test_a_duplicate_is_named_with_its_record(account):
+    header = "user,number,name\n"
+    lines = f"{account.user_id},A1,x\n{account.user_id},A2,x\n{account.user_id},A1,x\n"
+    with pytest.raises(ConstraintRefused, match=r"record 3: duplicate key .*Key \(number\)=\(A1\)"):
+        load(Account, io.BytesIO((header + lines).encode()))
+    assert Account.objects.count() == 1
+
+
+def test_tuples_need_names():
+    with pytest.raises(SourceError, match="Tuples have no column names"):
+        load(Transaction, [(1, 2)])
+    with pytest.raises(TypeError, match="'int' is no source"):
+        load(Transaction, 7)
+
+
+def test_a_model_without_a_table():
+    class Ghost(Account):
+        class Meta:
+            proxy = True
+            app_label = "finance"
+
+    Ghost._meta.db_table = "nowhere"
+    with pytest.raises(ConfigurationError, match=r"run `python manage.py migrate`"):
+        load(Ghost, [])
+
+
+def test_the_server_killed_in_the_middle(account):
+    def rows():
+        for number in range(100_000):
+            if number == 70_000:
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE pid <> pg_backend_pid() AND query LIKE 'COPY%%' "
+                        "AND datname = current_database()"
+                    )
+            yield (account.user_id, account.pk, number, "x", "2025-01-01")
+
+    with pytest.raises(ConnectionFailed, match="The transaction was not committed; load again"):
+        load(Transaction, rows(), columns=HEADER.strip().split(","))
+    assert Transaction.objects.count() == 0
+
+
+def test_an_error_of_the_callers_generator_comes_through(account):
+    def rows():
+        yield {"user": account.user_id, "account": account.pk, "amount": 1, "tx_date": "2025-01-01"}
+        raise ZeroDivisionError("the caller's own")
+
+    with pytest.raises(ZeroDivisionError, match="the caller's own"):
+        load(Transaction, rows())
+    assert Transaction.objects.count() == 0
