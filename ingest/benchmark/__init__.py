@@ -1,1 +1,21 @@
-"""Measures on a model's own table what each way of loading costs."""
+"""Measures on a scratch copy of a model's own table what each way of loading costs.
+
+Other ways to measure come as further options and methods: see ``BenchmarkOptions`` and
+``ingest.methods``.
+"""
+
+from ingest.benchmark.display import handle
+from ingest.benchmark.options import BenchmarkOptions, add_arguments
+from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
+from ingest.benchmark.running import Progress, run_benchmark
+
+__all__ = [
+    "BenchmarkOptions",
+    "BenchmarkResult",
+    "MethodResult",
+    "Progress",
+    "Sample",
+    "add_arguments",
+    "handle",
+    "run_benchmark",
+]

@@ -44,6 +44,8 @@ class TableCopier:
         self._root = oid
         self.copies: dict[int, Copy] = {}
         """By the real table's oid; the first is the table that was asked for."""
+        self.inward_foreign_keys: list[tuple[str, str]] = []
+        """SQL to drop and to add each foreign key of another table that leads to the first."""
 
     def copy_tables(self) -> None:
         """Create the tables with all but foreign keys and triggers: rows may come in between."""
@@ -73,10 +75,18 @@ class TableCopier:
                 ):
                     [head, original] = start
                     new = head + self.copies[target].name + "("
-                    self._session.execute(
+                    add = (
                         f"ALTER TABLE {copy.name} ADD CONSTRAINT {name} "
                         f"{exchange(definition, head + original + '(', new)}"
                     )
+                    self._session.execute(add)
+                    if target == self._root != copy.oid:
+                        drop = f"ALTER TABLE {copy.name} DROP CONSTRAINT {name}"
+                        self.inward_foreign_keys.append((drop, add))
+
+    def has_triggers(self) -> bool:
+        """Tell whether a user made a trigger on any of the tables."""
+        return any(self._session.fetch(definitions.TRIGGERS, oid) for oid in self.copies)
 
     def copy_triggers(self) -> None:
         """Add the triggers that users made; their functions stay where they are."""

@@ -157,3 +157,27 @@ FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid = $1::int8::oid AND NOT t.tgisinternal
 ORDER BY t.tgname
 """
+
+EDGES = """
+SELECT k.conrelid::int8, k.confrelid::int8,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
+             ORDER BY u.place),
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum
+             ORDER BY u.place)
+FROM pg_catalog.pg_constraint k
+WHERE k.conrelid = ANY($1::int8[]::oid[]) AND k.contype = 'f'
+ORDER BY k.oid
+"""
+
+COPIED_COLUMNS = """
+SELECT a.attname::text,
+       EXISTS (SELECT FROM pg_catalog.pg_constraint k
+               WHERE k.contype = 'f' AND k.conrelid = a.attrelid AND a.attnum = ANY(k.conkey)
+                 AND k.confrelid = $2::int8::oid),
+       a.attnotnull
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ORDER BY a.attnum
+"""

@@ -1,0 +1,141 @@
+"""The command's side of a benchmark: progress on standard error, the report on standard output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from django.core.management.base import CommandError
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from ingest.benchmark.options import BenchmarkOptions, check_outputs, find_model
+from ingest.benchmark.plot import draw
+from ingest.benchmark.report import WIDTH, render
+from ingest.benchmark.running import run_benchmark
+from ingest.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import IO, Self
+
+    from django.core.management.base import BaseCommand, OutputWrapper
+
+    from ingest.benchmark.result import BenchmarkResult
+    from ingest.benchmark.running import Progress
+
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
+
+
+def handle(command: BaseCommand, *, model: str | None, file: str | None, **options: Any) -> None:
+    """Run a benchmark for a command, whose options are those of ``add_arguments``.
+
+    Raises an ``IngestError``, or ``CommandError`` with the exit code 130 after Ctrl-C.
+    """
+    if file is not None:
+        raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
+    asked = BenchmarkOptions(
+        model=find_model(options["benchmark_model"] or model),
+        database=options["database"],
+        rows=tuple(options["rows"]),
+        methods=tuple(options["methods"]),
+        repeat=options["repeat"],
+        seed=options["seed"],
+        source=options["source"],
+    )
+    check_outputs(options)
+    try:
+        with ProgressDisplay(options.get("progress", "auto"), command.stderr) as display:
+            result = run_benchmark(asked, progress=display)
+    except KeyboardInterrupt:
+        raise CommandError(
+            "Interrupted: the scratch schema is gone, and no real row was touched.",
+            returncode=INTERRUPTED,
+        ) from None
+    _write(command, result, options.get("json"), options.get("plot"))
+
+
+def _write(
+    command: BaseCommand, result: BenchmarkResult, json_path: str | None, plot_path: str | None
+) -> None:
+    # With --json - standard output is for programs only.
+    stream = command.stderr if json_path == "-" else command.stdout
+    console = _console(stream)
+    console.print(render(result), highlight=False)
+    if json_path == "-":
+        command.stdout.write(result.as_json(), ending="")
+    elif json_path is not None:
+        Path(json_path).write_text(result.as_json(), encoding="utf-8")
+    if plot_path is not None:
+        draw(result, Path(plot_path))
+
+
+def _console(stream: OutputWrapper) -> Console:
+    width = None if stream.isatty() else WIDTH
+    return Console(file=cast("IO[str]", stream._out), width=width, soft_wrap=False)
+
+
+class ProgressDisplay:
+    """Shows how far a benchmark has come, on standard error: a bar on a terminal, else lines."""
+
+    def __init__(self, kind: str, stream: OutputWrapper) -> None:
+        if kind == "auto":
+            kind = "bar" if stream.isatty() else "plain"
+        self._kind = kind
+        self._stream = stream
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        if self._kind == "bar":
+            self._bar = Bar(
+                SpinnerColumn(),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}"),
+                console=_console(self._stream),
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("starting", total=None)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show what begins now."""
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                description=progress.message,
+                completed=progress.done,
+                total=progress.total or None,
+            )
+        elif self._kind == "json":
+            self._line(
+                json.dumps(
+                    {
+                        "message": progress.message,
+                        "rows": progress.done,
+                        "rows_total": progress.total or None,
+                    }
+                )
+            )
+        elif self._kind == "plain":
+            share = f"{progress.done / progress.total:4.0%} " if progress.total else ""
+            self._line(f"Benchmark: {share}{progress.message}")
+
+    def _line(self, line: str) -> None:
+        self._stream.write(line, style_func=str)
+        self._stream.flush()

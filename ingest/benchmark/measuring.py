@@ -1,0 +1,83 @@
+"""One sample of one method: time, processor, memory and write-ahead log."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.db import connections
+
+from ingest.benchmark.result import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.methods.base import Method, Row, Target
+
+_PROCESS = Path("/proc/self")
+_RESET_PEAK = "5"
+"""What resets the peak: https://www.kernel.org/doc/html/latest/filesystems/proc.html."""
+
+
+def take_sample(method_class: type[Method], target: Target, rows: Sequence[Row]) -> Sample:
+    """Let the method write the rows, and measure it.
+
+    Connecting comes before the clock, closing after it. Errors of the method are raised.
+    """
+    _tidy_memory()
+    with method_class(target) as method:
+        before_bytes = _start_peak()
+        wal = _wal_position(target.alias)
+        cpu = time.process_time()
+        started = time.perf_counter()
+        method.write(rows)
+        seconds = time.perf_counter() - started
+        cpu = time.process_time() - cpu
+        wal = _wal_position(target.alias) - wal
+        peak_bytes = _memory("VmHWM") if before_bytes is not None else None
+    return Sample(
+        seconds=seconds,
+        wal_bytes=wal,
+        client_cpu_seconds=cpu,
+        peak_memory_bytes=(
+            None
+            if before_bytes is None or peak_bytes is None
+            else max(peak_bytes - before_bytes, 0)
+        ),
+    )
+
+
+def _wal_position(alias: str) -> int:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8")
+        return int(cursor.fetchone()[0])
+
+
+def _tidy_memory() -> None:
+    # What an earlier sample left free in the heap would hide what this one needs.
+    gc.collect()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _start_peak() -> int | None:
+    try:
+        (_PROCESS / "clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:
+        return None
+    return _memory("VmRSS")
+
+
+def _memory(name: str) -> int | None:
+    try:
+        lines = (_PROCESS / "status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    values = [int(line.split()[1]) for line in lines if line.startswith(f"{name}:")]
+    return values[0] * 1024 if values else None

@@ -1,0 +1,170 @@
+"""What can be asked of a benchmark, from Python and from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.methods import get_method, method_names
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+    from django.db.models import Model
+
+DEFAULT_ROWS = (1_000, 10_000, 100_000)
+DEFAULT_REPEAT = 3
+DEFAULT_SEED = 1
+PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What to measure. Raises ``ConfigurationError`` for what cannot work."""
+
+    model: type[Model]
+    """Whose table is measured."""
+    database: str = DEFAULT_DB_ALIAS
+    """The database's name in ``settings.DATABASES``."""
+    rows: tuple[int, ...] = DEFAULT_ROWS
+    """The numbers of rows to write."""
+    methods: tuple[str, ...] = ()
+    """The methods' names; empty for all."""
+    repeat: int = DEFAULT_REPEAT
+    """Samples kept of each method and number of rows."""
+    seed: int = DEFAULT_SEED
+    """The same seed makes the same rows."""
+    source: str | None = None
+    """A file of rows, instead of rows made from the fields."""
+
+    def __post_init__(self) -> None:
+        if self.database not in connections:
+            raise ConfigurationError(
+                f"There is no database {self.database!r} in DATABASES."
+                f"{did_you_mean(self.database, connections)}"
+            )
+        if not self.rows or min(self.rows) < 1:
+            raise ConfigurationError("A benchmark writes at least one row: --rows 1 or more.")
+        if self.repeat < 1:
+            raise ConfigurationError("A benchmark keeps at least one sample: --repeat 1 or more.")
+        names = dict.fromkeys(self.methods or method_names())
+        for name in names:
+            get_method(name)
+        ordered = tuple(name for name in method_names() if name in names)
+        object.__setattr__(self, "methods", ordered)
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add ``--benchmark`` and its options; the positional model and ``--database`` are shared."""
+    group = parser.add_argument_group("measuring what each way of loading costs")
+    group.add_argument(
+        "--benchmark",
+        action="store_true",
+        help="measure the methods on a throw-away copy of a model's table; real rows are not touched",
+    )
+    group.add_argument(
+        "--model",
+        dest="benchmark_model",
+        metavar="app.Model",
+        help='whose table (default: the positional model, else INGEST["BENCHMARK_MODEL"])',
+    )
+    group.add_argument(
+        "--rows",
+        nargs="+",
+        type=_number,
+        default=list(DEFAULT_ROWS),
+        metavar="N",
+        help=f"numbers of rows (default: {' '.join(map(str, DEFAULT_ROWS))})",
+    )
+    group.add_argument(
+        "--methods",
+        nargs="+",
+        default=[],
+        metavar="METHOD",
+        help=f"which of {', '.join(method_names())} (default: all)",
+    )
+    group.add_argument(
+        "--repeat",
+        type=_number,
+        default=DEFAULT_REPEAT,
+        metavar="N",
+        help="samples to keep of each, after a warm-up (default: %(default)s)",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=DEFAULT_SEED,
+        metavar="N",
+        help="the same seed makes the same rows (default: %(default)s)",
+    )
+    group.add_argument(
+        "--source", metavar="FILE", help="measure with the rows of a file instead of made ones"
+    )
+    group.add_argument(
+        "--json", metavar="FILE", help="write the results as JSON; - is standard output"
+    )
+    group.add_argument(
+        "--plot", metavar="FILE", help="draw rows against seconds: FILE.png, .svg or .pdf"
+    )
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text.replace("_", "").replace(",", ""))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def find_model(label: str | None) -> type[Model]:
+    """Find the installed model; without a label the one of ``INGEST["BENCHMARK_MODEL"]``.
+
+    Raises ``ConfigurationError`` with the nearest names.
+    """
+    label = label or getattr(settings, "INGEST", {}).get("BENCHMARK_MODEL")
+    if not label:
+        raise ConfigurationError(
+            "Say which model's table to measure: --model app.Model, "
+            'or set INGEST = {"BENCHMARK_MODEL": "app.Model"}.'
+        )
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        labels = [model._meta.label for model in apps.get_models()]
+        raise ConfigurationError(
+            f"There is no model {label!r}.{did_you_mean(label, labels)} "
+            "Say it as app.Model, and see that the app is in INSTALLED_APPS."
+        ) from None
+
+
+def check_outputs(options: dict[str, Any]) -> None:
+    """Raise ``ConfigurationError`` for files that could not be written in the end."""
+    if options.get("json") not in (None, "-"):
+        _check_writable(Path(options["json"]), "--json")
+    if options.get("plot") is not None:
+        plot = Path(options["plot"])
+        if plot.suffix.lower() not in PLOT_SUFFIXES:
+            raise ConfigurationError(
+                f"--plot {plot}: the name must end in {', '.join(PLOT_SUFFIXES)}."
+            )
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ConfigurationError(
+                "--plot needs matplotlib: pip install 'django-ingest[benchmark]'."
+            )
+        _check_writable(plot, "--plot")
+
+
+def _check_writable(path: Path, option: str) -> None:
+    if path.is_dir():
+        raise ConfigurationError(f"{option} {path}: that is a folder.")
+    if not path.parent.is_dir():
+        raise ConfigurationError(f"{option} {path}: the folder {path.parent} does not exist.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"{option} {path}: it cannot be written.")

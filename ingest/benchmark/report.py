@@ -1,0 +1,150 @@
+"""The report: tables for the eye, and one sentence to act on."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import RenderableType
+
+    from ingest.benchmark.result import BenchmarkResult, MethodResult
+
+WIDTH = 118
+"""Columns where the output is no terminal: what the table needs."""
+BASE = "bulk_create"
+"""What the other methods are compared with: Django's own way for many rows."""
+WORTH_SECONDS = 0.5
+"""A difference that a person waits for; below it the plainest way will do."""
+WORTH_TIMES = 1.25
+"""A ratio that is beyond the noise (see ``NOISY_SPREAD``)."""
+
+
+def render(result: BenchmarkResult) -> RenderableType:
+    """Give the whole report for rich to print."""
+    parts: list[RenderableType] = [_environment(result), ""]
+    parts.append(_grid(result.results))
+    if any(item.stable is False for item in result.results):
+        parts.append("~ noisy: the samples lie more than a quarter of the median apart")
+    parts.extend(Text(note) for note in result.notes)
+    parts.extend(["", Text(advise(result), style="bold")])
+    return Group(*parts)
+
+
+def advise(result: BenchmarkResult) -> str:
+    """Say in one sentence what the figures mean for the person who asked."""
+    ranked = [item for item in result.results if item.is_ranked]
+    wrong = sorted({item.method for item in result.results if item.verified is False})
+    if not ranked:
+        return "No method stored the rows: see the notes in the table."
+    largest = max(item.rows for item in ranked)
+    group = sorted(
+        (item for item in ranked if item.rows == largest), key=lambda item: _seconds(item)
+    )
+    best = group[0]
+    warning = f" Do not use {', '.join(wrong)} here: see its note." if wrong else ""
+    base = next((item for item in group if item.method == BASE), group[-1])
+    times = _seconds(base) / _seconds(best)
+    model = shlex.quote(str(result.table["model"]))
+    if best.method == base.method or times < WORTH_TIMES:
+        return (
+            f"At {largest:,} rows no method is clearly faster than {base.method} "
+            f"({_seconds(base):.2f} s): keep it.{warning}"
+        )
+    saved = _seconds(base) - _seconds(best)
+    if saved < WORTH_SECONDS:
+        return (
+            f"At {largest:,} rows {best.method} is {times:.1f} times faster than {base.method}, but "
+            f"saves only {saved:.2f} s: keep {base.method} unless you load more often or more "
+            f"rows.{warning}"
+        )
+    how = f"`manage.py bulk_load {model} FILE`" if best.method == "copy" else best.method
+    return (
+        f"Load {largest:,} rows with {how}: {best.method} takes {_seconds(best):.2f} s, "
+        f"{times:.1f} times faster than {base.method} ({_seconds(base):.2f} s).{warning}"
+    )
+
+
+def _seconds(item: MethodResult) -> float:
+    return item.median_seconds or 0.0
+
+
+def _environment(result: BenchmarkResult) -> Grid:
+    e, table = result.environment, result.table
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    unnest = {True: "UNNEST", False: "VALUES", None: "not run"}[e["bulk_create_uses_unnest"]]
+    origin = table["source"] or f"made from the fields, seed {table['seed']}"
+    lines = {
+        "table": f"{table['name']} ({table['model']}), copied to a scratch schema",
+        "indexes": ", ".join(table["indexes"]) or "none",
+        "foreign keys": ", ".join(table["foreign_keys"]) or "none",
+        "triggers": ", ".join(table["triggers"]) or "none",
+        "rows": origin,
+        "PostgreSQL": (
+            f"{e['postgresql']}, fsync {e['fsync']}, "
+            f"synchronous_commit {e['synchronous_commit']}, shared_buffers {e['shared_buffers']}"
+        ),
+        "client": (
+            f"Python {e['python']}, Django {e['django']}, asyncpg {e['asyncpg']}, "
+            f"psycopg {e['psycopg']}"
+        ),
+        "processor": f"{e['cpu']}, {e['cpu_count']} usable",
+        "bulk_create": f"INSERT … {unnest}" if unnest != "not run" else unnest,
+    }
+    for name, value in lines.items():
+        grid.add_row(name, Text(value))
+    return grid
+
+
+def _grid(results: Iterable[MethodResult]) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("rows", justify="right")
+    grid.add_column("method")
+    names = ("seconds", "rows/s", f"× {BASE}", "WAL", "client CPU", "peak memory")
+    for name in names:
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("verified", overflow="fold")
+    for rows, items in groupby(results, key=lambda item: item.rows):
+        group = list(items)
+        base = next((item for item in group if item.method == BASE and item.is_ranked), None)
+        for item in group:
+            cells = _cells(item, base)
+            grid.add_row(f"{rows:,}", item.method, *cells, style=None if item.is_ranked else "dim")
+        grid.add_section()
+    return grid
+
+
+def _cells(item: MethodResult, base: MethodResult | None) -> list[RenderableType]:
+    if not item.samples:
+        return ["–"] * 6 + [Text(item.note)]
+    figures = item.as_json()
+    spread = (item.spread_seconds or 0) / 2
+    noisy = "~" if item.stable is False else ""
+    times = "–"
+    if base is not None and item.is_ranked:
+        times = f"{_seconds(base) / _seconds(item):.2f}"
+    memory = figures["peak_memory_bytes"]
+    verified = "yes" if item.verified else f"NO: {item.note}"
+    return [
+        f"{noisy}{_seconds(item):.3f} ± {spread:.3f}",
+        f"{item.rows_per_second:,.0f}" if item.is_ranked else "–",
+        times,
+        _size(figures["wal_bytes"]),
+        f"{figures['client_cpu_seconds']:.3f} s",
+        "–" if memory is None else _size(memory),
+        Text(verified),
+    ]
+
+
+def _size(count: Any) -> str:
+    return f"{count / 1_000_000:,.1f} MB"

@@ -1,0 +1,271 @@
+"""A benchmark from beginning to end."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import suppress
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, transaction
+
+from ingest.benchmark.environment import describe_environment
+from ingest.benchmark.measuring import take_sample
+from ingest.benchmark.parents import Parents
+from ingest.benchmark.redirecting import redirect
+from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
+from ingest.benchmark.rows import RowMaker, made_fields
+from ingest.benchmark.scratch import open_scratch
+from ingest.benchmark.stage import Stage, build_stage
+from ingest.benchmark.trials import TRIAL_ROWS, add_triggers, try_method, try_rows
+from ingest.benchmark.verification import Reference
+from ingest.exceptions import BenchmarkError
+from ingest.loading import read_rows
+from ingest.methods import get_method
+from ingest.methods.base import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingest.benchmark.options import BenchmarkOptions
+    from ingest.benchmark.scratch import Scratch
+    from ingest.methods.base import Method, Row
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a benchmark has come."""
+
+    message: str
+    """What begins now."""
+    done: int
+    """Rows written so far, in all runs."""
+    total: int
+    """Rows to write in all runs; 0 while it is not known."""
+
+
+def run_benchmark(
+    options: BenchmarkOptions, *, progress: Callable[[Progress], None] | None = None
+) -> BenchmarkResult:
+    """Measure the methods on a scratch copy of the model's table, and say what each cost.
+
+    Real rows are read, never written. While it runs the models of the copied tables lead to the
+    scratch schema in the whole process: nothing else may use them. Raises an ``IngestError``.
+    """
+    report = progress or (lambda _: None)
+    fields: tuple[Any, ...] = ()
+    rows: list[Row] = []
+    if options.source is not None:
+        report(Progress(message=f"reading {options.source}", done=0, total=0))
+        fields, rows = read_rows(options.model, options.source, using=options.database)
+        if not rows:
+            raise BenchmarkError(f"{options.source} has no rows to measure with.")
+    with open_scratch(options.database) as scratch:
+        report(Progress(message="copying the tables", done=0, total=0))
+        stage = build_stage(scratch, options.model)
+        with redirect(stage.names):
+            run = _Run(options, stage, report)
+            run.prepare(fields, rows)
+            return run.measure(scratch)
+
+
+class _Run:
+    def __init__(
+        self, options: BenchmarkOptions, stage: Stage, report: Callable[[Progress], None]
+    ) -> None:
+        self._options = options
+        self._stage = stage
+        self._report = report
+        self._rows: list[Row] = []
+        self._done = self._total = 0
+        self._methods = [get_method(name) for name in options.methods]
+
+    def prepare(self, fields: tuple[Any, ...], rows: list[Row]) -> None:
+        options, stage = self._options, self._stage
+        self._sizes = sorted(set(options.rows))
+        self._from_source = bool(rows)
+        if rows:
+            given = len(rows)
+            self._sizes = sorted({min(size, given) for size in self._sizes})
+            rows = rows[: self._sizes[-1]]
+        else:
+            fields, notes = made_fields(stage.model)
+            stage.scratch.notes.extend(notes)
+        parents = Parents(stage, options.seed)
+        with transaction.atomic(using=options.database):
+            self._reference = Reference(stage, fields)
+            if rows:
+                self._reference.fill(rows)
+                parents.copy_referenced(
+                    self._reference.name, {str(field.column) for field in fields}
+                )
+            else:
+                rows = self._make_rows(parents, fields)
+                self._reference.fill(rows)
+            if stage.copier is not None:
+                stage.copier.copy_foreign_keys()
+        self._rows = rows
+        try_rows(stage, self._reference)
+        add_triggers(stage, self._reference)
+        self._target = Target(
+            model=stage.model,
+            alias=options.database,
+            table=stage.read_table(),
+            fields=fields,
+        )
+        self._execute("ANALYZE " + ", ".join(dict.fromkeys(stage.names.values())))
+
+    def _make_rows(self, parents: Parents, fields: tuple[Any, ...]) -> list[Row]:
+        self._report(Progress(message="making rows", done=0, total=0))
+        parents.copy_some()
+        parents.make_missing(fields, self._sizes[-1])
+        maker = RowMaker(
+            model=self._stage.model,
+            fields=fields,
+            table=self._stage.read_table(),
+            alias=self._options.database,
+            seed=self._options.seed,
+            keys=parents.keys(fields),
+        )
+        return maker.make(self._sizes[-1])
+
+    def measure(self, scratch: Scratch) -> BenchmarkResult:
+        environment = describe_environment(self._options.database)
+        refused = self._try_methods(environment)
+        self._total = sum(
+            size * (self._options.repeat + 1)
+            for size in self._sizes
+            for method in self._methods
+            if not refused.get(method.name) and not _is_capped(method, size)
+        )
+        results = []
+        for size in self._sizes:
+            results.extend(self._measure_size(size, refused))
+        self._report(Progress(message="done", done=self._total, total=self._total))
+        return BenchmarkResult(
+            environment=environment,
+            table=self._describe_table(),
+            results=tuple(results),
+            notes=tuple(dict.fromkeys(scratch.notes)),
+        )
+
+    def _try_methods(self, environment: dict[str, Any]) -> dict[str, str]:
+        """Say of each method why it cannot be measured, and find out what bulk_create sends."""
+        refused = {}
+        environment["bulk_create_uses_unnest"] = None
+        for method in self._methods:
+            reasons = method.refusals(self._stage.model)
+            if reasons:
+                refused[method.name] = " ".join(reasons)
+                continue
+            if method.driver != "django":
+                continue
+            statements, outside = try_method(
+                self._stage, method, self._target, self._rows[:TRIAL_ROWS]
+            )
+            if outside:
+                refused[method.name] = (
+                    f"left out: it writes to {', '.join(outside)} too, which is real; "
+                    "a signal's receiver or a save() of the model's own does that"
+                )
+            if method.name == "bulk_create" and len(self._rows) > 1:
+                inserts = [sql for sql in statements if sql.startswith("INSERT ")]
+                if inserts:
+                    environment["bulk_create_uses_unnest"] = any("UNNEST(" in s for s in inserts)
+        return refused
+
+    def _measure_size(self, size: int, refused: dict[str, str]) -> list[MethodResult]:
+        rows = self._rows[:size]
+        self._reference.prepare(size)
+        samples: dict[str, list[Sample]] = {method.name: [] for method in self._methods}
+        problems: dict[str, str] = dict(refused)
+        measured = []
+        for method in self._methods:
+            if method.name in problems:
+                continue
+            if _is_capped(method, size):
+                problems[method.name] = f"not run: capped at {method.benchmark_row_cap:,} rows"
+                continue
+            measured.append(method)
+        failed: dict[str, str] = {}
+        for round_number in range(self._options.repeat + 1):
+            order = list(measured)
+            Random(f"{self._options.seed} {size} {round_number}").shuffle(order)  # noqa: S311
+            for method in order:
+                if method.name in failed:
+                    self._done += size
+                    continue
+                self._say(method, size, round_number)
+                sample, problem = self._take(method, rows)
+                self._done += size
+                if problem:
+                    failed[method.name] = problem
+                if sample is not None and round_number:
+                    samples[method.name].append(sample)
+        return [
+            MethodResult(
+                method=method.name,
+                rows=size,
+                samples=tuple(samples[method.name]),
+                verified=None if method.name in problems else method.name not in failed,
+                note=problems.get(method.name) or failed.get(method.name, ""),
+            )
+            for method in self._methods
+        ]
+
+    def _say(self, method: type[Method], size: int, round_number: int) -> None:
+        what = f"run {round_number} of {self._options.repeat}" if round_number else "warm-up"
+        self._report(
+            Progress(
+                message=f"{method.name}, {size:,} rows, {what}",
+                done=self._done,
+                total=self._total,
+            )
+        )
+
+    def _take(self, method: type[Method], rows: Sequence[Row]) -> tuple[Sample | None, str]:
+        """Give a sample, and what was wrong with it."""
+        self._empty()
+        try:
+            sample = take_sample(method, self._target, rows)
+        except Exception as error:  # noqa: BLE001 - one method's failure is a line of the report
+            with suppress(Exception):
+                connections[self._options.database].close_if_unusable_or_obsolete()
+            line = str(error).strip().partition("\n")[0]
+            return None, f"failed: {line or type(error).__name__}"
+        problem = self._reference.problem(len(rows))
+        return sample, f"wrong: it {problem}" if problem else ""
+
+    def _empty(self) -> None:
+        # Tables that refer to the measured one have no row that does; their constraints stand in
+        # the way of TRUNCATE nevertheless, and come back at once.
+        inward = self._stage.copier.inward_foreign_keys if self._stage.copier else []
+        with transaction.atomic(using=self._options.database):
+            for drop, _ in inward:
+                self._execute(drop)
+            self._execute(f"TRUNCATE {self._stage.name} RESTART IDENTITY")
+            for _, add in inward:
+                self._execute(add)
+
+    def _execute(self, sql: str) -> None:
+        with connections[self._options.database].cursor() as cursor:
+            cursor.execute(sql)
+
+    def _describe_table(self) -> dict[str, Any]:
+        table = self._target.table
+        return {
+            "model": self._stage.model._meta.label,
+            "name": self._stage.original,
+            "indexes": [index.name for index in table.indexes],
+            "foreign_keys": [key.name for key in table.foreign_keys],
+            "checks": [item.name for item in table.constraints if item.kind == "c"],
+            "triggers": [trigger.name for trigger in table.triggers],
+            "columns": [column.name for column in table.columns],
+            "fields_given": [field.name for field in self._target.fields],
+            "source": str(self._options.source) if self._from_source else None,
+            "seed": None if self._from_source else self._options.seed,
+        }
+
+
+def _is_capped(method: type[Method], size: int) -> bool:
+    return method.benchmark_row_cap is not None and size > method.benchmark_row_cap

@@ -1,0 +1,201 @@
+"""Whether the table holds the rows that were given: by count and by content, to the letter.
+
+The rows given are written once into a reference table over a path that no method uses: psycopg's
+COPY in text format. Both tables are then summed up by the server. A sum of two 64-bit hashes of
+each row's text does not depend on the order and counts every duplicate.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, models
+
+from ingest.table import quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.benchmark.stage import Stage
+    from ingest.methods.base import Row
+
+    Field = models.Field[Any, Any]
+
+Sum = tuple[Any, ...]
+
+_PLAIN_PLACEHOLDER = re.compile(r"%s(::.*)?", re.DOTALL)
+
+
+class Reference:
+    """The rows given, in a table of their own, and what the methods' table should add up to."""
+
+    def __init__(self, stage: Stage, fields: Sequence[Field]) -> None:
+        self._stage = stage
+        self._fields = tuple(fields)
+        self.name = f"{quote_name(stage.scratch.schema_for('pg_catalog'))}.reference"
+        """The reference table, quoted and with its schema."""
+        self._columns = [quote_name(str(field.column)) for field in fields]
+        self._wanted: dict[int, Sum] = {}
+        self._is_changed_by_triggers = False
+        columns = ", ".join(["0::bigint AS ingest_ordinal", *self._columns])
+        self._execute(
+            f"CREATE UNLOGGED TABLE {self.name} AS SELECT {columns} FROM {stage.name} WITH NO DATA"
+        )
+
+    def fill(self, rows: Sequence[Row]) -> None:
+        """Write all rows, numbered from 1."""
+        connection = connections[self._stage.alias]
+        columns = ", ".join(["ingest_ordinal", *self._columns])
+        with (
+            connection.connection.cursor() as cursor,
+            cursor.copy(f"COPY {self.name} ({columns}) FROM STDIN") as copy,
+        ):
+            for prepared in self._prepared(rows):
+                copy.write_row(prepared)
+        for field, column in zip(self._fields, self._columns, strict=True):
+            placeholder = self._placeholder(field, rows)
+            if not _PLAIN_PLACEHOLDER.fullmatch(placeholder):
+                self._execute(
+                    f"UPDATE {self.name} SET {column} = {placeholder.replace('%s', column)}"
+                )
+
+    def insert_into_table(self, count: int) -> None:
+        """Put the first rows into the model's table, from one table to the other."""
+        instance = self._stage.model()
+        connection = connections[self._stage.alias]
+        names, values = [], []
+        for field in self._filled_by_orm():
+            names.append(quote_name(str(field.column)))
+            value = field.pre_save(instance, add=True)
+            values.append(field.get_db_prep_save(value, connection))
+        columns = ", ".join([*self._columns, *names])
+        with connection.cursor() as cursor:
+            if not columns:
+                cursor.execute(
+                    f"INSERT INTO {self._stage.name} SELECT FROM {self.name} "
+                    f"WHERE ingest_ordinal <= {count:d}"
+                )
+                return
+            escaped = ", ".join(name.replace("%", "%%") for name in self._columns)
+            source = ", ".join(filter(None, [escaped, *["%s"] * len(values)]))
+            cursor.execute(
+                f"INSERT INTO {self._stage.name} ({columns})".replace("%", "%%")
+                + f" SELECT {source} FROM {self.name} WHERE ingest_ordinal <= {count:d} "
+                "ORDER BY ingest_ordinal",
+                values,
+            )
+
+    def expect_triggers(self) -> None:
+        """Take what PostgreSQL's own triggers make of the rows for what must be stored."""
+        self._is_changed_by_triggers = True
+
+    def problem(self, count: int) -> str | None:
+        """Say what is wrong with the rows in the model's table, or None where nothing is."""
+        got, want = self._sum(self._stage.name, ""), self._want(count)
+        if got[0] != want[0]:
+            return f"stored {got[0]:,} rows instead of {want[0]:,}"
+        if got != want:
+            return f"stored other values than given, for one: {self._example(count)}"
+        for field in self._filled_by_orm():
+            bad = self._badly_filled(field)
+            if bad:
+                return f"left {field.column!r} as {bad} where the ORM would fill it"
+        return None
+
+    def _want(self, count: int) -> Sum:
+        if count not in self._wanted:
+            if self._is_changed_by_triggers:
+                self._execute(f"TRUNCATE {self._stage.name}")
+                self.insert_into_table(count)
+                self._wanted[count] = self._sum(self._stage.name, "")
+            else:
+                where = f"WHERE ingest_ordinal <= {count:d}"
+                self._wanted[count] = self._sum(self.name, where)
+        return self._wanted[count]
+
+    def prepare(self, count: int) -> None:
+        """Work out the sum for that many rows before the table is used."""
+        self._want(count)
+
+    def _sum(self, name: str, where: str) -> Sum:
+        row = f"ROW({', '.join(self._columns)})::text"
+        hashes = ", ".join(f"sum(hashtextextended({row}, {seed})::numeric)" for seed in (0, 1))
+        [result] = self._execute(f"SELECT count(*), {hashes} FROM {name} {where}")
+        return tuple(result)
+
+    def _example(self, count: int) -> str:
+        row = f"ROW({', '.join(self._columns)})::text"
+        found = self._execute(
+            f"SELECT {row} FROM {self._stage.name} EXCEPT ALL SELECT {row} FROM {self.name} "
+            f"WHERE ingest_ordinal <= {count:d} LIMIT 1"
+        )
+        return str(found[0][0]) if found else "a row twice"
+
+    def _badly_filled(self, field: Field) -> str | None:
+        column = quote_name(str(field.column)).replace("%", "%%")
+        name = self._stage.name.replace("%", "%%")
+        connection = connections[self._stage.alias]
+        with connection.cursor() as cursor:
+            if field.has_default() and not callable(field.default):
+                value = field.get_db_prep_save(field.get_default(), connection)
+                cursor.execute(
+                    f"SELECT {column}::text FROM {name} WHERE {column} IS DISTINCT FROM %s LIMIT 1",
+                    [value],
+                )
+            else:
+                instance = self._stage.model()
+                if field.pre_save(instance, add=True) is None:
+                    return None
+                cursor.execute(f"SELECT 'NULL' FROM {name} WHERE {column} IS NULL LIMIT 1", [])
+            found = cursor.fetchone()
+        return None if found is None else str(found[0])
+
+    def _filled_by_orm(self) -> list[Field]:
+        return [
+            field
+            for field in self._stage.model._meta.concrete_fields
+            if field not in self._fields
+            and not field.generated
+            and field.db_default is models.NOT_PROVIDED
+            and not isinstance(
+                field, (models.AutoField, models.BigAutoField, models.SmallAutoField)
+            )
+        ]
+
+    def _prepared(self, rows: Sequence[Row]) -> Iterator[Row]:
+        connection = connections[self._stage.alias]
+        prepare = [field.get_db_prep_save for field in self._fields]
+        own = [
+            field
+            for field in self._fields
+            if type(field).pre_save is not models.Field.pre_save
+            and not isinstance(field, models.FileField)
+        ]
+        names = [field.attname for field in self._fields]
+        for ordinal, given in enumerate(rows, 1):
+            row = given
+            if own:
+                # The field's author has a say in what is saved.
+                instance = self._stage.model(**dict(zip(names, row, strict=True)))
+                for field in own:
+                    field.pre_save(instance, add=True)
+                row = tuple(getattr(instance, name) for name in names)
+            yield (
+                ordinal,
+                *[one(value, connection) for one, value in zip(prepare, row, strict=True)],
+            )
+
+    def _placeholder(self, field: Any, rows: Sequence[Row]) -> str:
+        get = getattr(field, "get_placeholder", None)
+        if get is None or not rows:
+            return "%s"
+        connection = connections[self._stage.alias]
+        value = rows[0][self._fields.index(field)]
+        compiler = models.sql.Query(self._stage.model).get_compiler(self._stage.alias)
+        return str(get(value, compiler, connection))
+
+    def _execute(self, sql: str) -> list[tuple[Any, ...]]:
+        with connections[self._stage.alias].cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else []
