@@ -1,0 +1,14 @@
+from django.db import models
+
+from tests.contract.models.base import Sample
+
+
+class Moment(Sample):
+    day = models.DateField()
+    day_or_null = models.DateField(null=True, blank=True)
+    moment = models.DateTimeField()
+    moment_or_null = models.DateTimeField(null=True, blank=True)
+    hour = models.TimeField()
+    hour_or_null = models.TimeField(null=True, blank=True)
+    length = models.DurationField()
+    length_or_null = models.DurationField(null=True, blank=True)
