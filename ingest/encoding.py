@@ -16,7 +16,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from pgpq import ArrowToPostgresBinaryEncoder
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import AdaptersMap, Dumper, PyFormat, Transformer
 from psycopg.pq import Format
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ingest.session import CopyFormat
     from ingest.table import Column
 
+BYTEA_OID = 17
+"""From pg_type.dat: it is the same in every version."""
 MAX_DECIMAL128_DIGITS = 38
 """What an Arrow decimal128 holds; wider numerics are written by psycopg."""
 
@@ -86,8 +88,27 @@ def choose_encoding(columns: Sequence[Column], context: AdaptContext | None) -> 
     binary = [_binary_encoding(column, transformer) for column in columns]
     if all(binary):
         return Encoding(columns=tuple(filter(None, binary)), format="binary")
+    transformer = Transformer(literal_adapters(context))
     text = tuple(_text_encoding(column, transformer) for column in columns)
     return Encoding(columns=text, format="text")
+
+
+def literal_adapters(context: AdaptContext | None) -> AdaptersMap:
+    """Give the context's adapters, made fit to write literals away from a connection.
+
+    psycopg asks libpq to write a bytea, which without a connection doubles its apostrophes.
+    """
+    adapters = AdaptersMap(context.adapters if context else psycopg.adapters)
+    for kind in (bytes, bytearray, memoryview, psycopg.Binary):
+        adapters.register_dumper(kind, _HexDumper)
+    return adapters
+
+
+class _HexDumper(Dumper):
+    oid = BYTEA_OID
+
+    def dump(self, obj: Any) -> bytes:
+        return b"\\x" + bytes(getattr(obj, "obj", obj)).hex().encode()
 
 
 def _native_type(column: Column) -> pa.DataType | None:

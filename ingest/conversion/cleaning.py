@@ -34,7 +34,14 @@ class Cleaner:
     def __init__(self, field: models.Field[Any, Any], alias: str) -> None:
         self.field = field
         self._connection = connections[alias]
-        self._instance = field.model()
+        # Without callable defaults: a counter must move once for each row, and no further.
+        self._instance = field.model(
+            **{
+                other.attname: None
+                for other in field.model._meta.concrete_fields
+                if callable(other.default)
+            }
+        )
         self._judged: dict[str, Any] = {}
         self._is_time = isinstance(field, models.DateTimeField) and settings.USE_TZ
         self._reads_json = isinstance(field, models.JSONField)

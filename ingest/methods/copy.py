@@ -50,21 +50,27 @@ class CopyMethod(Method):
 
     def write_checked(self, rows: Iterable[Row]) -> int:
         columns = tuple(field.attname for field in self.target.fields)
+        converter = Converter(
+            table=self.target.table,
+            fields=self.target.fields,
+            alias=self.target.alias,
+            context=adaptation_context(self.target.alias, self.target.table),
+        )
         with open_source(rows, SourceOptions(columns=columns)) as source:
-            converter = Converter(
-                table=self.target.table,
-                fields=self.target.fields,
-                alias=self.target.alias,
-                context=adaptation_context(self.target.alias, self.target.table),
-                source=source.name,
-            )
-            with self._session.transaction():
-                return self.send(
-                    self._session,
-                    self.target.table,
-                    converter.encoding,
-                    _accepted(converter, source.batches()),
-                )
+            try:
+                with self._session.transaction():
+                    return self.send(
+                        self._session,
+                        self.target.table,
+                        converter.encoding,
+                        _accepted(converter, source.batches()),
+                    )
+            except Exception as error:
+                # A deferred constraint speaks at the COMMIT.
+                refusal = explain(error)
+                if refusal is None:
+                    raise
+                raise refusal from error
 
     @staticmethod
     def send(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from abc import abstractmethod
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from psycopg.adapt import PyFormat, Transformer
 
 from ingest.conversion import Preparer
+from ingest.encoding import literal_adapters
 from ingest.exceptions import RecordsRefused
 from ingest.methods.base import Method
 from ingest.refusals import explain
@@ -28,10 +31,16 @@ if TYPE_CHECKING:
 _NATIVE = frozenset(
     {
         *("bool", "bytea", "date", "float4", "float8", "int2", "int4", "int8"),
-        *("interval", "numeric", "time", "timestamp", "timestamptz", "uuid"),
+        *("numeric", "time", "timestamp", "timestamptz", "uuid"),
     }
 )
 """Types whose Python values asyncpg takes as Django prepares them."""
+_EPOCHS: dict[str, Any] = {
+    "date": dt.date(2000, 1, 1),
+    "timestamp": dt.datetime(2000, 1, 1),  # noqa: DTZ001 - the type has no time zone
+    "timestamptz": dt.datetime(2000, 1, 1, tzinfo=dt.UTC),
+}
+"""PostgreSQL counts days and microseconds from here."""
 _TEXT = frozenset({"text", "varchar", "bpchar"})
 
 
@@ -46,6 +55,7 @@ class InsertingMethod(Method):
 
     def __enter__(self) -> Self:
         self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
+        self._session.run(_keep_extreme_moments)
         return self
 
     def __exit__(
@@ -83,7 +93,8 @@ class InsertingMethod(Method):
         table = self.target.table
         if not columns:
             return f"INSERT INTO {table.qualified_name} DEFAULT VALUES", []
-        transformer = Transformer(adaptation_context(self.target.alias, table))
+        context = adaptation_context(self.target.alias, table)
+        transformer = Transformer(literal_adapters(context))
         places: list[str] = []
         adapters: list[Callable[[Any], Any] | None] = []
         for number, column in enumerate(columns, 1):
@@ -100,6 +111,23 @@ class InsertingMethod(Method):
         names = ", ".join(quote_name(column.name) for column in columns)
         sql = f"INSERT INTO {table.qualified_name} ({names}) VALUES ({', '.join(places)})"
         return sql, adapters
+
+
+async def _keep_extreme_moments(connection: asyncpg.Connection) -> None:
+    """Send the first and last dates and times as such: asyncpg makes infinity of them."""
+    for name, epoch in _EPOCHS.items():
+        await connection.set_type_codec(
+            name,
+            schema="pg_catalog",
+            encoder=partial(_count_since, epoch),
+            decoder=list,
+            format="tuple",
+        )
+
+
+def _count_since(epoch: Any, moment: Any) -> tuple[int]:
+    unit = dt.timedelta(microseconds=1) if isinstance(epoch, dt.datetime) else dt.timedelta(days=1)
+    return ((moment - epoch) // unit,)
 
 
 def _text_dumper(transformer: Any) -> Callable[[Any], str]:
