@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         SourceError,
         UnsupportedModelError,
     )
-    from ingest.loading import LoadResult, Progress, aload, load
+    from ingest.loading import LoadOptions, LoadResult, Progress, aload, load
     from ingest.rejects import Reject
     from ingest.sources import SourceOptions
 
@@ -33,6 +33,7 @@ __all__ = [
     "CountMismatch",
     "IngestError",
     "LayoutError",
+    "LoadOptions",
     "LoadResult",
     "Progress",
     "RecordsRefused",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "LoadOptions": "ingest.loading",
     "LoadResult": "ingest.loading",
     "Progress": "ingest.loading",
     "Reject": "ingest.rejects",

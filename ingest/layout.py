@@ -1,15 +1,29 @@
-"""Which source column feeds which field."""
+"""Which model is meant, and which source column feeds which field."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ingest.exceptions import LayoutError, did_you_mean
+from django.apps import apps
+
+from ingest.exceptions import ConfigurationError, LayoutError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db import models
+
+
+def find_model(label: str) -> type[models.Model]:
+    """Find the installed model of that label, or raise ``ConfigurationError``."""
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        labels = [model._meta.label for model in apps.get_models()]
+        raise ConfigurationError(
+            f"There is no model {label!r}.{did_you_mean(label, labels)} "
+            "Say it as app.Model, and see that the app is in INSTALLED_APPS."
+        ) from None
 
 
 def match_fields(

@@ -14,21 +14,23 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest.conversion import Converter
-from ingest.exceptions import CountMismatch, RecordsRefused
+from ingest.exceptions import ConfigurationError, CountMismatch, RecordsRefused, did_you_mean
 from ingest.layout import match_fields
-from ingest.methods.base import Row, Target
+from ingest.methods import Row, Target, get_method
 from ingest.methods.copy import CopyMethod
+from ingest.methods.direct import DirectMethod
 from ingest.refusals import explain
 from ingest.session import adaptation_context, open_session
 from ingest.sources import SourceOptions, open_source
 from ingest.table import read_model_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from django.db import models
 
     from ingest.conversion import TypedBatch
+    from ingest.methods.direct import Indexes, References
     from ingest.sources import Source
 
 
@@ -42,6 +44,18 @@ class Progress:
     """Bytes read of the source; 0 where it is not made of bytes."""
     bytes_total: int | None
     """The source's size in bytes, where it is known."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a load is to be done."""
+
+    method: str = "direct"
+    """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
+    references: References = "auto"
+    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``."""
+    indexes: Indexes = "auto"
+    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +76,8 @@ class LoadResult:
     """The method's name."""
     driver: str
     """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
+    decisions: tuple[str, ...] = ()
+    """What was decided on the way and why, a sentence each."""
 
     @property
     def rows_per_second(self) -> float:
@@ -74,38 +90,36 @@ def load(
     source: Any,
     *,
     using: str | None = None,
-    columns: Sequence[str] | None = None,
-    options: SourceOptions | None = None,
     progress: Callable[[Progress], None] | None = None,
+    **options: Any,
 ) -> LoadResult:
     """Load all rows of a source into a model's table, by COPY, in one transaction.
 
     ``source`` is a path, ``"-"`` for standard input, a file opened for reading bytes, anything with
     ``__arrow_c_stream__``, or an iterable of dicts, tuples (with ``columns``), dataclasses or model
     instances; an iterable is read once and never held whole. ``using`` is a database's name.
+    ``options`` are those of ``LoadOptions`` and of ``SourceOptions``.
 
     Inside ``transaction.atomic()`` the rows go over Django's own connection and roll back with
     the caller; outside over a connection of the load's own, committed on return. It does not call
     ``save()``, sends no signals and sets no keys on instances.
 
     Raises an ``IngestError``; then nothing was loaded. ``RecordsRefused`` lists the records that a
-    field refused, ``ConstraintRefused`` says which constraint PostgreSQL found violated.
+    field refused, ``ConstraintRefused`` says which constraint a row would violate.
     """
     started = time.perf_counter()
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
-    options = options or SourceOptions()
-    if columns is not None:
-        options = dataclasses.replace(options, columns=tuple(columns))
-    with open_source(source, options) as opened, open_session(alias) as session:
+    reading, how = _split(options)
+    with open_source(source, reading) as opened, open_session(alias) as session:
         counter = _Counter(opened, progress)
         try:
             with session.transaction():
                 table = read_model_table(session, model)
-                method = CopyMethod(Target(model=model, alias=alias, table=table, fields=()))
+                writer = _writer(how, Target(model=model, alias=alias, table=table, fields=()))
                 rows = 0
                 if opened.columns:  # an empty iterable has none
                     converter = _converter(model, opened, alias, table)
-                    rows = method.send(session, table, converter.encoding, counter.typed(converter))
+                    rows = writer.send(session, converter.encoding, counter.typed(converter))
                 counter.check(rows)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
@@ -119,7 +133,8 @@ def load(
             source=opened.name,
             rows=rows,
             seconds=time.perf_counter() - started,
-            method=method.name,
+            method=writer.name,
+            decisions=tuple(writer.decisions),
             driver=session.driver,
         )
 
@@ -147,6 +162,32 @@ def read_rows(
                 raise RecordsRefused(rejects)
             rows.extend(good)
         return match_fields(model, opened.columns, opened.name), rows
+
+
+def _writer(how: LoadOptions, target: Target) -> CopyMethod:
+    if how.method == DirectMethod.name:
+        return DirectMethod(target, references=how.references, indexes=how.indexes)
+    if how.method == CopyMethod.name:
+        return CopyMethod(target)
+    get_method(how.method)  # says what is wrong with an unknown name
+    raise ConfigurationError(
+        f"The method {how.method!r} is there to be compared with: a load uses 'direct' or 'copy'."
+    )
+
+
+def _split(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
+    kinds = (SourceOptions, LoadOptions)
+    names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
+    for name in options:
+        if not any(name in known for known in names):
+            raise TypeError(
+                f"load() has no option {name!r}.{did_you_mean(name, names[0] | names[1])}"
+            )
+    reading = {name: options[name] for name in options if name in names[0]}
+    if reading.get("columns") is not None:
+        reading["columns"] = tuple(reading["columns"])
+    how = {name: options[name] for name in options if name in names[1]}
+    return SourceOptions(**reading), LoadOptions(**how)
 
 
 def _converter(model: type[models.Model], source: Source, alias: str, table: Any) -> Converter:

@@ -57,6 +57,8 @@ class Session(ABC):
 
     driver: ClassVar[str]
     """The driver's name, as the result reports it."""
+    is_callers: ClassVar[bool] = False
+    """Is it inside a transaction that goes on after the load?"""
 
     @abstractmethod
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -150,6 +152,7 @@ class DjangoSession(Session):
     """Django's own connection, inside the caller's transaction."""
 
     driver = "psycopg"
+    is_callers = True
 
     def __init__(self, alias: str) -> None:
         self._alias = alias

@@ -68,6 +68,9 @@ class Constraint:
     columns: tuple[str, ...]
     is_deferrable: bool
     is_validated: bool
+    is_enforced: bool
+    """False only for NOT ENFORCED, which PostgreSQL 18 introduced."""
+    references_oid: int | None = None
     references: str | None = None
     """The referenced table, quoted and with its schema; for a foreign key."""
     referenced_columns: tuple[str, ...] = ()
@@ -93,6 +96,7 @@ class Table:
     name: str
     kind: str
     """pg_class.relkind: ``r`` ordinary, ``p`` partitioned, ``f`` foreign, ``v`` view."""
+    is_partition: bool
     columns: tuple[Column, ...]
     indexes: tuple[Index, ...]
     constraints: tuple[Constraint, ...]
@@ -156,12 +160,13 @@ def read_model_table(session: Session, model: type[Model]) -> Table:
 
 def read_table(session: Session, oid: int) -> Table:
     """Describe the table with this oid."""
-    [(schema, name, kind)] = session.fetch(_TABLE, oid)
+    [(schema, name, kind, is_partition)] = session.fetch(_TABLE, oid)
     return Table(
         oid=oid,
         schema=schema,
         name=name,
         kind=kind,
+        is_partition=is_partition,
         columns=tuple(
             Column(**dict(zip(_COLUMN_FIELDS, row, strict=True)))
             for row in session.fetch(_COLUMNS, oid)
@@ -190,7 +195,7 @@ def _constraint(row: tuple[object, ...]) -> Constraint:
 
 
 _TABLE = """
-SELECT n.nspname::text, c.relname::text, c.relkind::text
+SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = $1::int8::oid
 """
@@ -248,6 +253,8 @@ _CONSTRAINT_FIELDS = (
     "columns",
     "is_deferrable",
     "is_validated",
+    "is_enforced",
+    "references_oid",
     "referenced_schema",
     "referenced_table",
     "referenced_columns",
@@ -257,7 +264,9 @@ SELECT k.conname::text, k.contype::text, pg_catalog.pg_get_constraintdef(k.oid),
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
              ORDER BY u.place),
-       k.condeferrable, k.convalidated, n.nspname::text, c.relname::text,
+       k.condeferrable, k.convalidated,
+       coalesce((to_jsonb(k) ->> 'conenforced')::bool, true),
+       nullif(k.confrelid::int8, 0), n.nspname::text, c.relname::text,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum
              ORDER BY u.place)

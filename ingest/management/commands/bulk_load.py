@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from ingest import benchmark
-from ingest.exceptions import ConfigurationError, IngestError, did_you_mean
+from ingest.exceptions import ConfigurationError, IngestError
+from ingest.layout import find_model
 from ingest.loading import load
 from ingest.management.display import KINDS, ProgressDisplay
-from ingest.sources import SourceOptions
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
+LOAD_OPTIONS = ("columns", "encoding", "delimiter", "method", "references", "indexes")
+"""Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes; 0 is a load of every row."""
 
@@ -46,13 +47,33 @@ class Command(BaseCommand):
             help="the database, by its name in DATABASES (default: %(default)s)",
         )
         reading = parser.add_argument_group("reading a file")
-        reading.add_argument("--encoding", default="utf-8", help="default: %(default)s")
-        reading.add_argument("--delimiter", default=",", help="default: a comma")
+        reading.add_argument("--encoding", help="any codec Python knows (default: utf-8)")
+        reading.add_argument(
+            "--delimiter",
+            type=lambda text: text.replace("\\t", "\t"),
+            help=r"what stands between the cells; \t is a tab (default: a comma)",
+        )
         reading.add_argument(
             "--columns",
             nargs="+",
             metavar="FIELD",
             help="the fields the columns feed, for a file without a header",
+        )
+        writing = parser.add_argument_group("writing")
+        writing.add_argument(
+            "--method",
+            choices=("direct", "copy"),
+            help="direct takes the fastest path that is proved safe (default); copy is plain COPY",
+        )
+        writing.add_argument(
+            "--references",
+            choices=("auto", "set", "trigger"),
+            help="check foreign keys as a set, or row by row by PostgreSQL's triggers",
+        )
+        writing.add_argument(
+            "--indexes",
+            choices=("auto", "rebuild", "keep"),
+            help="build plain indexes after the rows, or keep them up row by row",
         )
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
@@ -78,11 +99,7 @@ class Command(BaseCommand):
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
     def _load(self, model: type[Model], file: str, **options: Any) -> None:
-        how = SourceOptions(
-            columns=tuple(options["columns"]) if options["columns"] else None,
-            encoding=options["encoding"],
-            delimiter=options["delimiter"].replace("\\t", "\t"),
-        )
+        how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
         title = f"Loading {model._meta.label}"
         with ProgressDisplay(options["progress"], self.stderr, title) as display:
             try:
@@ -91,20 +108,10 @@ class Command(BaseCommand):
                 raise CommandError(
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED
                 ) from None
+        if options["verbosity"] > 1:
+            for decision in result.decisions:
+                self.stdout.write(decision)
         self.stdout.write(
             f"Loaded {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
             f"({result.rows_per_second:,.0f} rows/s)."
         )
-
-
-def find_model(label: str) -> type[Model]:
-    """Find the installed model, or raise ``CommandError`` with the nearest names."""
-    try:
-        return apps.get_model(label)
-    except (LookupError, ValueError):
-        labels = [model._meta.label for model in apps.get_models()]
-        raise CommandError(
-            f"There is no model {label!r}.{did_you_mean(label, labels)} "
-            "Say it as app.Model, and see that the app is in INSTALLED_APPS.",
-            returncode=WRONG_USAGE,
-        ) from None
