@@ -55,3 +55,5 @@ if os.environ.get("DATABASE_URL"):
 else:
     # Starts a PostgreSQL of its own at the first connection: see settings/embedded.
     DATABASES = {"default": {"ENGINE": "settings.embedded", "NAME": "postgres"}}
+
+INGEST = {"BENCHMARK_MODEL": "finance.Transaction"}
