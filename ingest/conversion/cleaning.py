@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 from django.conf import settings
@@ -13,6 +14,9 @@ from django.contrib.postgres.fields import HStoreField
 from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.utils import timezone
+
+if TYPE_CHECKING:
+    from ingest.table import Column
 
 REMEMBERED_VALUES = 65_536
 """Distinct texts whose judgement is remembered for each field: some 10 MB at most."""
@@ -31,8 +35,9 @@ class Cleaner:
     Whether a referenced row exists is not asked here: PostgreSQL says so for all rows at once.
     """
 
-    def __init__(self, field: models.Field[Any, Any], alias: str) -> None:
+    def __init__(self, field: models.Field[Any, Any], column: Column, alias: str) -> None:
         self.field = field
+        self._column_type = column.type_name
         self._connection = connections[alias]
         # Without callable defaults: a counter must move once for each row, and no further.
         self._instance = field.model(
@@ -95,7 +100,17 @@ class Cleaner:
         except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
             return Refusal(f"{type(error).__name__}: {error}")
         # BinaryField wraps its bytes for psycopg, which is not the only reader here.
-        return bytes(prepared.obj) if isinstance(prepared, psycopg.Binary) else prepared
+        if isinstance(prepared, psycopg.Binary):
+            return bytes(prepared.obj)
+        return self._in_zone(prepared) if isinstance(prepared, dt.datetime) else prepared
+
+    def _in_zone(self, moment: dt.datetime) -> dt.datetime:
+        """Do what PostgreSQL does in the time zone that Django gives its connection."""
+        if timezone.is_naive(moment) and self._column_type == "timestamptz":
+            return moment.replace(tzinfo=ZoneInfo(self._connection.timezone_name))
+        if timezone.is_aware(moment) and self._column_type == "timestamp":
+            return timezone.make_naive(moment, ZoneInfo(self._connection.timezone_name))
+        return moment
 
     @property
     def is_repeatable(self) -> bool:

@@ -42,9 +42,11 @@ class ColumnConverter:
     def __init__(self, field: models.Field[Any, Any], encoding: ColumnEncoding, alias: str) -> None:
         self.field = field
         self.encoding = encoding
-        self.cleaner = Cleaner(field, alias)
+        self.cleaner = Cleaner(field, encoding.column, alias)
         # A kernel's values are stored as they are: the column must be of a type that holds them.
-        self._kernel = find_kernel(field) if encoding.dump is None else None
+        # A column without a time zone holds local times, and kernels know those of UTC.
+        is_kernel_fit = encoding.dump is None and encoding.arrow_type != pa.timestamp("us")
+        self._kernel = find_kernel(field) if is_kernel_fit else None
 
     def convert(self, cells: pa.Array | list[Any]) -> TypedColumn:
         """Convert a whole column; a binary Arrow array holds the cells of a text file."""

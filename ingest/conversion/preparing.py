@@ -26,7 +26,7 @@ class Preparer:
         every = (*self._given, *self._filled)
         self.columns: tuple[str, ...] = tuple(str(field.column) for field in every)
         """The table's columns that each prepared row has values for."""
-        self._cleaners = [Cleaner(field, alias) for field in every]
+        self._cleaners = [Cleaner(field, table.column(str(field.column)), alias) for field in every]
         self._computed = {place for place, field in enumerate(every) if needs_instance(field)}
 
     def prepare(self, row: Sequence[Any], number: int) -> list[Any]:
