@@ -69,6 +69,8 @@ def indexes_set_aside(session: Session, table: Table, plan: SetAside) -> Iterato
         session.execute(f"DROP INDEX {quote_name(table.schema)}.{quote_name(name)}")
     yield
     if plan.definitions:
+        # CREATE INDEX is refused while deferred checks of the table's rows still wait.
+        session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         session.fetch(_MORE_MEMORY, MAINTENANCE_MEMORY_KB)
     for name, definition, comment in plan.definitions:
         session.execute(definition)
