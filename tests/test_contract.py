@@ -1,5 +1,6 @@
 """Every method stores, for every model, what the ORM's `save()` stores."""
 
+import datetime as dt
 import math
 import re
 
@@ -12,9 +13,10 @@ from django.utils import timezone
 
 from ingest.exceptions import ConfigurationError, ConstraintRefused, IngestError
 from ingest.methods import method_names
-from tests.contract.cases import CASES
-from tests.contract.models import defaults, inheritance, keys, names, numbers, texts
+from tests.contract.cases import CASES, Case
+from tests.contract.models import defaults, inheritance, keys, moments, names, numbers, texts
 from tests.contract.models.base import Sample
+from tests.contract.refused import REFUSED
 from tests.contract.writing import (
     differences,
     has_table,
@@ -26,36 +28,17 @@ from tests.contract.writing import (
     written,
 )
 
-MANY_TABLES = (
-    "The method {name!r} writes one table, but contract.Restaurant also has fields in the table "
-    "of contract.Place: load that model first, or use 'save'."
-)
-SQL_AROUND = (
-    "The method {name!r} sends values as they are, but contract.Shout has SQL around those of "
-    "word: use 'bulk_create'."
-)
-ORDER_LEFT_EMPTY = (
-    "The method {name!r} leaves the column '_order' of contract.Station empty, which only save() "
-    "fills: use 'save'."
-)
-ORDER_NOT_GIVEN = (
-    "No source column feeds contract.Station._order, which has no default and may not be NULL: "
-    "add a column '_order' to the source."
-)
-REFUSED = {
-    "Restaurant": dict.fromkeys(("insert", "bulk_create", "executemany", "copy"), MANY_TABLES),
-    "Shout": dict.fromkeys(("insert", "executemany", "copy"), SQL_AROUND),
-    "Station": {
-        **dict.fromkeys(("insert", "executemany", "copy"), ORDER_NOT_GIVEN),
-        "bulk_create": ORDER_LEFT_EMPTY,
-    },
-}
-"""What a method cannot write: model -> method -> what it says before the first row."""
 BAD = (IngestError, DatabaseError, ValueError, TypeError, ValidationError)
 
 
 # With no app available Django empties no table after a test (0.2 s each): each empties its own.
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+
+
+@pytest.fixture(autouse=True)
+def no_load_is_small(monkeypatch):
+    """Let `direct` take its own way with few rows, too."""
+    monkeypatch.setattr("ingest.methods.direct.SMALL_ROWS", 0)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -126,8 +109,8 @@ def test_columns_not_given_get_what_the_orm_gives(name):
                 assert getattr(got_row, field.name) == getattr(want_row, field.name), field.name
     assert [row.ticket - first_ticket for row in [*want, *got]] == [1, 2, 3, 4, 5, 6]
     assert len({row.token for row in [*want, *got]}) == 6
-    for moments, least, most in ((want, start, end), (got, end, later)):
-        for row in moments:
+    for instances, least, most in ((want, start, end), (got, end, later)):
+        for row in instances:
             assert least <= row.added_at <= most
             assert least <= row.changed_at <= most
             assert least <= row.moment_from_database <= most
@@ -204,6 +187,19 @@ def test_a_missing_parent_leaves_nothing_written(name):
         assert model.objects.count() == 0
 
 
+@pytest.mark.parametrize("name", method_names())
+@pytest.mark.parametrize("zone", [None, dt.UTC], ids=["naive", "aware"])
+def test_moments_are_in_the_settings_time_zone(name, zone, settings):
+    settings.TIME_ZONE = "Asia/Kolkata"
+    settings.USE_TZ = False
+    moment = dt.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=zone)
+    case = Case(model=moments.Instant, values={"moment": [moment, moment], "old_moment": [moment]})
+    with rows_removed(case.model):
+        want = stored_by_save(case)
+        assert written(name, case.model, case.fields, case.rows) == 2
+        assert stored(case.model, case.fields) == want
+
+
 @pytest.mark.parametrize("name", ["insert", "executemany", "copy"])
 def test_negative_zero_keeps_its_sign(name):
     """But not by `save()`: there PostgreSQL reads -0.0 as a numeric, which has no such zero."""
@@ -241,6 +237,6 @@ def concrete(base):
 
 
 def test_every_model_has_a_case():
-    without_rows = {"Dated", "Zero"}
+    without_rows = {"Dated", "Instant", "Zero"}
     want = {model.__name__ for model in concrete(Sample)} - without_rows
     assert {str(case) for case in CASES} == want

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["exceptions", "rejects"],
     ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
-    ["connection_arguments", "connection", "session", "conversion", "references"],
+    ["connection_arguments", "connection", "session", "conversion"],
+    ["references", "indexes"],
     ["methods"],
     ["loading"],
     ["benchmark"],
@@ -26,7 +27,10 @@ LAYERS = [
 PUBLIC_NAMES = "ingest"
 """The package itself, which nothing in it may import."""
 
-TALKING = {"connection", "session", "methods", "loading", "references", "table", "benchmark"}
+TALKING = {
+    *("connection", "session", "table", "references", "indexes"),
+    *("methods", "loading", "benchmark"),
+}
 """Who may talk to PostgreSQL."""
 ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals"}
 """Who may import a driver to know its values, types and errors, and runs no SQL."""

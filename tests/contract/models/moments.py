@@ -3,6 +3,16 @@ from django.db import models
 from tests.contract.models.base import Sample
 
 
+class Instant(Sample):
+    """One moment, and the same in a column without a time zone, as old schemas have it."""
+
+    moment = models.DateTimeField()
+    old_moment = models.DateTimeField()
+
+    class Meta:
+        managed = False
+
+
 class Moment(Sample):
     day = models.DateField()
     day_or_null = models.DateField(null=True, blank=True)

@@ -56,4 +56,4 @@ if django.VERSION >= (6, 1):
         """A NUMERIC without digits, which older versions of Django cannot declare."""
 
         amount = models.DecimalField()
-        amount_or_null = models.DecimalField(null=True)
+        amount_or_null = models.DecimalField(null=True, blank=True)
