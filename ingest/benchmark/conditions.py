@@ -31,14 +31,15 @@ def evaluate(condition: Any, row: Mapping[str, Any]) -> bool | None:
     if isinstance(condition, Q):
         return _evaluate_q(condition, row)
     if isinstance(condition, tuple):
-        return _evaluate_lookup(*condition, row)
+        [name, value] = condition
+        return _evaluate_lookup(name, value, row)
     return None
 
 
 def fields_of(expression: Any) -> Iterator[str]:
     """Give the names of the fields that an expression or a ``Q`` mentions."""
     if isinstance(expression, F):
-        yield expression.name.partition("__")[0]
+        yield _name(expression).partition("__")[0]
     elif isinstance(expression, Q):
         for child in expression.children:
             yield from fields_of(child)
@@ -57,10 +58,8 @@ def _evaluate_q(condition: Q, row: Mapping[str, Any]) -> bool | None:
         got = None if None in results else sum(map(bool, results)) % 2 == 1
     else:
         decisive = condition.connector == Q.OR
-        if decisive in results:
-            got = decisive
-        else:
-            got = None if None in results else not decisive
+        undecided = None if None in results else not decisive
+        got = decisive if decisive in results else undecided
     return got if got is None or not condition.negated else not got
 
 
@@ -72,9 +71,9 @@ def _evaluate_lookup(name: str, value: Any, row: Mapping[str, Any]) -> bool | No
     if lookup == "isnull":
         return (row[field] is None) == bool(value)
     if isinstance(value, F):
-        if value.name not in row:
+        if _name(value) not in row:
             return None
-        value = row[value.name]
+        value = row[_name(value)]
     compare = _COMPARISONS.get(lookup)
     if compare is None or value is None or row[field] is None:
         return None
@@ -82,3 +81,7 @@ def _evaluate_lookup(name: str, value: Any, row: Mapping[str, Any]) -> bool | No
         return bool(compare(row[field], value))
     except TypeError:
         return None
+
+
+def _name(reference: Any) -> str:
+    return str(reference.name)

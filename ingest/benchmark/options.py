@@ -68,7 +68,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--benchmark",
         action="store_true",
-        help="measure the methods on a throw-away copy of a model's table; real rows are not touched",
+        help="measure the methods on a throw-away copy of a model's table",
     )
     group.add_argument(
         "--model",

@@ -51,6 +51,7 @@ def draw(result: BenchmarkResult, path: Path) -> None:
     axes.grid(visible=True, which="major", linewidth=0.5, color="#cccccc")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.05)
     _label(axes, ends)
     figure.savefig(path, dpi=DOTS_PER_INCH)

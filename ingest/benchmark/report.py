@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH = 118
 """Columns where the output is no terminal: what the table needs."""
+NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BASE = "bulk_create"
 """What the other methods are compared with: Django's own way for many rows."""
 WORTH_SECONDS = 0.5
@@ -46,9 +47,7 @@ def advise(result: BenchmarkResult) -> str:
     if not ranked:
         return "No method stored the rows: see the notes in the table."
     largest = max(item.rows for item in ranked)
-    group = sorted(
-        (item for item in ranked if item.rows == largest), key=lambda item: _seconds(item)
-    )
+    group = sorted((item for item in ranked if item.rows == largest), key=_seconds)
     best = group[0]
     warning = f" Do not use {', '.join(wrong)} here: see its note." if wrong else ""
     base = next((item for item in group if item.method == BASE), group[-1])
@@ -62,8 +61,8 @@ def advise(result: BenchmarkResult) -> str:
     saved = _seconds(base) - _seconds(best)
     if saved < WORTH_SECONDS:
         return (
-            f"At {largest:,} rows {best.method} is {times:.1f} times faster than {base.method}, but "
-            f"saves only {saved:.2f} s: keep {base.method} unless you load more often or more "
+            f"At {largest:,} rows {best.method} is {times:.1f} times faster than {base.method}, "
+            f"but saves only {saved:.2f} s: keep {base.method} unless you load more often or more "
             f"rows.{warning}"
         )
     how = f"`manage.py bulk_load {model} FILE`" if best.method == "copy" else best.method
@@ -85,7 +84,7 @@ def _environment(result: BenchmarkResult) -> Grid:
     unnest = {True: "UNNEST", False: "VALUES", None: "not run"}[e["bulk_create_uses_unnest"]]
     origin = table["source"] or f"made from the fields, seed {table['seed']}"
     lines = {
-        "table": f"{table['name']} ({table['model']}), copied to a scratch schema",
+        "table": f"{table['name']} ({table['model']}), its copy in a scratch schema",
         "indexes": ", ".join(table["indexes"]) or "none",
         "foreign keys": ", ".join(table["foreign_keys"]) or "none",
         "triggers": ", ".join(table["triggers"]) or "none",
@@ -110,7 +109,7 @@ def _grid(results: Iterable[MethodResult]) -> Grid:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("rows", justify="right")
     grid.add_column("method")
-    names = ("seconds", "rows/s", f"× {BASE}", "WAL", "client CPU", "peak memory")
+    names = ("seconds", "rows/s", f"{TIMES} {BASE}", "WAL", "client CPU", "peak memory")
     for name in names:
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("verified", overflow="fold")
@@ -124,26 +123,26 @@ def _grid(results: Iterable[MethodResult]) -> Grid:
     return grid
 
 
-def _cells(item: MethodResult, base: MethodResult | None) -> list[RenderableType]:
+def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableType, ...]:
     if not item.samples:
-        return ["–"] * 6 + [Text(item.note)]
+        return (*[NOTHING] * 6, Text(item.note))
     figures = item.as_json()
     spread = (item.spread_seconds or 0) / 2
     noisy = "~" if item.stable is False else ""
-    times = "–"
+    times = NOTHING
     if base is not None and item.is_ranked:
         times = f"{_seconds(base) / _seconds(item):.2f}"
     memory = figures["peak_memory_bytes"]
     verified = "yes" if item.verified else f"NO: {item.note}"
-    return [
+    return (
         f"{noisy}{_seconds(item):.3f} ± {spread:.3f}",
-        f"{item.rows_per_second:,.0f}" if item.is_ranked else "–",
+        f"{item.rows_per_second:,.0f}" if item.is_ranked else NOTHING,
         times,
         _size(figures["wal_bytes"]),
         f"{figures['client_cpu_seconds']:.3f} s",
-        "–" if memory is None else _size(memory),
+        NOTHING if memory is None else _size(memory),
         Text(verified),
-    ]
+    )
 
 
 def _size(count: Any) -> str:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ingest.methods.base import Row
     from ingest.table import Table
 
+FILLED_KINDS = (models.AutoField, models.BigAutoField, models.SmallAutoField, OrderWrt)
+"""Kinds of field that PostgreSQL or ``save()`` fills."""
 POOL_VALUES = 2_000
 """Values made for a field that need not be unique; rows choose among them. The spread of a column
 is that of real ones, at a fraction of the time."""
@@ -59,8 +61,7 @@ def made_fields(model: type[models.Model]) -> tuple[tuple[Field, ...], list[str]
     for field in model._meta.concrete_fields:
         if (
             field.generated
-            or isinstance(field, (models.AutoField, models.BigAutoField, models.SmallAutoField))
-            or isinstance(field, OrderWrt)
+            or isinstance(field, FILLED_KINDS)
             or field.db_default is not models.NOT_PROVIDED
             or getattr(field, "auto_now", False)
             or getattr(field, "auto_now_add", False)
@@ -143,14 +144,16 @@ class RowMaker:
             values[field.name] = values[field.attname] = value
         if any(evaluate(check, values) is False for check in self._checks()):
             return False
-        keys = []
+        keys: list[tuple[str, ...] | None] = []
         for unique in loose:
             key = tuple(repr(values.get(name)) for name in unique.fields)
             keys.append(None if unique.is_free(values) else key)
-        if any(key in known for key, known in zip(keys, seen, strict=True) if key is not None):
+        if any(
+            taken in known for taken, known in zip(keys, seen, strict=True) if taken is not None
+        ):
             return False
-        for key, known in zip(keys, seen, strict=True):
-            known.add(key)
+        for taken, known in zip(keys, seen, strict=True):
+            known.add(taken)
         return True
 
     def _columns(self, carriers: dict[str, list[UniqueSet]], count: int) -> list[Iterator[Any]]:
@@ -252,7 +255,7 @@ class RowMaker:
             reason: Exception | None = None
             for _ in range(TRIES):
                 try:
-                    value = field.clean(make(random), None)  # type: ignore[arg-type]
+                    value = field.clean(make(random), None)
                     field.get_db_prep_save(value, connection)
                 except _REFUSALS as error:
                     reason = error
@@ -269,7 +272,7 @@ class RowMaker:
 
 def _is_accepted(field: Field, value: Any) -> bool:
     try:
-        field.clean(value, None)  # type: ignore[arg-type]
+        field.clean(value, None)
     except _REFUSALS:
         return False
     return True

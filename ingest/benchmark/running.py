@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ingest.benchmark.scratch import Scratch
     from ingest.methods.base import Method, Row
 
+WARM_UP_ROWS = 10_000
+"""More would warm up nothing further: libraries are imported and statements planned long before."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -96,9 +99,9 @@ class _Run:
             self._reference = Reference(stage, fields)
             if rows:
                 self._reference.fill(rows)
-                parents.copy_referenced(
-                    self._reference.name, {str(field.column) for field in fields}
-                )
+                table = stage.read_table()
+                columns = {table.column(str(field.column)).name for field in fields}
+                parents.copy_referenced(self._reference.name, columns)
             else:
                 rows = self._make_rows(parents, fields)
                 self._reference.fill(rows)
@@ -133,7 +136,7 @@ class _Run:
         environment = describe_environment(self._options.database)
         refused = self._try_methods(environment)
         self._total = sum(
-            size * (self._options.repeat + 1)
+            size * self._options.repeat + min(size, WARM_UP_ROWS)
             for size in self._sizes
             for method in self._methods
             if not refused.get(method.name) and not _is_capped(method, size)
@@ -177,6 +180,7 @@ class _Run:
     def _measure_size(self, size: int, refused: dict[str, str]) -> list[MethodResult]:
         rows = self._rows[:size]
         self._reference.prepare(size)
+        self._reference.prepare(min(size, WARM_UP_ROWS))
         samples: dict[str, list[Sample]] = {method.name: [] for method in self._methods}
         problems: dict[str, str] = dict(refused)
         measured = []
@@ -192,12 +196,13 @@ class _Run:
             order = list(measured)
             Random(f"{self._options.seed} {size} {round_number}").shuffle(order)  # noqa: S311
             for method in order:
+                planned = size if round_number else min(size, WARM_UP_ROWS)
                 if method.name in failed:
-                    self._done += size
+                    self._done += planned
                     continue
                 self._say(method, size, round_number)
-                sample, problem = self._take(method, rows)
-                self._done += size
+                sample, problem = self._take(method, rows if round_number else rows[:WARM_UP_ROWS])
+                self._done += planned
                 if problem:
                     failed[method.name] = problem
                 if sample is not None and round_number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connections, transaction
@@ -111,21 +111,21 @@ def _from_model(scratch: Scratch, model: type[Model]) -> Stage:
     )
 
 
-def _needed(model: type[Model], seen: set[type[Model]]) -> Iterator[type[Model]]:
+def _needed(model: Any, seen: set[Any]) -> Iterator[type[Model]]:
     # Many-to-many tables are made along with their model, so they must not go elsewhere either.
     if model in seen:
         return
     seen.add(model)
     yield model
     if model._meta.proxy:
-        yield from _needed(model._meta.concrete_model, seen)  # type: ignore[arg-type]
+        yield from _needed(model._meta.concrete_model, seen)
     for parent in model._meta.parents:
         yield from _needed(parent, seen)
     for field in model._meta.local_fields:
         if field.is_relation and field.related_model is not None:
-            yield from _needed(field.related_model, seen)  # type: ignore[arg-type]
+            yield from _needed(field.related_model, seen)
     for relation in model._meta.local_many_to_many:
-        through = relation.remote_field.through  # type: ignore[attr-defined]
+        through = relation.remote_field.through
         if through._meta.auto_created:
             yield from _needed(through, seen)
 

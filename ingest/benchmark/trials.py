@@ -26,12 +26,12 @@ class _Undo(Exception):  # noqa: N818 - not an error: it rolls a trial back
 
 
 def try_rows(stage: Stage, reference: Reference) -> None:
-    """Raise ``BenchmarkError`` if PostgreSQL refuses the rows, with no user's trigger in the way."""
+    """Raise ``BenchmarkError`` if PostgreSQL refuses the rows, before there are triggers."""
     try:
         _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
     except DatabaseError as error:
         raise BenchmarkError(
-            f"PostgreSQL refuses the rows made for {stage.model._meta.label}: {_first_line(error)}. "
+            f"PostgreSQL refuses the rows of {stage.model._meta.label}: {_first_line(error)}. "
             "Give a file of rows with --source FILE."
         ) from error
 
@@ -51,7 +51,7 @@ def add_triggers(stage: Stage, reference: Reference) -> None:
             outside = _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
             if outside:
                 reason = f"they write to {', '.join(outside)}, which is real"
-                raise _Undo
+                raise _Undo  # noqa: TRY301 - it leaves the transaction, and that rolls back
     except _Undo:
         pass
     except DatabaseError as error:
@@ -89,15 +89,13 @@ def try_method(
 
 def _trial(stage: Stage, write: Callable[[], None]) -> list[str]:
     """Write, look which tables outside the scratch schema were written to, and undo it all."""
-    outside: list[str] = []
     with _undone(stage.alias):
         before = _written(stage)
         write()
         with connections[stage.alias].cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         after = _written(stage)
-        outside = sorted(name for name in after if after[name] != before.get(name, 0))
-    return outside
+    return sorted(name for name in after if after[name] != before.get(name, 0))
 
 
 @contextmanager
@@ -105,7 +103,7 @@ def _undone(alias: str) -> Iterator[None]:
     try:
         with transaction.atomic(using=alias):
             yield
-            raise _Undo
+            raise _Undo  # noqa: TRY301 - it leaves the transaction, and that rolls back
     except _Undo:
         pass
 

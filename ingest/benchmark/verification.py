@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
 
+from ingest.benchmark.rows import FILLED_KINDS
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ class Reference:
         self._fields = tuple(fields)
         self.name = f"{quote_name(stage.scratch.schema_for('pg_catalog'))}.reference"
         """The reference table, quoted and with its schema."""
-        self._columns = [quote_name(str(field.column)) for field in fields]
+        self._table = stage.read_table()
+        self._columns = [self._column(field) for field in fields]
         self._wanted: dict[int, Sum] = {}
         self._is_changed_by_triggers = False
         columns = ", ".join(["0::bigint AS ingest_ordinal", *self._columns])
         self._execute(
             f"CREATE UNLOGGED TABLE {self.name} AS SELECT {columns} FROM {stage.name} WITH NO DATA"
         )
+
+    def _column(self, field: Field) -> str:
+        return quote_name(self._table.column(str(field.column)).name)
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Write all rows, numbered from 1."""
@@ -66,7 +71,7 @@ class Reference:
         connection = connections[self._stage.alias]
         names, values = [], []
         for field in self._filled_by_orm():
-            names.append(quote_name(str(field.column)))
+            names.append(self._column(field))
             value = field.pre_save(instance, add=True)
             values.append(field.get_db_prep_save(value, connection))
         columns = ", ".join([*self._columns, *names])
@@ -133,7 +138,7 @@ class Reference:
         return str(found[0][0]) if found else "a row twice"
 
     def _badly_filled(self, field: Field) -> str | None:
-        column = quote_name(str(field.column)).replace("%", "%%")
+        column = self._column(field).replace("%", "%%")
         name = self._stage.name.replace("%", "%%")
         connection = connections[self._stage.alias]
         with connection.cursor() as cursor:
@@ -158,9 +163,7 @@ class Reference:
             if field not in self._fields
             and not field.generated
             and field.db_default is models.NOT_PROVIDED
-            and not isinstance(
-                field, (models.AutoField, models.BigAutoField, models.SmallAutoField)
-            )
+            and not isinstance(field, FILLED_KINDS)
         ]
 
     def _prepared(self, rows: Sequence[Row]) -> Iterator[Row]:

@@ -1,0 +1,168 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from ingest.benchmark.plot import draw
+from ingest.benchmark.report import advise, render
+from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
+
+ENVIRONMENT = {
+    "postgresql": "18.4",
+    "django": "5.2",
+    "python": "3.11",
+    "asyncpg": "0.32",
+    "psycopg": "3.3",
+    "cpu": "a processor",
+    "cpu_count": 2,
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "128MB",
+    "bulk_create_uses_unnest": True,
+}
+TABLE = {
+    "model": "shop.Order",
+    "name": "public.shop_order",
+    "indexes": ["one"],
+    "foreign_keys": [],
+    "triggers": [],
+    "source": None,
+    "seed": 1,
+}
+
+
+def method(name, rows, *seconds, **options):
+    samples = tuple(
+        Sample(seconds=s, wal_bytes=10**6, client_cpu_seconds=s / 2, peak_memory_bytes=None)
+        for s in seconds
+    )
+    return MethodResult(
+        method=name, rows=rows, samples=samples, **({"verified": bool(samples)} | options)
+    )
+
+
+def benchmark(*results, **options):
+    return BenchmarkResult(environment=ENVIRONMENT, table=TABLE, results=results, **options)
+
+
+def text(result):
+    console = Console(file=io.StringIO(), width=118)
+    console.print(render(result))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stable"),
+    [((1.0,), None), ((1.0, 1.25), True), ((1.0, 1.0, 1.25), True), ((1.0, 1.0, 1.26), False)],
+)
+def test_noise_is_a_spread_of_more_than_a_quarter_of_the_median(seconds, stable):
+    assert method("copy", 10, *seconds).stable is stable
+
+
+def test_a_result_has_median_spread_and_speed():
+    got = method("copy", 10, 4.0, 1.0, 2.0)
+    assert (got.median_seconds, got.spread_seconds, got.rows_per_second) == (2.0, 3.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("results", "want"),
+    [
+        (
+            [method("bulk_create", 100_000, 6.0), method("copy", 100_000, 2.0)],
+            (
+                "Load 100,000 rows with `manage.py bulk_load shop.Order FILE`: copy takes 2.00 s, "
+                "3.0 times faster than bulk_create (6.00 s)."
+            ),
+        ),
+        (
+            [method("bulk_create", 100, 0.03), method("copy", 100, 0.01)],
+            (
+                "At 100 rows copy is 3.0 times faster than bulk_create, but saves only 0.02 s: "
+                "keep bulk_create unless you load more often or more rows."
+            ),
+        ),
+        (
+            [method("bulk_create", 100, 5.0), method("copy", 100, 4.5)],
+            "At 100 rows no method is clearly faster than bulk_create (5.00 s): keep it.",
+        ),
+        (
+            [method("bulk_create", 100, 5.0), method("copy", 100, 1.0, verified=False)],
+            (
+                "At 100 rows no method is clearly faster than bulk_create (5.00 s): keep it. "
+                "Do not use copy here: see its note."
+            ),
+        ),
+        (
+            [method("copy", 100, 1.0, verified=False)],
+            "No method stored the rows: see the notes in the table.",
+        ),
+    ],
+)
+def test_it_ends_in_a_sentence_to_act_on(results, want):
+    result = benchmark(*results)
+    assert advise(result) == want
+    assert " ".join(text(result).split()).endswith(want)
+
+
+def test_a_wrong_method_has_no_rank():
+    got = text(
+        benchmark(
+            method("bulk_create", 100, 5.0),
+            method("copy", 100, 1.0, verified=False, note="wrong: it stored 99 rows"),
+        )
+    )
+    [line] = [line for line in got.splitlines() if line.split()[1:2] == ["copy"]]
+    assert "NO: wrong" in line
+    assert "5.00" not in line
+    assert "1.000" in line
+
+
+def test_caps_noise_and_notes_are_shown():
+    got = text(
+        benchmark(
+            method("save", 100, verified=None, note="not run: capped at 10 rows"),
+            method("bulk_create", 100, 1.0, 2.0),
+            notes=("Only a part [was] copied.",),
+        )
+    )
+    assert "~1.500 ± 0.500" in got
+    assert "~ noisy: " in got
+    assert "Only a part [was] copied." in got
+    assert "not run" in got
+
+
+def test_it_fits_its_width():
+    lines = text(
+        benchmark(
+            method("executemany", 1_000_000, 123.456, 100.0),
+            method("bulk_create", 1_000_000, 1234.5678),
+        )
+    ).splitlines()
+    assert max(map(len, lines)) <= 118
+    assert any("10,000" in line or "8,950" in line for line in lines)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_the_plot_names_every_method_that_was_verified(suffix, tmp_path):
+    path = tmp_path / f"plot.{suffix}"
+    draw(
+        benchmark(
+            method("bulk_create", 10, 1.0, 2.0),
+            method("copy", 10, 0.5),
+            method("bulk_create", 100, 10.0, 11.0),
+            method("copy", 100, 9.9),
+            method("executemany", 100, 9.8, verified=False),
+        ),
+        path,
+    )
+    content = path.read_bytes()
+    assert len(content) > 1_000
+    if suffix == "svg":
+        assert b"<!-- bulk_create -->" in content
+        assert b"<!-- copy -->" in content
+        assert b"<!-- executemany -->" not in content
+
+
+def test_a_plot_without_results_is_empty_axes(tmp_path):
+    draw(benchmark(method("copy", 10, verified=None)), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1_000
