@@ -11,6 +11,8 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from ingest.loading import LoadOptions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,6 +25,8 @@ WIDTH = 118
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BASE = "bulk_create"
 """What the other methods are compared with: Django's own way for many rows."""
+LOADING = ("copy", "direct")
+"""The methods that a load can use."""
 WORTH_SECONDS = 0.5
 """A difference that a person waits for; below it the plainest way will do."""
 WORTH_TIMES = 1.25
@@ -65,7 +69,10 @@ def advise(result: BenchmarkResult) -> str:
             f"but saves only {saved:.2f} s: keep {base.method} unless you load more often or more "
             f"rows.{warning}"
         )
-    how = f"`manage.py bulk_load {model} FILE`" if best.method == "copy" else best.method
+    how = best.method
+    if how in LOADING:
+        option = "" if how == LoadOptions.method else f" --method {how}"
+        how = f"`manage.py bulk_load {model} FILE{option}`"
     return (
         f"Load {largest:,} rows with {how}: {best.method} takes {_seconds(best):.2f} s, "
         f"{times:.1f} times faster than {base.method} ({_seconds(base):.2f} s).{warning}"
@@ -127,7 +134,7 @@ def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableTyp
     if not item.samples:
         return (*[NOTHING] * 6, Text(item.note))
     figures = item.as_json()
-    spread = (item.spread_seconds or 0) / 2
+    spread = "" if item.stable is None else f" ± {(item.spread_seconds or 0) / 2:.3f}"
     noisy = "~" if item.stable is False else ""
     times = NOTHING
     if base is not None and item.is_ranked:
@@ -135,7 +142,7 @@ def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableTyp
     memory = figures["peak_memory_bytes"]
     verified = "yes" if item.verified else f"NO: {item.note}"
     return (
-        f"{noisy}{_seconds(item):.3f} ± {spread:.3f}",
+        f"{noisy}{_seconds(item):.3f}{spread}",
         f"{item.rows_per_second:,.0f}" if item.is_ranked else NOTHING,
         times,
         _size(figures["wal_bytes"]),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.benchmark.scratch import Scratch
     from ingest.methods.base import Method, Row
 
-WARM_UP_ROWS = 10_000
+WARM_UP_ROWS = 1_000
 """More would warm up nothing further: libraries are imported and statements planned long before."""
 
 
@@ -89,6 +89,10 @@ class _Run:
         self._from_source = bool(rows)
         if rows:
             given = len(rows)
+            if given < self._sizes[-1]:
+                stage.scratch.notes.append(
+                    f"{options.source} has {given:,} rows: more were not measured."
+                )
             self._sizes = sorted({min(size, given) for size in self._sizes})
             rows = rows[: self._sizes[-1]]
         else:

@@ -190,13 +190,16 @@ class Reference:
             )
 
     def _placeholder(self, field: Any, rows: Sequence[Row]) -> str:
-        get = getattr(field, "get_placeholder", None)
-        if get is None or not rows:
+        if not rows:
             return "%s"
         connection = connections[self._stage.alias]
         value = rows[0][self._fields.index(field)]
         compiler = models.sql.Query(self._stage.model).get_compiler(self._stage.alias)
-        return str(get(value, compiler, connection))
+        if hasattr(field, "get_placeholder_sql"):  # since Django 6.1
+            return str(field.get_placeholder_sql(value, compiler, connection)[0])
+        if hasattr(field, "get_placeholder"):
+            return str(field.get_placeholder(value, compiler, connection))
+        return "%s"
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         with connections[self._stage.alias].cursor() as cursor:

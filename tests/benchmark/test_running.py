@@ -340,6 +340,7 @@ def test_a_source_is_measured_over_the_parents_it_refers_to(tmp_path):
     assert [item.rows for item in result.results] == [10, 10, 20, 20]
     assert [item.note for item in result.results] == [""] * 4
     assert set(seen) == {1}
+    assert result.notes == (f"{source} has 20 rows: more were not measured.",)
     assert result.table["source"] == str(source)
     assert Transaction.objects.count() == 0
 
