@@ -9,8 +9,8 @@ from django.conf import settings
 
 def benchmark_model() -> str | None:
     """Give ``BENCHMARK_MODEL``: whose table ``bulk_load --benchmark`` measures if none is named."""
-    return _setting("BENCHMARK_MODEL")
+    return _settings().get("BENCHMARK_MODEL")
 
 
-def _setting(name: str, default: Any = None) -> Any:
-    return getattr(settings, "INGEST", {}).get(name, default)
+def _settings() -> dict[str, Any]:
+    return getattr(settings, "INGEST", {})

@@ -77,7 +77,7 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
     ``ConfigurationError`` for an alias that is unknown or not PostgreSQL, and
     ``ConnectionOptionError`` for an option that asyncpg cannot honour.
     """
-    wrapper = _wrapper(alias)
+    wrapper = django_connection(alias)
     try:
         options, servers = resolve(wrapper.get_connection_params())
     except ImproperlyConfigured as error:
@@ -117,7 +117,8 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
     )
 
 
-def _wrapper(alias: str) -> BaseDatabaseWrapper:
+def django_connection(alias: str) -> BaseDatabaseWrapper:
+    """Give Django's connection of this thread, or raise ``ConfigurationError``."""
     try:
         wrapper = connections[alias]
     except ConnectionDoesNotExist as error:

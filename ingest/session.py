@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 import asyncpg
 import psycopg
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from django.db import connections, transaction
+from django.db import transaction
 
 from ingest.connection import connect, connection_arguments
+from ingest.connection_arguments import django_connection
 from ingest.exceptions import ConnectionFailed
 from ingest.table import quote_name
 
@@ -156,7 +157,7 @@ class DjangoSession(Session):
 
     def __init__(self, alias: str) -> None:
         self._alias = alias
-        wrapper = connections[alias]
+        wrapper = django_connection(alias)
         wrapper.ensure_connection()
         self._connection: psycopg.Connection[Any] = wrapper.connection
 
@@ -191,7 +192,7 @@ def adaptation_context(alias: str, table: Table) -> AdaptContext:
     Types that an extension or a user made (hstore) are known only to a live connection: for them
     Django's own is opened.
     """
-    wrapper = connections[alias]
+    wrapper = django_connection(alias)
     if any(column.type_oid >= FIRST_USER_OID for column in table.columns):
         wrapper.ensure_connection()
         return cast("AdaptContext", wrapper.connection)
@@ -201,7 +202,7 @@ def adaptation_context(alias: str, table: Table) -> AdaptContext:
 @contextmanager
 def open_session(alias: str) -> Iterator[Session]:
     """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside."""
-    if connections[alias].in_atomic_block:
+    if django_connection(alias).in_atomic_block:
         yield DjangoSession(alias)
         return
     with open_asyncpg_session(alias) as session:

@@ -103,7 +103,7 @@ class Command(BaseCommand):
         title = f"Loading {model._meta.label}"
         with ProgressDisplay(options["progress"], self.stderr, title) as display:
             try:
-                result = load(model, file, using=options["database"], options=how, progress=display)
+                result = load(model, file, using=options["database"], progress=display, **how)
             except KeyboardInterrupt:
                 raise CommandError(
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED
