@@ -91,6 +91,8 @@ class AsyncpgSession(Session):
         self._portal = portal
         self._transaction_statements = connection_arguments(alias).transaction_statements
         self._connection: asyncpg.Connection = portal.call(connect, alias)
+        self._copying: Future[int] = Future()
+        self._copying.set_result(0)
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
@@ -104,7 +106,8 @@ class AsyncpgSession(Session):
         self._portal.call(self._connection.execute, sql)
 
     def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
-        return self._portal.start_task_soon(self._copy, target, payload)
+        self._copying = self._portal.start_task_soon(self._copy, target, payload)
+        return self._copying
 
     async def _copy(self, target: CopyTarget, payload: bytes) -> int:
         # asyncpg takes bytes for a file's path; a memoryview is data to it.
@@ -125,10 +128,16 @@ class AsyncpgSession(Session):
                 self.execute(statement)
             yield
         except BaseException:
-            if not self._connection.is_closed():
-                self.execute("ROLLBACK")
+            self._portal.call(self._roll_back)
             raise
         self.execute("COMMIT")
+
+    async def _roll_back(self) -> None:
+        if not self._copying.done():
+            # Interrupted while a COPY was on its way: without a connection PostgreSQL rolls back.
+            self._connection.terminate()
+        elif not self._connection.is_closed():
+            await self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection; a COPY still on its way is cut off."""
