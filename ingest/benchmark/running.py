@@ -124,7 +124,7 @@ class _Run:
             if method.name in problems:
                 continue
             if _is_capped(method, size):
-                problems[method.name] = f"not run: capped at {method.benchmark_row_cap:,} rows"
+                problems[method.name] = f"capped at {method.benchmark_row_cap:,} rows"
                 continue
             measured.append(method)
         failed: dict[str, str] = {}
