@@ -11,7 +11,7 @@ from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
 from ingest.methods.copy import CopyMethod
 from ingest.references import SetCheck
-from ingest.rejects import shorten
+from ingest.rejects import VALUE_SHOWN
 from ingest.table import read_table
 
 if TYPE_CHECKING:
@@ -90,18 +90,21 @@ class DirectMethod(CopyMethod):
 
     def admit(self, batch: TypedBatch) -> None:
         self._records.add(batch.records)
-        missing = [] if self._check is None else self._check.missing(batch.rows)
-        is_waited_for = missing and self._may_come(missing)
-        if missing and not is_waited_for:
-            raise ConstraintRefused(self._explain(missing, batch))
-        if self._triggers is not None and is_waited_for:
-            self._triggers.turn_on()
-        elif self._triggers is not None:
+        if self._check is None:
+            return
+        missing = self._check.missing(batch.rows)
+        if self._triggers is None:
+            return  # the rows are locked, and PostgreSQL itself says which are missing
+        if not missing:
             self._triggers.turn_off()
+        elif self._may_come(missing, self._triggers.session):
+            self._triggers.turn_on()
+        else:
+            raise ConstraintRefused(self._explain(missing, batch))
 
-    def _may_come(self, missing: list[MissingReference]) -> bool:
+    def _may_come(self, missing: list[MissingReference], session: Session) -> bool:
         """Say whether the caller may still insert the missing rows before its transaction ends."""
-        if self._triggers is None or not self._triggers.session.is_callers:
+        if not session.is_callers:
             return False
         if not any(item.constraint.is_deferrable for item in missing):
             return False
@@ -171,7 +174,7 @@ class DirectMethod(CopyMethod):
         more = f" {len(missing) - 1:,} more rows of the same batch." if len(missing) > 1 else ""
         return (
             f"PostgreSQL would refuse record {batch.records[first.place]:,}: "
-            f"Key ({key.columns[0]})=({shorten(first.value)}) is not present in table "
+            f"Key ({key.columns[0]})=({str(first.value)[:VALUE_SHOWN]}) is not present in table "
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
             "Load the referenced rows first, or mend the value. Nothing was loaded."
         )
