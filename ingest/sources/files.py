@@ -50,6 +50,7 @@ class InputFile:
     def __init__(self, given: Any) -> None:
         self.path: Path | None = None
         self.bytes_total: int | None = None
+        self.is_compressed = False
         self._is_ours = False
         if hasattr(given, "read"):
             self._raw: IO[bytes] = given
@@ -102,6 +103,7 @@ class InputFile:
             raise SourceError(
                 f"{self.name} is not {promised} data, though its name says so: rename the file."
             )
+        self.is_compressed = found is not None
         return _OPENERS[found](self._counted) if found else self._counted
 
 

@@ -1,0 +1,236 @@
+"""What a delimited file is like, told from its beginning and its end.
+
+What was detected is a starting point for a layout: it says why it thinks so, and is not used for a
+load unless somebody passes it on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import SourceError
+from ingest.sources.base import Source, SourceOptions, open_source
+from ingest.sources.detection.encodings import detect_encoding
+from ingest.sources.detection.tables import DELIMITERS, find_table
+from ingest.sources.detection.values import choose_date_formats, choose_marks
+from ingest.sources.files import InputFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.sources.detection.encodings import Encoding
+    from ingest.sources.detection.tables import Table
+
+__all__ = ["Detected", "DetectedColumn", "detect"]
+
+SAMPLE_BYTES = 256 << 10
+"""Bytes looked at from the beginning of a file; a smaller file is looked at whole."""
+TAIL_BYTES = 16 << 10
+"""Bytes looked at from the end of a larger file, for its trailer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectedColumn:
+    """What the cells of a column are."""
+
+    name: str
+    """The source column's name, or its position from 1 where there is no header."""
+    date_formats: tuple[str, ...] = ()
+    """The formats that its dates are in, the commonest first; empty if it has none."""
+    is_number: bool = False
+    """Are its cells numbers?"""
+    decimal_mark: str | None = None
+    """What stands before the fraction, where some cell has one."""
+    thousands_mark: str | None = None
+    """What stands between thousands, where some cell has it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Detected:
+    """What a source is like; ``str()`` gives the findings, a line each."""
+
+    source: str
+    """The file's name."""
+    options: SourceOptions
+    """How it is to be read."""
+    columns: tuple[DetectedColumn, ...]
+    """Its columns, in order."""
+    findings: tuple[str, ...]
+    """What was detected and why, in sentences."""
+
+    @property
+    def decimal_mark(self) -> str | None:
+        """The decimal mark that most columns have."""
+        return _commonest([column.decimal_mark for column in self.columns])
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+def detect(given: Any) -> Detected:
+    """Tell how a file is to be read; ``given`` is a path or a file opened for reading bytes.
+
+    A file object is read, and so cannot be loaded afterwards unless it is opened again. Raises
+    ``SourceError`` for a file that cannot be read or has no text.
+    """
+    kind = next((kind for kind in Source.registry if kind.accepts(given)), None)
+    if kind is not None and kind.format != "delimited":
+        return _of_named_columns(given, kind.format)
+    file = InputFile(given)
+    try:
+        sample = _read(file, SAMPLE_BYTES + 1)
+        tail = _read_tail(file) if len(sample) > SAMPLE_BYTES else b""
+    finally:
+        file.close()
+    return _detect(file.name, sample, tail)
+
+
+def _detect(name: str, sample: bytes, tail: bytes) -> Detected:
+    is_whole = len(sample) <= SAMPLE_BYTES
+    encoding = detect_encoding(sample, is_whole=is_whole)
+    text = sample.decode(encoding.name, "replace").removeprefix("\ufeff")
+    table = find_table(text, is_whole=is_whole)
+    if table is None:
+        raise SourceError(f"{name} is empty: there is nothing to detect.")
+    trailer = len(table.records) - table.stop
+    if tail:
+        trailer = _trailer_of(tail, encoding.name, table)
+    options = SourceOptions(
+        encoding=encoding.name,
+        delimiter=table.delimiter,
+        quote=table.quote,
+        doubled_quotes=table.doubled_quotes,
+        escape=table.escape,
+        skip_records=table.start,
+        header=table.header is not None,
+        trailer_records=trailer,
+    )
+    columns = _columns(table)
+    findings = [
+        f"{name} is read with encoding {encoding.name}: {encoding.reason}.",
+        *_findings(table, trailer, encoding, is_whole=is_whole or bool(tail)),
+        *map(_finding, filter(_is_special, columns)),
+    ]
+    return Detected(source=name, options=options, columns=columns, findings=tuple(findings))
+
+
+def _of_named_columns(given: Any, kind: str) -> Detected:
+    with open_source(given) as source:
+        return Detected(
+            source=source.name,
+            options=SourceOptions(format=kind if kind != "several" else None),
+            columns=tuple(DetectedColumn(name=name) for name in source.columns),
+            findings=(f"{source.name} says itself what it is ({kind}).",),
+        )
+
+
+def _columns(table: Table) -> tuple[DetectedColumn, ...]:
+    body = [record for record in table.body if len(record) == table.width]
+    cells = [
+        [cell.strip() for cell in column if cell.strip()] for column in zip(*body, strict=True)
+    ] or [[] for _ in range(table.width)]
+    names = table.header or [str(place) for place in range(1, table.width + 1)]
+    dates = [choose_date_formats(column) for column in cells]
+    marks = [
+        None if formats else choose_marks(column, None)
+        for column, formats in zip(cells, dates, strict=True)
+    ]
+    usual = _commonest([mark[0] for mark in marks if mark])
+    found = []
+    for name, column, formats, mark in zip(names, cells, dates, marks, strict=True):
+        decimal, thousands = (choose_marks(column, usual) if mark else None) or (None, None)
+        found.append(
+            DetectedColumn(
+                name=name.strip(),
+                date_formats=formats,
+                is_number=mark is not None,
+                decimal_mark=decimal,
+                thousands_mark=thousands,
+            )
+        )
+    return tuple(found)
+
+
+def _findings(table: Table, trailer: int, encoding: Encoding, *, is_whole: bool) -> list[str]:
+    wide = sum(len(record) == table.width for record in table.records)
+    delimiter = {"\t": "a tab"}.get(table.delimiter, repr(table.delimiter))
+    found = []
+    if not encoding.is_certain:
+        found.append("The encoding is a guess: look at a few names with accents.")
+    found.append(
+        f"The delimiter is {delimiter}: {wide:,} of {_count(len(table.records))} then have "
+        f"{table.width} cells."
+    )
+    if table.quote != '"':
+        found.append(
+            f"Cells are quoted with {table.quote}." if table.quote else "No cell is quoted."
+        )
+    if table.escape:
+        found.append(f"A quote inside a cell is written {table.escape}{table.quote}.")
+    if table.start:
+        found.append(f"The table begins after {_count(table.start)}.")
+    found.append(
+        "There is no header: the first record holds dates or numbers, or is like any other."
+        if table.header is None
+        else f"The header is {', '.join(map(repr, table.header))}."
+    )
+    if trailer:
+        found.append(
+            f"The table ends before {_count(trailer)}, which does not begin like the rest."
+        )
+    elif not is_whole:
+        found.append("The file's end was not looked at: see yourself whether it has totals there.")
+    return found
+
+
+def _count(records: int) -> str:
+    return f"{records:,} record{'s' if records != 1 else ''}"
+
+
+def _is_special(column: DetectedColumn) -> bool:
+    return bool(column.date_formats or column.decimal_mark or column.thousands_mark)
+
+
+def _finding(column: DetectedColumn) -> str:
+    if column.date_formats:
+        return f"Column {column.name!r} has dates as {', '.join(column.date_formats)}."
+    said = [
+        f"{word} mark {mark!r}"
+        for word, mark in (("decimal", column.decimal_mark), ("thousands", column.thousands_mark))
+        if mark
+    ]
+    return f"Column {column.name!r} has numbers with {' and '.join(said)}."
+
+
+def _commonest(marks: Sequence[str | None]) -> str | None:
+    said = [mark for mark in marks if mark]
+    return max(said, key=said.count, default=None)
+
+
+def _read(file: InputFile, size: int) -> bytes:
+    parts, left = [], size
+    while left and (part := file.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _read_tail(file: InputFile) -> bytes:
+    """Give the end of a file that can be read from there, from the beginning of some line on."""
+    if file.path is None or file.is_compressed:
+        return b""
+    with Path(file.path).open("rb") as again:
+        again.seek(-min(TAIL_BYTES, file.bytes_total or 0), 2)
+        return again.read()
+
+
+def _trailer_of(tail: bytes, encoding: str, table: Table) -> int:
+    text = tail.decode(encoding, "replace")
+    first, mark, rest = text.partition("\n")
+    # The first line is most likely cut, and may be the middle of a cell: that does not matter here.
+    found = find_table(rest if mark else first, is_whole=True, delimiters=table.delimiter)
+    if found is None or found.width != table.width or table.delimiter not in DELIMITERS:
+        return 0
+    return len(found.records) - found.stop
