@@ -9,7 +9,7 @@ from ingest.exceptions import ConstraintRefused, UnsupportedModelError
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
 from ingest.methods.copy import CopyMethod
 from ingest.references import SetCheck, plan_set_check
-from ingest.rejects import shorten
+from ingest.rejects import Reject, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ingest.encoding import Encoding
     from ingest.methods.base import Target
     from ingest.references import MissingReference
+    from ingest.sending import Refuse
     from ingest.session import Session
 
 SMALL_ROWS = 5_000
@@ -45,7 +46,13 @@ class DirectMethod(CopyMethod):
         self.indexes = indexes
         self._check: SetCheck | None = None
 
-    def send(self, session: Session, encoding: Encoding, batches: Iterable[TypedBatch]) -> int:
+    def send(
+        self,
+        session: Session,
+        encoding: Encoding,
+        batches: Iterable[TypedBatch],
+        refuse: Refuse | None = None,
+    ) -> int:
         iterator = iter(batches)
         head = list(islice(iterator, 2))
         every = chain(head, iterator)
@@ -53,23 +60,40 @@ class DirectMethod(CopyMethod):
         is_auto = self.references == self.indexes == "auto"
         if is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
-            return super().send(session, encoding, every)
+            return super().send(session, encoding, every, refuse)
         plan = self._plan_indexes(session)
         self._check = self._plan_references(session, encoding)
         with indexes_set_aside(session, self.target.table, plan):
             if self._check is None:
-                return super().send(session, encoding, every)
+                return super().send(session, encoding, every, refuse)
             session.execute("SET LOCAL session_replication_role = replica")
-            sent = super().send(session, encoding, every)
+            sent = super().send(session, encoding, every, refuse)
             session.execute("SET LOCAL session_replication_role = origin")
         return sent
 
-    def admit(self, batch: TypedBatch) -> None:
-        if self._check is None:
-            return
-        missing = self._check.missing(batch.rows)
-        if missing:
+    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:
+        missing = [] if self._check is None else self._check.missing(batch.rows)
+        if not missing:
+            return batch
+        if refuse is None:
             raise ConstraintRefused(self._explain(missing, batch))
+        return batch.without([self._reject(item, batch) for item in missing])
+
+    @staticmethod
+    def _reject(missing: MissingReference, batch: TypedBatch) -> Reject:
+        key = missing.constraint
+        column, field = batch.origins.get(key.columns[0], (None, None))
+        return Reject(
+            source=batch.source,
+            record=batch.records[missing.place],
+            column=column,
+            field=field,
+            value=missing.value,
+            reason=f"Key ({key.columns[0]})=({shorten(missing.value)}) is not present in table "
+            f"{key.references}.",
+            kind="reference",
+            constraint=key.name,
+        )
 
     def _plan_references(self, session: Session, encoding: Encoding) -> SetCheck | None:
         if self.references == "trigger" or not self.target.table.foreign_keys:
