@@ -31,9 +31,13 @@ class Reject:
     """At which stage the record was refused."""
     constraint: str | None = None
     """The name of the constraint that PostgreSQL reported."""
+    line: int | None = None
+    """The physical line of the file on which the record begins, from 1, where there are lines."""
 
     def __str__(self) -> str:
         where = f"{self.source}, record {self.record:,}"
+        if self.line is not None and self.line != self.record:
+            where += f" (line {self.line:,})"
         if self.column is not None:
             where += f", column {self.column!r}"
         if self.field is not None and self.field != self.column:

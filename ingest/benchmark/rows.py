@@ -8,17 +8,17 @@ from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import ValidationError
-from django.db import connections, models
+from django.db import models
 from django.db.models.fields.proxy import OrderWrt
 
 from ingest.benchmark.conditions import evaluate
-from ingest.benchmark.makers import find_maker, unique_text
+from ingest.benchmark.makers import find_maker
 from ingest.benchmark.uniqueness import plan_uniqueness
+from ingest.benchmark.values import EMPTY_SHARE, POOL_VALUES, make_values
 from ingest.exceptions import BenchmarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     Field = models.Field[Any, Any]
 
@@ -28,18 +28,8 @@ if TYPE_CHECKING:
 
 FILLED_KINDS = (models.AutoField, models.BigAutoField, models.SmallAutoField, OrderWrt)
 """Kinds of field that PostgreSQL or ``save()`` fills."""
-POOL_VALUES = 2_000
-"""Values made for a field that need not be unique; rows choose among them. The spread of a column
-is that of real ones, at a fraction of the time."""
-EMPTY_SHARE = 0.25
-"""How often a field that may be empty is."""
-TRIES = 500
-"""Values the field may refuse in a row before the benchmark gives up."""
 ROUNDS = 30
 """Times that rows are made in place of those which a constraint refuses."""
-
-_REFUSALS = (ValidationError, ValueError, TypeError, ArithmeticError, AttributeError)
-"""What a field raises over a value; those of projects are not always as polite as Django's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -172,7 +162,14 @@ class RowMaker:
                     )
                 columns.append(repeat(None))
             else:
-                columns.append(self._values(field, carriers.get(field.attname)))
+                columns.append(
+                    make_values(
+                        field,
+                        self._random(field.attname),
+                        carriers.get(field.attname),
+                        self.alias,
+                    )
+                )
         return columns
 
     def _random(self, *names: str) -> Random:
@@ -201,89 +198,6 @@ class RowMaker:
             name: map(itemgetter(index), stream)
             for index, (name, stream) in enumerate(zip(group.fields, streams, strict=True))
         }
-
-    def _values(self, field: Field, carried: list[UniqueSet] | None) -> Iterator[Any]:
-        random = self._random(field.attname)
-        empties = [
-            value
-            for value, is_allowed in ((None, field.null), ("", _may_be_blank(field)))
-            if is_allowed
-            and _is_accepted(field, value)
-            and all(unique.is_free({field.attname: value}) for unique in carried or ())
-        ]
-        if carried is not None:
-            yield from self._unique_values(field, random, empties)
-            return
-        pool = self._pool(field, random, empties)
-        while True:
-            yield from random.choices(pool, k=POOL_VALUES)
-
-    def _pool(self, field: Field, random: Random, empties: list[Any]) -> list[Any]:
-        accept = self._acceptor(field, find_maker(field))
-        return [
-            random.choice(empties) if empties and random.random() < EMPTY_SHARE else accept(random)
-            for _ in range(POOL_VALUES)
-        ]
-
-    def _unique_values(self, field: Field, random: Random, empties: list[Any]) -> Iterator[Any]:
-        make = find_maker(field)
-        if make.__qualname__.startswith("_text.") and not field.flatchoices:
-            make = unique_text(field)
-        accept = self._acceptor(field, make)
-        seen: set[Any] = set()
-        while True:
-            if empties and random.random() < EMPTY_SHARE:
-                yield random.choice(empties)
-                continue
-            for _ in range(TRIES):
-                value = accept(random)
-                key = value if isinstance(value, str) else repr(value)
-                if key not in seen:
-                    seen.add(key)
-                    yield value
-                    break
-            else:
-                raise BenchmarkError(
-                    f"{self.model._meta.label}.{field.name} has room for about {len(seen):,} "
-                    "different values only: ask for fewer --rows."
-                )
-
-    def _acceptor(self, field: Field, make: Callable[[Random], Any]) -> Callable[[Random], Any]:
-        connection = connections[self.alias]
-
-        def accept(random: Random) -> Any:
-            reason: Exception | None = None
-            for _ in range(TRIES):
-                try:
-                    value = field.clean(make(random), None)
-                    field.get_db_prep_save(value, connection)
-                except _REFUSALS as error:
-                    reason = error
-                else:
-                    return value
-            why = "; ".join(getattr(reason, "messages", [str(reason)]))
-            raise BenchmarkError(
-                f"No value could be made that {self.model._meta.label}.{field.name} accepts: "
-                f"{why} Give a file of rows with --source FILE."
-            ) from reason
-
-        return accept
-
-
-def _is_accepted(field: Field, value: Any) -> bool:
-    try:
-        field.clean(value, None)
-    except _REFUSALS:
-        return False
-    return True
-
-
-def _may_be_blank(field: Field) -> bool:
-    return (
-        field.blank
-        and field.empty_strings_allowed
-        and isinstance(field, (models.CharField, models.TextField, models.FileField))
-    )
 
 
 def _followed_by_none(values: Iterator[Any]) -> Iterator[Any]:

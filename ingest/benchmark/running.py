@@ -11,24 +11,16 @@ from django.db import connections, transaction
 
 from ingest.benchmark.environment import describe_environment
 from ingest.benchmark.measuring import take_sample
-from ingest.benchmark.parents import Parents
-from ingest.benchmark.redirecting import redirect
+from ingest.benchmark.preparing import prepare
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
-from ingest.benchmark.rows import RowMaker, made_fields
-from ingest.benchmark.scratch import open_scratch
-from ingest.benchmark.stage import Stage, build_stage
-from ingest.benchmark.trials import TRIAL_ROWS, add_triggers, try_method, try_rows
-from ingest.benchmark.verification import Reference
-from ingest.exceptions import BenchmarkError
-from ingest.loading import read_rows
+from ingest.benchmark.trials import TRIAL_ROWS, try_method
 from ingest.methods import get_method
-from ingest.methods.base import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.benchmark.options import BenchmarkOptions
-    from ingest.benchmark.scratch import Scratch
+    from ingest.benchmark.preparing import Material
     from ingest.methods.base import Method, Row
 
 WARM_UP_ROWS = 1_000
@@ -56,87 +48,27 @@ def run_benchmark(
     scratch schema in the whole process: nothing else may use them. Raises an ``IngestError``.
     """
     report = progress or (lambda _: None)
-    fields: tuple[Any, ...] = ()
-    rows: list[Row] = []
-    if options.source is not None:
-        report(Progress(message=f"reading {options.source}", done=0, total=0))
-        fields, rows = read_rows(options.model, options.source, using=options.database)
-        if not rows:
-            raise BenchmarkError(f"{options.source} has no rows to measure with.")
-    with open_scratch(options.database) as scratch:
-        report(Progress(message="copying the tables", done=0, total=0))
-        stage = build_stage(scratch, options.model)
-        with redirect(stage.names):
-            run = _Run(options, stage, report)
-            run.prepare(fields, rows)
-            return run.measure(scratch)
+    with prepare(
+        options, lambda message: report(Progress(message=message, done=0, total=0))
+    ) as material:
+        return _Run(options, material, report).measure()
 
 
 class _Run:
     def __init__(
-        self, options: BenchmarkOptions, stage: Stage, report: Callable[[Progress], None]
+        self, options: BenchmarkOptions, material: Material, report: Callable[[Progress], None]
     ) -> None:
         self._options = options
-        self._stage = stage
+        self._stage = material.stage
+        self._target = material.target
+        self._reference = material.reference
+        self._rows = material.rows
+        self._sizes = material.sizes
         self._report = report
-        self._rows: list[Row] = []
         self._done = self._total = 0
         self._methods = [get_method(name) for name in options.methods]
 
-    def prepare(self, fields: tuple[Any, ...], rows: list[Row]) -> None:
-        options, stage = self._options, self._stage
-        self._sizes = sorted(set(options.rows))
-        self._from_source = bool(rows)
-        if rows:
-            given = len(rows)
-            if given < self._sizes[-1]:
-                stage.scratch.notes.append(
-                    f"{options.source} has {given:,} rows: more were not measured."
-                )
-            self._sizes = sorted({min(size, given) for size in self._sizes})
-            rows = rows[: self._sizes[-1]]
-        else:
-            fields, notes = made_fields(stage.model)
-            stage.scratch.notes.extend(notes)
-        parents = Parents(stage, options.seed)
-        with transaction.atomic(using=options.database):
-            self._reference = Reference(stage, fields)
-            if rows:
-                self._reference.fill(rows)
-                table = stage.read_table()
-                columns = {table.column(str(field.column)).name for field in fields}
-                parents.copy_referenced(self._reference.name, columns)
-            else:
-                rows = self._make_rows(parents, fields)
-                self._reference.fill(rows)
-            if stage.copier is not None:
-                stage.copier.copy_foreign_keys()
-        self._rows = rows
-        try_rows(stage, self._reference)
-        add_triggers(stage, self._reference)
-        self._target = Target(
-            model=stage.model,
-            alias=options.database,
-            table=stage.read_table(),
-            fields=fields,
-        )
-        self._execute("ANALYZE " + ", ".join(dict.fromkeys(stage.names.values())))
-
-    def _make_rows(self, parents: Parents, fields: tuple[Any, ...]) -> list[Row]:
-        self._report(Progress(message="making rows", done=0, total=0))
-        parents.copy_some()
-        parents.make_missing(fields, self._sizes[-1])
-        maker = RowMaker(
-            model=self._stage.model,
-            fields=fields,
-            table=self._stage.read_table(),
-            alias=self._options.database,
-            seed=self._options.seed,
-            keys=parents.keys(fields),
-        )
-        return maker.make(self._sizes[-1])
-
-    def measure(self, scratch: Scratch) -> BenchmarkResult:
+    def measure(self) -> BenchmarkResult:
         environment = describe_environment(self._options.database)
         refused = self._try_methods(environment)
         self._total = sum(
@@ -153,7 +85,7 @@ class _Run:
             environment=environment,
             table=self._describe_table(),
             results=tuple(results),
-            notes=tuple(dict.fromkeys(scratch.notes)),
+            notes=tuple(dict.fromkeys(self._stage.scratch.notes)),
         )
 
     def _try_methods(self, environment: dict[str, Any]) -> dict[str, str]:
@@ -192,7 +124,7 @@ class _Run:
             if method.name in problems:
                 continue
             if _is_capped(method, size):
-                problems[method.name] = f"not run: capped at {method.benchmark_row_cap:,} rows"
+                problems[method.name] = f"capped at {method.benchmark_row_cap:,} rows"
                 continue
             measured.append(method)
         failed: dict[str, str] = {}
@@ -271,8 +203,8 @@ class _Run:
             "triggers": [trigger.name for trigger in table.triggers],
             "columns": [column.name for column in table.columns],
             "fields_given": [field.name for field in self._target.fields],
-            "source": str(self._options.source) if self._from_source else None,
-            "seed": None if self._from_source else self._options.seed,
+            "source": self._options.source,
+            "seed": self._options.seed if self._options.source is None else None,
         }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from ingest.exceptions import SourceError
-from ingest.sources.base import Batch, Source, SourceOptions
+from ingest.sources.base import Batch, Source, SourceOptions, choose_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,36 +22,50 @@ class ArrowSource(Source):
     Source: https://arrow.apache.org/docs/format/CStreamInterface.html
     """
 
+    format = "arrow"
     place = 10
 
-    def __init__(self, reader: pa.RecordBatchReader, name: str) -> None:
+    def __init__(self, reader: pa.RecordBatchReader, name: str, options: SourceOptions) -> None:
         self.name = name
         self._reader = reader
-        self.columns = tuple(reader.schema.names)
+        self.columns = choose_columns(reader.schema.names, options.columns, name)
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
         return hasattr(given, "__arrow_c_stream__")
 
     @classmethod
-    def open(cls, given: Any, options: SourceOptions) -> Self:  # noqa: ARG003 - it has names
+    def open(cls, given: Any, options: SourceOptions) -> Self:
         try:
             reader = pa.RecordBatchReader.from_stream(given)
         except pa.ArrowException as error:
             raise SourceError(f"The Arrow stream cannot be read: {error}") from error
-        return cls(reader, f"{type(given).__module__.partition('.')[0]} {type(given).__name__}")
+        name = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
+        return cls(reader, name, options)
 
     def batches(self) -> Iterator[Batch]:
         first = 1
-        for whole in self._reader:
-            for start in range(0, whole.num_rows, BATCH_ROWS):
-                part = whole.slice(start, BATCH_ROWS)
-                columns = tuple(map(_without_bytes_of_text, part.columns))
-                yield Batch(records=range(first, first + part.num_rows), columns=columns)
-                first += part.num_rows
+        try:
+            for whole in self._reader:
+                for start in range(0, whole.num_rows, BATCH_ROWS):
+                    part = self._chosen(whole.slice(start, BATCH_ROWS))
+                    last = first + part.num_rows
+                    yield Batch(records=range(first, last), columns=take_apart(part))
+                    first = last
+        except pa.ArrowException as error:
+            raise SourceError(f"{self.name} broke after record {first - 1:,}: {error}") from error
 
     def close(self) -> None:
         self._reader.close()
+
+    def _chosen(self, part: pa.RecordBatch) -> pa.RecordBatch:
+        is_all = len(self.columns) == part.num_columns  # names may be given twice then
+        return part if is_all else part.select(list(self.columns))
+
+
+def take_apart(part: pa.RecordBatch) -> tuple[pa.Array | list[Any], ...]:
+    """Give the columns of typed values as a ``Batch`` has them."""
+    return tuple(map(_without_bytes_of_text, part.columns))
 
 
 def _without_bytes_of_text(column: pa.Array) -> pa.Array | list[Any]:

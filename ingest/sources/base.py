@@ -10,8 +10,10 @@ import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -24,6 +26,11 @@ Cells = "pa.Array | list[Any]"
 there; any other Arrow array and a list hold typed values."""
 
 
+def no_line(_record: int) -> int | None:
+    """Say that the records are not on lines."""
+    return None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch:
     """Records on their way, column by column."""
@@ -34,16 +41,24 @@ class Batch:
     """The cells of each source column, each as long as ``records``."""
     rejects: tuple[Reject, ...] = ()
     """Records between these that could not be taken apart."""
+    skipped: int = 0
+    """How many records the options said to leave out: those of a trailer."""
+    source: str | None = None
+    """The file that the records are numbered in, where a source has several."""
+    find_line: Callable[[int], int | None] = no_line
+    """Says on which physical line of the file the record of this number begins."""
 
     @property
     def records_read(self) -> int:
-        """How many records the source had for this batch, the refused ones included."""
+        """How many records the source had for this batch: the refused too, not the skipped."""
         return len(self.records) + len({reject.record for reject in self.rejects})
 
 
 class Source(ABC):
     """Where rows come from. Use it as a context manager; it is read once."""
 
+    format: ClassVar[str]
+    """The word for it in ``SourceOptions.format`` and in the docs."""
     place: ClassVar[int]
     """Which class is asked first whether it accepts a source: the smallest."""
     name: str
@@ -54,6 +69,8 @@ class Source(ABC):
     """The size of the input in bytes, where it is known."""
     bytes_read: int = 0
     """How far the input has been read, in bytes."""
+    holds_others: ClassVar[bool] = False
+    """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []
 
     def __init_subclass__(cls) -> None:
@@ -94,11 +111,73 @@ class Source(ABC):
 class SourceOptions:
     """How a source is to be read."""
 
+    format: str | None = None
+    """What kind of source it is, as in ``Source.format``; None: told by what was given."""
     columns: tuple[str, ...] | None = None
-    """The names of the source columns, for a source that has none."""
+    """The names of the columns: those of a delimited file, or of tuples; of any other source, whose
+    values have names, the columns to take."""
     encoding: str = "utf-8"
     """The text's encoding: any codec Python knows."""
     delimiter: str = ","
-    """What stands between the cells of a delimited file."""
+    """What stands between the cells of a delimited file: one ASCII character."""
     quote: str = '"'
-    """What a cell is wrapped in where it holds a delimiter, a quote or a line end."""
+    """What a cell is wrapped in where it holds a delimiter, a quote or a line end; empty: none."""
+    doubled_quotes: bool = True
+    """Does a quote that is written twice stand for itself inside a quoted cell?"""
+    escape: str | None = None
+    """The character that takes its meaning from the next one, inside and outside of quotes."""
+    skip_records: int = 0
+    """Records before the header, or before the first record where there is no header; blank lines
+    are not counted."""
+    header: bool | None = None
+    """Does the first record name the columns? None: yes, unless ``columns`` does. Columns that
+    nothing names are called by their position, ``1``, ``2`` …"""
+    trailer_records: int = 0
+    """Records at the end that are to be left out; blank lines are not counted."""
+    trailer_pattern: str | None = None
+    """A regular expression (RE2): the first record whose text it matches begins the trailer, which
+    goes on to the end. It is searched for in the cells, joined by the delimiter."""
+
+    @property
+    def has_header(self) -> bool:
+        """Does the first record name the columns?"""
+        return self.columns is None if self.header is None else self.header
+
+
+def choose_columns(
+    names: Sequence[str], chosen: tuple[str, ...] | None, source: str
+) -> tuple[str, ...]:
+    """Give the columns to take, or ``SourceError`` for one that the source does not have."""
+    for name in chosen or ():
+        if name not in names:
+            raise SourceError(f"{source} has no column {name!r}.{did_you_mean(name, names)}")
+    return chosen or tuple(names)
+
+
+def open_source(given: Any, options: SourceOptions | None = None) -> Source:
+    """Open a path, a file, several files, an Arrow stream or an iterable as a ``Source``.
+
+    A string with ``*``, ``?`` or ``[`` that names no file is a pattern for several.
+
+    Raises ``SourceError`` where it cannot be read, ``ConfigurationError`` for options that cannot
+    work and ``TypeError`` for anything that is no source.
+    """
+    options = options or SourceOptions()
+    kinds = Source.registry if options.format is None else _kinds_of(options.format)
+    for kind in kinds:
+        if kind.accepts(given) or kind.format == options.format:
+            return kind.open(given, options)
+    raise TypeError(
+        f"{type(given).__name__!r} is no source: give a path or several, a file opened for reading "
+        "bytes, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
+    )
+
+
+def _kinds_of(name: str) -> list[type[Source]]:
+    formats = [kind.format for kind in Source.registry]
+    if name not in formats:
+        raise ConfigurationError(
+            f"There is no format {name!r}.{did_you_mean(name, formats)} "
+            f"The formats are {', '.join(sorted(formats))}."
+        )
+    return [kind for kind in Source.registry if kind.holds_others or kind.format == name]

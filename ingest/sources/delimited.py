@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
-import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
-from ingest.exceptions import SourceError, did_you_mean
+from ingest.exceptions import ConfigurationError, SourceError
 from ingest.rejects import Reject
 from ingest.sources.base import Batch, Source, SourceOptions
-from ingest.sources.text import TextReader
+from ingest.sources.files import InputFile
+from ingest.sources.lines import LineFinder, QuotedCells
+from ingest.sources.text import MARK, TextReader, restore, show
+from ingest.sources.trailer import cut_trailer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,20 +27,23 @@ BLOCK_BYTES = 2 << 20
 """Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
 needs some ten times a block's size of memory."""
 
-STDIN = "-"
-
 
 class DelimitedSource(Source):
-    """A text file whose first record names the columns."""
+    """A text file of records whose cells stand between delimiters."""
 
+    format = "delimited"
     place = 20
 
-    def __init__(self, file: IO[bytes], name: str, options: SourceOptions) -> None:
-        self.name = name
-        self._options = options
+    def __init__(self, file: InputFile, options: SourceOptions) -> None:
+        _check(options)
+        self.name = file.name
+        self.bytes_total = file.bytes_total
         self._file = file
-        self._reader = TextReader(file, name, options.encoding)
-        self.columns = options.columns or self._read_header()
+        self._options = options
+        self._reader = TextReader(file, options.encoding)
+        head = Head(self._reader, file.name, options)
+        self.columns = head.columns
+        self._find_line = LineFinder(self._reader, head.lines, options, self._read_again(file))
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -44,27 +51,39 @@ class DelimitedSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
-        if hasattr(given, "read"):
-            file, size = given, None
-            name = str(getattr(given, "name", type(given).__name__))
-        elif str(given) == STDIN:
-            file, size, name = sys.stdin.buffer, None, "standard input"
-        else:
-            file, size, name = _open_path(Path(given)), Path(given).stat().st_size, str(given)
+        file = InputFile(given)
         try:
-            source = cls(file, name, options)
+            return cls(file, options)
         except BaseException:
             file.close()
             raise
-        source.bytes_total = size
-        return source
 
     @property
     def bytes_read(self) -> int:  # type: ignore[override]
         """How far the file has been read, in bytes."""
-        return self._reader.bytes_read
+        return self._file.bytes_read
 
     def batches(self) -> Iterator[Batch]:
+        yield from cut_trailer(self._batches(), self._options)
+
+    def close(self) -> None:
+        self._find_line.close()
+        self._file.close()
+
+    def _read_again(self, file: InputFile) -> Any:
+        """Give a function that opens the text a second time, after its head; or None."""
+        if file.path is None:
+            return None
+
+        def read_again() -> tuple[InputFile, TextReader]:
+            again = InputFile(file.path)
+            reader = TextReader(again, self._options.encoding)
+            Head(reader, file.name, self._options)
+            return again, reader
+
+        return read_again
+
+    def _batches(self) -> Iterator[Batch]:
         refused: list[pyarrow.csv.InvalidRow] = []
 
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
@@ -72,30 +91,27 @@ class DelimitedSource(Source):
             return "skip"
 
         next_record = 1
-        last: pa.RecordBatch | None = None
+        last: Batch | None = None
         try:
             for table in self._parse(refuse):
-                numbers, next_record = _number(table.num_rows, next_record, refused)
                 if last is not None:
                     yield last
+                numbers, next_record = _number(table.num_rows, next_record, refused)
                 rejects = tuple(self._reject(row) for row in refused if row.number < next_record)
                 del refused[: len(rejects)]
-                last = Batch(records=numbers, columns=tuple(table.columns), rejects=rejects)
+                last = Batch(
+                    records=numbers,
+                    columns=tuple(map(self._restored, table.columns)),
+                    rejects=rejects,
+                    find_line=self._find_line,
+                )
         except pa.ArrowInvalid as error:
             raise SourceError(_explain(self.name, error)) from error
-        except UnicodeError as error:
-            raise SourceError(
-                f"{self.name} is not {self._options.encoding} text: {error}"
-            ) from error
+        if last is None:
+            columns = tuple(pa.array([], pa.binary()) for _ in self.columns)
+            last = Batch(records=(), columns=columns, find_line=self._find_line)
         rejects = tuple(self._reject(row) for row in refused)
-        if last is not None:
-            yield from self._end(last, rejects)
-        elif rejects:
-            yield Batch(records=(), columns=tuple([] for _ in self.columns), rejects=rejects)
-
-    def close(self) -> None:
-        if self._file is not sys.stdin.buffer:
-            self._file.close()
+        yield self._without_open_quote(last, rejects)
 
     def _parse(self, refuse: Any) -> Iterator[pa.RecordBatch]:
         if self._reader.is_exhausted():
@@ -110,34 +126,30 @@ class DelimitedSource(Source):
             parse_options=pyarrow.csv.ParseOptions(
                 delimiter=self._options.delimiter,
                 quote_char=self._options.quote or False,
+                double_quote=self._options.doubled_quotes,
+                escape_char=self._options.escape or False,
                 newlines_in_values=True,
                 invalid_row_handler=refuse,
             ),
-            # Binary, so that a byte that is no UTF-8 can be pinned on its record.
+            # Binary, so that a byte that is no text can be pinned on its record.
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
             ),
         )
 
-    def _read_header(self) -> tuple[str, ...]:
-        text = self._reader.read_record_text(self._options.quote)
-        if not text.strip():
-            raise SourceError(f"{self.name} is empty: its first line should name the columns.")
-        [names] = csv.reader(
-            io.StringIO(text.rstrip("\r\n"), newline=""),
-            delimiter=self._options.delimiter,
-            quotechar=self._options.quote or None,
-            quoting=csv.QUOTE_MINIMAL if self._options.quote else csv.QUOTE_NONE,
-        )
-        return tuple(name.strip() for name in names)
+    def _restored(self, column: pa.Array) -> pa.Array:
+        if not self._reader.has_undecodable or not pc.any(pc.match_substring(column, MARK)).as_py():
+            return column
+        return pa.array(map(restore, column.to_pylist()), pa.binary())
 
     def _reject(self, row: pyarrow.csv.InvalidRow) -> Reject:
         word = "more" if row.actual_columns > row.expected_columns else "fewer"
+        text = show(row.text)
         return self._parse_reject(
             row.number,
-            row.text,
+            text,
             f"it has {row.actual_columns} cells, {word} than the {row.expected_columns} columns: "
-            f"{row.text[:60]!r}. Mend the line, or quote the cell that holds a delimiter",
+            f"{text[:60]!r}. Mend the line, or quote the cell that holds a delimiter",
         )
 
     def _parse_reject(self, record: int, value: str, reason: str) -> Reject:
@@ -149,33 +161,102 @@ class DelimitedSource(Source):
             value=value,
             reason=reason,
             kind="parse",
+            line=self._find_line(record),
         )
 
-    def _end(self, last: Batch, rejects: tuple[Reject, ...]) -> Iterator[Batch]:
+    def _without_open_quote(self, last: Batch, rejects: tuple[Reject, ...]) -> Batch:
         """Give the last batch, without a last record whose quote is never closed."""
-        cell = last.columns[-1][-1].as_py() if last.records else b""
-        is_open = last.records and self._reader.ends_in_open_quote(
-            cell, self._options.delimiter, self._options.quote
+        everything = dataclasses.replace(last, rejects=(*last.rejects, *rejects))
+        # A refused record after the last good one would have ended the open quote.
+        if not last.records or any(reject.record > last.records[-1] for reject in rejects):
+            return everything
+        cell = last.columns[-1][-1].as_py()
+        if not self._ends_open(cell):
+            return everything
+        shown = cell[:40].decode(errors="replace")
+        reject = self._parse_reject(
+            last.records[-1],
+            shown,
+            f"its last cell opens a quote that is never closed: {shown!r}. Close the quote",
         )
-        # A short record after this one would have ended the open quote.
-        if is_open and not any(reject.record > last.records[-1] for reject in rejects):
-            record = last.records[-1]
-            shown = cell[:40].decode(errors="replace")
-            reject = self._parse_reject(
-                record,
-                shown,
-                f"its last cell opens a quote that is never closed: {shown!r}. Close the quote",
-            )
-            last = Batch(
-                records=last.records[:-1],
-                columns=tuple(column.slice(0, len(column) - 1) for column in last.columns),  # type: ignore[union-attr]
-                rejects=(*last.rejects, *rejects, reject),
-            )
-        elif rejects:
-            last = Batch(
-                records=last.records, columns=last.columns, rejects=(*last.rejects, *rejects)
-            )
-        yield last
+        return dataclasses.replace(
+            everything,
+            records=last.records[:-1],
+            columns=tuple(column[:-1] for column in last.columns),
+            rejects=(*everything.rejects, reject),
+        )
+
+    def _ends_open(self, cell: bytes) -> bool:
+        """Does the text end inside a quoted cell with this content?"""
+        mark = self._options.quote.encode()
+        if not mark:
+            return False
+        opening = mark + cell.replace(mark, mark + mark)
+        tail = self._reader.last_bytes()
+        if not tail.endswith(opening):
+            return False
+        before = tail[: -len(opening)][-1:]
+        return before in (b"", b"\n", b"\r", self._options.delimiter.encode())
+
+
+class Head:
+    """What stands before the first record: the preamble and the names of the columns."""
+
+    def __init__(self, reader: TextReader, name: str, options: SourceOptions) -> None:
+        self.lines = 0
+        """How many lines it takes."""
+        self._reader = reader
+        self._options = options
+        self._cells = QuotedCells(options)
+        for number in range(options.skip_records):
+            if not self._read_record().strip():
+                raise SourceError(
+                    f"{name} has only {number:,} records, fewer than the "
+                    f"{options.skip_records:,} to be skipped before the first."
+                )
+        names = self._read_header(name) if options.has_header else None
+        self.columns: tuple[str, ...] = options.columns or names or self._positions(name)
+
+    def _read_header(self, name: str) -> tuple[str, ...]:
+        text = self._read_record()
+        if not text.strip():
+            raise SourceError(f"{name} is empty: its first line should name the columns.")
+        return tuple(cell.strip() for cell in self._split(text))
+
+    def _positions(self, name: str) -> tuple[str, ...]:
+        lines = self.lines
+        text = self._read_record()
+        if not text.strip():
+            raise SourceError(f"{name} is empty: nothing says how many columns it has.")
+        self._reader.put_back(text)
+        self.lines = lines
+        return tuple(str(place) for place in range(1, len(self._split(text)) + 1))
+
+    def _split(self, text: bytes) -> list[str]:
+        options = self._options
+        [cells] = csv.reader(
+            io.StringIO(show(text.decode().rstrip("\r\n")), newline=""),
+            delimiter=options.delimiter,
+            quotechar=options.quote or None,
+            quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
+            doublequote=options.doubled_quotes,
+            escapechar=options.escape,
+        )
+        return cells
+
+    def _read_record(self) -> bytes:
+        """Read one record, line ends inside quotes included; blank lines before it are dropped."""
+        record = b""
+        while True:
+            line = self._reader.read_line()
+            self.lines += bool(line)
+            if not line:
+                return record
+            record += line
+            if not record.strip():
+                record = b""
+            elif len(record) > BLOCK_BYTES or not self._cells.is_open(record):
+                return record
 
 
 def _number(
@@ -184,26 +265,29 @@ def _number(
     """Number a batch's rows from ``first``, leaving out the numbers of refused records."""
     if not refused:
         return range(first, first + rows), first + rows
-    gaps = {row.number for row in refused}
     numbers: list[int] = []
-    while len(numbers) < rows:
-        if first not in gaps:
-            numbers.append(first)
-        first += 1
-    return numbers, first
+    for gap in [row.number for row in refused]:
+        if gap - first >= rows - len(numbers):
+            break
+        numbers.extend(range(first, gap))
+        first = gap + 1
+    left = rows - len(numbers)
+    numbers.extend(range(first, first + left))
+    return numbers, first + left
 
 
-def _open_path(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb")
-    except FileNotFoundError as error:
-        folder = path.parent
-        known = [item.name for item in folder.iterdir()] if folder.is_dir() else []
-        raise SourceError(
-            f"There is no file {str(path)!r}.{did_you_mean(path.name, known)}"
-        ) from error
-    except OSError as error:
-        raise SourceError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+def _check(options: SourceOptions) -> None:
+    said = {"delimiter": options.delimiter, "quote": options.quote, "escape": options.escape}
+    for name, mark in said.items():
+        may_be_empty = name != "delimiter"
+        if may_be_empty and not mark:
+            continue
+        if not mark or len(mark) != 1 or not mark.isascii() or mark in "\r\n":
+            raise ConfigurationError(
+                f"The {name} {mark!r} cannot be used: it must be one ASCII character."
+            )
+    if options.delimiter in (options.quote, options.escape):
+        raise ConfigurationError(f"The delimiter {options.delimiter!r} has two meanings.")
 
 
 def _explain(name: str, error: Exception) -> str:

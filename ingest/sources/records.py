@@ -10,6 +10,7 @@ from django.db.models import Model
 
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.rejects import Reject
+from ingest.sources.asynchronous import walk
 from ingest.sources.base import Batch, Source, SourceOptions
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ what its rows cost."""
 class RecordsSource(Source):
     """An iterable of records, read once and never held whole."""
 
+    format = "records"
     place = 50
 
     def __init__(self, records: Iterable[Any], name: str, columns: tuple[str, ...] | None) -> None:
@@ -37,11 +39,15 @@ class RecordsSource(Source):
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
-        return hasattr(given, "__iter__") and not isinstance(given, str | bytes | dict)
+        is_iterable = hasattr(given, "__iter__") or hasattr(given, "__aiter__")
+        return is_iterable and not isinstance(given, str | bytes | bytearray | dict)
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
-        return cls(given, type(given).__name__, options.columns)
+        name = type(given).__name__
+        # A queryset is both, and quicker when it is walked as an ordinary iterable.
+        records = given if hasattr(given, "__iter__") else walk(given, BATCH_ROWS)
+        return cls(records, name, options.columns)
 
     def batches(self) -> Iterator[Batch]:
         first = 1
@@ -91,7 +97,7 @@ def _cells(first: Any, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[st
     if isinstance(first, Model):
         return _instance_cells(first, columns)
     if isinstance(first, dict):
-        return _mapping_cells(columns or tuple(first))
+        return _mapping_cells(columns or tuple(first), takes_all=columns is None)
     if dataclasses.is_dataclass(first):
         names = columns or tuple(field.name for field in dataclasses.fields(first))
         return _attribute_cells(type(first), names)
@@ -108,10 +114,10 @@ def _cells(first: Any, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[st
     )
 
 
-def _mapping_cells(names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
+def _mapping_cells(names: tuple[str, ...], *, takes_all: bool) -> tuple[Cells, tuple[str, ...]]:
     def cells(record: Any) -> tuple[Any, ...]:
         try:
-            if len(record) == len(names):
+            if len(record) == len(names) or not takes_all:
                 return tuple([record[name] for name in names])
         except (KeyError, TypeError):
             pass

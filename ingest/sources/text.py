@@ -3,41 +3,62 @@
 from __future__ import annotations
 
 import codecs
-from typing import IO
+import re
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from ingest.exceptions import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.sources.files import InputFile
 
 CHUNK_BYTES = 2 << 20
 """Bytes read from the file at a time."""
 _UTF8 = {"utf-8", "utf-8-sig", "ascii"}
 
+# A byte that is no text travels as this noncharacter and two hexadecimal digits, because the parser
+# must be given valid UTF-8.
+MARK = "\ufdef"
+_MARKED = re.compile(MARK.encode() + b"([0-9a-f]{2})")
+_KEEP = "ingest.keep"
+_FIRST_NON_ASCII = 0x80
+
+
+def _keep(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(f"{MARK}{byte:02x}" for byte in bad), error.end
+
+
+codecs.register_error(_KEEP, _keep)
+
 
 class TextReader:
-    """A file in some encoding, read as UTF-8 without a byte-order mark.
+    """A file in some encoding, read as valid UTF-8 without a byte-order mark.
 
-    A byte that the encoding cannot read is given on as it is: it is no UTF-8 either, so the cell
-    that holds it can be named later.
+    A byte that the encoding cannot read is marked; ``restore`` gives it back, so that the record
+    that holds it can be named.
     """
 
-    def __init__(self, file: IO[bytes], name: str, encoding: str) -> None:
+    def __init__(self, file: InputFile, encoding: str) -> None:
         self._file = file
         self._pending = b""
+        self._cut_off = b""
         self._tail = (b"", b"")
         self._ended = False
         self.closed = False
-        self.bytes_read = 0
-        try:
-            codec = codecs.lookup(encoding)
-        except LookupError as error:
-            raise SourceError(
-                f"There is no encoding {encoding!r} for {name}: use a codec that Python knows, "
-                "such as utf-8, cp1252 or utf-16."
-            ) from error
+        self.tee: Callable[[bytes], None] | None = None
+        """Is told every part that ``read`` gives, and of the end of the text."""
+        self.has_undecodable = False
+        """Was there a byte that is no text?"""
+        codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
-        self._decoder = (
-            None if codec.name in _UTF8 else codec.incrementaldecoder(errors="surrogateescape")
-        )
-        self._skip_mark()
+        self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
+        self._skip_byte_order_mark()
 
     def readable(self) -> bool:
         return True
@@ -53,6 +74,8 @@ class TextReader:
         given = parts[0] if len(parts) == 1 else b"".join(parts)
         if given:
             self._tail = (self._tail[-1], given)
+        if self.tee is not None:
+            self.tee(given)
         return given
 
     def is_exhausted(self) -> bool:
@@ -61,49 +84,39 @@ class TextReader:
             self._pending = self._next()
         return not self._pending
 
-    def read_record_text(self, quote: str) -> str:
-        """Read one record, line ends inside quotes included, and give its text."""
-        mark = quote.encode()
-        head = b""
-        while True:
-            line = self._read_line()
-            head += line
-            is_whole = not mark or head.count(mark) % 2 == 0
-            if not line or (is_whole and head.strip()):
-                return head.decode(errors="replace")
+    def read_chunk(self) -> bytes:
+        """Give what is at hand, some ``CHUNK_BYTES``; none at the end of the text."""
+        self.is_exhausted()
+        given, self._pending = self._pending, b""
+        return given
 
-    def ends_in_open_quote(self, cell: bytes, delimiter: str, quote: str) -> bool:
-        """Does the text end inside a quoted cell with this content?"""
-        if not quote:
-            return False
-        mark = quote.encode()
-        opening = mark + cell.replace(mark, mark + mark)
-        tail = b"".join(self._tail)
-        if not tail.endswith(opening):
-            return False
-        before = tail[: -len(opening)][-1:]
-        return before in (b"", b"\n", b"\r", delimiter.encode()[-1:])
-
-    def _read_line(self) -> bytes:
+    def read_line(self) -> bytes:
+        """Give the next line with its end; none at the end of the text."""
         line = b""
         while True:
-            if not self._pending:
-                self._pending = self._next()
-                if not self._pending:
-                    return line
+            if self.is_exhausted():
+                return line
             ends = [at for at in map(self._pending.find, (b"\n", b"\r")) if at >= 0]
             if not ends:
                 line, self._pending = line + self._pending, b""
                 continue
             stop = min(ends) + 1
-            if self._pending[stop - 1 :][:1] == b"\r":
+            if self._pending[stop - 1 : stop] == b"\r":
                 if len(self._pending) == stop:
                     self._pending += self._next()
-                stop += self._pending[stop:][:1] == b"\n"
+                stop += self._pending[stop : stop + 1] == b"\n"
             line, self._pending = line + self._pending[:stop], self._pending[stop:]
             return line
 
-    def _skip_mark(self) -> None:
+    def put_back(self, text: bytes) -> None:
+        """Let ``text`` be what is read next."""
+        self._pending = text + self._pending
+
+    def last_bytes(self) -> bytes:
+        """Give the last two parts that ``read`` gave."""
+        return b"".join(self._tail)
+
+    def _skip_byte_order_mark(self) -> None:
         self._pending = self._next()
         while 0 < len(self._pending) < len(codecs.BOM_UTF8):
             more = self._next()
@@ -115,11 +128,74 @@ class TextReader:
     def _next(self) -> bytes:
         while not self._ended:
             chunk = self._file.read(CHUNK_BYTES)
-            self.bytes_read += len(chunk)
             self._ended = not chunk
             if self._decoder is None:
-                return chunk
-            text = self._decoder.decode(chunk, final=self._ended)
-            if text:
-                return text.encode(errors="surrogateescape")
+                given = self._checked(chunk)
+            else:
+                text = self._decoder.decode(chunk, final=self._ended)
+                self.has_undecodable |= MARK in text
+                # A lone surrogate, which a few codecs let through, is no text either.
+                given = text.encode(errors="replace")
+            if given:
+                return given
         return b""
+
+    def _checked(self, chunk: bytes) -> bytes:
+        """Give UTF-8 on as it is if it is valid; a character cut by the chunk's end waits."""
+        chunk = self._cut_off + chunk if self._cut_off else chunk
+        cut = 0 if self._ended else _length_of_cut_character(chunk)
+        chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
+        if _is_utf8(chunk):
+            return chunk
+        self.has_undecodable = True
+        return chunk.decode(errors=_KEEP).encode()
+
+
+def find_codec(encoding: str, name: str) -> codecs.CodecInfo:
+    """Find the codec of an encoding, or raise ``SourceError``; ``name`` is the source's."""
+    try:
+        codec = codecs.lookup(encoding)
+        b"a".decode(encoding, "replace")  # which a codec of bytes, such as base64, refuses
+    except LookupError as error:
+        raise SourceError(
+            f"There is no encoding {encoding!r} for {name}: use a codec that Python knows, "
+            "such as utf-8, cp1252 or utf-16."
+        ) from error
+    return codec
+
+
+def restore(text: bytes) -> bytes:
+    """Put back the marked bytes; one that would pass for ASCII becomes 0xFF."""
+    return _MARKED.sub(_byte, text)
+
+
+def show(text: str) -> str:
+    r"""Give text with its marked bytes as a message shows them: ``\\xe9``."""
+    return re.sub(MARK + "([0-9a-f]{2})", r"\\x\1", text)
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    byte = int(match[1], 16)
+    return bytes([byte if byte >= _FIRST_NON_ASCII else 0xFF])
+
+
+def _is_utf8(chunk: bytes) -> bool:
+    offsets = pa.py_buffer(len(chunk).to_bytes(8, "little").rjust(16, b"\0"))
+    whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(chunk)])
+    try:
+        whole.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _length_of_cut_character(chunk: bytes) -> int:
+    """Say how many bytes at the end begin a character that is not whole."""
+    for length in (1, 2, 3):
+        byte = chunk[-length] if length <= len(chunk) else 0
+        if byte < _FIRST_NON_ASCII:
+            return 0
+        if byte >= 0xC0:  # noqa: PLR2004 - the first byte of a character, which says its length
+            whole = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
+            return length if length < whole else 0
+    return 0

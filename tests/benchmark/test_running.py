@@ -203,7 +203,7 @@ def test_a_cap_is_shown_and_nothing_is_extrapolated():
         result = benchmark(methods=("slow",))
     assert [(item.rows, len(item.samples), item.note) for item in result.results] == [
         (3, 1, ""),
-        (30, 0, "not run: capped at 10 rows"),
+        (30, 0, "capped at 10 rows"),
     ]
     assert result.results[1].as_json()["median_seconds"] is None
 

@@ -1,0 +1,125 @@
+"""From options to tables, rows and a reference, all ready to be measured with."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import DatabaseError, connections, models, transaction
+
+from ingest.benchmark.parents import Parents
+from ingest.benchmark.redirecting import redirect
+from ingest.benchmark.rows import RowMaker, made_fields
+from ingest.benchmark.scratch import open_scratch
+from ingest.benchmark.stage import build_stage
+from ingest.benchmark.trials import add_triggers, try_rows
+from ingest.benchmark.verification import Reference
+from ingest.exceptions import BenchmarkError
+from ingest.loading import read_rows
+from ingest.methods.base import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ingest.benchmark.options import BenchmarkOptions
+    from ingest.benchmark.stage import Stage
+    from ingest.methods.base import Row
+
+    Fields = tuple[models.Field[Any, Any], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Material:
+    """What the methods are measured with."""
+
+    stage: Stage
+    target: Target
+    rows: Sequence[Row]
+    """The rows of the largest size; a smaller one takes the first of them."""
+    sizes: Sequence[int]
+    """The numbers of rows, from the smallest to the largest."""
+    reference: Reference
+
+
+@contextmanager
+def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[Material]:
+    """Lend the material; until the end of the block the models lead to the scratch schema."""
+    fields: Fields = ()
+    rows: list[Row] = []
+    sizes = sorted(set(options.rows))
+    notes = []
+    if options.source is not None:
+        say(f"reading {options.source}")
+        fields, rows = read_rows(options.model, options.source, using=options.database)
+        if not rows:
+            raise BenchmarkError(f"{options.source} has no rows to measure with.")
+        if len(rows) < sizes[-1]:
+            notes.append(f"{options.source} has {len(rows):,} rows: more were not measured.")
+        sizes = sorted({min(size, len(rows)) for size in sizes})
+    with open_scratch(options.database) as scratch:
+        say("copying the tables")
+        with _explained():
+            stage = build_stage(scratch, options.model)
+        scratch.notes.extend(notes)
+        with redirect(stage.names):
+            with _explained():
+                material = _fill(options, stage, fields, rows[: sizes[-1]], sizes)
+            yield material
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, psycopg.Error) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise BenchmarkError(
+            f"PostgreSQL refuses what the scratch schema needs: {reason}."
+        ) from error
+
+
+def _fill(
+    options: BenchmarkOptions, stage: Stage, fields: Fields, rows: list[Row], sizes: list[int]
+) -> Material:
+    parents = Parents(stage, options.seed)
+    with transaction.atomic(using=options.database):
+        if rows:
+            reference = Reference(stage, fields)
+            reference.fill(rows)
+            table = stage.read_table()
+            columns = {table.column(str(field.column)).name for field in fields}
+            parents.copy_referenced(reference.name, columns)
+        else:
+            fields, notes = made_fields(stage.model)
+            stage.scratch.notes.extend(notes)
+            rows = _make_rows(options, stage, parents, fields, sizes[-1])
+            reference = Reference(stage, fields)
+            reference.fill(rows)
+        if stage.copier is not None:
+            stage.copier.copy_foreign_keys()
+    try_rows(stage, reference)
+    add_triggers(stage, reference)
+    with connections[options.database].cursor() as cursor:
+        cursor.execute("ANALYZE " + ", ".join(dict.fromkeys(stage.names.values())))
+    target = Target(
+        model=stage.model, alias=options.database, table=stage.read_table(), fields=fields
+    )
+    return Material(stage=stage, target=target, rows=rows, sizes=sizes, reference=reference)
+
+
+def _make_rows(
+    options: BenchmarkOptions, stage: Stage, parents: Parents, fields: Fields, count: int
+) -> list[Row]:
+    parents.copy_some()
+    parents.make_missing(fields, count)
+    maker = RowMaker(
+        model=stage.model,
+        fields=fields,
+        table=stage.read_table(),
+        alias=options.database,
+        seed=options.seed,
+        keys=parents.keys(fields),
+    )
+    return maker.make(count)

@@ -1,0 +1,60 @@
+"""An asynchronous iterable, walked from synchronous code."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import SyncToAsync, async_to_sync
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+
+
+def walk(records: AsyncIterable[Any], at_a_time: int) -> Iterator[Any]:
+    """Give the records of an asynchronous iterable, some at a time.
+
+    Under ``aload`` they are pulled on the caller's own event loop, where what they wait for lives;
+    without one, on a loop that lasts as long as the walk. Closing the walk closes the iterable.
+    """
+    iterator = aiter(records)
+
+    async def take() -> list[Any]:
+        return [record async for record in _first(iterator, at_a_time)]
+
+    with _event_loop() as run:
+        try:
+            while chunk := run(take):
+                yield from chunk
+        finally:
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                run(close)
+
+
+async def _first(iterator: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
+    for _ in range(count):
+        try:
+            yield await anext(iterator)
+        except StopAsyncIteration:
+            return
+
+
+@contextmanager
+def _event_loop() -> Iterator[Callable[[Callable[[], Any]], Any]]:
+    # One call of async_to_sync without a loop around it would start and end a loop of its own, and
+    # so end an asynchronous generator after its first records.
+    around = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
+    if around is not None and around.is_running():
+        yield lambda function: async_to_sync(_wrap(function))()
+        return
+    with asyncio.Runner() as runner:
+        yield lambda function: runner.run(_wrap(function)())
+
+
+def _wrap(function: Callable[[], Any]) -> Callable[[], Any]:
+    async def call() -> Any:
+        return await function()
+
+    return call

@@ -1,0 +1,176 @@
+"""Files as sources are given them: a path, standard input or a file object, compressed or not."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ingest.exceptions import SourceError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STDIN = "-"
+
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+"""The names of the compressions by the suffix of a file's name."""
+
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_OPENERS: dict[str, Callable[[Any], Any]] = {
+    "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    # pyarrow has it, and is needed anyway; Python itself has it from 3.14 only.
+    "zstd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"),
+}
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+
+
+class InputFile:
+    """A file opened for reading bytes, decompressed on the way.
+
+    The compression is known by the first bytes, so that it works for standard input too; a name
+    that ends like a compressed file but holds none is an error.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.path: Path | None = None
+        self.bytes_total: int | None = None
+        self._is_ours = False
+        if hasattr(given, "read"):
+            self._raw: IO[bytes] = given
+            self.name = str(getattr(given, "name", type(given).__name__))
+        elif str(given) == STDIN:
+            self._raw, self.name = sys.stdin.buffer, "standard input"
+        else:
+            self._is_ours, self.path, self.name = True, Path(given), str(given)
+            self._raw = open_path(self.path)
+            self.bytes_total = self.path.stat().st_size
+            if not self.path.is_file():  # a pipe can be read once only, and has no size
+                self.path = self.bytes_total = None
+        self._counted = _CountedFile(self._raw, self.name)
+        try:
+            self._content = self._decompress()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def bytes_read(self) -> int:
+        """How far the file has been read, in bytes as they are on the disk."""
+        return self._counted.bytes_read
+
+    def read(self, size: int) -> bytes:
+        """Give the next bytes of the content, at most ``size``; none at its end.
+
+        Raises ``SourceError`` where a compressed file is cut off or damaged.
+        """
+        try:
+            return bytes(self._content.read(size))
+        except SourceError:
+            raise
+        except _DAMAGE as error:
+            raise SourceError(
+                f"{self.name} cannot be decompressed to its end ({error}): it is cut off or "
+                "damaged. Fetch the file again."
+            ) from error
+
+    def close(self) -> None:
+        """Close the file if it was opened here."""
+        if self._is_ours:
+            self._raw.close()
+
+    def _decompress(self) -> Any:
+        head = self._counted.peek(max(map(len, _MAGIC)))
+        found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+        promised = COMPRESSIONS.get(Path(self.name).suffix.lower())
+        if promised and head and found != promised:
+            raise SourceError(
+                f"{self.name} is not {promised} data, though its name says so: rename the file."
+            )
+        return _OPENERS[found](self._counted) if found else self._counted
+
+
+class _CountedFile(io.RawIOBase):
+    """A file whose first bytes can be looked at before they are read, and all are counted."""
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._file = file
+        self._name = name
+        self._head = b""
+        self.bytes_read = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def peek(self, size: int) -> bytes:
+        while len(self._head) < size:
+            more = self._take(size - len(self._head))
+            if not more:
+                break
+            self._head += more
+        return self._head
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._head:
+            given = self._head if size < 0 else self._head[:size]
+            self._head = self._head[len(given) :]
+            if 0 <= size <= len(given):
+                self.bytes_read += len(given)
+                return given
+            given += self._take(size if size < 0 else size - len(given))
+        else:
+            given = self._take(size)
+        self.bytes_read += len(given)
+        return given
+
+    def readinto(self, buffer: Any) -> int:
+        given = self.read(len(buffer))
+        buffer[: len(given)] = given
+        return len(given)
+
+    def _take(self, size: int) -> bytes:
+        given: Any = self._file.read(size)
+        if isinstance(given, str):
+            raise SourceError(
+                f"{self._name} is opened for reading text: open it for reading bytes ('rb')."
+            )
+        return bytes(given or b"")
+
+
+def open_path(path: Path) -> IO[bytes]:
+    """Open a file for reading bytes; ``SourceError`` names the nearest file there is."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        known: list[str] = []
+        with suppress(OSError):
+            known = [item.name for item in path.parent.iterdir()]
+        raise SourceError(
+            f"There is no file {str(path)!r}.{did_you_mean(path.name, known)}"
+        ) from error
+    except OSError as error:
+        raise SourceError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+
+
+def kind_suffix(given: Any) -> str:
+    """Give the suffix that says what a file holds: ``.csv`` of ``a.csv.gz``."""
+    name = str(getattr(given, "name", "") if hasattr(given, "read") else given)
+    path = Path(name)
+    if path.suffix.lower() in COMPRESSIONS:
+        path = path.with_suffix("")
+    return path.suffix.lower()

@@ -1,0 +1,110 @@
+"""Several files, one after the other: a list of paths, or a pattern such as ``2026-*.csv``."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ingest.exceptions import SourceError, did_you_mean
+from ingest.sources.base import Batch, Source, SourceOptions, open_source
+from ingest.sources.files import STDIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class SeveralSource(Source):
+    """Files with the same columns, each of any format; one is open at a time.
+
+    A batch says which file it comes from, and its records are numbered within that file.
+    """
+
+    format = "several"
+    place = 5
+    holds_others = True
+
+    def __init__(self, files: Sequence[str | Path], options: SourceOptions) -> None:
+        self._files = files
+        self._options = options
+        self._bytes_before = 0
+        self._current = open_source(files[0], options)
+        self.columns = self._current.columns
+        self.name = str(files[0])
+        if len(files) > 1:
+            self.name = f"{len(files):,} files from {files[0]} to {files[-1]}"
+        self.bytes_total = _total_size(files)
+
+    @classmethod
+    def accepts(cls, given: Any) -> bool:
+        if isinstance(given, str):
+            return glob.has_magic(given) and not Path(given).exists()
+        is_list = isinstance(given, list | tuple) and bool(given)
+        return is_list and all(isinstance(file, str | Path) for file in given)
+
+    @classmethod
+    def open(cls, given: Any, options: SourceOptions) -> Self:
+        files: list[str | Path] = []
+        for item in [given] if isinstance(given, str) else given:
+            files += _expand(item) if cls.accepts(item) else [item]
+        return cls(files, options)
+
+    @property
+    def bytes_read(self) -> int:  # type: ignore[override]
+        """How far the files have been read, in bytes."""
+        return self._bytes_before + self._current.bytes_read
+
+    def batches(self) -> Iterator[Batch]:
+        yield from self._of_current(tuple(range(len(self.columns))))
+        for file in self._files[1:]:
+            self._current.close()
+            self._bytes_before += self._current.bytes_read
+            self._current = open_source(file, self._options)
+            yield from self._of_current(self._order())
+
+    def close(self) -> None:
+        self._current.close()
+
+    def _of_current(self, order: Sequence[int]) -> Iterator[Batch]:
+        for batch in self._current.batches():
+            columns = tuple(batch.columns[place] for place in order)
+            yield dataclasses.replace(batch, columns=columns, source=self._current.name)
+
+    def _order(self) -> Sequence[int]:
+        """Say where the current file has each of the first file's columns."""
+        mine, theirs = self.columns, self._current.columns
+        if mine == theirs:
+            return range(len(mine))
+        where = f"{self._current.name}, unlike {self._files[0]},"
+        for name in theirs:
+            if theirs.count(name) > mine.count(name):
+                raise SourceError(
+                    f"{where} has a column {name!r}.{did_you_mean(name, mine)} "
+                    "Files that are loaded together must have the same columns."
+                )
+        for name in mine:
+            if mine.count(name) != theirs.count(name):
+                raise SourceError(
+                    f"{where} has no column {name!r}.{did_you_mean(name, theirs)} "
+                    "Files that are loaded together must have the same columns."
+                )
+            if mine.count(name) > 1:
+                raise SourceError(
+                    f"{where} has its columns in another order, and two of them are called "
+                    f"{name!r}: rename one."
+                )
+        return [theirs.index(name) for name in mine]
+
+
+def _expand(pattern: str) -> list[str | Path]:
+    found = sorted(name for name in glob.glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - a pattern may be absolute
+    if not found:
+        raise SourceError(f"No file is like {pattern!r}.")
+    return list(found)
+
+
+def _total_size(files: Sequence[str | Path]) -> int | None:
+    if STDIN in map(str, files) or not all(Path(file).is_file() for file in files):
+        return None
+    return sum(Path(file).stat().st_size for file in files)

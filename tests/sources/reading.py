@@ -1,0 +1,64 @@
+"""Reads a source whole, the way that the tests compare it."""
+
+import io
+
+import pyarrow as pa
+
+from ingest.sources import SourceOptions, open_source
+
+
+class Pipe(io.RawIOBase):
+    """What can be read once only, a few bytes at a time, as standard input may be."""
+
+    name = "pipe"
+
+    def __init__(self, content, part=None):
+        self._file = io.BytesIO(content)
+        self._part = part
+
+    def readable(self):
+        return True
+
+    def read(self, size=-1):
+        return self._file.read(min(size, self._part) if self._part and size > 0 else size)
+
+
+class Got:
+    """Everything that a source gave."""
+
+    def __init__(self, given, **options):
+        self.rows, self.records, self.rejects, self.lines, self.sources = [], [], [], [], []
+        self.skipped = self.read = 0
+        with open_source(given, SourceOptions(**options)) as source:
+            self.columns = source.columns
+            self.name = source.name
+            for batch in source.batches():
+                self._add(batch)
+            self.bytes_read, self.bytes_total = source.bytes_read, source.bytes_total
+
+    def _add(self, batch):
+        columns = [
+            column.to_pylist() if isinstance(column, pa.Array) else column
+            for column in batch.columns
+        ]
+        rows = list(zip(*columns, strict=True))
+        assert len(rows) == len(batch.records)
+        self.rows += rows
+        self.records += batch.records
+        self.rejects += batch.rejects
+        self.lines += [batch.find_line(record) for record in batch.records]
+        self.sources += [batch.source] * len(rows)
+        self.skipped += batch.skipped
+        self.read += batch.records_read
+
+    @property
+    def texts(self):
+        return [tuple(cell.decode() for cell in row) for row in self.rows]
+
+    @property
+    def reasons(self):
+        return {reject.record: reject.reason for reject in self.rejects}
+
+
+def read(given, **options):
+    return Got(io.BytesIO(given) if isinstance(given, bytes) else given, **options)

@@ -1,0 +1,361 @@
+import csv
+import io
+import re
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from ingest.exceptions import ConfigurationError, SourceError
+from ingest.sources import delimited, text
+from tests.sources.reading import Got, Pipe, read
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(text, "CHUNK_BYTES", 7)
+
+
+def write(rows, **dialect):
+    file = io.StringIO(newline="")
+    csv.writer(file, **dialect).writerows(rows)
+    return file.getvalue()
+
+
+cells = st.text(
+    alphabet=st.one_of(
+        st.sampled_from(",;\t|\"' \r\n\\"),
+        st.characters(exclude_categories=["Cs"], max_codepoint=0x2FFFF),
+    ),
+    max_size=12,
+)
+
+
+@st.composite
+def tables(draw):
+    width = draw(st.integers(1, 5))
+    row = st.lists(cells, min_size=width, max_size=width)
+    return draw(st.lists(row, max_size=30))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=tables(),
+    delimiter=st.sampled_from(",;\t|^"),
+    quote=st.sampled_from("\"'"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "gb18030"]),
+    can_reopen=st.booleans(),
+)
+def test_reads_what_csv_wrote(  # noqa: PLR0913, PLR0917 - each is one side of a dialect
+    tmp_path_factory, rows, delimiter, quote, quoting, line_end, encoding, can_reopen
+):
+    names = [f"c{place}" for place in range(len(rows[0]) if rows else 2)]
+    written = write(
+        [names, *rows],
+        delimiter=delimiter,
+        quotechar=quote,
+        quoting=quoting,
+        lineterminator=line_end,
+    )
+    # csv writes a lone "\r" or "\n" in quotes only since Python 3.13 (and a leading blank never).
+    assume(list(csv.reader(io.StringIO(written, newline=""), delimiter=delimiter, quotechar=quote))
+           == [names, *rows])  # fmt: skip
+    content = written.encode(encoding)
+    if can_reopen:
+        source = tmp_path_factory.mktemp("written") / "file.csv"
+        source.write_bytes(content)
+    else:
+        source = Pipe(content, 11)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delimited, "BLOCK_BYTES", 512)
+        patch.setattr(text, "CHUNK_BYTES", 13)
+        got = read(source, delimiter=delimiter, quote=quote, encoding=encoding)
+    assert got.columns == tuple(names)
+    assert got.texts == [tuple(row) for row in rows]
+    assert got.records == list(range(1, len(rows) + 1))
+    line, want = 2, []
+    for row in rows:
+        want.append(line)
+        line += 1 + sum(len(re.findall(r"\r\n|\r|\n", cell)) for cell in row)
+    assert got.lines == want
+    assert not got.rejects
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    content=st.text(alphabet='ab,"\n\r', max_size=60),
+    can_reopen=st.booleans(),
+)
+def test_parses_any_text_as_csv_does(tmp_path_factory, content, can_reopen):
+    """Quotes in odd places, blank lines, short and long records."""
+    content = "x,y\n" + content
+    parsed = [row for row in csv.reader(io.StringIO(content, newline="")) if row][1:]
+    source = Pipe(content.encode())
+    if can_reopen:
+        source = tmp_path_factory.mktemp("any") / "file.csv"
+        source.write_text(content, newline="")
+    got = read(source)
+    good = {number: tuple(row) for number, row in enumerate(parsed, 1) if len(row) == 2}
+    is_open = any("never closed" in reject.reason for reject in got.rejects)
+    if is_open:
+        good.pop(len(parsed))
+    assert dict(zip(got.records, got.texts, strict=True)) == good
+    assert sorted({*got.records, *got.reasons}) == list(range(1, len(parsed) + 1))
+    assert got.read == len(parsed)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("last", ["", "end"])
+@pytest.mark.usefixtures("small_blocks")
+def test_line_ends(line_end, last):
+    content = line_end.join(["a,b", "1,2", "", '"x\r\ny",4', "", "", "5,6"])
+    got = read((content + (line_end if last else "")).encode())
+    assert got.texts == [("1", "2"), ("x\r\ny", "4"), ("5", "6")]
+    assert got.records == [1, 2, 3]
+    assert got.lines == [2, 4, 8]
+
+
+def test_mixed_line_ends():
+    got = read(b"a,b\r1,2\n3,4\r\n5,6\r\r7,8")
+    assert got.texts == [("1", "2"), ("3", "4"), ("5", "6"), ("7", "8")]
+    assert got.lines == [2, 3, 4, 6]
+
+
+def test_an_empty_file():
+    with pytest.raises(SourceError) as caught:
+        read(b"\n\r\n")
+    assert str(caught.value) == "BytesIO is empty: its first line should name the columns."
+
+
+def test_an_empty_file_without_a_header():
+    with pytest.raises(SourceError) as caught:
+        read(b"", header=False)
+    assert str(caught.value) == "BytesIO is empty: nothing says how many columns it has."
+
+
+@pytest.mark.parametrize("content", [b"a,b", b"a,b\n", b"a,b\r\n\r\n\r\n"])
+def test_a_header_only(content):
+    got = read(content)
+    assert got.columns == ("a", "b")
+    assert got.rows == got.rejects == []
+
+
+def test_a_byte_order_mark_is_no_part_of_the_name():
+    assert read("a,b\n1,2\n".encode("utf-8-sig")).columns == ("a", "b")
+
+
+def test_a_header_with_quoted_line_ends_and_blanks():
+    got = read(b'\n"first\nname" , b\n1,2\n')
+    assert got.columns == ("first\nname", "b")
+    assert got.lines == [4]
+
+
+def test_two_columns_of_one_name_are_left_to_the_layout():
+    got = read(b"a,b,a\n1,2,3\n")
+    assert got.columns == ("a", "b", "a")
+    assert got.texts == [("1", "2", "3")]
+
+
+def test_a_single_column():
+    got = read(b'a\n1\n\n""\n2\n')
+    assert got.texts == [("1",), ("",), ("2",)]
+    assert got.lines == [2, 4, 5]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_short_and_long_records_are_named_wherever_they_stand(tmp_path):
+    lines, want = ["a,b,c"], {}
+    for record in range(1, 401):
+        width = 3 if record % 7 else record % 4 + 1
+        lines.append(",".join([f'"{record}\n"'] + ["x"] * (width - 1)))
+        if width != 3:
+            word = "more" if width > 3 else "fewer"
+            want[record] = f"it has {width} cells, {word} than the 3 columns"
+    path = tmp_path / "ragged.csv"
+    path.write_text("\n".join(lines))
+    got = read(path)
+    assert {record: reason.partition(":")[0] for record, reason in got.reasons.items()} == want
+    assert [reject.line for reject in got.rejects] == [2 * record for record in want]
+    assert got.records == [record for record in range(1, 401) if record not in want]
+    assert {int(cells[0]) for cells in got.texts} == set(got.records)
+    assert got.read == 400
+
+
+def test_the_words_for_a_short_record():
+    [reject] = read(b"a,b\n1,2\n3\n").rejects
+    assert str(reject) == (
+        "BytesIO, record 2 (line 3): it has 1 cells, fewer than the 2 columns: '3'. "
+        "Mend the line, or quote the cell that holds a delimiter"
+    )
+    assert (reject.kind, reject.value, reject.line) == ("parse", "3", 3)
+
+
+def test_u0000_is_given_on():
+    assert read(b"a,b\n1\x00,2\n").texts == [("1\x00", "2")]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_byte_that_is_no_text_stays_in_its_record():
+    records = [b"%d,caf\xc3\xa9 au lait" % number for number in range(50)]
+    records[20] = b"20,caf\xe9 au lait"
+    records[30] = b"30,\xf0\x9f\x98"
+    got = read(b"a,b\n" + b"\n".join(records))
+    assert [b",".join(row) for row in got.rows] == records
+
+
+def test_a_short_record_with_a_byte_that_is_no_text():
+    got = read(b"a,b\n\xe9\n1,2\n")
+    assert got.texts == [("1", "2")]
+    assert got.reasons[1].startswith("it has 1 cells, fewer than the 2 columns: '\\\\xe9")
+
+
+def test_bytes_that_a_codec_cannot_read():
+    got = read(b"a,b\n1,\x81\x8d\n2,\xe8\n", encoding="cp1252")
+    assert got.rows == [(b"1", b"\x81\x8d"), (b"2", "è".encode())]
+    half_a_pair = "a,b\n1,2\n".encode("utf-16-le") + b"\x00\xd8,\x00x\x00\n\x00"
+    [_, (cell, other)] = read(half_a_pair, encoding="utf-16-le").rows
+    assert (other, cell.isascii()) == (b"x", False)
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-16-be", "utf-32", "cp1250", "shift_jis", "gb18030", "iso2022_jp"]
+)
+def test_encodings(encoding):
+    word = "žluťoučký" if encoding == "cp1250" else "ascii 残高" * 9
+    content = f"a,b\n{word},1\n2,{word}".encode(encoding)
+    assert Got(Pipe(content, 3), encoding=encoding).texts == [(word, "1"), ("2", word)]
+
+
+@pytest.mark.parametrize("encoding", ["latin-9000", "base64", "rot13"])
+def test_no_such_encoding(encoding):
+    with pytest.raises(SourceError) as caught:
+        read(b"a\n", encoding=encoding)
+    assert str(caught.value) == (
+        f"There is no encoding {encoding!r} for BytesIO: use a codec that Python knows, "
+        "such as utf-8, cp1252 or utf-16."
+    )
+
+
+@pytest.mark.parametrize("content", [b'a,b\n1,2\n3,"4', b'a,b\n1,2\n3,"4\n5,6\n', b'a,b\n1,2\n3,"'])
+def test_a_quote_that_is_open_at_the_end(content):
+    got = read(content)
+    assert got.texts == [("1", "2")]
+    assert got.reasons[2].startswith("its last cell opens a quote that is never closed")
+    assert got.rejects[0].line == 3
+
+
+@pytest.mark.parametrize("content", [b'a,b\n3,""', b'a,b\n3,"x"', b'a,b\n3,x"', b'a,b\n3,"x""y"'])
+def test_a_quote_that_is_closed_at_the_end(content):
+    assert len(read(content).rows) == 1
+
+
+def test_a_huge_record():
+    with pytest.raises(SourceError) as caught:
+        read(b"a,b\n1," + b"x" * 3 * delimited.BLOCK_BYTES + b"\n")
+    assert str(caught.value) == (
+        "BytesIO has a record longer than 2,097,152 bytes, or a quote that is opened and never "
+        "closed: close the quote, or cut the record."
+    )
+
+
+def test_preamble_records(tmp_path):
+    path = tmp_path / "statement.csv"
+    path.write_text('\nAccount;12" pipe\n\n"From\nto"\n;;;\na;b\n1;2\n3\n')
+    got = read(path, delimiter=";", skip_records=3)
+    assert got.columns == ("a", "b")
+    assert (got.records, got.lines) == ([1], [8])
+    assert got.rejects[0].line == 9
+
+
+def test_more_preamble_than_there_is():
+    with pytest.raises(SourceError) as caught:
+        read(b"a\nb\n", skip_records=3)
+    assert str(caught.value) == (
+        "BytesIO has only 2 records, fewer than the 3 to be skipped before the first."
+    )
+
+
+def test_columns_by_position():
+    got = read(b"preamble\n1,2\n3,4\n", header=False, skip_records=1)
+    assert (got.columns, got.texts, got.lines) == (("1", "2"), [("1", "2"), ("3", "4")], [2, 3])
+
+
+def test_columns_that_are_said():
+    assert read(b"1,2\n", columns=("a", "b")).texts == [("1", "2")]
+    got = read(b"x,y\n1,2\n", columns=("a", "b"), header=True)
+    assert (got.columns, got.texts) == (("a", "b"), [("1", "2")])
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("count", [1, 5, 40, 41, 60])
+def test_trailer_records_by_number(count):
+    records = [f"{number},x" for number in range(39)] + ["Total", "The end,9"]
+    got = read("\n".join(["a,b", *records, ""]).encode(), trailer_records=count)
+    left = 41 - min(count, 41)
+    assert (got.read, got.skipped) == (left, min(count, 41))
+    assert got.records == list(range(1, min(left, 39) + 1))
+    assert len(got.rejects) == (count < 2)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("last", ["Total", "Total,9", "Total,9,9"])
+def test_a_trailer_by_pattern(last):
+    records = [f"{number},x" for number in range(39)] + [last, "40,y", "z"]
+    got = read("\n".join(["a,b", *records]).encode(), trailer_pattern="^Total")
+    assert (got.read, got.skipped, got.rejects) == (39, 3, [])
+
+
+def test_a_trailer_pattern_that_is_none():
+    with pytest.raises(ConfigurationError, match="The trailer's pattern cannot be used"):
+        read(b"a\n1\n", trailer_pattern="(")
+
+
+def test_no_quotes():
+    assert read(b'a,b\n"1,2"\n', quote="").texts == [('"1', '2"')]
+
+
+def test_escapes_instead_of_doubled_quotes():
+    got = read(b'a,b\n"x\\"y","z\nw"\n1,2\n', escape="\\", doubled_quotes=False)
+    assert (got.texts, got.lines) == ([('x"y', "z\nw"), ("1", "2")], [2, 4])
+
+
+@pytest.mark.parametrize(
+    ("options", "want"),
+    [
+        ({"delimiter": ""}, "The delimiter '' cannot be used: it must be one ASCII character."),
+        ({"delimiter": "||"}, "The delimiter '||' cannot be used: it must be one ASCII character."),
+        ({"quote": "«"}, "The quote '«' cannot be used: it must be one ASCII character."),
+        ({"delimiter": '"'}, "The delimiter '\"' has two meanings."),
+    ],
+)
+def test_options_that_cannot_work(options, want):
+    with pytest.raises(ConfigurationError) as caught:
+        read(b"a\n", **options)
+    assert str(caught.value) == want
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    (tmp_path / "accounts.csv").touch()
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path / "acounts.csv")
+    assert str(caught.value) == (
+        f"There is no file '{tmp_path}/acounts.csv'. Did you mean 'accounts.csv'?"
+    )
+
+
+def test_a_file_that_was_opened_for_text():
+    with pytest.raises(SourceError) as caught:
+        read(io.StringIO("a,b\n1,2\n"))
+    assert str(caught.value) == (
+        "StringIO is opened for reading text: open it for reading bytes ('rb')."
+    )
+
+
+def test_the_bytes_read(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_bytes(b"a,b\n1,2\n")
+    got = read(path)
+    assert got.bytes_read == got.bytes_total == 8
