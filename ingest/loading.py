@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, router
 
+from ingest.aftermath import Sequences, analyze
 from ingest.conversion import Converter
 from ingest.exceptions import (
     REJECTS_SHOWN,
@@ -74,6 +75,9 @@ class LoadOptions:
     """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
     """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    analyze: bool = True
+    """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
+    caller's transaction."""
     dry_run: bool = False
     """Do everything but commit."""
 
@@ -153,12 +157,18 @@ def load(
                 writer = _writer(how, Target(model=model, alias=alias, table=table, fields=()))
                 if opened.columns:  # an empty iterable has none
                     converter = _converter(model, opened, alias, table)
-                    rows = writer.send(
-                        session, converter.encoding, counter.typed(converter), counter.refuse
-                    )
+                    sequences = Sequences(session, table, converter.encoding.names)
+                    batches = sequences.watch(counter.typed(converter))
+                    rows = writer.send(session, converter.encoding, batches, counter.refuse)
+                    if not how.dry_run:
+                        sequences.move()
                 counter.check(rows)
                 if how.dry_run:
                     transaction.roll_back()
+            # Not inside: until the commit it would keep VACUUM and other loads waiting.
+            if how.analyze and not (how.dry_run or session.is_callers):
+                with session.transaction():
+                    analyze(session, table, rows)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
             refusal = explain(error)

@@ -18,7 +18,7 @@ LAYERS = [
     ["exceptions", "rejects"],
     ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
-    ["references", "indexes"],
+    ["references", "indexes", "guards", "isolation", "sending", "reject_log", "aftermath"],
     ["methods"],
     ["loading"],
     ["benchmark"],
@@ -28,7 +28,7 @@ PUBLIC_NAMES = "ingest"
 """The package itself, which nothing in it may import."""
 
 TALKING = {
-    *("connection", "session", "table", "references", "indexes"),
+    *("connection", "session", "table", "references", "indexes", "isolation", "aftermath"),
     *("methods", "loading", "benchmark"),
 }
 """Who may talk to PostgreSQL."""

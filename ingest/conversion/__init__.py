@@ -17,6 +17,7 @@ from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
 from ingest.conversion.filling import fields_to_fill, fill, is_constant, needs_instance
 from ingest.conversion.preparing import Preparer
 from ingest.encoding import choose_encoding
+from ingest.exceptions import LayoutError
 from ingest.rejects import Reject
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Converter:
         source_columns: Sequence[str] | None = None,
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column."""
+        if not fields:
+            raise LayoutError(
+                f"No column is given for {table.qualified_name}: COPY needs at least one."
+            )
         self._model = fields[0].model
         self._fields = tuple(fields)
         self._source = source
