@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -33,6 +34,7 @@ PATIENCE_SECONDS = 5.0
 """How long a load that holds the table for itself tries to lock what its rows refer to."""
 PAUSE_SECONDS = 0.02
 """How long it leaves the others alone between two tries."""
+UUID_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,6 @@ class _ForeignKey:
         self._constraint = constraint
         self._waits = waits
         self._place = encoding.names.index(name)
-        self._is_hexadecimal = type_name == "uuid" and encoding.format == "binary"
         self._locked: pa.Array | None = None
         # Matched by PostgreSQL's own operator; ONLY, as its triggers ask; in the order of the key,
         # so that two loads lock the same rows in the same order.
@@ -119,13 +120,13 @@ class _ForeignKey:
         at = pc.indices_nonzero(pc.is_in(cells, value_set=lost)).to_pylist()
         return [
             MissingReference(
-                place=place, value=self._shown(cells[place].as_py()), constraint=self._constraint
+                place=place, value=self._as_text(cells[place].as_py()), constraint=self._constraint
             )
             for place in at
         ]
 
     def _look_up(self, session: Session, keys: list[Any]) -> list[tuple[Any, ...]]:
-        sent = list(map(self._shown, keys))
+        sent = list(map(self._as_text, keys))
         if self._waits:
             return session.fetch(self._sql, sent)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -156,11 +157,12 @@ class _ForeignKey:
         else:
             self._locked = pa.concat_arrays([self._locked, keys])
 
-    def _shown(self, key: Any) -> Any:
+    def _as_text(self, key: Any) -> Any:
+        """Give bytes as text, which both drivers take for a UUID; leave other keys alone."""
         if not isinstance(key, bytes):
             return key
-        # psycopg and asyncpg both take the 16 bytes of a UUID only as hexadecimal text.
-        return key.hex() if self._is_hexadecimal else key.decode()
+        is_binary = len(key) == UUID_BYTES  # else its digits, in a COPY of text
+        return str(uuid.UUID(bytes=key) if is_binary else uuid.UUID(key.decode()))
 
 
 _ARRAY_TYPES = {

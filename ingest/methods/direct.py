@@ -11,7 +11,7 @@ from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
 from ingest.methods.copy import CopyMethod
 from ingest.references import SetCheck
-from ingest.rejects import Reject, shorten
+from ingest.rejects import Reject
 from ingest.table import read_table
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class DirectMethod(CopyMethod):
             column=column,
             field=field,
             value=missing.value,
-            reason=f"Key ({key.columns[0]})=({shorten(missing.value)}) is not present in table "
+            reason=f"Key ({key.columns[0]})=({missing.value}) is not present in table "
             f"{key.references}.",
             kind="reference",
             constraint=key.name,
@@ -196,7 +196,7 @@ class DirectMethod(CopyMethod):
         more = f" {len(missing) - 1:,} more rows of the same batch." if len(missing) > 1 else ""
         return (
             f"PostgreSQL would refuse record {batch.records[first.place]:,}: "
-            f"Key ({key.columns[0]})=({shorten(first.value)}) is not present in table "
+            f"Key ({key.columns[0]})=({first.value}) is not present in table "
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
             "Load the referenced rows first, or mend the value. Nothing was loaded."
         )
