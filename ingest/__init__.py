@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         LayoutError,
         RecordsRefused,
         SourceError,
+        TooManyRejects,
         UnsupportedModelError,
     )
     from ingest.loading import LoadOptions, LoadResult, Progress, aload, load
@@ -40,6 +41,7 @@ __all__ = [
     "Reject",
     "SourceError",
     "SourceOptions",
+    "TooManyRejects",
     "UnsupportedModelError",
     "aload",
     "load",

@@ -9,6 +9,7 @@
     ├── SourceError                 a source that cannot be read
     ├── RecordsRefused              records that the model's fields refused
     ├── ConstraintRefused           rows that PostgreSQL refused
+    ├── TooManyRejects              more records were refused than the limit allows
     ├── CountMismatch               read, loaded, rejected and skipped do not add up
     └── BenchmarkError              a benchmark that cannot be run
 
@@ -75,6 +76,10 @@ class RecordsRefused(IngestError):  # noqa: N818 - it says what happened
 
 class ConstraintRefused(IngestError):  # noqa: N818 - it says what happened
     """PostgreSQL refused a row; nothing was loaded."""
+
+
+class TooManyRejects(IngestError):  # noqa: N818 - it says what happened
+    """More records were refused than the limit allows; nothing was loaded."""
 
 
 class CountMismatch(IngestError):  # noqa: N818 - it says what happened

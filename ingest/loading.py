@@ -13,24 +13,34 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, router
 
+from ingest.aftermath import Sequences, analyze
 from ingest.conversion import Converter
-from ingest.exceptions import ConfigurationError, CountMismatch, RecordsRefused, did_you_mean
+from ingest.exceptions import (
+    REJECTS_SHOWN,
+    ConfigurationError,
+    CountMismatch,
+    RecordsRefused,
+    did_you_mean,
+)
 from ingest.layout import match_fields
 from ingest.methods import Row, Target, get_method
 from ingest.methods.copy import CopyMethod
 from ingest.methods.direct import DirectMethod
 from ingest.refusals import explain
+from ingest.reject_log import RejectLimit, RejectLog
 from ingest.session import adaptation_context, open_session
 from ingest.sources import SourceOptions, open_source
 from ingest.table import read_model_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from django.db import models
 
     from ingest.conversion import TypedBatch
     from ingest.methods.direct import Indexes, References
+    from ingest.rejects import Reject
     from ingest.sources import Source
 
 
@@ -39,7 +49,9 @@ class Progress:
     """How far a load has come."""
 
     rows: int
-    """Rows sent to PostgreSQL."""
+    """Records read and sent on."""
+    rejected: int
+    """Records refused until now."""
     bytes_read: int
     """Bytes read of the source; 0 where it is not made of bytes."""
     bytes_total: int | None
@@ -56,6 +68,23 @@ class LoadOptions:
     """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``."""
     indexes: Indexes = "auto"
     """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
+    on_error: str = "abort"
+    """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
+    records are put aside with their reasons, and all others are loaded."""
+    reject_limit: str | int | None = None
+    """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
+    reject_log: str | Path | None = None
+    """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    analyze: bool = True
+    """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
+    caller's transaction."""
+    dry_run: bool = False
+    """Do everything but commit."""
+
+    def __post_init__(self) -> None:
+        if self.on_error not in {"abort", "reject"}:
+            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        RejectLimit.parse(self.reject_limit)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +99,14 @@ class LoadResult:
     """What the rows came from."""
     rows: int
     """Rows loaded."""
+    read: int
+    """Records that the source had: ``rows + rejected``."""
+    rejected: int
+    """Records that were refused."""
+    rejects: Iterable[Reject]
+    """The reasons, one ``Reject`` each, in the order of the records: iterate over it."""
+    is_dry_run: bool
+    """Was everything rolled back, as asked?"""
     seconds: float
     """Wall-clock time from opening the source to the commit."""
     method: str
@@ -110,17 +147,28 @@ def load(
     started = time.perf_counter()
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
     reading, how = _split(options)
+    log = RejectLog(how.reject_log, RejectLimit.parse(how.reject_limit))
     with open_source(source, reading) as opened, open_session(alias) as session:
-        counter = _Counter(opened, progress)
+        counter = _Counter(opened, progress, log if how.on_error == "reject" else None)
+        rows = 0
         try:
-            with session.transaction():
+            with session.transaction() as transaction:
                 table = read_model_table(session, model)
                 writer = _writer(how, Target(model=model, alias=alias, table=table, fields=()))
-                rows = 0
                 if opened.columns:  # an empty iterable has none
                     converter = _converter(model, opened, alias, table)
-                    rows = writer.send(session, converter.encoding, counter.typed(converter))
+                    sequences = Sequences(session, table, converter.encoding.names)
+                    batches = sequences.watch(counter.typed(converter))
+                    rows = writer.send(session, converter.encoding, batches, counter.refuse)
+                    if not how.dry_run:
+                        sequences.move()
                 counter.check(rows)
+                if how.dry_run:
+                    transaction.roll_back()
+            # Not inside: until the commit it would keep VACUUM and other loads waiting.
+            if how.analyze and not (how.dry_run or session.is_callers):
+                with session.transaction():
+                    analyze(session, table, rows)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
             refusal = explain(error)
@@ -132,6 +180,10 @@ def load(
             table=table.qualified_name,
             source=opened.name,
             rows=rows,
+            read=counter.read,
+            rejected=log.records,
+            rejects=log,
+            is_dry_run=how.dry_run,
             seconds=time.perf_counter() - started,
             method=writer.name,
             decisions=tuple(writer.decisions),
@@ -204,30 +256,57 @@ def _converter(model: type[models.Model], source: Source, alias: str, table: Any
 class _Counter:
     """Counts what the source had, independently of what PostgreSQL says it took."""
 
-    def __init__(self, source: Source, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        progress: Callable[[Progress], None] | None,
+        log: RejectLog | None,
+    ) -> None:
         self._source = source
         self._progress = progress
+        self._log = log
         self.read = 0
+        self.refuse = None if log is None else self._refuse
+        """Takes the rejects of a batch; None where the first one ends the load."""
 
     def typed(self, converter: Converter) -> Iterator[TypedBatch]:
-        for batch in self._source.batches():
-            typed = converter.convert(batch)
-            if typed.rejects:
-                raise RecordsRefused(typed.rejects)
+        batches = map(converter.convert, self._source.batches())
+        for batch in batches:
+            if batch.rejects and self._log is None:
+                raise RecordsRefused(_first_bad_records(batch, batches))
             self.read += batch.records_read
-            yield typed
+            yield batch
             if self._progress is not None:
                 self._progress(
                     Progress(
                         rows=self.read,
+                        rejected=0 if self._log is None else self._log.records,
                         bytes_read=self._source.bytes_read,
                         bytes_total=self._source.bytes_total,
                     )
                 )
 
     def check(self, loaded: int) -> None:
-        if self.read != loaded:
+        """Raise ``CountMismatch`` unless read = loaded + rejected."""
+        rejected = 0 if self._log is None else self._log.records
+        if self._log is not None:
+            self._log.finish(self.read)
+        if self.read != loaded + rejected:
             raise CountMismatch(
-                f"{self._source.name} had {self.read:,} records, but PostgreSQL counted {loaded:,} "
-                "rows. Nothing was loaded."
+                f"{self._source.name} had {self.read:,} records and {rejected:,} were rejected, "
+                f"but PostgreSQL counted {loaded:,} rows. Nothing was loaded."
             )
+
+    def _refuse(self, rejects: Sequence[Reject]) -> None:
+        if self._log is not None:
+            self._log.add(rejects, self.read)
+
+
+def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
+    """Read on until there is enough to show: whoever mends a file likes to hear of all at once."""
+    rejects = list(batch.rejects)
+    for following in rest:
+        if len(rejects) >= REJECTS_SHOWN:
+            break
+        rejects.extend(following.rejects)
+    return rejects

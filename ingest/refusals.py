@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
     from ingest.table import Table
 
-_INTEGRITY, _DATA, _RAISED = "23", "22", "P0"
-"""Classes of SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+SERVERS_OWN = (
+    *("00", "01", "02", "03", "08", "0A", "25", "26", "28", "2B", "2D", "34", "3D", "3F", "40"),
+    *("42", "53", "54", "55", "57", "58", "F0", "HV", "XX"),
+)
+"""Classes of SQLSTATE that speak of the server or the statement, and never of a row. Any other
+may: a trigger raises what it likes.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _CURES = {
     "23503": "Load the referenced rows first, or mend the value.",
     "23505": "Take the record out, or change its key.",
@@ -33,7 +38,7 @@ def explain(
     is then named.
     """
     state, message, detail, context, constraint = _facts(error)
-    if state is None or state[:2] not in {_INTEGRITY, _DATA, _RAISED}:
+    if state is None or state[:2] in SERVERS_OWN:
         return None
     record = _record(context, table, records)
     parts = [f"record {record:,}: {message}" if record else str(message)]

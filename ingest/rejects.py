@@ -42,7 +42,7 @@ class Reject:
             where += f", column {self.column!r}"
         if self.field is not None and self.field != self.column:
             where += f" (field {self.field!r})"
-        shown = "" if self.kind == "parse" else f": {shorten(self.value)}"
+        shown = "" if self.column is None else f": {shorten(self.value)}"
         return f"{where}{shown}: {self.reason}"
 
 

@@ -53,6 +53,16 @@ class CopyTarget:
         )
 
 
+class Transaction:
+    """What is to become of an open transaction."""
+
+    is_rolled_back = False
+
+    def roll_back(self) -> None:
+        """Let it end without a trace, though nothing went wrong."""
+        self.is_rolled_back = True
+
+
 class Session(ABC):
     """One connection, used by one load."""
 
@@ -78,8 +88,8 @@ class Session(ABC):
 
     @abstractmethod
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Open a transaction: commit at the end, roll back on any exception."""
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction: commit at the end, roll back on any exception or when asked."""
 
 
 class AsyncpgSession(Session):
@@ -121,16 +131,17 @@ class AsyncpgSession(Session):
         return int(status.removeprefix("COPY "))
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[Transaction]:
         self.execute("BEGIN")
+        current = Transaction()
         try:
             for statement in self._transaction_statements:
                 self.execute(statement)
-            yield
+            yield current
         except BaseException:
             self._portal.call(self._roll_back)
             raise
-        self.execute("COMMIT")
+        self.execute("ROLLBACK" if current.is_rolled_back else "COMMIT")
 
     async def _roll_back(self) -> None:
         if not self._copying.done():
@@ -190,9 +201,12 @@ class DjangoSession(Session):
         return future
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[Transaction]:
+        current = Transaction()
         with transaction.atomic(using=self._alias):
-            yield
+            yield current
+            if current.is_rolled_back:
+                transaction.set_rollback(True, using=self._alias)
 
 
 def adaptation_context(alias: str, table: Table) -> AdaptContext:

@@ -170,6 +170,27 @@ def test_interrupted_while_rows_are_still_coming(process, rows, how):
     assert Transaction.objects.count() == 0
 
 
+def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path):
+    path = rows(3)
+    path.write_text(path.read_text().replace("1.00", "oops", 1))
+    log = tmp_path / "rejects.jsonl"
+    started = process(
+        "finance.Transaction", str(path), "--on-error", "reject", "--reject-log", str(log)
+    )
+    out, err = started.communicate(timeout=60)
+    assert started.returncode == 3
+    assert b"record 1, column 'amount': 'oops'" in err
+    assert b"Read 3 records = 2 loaded + 1 rejected.\nLoaded 2 rows into" in out
+    assert len(log.read_text().splitlines()) == 1
+    assert Transaction.objects.count() == 2
+
+
+def test_a_dry_run_says_what_would_have_been(rows):
+    got = run("finance.Transaction", str(rows(3)), "--dry-run")
+    assert got.startswith("Would have loaded 3 rows into ")
+    assert Transaction.objects.count() == 0
+
+
 def test_every_method_and_option_is_in_the_help(capsys):
     with pytest.raises(SystemExit):
         call_command("bulk_load", "--help")

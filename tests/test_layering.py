@@ -19,6 +19,7 @@ LAYERS = [
     ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "guards", "duplicates", "audit"],
+    ["isolation", "sending", "reject_log", "aftermath"],
     ["methods"],
     ["loading"],
     ["benchmark"],
@@ -29,6 +30,7 @@ PUBLIC_NAMES = "ingest"
 
 TALKING = {
     *("connection", "session", "table", "references", "indexes", "guards", "duplicates", "audit"),
+    *("isolation", "aftermath"),
     *("methods", "loading", "benchmark"),
 }
 """Who may talk to PostgreSQL."""

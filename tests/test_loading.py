@@ -213,7 +213,7 @@ def test_an_integer_too_large(account):
 
 @pytest.mark.parametrize("line", ["1,short", "1,long,2025-01-01,more,cells"])
 def test_a_short_and_a_long_record(account, line):
-    with pytest.raises(RecordsRefused, match=r"record 2: it has [47] cells"):
+    with pytest.raises(RecordsRefused, match=r"record 2 \(line 3\): it has [47] cells"):
         load(Transaction, csv(account, "1,good,2025-01-01", line, "1,good,2025-01-01"))
     assert Transaction.objects.count() == 0
 
@@ -315,3 +315,32 @@ def test_an_error_of_the_callers_generator_comes_through(account):
     with pytest.raises(ZeroDivisionError, match="the caller's own"):
         load(Transaction, rows())
     assert Transaction.objects.count() == 0
+
+
+@pytest.mark.parametrize("greatest", [50, 2_000_000])
+def test_sequences_move_past_given_keys_and_never_back(account, greatest):
+    rows = [(key, account.user_id, f"N{key}", "x") for key in (7, greatest)]
+    columns = ["id", "user_id", "number", "name"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval('finance_account_id_seq', 20)")
+    load(Account, rows, columns=columns)
+    assert AccountFactory().pk == greatest + 1
+    load(Account, [(3, account.user_id, "N3", "x")], columns=columns)
+    assert AccountFactory().pk == greatest + 2
+
+
+@pytest.mark.parametrize(("analyze", "want"), [(True, True), (False, False)])
+def test_the_table_is_analyzed(account, analyze, want):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pg_class SET reltuples = -1 WHERE relname = 'finance_transaction'")
+    load(Transaction, csv(account, "1,a,2025-01-01"), analyze=analyze)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reltuples FROM pg_class WHERE relname = 'finance_transaction'")
+        assert (cursor.fetchone()[0] == 1) == want
+
+
+def test_an_unknown_option_is_told_with_the_nearest_name(account):
+    with pytest.raises(
+        TypeError, match=r"load\(\) has no option 'delimeter'. Did you mean 'delimiter'"
+    ):
+        load(Transaction, [], delimeter=";")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ingest.benchmark.options import BenchmarkOptions, check_outputs, find_model
+from ingest.benchmark.options import BenchmarkOptions, check_outputs, find_measured_model
 from ingest.benchmark.plot import draw
 from ingest.benchmark.report import WIDTH, render
 from ingest.benchmark.running import run_benchmark
@@ -38,7 +38,7 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
     if file is not None:
         raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
     asked = BenchmarkOptions(
-        model=find_model(options["benchmark_model"] or model),
+        model=find_measured_model(options["benchmark_model"] or model),
         database=options["database"],
         rows=tuple(options["rows"]),
         methods=tuple(options["methods"]),

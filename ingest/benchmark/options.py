@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
-from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from ingest.conf import benchmark_model
 from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.layout import find_model
 from ingest.methods import get_method, method_names
 
 if TYPE_CHECKING:
@@ -123,25 +123,18 @@ def _number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
-def find_model(label: str | None) -> type[Model]:
-    """Find the installed model; without a label the one of ``INGEST["BENCHMARK_MODEL"]``.
+def find_measured_model(label: str | None) -> type[Model]:
+    """Find the model named, or the one of ``INGEST["BENCHMARK_MODEL"]``.
 
     Raises ``ConfigurationError`` with the nearest names.
     """
-    label = label or getattr(settings, "INGEST", {}).get("BENCHMARK_MODEL")
+    label = label or benchmark_model()
     if not label:
         raise ConfigurationError(
             "Say which model's table to measure: --model app.Model, "
             'or set INGEST = {"BENCHMARK_MODEL": "app.Model"}.'
         )
-    try:
-        return apps.get_model(label)
-    except (LookupError, ValueError):
-        labels = [model._meta.label for model in apps.get_models()]
-        raise ConfigurationError(
-            f"There is no model {label!r}.{did_you_mean(label, labels)} "
-            "Say it as app.Model, and see that the app is in INSTALLED_APPS."
-        ) from None
+    return find_model(label)
 
 
 def check_outputs(options: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from ingest.exceptions import LayoutError
 from ingest.rejects import Reject, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.db import models
     from psycopg.abc import AdaptContext
@@ -44,6 +44,23 @@ class TypedBatch:
     """The number of the record that each row came from."""
     rejects: tuple[Reject, ...]
     """Every reason of every refused record, by record and column."""
+    records_read: int
+    """How many records the source had for this batch."""
+    source: str
+    """What the records came from."""
+    origins: Mapping[str, tuple[str, str]]
+    """The source column and the field that feed a column of the table."""
+
+    def without(self, rejects: Sequence[Reject]) -> TypedBatch:
+        """Give the batch without the records of these rejects, which are added to its own."""
+        refused = {reject.record for reject in rejects}
+        places = [at for at, record in enumerate(self.records) if record not in refused]
+        return dataclasses.replace(
+            self,
+            rows=self.rows.take(pa.array(places, pa.int64())),
+            records=[self.records[at] for at in places],
+            rejects=(*self.rejects, *rejects),
+        )
 
 
 class Converter:
@@ -60,6 +77,10 @@ class Converter:
         source_columns: Sequence[str] | None = None,
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column."""
+        if not fields:
+            raise LayoutError(
+                f"No column is given for {table.qualified_name}: COPY needs at least one."
+            )
         self._model = fields[0].model
         self._fields = tuple(fields)
         self._source = source
@@ -73,6 +94,10 @@ class Converter:
             ColumnConverter(field, encoding, alias)
             for field, encoding in zip(every, self.encoding.columns, strict=True)
         ]
+        self._origins = {
+            str(field.column): (column, field.name)
+            for field, column in zip(self._fields, self._source_columns, strict=True)
+        }
         self._computed = [field for field in every if needs_instance(field)]
 
     def convert(self, batch: Batch) -> TypedBatch:
@@ -95,7 +120,14 @@ class Converter:
             places = [at for at in range(len(records)) if at not in refused_places]
             rows = rows.take(pa.array(places, pa.int64()))
             records = [records[at] for at in places]
-        return TypedBatch(rows=rows, records=records, rejects=self._rejects(batch, given))
+        return TypedBatch(
+            rows=rows,
+            records=records,
+            rejects=self._rejects(batch, given),
+            records_read=batch.records_read,
+            source=self._source,
+            origins=self._origins,
+        )
 
     def clean(self, batch: Batch) -> tuple[list[tuple[Any, ...]], tuple[Reject, ...]]:
         """Give the accepted records as rows of cleaned Python values, and the rejects."""

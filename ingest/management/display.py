@@ -50,12 +50,13 @@ class ProgressDisplay:
                 BarColumn(),
                 DownloadColumn(),
                 TextColumn("{task.fields[rows]:,} rows, {task.fields[speed]:,.0f} rows/s"),
+                TextColumn("{task.fields[rejected]}"),
                 TimeRemainingColumn(),
                 console=Console(file=cast("IO[str]", self._stream._out)),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._title, total=None, rows=0, speed=0.0)
+            self._task = self._bar.add_task(self._title, total=None, rows=0, speed=0.0, rejected="")
         return self
 
     def __exit__(
@@ -78,12 +79,14 @@ class ProgressDisplay:
                 total=progress.bytes_total,
                 rows=progress.rows,
                 speed=speed,
+                rejected=f"{progress.rejected:,} rejected" if progress.rejected else "",
             )
         elif self._kind == "json":
             self._write(
                 json.dumps(
                     {
                         "rows": progress.rows,
+                        "rejected": progress.rejected,
                         "rows_per_second": round(speed),
                         "bytes_read": progress.bytes_read,
                         "bytes_total": progress.bytes_total,

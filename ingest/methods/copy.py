@@ -6,22 +6,23 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ingest.conversion import Converter
-from ingest.exceptions import CountMismatch, RecordsRefused
+from ingest.exceptions import RecordsRefused
 from ingest.methods.base import Method
 from ingest.refusals import explain
-from ingest.session import CopyTarget, Session, adaptation_context, open_asyncpg_session
+from ingest.sending import Flight
+from ingest.session import adaptation_context, open_asyncpg_session
 from ingest.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from concurrent.futures import Future
     from types import TracebackType
     from typing import Self
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.methods.base import Row, Target
-    from ingest.table import Table
+    from ingest.sending import Refuse
+    from ingest.session import Session
 
 
 class CopyMethod(Method):
@@ -71,49 +72,34 @@ class CopyMethod(Method):
                     raise
                 raise refusal from error
 
-    def send(self, session: Session, encoding: Encoding, batches: Iterable[TypedBatch]) -> int:
+    def send(
+        self,
+        session: Session,
+        encoding: Encoding,
+        batches: Iterable[TypedBatch],
+        refuse: Refuse | None = None,
+    ) -> int:
         """Send typed batches in the session's transaction and give PostgreSQL's count of rows.
 
         Each batch is one COPY: an error shows before the next is sent, and its line is the ordinal
-        of a row. While one is sent the next is made.
+        of a row. While one is sent the next is made. A refused row is an error, unless ``refuse``
+        is there to take it: it is called for each batch, in order.
         """
-        table = self.target.table
-        target = CopyTarget(
-            schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
-        )
-        rows = 0
-        on_its_way: tuple[Future[int], TypedBatch] | None = None
+        flight = Flight(session, self.target.table, encoding, refuse)
         for batch in batches:
-            if not len(batch.records):
-                continue
             payload = encoding.encode(batch.rows)
-            if on_its_way is not None:
-                rows += _land(*on_its_way, table)
-                on_its_way = None
-            self.admit(batch)
-            on_its_way = session.start_copy(target, payload), batch
-        if on_its_way is not None:
-            rows += _land(*on_its_way, table)
-        return rows
+            flight.land()
+            admitted = self.admit(batch, refuse)
+            flight.start(admitted, payload if admitted is batch else encoding.encode(admitted.rows))
+        flight.land()
+        return flight.rows
 
-    def admit(self, batch: TypedBatch) -> None:
-        """Prove what PostgreSQL will not check of a batch; nothing here, where it checks all."""
+    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002
+        """Prove what PostgreSQL will not check of a batch, and give what it may have of it.
 
-
-def _land(future: Future[int], batch: TypedBatch, table: Table) -> int:
-    try:
-        rows = future.result()
-    except Exception as error:
-        refusal = explain(error, table, batch.records)
-        if refusal is None:
-            raise
-        raise refusal from error
-    if rows != len(batch.records):
-        raise CountMismatch(
-            f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
-            f"{table.qualified_name}: a trigger or a rule kept the others out. Nothing was loaded."
-        )
-    return rows
+        Nothing here, where PostgreSQL checks all.
+        """
+        return batch
 
 
 def _accepted(converter: Converter, batches: Any) -> Iterable[TypedBatch]:

@@ -11,7 +11,7 @@ from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
 from ingest.methods.copy import CopyMethod
 from ingest.references import SetCheck
-from ingest.rejects import VALUE_SHOWN
+from ingest.rejects import Reject
 from ingest.table import read_table
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingest.indexes import SetAsideIndex
     from ingest.methods.base import Target
     from ingest.references import MissingReference
+    from ingest.sending import Refuse
     from ingest.session import Session
 
 SMALL_ROWS = 5_000
@@ -47,16 +48,10 @@ class DirectMethod(CopyMethod):
         *,
         references: References = "auto",
         indexes: Indexes = "auto",
-        gives_up: bool = True,
     ) -> None:
-        """Plan a load; ``gives_up`` says that the first duplicate ends it with nothing loaded.
-
-        A load that puts refused rows aside and goes on needs the unique indexes at every row.
-        """
         super().__init__(target)
         self.references = references
         self.indexes = indexes
-        self.gives_up = gives_up
         self._forget()
 
     def _forget(self) -> None:
@@ -64,7 +59,13 @@ class DirectMethod(CopyMethod):
         self._triggers: _Triggers | None = None
         self._records = _Records()
 
-    def send(self, session: Session, encoding: Encoding, batches: Iterable[TypedBatch]) -> int:
+    def send(
+        self,
+        session: Session,
+        encoding: Encoding,
+        batches: Iterable[TypedBatch],
+        refuse: Refuse | None = None,
+    ) -> int:
         iterator = iter(batches)
         head = list(islice(iterator, 2))
         every = chain(head, iterator)
@@ -72,10 +73,11 @@ class DirectMethod(CopyMethod):
         is_auto = self.references == self.indexes == "auto"
         if is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
-            return super().send(session, encoding, every)
+            return super().send(session, encoding, every, refuse)
         table = self.target.table
         self._forget()
-        plan = self._plan_indexes(session, encoding)
+        # A load that goes on without the rows refused needs the unique indexes at every row.
+        plan = self._plan_indexes(session, encoding, with_unique=refuse is None)
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
 
         def record_of(index: SetAsideIndex) -> int | None:
@@ -83,24 +85,44 @@ class DirectMethod(CopyMethod):
             return None if place is None else self._records.at(place)
 
         with indexes_set_aside(session, table, plan, record_of):
-            sent = super().send(session, encoding, every)
+            sent = super().send(session, encoding, every, refuse)
             if self._triggers is not None:
                 self._triggers.turn_on()
         return sent
 
-    def admit(self, batch: TypedBatch) -> None:
+    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:
         self._records.add(batch.records)
-        if self._check is None:
-            return
+        if self._check is None or not len(batch.records):
+            return batch
         missing = self._check.missing(batch.rows)
         if self._triggers is None:
-            return  # the rows are locked, and PostgreSQL itself says which are missing
+            return batch  # the rows are locked, and PostgreSQL itself says which are missing
         if not missing:
             self._triggers.turn_off()
+        elif refuse is not None:
+            self._triggers.turn_off()
+            return batch.without([self._reject(item, batch) for item in missing])
         elif self._may_come(missing, self._triggers.session):
             self._triggers.turn_on()
         else:
             raise ConstraintRefused(self._explain(missing, batch))
+        return batch
+
+    @staticmethod
+    def _reject(missing: MissingReference, batch: TypedBatch) -> Reject:
+        key = missing.constraint
+        column, field = batch.origins.get(key.columns[0], (None, None))
+        return Reject(
+            source=batch.source,
+            record=batch.records[missing.place],
+            column=column,
+            field=field,
+            value=missing.value,
+            reason=f"Key ({key.columns[0]})=({missing.value}) is not present in table "
+            f"{key.references}.",
+            kind="reference",
+            constraint=key.name,
+        )
 
     def _may_come(self, missing: list[MissingReference], session: Session) -> bool:
         """Say whether the caller may still insert the missing rows before its transaction ends."""
@@ -149,7 +171,7 @@ class DirectMethod(CopyMethod):
             self._check = self._check if is_alone else None
             self.decisions.append(f"References: checked row by row by PostgreSQL, because {reason}")
 
-    def _plan_indexes(self, session: Session, encoding: Encoding) -> SetAside:
+    def _plan_indexes(self, session: Session, encoding: Encoding, *, with_unique: bool) -> SetAside:
         if self.indexes == "keep":
             self.decisions.append("Indexes: kept up row by row, as asked.")
             return SetAside()
@@ -157,7 +179,7 @@ class DirectMethod(CopyMethod):
         # table for itself could end in a deadlock that ordinary inserts would not have had.
         reason = why_not_look_up(session, self.target.table, encoding)
         if reason is None:
-            plan = plan_set_aside(session, self.target.table, with_unique=self.gives_up)
+            plan = plan_set_aside(session, self.target.table, with_unique=with_unique)
         else:
             plan = SetAside(reason=reason)
         if plan.reason is None:
@@ -174,7 +196,7 @@ class DirectMethod(CopyMethod):
         more = f" {len(missing) - 1:,} more rows of the same batch." if len(missing) > 1 else ""
         return (
             f"PostgreSQL would refuse record {batch.records[first.place]:,}: "
-            f"Key ({key.columns[0]})=({str(first.value)[:VALUE_SHOWN]}) is not present in table "
+            f"Key ({key.columns[0]})=({first.value}) is not present in table "
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
             "Load the referenced rows first, or mend the value. Nothing was loaded."
         )
@@ -209,6 +231,8 @@ class _Records:
         self._spans: list[tuple[int, int, bool]] = []
 
     def add(self, records: Sequence[int]) -> None:
+        if not len(records):
+            return
         is_run = records[-1] - records[0] + 1 == len(records)
         self._spans.append((len(records), records[0], is_run))
 

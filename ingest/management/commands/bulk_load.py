@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from ingest import benchmark
-from ingest.exceptions import ConfigurationError, IngestError
+from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
 from ingest.management.display import KINDS, ProgressDisplay
@@ -17,10 +19,16 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
-LOAD_OPTIONS = ("columns", "encoding", "delimiter", "method", "references", "indexes")
+    from ingest.loading import LoadResult
+
+LOAD_OPTIONS = (
+    *("columns", "encoding", "delimiter"),
+    *("method", "references", "indexes", "analyze"),
+    *("on_error", "reject_limit", "reject_log", "dry_run"),
+)
 """Those of the command's options that load() takes by the same name."""
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
-"""Exit codes; 0 is a load of every row."""
+FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
+"""Exit codes; 0 is a load of every record."""
 
 
 class Command(BaseCommand):
@@ -75,6 +83,26 @@ class Command(BaseCommand):
             choices=("auto", "rebuild", "keep"),
             help="build plain indexes after the rows, or keep them up row by row",
         )
+        writing.add_argument(
+            "--no-analyze",
+            dest="analyze",
+            action="store_false",
+            help="do not ANALYZE the table after the load",
+        )
+        writing.add_argument("--dry-run", action="store_true", help="do everything but commit")
+        refusing = parser.add_argument_group("records that are refused")
+        refusing.add_argument(
+            "--on-error",
+            choices=("abort", "reject"),
+            help="load nothing if a record is refused (default), or load all the others; "
+            "the exit code is then 3",
+        )
+        refusing.add_argument(
+            "--reject-limit", metavar="N|N%", help="load nothing if more records are refused"
+        )
+        refusing.add_argument(
+            "--reject-log", metavar="FILE", help="write the reasons down as JSON Lines"
+        )
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
@@ -108,10 +136,23 @@ class Command(BaseCommand):
                 raise CommandError(
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED
                 ) from None
-        if options["verbosity"] > 1:
+        self._report(result, verbosity=options["verbosity"])
+        if result.rejected and not result.is_dry_run:
+            sys.exit(SOME_REJECTED)
+
+    def _report(self, result: LoadResult, *, verbosity: int) -> None:
+        if verbosity > 1:
             for decision in result.decisions:
                 self.stdout.write(decision)
+        for reject in islice(result.rejects, REJECTS_SHOWN):
+            self.stderr.write(str(reject))
+        if result.rejected:
+            self.stdout.write(
+                f"Read {result.read:,} records = {result.rows:,} loaded + "
+                f"{result.rejected:,} rejected."
+            )
+        verb = "Would have loaded" if result.is_dry_run else "Loaded"
         self.stdout.write(
-            f"Loaded {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
+            f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
             f"({result.rows_per_second:,.0f} rows/s)."
         )

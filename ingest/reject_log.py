@@ -1,0 +1,104 @@
+"""Where the rejects of a load go, and when there are too many of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import weakref
+from typing import IO, TYPE_CHECKING
+
+from ingest.exceptions import ConfigurationError, TooManyRejects
+from ingest.rejects import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from typing import Self
+
+HOPELESS_RECORDS = 1_000
+"""If so many records are read and all are bad, the file or the layout is the wrong one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RejectLimit:
+    """How many records may be refused before the load is rolled back."""
+
+    number: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, text: str | int | None) -> Self:
+        """Read ``100`` or ``2.5%``; raises ``ConfigurationError`` for anything else."""
+        if text is None:
+            return cls()
+        shown = str(text).strip()
+        try:
+            limit = (
+                cls(percent=float(shown.removesuffix("%")))
+                if shown.endswith("%")
+                else cls(number=int(shown))
+            )
+        except ValueError:
+            limit = cls(number=-1)
+        if (limit.number or 0) < 0 or not 0 <= (limit.percent or 0) <= 100:  # noqa: PLR2004
+            raise ConfigurationError(
+                f"The reject limit {shown!r} is neither a number of records nor a percentage: "
+                "say 100 or 2.5%."
+            )
+        return limit
+
+
+class RejectLog:
+    """Writes rejects down as JSON Lines, counts the records, and gives them back in order."""
+
+    def __init__(self, path: str | Path | None, limit: RejectLimit) -> None:
+        self._limit = limit
+        # In a file from the start: a load may refuse more records than memory holds.
+        self._file: IO[str] = (
+            tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed with the log
+            if path is None
+            else open(path, "w+", encoding="utf-8")  # noqa: SIM115, PTH123 - likewise
+        )
+        # The rejects can be read as long as somebody holds the log.
+        weakref.finalize(self, self._file.close)
+        self.records = 0
+        """Records refused; one may have several reasons."""
+
+    def add(self, rejects: Sequence[Reject], read: int) -> None:
+        """Write down the rejects of one batch; ``read`` records have been read by then.
+
+        Raises ``TooManyRejects`` when the limit is passed.
+        """
+        for reject in rejects:
+            self._file.write(json.dumps(dataclasses.asdict(reject), default=str) + "\n")
+        self.records += len({(reject.source, reject.record) for reject in rejects})
+        first = rejects[0] if rejects else None
+        if first is not None and self.records == read >= HOPELESS_RECORDS:
+            raise TooManyRejects(
+                f"All of the first {read:,} records are refused: the file or its layout is "
+                f"probably the wrong one. The last batch begins with: {first}\nNothing was loaded."
+            )
+        if self._limit.number is not None and self.records > self._limit.number:
+            raise self._too_many(read, first)
+
+    def finish(self, read: int) -> None:
+        """Check the limit once more, when all records have been read."""
+        percent = self._limit.percent
+        if percent is not None and self.records * 100 > percent * read:
+            raise self._too_many(read, next(iter(self), None))
+        self._file.flush()
+
+    def __iter__(self) -> Iterator[Reject]:
+        self._file.flush()
+        self._file.seek(0)
+        for line in self._file:
+            yield Reject(**json.loads(line))
+
+    def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:
+        limit = self._limit
+        allowed = f"{limit.percent:g}%" if limit.number is None else f"{limit.number:,}"
+        return TooManyRejects(
+            f"{self.records:,} of {read:,} records are refused, and the limit is {allowed}. "
+            f"The first of these: {first}\nNothing was loaded."
+        )

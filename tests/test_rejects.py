@@ -1,0 +1,235 @@
+"""on_error="reject": the rows that go in are those that would have gone in one at a time."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+
+from finance.models import Account, Transaction
+from ingest import ConfigurationError, ConstraintRefused, RecordsRefused, TooManyRejects, load
+from ingest.methods import direct
+from tests.factories import AccountFactory, UserFactory
+
+pytestmark = pytest.mark.django_db(
+    transaction=True,
+    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
+)
+
+COLUMNS = ("user_id", "account_id", "amount", "description", "tx_date", "reference")
+
+
+@pytest.fixture(params=["copy", "direct"])
+def method(request, monkeypatch):
+    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+    return request.param
+
+
+@pytest.fixture
+def traps():
+    """A check, a trigger and an exclusion-free table that refuse what no field refuses."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE finance_transaction ADD CONSTRAINT small CHECK (amount < 1000)")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE finance_transaction DROP CONSTRAINT small")
+
+
+@pytest.fixture
+def trigger():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "IF NEW.description = 'trap' THEN RAISE EXCEPTION 'a trap' USING ERRCODE = 'ZX001'; "
+            "END IF; RETURN NEW; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER trap BEFORE INSERT ON finance_transaction "
+            "FOR EACH ROW EXECUTE FUNCTION trap()"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION trap CASCADE")
+
+
+def random_rows(account, count, seed):
+    chance = random.Random(seed)
+    for _ in range(count):
+        yield (
+            account.user_id,
+            account.pk if chance.random() > 0.02 else 10**9,
+            5000 if chance.random() < 0.02 else chance.randrange(900),
+            "trap" if chance.random() < 0.02 else "x",
+            "2025-01-01",
+            "" if chance.random() < 0.3 else f"R{chance.randrange(count * 8)}",
+        )
+
+
+def one_at_a_time(rows):
+    """Insert row by row with psycopg alone; give the refused records, and what stands there."""
+    refused = {}
+    names = ", ".join((*COLUMNS, "created_at"))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for number, row in enumerate(rows, 1):
+            try:
+                with transaction.atomic():
+                    cursor.execute(
+                        f"INSERT INTO finance_transaction ({names}) "
+                        "VALUES (%s, %s, %s, %s, %s, %s, now())",
+                        row,
+                    )
+            except Exception as error:  # noqa: BLE001 - Django wraps each of them in its own
+                cause = error.__cause__ or error
+                assert isinstance(cause, psycopg.Error)
+                refused[number] = cause.diag.constraint_name
+        stored = contents()
+        transaction.set_rollback(True)
+    return refused, stored
+
+
+def contents():
+    return sorted(Transaction.objects.values_list("amount", "description", "reference"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loaded_rows_are_those_of_one_at_a_time(method, seed, traps, request):
+    if seed == 2:
+        request.getfixturevalue("trigger")
+    account = AccountFactory()
+    Transaction.objects.create(
+        user=account.user, account=account, amount=1, tx_date="2025-01-01", reference="R7"
+    )
+    rows = list(random_rows(account, 700, seed))
+    refused, stored = one_at_a_time(rows)
+    got = load(Transaction, rows, columns=COLUMNS, method=method, on_error="reject")
+    assert {reject.record: reject.constraint for reject in got.rejects} == {
+        record: name or None for record, name in refused.items()
+    }
+    assert contents() == stored
+    assert (got.read, got.rows, got.rejected) == (700, 700 - len(refused), len(refused))
+    records = [reject.record for reject in got.rejects]
+    assert records == sorted(records)
+
+
+def test_duplicates_in_the_source_and_in_the_table_are_told_apart(method):
+    user = UserFactory()
+    AccountFactory(number="OLD")
+    rows = [(user.pk, number, "x") for number in ("A", "OLD", "B", "A")]
+    got = load(
+        Account, rows, columns=("user_id", "number", "name"), method=method, on_error="reject"
+    )
+    first, second = got.rejects
+    assert (first.record, second.record) == (2, 4)
+    assert first.kind == second.kind == "duplicate"
+    assert first.constraint == "finance_account_number_key"
+    assert "Key (number)=(OLD) already exists." in first.reason
+    assert first.reason.endswith("The table had this key before the load.")
+    assert second.reason.endswith("The source has this key in an earlier record too.")
+    assert Account.objects.count() == 3
+
+
+def test_every_reason_of_a_record_and_every_kind(method, tmp_path):
+    account = AccountFactory()
+    path = tmp_path / "rows.csv"
+    good = f"{account.user_id},{account.pk},1,x,2025-01-01,A"
+    path.write_text(
+        ",".join(COLUMNS)
+        + f"\n{good}\n{account.user_id},{account.pk},1.239,x,2025-02-30,B\nshort,line\n"
+        + good.replace(str(account.pk) + ",1,", "987654,1,")
+        + f"\n{good}\n"
+    )
+    log = tmp_path / "rejects.jsonl"
+    got = load(Transaction, path, method=method, on_error="reject", reject_log=log)
+    assert [(r.record, r.kind, r.column, r.field) for r in got.rejects] == [
+        (2, "value", "amount", "amount"),
+        (2, "value", "tx_date", "tx_date"),
+        (3, "parse", None, None),
+        (4, "reference", *(("account_id", "account") if method == "direct" else (None, None))),
+        (5, "duplicate", None, None),
+    ]
+    assert (got.read, got.rows, got.rejected) == (5, 1, 4)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["record"] for line in lines] == [2, 2, 3, 4, 5]
+    assert lines[0]["value"] == "1.239"
+    assert lines[0]["source"] == str(path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "passes"), [(2, True), (1, False), ("50%", True), ("49%", False)]
+)
+def test_the_limit(limit, passes):
+    account = AccountFactory()
+    rows = [
+        (account.user_id, account.pk, amount, "", "2025-01-01", "") for amount in (1, "a", 2, "b")
+    ]
+    if passes:
+        assert (
+            load(Transaction, rows, columns=COLUMNS, on_error="reject", reject_limit=limit).rows
+            == 2
+        )
+        return
+    with pytest.raises(TooManyRejects, match="2 of 4 records are refused, and the limit is"):
+        load(Transaction, rows, columns=COLUMNS, on_error="reject", reject_limit=limit)
+    assert Transaction.objects.count() == 0
+
+
+@pytest.mark.parametrize("limit", ["many", "-1", "101%", -5])
+def test_a_limit_that_is_none(limit):
+    with pytest.raises(ConfigurationError, match="neither a number of records nor a percentage"):
+        load(Transaction, [], reject_limit=limit)
+
+
+def test_the_wrong_file_is_noticed():
+    rows = ((1, 1, "bad", "", "2025-01-01", "") for _ in range(40_000))
+    with pytest.raises(TooManyRejects, match="the file or its layout is probably the wrong one"):
+        load(Transaction, rows, columns=COLUMNS, on_error="reject")
+
+
+def test_abort_shows_the_first_twenty():
+    rows = ((1, 1, "bad", "", "2025-01-01", "") for _ in range(30))
+    with pytest.raises(RecordsRefused) as caught:
+        load(Transaction, rows, columns=COLUMNS)
+    assert str(caught.value).count("column 'amount'") == 20
+    assert "… and 10 more" in str(caught.value)
+
+
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_a_dry_run_leaves_nothing(is_inside, method):
+    account = AccountFactory()
+    rows = [(account.user_id, account.pk, amount, "", "2025-01-01", "") for amount in (1, "a", 2)]
+    options = {"columns": COLUMNS, "method": method, "on_error": "reject", "dry_run": True}
+    if is_inside:
+        with transaction.atomic():
+            got = load(Transaction, rows, **options)
+            assert Transaction.objects.count() == 0
+    else:
+        got = load(Transaction, rows, **options)
+    assert got.is_dry_run
+    assert (got.read, got.rows, got.rejected) == (3, 2, 1)
+    assert Transaction.objects.count() == 0
+
+
+def test_an_error_of_the_servers_own_is_not_a_reject(method):
+    account = AccountFactory()
+    rows = [(account.user_id, account.pk, 1, "", "2025-01-01", "A")] * 2
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER full_disk BEFORE INSERT ON finance_transaction "
+            "FOR EACH ROW EXECUTE FUNCTION full_disk()"
+        )
+    try:
+        with pytest.raises(Exception, match="no space") as caught:
+            load(Transaction, rows, columns=COLUMNS, method=method, on_error="reject")
+        assert not isinstance(caught.value, ConstraintRefused)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION full_disk CASCADE")
+    assert Transaction.objects.count() == 0
