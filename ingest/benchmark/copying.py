@@ -49,7 +49,7 @@ class TableCopier:
 
     def copy_tables(self) -> None:
         """Create the tables with all but foreign keys and triggers: rows may come in between."""
-        with self._plain_names():
+        with plain_names(self._scratch.alias):
             tables = self._session.fetch(definitions.TABLES, self._root)
             for oid, schema, name, original, refusal, *_ in tables:
                 if refusal:
@@ -68,7 +68,7 @@ class TableCopier:
 
     def copy_foreign_keys(self) -> None:
         """Add the foreign keys, which point inside the scratch schema."""
-        with self._plain_names():
+        with plain_names(self._scratch.alias):
             for copy in self.copies.values():
                 for name, start, definition, target in self._session.fetch(
                     definitions.FOREIGN_KEYS, copy.oid
@@ -90,7 +90,7 @@ class TableCopier:
 
     def copy_triggers(self) -> None:
         """Add the triggers that users made; their functions stay where they are."""
-        with self._plain_names():
+        with plain_names(self._scratch.alias):
             for copy in self.copies.values():
                 for name, head, definition, enabled, other in self._session.fetch(
                     definitions.TRIGGERS, copy.oid
@@ -106,14 +106,6 @@ class TableCopier:
                     )
                     if enabled:
                         self._session.execute(f"ALTER TABLE {copy.name} {enabled} TRIGGER {name}")
-
-    @contextmanager
-    def _plain_names(self) -> Iterator[None]:
-        with transaction.atomic(using=self._scratch.alias):
-            [(path,)] = self._session.fetch("SELECT current_setting('search_path')")
-            self._session.fetch("SELECT set_config('search_path', '', true)")
-            yield
-            self._session.fetch("SELECT set_config('search_path', $1::text, true)", path)
 
     def _create(self, copy: Copy, persistence: str, options: str) -> None:
         self._session.execute(
@@ -174,7 +166,7 @@ class TableCopier:
             )
 
     def _run(self, query: str, copy: Copy) -> None:
-        for (clause,) in self._session.fetch(query, copy.oid):
+        for clause, *_ in self._session.fetch(query, copy.oid):
             self._session.execute(f"ALTER TABLE {copy.name} {clause}")
 
     def _rename_identities(self, copy: Copy) -> None:
@@ -189,6 +181,17 @@ class TableCopier:
             self._session.execute(f"ALTER SEQUENCE {sequence} AS {sql_type}")
             if current != name:
                 self._session.execute(f"ALTER SEQUENCE {sequence} RENAME TO {name}")
+
+
+@contextmanager
+def plain_names(alias: str) -> Iterator[None]:
+    """Open a transaction in which PostgreSQL names every table with its schema."""
+    session = DjangoSession(alias)
+    with transaction.atomic(using=alias):
+        [(path,)] = session.fetch("SELECT current_setting('search_path')")
+        session.fetch("SELECT set_config('search_path', '', true)")
+        yield
+        session.fetch("SELECT set_config('search_path', $1::text, true)", path)
 
 
 def exchange(definition: str, head: str, new_head: str) -> str:

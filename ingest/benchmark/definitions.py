@@ -81,7 +81,8 @@ ORDER BY i.indexrelid
 """
 
 CHECKS = """
-SELECT format('ADD CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid))
+SELECT format('ADD CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid)),
+       quote_ident(k.conname)
 FROM pg_catalog.pg_constraint k
 WHERE k.conrelid = $1::int8::oid AND k.contype = 'c'
 ORDER BY k.oid

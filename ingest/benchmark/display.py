@@ -45,6 +45,11 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
         repeat=options["repeat"],
         seed=options["seed"],
         source=options["source"],
+        baselines=tuple(options["baselines"]),
+        psql=options["psql"],
+        from_file=options["from_file"],
+        existing=options["existing"],
+        explain=options["explain"],
     )
     check_outputs(options)
     try:

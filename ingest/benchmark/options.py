@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_ROWS = (1_000, 10_000, 100_000)
 DEFAULT_REPEAT = 3
 DEFAULT_SEED = 1
+BASELINES = ("psql", "floor")
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -44,6 +45,16 @@ class BenchmarkOptions:
     """The same seed makes the same rows."""
     source: str | None = None
     """A file of rows, instead of rows made from the fields."""
+    baselines: tuple[str, ...] = ()
+    """Yardsticks to measure beside the methods: ``psql``, ``floor``."""
+    psql: str | None = None
+    """The program psql, where it is not the one that Django's backend names."""
+    from_file: bool = False
+    """Do all start at a CSV file, not at rows in memory? ``psql`` makes it so."""
+    existing: int = 0
+    """Rows that the table holds before each run."""
+    explain: bool = False
+    """Measure what each part of the table costs, instead of the methods?"""
 
     def __post_init__(self) -> None:
         if self.database not in connections:
@@ -55,6 +66,23 @@ class BenchmarkOptions:
             raise ConfigurationError("A benchmark writes at least one row: --rows 1 or more.")
         if self.repeat < 1:
             raise ConfigurationError("A benchmark keeps at least one sample: --repeat 1 or more.")
+        unknown = [name for name in self.baselines if name not in BASELINES]
+        if unknown:
+            raise ConfigurationError(
+                f"There is no baseline {unknown[0]!r}.{did_you_mean(unknown[0], BASELINES)} "
+                f"The baselines are {', '.join(BASELINES)}."
+            )
+        if self.existing < 0:
+            raise ConfigurationError("--existing is a number of rows: 0 or more.")
+        if self.existing and (self.explain or "floor" in self.baselines):
+            option = "--explain" if self.explain else "--baseline floor"
+            raise ConfigurationError(f"{option} begins with an empty table: leave out --existing.")
+        if self.explain and (self.baselines or self.from_file or self.methods):
+            raise ConfigurationError(
+                "--explain measures the table's parts and not the methods: leave out --methods, "
+                "--baseline and --from-file."
+            )
+        object.__setattr__(self, "from_file", self.from_file or "psql" in self.baselines)
         names = dict.fromkeys(self.methods or method_names())
         for name in names:
             get_method(name)
@@ -107,6 +135,33 @@ def add_arguments(parser: CommandParser) -> None:
     )
     group.add_argument(
         "--source", metavar="FILE", help="measure with the rows of a file instead of made ones"
+    )
+    group.add_argument(
+        "--from-file",
+        action="store_true",
+        help="start the clock at a CSV file of the rows, not at rows in memory",
+    )
+    group.add_argument(
+        "--baseline",
+        dest="baselines",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help=r"yardsticks beside the methods: psql (its \copy of the same file; all others then "
+        "start at that file too), floor (the least PostgreSQL itself needs)",
+    )
+    group.add_argument("--psql", metavar="PATH", help="the program psql (default: the one on PATH)")
+    group.add_argument(
+        "--existing",
+        type=_number,
+        default=0,
+        metavar="N",
+        help="rows that the table holds before each run (default: %(default)s)",
+    )
+    group.add_argument(
+        "--explain",
+        action="store_true",
+        help="measure what each index, constraint and trigger of the table costs a row",
     )
     group.add_argument(
         "--json", metavar="FILE", help="write the results as JSON; - is standard output"

@@ -1,14 +1,16 @@
-"""The plot: rows against seconds, a line for each method, both axes logarithmic."""
+"""The plot: rows against seconds, both axes logarithmic; or a bar for each part of the table."""
 
 from __future__ import annotations
 
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from ingest.benchmark.explanation import labels, savings
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ingest.benchmark.result import BenchmarkResult
+    from ingest.benchmark.result import BenchmarkResult, Explanation
 
 STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1))), ("P", (0, (1, 1))))
 """A marker and a line for each method: they tell them apart in black and white."""
@@ -21,12 +23,38 @@ LABEL_GAP = 11.0
 
 
 def draw(result: BenchmarkResult, path: Path) -> None:
-    """Draw the verified results into a file, whose suffix says the format."""
+    """Draw the verified results, or the explanation, into a file, whose suffix says the format."""
     # Not pyplot: it keeps figures in the process and may look for a screen.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(f"{result.table['model']} on PostgreSQL {result.environment['postgresql']}")
+    if result.explanation is None:
+        _draw_lines(axes, result)
+    else:
+        _draw_bars(axes, result.explanation)
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+
+
+def _draw_bars(axes: Any, explanation: Explanation) -> None:
+    bars = [
+        (label, cost.microseconds, COLOURS[2])
+        for label, cost in zip(labels(explanation), explanation.parts, strict=True)
+    ]
+    bars += [(label, -saved, COLOURS[3]) for label, saved in savings(explanation)]
+    names, lengths, colours = zip(*bars, strict=True)
+    places = range(len(bars), 0, -1)
+    drawn = axes.barh(places, lengths, color=colours, height=0.7)
+    axes.bar_label(drawn, fmt="{:.2f}", padding=4)
+    axes.set_yticks(places, names)
+    axes.axvline(0, color="#000000", linewidth=0.8)
+    axes.margins(x=0.12)
+    axes.set_xlabel(f"microseconds a row, at {explanation.rows:,} rows (below 0: saved)")
+
+
+def _draw_lines(axes: Any, result: BenchmarkResult) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     lines = _lines(result)
@@ -47,14 +75,11 @@ def draw(result: BenchmarkResult, path: Path) -> None:
         ends.append((rows[-1], seconds[-1], name, colour))
     axes.set_xlabel("rows")
     axes.set_ylabel("seconds (median; bars: fastest and slowest)")
-    axes.set_title(f"{result.table['model']} on PostgreSQL {result.environment['postgresql']}")
     axes.grid(visible=True, which="major", linewidth=0.5, color="#cccccc")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.05)
     _label(axes, ends)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
 def _lines(result: BenchmarkResult) -> dict[str, list[tuple[float, float, float, float]]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.db import DatabaseError, connections, models, transaction
 
+from ingest.benchmark.ground import Ground
 from ingest.benchmark.parents import Parents
 from ingest.benchmark.redirecting import redirect
 from ingest.benchmark.rows import RowMaker, made_fields
@@ -21,13 +24,17 @@ from ingest.loading import read_rows
 from ingest.methods.base import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ingest.benchmark.options import BenchmarkOptions
     from ingest.benchmark.stage import Stage
     from ingest.methods.base import Row
 
     Fields = tuple[models.Field[Any, Any], ...]
+
+
+WARM_UP_ROWS = 1_000
+"""More would warm up nothing further: libraries are imported and statements planned long before."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,9 +45,12 @@ class Material:
     target: Target
     rows: Sequence[Row]
     """The rows of the largest size; a smaller one takes the first of them."""
+    files: Mapping[int, Path]
+    """CSV files of the first rows, by their number; none where all start at rows in memory."""
     sizes: Sequence[int]
     """The numbers of rows, from the smallest to the largest."""
     reference: Reference
+    ground: Ground
 
 
 @contextmanager
@@ -55,6 +65,11 @@ def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[M
         fields, rows = read_rows(options.model, options.source, using=options.database)
         if not rows:
             raise BenchmarkError(f"{options.source} has no rows to measure with.")
+        if options.existing and len(rows) < sizes[-1] + options.existing:
+            raise BenchmarkError(
+                f"{options.source} has {len(rows):,} rows, but --rows and --existing together ask "
+                f"for {sizes[-1] + options.existing:,}."
+            )
         if len(rows) < sizes[-1]:
             notes.append(f"{options.source} has {len(rows):,} rows: more were not measured.")
         sizes = sorted({min(size, len(rows)) for size in sizes})
@@ -64,9 +79,15 @@ def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[M
             stage = build_stage(scratch, options.model)
         scratch.notes.extend(notes)
         with redirect(stage.names):
-            with _explained():
-                material = _fill(options, stage, fields, rows[: sizes[-1]], sizes)
-            yield material
+            say("making the rows")
+            rows = rows[: sizes[-1] + options.existing]
+            with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
+                with _explained():
+                    material = _fill(options, stage, fields, rows, sizes)
+                    if options.from_file and material.target.fields:
+                        say("writing the rows to a file")
+                        material = _with_files(material, Path(folder))
+                yield material
 
 
 @contextmanager
@@ -94,7 +115,7 @@ def _fill(
         else:
             fields, notes = made_fields(stage.model)
             stage.scratch.notes.extend(notes)
-            rows = _make_rows(options, stage, parents, fields, sizes[-1])
+            rows = _make_rows(options, stage, parents, fields, sizes[-1] + options.existing)
             reference = Reference(stage, fields)
             reference.fill(rows)
         if stage.copier is not None:
@@ -106,7 +127,25 @@ def _fill(
     target = Target(
         model=stage.model, alias=options.database, table=stage.read_table(), fields=fields
     )
-    return Material(stage=stage, target=target, rows=rows, sizes=sizes, reference=reference)
+    if options.existing:
+        reference.keep_for_existing(sizes[-1])
+    return Material(
+        stage=stage,
+        target=target,
+        rows=rows[: sizes[-1]],
+        files={},
+        sizes=sizes,
+        reference=reference,
+        ground=Ground(stage, reference, options.existing),
+    )
+
+
+def _with_files(material: Material, folder: Path) -> Material:
+    files = {}
+    for count in {*material.sizes, *(min(size, WARM_UP_ROWS) for size in material.sizes)}:
+        files[count] = folder / f"{count}.csv"
+        material.reference.write_file(files[count], count)
+    return dataclasses.replace(material, files=files)
 
 
 def _make_rows(

@@ -11,10 +11,11 @@ from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
 
+from ingest.benchmark.explanation import render_explanation
 from ingest.loading import LoadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 WIDTH = 118
 """Columns where the output is no terminal: what the table needs."""
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
-BASE = "bulk_create"
-"""What the other methods are compared with: Django's own way for many rows."""
+BASES = ("bulk_create", "psql")
+"""What the others are compared with, the first that ran: Django's own way for many rows, or
+PostgreSQL's."""
 LOADING = ("copy", "direct")
 """The methods that a load can use."""
 WORTH_SECONDS = 0.5
@@ -36,7 +38,12 @@ WORTH_TIMES = 1.25
 def render(result: BenchmarkResult) -> RenderableType:
     """Give the whole report for rich to print."""
     parts: list[RenderableType] = [_environment(result), ""]
+    if result.explanation is not None:
+        parts.extend(render_explanation(result.explanation))
+        parts.extend(Text(note) for note in result.notes)
+        return Group(*parts)
     parts.append(_grid(result.results))
+    parts.extend(_decisions(result.results))
     if any(item.stable is False for item in result.results):
         parts.append("~ noisy: the samples lie more than a quarter of the median apart")
     parts.extend(Text(note) for note in result.notes)
@@ -46,7 +53,8 @@ def render(result: BenchmarkResult) -> RenderableType:
 
 def advise(result: BenchmarkResult) -> str:
     """Say in one sentence what the figures mean for the person who asked."""
-    ranked = [item for item in result.results if item.is_ranked]
+    every = [item for item in result.results if item.is_ranked]
+    ranked = [item for item in every if not item.is_yardstick]
     wrong = sorted({item.method for item in result.results if item.verified is False})
     if not ranked:
         return "No method stored the rows: see the notes in the table."
@@ -54,7 +62,7 @@ def advise(result: BenchmarkResult) -> str:
     group = sorted((item for item in ranked if item.rows == largest), key=_seconds)
     best = group[0]
     warning = f" Do not use {', '.join(wrong)} here: see its note." if wrong else ""
-    base = next((item for item in group if item.method == BASE), group[-1])
+    base = _base([item for item in every if item.rows == largest]) or group[-1]
     times = _seconds(base) / _seconds(best)
     model = shlex.quote(str(result.table["model"]))
     if best.method == base.method or times < WORTH_TIMES:
@@ -79,6 +87,20 @@ def advise(result: BenchmarkResult) -> str:
     )
 
 
+def _base(items: Sequence[MethodResult]) -> MethodResult | None:
+    ranked = {item.method: item for item in items if item.is_ranked}
+    return next((ranked[name] for name in BASES if name in ranked), None)
+
+
+def _decisions(results: Iterable[MethodResult]) -> Iterator[Text]:
+    """Say for each size what a method decided, once where the sizes before it are the same."""
+    known: dict[str, tuple[str, ...]] = {}
+    for item in results:
+        if item.decisions and known.get(item.method) != item.decisions:
+            known[item.method] = item.decisions
+            yield Text(f"{item.method}, from {item.rows:,} rows: {' '.join(item.decisions)}")
+
+
 def _seconds(item: MethodResult) -> float:
     return item.median_seconds or 0.0
 
@@ -89,6 +111,8 @@ def _environment(result: BenchmarkResult) -> Grid:
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
     unnest = {True: "UNNEST", False: "VALUES", None: "not run"}[e["bulk_create_uses_unnest"]]
+    start = "a CSV file" if table.get("from_file") else "rows in memory"
+    existing = table.get("existing") or 0
     origin = table["source"] or f"made from the fields, seed {table['seed']}"
     lines = {
         "table": f"{table['name']} ({table['model']}), its copy in a scratch schema",
@@ -96,6 +120,8 @@ def _environment(result: BenchmarkResult) -> Grid:
         "foreign keys": ", ".join(table["foreign_keys"]) or "none",
         "triggers": ", ".join(table["triggers"]) or "none",
         "rows": origin,
+        "existing rows": f"{existing:,}",
+        "clock": f"from {start} to committed",
         "PostgreSQL": (
             f"{e['postgresql']}, fsync {e['fsync']}, "
             f"synchronous_commit {e['synchronous_commit']}, shared_buffers {e['shared_buffers']}"
@@ -107,22 +133,28 @@ def _environment(result: BenchmarkResult) -> Grid:
         "processor": f"{e['cpu']}, {e['cpu_count']} usable",
         "bulk_create": f"INSERT … {unnest}" if unnest != "not run" else unnest,
     }
+    if not existing:
+        del lines["existing rows"]
+    if "psql" in e:
+        lines["psql"] = e["psql"]
     for name, value in lines.items():
         grid.add_row(name, Text(value))
     return grid
 
 
-def _grid(results: Iterable[MethodResult]) -> Grid:
+def _grid(results: Sequence[MethodResult]) -> Grid:
+    names = {item.method for item in results if item.is_ranked}
+    against = next((name for name in BASES if name in names), BASES[0])
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("rows", justify="right")
     grid.add_column("method")
-    names = ("seconds", "rows/s", f"{TIMES} {BASE}", "WAL", "client CPU", "peak memory")
-    for name in names:
+    columns = ("seconds", "rows/s", f"{TIMES} {against}", "WAL", "client CPU", "peak memory")
+    for name in columns:
         grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("verified", overflow="fold")
     for rows, items in groupby(results, key=lambda item: item.rows):
         group = list(items)
-        base = next((item for item in group if item.method == BASE and item.is_ranked), None)
+        base = next((item for item in group if item.method == against and item.is_ranked), None)
         for item in group:
             cells = _cells(item, base)
             grid.add_row(f"{rows:,}", item.method, *cells, style=None if item.is_ranked else "dim")

@@ -19,7 +19,7 @@ class Sample:
     """One run of one method."""
 
     seconds: float
-    """Wall-clock time from rows in memory to committed."""
+    """Wall-clock time from rows in memory, or from a file, to committed."""
     wal_bytes: int
     """Bytes of write-ahead log that the server wrote meanwhile, for whatever reason."""
     client_cpu_seconds: float
@@ -42,6 +42,10 @@ class MethodResult:
     """Did the table hold the given rows after every run? None where the method did not run."""
     note: str = ""
     """Why it did not run, or what was wrong."""
+    decisions: tuple[str, ...] = ()
+    """What the method decided on the way and why, a sentence each."""
+    is_yardstick: bool = False
+    """Is it no method of ingest, but there to be compared with?"""
 
     @property
     def seconds(self) -> list[float]:
@@ -91,7 +95,45 @@ class MethodResult:
             "client_cpu_seconds": _median([s.client_cpu_seconds for s in self.samples]),
             "peak_memory_bytes": max(memory, default=None),
             "note": self.note,
+            "decisions": list(self.decisions),
+            "yardstick": self.is_yardstick,
         }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """What one part of the table costs each row."""
+
+    kind: str
+    """``table`` for the bare table, else ``primary key``, ``unique``, ``exclusion``, ``index``,
+    ``check``, ``foreign key`` or ``trigger``."""
+    name: str
+    microseconds: float
+    """A row's time with this part less that without it: the median over the rounds."""
+    spread_microseconds: float
+    """Between the smallest of the rounds and the largest; the part is lost in the noise when this
+    is as large as the cost."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """What the table's parts cost, in microseconds a row, and what ``direct`` saves of it."""
+
+    rows: int
+    """Rows written in each run."""
+    rounds: int
+    parts: tuple[PartCost, ...]
+    """The bare table first, then each part in the order in which they were added."""
+    copy_microseconds: float
+    """``copy`` into the whole table: encoded and sent."""
+    saved_by_references: float
+    """What ``direct`` saves by checking references as a set, of the foreign keys' costs."""
+    saved_by_indexes: float
+    """What it saves by building indexes after the rows, of the indexes' costs."""
+    saved: float
+    """What it saves by both together."""
+    decisions: tuple[str, ...]
+    """What ``direct`` decided on the way, a sentence each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,6 +146,8 @@ class BenchmarkResult:
     """The model, its table, its indexes, foreign keys and triggers, and the rows' origin."""
     results: tuple[MethodResult, ...]
     """For each number of rows, each method in the order of the methods' list."""
+    explanation: Explanation | None = None
+    """What each part of the table costs, where that was asked."""
     notes: tuple[str, ...] = ()
     """Sentences on what was measured differently from the real table."""
 
@@ -114,6 +158,7 @@ class BenchmarkResult:
             "environment": self.environment,
             "table": self.table,
             "results": [result.as_json() for result in self.results],
+            "explain": None if self.explanation is None else dataclasses.asdict(self.explanation),
             "notes": list(self.notes),
         }
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import suppress
+import gc
+from contextlib import contextmanager, suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, transaction
+from django.db import connections
 
+from ingest.benchmark.contestants import (
+    Contestant,
+    FloorYardstick,
+    MethodContestant,
+    PsqlYardstick,
+)
 from ingest.benchmark.environment import describe_environment
+from ingest.benchmark.explaining import explain
 from ingest.benchmark.measuring import take_sample
-from ingest.benchmark.preparing import prepare
+from ingest.benchmark.preparing import WARM_UP_ROWS, prepare
+from ingest.benchmark.psql import Psql, find_psql
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
 from ingest.benchmark.trials import TRIAL_ROWS, try_method
 from ingest.methods import get_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator
 
     from ingest.benchmark.options import BenchmarkOptions
     from ingest.benchmark.preparing import Material
-    from ingest.methods.base import Method, Row
-
-WARM_UP_ROWS = 1_000
-"""More would warm up nothing further: libraries are imported and statements planned long before."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,149 +53,183 @@ def run_benchmark(
     scratch schema in the whole process: nothing else may use them. Raises an ``IngestError``.
     """
     report = progress or (lambda _: None)
-    with prepare(
-        options, lambda message: report(Progress(message=message, done=0, total=0))
-    ) as material:
-        return _Run(options, material, report).measure()
+
+    def say(message: str) -> None:
+        report(Progress(message=message, done=0, total=0))
+
+    psql = None
+    if "psql" in options.baselines:
+        psql = Psql(find_psql(options.database, options.psql), options.database)
+    with prepare(options, say) as material, _frozen():
+        return _Run(options, material, psql, report).measure()
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    # The collector would walk over the prepared rows in the middle of a sample, again and again.
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Run:
     def __init__(
-        self, options: BenchmarkOptions, material: Material, report: Callable[[Progress], None]
+        self,
+        options: BenchmarkOptions,
+        material: Material,
+        psql: Psql | None,
+        report: Callable[[Progress], None],
     ) -> None:
         self._options = options
+        self._material = material
         self._stage = material.stage
         self._target = material.target
         self._reference = material.reference
-        self._rows = material.rows
-        self._sizes = material.sizes
+        self._psql = psql
         self._report = report
         self._done = self._total = 0
-        self._methods = [get_method(name) for name in options.methods]
+        self._contestants: list[Contestant] = []
 
     def measure(self) -> BenchmarkResult:
         environment = describe_environment(self._options.database)
-        refused = self._try_methods(environment)
-        self._total = sum(
-            size * self._options.repeat + min(size, WARM_UP_ROWS)
-            for size in self._sizes
-            for method in self._methods
-            if not refused.get(method.name) and not _is_capped(method, size)
-        )
-        results = []
-        for size in self._sizes:
-            results.extend(self._measure_size(size, refused))
+        if self._psql is not None:
+            environment["psql"] = self._psql.version()
+        environment["bulk_create_uses_unnest"] = None
+        results: list[MethodResult] = []
+        explanation = None
+        if self._options.explain:
+            explanation = explain(self._material, self._options.repeat, self._say_explain)
+        else:
+            results = self._measure_all(environment)
         self._report(Progress(message="done", done=self._total, total=self._total))
         return BenchmarkResult(
             environment=environment,
             table=self._describe_table(),
             results=tuple(results),
+            explanation=explanation,
             notes=tuple(dict.fromkeys(self._stage.scratch.notes)),
         )
 
-    def _try_methods(self, environment: dict[str, Any]) -> dict[str, str]:
-        """Say of each method why it cannot be measured, and find out what bulk_create sends."""
+    def _measure_all(self, environment: dict[str, Any]) -> list[MethodResult]:
+        self._contestants = self._find_contestants()
+        refused = self._try_contestants(environment)
+        self._total = sum(
+            size * self._options.repeat + min(size, WARM_UP_ROWS)
+            for size in self._material.sizes
+            for contestant in self._contestants
+            if not refused.get(contestant.name) and not _is_capped(contestant, size)
+        )
+        return [
+            result for size in self._material.sizes for result in self._measure_size(size, refused)
+        ]
+
+    def _find_contestants(self) -> list[Contestant]:
+        contestants: list[Contestant] = [
+            MethodContestant(self._material, get_method(name)) for name in self._options.methods
+        ]
+        if self._psql is not None:
+            contestants.append(PsqlYardstick(self._material, self._psql))
+        if "floor" in self._options.baselines:
+            contestants.append(FloorYardstick(self._material))
+        return contestants
+
+    def _try_contestants(self, environment: dict[str, Any]) -> dict[str, str]:
+        """Say of each why it cannot be measured, and find out what bulk_create sends."""
         refused = {}
-        environment["bulk_create_uses_unnest"] = None
-        for method in self._methods:
-            reasons = method.refusals(self._stage.model)
+        rows = self._material.rows
+        for contestant in self._contestants:
+            reasons = contestant.refusals()
+            if self._options.from_file and not self._material.files:
+                reasons = ["No field is given: there is no column to write into a file."]
             if reasons:
-                refused[method.name] = " ".join(reasons)
+                refused[contestant.name] = " ".join(reasons)
                 continue
+            if not isinstance(contestant, MethodContestant):
+                continue
+            method = contestant.method
             if method.driver != "django":
                 continue
-            statements, outside = try_method(
-                self._stage, method, self._target, self._rows[:TRIAL_ROWS]
-            )
+            statements, outside = try_method(self._stage, method, self._target, rows[:TRIAL_ROWS])
             if outside:
                 refused[method.name] = (
                     f"left out: it writes to {', '.join(outside)} too, which is real; "
                     "a signal's receiver or a save() of the model's own does that"
                 )
-            if method.name == "bulk_create" and len(self._rows) > 1:
+            if method.name == "bulk_create" and len(rows) > 1:
                 inserts = [sql for sql in statements if sql.startswith("INSERT ")]
                 if inserts:
                     environment["bulk_create_uses_unnest"] = any("UNNEST(" in s for s in inserts)
         return refused
 
     def _measure_size(self, size: int, refused: dict[str, str]) -> list[MethodResult]:
-        rows = self._rows[:size]
         self._reference.prepare(size)
         self._reference.prepare(min(size, WARM_UP_ROWS))
-        samples: dict[str, list[Sample]] = {method.name: [] for method in self._methods}
         problems: dict[str, str] = dict(refused)
         measured = []
-        for method in self._methods:
-            if method.name in problems:
+        for contestant in self._contestants:
+            if contestant.name in problems:
                 continue
-            if _is_capped(method, size):
-                problems[method.name] = f"capped at {method.benchmark_row_cap:,} rows"
+            if _is_capped(contestant, size):
+                problems[contestant.name] = f"capped at {contestant.row_cap:,} rows"
                 continue
-            measured.append(method)
+            measured.append(contestant)
+        samples: dict[str, list[Sample]] = {one.name: [] for one in self._contestants}
         failed: dict[str, str] = {}
         for round_number in range(self._options.repeat + 1):
             order = list(measured)
             Random(f"{self._options.seed} {size} {round_number}").shuffle(order)  # noqa: S311
-            for method in order:
-                planned = size if round_number else min(size, WARM_UP_ROWS)
-                if method.name in failed:
-                    self._done += planned
-                    continue
-                self._say(method, size, round_number)
-                sample, problem = self._take(method, rows if round_number else rows[:WARM_UP_ROWS])
-                self._done += planned
-                if problem:
-                    failed[method.name] = problem
-                if sample is not None and round_number:
-                    samples[method.name].append(sample)
+            count = size if round_number else min(size, WARM_UP_ROWS)
+            for contestant in order:
+                if contestant.name not in failed:
+                    self._say(contestant, size, round_number)
+                    sample, problem = self._take(contestant, count)
+                    if problem:
+                        failed[contestant.name] = problem
+                    if sample is not None and round_number:
+                        samples[contestant.name].append(sample)
+                self._done += count
         return [
             MethodResult(
-                method=method.name,
+                method=contestant.name,
                 rows=size,
-                samples=tuple(samples[method.name]),
-                verified=None if method.name in problems else method.name not in failed,
-                note=problems.get(method.name) or failed.get(method.name, ""),
+                samples=tuple(samples[contestant.name]),
+                verified=None if contestant.name in problems else contestant.name not in failed,
+                note=problems.get(contestant.name) or failed.get(contestant.name, ""),
+                decisions=contestant.decisions if samples[contestant.name] else (),
+                is_yardstick=contestant.is_yardstick,
             )
-            for method in self._methods
+            for contestant in self._contestants
         ]
 
-    def _say(self, method: type[Method], size: int, round_number: int) -> None:
+    def _say(self, contestant: Contestant, size: int, round_number: int) -> None:
         what = f"run {round_number} of {self._options.repeat}" if round_number else "warm-up"
         self._report(
             Progress(
-                message=f"{method.name}, {size:,} rows, {what}",
+                message=f"{contestant.name}, {size:,} rows, {what}",
                 done=self._done,
                 total=self._total,
             )
         )
 
-    def _take(self, method: type[Method], rows: Sequence[Row]) -> tuple[Sample | None, str]:
+    def _say_explain(self, message: str, done: int, total: int) -> None:
+        self._done, self._total = done, total
+        self._report(Progress(message=message, done=done, total=total))
+
+    def _take(self, contestant: Contestant, count: int) -> tuple[Sample | None, str]:
         """Give a sample, and what was wrong with it."""
-        self._empty()
+        self._material.ground.reset()
         try:
-            sample = take_sample(method, self._target, rows)
+            sample = take_sample(self._options.database, contestant.open(count))
         except Exception as error:  # noqa: BLE001 - one method's failure is a line of the report
             with suppress(Exception):
                 connections[self._options.database].close_if_unusable_or_obsolete()
             line = str(error).strip().partition("\n")[0]
             return None, f"failed: {line or type(error).__name__}"
-        problem = self._reference.problem(len(rows))
+        problem = contestant.problem(count)
         return sample, f"wrong: it {problem}" if problem else ""
-
-    def _empty(self) -> None:
-        # Tables that refer to the measured one have no row that does; their constraints stand in
-        # the way of TRUNCATE nevertheless, and come back at once.
-        inward = self._stage.copier.inward_foreign_keys if self._stage.copier else []
-        with transaction.atomic(using=self._options.database):
-            for drop, _ in inward:
-                self._execute(drop)
-            self._execute(f"TRUNCATE {self._stage.name} RESTART IDENTITY")
-            for _, add in inward:
-                self._execute(add)
-
-    def _execute(self, sql: str) -> None:
-        with connections[self._options.database].cursor() as cursor:
-            cursor.execute(sql)
 
     def _describe_table(self) -> dict[str, Any]:
         table = self._target.table
@@ -205,8 +244,10 @@ class _Run:
             "fields_given": [field.name for field in self._target.fields],
             "source": self._options.source,
             "seed": self._options.seed if self._options.source is None else None,
+            "from_file": self._options.from_file,
+            "existing": self._options.existing,
         }
 
 
-def _is_capped(method: type[Method], size: int) -> bool:
-    return method.benchmark_row_cap is not None and size > method.benchmark_row_cap
+def _is_capped(contestant: Contestant, size: int) -> bool:
+    return contestant.row_cap is not None and size > contestant.row_cap

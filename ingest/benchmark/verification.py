@@ -17,6 +17,7 @@ from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from ingest.benchmark.stage import Stage
     from ingest.methods.base import Row
@@ -40,6 +41,8 @@ class Reference:
         self._columns = [self._column(field) for field in fields]
         self._wanted: dict[int, Sum] = {}
         self._is_changed_by_triggers = False
+        self._existing_after: int | None = None
+        self._existing: Sum = (0, 0, 0)
         columns = ", ".join(["0::bigint AS ingest_ordinal", *self._columns])
         self._execute(
             f"CREATE UNLOGGED TABLE {self.name} AS SELECT {columns} FROM {stage.name} WITH NO DATA"
@@ -65,28 +68,77 @@ class Reference:
                     f"UPDATE {self.name} SET {column} = {placeholder.replace('%s', column)}"
                 )
 
+    def write_file(self, path: Path, count: int) -> None:
+        """Write the first rows as CSV, whose first line names the fields.
+
+        Empty text becomes NULL where the field may be NULL: an empty cell can say only one of them.
+        """
+        connection = connections[self._stage.alias]
+        for field, column in zip(self._fields, self._columns, strict=True):
+            if field.null and isinstance(field, (models.CharField, models.TextField)):
+                self._execute(f"UPDATE {self.name} SET {column} = NULL WHERE {column} = ''")
+        named = ", ".join(
+            f"{column} AS {quote_name(field.attname)}"
+            for field, column in zip(self._fields, self._columns, strict=True)
+        )
+        query = (
+            f"COPY (SELECT {named} FROM {self.name} WHERE ingest_ordinal <= {count:d} "
+            "ORDER BY ingest_ordinal) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')"
+        )
+        with (
+            path.open("wb") as file,
+            connection.connection.cursor() as cursor,
+            cursor.copy(query) as copy,
+        ):
+            for part in copy:
+                file.write(part)
+
     def insert_into_table(self, count: int) -> None:
         """Put the first rows into the model's table, from one table to the other."""
+        self._insert(f"ingest_ordinal <= {count:d}")
+
+    def keep_for_existing(self, after: int) -> None:
+        """Take the rows after that ordinal for those that the table holds already."""
+        self._existing_after = after
+
+    def insert_existing(self) -> None:
+        """Put the existing rows into the model's table."""
+        self._insert(f"ingest_ordinal > {self._existing_after:d}")
+
+    def expect_existing(self) -> None:
+        """Expect what the model's table holds now to be there beside the rows given."""
+        self._existing = self._sum(self._stage.name, "")
+
+    def constants(self) -> list[tuple[str, Any]]:
+        """Give the quoted column and the prepared value of each field that the ORM fills."""
         instance = self._stage.model()
         connection = connections[self._stage.alias]
+        return [
+            (
+                self._column(field),
+                field.get_db_prep_save(field.pre_save(instance, add=True), connection),
+            )
+            for field in self._filled_by_orm()
+        ]
+
+    def _insert(self, condition: str) -> None:
+        connection = connections[self._stage.alias]
         names, values = [], []
-        for field in self._filled_by_orm():
-            names.append(self._column(field))
-            value = field.pre_save(instance, add=True)
-            values.append(field.get_db_prep_save(value, connection))
+        for name, value in self.constants():
+            names.append(name)
+            values.append(value)
         columns = ", ".join([*self._columns, *names])
         with connection.cursor() as cursor:
             if not columns:
                 cursor.execute(
-                    f"INSERT INTO {self._stage.name} SELECT FROM {self.name} "
-                    f"WHERE ingest_ordinal <= {count:d}"
+                    f"INSERT INTO {self._stage.name} SELECT FROM {self.name} WHERE {condition}"
                 )
                 return
             escaped = ", ".join(name.replace("%", "%%") for name in self._columns)
             source = ", ".join(filter(None, [escaped, *["%s"] * len(values)]))
             cursor.execute(
                 f"INSERT INTO {self._stage.name} ({columns})".replace("%", "%%")
-                + f" SELECT {source} FROM {self.name} WHERE ingest_ordinal <= {count:d} "
+                + f" SELECT {source} FROM {self.name} WHERE {condition} "
                 "ORDER BY ingest_ordinal",
                 values,
             )
@@ -95,15 +147,20 @@ class Reference:
         """Take what PostgreSQL's own triggers make of the rows for what must be stored."""
         self._is_changed_by_triggers = True
 
-    def problem(self, count: int) -> str | None:
-        """Say what is wrong with the rows in the model's table, or None where nothing is."""
-        got, want = self._sum(self._stage.name, ""), self._want(count)
+    def problem(self, count: int, name: str | None = None) -> str | None:
+        """Say what is wrong with the rows in the model's table, or None where nothing is.
+
+        ``name`` is another table to look at, a bare copy that holds no other rows.
+        """
+        got, want = self._sum(name or self._stage.name, ""), self._want(count)
+        if name is None:
+            want = tuple(map(sum, zip(want, self._existing, strict=True)))
         if got[0] != want[0]:
             return f"stored {got[0]:,} rows instead of {want[0]:,}"
         if got != want:
-            return f"stored other values than given, for one: {self._example(count)}"
+            return f"stored other values than given, for one: {self._example(count, name)}"
         for field in self._filled_by_orm():
-            bad = self._badly_filled(field)
+            bad = self._badly_filled(field, name or self._stage.name)
             if bad:
                 return f"left {field.column!r} as {bad} where the ORM would fill it"
         return None
@@ -125,21 +182,26 @@ class Reference:
 
     def _sum(self, name: str, where: str) -> Sum:
         row = f"ROW({', '.join(self._columns)})::text"
-        hashes = ", ".join(f"sum(hashtextextended({row}, {seed})::numeric)" for seed in (0, 1))
+        hashes = ", ".join(
+            f"coalesce(sum(hashtextextended({row}, {seed})::numeric), 0)" for seed in (0, 1)
+        )
         [result] = self._execute(f"SELECT count(*), {hashes} FROM {name} {where}")
         return tuple(result)
 
-    def _example(self, count: int) -> str:
+    def _example(self, count: int, name: str | None) -> str:
         row = f"ROW({', '.join(self._columns)})::text"
+        existing = ""
+        if name is None and self._existing_after is not None:
+            existing = f"OR ingest_ordinal > {self._existing_after:d}"
         found = self._execute(
-            f"SELECT {row} FROM {self._stage.name} EXCEPT ALL SELECT {row} FROM {self.name} "
-            f"WHERE ingest_ordinal <= {count:d} LIMIT 1"
+            f"SELECT {row} FROM {name or self._stage.name} EXCEPT ALL SELECT {row} "
+            f"FROM {self.name} WHERE ingest_ordinal <= {count:d} {existing} LIMIT 1"
         )
         return str(found[0][0]) if found else "a row twice"
 
-    def _badly_filled(self, field: Field) -> str | None:
+    def _badly_filled(self, field: Field, table: str) -> str | None:
         column = self._column(field).replace("%", "%%")
-        name = self._stage.name.replace("%", "%%")
+        name = table.replace("%", "%%")
         connection = connections[self._stage.alias]
         with connection.cursor() as cursor:
             if field.has_default() and not callable(field.default):

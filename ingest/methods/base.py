@@ -11,7 +11,10 @@ import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ingest.exceptions import UnsupportedModelError
+from ingest.conversion import Converter
+from ingest.exceptions import RecordsRefused, UnsupportedModelError
+from ingest.session import adaptation_context
+from ingest.sources import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +40,15 @@ class Target:
     """The table as the catalog has it; a benchmark's copy of it, or the real one."""
     fields: tuple[Field[Any, Any], ...]
     """The fields that the rows have values for; all others get what the ORM would give them."""
+
+    def converter(self) -> Converter:
+        """Plan how batches whose columns are these fields become typed ones."""
+        return Converter(
+            table=self.table,
+            fields=self.fields,
+            alias=self.alias,
+            context=adaptation_context(self.alias, self.table),
+        )
 
 
 class Method(ABC):
@@ -68,6 +80,8 @@ class Method(ABC):
         if reasons:
             raise UnsupportedModelError(" ".join(reasons))
         self.target = target
+        self.decisions: list[str] = []
+        """What was decided on the way, a sentence each."""
 
     @classmethod
     def registered(cls) -> dict[str, type[Method]]:
@@ -118,6 +132,23 @@ class Method(ABC):
         for a row of the wrong length, else an error of ingest, Django or the driver.
         """
         return self.write_checked(self._checked(rows))
+
+    def write_file(self, path: str) -> int:
+        """Do what ``write`` does with the rows of a CSV file.
+
+        Its first line names the target's fields, in their order. Each cell is cleaned by its field.
+        """
+        converter = self.target.converter()
+
+        def rows() -> Iterator[Row]:
+            for batch in source.batches():
+                good, rejects = converter.clean(batch)
+                if rejects:
+                    raise RecordsRefused(rejects)
+                yield from good
+
+        with open_source(path) as source:
+            return self.write_checked(rows())
 
     @abstractmethod
     def write_checked(self, rows: Iterable[Row]) -> int:

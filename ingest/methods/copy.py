@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ingest.conversion import Converter
 from ingest.exceptions import RecordsRefused
 from ingest.methods.base import Method
 from ingest.refusals import explain
 from ingest.sending import Flight
-from ingest.session import adaptation_context, open_asyncpg_session
+from ingest.session import open_asyncpg_session
 from ingest.sources import SourceOptions, open_source
 
 if TYPE_CHECKING:
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from ingest.conversion import TypedBatch
+    from ingest.conversion import Converter, TypedBatch
     from ingest.encoding import Encoding
     from ingest.methods.base import Row, Target
     from ingest.sending import Refuse
     from ingest.session import Session
+    from ingest.sources import Batch, Source
 
 
 class CopyMethod(Method):
@@ -36,8 +36,6 @@ class CopyMethod(Method):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self._stack = ExitStack()
-        self.decisions: list[str] = []
-        """What was decided on the way, a sentence each."""
 
     def __enter__(self) -> Self:
         self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
@@ -53,24 +51,26 @@ class CopyMethod(Method):
 
     def write_checked(self, rows: Iterable[Row]) -> int:
         columns = tuple(field.attname for field in self.target.fields)
-        converter = Converter(
-            table=self.target.table,
-            fields=self.target.fields,
-            alias=self.target.alias,
-            context=adaptation_context(self.target.alias, self.target.table),
-        )
         with open_source(rows, SourceOptions(columns=columns)) as source:
-            try:
-                with self._session.transaction():
-                    return self.send(
-                        self._session, converter.encoding, _accepted(converter, source.batches())
-                    )
-            except Exception as error:
-                # A deferred constraint speaks at the COMMIT.
-                refusal = explain(error)
-                if refusal is None:
-                    raise
-                raise refusal from error
+            return self._write(source)
+
+    def write_file(self, path: str) -> int:
+        with open_source(path) as source:
+            return self._write(source)
+
+    def _write(self, source: Source) -> int:
+        converter = self.target.converter()
+        try:
+            with self._session.transaction():
+                return self.send(
+                    self._session, converter.encoding, _accepted(converter, source.batches())
+                )
+        except Exception as error:
+            # A deferred constraint speaks at the COMMIT.
+            refusal = explain(error)
+            if refusal is None:
+                raise
+            raise refusal from error
 
     def send(
         self,
@@ -102,7 +102,7 @@ class CopyMethod(Method):
         return batch
 
 
-def _accepted(converter: Converter, batches: Any) -> Iterable[TypedBatch]:
+def _accepted(converter: Converter, batches: Iterable[Batch]) -> Iterable[TypedBatch]:
     for batch in batches:
         typed = converter.convert(batch)
         if typed.rejects:

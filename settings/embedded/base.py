@@ -1,12 +1,12 @@
 """Django's database backend for PostgreSQL, with a server that starts at the first connection."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.postgresql import base, client
+from django.utils.functional import classproperty
 
 from settings.embedded.programs import chosen_version, wheel_programs
 from settings.embedded.server import PORT, attach
@@ -18,10 +18,13 @@ ALLOW = "allow_without_debug"
 class DatabaseClient(client.DatabaseClient):
     """`manage.py dbshell`, with the wheel's psql: an older one does not know a newer server."""
 
+    @classproperty
+    def executable_name(cls) -> str:  # noqa: N805 - a property of the class
+        """Where psql is; a path, for whoever runs it."""
+        return str(wheel_programs(chosen_version()) / "psql")
+
     def runshell(self, parameters: Sequence[str]) -> None:
         self.connection.get_connection_params()  # starts the server and fills in where it is
-        programs = wheel_programs(chosen_version())
-        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         super().runshell(parameters)
 
 

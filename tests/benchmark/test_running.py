@@ -76,7 +76,7 @@ def test_the_real_sequences_do_not_advance():
 
 def test_the_json_is_as_documented():
     got = json.loads(benchmark(repeat=2).as_json())
-    assert list(got) == ["format", "environment", "table", "results", "notes"]
+    assert list(got) == ["format", "environment", "table", "results", "explain", "notes"]
     assert got["format"] == 1
     assert got["table"]["model"] == "finance.Transaction"
     assert got["table"]["name"] == "public.finance_transaction"
@@ -107,6 +107,8 @@ def test_the_json_is_as_documented():
             "client_cpu_seconds",
             "peak_memory_bytes",
             "note",
+            "decisions",
+            "yardstick",
         ]
         assert item["rows_per_second"] == item["rows"] / item["median_seconds"]
 

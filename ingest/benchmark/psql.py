@@ -1,0 +1,107 @@
+"""The program psql: where it is, and how it reaches the database that Django uses."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from psycopg.pq import Conninfo
+
+from ingest.connection_arguments import django_connection
+from ingest.exceptions import BenchmarkError, ConfigurationError
+from ingest.table import quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_TIME = re.compile(r"^Time: ([0-9.]+) ms", re.MULTILINE)
+_UNHEARD = ("keepalives", "tcp_user_timeout", "fallback_application_name")
+"""Beginnings of options that psql cannot be given by its environment, and that change nothing
+which a benchmark measures; without any other option of the kind it is not the same connection."""
+
+
+def find_psql(alias: str, given: str | None) -> str:
+    """Give the path of psql: the one given, else the one the database's backend names.
+
+    Django's backend names ``psql``, which is looked for on PATH. Raises ``ConfigurationError``.
+    """
+    asked = given or str(connections[alias].client.executable_name)
+    path = shutil.which(asked)
+    if path is None:
+        raise ConfigurationError(
+            f"--baseline psql needs PostgreSQL's program psql, but there is no {asked!r}: install "
+            "PostgreSQL's client programs, or say where it is with --psql PATH."
+        )
+    return path
+
+
+class Psql:
+    """Runs psql on the database of an alias."""
+
+    def __init__(self, path: str, alias: str) -> None:
+        self._path = path
+        self._environment = os.environ | connection_environment(alias) | {"LC_ALL": "C"}
+        role = django_connection(alias).settings_dict["OPTIONS"].get("assume_role")
+        self._first = (f"SET ROLE {quote_name(role)}",) if role else ()
+
+    def version(self) -> str:
+        """Give the program's name and version, in its own words."""
+        return self._run(["--version"], None).strip()
+
+    def seconds(self, command: str, folder: Path) -> float:
+        """Run one command in a folder, and give the time that psql itself says it took."""
+        commands = (*self._first, r"\timing on", command)
+        arguments = ["--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1"]
+        arguments += [f"--command={item}" for item in commands]
+        said = self._run(arguments, folder)
+        times = _TIME.findall(said)
+        if not times:
+            raise BenchmarkError(f"psql told no time: {said.strip()!r}.")
+        return float(times[-1]) / 1000
+
+    def _run(self, arguments: Sequence[str], folder: Path | None) -> str:
+        result = subprocess.run(  # noqa: S603 - no shell, and the program is the one asked for
+            [self._path, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd=folder,
+            env=self._environment,
+            check=False,
+        )
+        if result.returncode:
+            raise BenchmarkError(result.stderr.strip() or f"psql ended with {result.returncode}")
+        return result.stdout
+
+
+def connection_environment(alias: str) -> dict[str, str]:
+    """Give the alias's connection as environment variables of libpq, the password among them.
+
+    A command line can be read by everybody on the machine, an environment by its owner only. Raises
+    ``ConfigurationError`` for an option that has no variable. Source:
+    https://www.postgresql.org/docs/current/libpq-envars.html
+    """
+    wrapper = django_connection(alias)
+    given = wrapper.get_connection_params()
+    environment = {}
+    for option in Conninfo.get_defaults():
+        name = option.keyword.decode()
+        value = given.get(name)
+        if value is None or name.startswith(_UNHEARD):
+            continue
+        if option.envvar is None:
+            raise ConfigurationError(
+                f"--baseline psql cannot make the connection of {alias!r}: the option {name!r} has "
+                "no environment variable."
+            )
+        environment[option.envvar.decode()] = str(value)
+    if wrapper.timezone_name:
+        environment["PGTZ"] = wrapper.timezone_name
+    return environment
