@@ -73,11 +73,10 @@ def decode_singly(cells: pa.Array) -> list[Any]:
 
 
 def _without_spare_zeros(value: Any, places: int) -> Any:
-    """Take off the zeros beyond a field's decimal places, which an Arrow type adds to all values.
-
-    A value that would lose another digit stays as it is.
-    """
+    """Take off the zeros beyond a field's decimal places, which an Arrow type adds to all."""
     if value is None or -value.as_tuple().exponent <= places:
         return value
-    rounded = value.quantize(decimal.Decimal(1).scaleb(-places), context=_WIDE)
-    return rounded if rounded == value else value
+    shortest = value.normalize(_WIDE)
+    if -shortest.as_tuple().exponent > places:
+        return shortest
+    return value.quantize(decimal.Decimal(1).scaleb(-places), context=_WIDE)

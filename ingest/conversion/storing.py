@@ -18,6 +18,7 @@ import pyarrow as pa
 from ingest.conversion.structures import (
     NO_NULL_CHARACTER,
     MisfitError,
+    fit_hstore,
     fit_json,
     integer_fit,
     list_fit,
@@ -83,6 +84,7 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
         "numrange": range_fit(_decimal),
         "daterange": range_fit(_date),
         "tstzrange": range_fit(_moment_fit(zone, has_zone=True)),
+        "hstore": fit_hstore,
         "jsonb": fit_json,
         "text": _text_fit(column),
         "varchar": _text_fit(column),

@@ -82,6 +82,18 @@ def _place(bound: Any) -> tuple[bool, Any]:
     return is_nan, 0 if is_nan else bound
 
 
+def fit_hstore(value: Any) -> dict[str, str | None]:
+    """Refuse what hstore has not: anything but texts, and U+0000 in them."""
+    if value == "":
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError
+    for text in (*value, *value.values()):
+        if text is not None and "\0" in text:
+            raise MisfitError(NO_NULL_CHARACTER)
+    return value
+
+
 def fit_json(value: Any) -> Any:
     """Refuse what jsonb has not: NaN, infinities, U+0000 and halves of surrogate pairs.
 

@@ -61,7 +61,8 @@ def arrow_value(cell, field):
         return Unreadable("no such value in Python")
     if isinstance(field, models.DecimalField) and isinstance(value, Decimal):
         sign, digits, exponent = value.as_tuple()
-        while exponent < 0 and digits[-1] == 0:
+        places = field.decimal_places
+        while places is not None and -exponent > places and digits[-1] == 0:
             digits, exponent = digits[:-1] or (0,), exponent + 1
         return Decimal((sign, digits, exponent))
     return value

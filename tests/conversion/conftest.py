@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from hypothesis import HealthCheck, settings
 
-SHORT_EXAMPLES, LONG_EXAMPLES = 120, 3_000
+SHORT_EXAMPLES, LONG_EXAMPLES = 100, 3_600
 """Hypothesis examples for each family; each example is a column of up to ten cells."""
 COUNTS = {"examples": 0, "cells": 0}
 
@@ -20,11 +20,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture
-def autocommit(django_db_setup, django_db_blocker):
-    """Open the test database without a transaction around the test: tables are temporary."""
-    with django_db_blocker.unblock():
-        yield
-        connection.close()
+def temporary_tables(transactional_db):
+    """Drop the test's temporary tables with the connection."""
+    yield
+    connection.close()
 
 
 def pytest_terminal_summary(terminalreporter):

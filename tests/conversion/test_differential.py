@@ -12,6 +12,8 @@ from tests.conversion.conftest import COUNTS
 from tests.conversion.families import FAMILIES
 from tests.conversion.twins import Twins
 
+# With no app available Django empties no table after a test.
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
 JUDGED_BY_POSTGRESQL = {"custom type", "search vector"}
 
 
@@ -24,7 +26,7 @@ def has_type(field):
 # Hypothesis warns of its own long lists of borders where it has to describe them.
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("family", FAMILIES, ids=str)
-def test_conversion_is_what_the_orm_does(family, autocommit):
+def test_conversion_is_what_the_orm_does(family, temporary_tables):
     if isinstance(next(iter(family.fields.values())), HStoreField) and not has_type(HStoreField()):
         pytest.skip("This PostgreSQL has no hstore.")
     with override_settings(**family.settings):

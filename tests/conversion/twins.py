@@ -78,9 +78,9 @@ class Twins:
         values = values_of(cells, field)
         first, self.next_position = self.next_position, self.next_position + len(values)
         positions = range(first, self.next_position)
-        got = self._converted(cells, positions)
+        got = self.converted(cells, positions)
         want = verdicts(self.model, values, first)
-        want_rows, got_rows = self._rows(self.name, first), self._rows(self.twin, first)
+        want_rows, got_rows = self.rows(self.name, first), self.rows(self.twin, first)
         found = []
         for place, (position, value) in enumerate(zip(positions, values, strict=True)):
             mine = dataclasses.replace(got[place], stored=got_rows.get(position))
@@ -96,7 +96,7 @@ class Twins:
                 found.append(f"{value!r}: {mine.messages} is not {theirs.messages}")
         return found
 
-    def _converted(self, cells, positions):
+    def converted(self, cells, positions):
         batch = Batch(records=positions, columns=(list(positions), cells.column))
         typed = self.converter.convert(batch)
         refused = {reject.record: reject.reason for reject in typed.rejects}
@@ -124,9 +124,14 @@ class Twins:
                 if not self.is_judged_by_postgresql:
                     raise
 
-    def _rows(self, table, first):
+    def rows(self, table, first):
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT position, t::text FROM {quote_name(table)} t WHERE position >= %s", [first]
             )
             return dict(cursor.fetchall())
+
+    def stored_nulls(self):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {quote_name(self.twin)} WHERE value IS NULL")
+            return cursor.fetchone()[0]
