@@ -1,0 +1,108 @@
+"""Which fields are converted a whole column at a time, and where Arrow's zones can be trusted."""
+
+import datetime as dt
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pytest
+from django.test import override_settings
+
+from ingest.conversion.kernels import find_kernel
+from ingest.conversion.kernels.moments import DateTimeKernel
+from tests.conversion.families import FAMILIES
+
+BY_NAME = {family.name: family for family in FAMILIES}
+UTC = pa.timestamp("us", tz="UTC")
+
+
+def field_of(family, variant):
+    place = list(BY_NAME[family].fields).index(variant)
+    return BY_NAME[family].models[place]._meta.get_field("value")
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "stored_as"),
+    [
+        ("integer", "required", pa.int32()),
+        ("integer", "choices", pa.int32()),
+        ("integer", "grouped choices", pa.int32()),
+        ("integer", "limits", pa.int32()),
+        ("sized integer", "positive big", pa.int64()),
+        ("foreign key", "null", pa.int64()),
+        ("foreign key", "by code", pa.string()),
+        ("foreign key", "universal", pa.binary(16)),
+        ("decimal", "limits", pa.decimal128(5, 2)),
+        ("float", "limits", pa.float64()),
+        ("boolean", "null", pa.bool_()),
+        ("char", "choices or blank", pa.string()),
+        ("char", "called choices", pa.string()),
+        ("text", "length", pa.string()),
+        ("uuid", "null blank", pa.binary(16)),
+        ("date", "limits", pa.date32()),
+        ("moment", "required", UTC),
+    ],
+)
+def test_a_common_field_has_a_kernel(family, variant, stored_as):
+    assert find_kernel(field_of(family, variant), stored_as) is not None
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "stored_as"),
+    [
+        ("integer", "custom validator", pa.int32()),
+        ("integer", "called limit", pa.int32()),
+        ("integer", "limit of another type", pa.int32()),
+        ("integer", "choices of text", pa.int32()),
+        ("integer", "required", pa.string()),
+        ("char", "pattern", pa.string()),
+        ("char", "required", pa.int32()),
+        ("decimal", "longer", pa.decimal128(38, 9)),
+        ("date", "limit of another type", pa.date32()),
+        ("moment", "limit", UTC),
+        ("moment", "required", pa.timestamp("us")),
+        ("custom", "required", pa.string()),
+        ("custom", "picky", pa.string()),
+        ("custom number", "required", pa.int32()),
+    ],
+)
+def test_any_other_field_is_asked_itself(family, variant, stored_as):
+    assert find_kernel(field_of(family, variant), stored_as) is None
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "UTC"]
+)
+def test_local_times_are_those_of_python(zone):
+    """Every half hour around every change of the zone's offset, and beyond the known years."""
+    first = dt.datetime(1969, 12, 1)  # noqa: DTZ001 - it is given the zone
+    found = [first + dt.timedelta(days=days) for days in range(0, 36_000, 5)]
+    naive = [
+        moment + dt.timedelta(minutes=30 * step)
+        for moment, later in pairwise(found)
+        if local(moment, zone).utcoffset() != local(later, zone).utcoffset()
+        for step in range(5 * 48)
+    ]
+    naive = [moment for moment in [*found, *naive] if exists(moment, zone)]
+    kernel = DateTimeKernel(field_of("moment", "required"), [])
+    with override_settings(TIME_ZONE=zone):
+        values, mask = kernel.adopt(pa.array(naive, pa.timestamp("us")))
+    taken = [(got, moment) for got, moment in zip(values.to_pylist(), naive, strict=True) if got]
+    assert len(taken) == mask.true_count > 4_000
+    assert [moment for got, moment in taken if got != local(moment, zone).astimezone(dt.UTC)] == []
+
+
+def local(naive, zone):
+    return naive.replace(tzinfo=ZoneInfo(zone))
+
+
+def exists(naive, zone):
+    there_and_back = local(naive, zone).astimezone(dt.UTC).astimezone(ZoneInfo(zone))
+    return there_and_back.replace(tzinfo=None) == naive
+
+
+def test_a_time_that_does_not_exist_leaves_the_column_to_the_field():
+    kernel = DateTimeKernel(field_of("moment", "required"), [])
+    with override_settings(TIME_ZONE="Europe/Berlin"):
+        gap = pa.array(["2025-03-30T02:30:00"]).cast(pa.timestamp("us"))
+        assert kernel.adopt(gap) is None
