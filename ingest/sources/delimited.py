@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +14,8 @@ from ingest.exceptions import ConfigurationError, SourceError
 from ingest.rejects import Reject
 from ingest.sources.base import Batch, Source, SourceOptions
 from ingest.sources.files import InputFile
-from ingest.sources.lines import LineFinder, QuotedCells
+from ingest.sources.head import Head
+from ingest.sources.lines import LineFinder, RecordPattern
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
 
@@ -43,7 +42,9 @@ class DelimitedSource(Source):
         self._reader = TextReader(file, options.encoding)
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
-        self._find_line = LineFinder(self._reader, head.lines, options, self._read_again(file))
+        self._find_line = LineFinder(
+            self._reader, head.lines, RecordPattern(options), self._read_again(file)
+        )
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -187,7 +188,10 @@ class DelimitedSource(Source):
         )
 
     def _ends_open(self, cell: bytes) -> bool:
-        """Does the text end inside a quoted cell with this content?"""
+        """Does the text end inside a quoted cell with this content?
+
+        The whole text is looked at only if its end is like that.
+        """
         mark = self._options.quote.encode()
         if not mark:
             return False
@@ -195,68 +199,7 @@ class DelimitedSource(Source):
         tail = self._reader.last_bytes()
         if not tail.endswith(opening):
             return False
-        before = tail[: -len(opening)][-1:]
-        return before in (b"", b"\n", b"\r", self._options.delimiter.encode())
-
-
-class Head:
-    """What stands before the first record: the preamble and the names of the columns."""
-
-    def __init__(self, reader: TextReader, name: str, options: SourceOptions) -> None:
-        self.lines = 0
-        """How many lines it takes."""
-        self._reader = reader
-        self._options = options
-        self._cells = QuotedCells(options)
-        for number in range(options.skip_records):
-            if not self._read_record().strip():
-                raise SourceError(
-                    f"{name} has only {number:,} records, fewer than the "
-                    f"{options.skip_records:,} to be skipped before the first."
-                )
-        names = self._read_header(name) if options.has_header else None
-        self.columns: tuple[str, ...] = options.columns or names or self._positions(name)
-
-    def _read_header(self, name: str) -> tuple[str, ...]:
-        text = self._read_record()
-        if not text.strip():
-            raise SourceError(f"{name} is empty: its first line should name the columns.")
-        return tuple(cell.strip() for cell in self._split(text))
-
-    def _positions(self, name: str) -> tuple[str, ...]:
-        lines = self.lines
-        text = self._read_record()
-        if not text.strip():
-            raise SourceError(f"{name} is empty: nothing says how many columns it has.")
-        self._reader.put_back(text)
-        self.lines = lines
-        return tuple(str(place) for place in range(1, len(self._split(text)) + 1))
-
-    def _split(self, text: bytes) -> list[str]:
-        options = self._options
-        [cells] = csv.reader(
-            io.StringIO(show(text.decode().rstrip("\r\n")), newline=""),
-            delimiter=options.delimiter,
-            quotechar=options.quote or None,
-            quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
-            doublequote=options.doubled_quotes,
-            escapechar=options.escape,
-        )
-        return cells
-
-    def _read_record(self) -> bytes:
-        """Read one record, line ends inside quotes included; blank lines before it are dropped."""
-        record = b""
-        while True:
-            line = self._reader.read_line()
-            self.lines += bool(line)
-            if not line:
-                return record
-            record += line
-            if not record.strip():
-                record = b""
-            elif len(record) > BLOCK_BYTES or not self._cells.is_open(record):
-                return record
+        return self._find_line.ends_open()
 
 
 def _number(

@@ -7,13 +7,14 @@ is taken apart again only when a reject asks for its line.
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from bisect import bisect_right
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ingest.sources.base import SourceOptions
     from ingest.sources.files import InputFile
@@ -21,42 +22,71 @@ if TYPE_CHECKING:
 
 NOTES_KEPT = 1_000_000
 """16 MB of notes, which is more records of several lines than wait at any time."""
+
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-class QuotedCells:
-    """Finds the quoted cells of a text as the parser does: a quote opens at a cell's start only."""
+class RecordPattern:
+    """Takes a text apart into records as the parser does: a quote opens at a cell's start only.
+
+    Every quantifier is possessive, so that a text is walked once, at some 100 MB/s.
+    """
 
     def __init__(self, options: SourceOptions) -> None:
-        self.mark = options.quote.encode()
-        self._pattern = _pattern(options) if self.mark else None
+        self._record = re.compile(_record(options, _quoted(options, b"")), re.DOTALL)
+        plain = _record(options, _quoted(options, rb"\r\n"))
+        self._plain_lines = re.compile(rb"(?:(?![\r\n])" + plain + rb"(?:\r\n|\r|\n))*+", re.DOTALL)
+        self.quote = options.quote.encode()
 
-    def find(self, text: bytes) -> Iterator[tuple[int, int, bool]]:
-        """Give the start and end of each quoted cell of ``text``, and whether it is closed."""
-        if self._pattern is None or self.mark not in text:
-            return
-        for match in self._pattern.finditer(text):
-            yield match.start(), match.end(), bool(match[1])
+    def is_whole(self, text: bytes) -> bool:
+        """Is the text, which starts a record, not the beginning of a cell whose quote is open?"""
+        match = self._record.match(text)
+        return match is not None and not text[match.end() :].strip(b"\r\n")
 
-    def is_open(self, text: bytes) -> bool:
-        """Does the text, which starts a record, end inside a quoted cell?"""
-        closed = True
-        for *_, closed in self.find(text):  # noqa: B007 - the last one is asked for
-            pass
-        return not closed
+    def end_of_lines(self, text: bytes, start: int) -> int:
+        """Say how far there are records of one line each, and no blank lines."""
+        match = self._plain_lines.match(text, start)
+        return match.end() if match else start
+
+    def end_of_record(self, text: bytes, start: int) -> int | None:
+        """Say where a record, or a blank line, ends with its line end; None if it is not whole."""
+        match = self._record.match(text, start)
+        end = _LINE_END.match(text, match.end()) if match else None
+        return end.end() if end else None
 
 
-def _pattern(options: SourceOptions) -> re.Pattern[bytes]:
+def _quoted(options: SourceOptions, forbidden: bytes) -> bytes:
+    """Give the pattern of a quoted cell; none where nothing is quoted."""
     mark = re.escape(options.quote.encode())
-    delimiter = re.escape(options.delimiter.encode())
-    inner = b"[^" + mark + b"]"
+    if not mark:
+        return b""
+    inner = b"[^" + mark + forbidden + b"]*+"
     if options.escape:  # what follows it stands for itself
         escape = re.escape(options.escape.encode())
-        inner = b"(?:[^" + mark + escape + b"]|" + escape + b".)"
-    body = inner + b"*+"
-    again = b"(?:" + mark + mark + body + b")*" if options.doubled_quotes else b""
-    start = rb"(?:\A|(?<=" + delimiter + rb")|(?<=[\r\n]))"
-    return re.compile(start + mark + body + again + b"(" + mark + b"?)", re.DOTALL)
+        inner = b"(?:[^" + mark + escape + forbidden + b"]|" + escape + b".)*+"
+    again = b"(?:" + mark + mark + inner + b")*+" if options.doubled_quotes else b""
+    return mark + inner + again + mark
+
+
+def _record(options: SourceOptions, quoted: bytes) -> bytes:
+    delimiter = re.escape(options.delimiter.encode())
+    bare = b"[^" + delimiter + rb"\r\n]*+"
+    if options.escape:
+        escape = re.escape(options.escape.encode())
+        bare = b"(?:[^" + delimiter + escape + rb"\r\n]|" + escape + b".)*+"
+    cell = bare
+    if quoted:
+        cell = (
+            b"(?:"
+            + quoted
+            + bare
+            + b"|(?!"
+            + re.escape(options.quote.encode())
+            + b")"
+            + bare
+            + b")"
+        )
+    return cell + b"(?:" + delimiter + cell + b")*+"
 
 
 class LineCounter:
@@ -66,9 +96,11 @@ class LineCounter:
     ``NOTES_KEPT`` of these.
     """
 
-    def __init__(self, options: SourceOptions, lines_before: int) -> None:
-        self._cells = QuotedCells(options)
+    def __init__(self, pattern: RecordPattern, lines_before: int) -> None:
+        self._pattern = pattern
         self._rest = b""
+        self.ends_open = False
+        """Does the text, once it is fed whole, end inside a cell whose quote is open?"""
         self._next_record = 1
         self._next_line = lines_before + 1
         # From record _records[i] on, a record's line is its number plus _surplus[i].
@@ -88,16 +120,33 @@ class LineCounter:
     def feed(self, chunk: bytes) -> None:
         """Count the records of the next chunk; an empty one is the end of the text."""
         text = self._rest + chunk if self._rest else chunk
-        stop = text.rfind(b"\n") + 1
-        if self._is_plain(text[:stop]):
-            count = text.count(b"\n")
-            self._next_record += count
-            self._next_line += count
-            text = text[stop:]
-        self._rest = text if b"\n" not in text and b"\r" not in text else self._count(text, chunk)
+        # The other half of a line end may come with the next chunk.
+        cut = b"\r" if chunk and text.endswith(b"\r") else b""
+        text = text.removesuffix(cut) if cut else text
+        self._rest = text[self._count(text) :] + cut
         if not chunk and self._rest:
+            self.ends_open = not self._pattern.is_whole(self._rest)
             self._note(1, 1 + len(_LINE_END.findall(self._rest)))
             self._rest = b""
+
+    def _count(self, text: bytes) -> int:
+        """Count whole records and give the place where the last one ends."""
+        at = text.rfind(b"\n") + 1
+        if at and self._is_plain(text[:at]):
+            self._count_lines(text.count(b"\n"))
+            return at
+        at = 0
+        while True:
+            end = self._pattern.end_of_lines(text, at)
+            if end > at:
+                self._count_lines(len(_LINE_END.findall(text, at, end)))
+                at = end
+            following = self._pattern.end_of_record(text, at)
+            if following is None:
+                return at
+            is_blank = text[at : at + 1] in (b"\r", b"\n")
+            self._note(0 if is_blank else 1, len(_LINE_END.findall(text, at, following)))
+            at = following
 
     def _is_plain(self, text: bytes) -> bool:
         """Is each line of the text a record?"""
@@ -105,31 +154,12 @@ class LineCounter:
             b"\r" not in text
             and not text.startswith(b"\n")
             and b"\n\n" not in text
-            and not (self._cells.mark and self._cells.mark in text)
+            and not (self._pattern.quote and self._pattern.quote in text)
         )
 
-    def _count(self, text: bytes, chunk: bytes) -> bytes:
-        """Count line by line, and give what is not a whole record yet."""
-        embedded = [
-            (start, stop)
-            for start, stop, is_closed in self._cells.find(text)
-            if not is_closed or _LINE_END.search(text, start, stop)
-        ]
-        at = lines = 0
-        cells = iter([*embedded, (len(text), len(text))])
-        start, stop = next(cells)
-        for end in _LINE_END.finditer(text):
-            while end.start() >= stop and stop < len(text):
-                start, stop = next(cells)
-            if end.end() == len(text) and chunk and text.endswith(b"\r"):
-                break  # its other half may come
-            lines += 1
-            if start <= end.start() < stop:
-                continue
-            is_blank = end.start() == at
-            self._note(0 if is_blank else 1, lines)
-            lines, at = 0, end.end()
-        return text[at:]
+    def _count_lines(self, count: int) -> None:
+        self._next_record += count
+        self._next_line += count
 
     def _note(self, records: int, lines: int) -> None:
         self._next_record += records
@@ -156,10 +186,10 @@ class LineFinder:
         self,
         reader: TextReader,
         lines_before: int,
-        options: SourceOptions,
+        pattern: RecordPattern,
         read_again: Callable[[], tuple[InputFile, TextReader]] | None,
     ) -> None:
-        self._counter = LineCounter(options, lines_before)
+        self._counter = LineCounter(pattern, lines_before)
         self._lock = Lock()  # the parser reads ahead in a thread of its own
         self._read_again = read_again
         self._again: tuple[InputFile, TextReader] | None = None
@@ -172,6 +202,12 @@ class LineFinder:
             self._read_on(record)
         with self._lock:
             return self._counter.line(record)
+
+    def ends_open(self) -> bool:
+        """Does the text, which has been read to its end, end in a quote that is never closed?"""
+        if self._read_again is not None:
+            self._read_on(sys.maxsize)
+        return self._counter.ends_open
 
     def close(self) -> None:
         """Close the file that was opened a second time."""

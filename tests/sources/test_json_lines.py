@@ -39,7 +39,7 @@ def objects(draw):
     return keys, rows
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(table=objects(), ascii_only=st.booleans(), line_end=st.sampled_from(["\n", "\r\n", "\n\n"]))
 def test_reads_what_json_wrote(table, ascii_only, line_end):
     keys, rows = table
