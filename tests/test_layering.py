@@ -19,6 +19,8 @@ LAYERS = [
     ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "guards", "isolation", "sending", "reject_log", "aftermath"],
+    ["lookups"],
+    ["arrangement"],
     ["methods"],
     ["loading"],
     ["benchmark"],
@@ -29,7 +31,7 @@ PUBLIC_NAMES = "ingest"
 
 TALKING = {
     *("connection", "session", "table", "references", "indexes", "isolation", "aftermath"),
-    *("methods", "loading", "benchmark"),
+    *("lookups", "methods", "loading", "benchmark"),
 }
 """Who may talk to PostgreSQL."""
 ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals"}
