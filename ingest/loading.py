@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest.aftermath import Sequences, analyze
+from ingest.arrangement import Arrangement
 from ingest.conversion import Converter
 from ingest.exceptions import (
     REJECTS_SHOWN,
@@ -22,7 +23,7 @@ from ingest.exceptions import (
     RecordsRefused,
     did_you_mean,
 )
-from ingest.layout import match_fields
+from ingest.layout import find_layout, match_fields
 from ingest.methods import Row, Target, get_method
 from ingest.methods.copy import CopyMethod
 from ingest.methods.direct import DirectMethod
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.conversion import TypedBatch
+    from ingest.layout import Layout
     from ingest.methods.direct import Indexes, References
     from ingest.rejects import Reject
     from ingest.sources import Source
@@ -80,6 +82,9 @@ class LoadOptions:
     caller's transaction."""
     dry_run: bool = False
     """Do everything but commit."""
+    layout: Layout | str | Path | None = None
+    """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
+    that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
 
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
@@ -100,9 +105,11 @@ class LoadResult:
     rows: int
     """Rows loaded."""
     read: int
-    """Records that the source had: ``rows + rejected``."""
+    """Records that the source had: ``rows + rejected + skipped``."""
     rejected: int
     """Records that were refused."""
+    skipped: int
+    """Records that the layout or the options said to leave out."""
     rejects: Iterable[Reject]
     """The reasons, one ``Reject`` each, in the order of the records: iterate over it."""
     is_dry_run: bool
@@ -146,7 +153,8 @@ def load(
     """
     started = time.perf_counter()
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
-    reading, how = _split(options)
+    layout = None if options.get("layout") is None else find_layout(options["layout"])
+    reading, how = _split({**({} if layout is None else layout.source), **options})
     log = RejectLog(how.reject_log, RejectLimit.parse(how.reject_limit))
     with open_source(source, reading) as opened, open_session(alias) as session:
         counter = _Counter(opened, progress, log if how.on_error == "reject" else None)
@@ -156,9 +164,12 @@ def load(
                 table = read_model_table(session, model)
                 writer = _writer(how, Target(model=model, alias=alias, table=table, fields=()))
                 if opened.columns:  # an empty iterable has none
-                    converter = _converter(model, opened, alias, table)
+                    arrangement = None
+                    if layout is not None:
+                        arrangement = Arrangement(layout, model, opened, session, alias)
+                    converter = _converter(model, opened, alias, table, arrangement)
                     sequences = Sequences(session, table, converter.encoding.names)
-                    batches = sequences.watch(counter.typed(converter))
+                    batches = sequences.watch(counter.typed(converter, arrangement))
                     rows = writer.send(session, converter.encoding, batches, counter.refuse)
                     if not how.dry_run:
                         sequences.move()
@@ -182,6 +193,7 @@ def load(
             rows=rows,
             read=counter.read,
             rejected=log.records,
+            skipped=counter.skipped,
             rejects=log,
             is_dry_run=how.dry_run,
             seconds=time.perf_counter() - started,
@@ -242,14 +254,24 @@ def _split(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
     return SourceOptions(**reading), LoadOptions(**how)
 
 
-def _converter(model: type[models.Model], source: Source, alias: str, table: Any) -> Converter:
+def _converter(
+    model: type[models.Model],
+    source: Source,
+    alias: str,
+    table: Any,
+    arrangement: Arrangement | None = None,
+) -> Converter:
     return Converter(
         table=table,
-        fields=match_fields(model, source.columns, source.name),
+        fields=(
+            match_fields(model, source.columns, source.name)
+            if arrangement is None
+            else arrangement.fields
+        ),
         alias=alias,
         context=adaptation_context(alias, table),
         source=source.name,
-        source_columns=source.columns,
+        source_columns=source.columns if arrangement is None else arrangement.source_columns,
     )
 
 
@@ -266,11 +288,14 @@ class _Counter:
         self._progress = progress
         self._log = log
         self.read = 0
+        self.skipped = 0
         self.refuse = None if log is None else self._refuse
         """Takes the rejects of a batch; None where the first one ends the load."""
 
-    def typed(self, converter: Converter) -> Iterator[TypedBatch]:
-        batches = map(converter.convert, self._source.batches())
+    def typed(
+        self, converter: Converter, arrangement: Arrangement | None = None
+    ) -> Iterator[TypedBatch]:
+        batches = self._converted(converter, arrangement)
         for batch in batches:
             if batch.rejects and self._log is None:
                 raise RecordsRefused(_first_bad_records(batch, batches))
@@ -286,14 +311,31 @@ class _Counter:
                     )
                 )
 
+    def _converted(
+        self, converter: Converter, arrangement: Arrangement | None
+    ) -> Iterator[TypedBatch]:
+        if arrangement is None:
+            for batch in self._source.batches():
+                yield self._counted(converter.convert(batch), batch.skipped)
+            return
+        for arranged in arrangement.apply(self._source.batches()):
+            typed = arrangement.settle(converter.convert(arranged), arranged)
+            yield self._counted(typed, arranged.skipped)
+
+    def _counted(self, typed: TypedBatch, skipped: int) -> TypedBatch:
+        self.skipped += skipped
+        self.read += skipped
+        return typed
+
     def check(self, loaded: int) -> None:
-        """Raise ``CountMismatch`` unless read = loaded + rejected."""
+        """Raise ``CountMismatch`` unless read = loaded + rejected + skipped."""
         rejected = 0 if self._log is None else self._log.records
         if self._log is not None:
             self._log.finish(self.read)
-        if self.read != loaded + rejected:
+        if self.read != loaded + rejected + self.skipped:
             raise CountMismatch(
-                f"{self._source.name} had {self.read:,} records and {rejected:,} were rejected, "
+                f"{self._source.name} had {self.read:,} records, {rejected:,} were rejected and "
+                f"{self.skipped:,} skipped, "
                 f"but PostgreSQL counted {loaded:,} rows. Nothing was loaded."
             )
 

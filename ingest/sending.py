@@ -43,6 +43,7 @@ class Flight:
         )
         self._on_its_way: tuple[Future[int], TypedBatch] | None = None
         self._isolation = None
+        session.landing = self.land
         if refuse is not None:
             # A deferred constraint would speak when it is too late to say which row it was.
             for constraint in table.constraints:

@@ -70,6 +70,13 @@ class Session(ABC):
     """The driver's name, as the result reports it."""
     is_callers: ClassVar[bool] = False
     """Is it inside a transaction that goes on after the load?"""
+    landing: Callable[[], None] | None = None
+    """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
+
+    def settle(self) -> None:
+        """Let a COPY that is on its way come to its end, so that a query can be sent."""
+        if self.landing is not None:
+            self.landing()
 
     @abstractmethod
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -20,6 +20,8 @@ LAYERS = [
     ["connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "guards", "duplicates", "audit"],
     ["isolation", "sending", "reject_log", "aftermath"],
+    ["lookups"],
+    ["arrangement"],
     ["methods"],
     ["loading"],
     ["benchmark"],
@@ -30,7 +32,7 @@ PUBLIC_NAMES = "ingest"
 
 TALKING = {
     *("connection", "session", "table", "references", "indexes", "guards", "duplicates", "audit"),
-    *("isolation", "aftermath"),
+    *("isolation", "aftermath", "lookups"),
     *("methods", "loading", "benchmark"),
 }
 """Who may talk to PostgreSQL."""

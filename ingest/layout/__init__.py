@@ -1,0 +1,27 @@
+"""Which model is meant, which source column feeds which field, and how its text is read."""
+
+from __future__ import annotations
+
+from ingest.layout.definition import (
+    Condition,
+    Continuation,
+    FieldLayout,
+    Layout,
+    Reading,
+    Sign,
+)
+from ingest.layout.matching import find_model, match_fields
+from ingest.layout.naming import find_layout, layout_names
+
+__all__ = [
+    "Condition",
+    "Continuation",
+    "FieldLayout",
+    "Layout",
+    "Reading",
+    "Sign",
+    "find_layout",
+    "find_model",
+    "layout_names",
+    "match_fields",
+]

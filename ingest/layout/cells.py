@@ -1,0 +1,93 @@
+"""Source columns of a batch: which one is meant, and its cells as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.exceptions import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ingest.layout.definition import Column, Layout
+
+Cells: TypeAlias = "pa.Array | list[Any]"
+
+
+def place_of(layout: Layout, column: Column, names: Sequence[str], keys: tuple[str, ...]) -> int:
+    """Find the place of a source column, from 0, or raise ``LayoutError``."""
+    if isinstance(column, int):
+        if column <= len(names):
+            return column - 1
+        raise layout.error(
+            keys, f"there is no column {column}: the source has {len(names)} columns."
+        )
+    if names.count(column) > 1:
+        raise layout.error(
+            keys, f"the source has several columns {column!r}: say its position, from 1."
+        )
+    if column in names:
+        return names.index(column)
+    shown = ", ".join(map(repr, names))
+    raise layout.error(
+        keys,
+        f"the source has no column {column!r}.{did_you_mean(column, names)} Its columns are "
+        f"{shown[:400]}.",
+    )
+
+
+def is_raw(cells: Cells) -> bool:
+    """Are these the cells of a text file as they stand there?"""
+    return isinstance(cells, pa.Array) and pa.types.is_binary(cells.type)
+
+
+def is_text(cells: Cells) -> bool:
+    """Are these texts, from a text file or not?"""
+    if isinstance(cells, list):
+        return {type(value) for value in cells} <= {str, type(None)}
+    return is_raw(cells) or pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
+
+
+def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
+    """Give cells as strings, and which of them are bytes that are no text (None: none)."""
+    if isinstance(cells, list):
+        given = [None if value is None else str(value) for value in cells]
+        return pa.array(given, pa.string()), None
+    if isinstance(cells, pa.ChunkedArray):
+        cells = cells.combine_chunks()
+    try:
+        return pc.cast(cells, pa.string()), None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        if not is_raw(cells):
+            return texts_of(cells.to_pylist())
+    texts = list(map(_decode, cells.to_pylist()))
+    undecodable = [text is None for text in texts]
+    return pa.array([text or "" for text in texts]), pa.array(undecodable)
+
+
+def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:
+    """Apply a function to the distinct texts; it gives an array, or a tuple of arrays and None."""
+    encoded = texts.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    got = function(encoded.dictionary)
+    if not isinstance(got, tuple):
+        return got.take(encoded.indices)
+    return tuple(None if item is None else item.take(encoded.indices) for item in got)
+
+
+def as_raw(texts: pa.Array) -> pa.Array:
+    """Give strings as the cells of a text file."""
+    return pc.cast(texts, pa.binary())
+
+
+def _decode(cell: bytes | None) -> str | None:
+    if cell is None:
+        return ""
+    try:
+        return cell.decode()
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,190 @@
+"""The cells of one field, picked from the source columns and read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, texts_of
+from ingest.layout.numbers import turn
+from ingest.layout.reading import TextReader, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db import models
+
+    from ingest.layout.cells import Cells
+    from ingest.layout.definition import Column, Layout
+
+_ZERO = r"^[+-]?0*\.?0*$"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picked:
+    """One field's cells of a batch; those that the layout refuses are null."""
+
+    cells: Cells
+    refused: Sequence[tuple[int, str]] = ()
+    """The places that the layout could not read, and why."""
+
+
+class Picker:
+    """Picks and reads the cells of one field."""
+
+    def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
+        self._layout, self._name, self._field = layout, name, field
+        self._said = said = layout.reading_of(name)
+        self._reader = TextReader(layout, name, field)
+        single = () if said.column is None else (said.column,)
+        self.columns: tuple[Column, ...] = said.columns or single
+        sides = [column for column in (said.debit, said.credit) if column is not None]
+        given = [self.columns, sides, said.constant, said.copy]
+        if sum(item not in ((), [], None) for item in given) != 1:
+            raise layout.error(
+                ("fields", name),
+                f"{name} must say exactly one of 'column', 'columns', 'debit' and 'credit', "
+                "'constant' or 'copy'.",
+            )
+        self.feeding: tuple[Column, ...] = self.columns or tuple(sides)
+        if (sides or said.sign) and self._reader.number is None:
+            raise layout.error(
+                ("fields", name), f"{name} is no number: it has neither sides nor a sign."
+            )
+
+    def pick(self, columns: Sequence[Cells], names: Sequence[str], rows: int) -> Picked:
+        """Give the field's cells of a batch."""
+        said = self._said
+        if said.constant is not None:
+            return Picked(cells=pa.repeat(pa.scalar(as_text(said.constant).encode()), rows))
+        places = [self._place(column, names) for column in self.feeding]
+        if said.debit is not None or said.credit is not None:
+            return self._from_sides([columns[place] for place in places])
+        given = columns[places[0]]
+        if len(places) == 1 and (not is_text(given) or not self._changes):
+            return Picked(cells=given)
+        if len(places) > 1:
+            given = self._join([columns[place] for place in places])
+        texts, undecodable = texts_of(given)
+        numbers, refused = self._read(texts)
+        if said.sign is not None:
+            place = self._place(said.sign.column, names, "sign")
+            numbers, unsigned = self._sign(numbers, columns[place])
+            refused = [*refused, *unsigned]
+        cells = as_raw(numbers)
+        if undecodable is not None:
+            cells = pc.if_else(undecodable, given, cells)
+        return Picked(cells=cells, refused=refused)
+
+    def prepare_key(self, texts: pa.Array) -> pa.Array:
+        """Read the texts of a natural key."""
+        return self._reader.complete(self._reader.prepare(texts))
+
+    @property
+    def _changes(self) -> bool:
+        return self._reader.changes or self._said.sign is not None
+
+    def _place(self, column: Column, names: Sequence[str], key: str = "") -> int:
+        return place_of(self._layout, column, names, ("fields", self._name, *filter(None, [key])))
+
+    def _join(self, columns: Sequence[Cells]) -> pa.Array:
+        join = " " if self._said.join is None else self._said.join
+        texts = [map_distinct(texts_of(cells)[0], self._reader.prepare) for cells in columns]
+        nothing = pa.scalar(None, pa.string())
+        parts = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
+        return pc.binary_join_element_wise(*parts, join, null_handling="skip")
+
+    def _read(self, texts: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
+        read, readable = map_distinct(
+            texts, lambda distinct: self._reader.read(self._reader.prepare(distinct))
+        )
+        refused: list[tuple[int, str]] = []
+        if readable is not None and pc.all(readable).as_py() is False:
+            bad = pc.fill_null(pc.invert(readable), False)
+            refused = [
+                (place, self._reason(texts[place].as_py()))
+                for place in pc.indices_nonzero(bad).to_pylist()
+            ]
+            read = pc.if_else(bad, pa.scalar(None, pa.string()), read)
+            complete = self._reader.complete(read)
+            return pc.if_else(bad, read, complete), refused
+        return self._reader.complete(read), refused
+
+    def _sign(self, numbers: pa.Array, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
+        sign = self._said.sign
+        if sign is None:
+            return numbers, []
+        words = pc.utf8_trim_whitespace(pc.fill_null(texts_of(cells)[0], ""))
+        negative = pc.is_in(words, value_set=pa.array(sign.negative, pa.string()))
+        positive = pc.is_in(words, value_set=pa.array(sign.positive, pa.string()))
+        if not sign.negative:
+            negative = pc.invert(positive)
+        elif not sign.positive:
+            positive = pc.invert(negative)
+        signed = pc.if_else(negative, turn(numbers), numbers)
+        unknown = pc.indices_nonzero(pc.invert(pc.or_(negative, positive))).to_pylist()
+        if not unknown:
+            return signed, []
+        signed = pc.if_else(pc.or_(negative, positive), signed, pa.scalar(None, pa.string()))
+        reason = f"The layout does not know this sign in the column {sign.column!r}: "
+        return signed, [(place, f"{reason}{words[place].as_py()!r}.") for place in unknown]
+
+    def _from_sides(self, columns: Sequence[Cells]) -> Picked:
+        read = []
+        refused: list[tuple[int, str]] = []
+        for cells in columns:
+            numbers, bad = self._read_side(cells)
+            read.append(numbers)
+            refused += bad
+        if self._said.debit is not None and not self._said.debit_is_negative:
+            read[0] = turn(read[0])
+        if len(read) == 1:
+            return Picked(cells=as_raw(self._reader.complete(read[0])), refused=refused)
+        debit, credit = read
+        no_debit, no_credit = _is_nothing(debit), _is_nothing(credit)
+        debit_counts = pc.or_(pc.invert(no_debit), pc.equal(credit, ""))
+        amount = pc.if_else(debit_counts, debit, credit)
+        both = pc.fill_null(pc.invert(pc.or_(no_debit, no_credit)), False)
+        refused += [
+            (place, "There is an amount both in the debit and in the credit column.")
+            for place in pc.indices_nonzero(both).to_pylist()
+        ]
+        amount = self._reader.complete(amount)
+        for place in {place for place, _ in refused}:
+            both = pc.or_(both, pa.array([at == place for at in range(len(amount))]))
+        return Picked(
+            cells=as_raw(pc.if_else(both, pa.scalar(None, pa.string()), amount)), refused=refused
+        )
+
+    def _read_side(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
+        texts = pc.fill_null(texts_of(cells)[0], "")
+        read, readable = map_distinct(
+            texts, lambda distinct: self._reader.read(self._reader.prepare(distinct))
+        )
+        bad = pc.indices_nonzero(pc.fill_null(pc.invert(readable), False)).to_pylist()
+        return pc.fill_null(read, ""), [
+            (place, self._reason(texts[place].as_py())) for place in bad
+        ]
+
+    def _reason(self, text: str) -> str:
+        messages = self._field.error_messages
+        message = messages.get("invalid", "“%(value)s” cannot be read.")
+        try:
+            message = str(message) % {"value": text}
+        except (KeyError, TypeError, ValueError):
+            message = str(message)
+        said = self._said
+        if self._reader.number is not None:
+            marks = f"the decimal mark {said.decimal or '.'!r}"
+            if said.thousands:
+                marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
+            return f"{message} The layout reads numbers with {marks}."
+        shown = " or ".join(map(repr, said.formats or ("ISO 8601",)))
+        return f"{message} The layout reads it as {shown}."
+
+
+def _is_nothing(numbers: pa.Array) -> pa.BooleanArray:
+    return pc.match_substring_regex(numbers, _ZERO)

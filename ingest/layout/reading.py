@@ -1,0 +1,147 @@
+"""What a layout does to the text of one field."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfoNotFoundError
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.db import models
+
+from ingest.layout.moments import MomentReader
+from ingest.layout.numbers import NumberReader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingest.layout.definition import FieldLayout, Layout
+    from ingest.layout.moments import Kind
+
+_NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+_MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
+    (models.DateTimeField, "datetime"),
+    (models.DateField, "date"),
+    (models.TimeField, "time"),
+)
+
+
+class TextReader:
+    """Reads the distinct texts of one field into text that the field itself understands."""
+
+    def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
+        said = layout.reading_of(name)
+        self._strip = bool(said.strip)
+        self._null = _words(said.null)
+        self._codes = _codes(said)
+        self._default = None if said.default is None else as_text(said.default)
+        self.number = _number_reader(layout, name, said, field)
+        self._moment = _moment_reader(layout, name, said, field)
+        is_boolean = isinstance(field, models.BooleanField)
+        self._words = _codes_of_booleans(said) if is_boolean else None
+        self.changes = self._strip or any(
+            item is not None
+            for item in (
+                *(self._null, self._codes, self._default),
+                *(self.number, self._moment, self._words),
+            )
+        )
+        """Does it do anything?"""
+
+    def prepare(self, texts: pa.Array) -> pa.Array:
+        """Do what comes before numbers are read and joined: blanks, words for null, codes."""
+        if self._strip or self.number is not None or self._moment is not None:
+            texts = pc.utf8_trim_whitespace(texts)
+        if self._null is not None:
+            texts = pc.if_else(pc.is_in(texts, value_set=self._null), "", texts)
+        if self._codes is not None:
+            texts = _replace(texts, self._codes)
+        return texts
+
+    def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+        """Read prepared texts, and say which could be read (None: all)."""
+        readable = None
+        if self.number is not None:
+            texts, readable = self.number.read(texts)
+        elif self._moment is not None:
+            texts, readable = self._moment.read(texts)
+        elif self._words is not None:
+            texts = _replace(texts, self._words)
+        return texts, readable
+
+    def complete(self, texts: pa.Array) -> pa.Array:
+        """Put the default where there is nothing."""
+        if self._default is None:
+            return texts
+        return pc.if_else(pc.fill_null(pc.equal(texts, ""), True), self._default, texts)
+
+
+def as_text(value: Any) -> str:
+    """Give a constant of a layout as text that Django's fields understand."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ")
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
+
+
+def _number_reader(
+    layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+) -> NumberReader | None:
+    own = (said.decimal, said.thousands, said.currency)
+    columns = (said.sign, said.debit, said.credit)
+    if not isinstance(field, _NUMBERS) or all(item is None for item in own + columns):
+        return None
+    marks = [said.decimal or ".", *(said.thousands or ())]
+    for mark in marks:
+        if len(mark) != 1 or mark.isdigit() or mark in "+-()":
+            raise layout.error(("fields", name, "thousands"), f"the mark {mark!r} cannot be used.")
+    if len(set(marks)) < len(marks):
+        raise layout.error(("fields", name), f"the mark {marks[0]!r} of {name} has two meanings.")
+    return NumberReader(marks[0], marks[1:], said.currency or ())
+
+
+def _moment_reader(
+    layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+) -> MomentReader | None:
+    kind = next((kind for base, kind in _MOMENTS if isinstance(field, base)), None)
+    if kind is None or (said.formats is None and (said.timezone is None or kind != "datetime")):
+        return None
+    formats = said.formats or ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S%z")
+    try:
+        return MomentReader(kind, formats, pivot=said.pivot, year=said.year, timezone=said.timezone)
+    except ZoneInfoNotFoundError as error:
+        raise layout.error(("timezone",), f"there is no time zone {said.timezone!r}.") from error
+    except ValueError as error:
+        raise layout.error(("fields", name), f"{name}: {error}.") from error
+
+
+def _words(words: tuple[str, ...] | None) -> pa.Array | None:
+    return pa.array(words, pa.string()) if words else None
+
+
+_Codes = tuple[pa.Array, pa.Array, "str | None"]
+
+
+def _codes(said: FieldLayout) -> _Codes | None:
+    if said.values is None:
+        return None
+    otherwise = None if said.otherwise is None else as_text(said.otherwise)
+    return _table({code: as_text(value) for code, value in said.values.items()}, otherwise)
+
+
+def _codes_of_booleans(said: FieldLayout) -> _Codes | None:
+    words = dict.fromkeys(said.true or (), "True") | dict.fromkeys(said.false or (), "False")
+    return _table(words, None) if words else None
+
+
+def _table(words: Mapping[str, str], otherwise: str | None) -> _Codes:
+    return pa.array(list(words), pa.string()), pa.array(list(words.values())), otherwise
+
+
+def _replace(texts: pa.Array, codes: _Codes) -> pa.Array:
+    words, meanings, otherwise = codes
+    found = meanings.take(pc.index_in(texts, value_set=words))
+    if otherwise is None:
+        return pc.coalesce(found, texts)
+    rest = pc.if_else(pc.equal(texts, ""), texts, pa.scalar(otherwise))
+    return pc.coalesce(found, rest)

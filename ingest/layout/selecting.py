@@ -1,0 +1,185 @@
+"""What happens to whole records: the hook, those that are left out, those that go on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.utils.module_loading import import_string
+
+from ingest.exceptions import LayoutError
+from ingest.layout.cells import as_raw, is_raw, place_of, texts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ingest.layout.cells import Cells
+    from ingest.layout.definition import Condition, Layout
+    from ingest.sources import Batch
+
+
+class Hook:
+    """The function that a layout names, over whole batches."""
+
+    def __init__(self, layout: Layout, path: str) -> None:
+        self._path = path
+        try:
+            self._function: Callable[[pa.RecordBatch], pa.RecordBatch] = import_string(path)
+        except ImportError as error:
+            raise layout.error(("hook",), f"the hook {path!r} cannot be found: {error}") from error
+
+    def call(self, batch: Batch, names: Sequence[str]) -> tuple[Batch, tuple[str, ...]]:
+        """Give the batch and the names of its columns as the function made them."""
+        given = pa.RecordBatch.from_arrays(
+            [_as_array(cells) for cells in batch.columns], names=list(names)
+        )
+        got = self._function(given)
+        if not isinstance(got, pa.RecordBatch) or got.num_rows != given.num_rows:
+            raise LayoutError(
+                f"The hook {self._path!r} must give a pyarrow.RecordBatch of {given.num_rows:,} "
+                "rows, as many as it was given. Leave records out with 'skip'."
+            )
+        columns = tuple(
+            as_raw(column) if pa.types.is_string(column.type) else column for column in got.columns
+        )
+        return dataclasses.replace(batch, columns=columns), tuple(got.schema.names)
+
+
+class Selection:
+    """Leaves records out, and puts together those that belong together."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.is_needed = bool(layout.skip or layout.continuation)
+
+    def leave_out(self, batch: Batch, names: Sequence[str]) -> Batch:
+        """Give the batch without the records that are to be skipped."""
+        if not self._layout.skip or not len(batch.records):
+            return batch
+        drop = None
+        for condition in self._layout.skip:
+            fits = self._fits(condition, batch, names, "skip")
+            drop = fits if drop is None else pc.or_(drop, fits)
+        return without(batch, drop) if pc.any(drop).as_py() else batch
+
+    def put_together(
+        self, batches: Iterator[tuple[Batch, tuple[str, ...]]]
+    ) -> Iterator[tuple[Batch, tuple[str, ...]]]:
+        """Add the texts of continuation records to the record before them."""
+        said = self._layout.continuation
+        if said is None:
+            yield from batches
+            return
+        held: Batch | None = None
+        names: tuple[str, ...] = ()
+        for following, names in batches:
+            batch = following if held is None else _concatenate(held, following)
+            if not len(batch.records):
+                held = None
+                yield batch, names
+                continue
+            goes_on = None
+            for condition in said.when:
+                fits = self._fits(condition, batch, names, "continuation")
+                goes_on = fits if goes_on is None else pc.and_(goes_on, fits)
+            places = [
+                place_of(self._layout, column, names, ("continuation", "append"))
+                for column in said.append
+            ]
+            whole = _joined(batch, goes_on, places, said.join)
+            # Its last record may go on in the next batch.
+            yield _part(whole, 0, len(whole.records) - 1), names
+            held = _part(whole, len(whole.records) - 1, len(whole.records))
+            held = dataclasses.replace(held, rejects=(), skipped=0)
+        if held is not None:
+            yield held, names
+
+    def _fits(
+        self, condition: Condition, batch: Batch, names: Sequence[str], key: str
+    ) -> pa.BooleanArray:
+        place = place_of(self._layout, condition.column, names, (key, "column"))
+        texts = pc.utf8_trim_whitespace(pc.fill_null(texts_of(batch.columns[place])[0], ""))
+        fits = pa.array([True] * len(texts)) if len(texts) else pa.array([], pa.bool_())
+        if condition.equals is not None:
+            fits = pc.and_(fits, pc.is_in(texts, value_set=pa.array(condition.equals)))
+        if condition.empty is not None:
+            is_empty = pc.equal(texts, "")
+            fits = pc.and_(fits, is_empty if condition.empty else pc.invert(is_empty))
+        if condition.matches is not None:
+            try:
+                fits = pc.and_(fits, pc.match_substring_regex(texts, condition.matches))
+            except pa.ArrowInvalid as error:
+                raise self._layout.error(
+                    (key, "matches"), f"the pattern {condition.matches!r} cannot be used: {error}"
+                ) from error
+        return pc.invert(fits) if condition.invert else fits
+
+
+def without(batch: Batch, drop: pa.BooleanArray) -> Batch:
+    """Give a batch without some records, which are counted as skipped."""
+    kept = pc.indices_nonzero(pc.invert(drop))
+    return dataclasses.replace(
+        batch,
+        records=[batch.records[place] for place in kept.to_pylist()],
+        columns=tuple(_take(cells, kept) for cells in batch.columns),
+        skipped=batch.skipped + len(batch.records) - len(kept),
+    )
+
+
+def _joined(batch: Batch, goes_on: pa.BooleanArray, places: list[int], join: str) -> Batch:
+    flags = goes_on.to_pylist()
+    columns = list(batch.columns)
+    for place in places:
+        texts = texts_of(columns[place])[0].to_pylist()
+        first = 0
+        parts: dict[int, list[str]] = {}
+        for at, flag in enumerate(flags):
+            if not flag or at == 0:
+                first = at
+            elif texts[at] and texts[at].strip():
+                parts.setdefault(first, [texts[first]] if texts[first] else []).append(texts[at])
+        for at, pieces in parts.items():
+            texts[at] = join.join(pieces)
+        columns[place] = as_raw(pa.array(texts, pa.string()))
+    # The very first record of a source has none before it.
+    drop = pa.array([flag and at > 0 for at, flag in enumerate(flags)], pa.bool_())
+    return without(dataclasses.replace(batch, columns=tuple(columns)), drop)
+
+
+def _part(batch: Batch, start: int, stop: int) -> Batch:
+    return dataclasses.replace(
+        batch,
+        records=batch.records[start:stop],
+        columns=tuple(cells[start:stop] for cells in batch.columns),
+    )
+
+
+def _concatenate(held: Batch, following: Batch) -> Batch:
+    columns = tuple(
+        pa.concat_arrays([first, second])
+        if isinstance(first, pa.Array) and isinstance(second, pa.Array)
+        else [*_values(first), *_values(second)]
+        for first, second in zip(held.columns, following.columns, strict=True)
+    )
+    return dataclasses.replace(
+        following, records=[*held.records, *following.records], columns=columns
+    )
+
+
+def _values(cells: Cells) -> list[Any]:
+    return cells if isinstance(cells, list) else list(cells.to_pylist())
+
+
+def _take(cells: Cells, places: pa.Array) -> Cells:
+    if isinstance(cells, list):
+        return [cells[place] for place in places.to_pylist()]
+    return cells.take(places)
+
+
+def _as_array(cells: Cells) -> pa.Array:
+    if not is_raw(cells):
+        return pa.array(cells) if isinstance(cells, list) else cells
+    texts, undecodable = texts_of(cells)
+    return texts if undecodable is None else cells

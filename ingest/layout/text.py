@@ -1,0 +1,88 @@
+"""TOML as text: where a key stands, and how values are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import re
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The file that a layout was read from."""
+
+    name: str
+    text: str
+
+    def say(self, keys: tuple[str, ...], message: str) -> str:
+        """Put the file and the line of a key before a message."""
+        line = find_line(self.text, keys)
+        where = self.name if line is None else f"{self.name}, line {line}"
+        return f"{where}: {message}"
+
+
+def find_line(text: str, keys: tuple[str, ...]) -> int | None:
+    """Find the line, from 1, of a key by the keys that lead to it; None where there is none.
+
+    tomllib tells no positions: each key is searched for after the one before it.
+    """
+    place = 0
+    found: int | None = None
+    for key in keys:
+        name = re.escape(key)
+        pattern = rf"^[^#\n]*?(?<![\w-])[\"']?{name}[\"']?(?![\w-])\s*[=.\]]"
+        match = re.compile(pattern, re.MULTILINE).search(text, _start_of_line(text, place))
+        if match is None:
+            continue
+        place = match.end() - 1
+        found = text.count("\n", 0, match.end() - 1) + 1
+    return found
+
+
+def _start_of_line(text: str, place: int) -> int:
+    return text.rfind("\n", 0, place) + 1
+
+
+def write(document: dict[str, Any]) -> str:
+    """Write a document: plain values, then tables, with a line for each of the fields."""
+    plain = {key: value for key, value in document.items() if not _is_table(value)}
+    lines = [f"{write_key(key)} = {write_value(value)}" for key, value in plain.items()]
+    for key, value in document.items():
+        if key in plain:
+            continue
+        tables = value if isinstance(value, list) else [value]
+        mark = ("[[", "]]") if isinstance(value, list) else ("[", "]")
+        for table in tables:
+            lines += ["", f"{mark[0]}{write_key(key)}{mark[1]}"]
+            lines += [f"{write_key(name)} = {write_value(item)}" for name, item in table.items()]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def write_value(value: Any) -> str:
+    """Write one value on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        inner = ", ".join(f"{write_key(key)} = {write_value(item)}" for key, item in value.items())
+        return f"{{{inner}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(write_value, value))}]"
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, int | float):
+        return repr(value)
+    # A JSON string is a TOML basic string, but for DEL.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def write_key(key: str) -> str:
+    """Write a key, quoted where it must be."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else write_value(key)
+
+
+def _is_table(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, dict) for item in value)
+    return isinstance(value, dict)

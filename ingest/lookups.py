@@ -1,0 +1,218 @@
+"""Natural keys become keys, a set at a time: one query for the unknown ones of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.db import connections, models
+
+from ingest.exceptions import did_you_mean
+from ingest.layout.reading import as_text
+from ingest.table import quote_name, read_model_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ingest.layout import Layout
+    from ingest.session import Session
+
+REMEMBERED_PARENTS = 500_000
+"""Natural keys remembered for each foreign key, some 100 MB at most; one that is forgotten is
+asked for again."""
+ROWS_CREATED_AT_ONCE = 200
+"""Parents in one INSERT: PostgreSQL takes 65,535 parameters."""
+
+NaturalKey: TypeAlias = tuple[str, ...]
+Found: TypeAlias = "tuple[Any, ...] | str"
+"""The values of the parent's columns, or why there are none."""
+
+
+class Parents:
+    """Finds the rows that one foreign key's natural keys mean."""
+
+    def __init__(  # noqa: PLR0913 - it is built in one place
+        self,
+        session: Session,
+        alias: str,
+        layout: Layout,
+        field: models.Field[Any, Any],
+        *,
+        lookup: Sequence[str],
+        create: Mapping[str, Any] | None = None,
+        copies: Sequence[str] = (),
+    ) -> None:
+        """Prepare the query; ``copies`` are the parent's fields to be copied."""
+        if not isinstance(field, models.ForeignKey):
+            raise layout.error(
+                ("fields", field.name, "lookup"), f"{field.name} is no foreign key: take it out."
+            )
+        self._session, self._alias, self._layout, self._field = session, alias, layout, field
+        self._parent: type[models.Model] = field.remote_field.model
+        self._table = read_model_table(session, self._parent)
+        self._keys = [self._find(name) for name in lookup]
+        self._constants = None if create is None else dict(create)
+        self._made: dict[str, Any] | None = None
+        self._known: dict[NaturalKey, Found] = {}
+        wanted = [field.target_field, *(self._find(name) for name in copies)]
+        given = ", ".join(
+            f"${number}::text[]::{self._type(key)}[]" for number, key in enumerate(self._keys, 1)
+        )
+        names = ", ".join(f"k{number}" for number in range(len(self._keys)))
+        columns = ", ".join(f"parent.{quote_name(str(item.column))}" for item in wanted)
+        equal = " AND ".join(
+            f"parent.{quote_name(str(key.column))} = given.k{number}"
+            for number, key in enumerate(self._keys)
+        )
+        self._sql = (
+            f"SELECT given.place, {columns} FROM unnest({given}) WITH ORDINALITY "
+            f"AS given({names}, place) JOIN {self._table.qualified_name} AS parent ON {equal} "
+            "ORDER BY given.place"
+        )
+
+    def find(self, keys: Sequence[NaturalKey]) -> list[Found]:
+        """Give what each natural key leads to."""
+        unknown = [key for key in dict.fromkeys(keys) if key not in self._known]
+        if len(self._known) + len(unknown) > REMEMBERED_PARENTS:
+            self._known.clear()
+            unknown = list(dict.fromkeys(keys))
+        if unknown:
+            self._session.settle()
+            self._known |= self._ask(unknown)
+        return [self._known[key] for key in keys]
+
+    def _ask(self, keys: list[NaturalKey]) -> dict[NaturalKey, Found]:
+        found = self._select(keys)
+        missing = [key for key in keys if key not in found]
+        if missing and self._constants is not None:
+            refused = self._create(missing)
+            found |= self._select([key for key in missing if key not in refused]) | refused
+        return {key: found.get(key, self._say(key, "there is no")) for key in keys}
+
+    def _select(self, keys: list[NaturalKey]) -> dict[NaturalKey, Found]:
+        found: dict[NaturalKey, Found] = {}
+        sent = []
+        for key in keys:
+            try:
+                prepared = [
+                    self._prepare(field, text) for field, text in zip(self._keys, key, strict=True)
+                ]
+            except (ValidationError, TypeError, ValueError, ArithmeticError):
+                continue  # what the parent's field refuses is in no row
+            sent.append((key, prepared))
+        if not sent:
+            return found
+        columns = [[prepared[place] for _, prepared in sent] for place in range(len(self._keys))]
+        for place, *values in self._session.fetch(self._sql, *columns):
+            key = sent[int(place) - 1][0]
+            found[key] = self._say(key, "there are several") if key in found else tuple(values)
+        return found
+
+    def _create(self, keys: list[NaturalKey]) -> dict[NaturalKey, Found]:
+        if self._made is None:
+            self._made = self._resolve_constants()
+        refused: dict[NaturalKey, Found] = {}
+        instances = []
+        for key in keys:
+            given = dict(zip((field.attname for field in self._keys), key, strict=True))
+            instance = self._parent(**self._made)
+            try:
+                for field in self._keys:
+                    setattr(instance, field.attname, field.clean(given[field.attname], instance))
+            except ValidationError as error:
+                why = " ".join(error.messages)
+                refused[key] = f"{self._say(key, 'it cannot make a')} {why}"
+            else:
+                instances.append(instance)
+        for start in range(0, len(instances), ROWS_CREATED_AT_ONCE):
+            self._insert(instances[start : start + ROWS_CREATED_AT_ONCE])
+        return refused
+
+    def _resolve_constants(self) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        blank = self._parent()
+        for name, value in (self._constants or {}).items():
+            field = self._find(name)
+            if isinstance(value, dict):
+                made[field.attname] = self._grandparent(field, value)
+                continue
+            try:
+                made[field.attname] = field.to_python(as_text(value))
+                field.run_validators(made[field.attname])
+            except ValidationError as error:
+                raise self._error(f"{name}: {' '.join(error.messages)}") from error
+        if blank.pk is not None:
+            made.pop(str(self._parent._meta.pk.attname), None)
+        return made
+
+    def _grandparent(self, field: models.Field[Any, Any], said: dict[str, Any]) -> Any:
+        if not {"constant", "lookup"} <= set(said) <= {"constant", "lookup", "create"}:
+            raise self._error(f"{field.name} must say 'constant' and 'lookup', and may 'create'.")
+        lookup = said["lookup"]
+        parents = Parents(
+            self._session,
+            self._alias,
+            self._layout,
+            field,
+            lookup=[lookup] if isinstance(lookup, str) else lookup,
+            create=said.get("create"),
+        )
+        constant = said["constant"]
+        key = tuple(map(as_text, constant if isinstance(constant, list) else [constant]))
+        [found] = parents.find([key])
+        if isinstance(found, str):
+            raise self._error(found)
+        return found[0]
+
+    def _insert(self, instances: list[models.Model]) -> None:
+        connection = connections[self._alias]
+        fields = [
+            field
+            for field in self._parent._meta.local_concrete_fields
+            if not field.generated
+            and not (field.primary_key and getattr(instances[0], field.attname) is None)
+            and not hasattr(getattr(instances[0], field.attname), "resolve_expression")
+        ]
+        parameters: list[Any] = []
+        rows = []
+        for instance in instances:
+            marks = []
+            for field in fields:
+                value = field.get_db_prep_save(field.pre_save(instance, add=True), connection)
+                parameters.append(None if value is None else str(value))
+                marks.append(f"${len(parameters)}::text::{self._type(field)}")
+            rows.append(f"({', '.join(marks)})")
+        columns = ", ".join(quote_name(str(field.column)) for field in fields)
+        self._session.fetch(
+            f"INSERT INTO {self._table.qualified_name} ({columns}) VALUES {', '.join(rows)} "
+            "ON CONFLICT DO NOTHING RETURNING 1",
+            *parameters,
+        )
+
+    def _prepare(self, field: models.Field[Any, Any], text: str) -> str:
+        if "\0" in text:
+            raise ValueError(text)
+        value = field.get_db_prep_value(field.to_python(text), connections[self._alias])
+        return str(value)
+
+    def _find(self, name: str) -> models.Field[Any, Any]:
+        try:
+            field = self._parent._meta.get_field(name)
+        except FieldDoesNotExist:
+            field = None
+        if not isinstance(field, models.Field) or not field.concrete:
+            known = [item.name for item in self._parent._meta.concrete_fields]
+            raise self._error(
+                f"{self._parent._meta.label} has no field {name!r}.{did_you_mean(name, known)}"
+            )
+        return field
+
+    def _type(self, field: models.Field[Any, Any]) -> str:
+        return quote_name(self._table.column(str(field.column)).type_name)
+
+    def _error(self, message: str) -> Exception:
+        return self._layout.error(("fields", self._field.name), message)
+
+    def _say(self, key: NaturalKey, what: str) -> str:
+        pairs = [f"{field.name} {text!r}" for field, text in zip(self._keys, key, strict=True)]
+        return f"{what} {self._parent._meta.verbose_name} with {' and '.join(pairs)}."
