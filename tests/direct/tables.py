@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import time
 
 from django.apps.registry import Apps
 from django.db import connection, models
@@ -46,6 +47,17 @@ def ask(sql):
         return cursor.fetchall()
 
 
+def until(question, session=None, seconds=10):
+    """Wait until PostgreSQL answers the question with true."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        rows = session.execute(question).fetchall() if session else ask(question)
+        if rows and rows[0][0]:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(question)
+
+
 def make_model(table="child", **fields):
     fields = fields or {
         "parent_id": models.BigIntegerField(null=True, blank=True),
@@ -79,9 +91,11 @@ def target_of(model):
     return Target(model=model, alias="default", table=table, fields=fields)
 
 
-def write(method, rows, role=None):
+def write(method, rows, role=None, before=None):
     """Write by the method, as another role if asked; give PostgreSQL's count."""
     with method:
+        if before is not None:
+            method._session.execute(before)
         if role is not None:
             method._session.execute(f"SET ROLE {role}")
         return method.write(rows)

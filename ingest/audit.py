@@ -1,0 +1,236 @@
+"""A second look at a table: does it hold what its constraints and indexes promise?
+
+PostgreSQL takes a constraint that is marked as valid for granted. Triggers that were disabled, a
+damaged index or a restore gone wrong leave rows behind that break it; here each constraint is
+asked again, of the rows themselves. Reads only; one full scan for each item.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import asyncpg
+import psycopg
+
+from ingest.table import quote_name
+
+if TYPE_CHECKING:
+    from ingest.session import Session
+    from ingest.table import Constraint, Index, Table
+
+DAMAGE = (
+    asyncpg.IndexCorruptedError,
+    asyncpg.DataCorruptedError,
+    psycopg.errors.IndexCorrupted,
+    psycopg.errors.DataCorrupted,
+)
+"""How amcheck says what it found."""
+Kind = Literal["foreign key", "check", "not null", "unique", "index", "constraint"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was asked of the table, and the answer."""
+
+    kind: Kind
+    name: str
+    """The constraint, index or column."""
+    rows: int = 0
+    """How many rows break it; for a unique key, how many repeat another's."""
+    problem: str | None = None
+    """What is wrong, in a sentence; None where nothing is."""
+    note: str | None = None
+    """Why it was not asked, or not entirely."""
+
+    def __str__(self) -> str:
+        answer = self.problem or self.note or "holds."
+        return f"{self.kind} {self.name!r}: {answer}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What the look at one table found."""
+
+    table: str
+    """The table's name with its schema, quoted."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """The findings where something is wrong."""
+        return tuple(finding for finding in self.findings if finding.problem is not None)
+
+    def __str__(self) -> str:
+        ok = len(self.findings) - len(self.problems)
+        lines = [f"{self.table}: {ok} of {len(self.findings)} constraints and indexes hold."]
+        return "\n".join([*lines, *(f"  {finding}" for finding in self.findings)])
+
+
+def verify(session: Session, table: Table) -> Audit:
+    """Ask every constraint and index of the table again.
+
+    Needs the right to read the table and those it refers to. Raises the driver's error where
+    PostgreSQL refuses; what it finds is in the result.
+    """
+    parts = {str(name) for (name,) in session.fetch(_PARTS, table.oid)}
+    findings = [
+        *(
+            _verify_not_null(session, table, item.name)
+            for item in table.columns
+            if item.is_required
+        ),
+        *(
+            _verify_constraint(session, table, item)
+            for item in table.constraints
+            if item.name not in parts
+        ),
+        *(_verify_unique(session, table, item) for item in table.indexes if item.is_unique),
+        *_verify_indexes(session, table),
+    ]
+    return Audit(table=table.qualified_name, findings=tuple(findings))
+
+
+def _count(session: Session, table: Table, condition: str) -> int:
+    # Not ONLY: the constraints of a partitioned table are those of its partitions.
+    only = "" if table.kind == "p" else "ONLY "
+    [(rows,)] = session.fetch(
+        f"SELECT count(*) FROM {only}{table.qualified_name} AS given WHERE {condition}"
+    )
+    return int(rows)
+
+
+def _verify_not_null(session: Session, table: Table, column: str) -> Finding:
+    # The planner leaves the question out where the column is NOT NULL (17 and later); a value
+    # that is compared as a whole row is not left out.
+    rows = _count(session, table, f"num_nulls(given.{quote_name(column)}) > 0")
+    return _finding("not null", column, rows, "no value")
+
+
+def _verify_constraint(session: Session, table: Table, item: Constraint) -> Finding:
+    if not item.is_enforced:
+        return Finding(kind="constraint", name=item.name, note="is not enforced.")
+    if item.kind == "c":
+        [(expression,)] = session.fetch(_EXPRESSION, table.oid, item.name)
+        rows = _count(session, table, f"NOT ({expression})")
+        return _finding("check", item.name, rows, "values that it refuses")
+    if item.kind == "f":
+        return _verify_foreign_key(session, table, item)
+    if not item.is_validated:
+        return Finding(kind="constraint", name=item.name, problem="is not valid.")
+    if item.kind == "x":
+        return Finding(kind="constraint", name=item.name, note="an exclusion is left to its index.")
+    return Finding(kind="constraint", name=item.name, note="see its unique index.")
+
+
+def _verify_foreign_key(session: Session, table: Table, key: Constraint) -> Finding:
+    [(parent_kind, operators, is_full, has_period)] = session.fetch(_KEY, table.oid, key.name)
+    if has_period:
+        return Finding(kind="foreign key", name=key.name, note="covers a period: not asked.")
+    columns = [f"given.{quote_name(name)}" for name in key.columns]
+    parents = [f"parent.{quote_name(name)}" for name in key.referenced_columns]
+    equal = " AND ".join(
+        f"{parent} OPERATOR({operator}) {column}"
+        for parent, operator, column in zip(parents, operators, columns, strict=True)
+    )
+    listed = ", ".join(columns)
+    only = "" if parent_kind == "p" else "ONLY "
+    complete = f"num_nulls({listed}) = 0"
+    partly = f"num_nulls({listed}) NOT IN (0, {len(columns)}) OR " if is_full else ""
+    orphan = f"NOT EXISTS (SELECT FROM {only}{key.references} AS parent WHERE {equal})"
+    rows = _count(session, table, f"{partly}({complete} AND {orphan})")
+    found = _finding("foreign key", key.name, rows, f"no row in {key.references}")
+    if rows or key.is_validated:
+        return found
+    return dataclasses.replace(found, note="holds, though it is marked NOT VALID.")
+
+
+def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
+    [(keys, predicate, are_nulls_equal)] = session.fetch(_UNIQUE, table.oid, index.name)
+    conditions = [predicate] if predicate else []
+    if not are_nulls_equal:
+        conditions.append(f"num_nulls({', '.join(keys)}) = 0")
+    where = f"WHERE {' AND '.join(f'({item})' for item in conditions)}" if conditions else ""
+    only = "" if table.kind == "p" else "ONLY "
+    # A group by, not the index itself: its expressions are sorted or hashed anew.
+    [(rows,)] = session.fetch(
+        f"SELECT coalesce(sum(times - 1), 0)::int8 FROM (SELECT count(*) AS times "
+        f"FROM {only}{table.qualified_name} {where} GROUP BY {', '.join(keys)}) AS counted"
+    )
+    return _finding("unique", index.name, int(rows), "a key that another row has")
+
+
+def _verify_indexes(session: Session, table: Table) -> list[Finding]:
+    [(amcheck,)] = session.fetch(_AMCHECK)
+    return [
+        _verify_index(session, oid, name, amcheck if is_btree else None, is_valid=is_valid)
+        for oid, name, is_btree, is_valid in session.fetch(_INDEXES, table.oid)
+    ]
+
+
+def _verify_index(
+    session: Session, oid: int, name: str, amcheck: str | None, *, is_valid: bool
+) -> Finding:
+    if not is_valid:
+        return Finding(kind="index", name=name, problem="is not valid: REINDEX it.")
+    if amcheck is None:
+        return Finding(
+            kind="index", name=name, note="is valid; its pages were not read: no amcheck for it."
+        )
+    session.execute("SAVEPOINT ingest_audit")
+    try:
+        # Every row of the table must be in the index, too.
+        session.fetch(f"SELECT {amcheck}.bt_index_check($1::int8::oid::regclass, true)", oid)
+    except DAMAGE as error:
+        session.execute("ROLLBACK TO SAVEPOINT ingest_audit")
+        return Finding(kind="index", name=name, problem=f"{str(error).splitlines()[0]}.")
+    finally:
+        session.execute("RELEASE SAVEPOINT ingest_audit")
+    return Finding(kind="index", name=name)
+
+
+def _finding(kind: Kind, name: str, rows: int, what: str) -> Finding:
+    problem = f"{rows:,} rows have {what}." if rows else None
+    return Finding(kind=kind, name=name, rows=rows, problem=problem)
+
+
+_EXPRESSION = """
+SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid) FROM pg_catalog.pg_constraint k
+WHERE k.conrelid = $1::int8::oid AND k.conname = $2::text AND k.contype = 'c'
+"""
+# conperiod came with PostgreSQL 18: read through JSON, it is merely absent before.
+_KEY = """
+SELECT c.relkind::text,
+       ARRAY(SELECT format('%I.%s', n.nspname, o.oprname)
+             FROM unnest(k.conpfeqop) WITH ORDINALITY u(oid, place)
+             JOIN pg_catalog.pg_operator o ON o.oid = u.oid
+             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.place),
+       k.confmatchtype = 'f', coalesce((to_jsonb(k) ->> 'conperiod')::bool, false)
+FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
+WHERE k.conrelid = $1::int8::oid AND k.conname = $2::text AND k.contype = 'f'
+"""
+# Of a key to a partitioned table PostgreSQL keeps one for each partition, too.
+_PARTS = """
+SELECT k.conname::text
+FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_constraint whole ON whole.oid = k.conparentid
+WHERE k.conrelid = $1::int8::oid AND whole.conrelid = k.conrelid
+"""
+_UNIQUE = """
+SELECT ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
+             FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
+       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false)
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::int8::oid AND c.relname = $2::text
+"""
+_AMCHECK = """
+SELECT (SELECT quote_ident(n.nspname) FROM pg_catalog.pg_extension e
+        JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'amcheck')
+"""
+_INDEXES = """
+SELECT c.oid::int8, c.relname::text, m.amname = 'btree' AND c.relkind = 'i',
+       i.indisvalid AND i.indisready
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid = c.relam
+WHERE i.indrelid = $1::int8::oid ORDER BY c.relname::text COLLATE "C"
+"""
