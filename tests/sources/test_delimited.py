@@ -248,8 +248,7 @@ def test_a_quote_that_is_open_at_the_end(content):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b'a,b\n3,""', b'a,b\n3,"\n"', b'a,b\n3,"\n"\n', b'a,b\n3,"x"', b'a,b\n3,x"', b'a,b\n3,"x""y"'],
+    "end", [b'""', b'"\n"', b'"\n"\n', b'"\r"\r\n', b'"x"', b'x"', b'"x""y"', b'"x\n""\n"']
 )
 def test_a_quote_that_is_closed_at_the_end(tmp_path, end):
     path = tmp_path / "file.csv"
