@@ -25,6 +25,12 @@ def without_sign_of_zero(row, field):
     return row
 
 
+def is_cut_by_the_orm(verdict):
+    """Say whether a text of an array was refused that the ORM's cast cuts: a meant difference."""
+    [message] = verdict.messages or [""]
+    return message.startswith("value too long for type character varying") and "[]" in message
+
+
 def parents_of(model):
     return [field.related_model for field in model._meta.fields if field.is_relation]
 
@@ -80,7 +86,7 @@ class Twins:
         positions = range(first, self.next_position)
         got = self.converted(cells, positions)
         want = verdicts(self.model, values, first)
-        want_rows, got_rows = self.rows(self.name, first), self.rows(self.twin, first)
+        want_rows, got_rows = self.rows(first)
         found = []
         for place, (position, value) in enumerate(zip(positions, values, strict=True)):
             mine = dataclasses.replace(got[place], stored=got_rows.get(position))
@@ -90,6 +96,8 @@ class Twins:
                 got_row = without_sign_of_zero(mine.stored, field)
                 if None not in (got_row, theirs.stored) and got_row != theirs.stored:
                     found.append(f"{value!r}: {mine} is not {theirs}")
+            elif is_cut_by_the_orm(mine):
+                continue
             elif without_sign_of_zero(mine.stored, field) != theirs.stored:
                 found.append(f"{value!r}: {mine} is not {theirs}")
             elif theirs.messages and mine.messages != (" ".join(theirs.messages),):
@@ -124,12 +132,20 @@ class Twins:
                 if not self.is_judged_by_postgresql:
                     raise
 
-    def rows(self, table, first):
+    def rows(self, first):
+        """Give what PostgreSQL shows of the rows: by `save()`, and by COPY."""
+        tables = quote_name(self.name), quote_name(self.twin)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT position, t::text FROM {quote_name(table)} t WHERE position >= %s", [first]
+                f"SELECT false, position, t::text FROM {tables[0]} t WHERE position >= %s "
+                f"UNION ALL SELECT true, position, t::text FROM {tables[1]} t WHERE position >= %s",
+                [first, first],
             )
-            return dict(cursor.fetchall())
+            found = cursor.fetchall()
+        return tuple(
+            {position: row for is_of_twin, position, row in found if is_of_twin == is_twin}
+            for is_twin in (False, True)
+        )
 
     def stored_nulls(self):
         with connection.cursor() as cursor:
