@@ -20,6 +20,7 @@ from django.db.models import Count, Sum
 from finance.models import Account, Transaction
 from ingest.methods import method_names
 from tests.factories import AccountFactory
+from tests.signals import answer_to_signals
 
 pytestmark = pytest.mark.django_db(
     transaction=True,
@@ -64,6 +65,7 @@ def process():
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                preexec_fn=answer_to_signals,
                 **options,
             )
         )

@@ -50,16 +50,16 @@ class CopyMethod(Method):
         self._stack.__exit__(kind, error, traceback)
 
     def write_checked(self, rows: Iterable[Row]) -> int:
+        converter = self.target.converter()  # what it refuses is told before the first row
         columns = tuple(field.attname for field in self.target.fields)
         with open_source(rows, SourceOptions(columns=columns)) as source:
-            return self._write(source)
+            return self._write(source, converter)
 
     def write_file(self, path: str) -> int:
         with open_source(path) as source:
-            return self._write(source)
+            return self._write(source, self.target.converter())
 
-    def _write(self, source: Source) -> int:
-        converter = self.target.converter()
+    def _write(self, source: Source, converter: Converter) -> int:
         try:
             with self._session.transaction():
                 return self.send(

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.signals import answer_to_signals
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 # Connects, says which server it found, and answers each line of its input with a query.
@@ -78,6 +80,7 @@ class Home:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=answer_to_signals,
         )
         self.clients.append(process)
         return process
