@@ -85,6 +85,7 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
         "daterange": range_fit(_date),
         "tstzrange": range_fit(_moment_fit(zone, has_zone=True)),
         "hstore": fit_hstore,
+        "interval": _length,
         "jsonb": fit_json,
         "text": _text_fit(column),
         "varchar": _text_fit(column),
@@ -186,6 +187,12 @@ def _date(value: Any) -> dt.date:
     if isinstance(value, str):
         return dt.date.fromisoformat(value)
     if isinstance(value, dt.datetime) or not isinstance(value, dt.date):
+        raise TypeError
+    return value
+
+
+def _length(value: Any) -> dt.timedelta | str:
+    if not isinstance(value, dt.timedelta | str):
         raise TypeError
     return value
 

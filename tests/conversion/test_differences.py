@@ -190,6 +190,7 @@ def test_texts_for_a_column_that_django_does_not_know(loaded):
         ("decimal", "only places", text("0", "0.1")),
         ("integer", "null", [None, 1]),
         ("date", "limit of another type", text("2025-01-05")),
+        ("duration", "blank", [[], "", dt.timedelta(1)]),
         ("time", "required", [dt.time(1, tzinfo=dt.UTC)]),
     ],
 )
