@@ -64,22 +64,19 @@ def plan_set_aside(session: Session, table: Table, *, with_unique: bool) -> SetA
     first duplicate: unique indexes, too.
     """
     if session.is_callers:
-        return SetAside(reason="the exclusive lock would be held on after the load.")
-    if not _indexes(session, table, with_unique=with_unique):
-        return SetAside(reason="the table has no index that is its own definition and no more.")
+        return SetAside(
+            reason="the exclusive lock would be held until the end of the caller's transaction."
+        )
     [(missing_right, has_event_trigger)] = session.fetch(_RIGHTS, table.oid)
     if missing_right is not None:
         name = table.qualified_name
         return SetAside(reason=f"the role may not build the indexes of {name}: {missing_right}.")
     if has_event_trigger:
         return SetAside(reason="an event trigger watches what is created or dropped.")
-    if not _is_empty(session, table):
-        return SetAside(reason="the table holds rows already.")
-    if not _lock(session, table):
+    look = _look(session, table, with_unique=with_unique)
+    if look.reason is None and not _lock(session, table):
         return SetAside(reason=f"others use the table: no exclusive lock within {LOCK_TIMEOUT}.")
-    if not _is_empty(session, table):
-        return SetAside(reason="the table holds rows already.")
-    return SetAside(indexes=_indexes(session, table, with_unique=with_unique))
+    return look if look.reason is not None else _look(session, table, with_unique=with_unique)
 
 
 @contextmanager
@@ -166,14 +163,19 @@ def _qualified(table: Table, index: SetAsideIndex) -> str:
     return f"{quote_name(table.schema)}.{quote_name(index.name)}"
 
 
-def _is_empty(session: Session, table: Table) -> bool:
-    # Rolled back, so that no lock on the table is kept: two loads that each hold one, and ask for
-    # the exclusive lock, would wait for each other.
+def _look(session: Session, table: Table, *, with_unique: bool) -> SetAside:
+    # The scan's lock keeps another load from dropping the indexes while they are read. It is given
+    # back: two loads that each held it, and asked for the exclusive one, would wait for each other.
     session.execute("SAVEPOINT ingest_look")
     rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
+    indexes = _indexes(session, table, with_unique=with_unique)
     session.execute("ROLLBACK TO SAVEPOINT ingest_look")
     session.execute("RELEASE SAVEPOINT ingest_look")
-    return not rows
+    if not indexes:
+        return SetAside(reason="the table has no index that is its own definition and no more.")
+    if rows:
+        return SetAside(reason="the table holds rows already.")
+    return SetAside(indexes=indexes)
 
 
 _NOT_GRANTED = (

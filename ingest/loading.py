@@ -31,7 +31,7 @@ from ingest.refusals import explain
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.session import adaptation_context, open_session
 from ingest.sources import SourceOptions, open_source
-from ingest.table import read_model_table
+from ingest.table import read_settled_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -161,7 +161,7 @@ def load(
         rows = 0
         try:
             with session.transaction() as transaction:
-                table = read_model_table(session, model)
+                table = read_settled_table(session, model)
                 writer = _writer(how, Target(model=model, alias=alias, table=table, fields=()))
                 if opened.columns:  # an empty iterable has none
                     arrangement = None
@@ -218,7 +218,7 @@ def read_rows(
     rows: list[Row] = []
     with open_source(source) as opened, open_session(using) as session:
         with session.transaction():
-            table = read_model_table(session, model)
+            table = read_settled_table(session, model)
         converter = _converter(model, opened, using, table)
         for batch in opened.batches():
             good, rejects = converter.clean(batch)

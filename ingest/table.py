@@ -158,6 +158,23 @@ def read_model_table(session: Session, model: type[Model]) -> Table:
     return read_table(session, oid)
 
 
+def read_settled_table(session: Session, model: type[Model]) -> Table:
+    """Describe the table of a model inside a transaction, when nobody is changing it.
+
+    Another load may be dropping and building indexes: PostgreSQL's functions that write out a
+    definition fail on one that has just gone. A lock waits for it, and is given back at once.
+    """
+    oid = find_table(session, model._meta.db_table)
+    session.execute("SAVEPOINT ingest_read")
+    if oid is not None and session.fetch(_MAY_LOCK, oid)[0][0]:
+        name = quote_db_table(model._meta.db_table)
+        session.execute(f"LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
+    table = read_model_table(session, model)
+    session.execute("ROLLBACK TO SAVEPOINT ingest_read")
+    session.execute("RELEASE SAVEPOINT ingest_read")
+    return table
+
+
 def read_table(session: Session, oid: int) -> Table:
     """Describe the table with this oid."""
     [(schema, name, kind, is_partition)] = session.fetch(_TABLE, oid)
@@ -194,6 +211,10 @@ def _constraint(row: tuple[object, ...]) -> Constraint:
     return Constraint(**values)
 
 
+_MAY_LOCK = """
+SELECT c.relkind IN ('r', 'p') AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
+FROM pg_catalog.pg_class c WHERE c.oid = $1::int8::oid
+"""
 _TABLE = """
 SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
