@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from ingest.session import Session
 
 SMALL_ROWS = 5_000
-"""Up to here plain COPY is as fast: the look at the catalog costs what the set check saves."""
+"""Up to here plain COPY is as fast: the look at the catalog costs what the set check saves. Into an
+empty table of transactions, `copy` and `direct` in milliseconds: 3,000 rows 181 and 205, 5,000 rows
+239 and 285, 20,000 rows 790 and 491 (median of 7 in turns, 2 busy cores, PostgreSQL 18)."""
 
 
 References = Literal["auto", "set", "trigger"]
