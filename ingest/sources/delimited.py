@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +21,7 @@ from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 BLOCK_BYTES = 2 << 20
 """Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
@@ -40,6 +41,7 @@ class DelimitedSource(Source):
         self._file = file
         self._options = options
         self._reader = TextReader(file, options.encoding)
+        self._parser: Iterable[pa.RecordBatch] = ()
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
         self._find_line = LineFinder(
@@ -69,7 +71,12 @@ class DelimitedSource(Source):
 
     def close(self) -> None:
         self._find_line.close()
-        self._file.close()
+        self._reader.close()
+        # To the end, which is here now: Arrow's thread that reads ahead waits for itself, and for
+        # ever, where it is left with a reader that nobody wants any more.
+        with suppress(pa.ArrowException):
+            for _ in self._parser:
+                pass
 
     def _read_again(self, file: InputFile) -> Any:
         """Give a function that opens the text a second time, after its head; or None."""
@@ -119,7 +126,7 @@ class DelimitedSource(Source):
             return
         # Distinct stand-ins, since nothing forbids a file to name two columns alike.
         names = [str(place) for place in range(len(self.columns))]
-        yield from pyarrow.csv.open_csv(
+        self._parser = pyarrow.csv.open_csv(
             self._reader,
             read_options=pyarrow.csv.ReadOptions(
                 block_size=BLOCK_BYTES, use_threads=False, column_names=names
@@ -137,6 +144,7 @@ class DelimitedSource(Source):
                 column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
             ),
         )
+        yield from self._parser
 
     def _restored(self, column: pa.Array) -> pa.Array:
         if not self._reader.has_undecodable or not pc.any(pc.match_substring(column, MARK)).as_py():

@@ -6,11 +6,13 @@ import bz2
 import gzip
 import io
 import lzma
+import os
+import select
 import sys
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -56,7 +58,8 @@ class InputFile:
             self._raw: IO[bytes] = given
             self.name = str(getattr(given, "name", type(given).__name__))
         elif str(given) == STDIN:
-            self._raw, self.name = sys.stdin.buffer, "standard input"
+            self._raw, self.name = _standard_input(), "standard input"
+            self._is_ours = isinstance(self._raw, _WaitingInput)
         else:
             self._is_ours, self.path, self.name = True, Path(given), str(given)
             self._raw = open_path(self.path)
@@ -105,6 +108,41 @@ class InputFile:
             )
         self.is_compressed = found is not None
         return _OPENERS[found](self._counted) if found else self._counted
+
+
+class _WaitingInput(io.RawIOBase):
+    """A file descriptor that may have nothing to read for long, and can be let go of meanwhile."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._is_let_go = False
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Give what is there, at most ``size`` bytes; none at the end, or when let go of."""
+        while not self._is_let_go:
+            if select.select([self._descriptor], [], [], LOOK_SECONDS)[0]:
+                return os.read(self._descriptor, size if size >= 0 else CHUNK_BYTES)
+        return b""
+
+    def close(self) -> None:
+        """Let go of the descriptor; it stays open, for it is the process's own."""
+        self._is_let_go = True
+
+
+def _standard_input() -> IO[bytes]:
+    try:
+        return cast("IO[bytes]", _WaitingInput(sys.stdin.fileno()))
+    except (OSError, ValueError):  # something else was put in its place
+        return sys.stdin.buffer
+
+
+LOOK_SECONDS = 0.1
+"""How soon a reader that waits for standard input notices that nobody wants it any more."""
+CHUNK_BYTES = 1 << 20
+"""Bytes read at a time where nobody says how many."""
 
 
 class _CountedFile(io.RawIOBase):

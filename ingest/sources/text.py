@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -51,6 +52,7 @@ class TextReader:
         self._tail = (b"", b"")
         self._ended = False
         self.closed = False
+        self._reading = Lock()
         self.tee: Callable[[bytes], None] | None = None
         """Is told every part that ``read`` gives, and of the end of the text."""
         self.has_undecodable = False
@@ -65,6 +67,21 @@ class TextReader:
 
     def read(self, size: int = -1) -> bytes:
         """Give the next ``size`` bytes, fewer only at the end of the text."""
+        with self._reading:
+            return b"" if self.closed else self._read(size)
+
+    def close(self) -> None:
+        """Give nothing any more, and wait for a read that is under way in another thread.
+
+        pyarrow reads ahead in threads of its own: one that is still in Python when the interpreter
+        ends would keep it from ending.
+        """
+        self.closed = True
+        self._file.close()
+        with self._reading:
+            pass
+
+    def _read(self, size: int) -> bytes:
         parts, wanted = [], size
         while wanted and not self.is_exhausted():
             part = self._pending if size < 0 else self._pending[:wanted]
