@@ -51,6 +51,26 @@ def run(*arguments, **options):
             "--plot plot.gif: the name must end in .png, .svg, .pdf.",
         ),
         (
+            ["finance.Account", "--baseline", "psq"],
+            "There is no baseline 'psq'. Did you mean 'psql'? The baselines are psql, floor.",
+        ),
+        (
+            ["finance.Account", "--existing", "9", "--baseline", "floor"],
+            "--baseline floor begins with an empty table: leave out --existing.",
+        ),
+        (
+            ["finance.Account", "--existing", "9", "--explain"],
+            "--explain begins with an empty table: leave out --existing.",
+        ),
+        (["finance.Account", "--existing", "-1"], "--existing is a number of rows: 0 or more."),
+        (
+            ["finance.Account", "--explain", "--methods", "copy"],
+            (
+                "--explain measures the table's parts and not the methods: leave out --methods, "
+                "--baseline and --from-file."
+            ),
+        ),
+        (
             ["finance.Account", "rows.csv"],
             "To measure with the rows of a file, say --source rows.csv.",
         ),
