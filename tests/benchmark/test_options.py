@@ -1,11 +1,25 @@
 import io
 import json
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import CommandParser
 from django.test import override_settings
 
+from ingest.benchmark import add_arguments
 from tests.benchmark.marks import committing
+
+DOCS = Path(__file__).parents[2] / "docs" / "benchmark.md"
+
+
+def test_every_option_is_documented():
+    parser = CommandParser()
+    add_arguments(parser)
+    want = {name for action in parser._actions for name in action.option_strings}
+    text = DOCS.read_text(encoding="utf-8")
+    missing = {name for name in want - {"-h", "--help"} if name not in text}
+    assert missing == set()
 
 
 def run(*arguments, **options):
