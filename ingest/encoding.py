@@ -44,6 +44,7 @@ _NATIVE = {
     "time": pa.time64("us"),
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", tz="UTC"),
+    "uuid": pa.binary(16),
     # All of these receive plain text in binary format, too.
     "bpchar": pa.string(),
     "citext": pa.string(),
@@ -151,7 +152,7 @@ def _dump_literal(value: str, column: Column) -> bytes:
 
 def _text_encoding(column: Column, transformer: Any) -> ColumnEncoding:
     native = _native_type(column)
-    if native is not None and native != pa.binary():
+    if native not in (None, pa.binary(), _NATIVE["uuid"]):
         return ColumnEncoding(column=column, arrow_type=native)
 
     def dump(value: Any) -> bytes:

@@ -2,18 +2,23 @@
 
 PostgreSQL checks a foreign key with one trigger call a row. Here the same question is asked for all
 rows of a batch at once, with the same lock (``FOR KEY SHARE``) in the same transaction, and the
-triggers are left out by ``session_replication_role``. ``plan_set_check`` says when that is not
-certain to have the outcome that the triggers would have had.
+triggers are left out by ``session_replication_role``. ``guards`` says when that is not certain to
+have the outcome that the triggers would have had.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.exceptions import IngestError
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -25,8 +30,11 @@ REMEMBERED_KEYS = 2_000_000
 """Keys remembered as locked for each foreign key, some 50 MB at most; to lock a key again is
 harmless, only slower."""
 
-_KEY_TYPES = frozenset({"int2", "int4", "int8", "text", "varchar", "uuid"})
-"""Types of keys whose equality PostgreSQL itself brings."""
+PATIENCE_SECONDS = 5.0
+"""How long a load that holds the table for itself tries to lock what its rows refer to."""
+PAUSE_SECONDS = 0.02
+"""How long it leaves the others alone between two tries."""
+UUID_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,13 +49,23 @@ class MissingReference:
 
 
 class SetCheck:
-    """Looks up and locks the rows that the batches of one load refer to."""
+    """Looks up and locks the rows that the batches of one load refer to.
 
-    def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
+    Keys are remembered as locked: after a rollback to a savepoint a new check is needed.
+    """
+
+    def __init__(
+        self, session: Session, table: Table, encoding: Encoding, *, waits: bool = True
+    ) -> None:
+        """Plan the look-ups; ``waits=False`` for a load that holds an exclusive lock on the table.
+
+        Whoever has locked a row that it refers to may be waiting for the table: to wait as well
+        would be a deadlock that row by row inserts would not have had.
+        """
         names = encoding.names
         self._session = session
         self._keys = [
-            _ForeignKey(key, names.index(key.columns[0]), table)
+            _ForeignKey(key, encoding, table, waits=waits)
             for key in sorted(table.foreign_keys, key=lambda key: (key.references, key.name))
             if key.is_enforced and key.columns[0] in names
         ]
@@ -65,20 +83,24 @@ class SetCheck:
 
 
 class _ForeignKey:
-    def __init__(self, constraint: Constraint, place: int, table: Table) -> None:
-        column = table.column(constraint.columns[0])
+    def __init__(
+        self, constraint: Constraint, encoding: Encoding, table: Table, *, waits: bool
+    ) -> None:
+        [name] = constraint.columns
+        type_name = table.column(quote_name(name)).type_name
         self._constraint = constraint
-        self._place = place
-        self._is_uuid = column.type_name == "uuid"
+        self._waits = waits
+        self._place = encoding.names.index(name)
         self._locked: pa.Array | None = None
         # Matched by PostgreSQL's own operator; ONLY, as its triggers ask; in the order of the key,
         # so that two loads lock the same rows in the same order.
         parent_key = quote_name(constraint.referenced_columns[0])
         self._sql = (
-            f"SELECT given.place FROM unnest($1::{_array_type(column.type_name)}) "
+            f"SELECT given.place FROM pg_catalog.unnest($1::{_ARRAY_TYPES[type_name]}) "
             "WITH ORDINALITY AS given(key, place) "
-            f"JOIN ONLY {constraint.references} AS parent ON parent.{parent_key} = given.key "
-            f"ORDER BY parent.{parent_key} FOR KEY SHARE OF parent"
+            f"JOIN ONLY {constraint.references} AS parent "
+            f"ON parent.{parent_key} OPERATOR(pg_catalog.=) given.key "
+            f"ORDER BY parent.{parent_key} FOR KEY SHARE OF parent{'' if waits else ' NOWAIT'}"
         )
 
     def missing(self, session: Session, rows: pa.RecordBatch) -> list[MissingReference]:
@@ -89,9 +111,7 @@ class _ForeignKey:
         if not len(keys):
             return []
         given = keys.to_pylist()
-        # psycopg and asyncpg both take the 16 bytes of a UUID only as hexadecimal text.
-        sent = [key.hex() for key in given] if self._is_uuid else given
-        places = {int(place) - 1 for (place,) in session.fetch(self._sql, sent)}
+        places = {int(place) - 1 for (place,) in self._look_up(session, given)}
         exists = pa.array([place in places for place in range(len(given))], pa.bool_())
         self._remember(keys.filter(exists))
         if len(places) == len(given):
@@ -100,10 +120,36 @@ class _ForeignKey:
         at = pc.indices_nonzero(pc.is_in(cells, value_set=lost)).to_pylist()
         return [
             MissingReference(
-                place=place, value=self._shown(cells[place].as_py()), constraint=self._constraint
+                place=place, value=self._as_text(cells[place].as_py()), constraint=self._constraint
             )
             for place in at
         ]
+
+    def _look_up(self, session: Session, keys: list[Any]) -> list[tuple[Any, ...]]:
+        sent = list(map(self._as_text, keys))
+        if self._waits:
+            return session.fetch(self._sql, sent)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            session.execute("SAVEPOINT ingest_keys")
+            try:
+                rows = session.fetch(self._sql, sent)
+            except (asyncpg.LockNotAvailableError, psycopg.errors.LockNotAvailable) as error:
+                session.execute("ROLLBACK TO SAVEPOINT ingest_keys")
+                if time.monotonic() > deadline:
+                    raise IngestError(self._busy()) from error
+                time.sleep(PAUSE_SECONDS)
+            else:
+                session.execute("RELEASE SAVEPOINT ingest_keys")
+                return rows
+
+    def _busy(self) -> str:
+        return (
+            f"Others have held locks on rows of {self._constraint.references} that the records "
+            f"refer to, for longer than {PATIENCE_SECONDS:g} s. To wait for them while the load "
+            "has the table for itself could end in a deadlock: load again, or keep the indexes, "
+            "and the load waits its turn. Nothing was loaded."
+        )
 
     def _remember(self, keys: pa.Array) -> None:
         if self._locked is None or len(self._locked) + len(keys) > REMEMBERED_KEYS:
@@ -111,110 +157,20 @@ class _ForeignKey:
         else:
             self._locked = pa.concat_arrays([self._locked, keys])
 
-    def _shown(self, key: Any) -> Any:
-        return key.hex() if self._is_uuid else key
+    def _as_text(self, key: Any) -> Any:
+        """Give bytes as text, which both drivers take for a UUID; leave other keys alone."""
+        if not isinstance(key, bytes):
+            return key
+        is_binary = len(key) == UUID_BYTES  # else its digits, in a COPY of text
+        return str(uuid.UUID(bytes=key) if is_binary else uuid.UUID(key.decode()))
 
 
-def _array_type(type_name: str) -> str:
-    return "text[]::uuid[]" if type_name == "uuid" else f"{type_name}[]"
-
-
-def plan_set_check(session: Session, table: Table, encoding: Encoding) -> str | None:
-    """Say in one sentence why the references cannot be checked as a set; None if they can.
-
-    Only what is certain counts: anything in the catalog that is not known here is a reason.
-    """
-    if table.kind != "r" or table.is_partition:
-        return f"{table.qualified_name} is not an ordinary table."
-    [(version, may_set, has_policies)] = session.fetch(_ROLE, table.oid)
-    if has_policies:
-        return f"{table.qualified_name} is under row security."
-    trigger = next((item for item in table.triggers if item.enabled != "D"), None)
-    if trigger is not None:
-        return f"the trigger {trigger.name!r} must fire."
-    unknown = session.fetch(_OTHER_TRIGGERS, table.oid)
-    if unknown:
-        return (
-            f"PostgreSQL checks the constraint {unknown[0][0]!r} by a trigger too: it is deferrable, "
-            "or its trigger is not as PostgreSQL made it."
-        )
-    for key in table.foreign_keys:
-        reason = _refuse_key(session, key, table, encoding)
-        if reason is not None:
-            return reason
-    if not may_set:
-        return _missing_grant(version)
-    return None
-
-
-def _missing_grant(version: int) -> str:
-    if version < FIRST_WITH_PARAMETER_GRANTS:
-        return "only a superuser may set session_replication_role before PostgreSQL 15."
-    return (
-        "the role may not set session_replication_role: "
-        "GRANT SET ON PARAMETER session_replication_role TO it."
-    )
-
-
-FIRST_WITH_PARAMETER_GRANTS = 150_000
-"""server_version_num of the PostgreSQL that introduced GRANT … ON PARAMETER."""
-
-
-def _refuse_key(session: Session, key: Constraint, table: Table, encoding: Encoding) -> str | None:
-    if not key.is_enforced:
-        return None  # PostgreSQL does not check it either
-    if len(key.columns) > 1:
-        return f"the foreign key {key.name!r} has more than one column."
-    if key.references == table.qualified_name:
-        return f"the foreign key {key.name!r} refers to the table itself."
-    column = table.column(key.columns[0])
-    if column.name not in encoding.names and (column.has_default or column.is_generated):
-        return f"PostgreSQL itself gives {column.name!r} of the foreign key {key.name!r} its value."
-    if column.type_name not in _KEY_TYPES:
-        return f"the foreign key {key.name!r} is of the type {column.sql_type}."
-    [(kind, key_type, may_lock, has_policies)] = session.fetch(
-        _PARENT, key.references_oid, key.referenced_columns[0]
-    )
-    if kind != "r":
-        return f"{key.references} is not an ordinary table."
-    if key_type != column.type_name:
-        return f"the foreign key {key.name!r} refers to a column of another type."
-    if has_policies:
-        return f"{key.references} is under row security."
-    if not may_lock:
-        return f"the role may not lock rows of {key.references}: GRANT SELECT, UPDATE ON it."
-    return None
-
-
-_ROLE = """
-SELECT current_setting('server_version_num')::int4,
-       CASE WHEN (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN true
-            WHEN current_setting('server_version_num')::int4 < 150000 THEN false
-            ELSE (SELECT count(*) > 0 FROM pg_catalog.pg_parameter_acl p,
-                         LATERAL pg_catalog.aclexplode(p.paracl) a
-                  WHERE p.parname = 'session_replication_role' AND a.privilege_type = 'SET'
-                    AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
-       END,
-       pg_catalog.row_security_active($1::int8::oid)
-"""
-# Those of foreign keys are made and named by PostgreSQL; any other internal trigger rechecks a
-# deferrable constraint. One that was disabled or made to fire always is no longer PostgreSQL's own.
-_OTHER_TRIGGERS = """
-SELECT coalesce(k.conname, t.tgname)::text
-FROM pg_catalog.pg_trigger t
-LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
-WHERE t.tgrelid = $1::int8::oid AND t.tgisinternal
-  AND (k.contype IS DISTINCT FROM 'f' OR t.tgenabled <> 'O')
-ORDER BY 1
-"""
-_PARENT = """
-SELECT c.relkind::text, t.typname::text,
-       pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')
-         AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-         AND pg_catalog.has_any_column_privilege(c.oid, 'UPDATE'),
-       pg_catalog.row_security_active(c.oid)
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2::text
-JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-WHERE c.oid = $1::int8::oid
-"""
+_ARRAY_TYPES = {
+    "int2": "int2[]",
+    "int4": "int4[]",
+    "int8": "int8[]",
+    "text": "text[]",
+    "uuid": "text[]::uuid[]",
+    "varchar": "text[]",
+}
+"""What the keys are sent as, by the column's type; varchar is compared as text."""

@@ -18,7 +18,8 @@ LAYERS = [
     ["exceptions", "rejects"],
     ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
-    ["references", "indexes", "guards", "isolation", "sending", "reject_log", "aftermath"],
+    ["references", "indexes", "guards", "duplicates", "audit"],
+    ["isolation", "sending", "reject_log", "aftermath"],
     ["methods"],
     ["loading"],
     ["benchmark"],
@@ -28,7 +29,8 @@ PUBLIC_NAMES = "ingest"
 """The package itself, which nothing in it may import."""
 
 TALKING = {
-    *("connection", "session", "table", "references", "indexes", "isolation", "aftermath"),
+    *("connection", "session", "table", "references", "indexes", "guards", "duplicates", "audit"),
+    *("isolation", "aftermath"),
     *("methods", "loading", "benchmark"),
 }
 """Who may talk to PostgreSQL."""

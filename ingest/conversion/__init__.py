@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ingest.conversion.cells import python_value
 from ingest.conversion.cleaning import Refusal
 from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
 from ingest.conversion.filling import fields_to_fill, fill, is_constant, needs_instance
 from ingest.conversion.preparing import Preparer
 from ingest.encoding import choose_encoding
 from ingest.exceptions import LayoutError
-from ingest.rejects import Reject
+from ingest.rejects import Reject, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,12 +108,12 @@ class Converter:
         ]
         refused_places = {cell.place for column in given for cell in column.refused}
         if self._computed:
-            arrays = self._compute(batch, given, refused_places)
-        else:
-            arrays = [column.values for column in given]
-            arrays += [
-                _fill(converter, len(batch.records)) for converter in self._columns[len(given) :]
-            ]
+            given = self._compute(batch, given, refused_places)
+            refused_places = {cell.place for column in given for cell in column.refused}
+        arrays = [column.values for column in given]
+        arrays += [
+            _fill(converter, len(batch.records)) for converter in self._columns[len(given) :]
+        ]
         rows = pa.RecordBatch.from_arrays(arrays, names=list(self.encoding.names))
         records = batch.records
         if refused_places:
@@ -138,7 +139,7 @@ class Converter:
             TypedColumn(
                 pa.nulls(0),
                 [
-                    RefusedCell(place, _shown(cells[place]), item.reason)
+                    RefusedCell(place, cells[place], item.reason)
                     for place, item in enumerate(column)
                     if isinstance(item, Refusal)
                 ],
@@ -152,7 +153,7 @@ class Converter:
 
     def _compute(
         self, batch: Batch, given: list[TypedColumn], refused_places: set[int]
-    ) -> list[pa.Array]:
+    ) -> list[TypedColumn]:
         """Let the fields compute their values from whole instances, as ``save()`` does."""
         cleaned = [
             converter.clean(cells)
@@ -163,17 +164,21 @@ class Converter:
             None if place in refused_places else self._model(**dict(zip(names, row, strict=True)))
             for place, row in enumerate(zip(*cleaned, strict=True))
         ]
-        arrays = []
+        columns = []
         for place, converter in enumerate(self._columns):
             if place < len(given) and converter.field not in self._computed:
-                arrays.append(given[place].values)
+                columns.append(given[place])
                 continue
             values = [
                 None if instance is None else converter.field.pre_save(instance, add=True)
                 for instance in instances
             ]
-            arrays.append(converter.to_arrow(converter.prepare(values)))
-        return arrays
+            stored = converter.store(values, values)
+            # A row that was refused already is not refused for what was not computed.
+            new = [cell for cell in stored.refused if cell.place not in refused_places]
+            old = given[place].refused if place < len(given) else ()
+            columns.append(TypedColumn(stored.values, [*old, *new]))
+        return columns
 
     def _rejects(self, batch: Batch, columns: Sequence[TypedColumn]) -> tuple[Reject, ...]:
         found = list(batch.rejects)
@@ -183,27 +188,36 @@ class Converter:
         return tuple(found)
 
     def _reject(self, batch: Batch, place: int, cell: RefusedCell) -> Reject:
+        is_given = place < len(self._fields)
         return Reject(
             source=self._source,
             record=batch.records[cell.place],
-            column=self._source_columns[place],
-            field=self._fields[place].name,
-            value=_shown(cell.value),
+            column=self._source_columns[place] if is_given else None,
+            field=self._columns[place].field.name,
+            # As the source has it: an empty cell of a file is not None there.
+            value=_shown(batch.columns[place][cell.place] if is_given else cell.value),
             reason=cell.reason,
             kind="value",
         )
 
 
 def _fill(converter: ColumnConverter, rows: int) -> pa.Array:
-    if is_constant(converter.field):
-        [value] = converter.to_arrow(converter.prepare([fill(converter.field)]))
-        return pa.repeat(value, rows)
-    return converter.to_arrow(converter.prepare([fill(converter.field) for _ in range(rows)]))
+    times = 1 if is_constant(converter.field) else rows
+    values = [fill(converter.field) for _ in range(times)]
+    column = converter.store(values, values)
+    if column.refused:
+        field, cell = converter.field, column.refused[0]
+        raise LayoutError(
+            f"The default of {field.model._meta.label}.{field.name} cannot be stored: "
+            f"{shorten(cell.value)}: {cell.reason}."
+        )
+    return pa.repeat(column.values[0], rows) if is_constant(converter.field) else column.values
 
 
 def _shown(value: Any) -> Any:
     """Give a cell as a message shows it: text, not the bytes of a file."""
+    if isinstance(value, pa.Scalar):
+        value = python_value(value)
     if isinstance(value, Refusal):
-        return "(undecodable bytes)"
-    value = value.as_py() if isinstance(value, pa.Scalar) else value
+        return value.reason
     return value.decode(errors="replace") if isinstance(value, bytes) else value

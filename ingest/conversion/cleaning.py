@@ -12,12 +12,22 @@ import psycopg
 from django.conf import settings
 from django.contrib.postgres.fields import HStoreField
 from django.core.exceptions import ValidationError
-from django.db import connections, models
-from django.utils import timezone
+from django.db import Error, connections, models
+from django.db.models.fields.files import FieldFile
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
+
+from ingest.conversion.moments import check_offset, holds_moments, make_aware
+from ingest.conversion.storing import in_zone
+from ingest.conversion.structures import NO_NULL_CHARACTER
 
 if TYPE_CHECKING:
     from ingest.table import Column
 
+DATABASE_ERRORS = (Error, psycopg.Error)
+"""A validator may ask the database; that it cannot answer is not the value's fault."""
+PLAIN_DESCRIPTORS = {DeferredAttribute, ForeignKeyDeferredAttribute}
+"""What gives an instance's value as it was assigned."""
 REMEMBERED_VALUES = 65_536
 """Distinct texts whose judgement is remembered for each field: some 10 MB at most."""
 
@@ -37,7 +47,7 @@ class Cleaner:
 
     def __init__(self, field: models.Field[Any, Any], column: Column, alias: str) -> None:
         self.field = field
-        self._column_type = column.type_name
+        self._has_zone = {"timestamptz": True, "timestamp": False}.get(column.type_name)
         self._connection = connections[alias]
         # Without callable defaults: a counter must move once for each row, and no further.
         self._instance = field.model(
@@ -48,7 +58,8 @@ class Cleaner:
             }
         )
         self._judged: dict[str, Any] = {}
-        self._is_time = isinstance(field, models.DateTimeField) and settings.USE_TZ
+        self._has_moments = settings.USE_TZ and holds_moments(field)
+        self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
         self.empty_text = "" if field.empty_strings_allowed and not field.null else None
         if isinstance(field, models.ForeignKey):
@@ -72,45 +83,50 @@ class Cleaner:
     def clean(self, value: Any) -> Any:
         """Clean a Python value: give what the field makes of it, or a ``Refusal``."""
         field = self.field
+        if isinstance(value, Refusal):
+            return value
         if isinstance(value, models.Model) and isinstance(field, models.ForeignKey):
             value = getattr(value, field.target_field.attname)
         if hasattr(value, "resolve_expression"):
             return Refusal("an SQL expression cannot be sent as a value: use the ORM for this row")
         try:
-            cleaned = value if self._is_skipped(value) else self._clean(value)
+            value = self._as_attribute(value)
+            is_skipped = field.blank and value in field.empty_values
+            cleaned = value if is_skipped else self._as_attribute(self._clean(value))
         except ValidationError as error:
             return Refusal(" ".join(error.messages))
-        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        except DATABASE_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever stops full_clean() refuses the value
             return Refusal(f"{type(error).__name__}: {error}")
         if cleaned is None and not field.null:
             return Refusal(str(field.error_messages["null"]))
         if isinstance(cleaned, str) and "\0" in cleaned:
-            return Refusal("Null characters are not allowed: PostgreSQL cannot store U+0000.")
+            return Refusal(NO_NULL_CHARACTER)
         return cleaned
 
     def prepare(self, cleaned: Any) -> Any:
         """Give what the ORM would hand to the driver for a cleaned value, or a ``Refusal``."""
-        if self._is_time and isinstance(cleaned, dt.datetime) and timezone.is_naive(cleaned):
-            cleaned = timezone.make_aware(cleaned, timezone.get_default_timezone())
-        if cleaned is None and isinstance(self.field, models.FileField):
-            # An instance holds a FieldFile instead; that of no file is stored as an empty name.
-            cleaned = ""
         try:
+            if self._has_moments:
+                cleaned = make_aware(self.field, cleaned)
+            if isinstance(self.field, models.FileField):
+                cleaned = self._as_attribute(cleaned)
             prepared = self.field.get_db_prep_save(cleaned, self._connection)
-        except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            # BinaryField wraps its bytes for psycopg, which is not the only reader here.
+            if isinstance(prepared, psycopg.Binary):
+                return bytes(memoryview(prepared.obj))
+            if isinstance(prepared, dt.datetime) and self._has_zone is not None:
+                check_offset(prepared)
+                zone = ZoneInfo(self._connection.timezone_name)
+                return in_zone(prepared, zone, has_zone=self._has_zone)
+        except ValidationError as error:
+            return Refusal(" ".join(error.messages))
+        except DATABASE_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever stops save() refuses the value
             return Refusal(f"{type(error).__name__}: {error}")
-        # BinaryField wraps its bytes for psycopg, which is not the only reader here.
-        if isinstance(prepared, psycopg.Binary):
-            return bytes(prepared.obj)
-        return self._in_zone(prepared) if isinstance(prepared, dt.datetime) else prepared
-
-    def _in_zone(self, moment: dt.datetime) -> dt.datetime:
-        """Do what PostgreSQL does in the time zone that Django gives its connection."""
-        if timezone.is_naive(moment) and self._column_type == "timestamptz":
-            return moment.replace(tzinfo=ZoneInfo(self._connection.timezone_name))
-        if timezone.is_aware(moment) and self._column_type == "timestamp":
-            return timezone.make_naive(moment, ZoneInfo(self._connection.timezone_name))
-        return moment
+        return prepared
 
     @property
     def is_repeatable(self) -> bool:
@@ -121,20 +137,27 @@ class Cleaner:
         if self._reads_json or isinstance(self.field, HStoreField):
             try:
                 return self.clean(json.loads(text, cls=getattr(self.field, "decoder", None)))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 return Refusal(f"Value must be valid JSON: {error}.")
         return self.clean(text)
 
-    def _is_skipped(self, value: Any) -> bool:
-        # Model.clean_fields() does not ask a field that may be blank about an empty value.
-        return self.field.blank and any(
-            value is empty or (type(value) is type(empty) and value == empty)
-            for empty in self.field.empty_values
-        )
+    def _as_attribute(self, value: Any) -> Any:
+        """Give what an instance makes of a value that is assigned to it, as a file's name."""
+        if not self._has_descriptor:
+            return value
+        if isinstance(self.field, models.FileField) and not (
+            value is None or isinstance(value, str | FieldFile)
+        ):
+            raise TypeError(f"a file's name is a text, not {type(value).__name__}")
+        setattr(self._instance, self.field.attname, value)
+        return getattr(self._instance, self.field.attname)
 
     def _clean(self, value: Any) -> Any:
         field = self.field
         if not isinstance(field, models.ForeignKey):
+            if self._has_moments and type(value) is dt.date:
+                # As DateTimeField.to_python() does, but without a warning.
+                value = make_aware(field, value)
             return field.clean(value, self._instance)
         # ForeignKey.validate() would ask the database about every single value.
         value = field.to_python(value)

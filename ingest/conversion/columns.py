@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.core.validators import MaxLengthValidator
+from django.db import connections, models
 
+from ingest.conversion.cells import decode, decode_singly, plain, python_values
 from ingest.conversion.cleaning import Cleaner, Refusal
-from ingest.conversion.kernels import Mask, both, find_kernel
+from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
+from ingest.conversion.kernels.base import is_all
+from ingest.conversion.storing import make_fit, text_limit
+from ingest.conversion.structures import MisfitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from django.db import models
+    from collections.abc import Sequence
 
     from ingest.encoding import ColumnEncoding
 
@@ -43,115 +48,47 @@ class ColumnConverter:
         self.field = field
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
+        self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored as they are: the column must be of a type that holds them.
-        # A column without a time zone holds local times, and kernels know those of UTC.
-        is_kernel_fit = encoding.dump is None and encoding.arrow_type != pa.timestamp("us")
-        self._kernel = find_kernel(field) if is_kernel_fit else None
+        self._kernel = find_kernel(field, encoding.arrow_type) if encoding.dump is None else None
+        self._limit = None if self._kernel is None else _unchecked_limit(encoding, self._kernel)
 
     def convert(self, cells: pa.Array | list[Any]) -> TypedColumn:
         """Convert a whole column; a binary Arrow array holds the cells of a text file."""
         is_text = isinstance(cells, pa.Array) and pa.types.is_binary(cells.type)
         if is_text:
-            decoded = _decode(cells)
+            decoded = decode(cells)
             if decoded is None:
-                return self._convert_singly(_decode_singly(cells), is_text=True)
+                return self._convert_singly(decode_singly(cells), is_text=True)
             cells = self._empty_as_null(decoded)
-        typed, mask = self._convert_at_once(cells, is_text=is_text)
+        elif isinstance(cells, pa.Array):
+            cells = plain(cells)
+        typed, mask = self._convert_at_once(cells)
         if typed is not None and mask is None:
             return TypedColumn(typed)
         if typed is None:
-            return self._convert_singly(_python_values(cells), is_text=is_text)
+            return self._convert_singly(self._values(cells), is_text=is_text)
         return self._complete(typed, cells, mask, is_text=is_text)
 
     def clean(self, cells: pa.Array | list[Any]) -> list[Any]:
         """Give the cleaned Python value, or a ``Refusal``, of each cell."""
         if isinstance(cells, pa.Array) and pa.types.is_binary(cells.type):
-            return self._clean(_decode_singly(cells), is_text=True)
-        return self._clean(_python_values(cells), is_text=False)
+            return self._clean(decode_singly(cells), is_text=True)
+        return self._clean(self._values(cells), is_text=False)
 
-    def _empty_as_null(self, text: pa.Array) -> pa.Array:
-        if self.cleaner.empty_text is not None:
-            return text
-        empty = pc.equal(text, "")
-        if not pc.any(empty).as_py():
-            return text
-        return pc.if_else(empty, pa.scalar(None, pa.string()), text)
-
-    def _convert_at_once(
-        self, cells: pa.Array | list[Any], *, is_text: bool
-    ) -> tuple[pa.Array | None, pa.Array | None]:
-        """Let the kernel take what it can: values, and the mask of taken cells (None: all)."""
-        kernel = self._kernel
-        if kernel is None:
-            return None, None
-        mask: Mask = None
-        try:
-            if is_text:
-                values, mask = kernel.parse(cells)
-            elif isinstance(cells, list):
-                values = kernel.from_python(cells)
-            else:
-                values = kernel.adopt(cells)
-            if values is None:
-                return None, None
-            mask = both(mask, kernel.judge(values))
-            values = pc.cast(values, self.encoding.arrow_type)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return None, None
-        # The validators say nothing of a null: only the field's ``null`` does.
-        if mask is not None and mask.null_count:
-            mask = pc.fill_null(mask, True)
-        if values.null_count and not self.field.null:
-            mask = both(mask, pc.is_valid(values))
-        if mask is not None and pc.all(mask).as_py() is not False:
-            mask = None
-        return values, mask
-
-    def _complete(
-        self, typed: pa.Array, cells: pa.Array | list[Any], mask: pa.Array, *, is_text: bool
-    ) -> TypedColumn:
-        """Let the field judge the cells that the kernel did not take."""
-        places = pc.indices_nonzero(pc.invert(mask))
-        if isinstance(cells, list):
-            left = [cells[place] for place in places.to_pylist()]
-        else:
-            left = _python_values(cells.take(places))
-        rest = self._convert_singly(left, is_text=is_text)
-        order = pa.array(range(len(typed)), pa.int64())
-        order = pc.replace_with_mask(
-            order, pc.invert(mask), pa.array(range(len(typed), len(typed) + len(left)), pa.int64())
-        )
-        both_kinds = pa.concat_arrays([typed, rest.values])
-        at = places.to_pylist()
-        return TypedColumn(
-            both_kinds.take(order),
-            [dataclasses.replace(cell, place=at[cell.place]) for cell in rest.refused],
-        )
-
-    def _convert_singly(self, values: list[Any], *, is_text: bool) -> TypedColumn:
-        prepared = self.prepare(self._clean(values, is_text=is_text))
+    def store(self, cleaned: list[Any], shown: list[Any]) -> TypedColumn:
+        """Convert cleaned values and refusals; ``shown`` is what a reject shows of each."""
+        stored = [
+            item if item is None or isinstance(item, Refusal) else self._try_fit(item)
+            for item in self.prepare(cleaned)
+        ]
+        values = self._gather(stored)
         refused = [
-            RefusedCell(
-                place, "" if is_text and values[place] is None else values[place], item.reason
-            )
-            for place, item in enumerate(prepared)
+            RefusedCell(place, shown[place], item.reason)
+            for place, item in enumerate(stored)
             if isinstance(item, Refusal)
         ]
-        for cell in refused:
-            prepared[cell.place] = None
-        return self._build(prepared, values, refused)
-
-    def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
-        clean = self.cleaner.clean
-        if not is_text:
-            return [clean(value) for value in values]
-        read = self.cleaner.read
-        return [
-            read(value)
-            if type(value) is str
-            else (value if isinstance(value, Refusal) else clean(value))
-            for value in values
-        ]
+        return TypedColumn(values, refused)
 
     def prepare(self, cleaned: list[Any]) -> list[Any]:
         """Give what is stored for cleaned values; a ``Refusal`` stays or arises in its place."""
@@ -167,59 +104,121 @@ class ColumnConverter:
                 prepared.append(known[value])
             else:
                 prepared.append(prepare(value))
+        if self.encoding.column.is_required and not self.field.null:
+            refusal = Refusal(str(self.field.error_messages["null"]))
+            return [refusal if item is None else item for item in prepared]
         return prepared
 
-    def _build(
-        self, prepared: list[Any], values: list[Any], refused: list[RefusedCell]
+    def _empty_as_null(self, text: pa.Array) -> pa.Array:
+        if self.cleaner.empty_text is not None:
+            return text
+        empty = pc.equal(text, "")
+        if not pc.any(empty).as_py():
+            return text
+        return pc.if_else(empty, pa.scalar(None, pa.string()), text)
+
+    def _convert_at_once(self, cells: pa.Array | list[Any]) -> tuple[pa.Array | None, Mask]:
+        """Let the kernel take what it can: values, and the mask of taken cells (None: all)."""
+        kernel = self._kernel
+        if kernel is None:
+            return None, None
+        try:
+            if isinstance(cells, list):
+                found = kernel.from_python(cells)
+            elif pa.types.is_string(cells.type):
+                found = kernel.parse(cells)
+            else:
+                found = kernel.adopt(cells)
+            if found is None:
+                return None, None
+            values, mask = found
+            mask = both(mask, kernel.judge(values))
+            if self._limit is not None:
+                mask = both(mask, pc.less_equal(pc.utf8_length(values), self._limit))
+            mask = self._with_nulls(cells, mask)
+            if mask is not None:
+                values = keep(values, mask)
+            return pc.cast(values, self.encoding.arrow_type), mask
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return None, None
+
+    def _with_nulls(self, cells: pa.Array | list[Any], mask: Mask) -> Mask:
+        """Take the nulls where the field does; give None for a mask that takes every cell."""
+        is_taken = self.field.null and self.field.blank
+        if isinstance(cells, list):
+            nulls = pa.array([cell is None for cell in cells]) if None in cells else None
+        else:
+            nulls = pc.is_null(cells) if cells.null_count else None
+        if mask is not None:
+            mask = pc.fill_null(mask, False)
+        if nulls is not None and (mask is not None or not is_taken):
+            mask = pc.if_else(nulls, is_taken, True if mask is None else mask)
+        return None if mask is None or is_all(mask) else mask
+
+    def _complete(
+        self, typed: pa.Array, cells: pa.Array | list[Any], mask: pa.Array, *, is_text: bool
     ) -> TypedColumn:
+        """Let the field judge the cells that the kernel did not take."""
+        places = pc.indices_nonzero(pc.invert(mask))
+        if isinstance(cells, list):
+            left = [cells[place] for place in places.to_pylist()]
+        else:
+            left = self._values(cells.take(places))
+        rest = self._convert_singly(left, is_text=is_text)
+        order = pa.array(range(len(typed)), pa.int64())
+        order = pc.replace_with_mask(
+            order, pc.invert(mask), pa.array(range(len(typed), len(typed) + len(left)), pa.int64())
+        )
+        both_kinds = pa.concat_arrays([typed, rest.values])
+        at = places.to_pylist()
+        return TypedColumn(
+            both_kinds.take(order),
+            [dataclasses.replace(cell, place=at[cell.place]) for cell in rest.refused],
+        )
+
+    def _convert_singly(self, values: list[Any], *, is_text: bool) -> TypedColumn:
+        return self.store(self._clean(values, is_text=is_text), values)
+
+    def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
+        clean, read = self.cleaner.clean, self.cleaner.read
+        if not is_text:
+            return [clean(value) for value in values]
+        return [read(value) if type(value) is str else clean(value) for value in values]
+
+    def _values(self, cells: pa.Array | list[Any]) -> list[Any]:
+        return python_values(cells, getattr(self.field, "decimal_places", None))
+
+    def _try_fit(self, prepared: Any) -> Any:
         try:
-            return TypedColumn(self.to_arrow(prepared), refused)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
+            return self._fit(prepared)
+        except MisfitError as error:
+            return Refusal(str(error))
+        except Exception:  # noqa: BLE001 - whatever the driver's dumper raises
+            return self._misfit()
+
+    def _misfit(self) -> Refusal:
+        return Refusal(f"the column's type {self.encoding.column.sql_type} cannot hold it")
+
+    def _gather(self, stored: list[Any]) -> pa.Array:
+        """Make an array of values; one that Arrow cannot hold becomes a ``Refusal`` in the list."""
+        kind = self.encoding.arrow_type
+        values = [None if isinstance(item, Refusal) else item for item in stored]
+        try:
+            return pa.array(values, type=kind)
+        except (pa.ArrowException, OverflowError, ValueError):
             pass
-        # Some value does not fit the column's type: find each that does not.
-        refused = list(refused)
-        for place, item in enumerate(prepared):
+        for place, item in enumerate(values):
             try:
-                self.to_arrow([item])
-            except Exception:  # noqa: BLE001 - whatever the driver's dumper raises
-                reason = f"the column's type {self.encoding.column.sql_type} cannot hold it"
-                refused.append(RefusedCell(place, values[place], reason))
-                prepared[place] = None
-        refused.sort(key=lambda cell: cell.place)
-        return TypedColumn(self.to_arrow(prepared), refused)
-
-    def to_arrow(self, prepared: list[Any]) -> pa.Array:
-        """Give prepared values the Arrow type that the column's encoding asks for."""
-        dump = self.encoding.dump
-        if dump is not None:
-            prepared = [None if item is None else dump(item) for item in prepared]
-        elif pa.types.is_string(self.encoding.arrow_type):
-            prepared = [None if item is None else str(item) for item in prepared]
-        return pa.array(prepared, type=self.encoding.arrow_type)
+                pa.array([item], type=kind)
+            except (pa.ArrowException, OverflowError, ValueError):
+                stored[place], values[place] = self._misfit(), None
+        return pa.array(values, type=kind)
 
 
-def _decode(cells: pa.Array) -> pa.Array | None:
-    try:
-        return pc.cast(cells, pa.string())
-    except pa.ArrowInvalid:
+def _unchecked_limit(encoding: ColumnEncoding, kernel: Kernel) -> int | None:
+    """Give the length that the column holds, where no validator keeps texts within it."""
+    limit = text_limit(encoding.column)
+    if limit is None or not pa.types.is_string(encoding.arrow_type):
         return None
-
-
-def _decode_singly(cells: pa.Array) -> list[Any]:
-    decoded: list[Any] = []
-    for cell in cells.to_pylist():
-        try:
-            decoded.append(None if cell is None else cell.decode())
-        except UnicodeDecodeError as error:
-            byte = cell[error.start]
-            decoded.append(
-                Refusal(
-                    f"byte 0x{byte:02X} is not valid in the source's encoding: say which encoding "
-                    "the file has"
-                )
-            )
-    return decoded
-
-
-def _python_values(cells: pa.Array | Iterable[Any]) -> list[Any]:
-    return cells.to_pylist() if isinstance(cells, pa.Array) else list(cells)
+    checked = [check.limit_value for check in kernel.checks if type(check) is MaxLengthValidator]
+    return None if any(length <= limit for length in checked) else limit

@@ -5,17 +5,21 @@ from __future__ import annotations
 from itertools import chain, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ingest.duplicates import place_of_duplicate
 from ingest.exceptions import ConstraintRefused, UnsupportedModelError
+from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
 from ingest.methods.copy import CopyMethod
-from ingest.references import SetCheck, plan_set_check
-from ingest.rejects import Reject, shorten
+from ingest.references import SetCheck
+from ingest.rejects import Reject
+from ingest.table import read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
+    from ingest.indexes import SetAsideIndex
     from ingest.methods.base import Target
     from ingest.references import MissingReference
     from ingest.sending import Refuse
@@ -39,12 +43,21 @@ class DirectMethod(CopyMethod):
     place: ClassVar[int] = 60
 
     def __init__(
-        self, target: Target, *, references: References = "auto", indexes: Indexes = "auto"
+        self,
+        target: Target,
+        *,
+        references: References = "auto",
+        indexes: Indexes = "auto",
     ) -> None:
         super().__init__(target)
         self.references = references
         self.indexes = indexes
+        self._forget()
+
+    def _forget(self) -> None:
         self._check: SetCheck | None = None
+        self._triggers: _Triggers | None = None
+        self._records = _Records()
 
     def send(
         self,
@@ -61,23 +74,39 @@ class DirectMethod(CopyMethod):
         if is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
             return super().send(session, encoding, every, refuse)
-        plan = self._plan_indexes(session)
-        self._check = self._plan_references(session, encoding)
-        with indexes_set_aside(session, self.target.table, plan):
-            if self._check is None:
-                return super().send(session, encoding, every, refuse)
-            session.execute("SET LOCAL session_replication_role = replica")
+        table = self.target.table
+        self._forget()
+        # A load that goes on without the rows refused needs the unique indexes at every row.
+        plan = self._plan_indexes(session, encoding, with_unique=refuse is None)
+        self._plan_references(session, encoding, is_alone=bool(plan.indexes))
+
+        def record_of(index: SetAsideIndex) -> int | None:
+            place = place_of_duplicate(session, table, encoding.names, index.keys, index.predicate)
+            return None if place is None else self._records.at(place)
+
+        with indexes_set_aside(session, table, plan, record_of):
             sent = super().send(session, encoding, every, refuse)
-            session.execute("SET LOCAL session_replication_role = origin")
+            if self._triggers is not None:
+                self._triggers.turn_on()
         return sent
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:
-        missing = [] if self._check is None else self._check.missing(batch.rows)
-        if not missing:
+        self._records.add(batch.records)
+        if self._check is None or not len(batch.records):
             return batch
-        if refuse is None:
+        missing = self._check.missing(batch.rows)
+        if self._triggers is None:
+            return batch  # the rows are locked, and PostgreSQL itself says which are missing
+        if not missing:
+            self._triggers.turn_off()
+        elif refuse is not None:
+            self._triggers.turn_off()
+            return batch.without([self._reject(item, batch) for item in missing])
+        elif self._may_come(missing, self._triggers.session):
+            self._triggers.turn_on()
+        else:
             raise ConstraintRefused(self._explain(missing, batch))
-        return batch.without([self._reject(item, batch) for item in missing])
+        return batch
 
     @staticmethod
     def _reject(missing: MissingReference, batch: TypedBatch) -> Reject:
@@ -89,39 +118,72 @@ class DirectMethod(CopyMethod):
             column=column,
             field=field,
             value=missing.value,
-            reason=f"Key ({key.columns[0]})=({shorten(missing.value)}) is not present in table "
+            reason=f"Key ({key.columns[0]})=({missing.value}) is not present in table "
             f"{key.references}.",
             kind="reference",
             constraint=key.name,
         )
 
-    def _plan_references(self, session: Session, encoding: Encoding) -> SetCheck | None:
-        if self.references == "trigger" or not self.target.table.foreign_keys:
-            self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
-            return None
-        reason = plan_set_check(session, self.target.table, encoding)
-        if reason is None:
-            check = SetCheck(session, self.target.table, encoding)
-            self.decisions.append(f"References: {len(check)} foreign keys checked as a set.")
-            return check
-        if self.references == "set":
-            raise UnsupportedModelError(f"The references cannot be checked as a set: {reason}")
-        self.decisions.append(f"References: checked row by row by PostgreSQL, because {reason}")
-        return None
+    def _may_come(self, missing: list[MissingReference], session: Session) -> bool:
+        """Say whether the caller may still insert the missing rows before its transaction ends."""
+        if not session.is_callers:
+            return False
+        if not any(item.constraint.is_deferrable for item in missing):
+            return False
+        decision = (
+            "References: rows whose parents are not there yet are left to PostgreSQL, which asks "
+            "for them when the caller's transaction ends."
+        )
+        if decision not in self.decisions:
+            self.decisions.append(decision)
+        return True
 
-    def _plan_indexes(self, session: Session) -> SetAside:
+    def _plan_references(self, session: Session, encoding: Encoding, *, is_alone: bool) -> None:
+        if not self.target.table.foreign_keys:
+            self.decisions.append("References: the table has no foreign key.")
+            return
+        if self.references == "trigger" and not is_alone:
+            self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
+            return
+        table = self.target.table
+        reason = why_not_look_up(session, table, encoding)
+        if reason is None:
+            # What COPY takes anyway. From here on nobody can change the table's definition, so
+            # it is read again: the reasons must hold for the rows, not for what was there before.
+            session.execute(f"LOCK TABLE ONLY {table.qualified_name} IN ROW EXCLUSIVE MODE")
+            table = read_table(session, table.oid)
+            reason = why_not_look_up(session, table, encoding)
+        if reason is None:
+            # One that is alone locks what the rows refer to even where PostgreSQL checks it.
+            self._check = SetCheck(session, table, encoding, waits=not is_alone)
+            if self.references != "trigger":
+                reason = why_not_without_triggers(session, table)
+        if self.references == "trigger":
+            self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
+        elif reason is None:
+            self._triggers = _Triggers(session)
+            self.decisions.append(
+                f"References: {len(self._check or ())} foreign keys checked as a set."
+            )
+        elif self.references == "set":
+            raise UnsupportedModelError(f"The references cannot be checked as a set: {reason}")
+        else:
+            self._check = self._check if is_alone else None
+            self.decisions.append(f"References: checked row by row by PostgreSQL, because {reason}")
+
+    def _plan_indexes(self, session: Session, encoding: Encoding, *, with_unique: bool) -> SetAside:
         if self.indexes == "keep":
             self.decisions.append("Indexes: kept up row by row, as asked.")
             return SetAside()
-        if session.is_callers and self.indexes == "auto":
-            self.decisions.append(
-                "Indexes: kept up row by row, because the exclusive lock would be held until the "
-                "end of the caller's transaction."
-            )
-            return SetAside()
-        plan = plan_set_aside(session, self.target.table)
+        # PostgreSQL's own checks may wait for others, row by row. Who waits for them and has the
+        # table for itself could end in a deadlock that ordinary inserts would not have had.
+        reason = why_not_look_up(session, self.target.table, encoding)
+        if reason is None:
+            plan = plan_set_aside(session, self.target.table, with_unique=with_unique)
+        else:
+            plan = SetAside(reason=reason)
         if plan.reason is None:
-            self.decisions.append(f"Indexes: {len(plan.definitions)} built after the rows.")
+            self.decisions.append(f"Indexes: {len(plan.indexes)} built after the rows.")
             return plan
         if self.indexes == "rebuild":
             raise UnsupportedModelError(f"The indexes cannot be built after: {plan.reason}")
@@ -134,7 +196,50 @@ class DirectMethod(CopyMethod):
         more = f" {len(missing) - 1:,} more rows of the same batch." if len(missing) > 1 else ""
         return (
             f"PostgreSQL would refuse record {batch.records[first.place]:,}: "
-            f"Key ({key.columns[0]})=({shorten(first.value)}) is not present in table "
+            f"Key ({key.columns[0]})=({first.value}) is not present in table "
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
             "Load the referenced rows first, or mend the value. Nothing was loaded."
         )
+
+
+class _Triggers:
+    """Turns PostgreSQL's own triggers off and on again, for the transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        [(self._before,)] = session.fetch("SELECT current_setting('session_replication_role')")
+        self._are_on = True
+
+    def turn_off(self) -> None:
+        if self._are_on:
+            self._set("replica")
+            self._are_on = False
+
+    def turn_on(self) -> None:
+        if not self._are_on:
+            self._set(self._before)
+            self._are_on = True
+
+    def _set(self, role: str) -> None:
+        self.session.fetch("SELECT set_config('session_replication_role', $1::text, true)", role)
+
+
+class _Records:
+    """Remembers which record each row came from, in a few numbers for each batch."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int, bool]] = []
+
+    def add(self, records: Sequence[int]) -> None:
+        if not len(records):
+            return
+        is_run = records[-1] - records[0] + 1 == len(records)
+        self._spans.append((len(records), records[0], is_run))
+
+    def at(self, place: int) -> int | None:
+        """Give the record of the row at this place, from 1, if it is known."""
+        for rows, first, is_run in self._spans:
+            if place <= rows:
+                return first + place - 1 if is_run else None
+            place -= rows
+        return None

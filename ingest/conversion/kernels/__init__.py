@@ -1,0 +1,108 @@
+"""Whole columns at a time: what Arrow can judge and convert just as the Django field would.
+
+A kernel *takes* a cell only where its result is certain to be the field's own; every other cell is
+left to the field itself (see ``cleaning``). A field has a kernel only while its class, its
+validators and its choices are exactly those whose behaviour the kernel knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from django.core.validators import EMPTY_VALUES
+from django.db import models
+
+from ingest.conversion.kernels.base import Kernel, Mask, both, keep
+from ingest.conversion.kernels.moments import DateKernel, DateTimeKernel
+from ingest.conversion.kernels.numbers import (
+    BooleanKernel,
+    DecimalKernel,
+    FloatKernel,
+    IntegerKernel,
+)
+from ingest.conversion.kernels.texts import TextKernel, UUIDKernel
+
+__all__ = ["Kernel", "Mask", "both", "find_kernel", "keep"]
+
+_KERNELS: tuple[tuple[type[models.Field[Any, Any]], type[Kernel]], ...] = (
+    (models.IntegerField, IntegerKernel),
+    (models.DecimalField, DecimalKernel),
+    (models.DateTimeField, DateTimeKernel),
+    (models.DateField, DateKernel),
+    (models.BooleanField, BooleanKernel),
+    (models.FloatField, FloatKernel),
+    (models.CharField, TextKernel),
+    (models.TextField, TextKernel),
+    (models.UUIDField, UUIDKernel),
+)
+_METHODS = (
+    "clean",
+    "to_python",
+    "validate",
+    "run_validators",
+    "get_prep_value",
+    "get_db_prep_value",
+    "get_db_prep_save",
+)
+MAX_DIGITS = 38
+"""What a decimal128 holds."""
+
+
+def find_kernel(field: models.Field[Any, Any], stored_as: pa.DataType) -> Kernel | None:
+    """Find the kernel for a field whose column takes this Arrow type.
+
+    Gives None where only the field itself can judge.
+    """
+    judged = field
+    while isinstance(judged, models.ForeignKey):
+        if type(judged) not in {models.ForeignKey, models.OneToOneField} or judged.validators:
+            return None
+        judged = judged.target_field
+    for base, kernel in _KERNELS:
+        if isinstance(judged, base) and kernel.stores(stored_as) and _behaves_like(judged, base):
+            return _build(field, judged, kernel)
+    return None
+
+
+def _build(
+    field: models.Field[Any, Any], judged: models.Field[Any, Any], kernel: type[Kernel]
+) -> Kernel | None:
+    # A foreign key does not run the validators of the field it refers to.
+    checks = [] if judged is not field else list(field.validators)
+    if not all(map(kernel.honours, checks)):
+        return None
+    if kernel is DecimalKernel and not _fits_decimal128(judged):
+        return None
+    built = kernel(judged, checks)
+    built.blank = field.blank
+    if field.choices is not None:
+        built.choices = _choices(field, kernel)
+        if built.choices is None:
+            return None
+    return built
+
+
+def _choices(field: models.Field[Any, Any], kernel: type[Kernel]) -> pa.Array | None:
+    values = [value for value, _ in field.flatchoices if value not in EMPTY_VALUES]
+    if not kernel.takes_choices or set(map(type, values)) != {kernel.python_type}:
+        return None
+    try:
+        return pa.array(values, pa.string() if kernel.python_type is str else pa.int64())
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return None
+
+
+def _fits_decimal128(field: Any) -> bool:
+    digits, places = field.max_digits, field.decimal_places
+    return digits is not None and places is not None and places <= digits <= MAX_DIGITS
+
+
+def _behaves_like(field: models.Field[Any, Any], base: type[models.Field[Any, Any]]) -> bool:
+    """Say whether the field judges and prepares values with Django's own methods."""
+    kind = type(field)
+    for name in _METHODS:
+        owner = next(parent for parent in kind.__mro__ if name in vars(parent))
+        if not owner.__module__.startswith("django.db.models."):
+            return False
+    return issubclass(kind, base) and list(field.empty_values) == list(EMPTY_VALUES)

@@ -1,0 +1,117 @@
+"""Numbers and booleans."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.core import validators
+
+from ingest.conversion.kernels.base import Kernel, Mask, keep
+
+if TYPE_CHECKING:
+    from django.db import models
+
+_LIMITS = (validators.MinValueValidator, validators.MaxValueValidator)
+
+
+class IntegerKernel(Kernel):
+    """The integer fields, and keys that are integers."""
+
+    python_type = int
+    validators = _LIMITS
+    stores = staticmethod(pa.types.is_integer)
+    takes_choices = True
+
+    def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        try:
+            numbers = pc.cast(text, pa.int64())
+        except pa.ArrowInvalid:
+            mask = pc.match_substring_regex(text, r"^-?[0-9]{1,18}$")
+            return pc.cast(keep(text, mask), pa.int64()), mask
+        # Arrow reads 0x10 as 16; int() does not.
+        is_hex = pc.or_(pc.starts_with(text, "0x"), pc.starts_with(text, "0X"))
+        return numbers, pc.invert(is_hex)
+
+    def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
+        if not pa.types.is_integer(values.type):
+            return None
+        return pc.cast(values, pa.int64()), None
+
+
+class DecimalKernel(Kernel):
+    """DecimalField with max_digits and decimal_places that fit a decimal128."""
+
+    python_type = Decimal
+    validators = (validators.DecimalValidator, *_LIMITS)
+    limits = (int, Decimal)
+    stores = staticmethod(pa.types.is_decimal128)
+
+    def __init__(self, field: models.Field[Any, Any], checks: list[Any]) -> None:
+        super().__init__(field, checks)
+        digits, places = field.max_digits, field.decimal_places  # type: ignore[attr-defined]
+        self._type = pa.decimal128(digits, places)
+        part = rf"\.[0-9]{{1,{places}}}"
+        if digits > places:
+            part = f"({part})?" if places else ""
+            self._pattern = f"^-?[0-9]{{1,{digits - places}}}{part}$"
+        else:
+            # DecimalValidator holds a 0 without places for a digit before the point.
+            self._pattern = f"^-?0{part}$"
+
+    def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        mask = pc.match_substring_regex(text, self._pattern)
+        return pc.cast(keep(text, mask), self._type), mask
+
+    def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
+        kind = values.type
+        if not pa.types.is_decimal(kind) or (self._is_only_places and kind.scale <= 0):
+            return None
+        # Fails where a digit would be lost: trailing zeros are the type's, not the value's.
+        return pc.cast(values, self._type), None
+
+    def gather(self, values: list[Any]) -> pa.Array:
+        decimals = pa.array(values)
+        # In a Decimal trailing zeros do count, as DecimalValidator counts them.
+        if decimals.type.scale > self._type.scale or self._is_only_places:
+            raise ValueError("some value may have too many places")
+        return decimals
+
+    @property
+    def _is_only_places(self) -> bool:
+        return bool(self._type.precision == self._type.scale)
+
+
+class FloatKernel(Kernel):
+    """FloatField."""
+
+    python_type = float
+    validators = _LIMITS
+    limits = (int, float)
+    stores = staticmethod(pa.types.is_float64)
+
+    def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        mask = pc.match_substring_regex(text, r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$")
+        return pc.cast(keep(text, mask), pa.float64()), mask
+
+    def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
+        return (values, None) if pa.types.is_float64(values.type) else None
+
+
+class BooleanKernel(Kernel):
+    """BooleanField, with the words that it knows."""
+
+    python_type = bool
+    stores = staticmethod(pa.types.is_boolean)
+    _TRUE = pa.array(["t", "True", "1"])
+    _FALSE = pa.array(["f", "False", "0"])
+
+    def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        is_true = pc.is_in(text, value_set=self._TRUE)
+        known = pc.or_(is_true, pc.is_in(text, value_set=self._FALSE))
+        return keep(is_true, known), known
+
+    def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
+        return (values, None) if pa.types.is_boolean(values.type) else None

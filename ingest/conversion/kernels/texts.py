@@ -1,0 +1,80 @@
+"""Texts and identifiers."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.core import validators
+
+from ingest.conversion.kernels.base import Kernel, Mask, both, is_all, keep
+
+UUID_BYTES = 16
+
+
+class TextKernel(Kernel):
+    """CharField, TextField and those that differ from them by validators it knows."""
+
+    python_type = str
+    validators = (validators.MaxLengthValidator, validators.MinLengthValidator)
+    stores = staticmethod(pa.types.is_string)
+    takes_choices = True
+
+    def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        return text, None
+
+    def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:  # noqa: ARG002
+        return None
+
+    def judge(self, values: pa.Array) -> Mask:
+        mask = None
+        lengths = None
+        for check in self.checks:
+            lengths = pc.utf8_length(values) if lengths is None else lengths
+            is_most = type(check) is validators.MaxLengthValidator
+            compare = pc.less_equal if is_most else pc.greater_equal
+            mask = both(mask, compare(lengths, check.limit_value))
+        if self.choices is not None:
+            # An empty text is not asked for among the choices: only ``blank`` judges it.
+            chosen = pc.is_in(values, value_set=self.choices)
+            mask = both(mask, pc.or_(chosen, pc.equal(values, "")))
+        if not self.blank:
+            mask = both(mask, pc.not_equal(values, ""))
+        return both(mask, pc.invert(pc.match_substring(values, "\0")))
+
+
+class UUIDKernel(Kernel):
+    """UUIDField: 36 characters with four hyphens, or 32 without."""
+
+    python_type = UUID
+    _WITH_HYPHENS = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+    _WITHOUT = r"^[0-9a-fA-F]{32}$"
+    _ZEROS = "0" * 2 * UUID_BYTES
+
+    @staticmethod
+    def stores(kind: pa.DataType) -> bool:
+        return bool(kind == pa.binary(UUID_BYTES))
+
+    def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        mask = pc.match_substring_regex(text, self._WITH_HYPHENS)
+        if not is_all(mask):
+            mask = pc.or_(mask, pc.match_substring_regex(text, self._WITHOUT))
+        digits = pc.replace_substring(keep(text, mask), "-", "")
+        joined = pc.binary_join(_one_list(pc.fill_null(digits, self._ZEROS)), "")[0].as_py()
+        numbers = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(UUID_BYTES), len(text), [None, pa.py_buffer(bytes.fromhex(joined))]
+        )
+        return keep(numbers, pc.is_valid(digits)), mask
+
+    def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
+        return (values.storage, None) if isinstance(values.type, pa.UuidType) else None
+
+    def gather(self, values: list[Any]) -> pa.Array:
+        numbers = [None if value is None else value.bytes for value in values]
+        return pa.ExtensionArray.from_storage(pa.uuid(), pa.array(numbers, pa.binary(UUID_BYTES)))
+
+
+def _one_list(texts: pa.Array) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array([0, len(texts)], pa.int64()), texts)

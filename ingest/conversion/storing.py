@@ -1,0 +1,221 @@
+"""Prepared values become Arrow values of the column's type, as PostgreSQL would store them.
+
+Arrow alone is too obliging: it cuts 1.5 to 1 and takes 0.1 for a moment of 1970. Here a value fits
+only where PostgreSQL would take it for the same thing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pyarrow as pa
+
+from ingest.conversion.structures import (
+    NO_NULL_CHARACTER,
+    MisfitError,
+    fit_json,
+    integer_fit,
+    list_fit,
+    range_fit,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from zoneinfo import ZoneInfo
+
+    from ingest.encoding import ColumnEncoding
+    from ingest.table import Column
+
+HEADER_BYTES = 4
+"""What PostgreSQL adds to a length in ``atttypmod``: VARHDRSZ."""
+LARGEST_REAL = 3.4028234663852886e38
+_INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*", re.ASCII)
+_FLOAT = re.compile(
+    r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?\s*", re.ASCII | re.IGNORECASE
+)
+
+
+def make_fit(encoding: ColumnEncoding, zone: ZoneInfo) -> Callable[[Any], Any]:
+    """Give the function that makes a prepared value fit for the column's Arrow type.
+
+    ``zone`` is the time zone of Django's connection. The function raises ``MisfitError`` with a
+    reason, or any other exception for a value of another type.
+    """
+    column, kind = encoding.column, encoding.arrow_type
+    if encoding.dump is not None:
+        return _dumped(encoding.dump, _structure_fit(column, zone))
+    if pa.types.is_timestamp(kind):
+        return _moment_fit(zone, has_zone=kind.tz is not None)
+    if pa.types.is_string(kind):
+        return _text_fit(column)
+    for is_kind, fit in _FITS:
+        if is_kind(kind):
+            return fit
+    return _same
+
+
+def text_limit(column: Column) -> int | None:
+    """Give the characters that a ``varchar(n)`` or ``char(n)`` holds, or an item of an array."""
+    name = column.type_name.removeprefix("_")
+    if name in {"varchar", "bpchar"} and column.type_modifier >= HEADER_BYTES:
+        return column.type_modifier - HEADER_BYTES
+    return None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _dumped(dump: Callable[[Any], bytes], fit: Callable[[Any], Any]) -> Callable[[Any], bytes]:
+    return lambda value: dump(fit(value))
+
+
+def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
+    """Give what keeps a value from psycopg's dumper that PostgreSQL would refuse from it."""
+    fits = {
+        "int4range": integer_fit(_integer, 32),
+        "int8range": integer_fit(_integer, 64),
+        "numrange": range_fit(_decimal),
+        "daterange": range_fit(_date),
+        "tstzrange": range_fit(_moment_fit(zone, has_zone=True)),
+        "jsonb": fit_json,
+        "text": _text_fit(column),
+        "varchar": _text_fit(column),
+    }
+    name = column.type_name
+    fit = fits.get(name.removeprefix("_"), _same)
+    return list_fit(fit) if name.startswith("_") else fit
+
+
+def _text_fit(column: Column) -> Callable[[Any], str]:
+    limit = text_limit(column)
+
+    def fit(value: Any) -> str:
+        if isinstance(value, str):
+            # str() of a text that is an Enum, too, would give its name.
+            text = str.__str__(value)
+        elif isinstance(value, Decimal):
+            text = format(value, "f")
+        elif type(value) in {int, UUID, dt.date}:
+            text = str(value)
+        else:
+            raise TypeError
+        if "\0" in text:
+            raise MisfitError(NO_NULL_CHARACTER)
+        # PostgreSQL cuts spaces, and only these, to fit.
+        if limit is not None and text[limit:].strip(" "):
+            raise MisfitError(f"value too long for type {column.sql_type}")
+        return text
+
+    return fit
+
+
+def in_zone(moment: dt.datetime, zone: ZoneInfo, *, has_zone: bool) -> dt.datetime:
+    """Do what PostgreSQL does in a session's time zone for a column with or without a time zone.
+
+    A time that comes twice or never is standard time: DetermineTimeZoneOffset in
+    src/backend/utils/adt/datetime.c.
+    """
+    if has_zone == (moment.utcoffset() is not None):
+        return moment
+    if not has_zone:
+        return moment.astimezone(zone).replace(tzinfo=None)
+    readings = [moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+    return min(readings, key=lambda reading: reading.utcoffset() or dt.timedelta())
+
+
+def _moment_fit(zone: ZoneInfo, *, has_zone: bool) -> Callable[[Any], dt.datetime]:
+    def fit(value: Any) -> dt.datetime:
+        if isinstance(value, str):
+            value = dt.datetime.fromisoformat(value)
+        if not isinstance(value, dt.datetime):
+            raise TypeError
+        return in_zone(value, zone, has_zone=has_zone)
+
+    return fit
+
+
+def _boolean(value: Any) -> bool:
+    if type(value) is not bool:
+        raise TypeError
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError
+    return int(value)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, float | int | Decimal | str):
+        raise TypeError
+    if isinstance(value, str) and not _FLOAT.fullmatch(value):
+        raise TypeError
+    return float(value)
+
+
+def _real(value: Any) -> float:
+    number = _float(value)
+    if math.isfinite(number) and abs(number) > LARGEST_REAL:
+        raise TypeError
+    return number
+
+
+def _decimal(value: Any) -> Decimal:
+    if isinstance(value, str) and _FLOAT.fullmatch(value):
+        value = Decimal(value.strip())
+    elif isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, bool) or not isinstance(value, Decimal | int):
+        raise TypeError
+    # Arrow fails at a zero with a large exponent.
+    return Decimal(value) if value else Decimal()
+
+
+def _date(value: Any) -> dt.date:
+    if isinstance(value, str):
+        return dt.date.fromisoformat(value)
+    if isinstance(value, dt.datetime) or not isinstance(value, dt.date):
+        raise TypeError
+    return value
+
+
+def _time(value: Any) -> dt.time:
+    if isinstance(value, str):
+        value = dt.time.fromisoformat(value)
+    if not isinstance(value, dt.time):
+        raise TypeError
+    if value.tzinfo is not None and value.utcoffset() is None:
+        raise MisfitError(f"a time of day has no offset in {value.tzinfo} without its date")
+    return value.replace(tzinfo=None)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError
+    return bytes(value)
+
+
+def _uuid(value: Any) -> bytes:
+    return (value if isinstance(value, UUID) else UUID(value)).bytes
+
+
+_FITS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], Any]], ...] = (
+    (pa.types.is_boolean, _boolean),
+    (pa.types.is_integer, _integer),
+    (pa.types.is_float32, _real),
+    (pa.types.is_float64, _float),
+    (pa.types.is_decimal, _decimal),
+    (pa.types.is_date, _date),
+    (pa.types.is_time, _time),
+    (pa.types.is_fixed_size_binary, _uuid),
+    (pa.types.is_binary, _bytes),
+)

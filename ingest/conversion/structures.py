@@ -1,0 +1,117 @@
+"""Documents, lists and ranges: what Python has of them and PostgreSQL refuses.
+
+PostgreSQL would refuse the whole COPY, and name no record of a batch that is sent in one piece.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.range import Range
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NO_NULL_CHARACTER = "Null characters are not allowed: PostgreSQL cannot store U+0000."
+_SUSPECT = ("\\u0000", "\\ud", "\\uD", "NaN", "Infinity")
+
+
+class MisfitError(ValueError):
+    """Why the column's type cannot hold a value."""
+
+
+def list_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Give what fits a list, and lists in it, by their items."""
+
+    def fit_list(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise TypeError
+        return [
+            fit_list(item) if isinstance(item, list) else None if item is None else fit(item)
+            for item in value
+        ]
+
+    return fit_list
+
+
+def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Give what fits a range by its bounds."""
+
+    def fit_range(value: Any) -> Any:
+        if not isinstance(value, Range):
+            raise TypeError
+        if value.isempty:
+            return value
+        lower, upper = (
+            None if bound is None else fit(bound) for bound in (value.lower, value.upper)
+        )
+        if lower is not None and upper is not None and _place(lower) > _place(upper):
+            raise MisfitError("range lower bound must be less than or equal to range upper bound")
+        return type(value)(lower, upper, value.bounds)
+
+    return fit_range
+
+
+def integer_fit(fit: Callable[[Any], int], bits: int) -> Callable[[Any], Any]:
+    """Give what fits a range of integers: PostgreSQL keeps it as ``[lower,upper)``.
+
+    psycopg writes an integer of too many bits without those that are too many.
+    """
+    limit = 2 ** (bits - 1)
+
+    def fit_range(value: Any) -> Any:
+        fitted = range_fit(fit)(value)
+        kept = [
+            None if bound is None else bound + (mark in marks)
+            for bound, mark, marks in zip(
+                (fitted.lower, fitted.upper), fitted.bounds or "[)", ("(", "]"), strict=True
+            )
+        ]
+        if any(bound is not None and not -limit <= bound < limit for bound in kept):
+            raise MisfitError("integer out of range")
+        return fitted
+
+    return fit_range
+
+
+def _place(bound: Any) -> tuple[bool, Any]:
+    # PostgreSQL orders NaN after every number; Python has no order for it.
+    is_nan = isinstance(bound, Decimal) and bound.is_nan()
+    return is_nan, 0 if is_nan else bound
+
+
+def fit_json(value: Any) -> Any:
+    """Refuse what jsonb has not: NaN, infinities, U+0000 and halves of surrogate pairs.
+
+    Source: https://www.postgresql.org/docs/current/datatype-json.html
+    """
+    if hasattr(value, "obj"):
+        written = (getattr(value, "dumps", None) or json.dumps)(value.obj)
+    else:
+        written = value
+    if isinstance(written, bytes):
+        written = written.decode()
+    if isinstance(written, str) and any(mark in written for mark in _SUSPECT):
+        _check(json.loads(written, parse_constant=_refuse_constant))
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise MisfitError(f"{name} is no JSON number: PostgreSQL cannot store it.")
+
+
+def _check(document: Any) -> None:
+    if isinstance(document, str):
+        if "\0" in document:
+            raise MisfitError(NO_NULL_CHARACTER)
+        if any("\ud800" <= character <= "\udfff" for character in document):
+            raise MisfitError("a surrogate stands alone: it is no character, but half of one.")
+    elif isinstance(document, list):
+        for item in document:
+            _check(item)
+    elif isinstance(document, dict):
+        for key, item in document.items():
+            _check(key)
+            _check(item)

@@ -1,0 +1,44 @@
+import pyarrow as pa
+import pytest
+
+from ingest.exceptions import SourceError
+from ingest.sources import arrow
+from tests.sources.reading import read
+
+TABLE = pa.table({"a": list(range(100)), "b": ["x"] * 100, "c": [b"\xff"] * 100})
+
+
+@pytest.mark.parametrize("given", [TABLE, TABLE.to_batches()[0], TABLE.to_reader()])
+def test_arrow_things(given, monkeypatch):
+    monkeypatch.setattr(arrow, "BATCH_ROWS", 33)
+    got = read(given)
+    assert got.columns == ("a", "b", "c")
+    assert got.rows == [(number, "x", b"\xff") for number in range(100)]
+    assert got.records == list(range(1, 101))
+
+
+def test_chosen_columns():
+    assert read(TABLE, columns=("b", "a")).rows[1] == ("x", 1)
+    with pytest.raises(SourceError, match="pyarrow Table has no column 'd'"):
+        read(TABLE, columns=("d",))
+
+
+def test_two_columns_of_one_name():
+    table = pa.table([[1], [2]], names=["a", "a"])
+    got = read(table)
+    assert (got.columns, got.rows) == (("a", "a"), [(1, 2)])
+
+
+def test_no_rows():
+    assert read(TABLE.slice(0, 0)).rows == []
+
+
+def test_a_stream_that_breaks():
+    def batches():
+        yield TABLE.to_batches()[0]
+        raise ValueError("the wire was cut")
+
+    with pytest.raises(SourceError) as caught:
+        read(pa.RecordBatchReader.from_batches(TABLE.schema, batches()))
+    assert "pyarrow RecordBatchReader broke after record 100: " in str(caught.value)
+    assert "the wire was cut" in str(caught.value)

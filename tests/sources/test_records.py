@@ -1,0 +1,175 @@
+import asyncio
+import dataclasses
+import threading
+from collections import namedtuple
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth.models import User
+
+from ingest.exceptions import SourceError
+from ingest.sources import open_source, records
+from tests.sources.reading import read
+
+Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - the plain kind
+
+
+@dataclasses.dataclass
+class Point:
+    a: int
+    b: int
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(records, "BATCH_ROWS", 3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: {"a": number, "b": -number},
+        lambda number: Pair(number, -number),
+        lambda number: Point(number, -number),
+    ],
+)
+@pytest.mark.parametrize("gather", [list, tuple, iter, lambda rows: (row for row in rows)])
+def test_records_of_each_kind(make, gather):
+    got = read(gather([make(number) for number in range(10)]))
+    assert got.columns == ("a", "b")
+    assert got.rows == [(number, -number) for number in range(10)]
+    assert got.records == list(range(1, 11))
+
+
+def test_tuples_with_columns():
+    assert read([(1, 2), [3, 4]], columns=("a", "b")).rows == [(1, 2), (3, 4)]
+
+
+def test_model_instances():
+    got = read([User(username="ann"), User(username="bob")])
+    assert "id" not in got.columns
+    assert [row[got.columns.index("username")] for row in got.rows] == ["ann", "bob"]
+
+
+def test_chosen_keys():
+    assert read([{"a": 1, "b": 2}, {"a": 3}], columns=("a",)).rows == [(1,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "want"),
+    [
+        ([{"a": 1}, {"b": 1}], "it has no key 'a', which the first record has"),
+        (
+            [{"ab": 1}, {"ab": 1, "abc": 2}],
+            "it has a key 'abc', which the first record has not. Did you mean 'ab'?",
+        ),
+        ([{"a": 1}, (1,)], "it is a tuple, but the first record is a dict"),
+        ([{"a": 1}, 7], "it is a int, but the first record is a dict"),
+        ([Pair(1, 2), (1,)], "it has 1 cells, but there are 2 columns"),
+        ([Pair(1, 2), {"a": 1, "b": 2}], "it is a dict, but the first record is a tuple"),
+        ([Point(1, 2), None], "it is a NoneType, but the first record is a Point"),
+    ],
+)  # fmt: skip
+def test_misfits(rows, want):
+    got = read([rows[0]] * 4 + [rows[1], rows[0]])
+    assert got.reasons == {5: want}
+    assert got.records == [1, 2, 3, 4, 6]
+    assert got.read == 6
+
+
+@pytest.mark.parametrize("given", [[], iter(()), (number for number in ())])
+def test_nothing(given):
+    got = read(given)
+    assert (got.columns, got.rows) == ((), [])
+
+
+def test_tuples_without_columns():
+    with pytest.raises(SourceError, match="Tuples have no column names"):
+        read([(1, 2)])
+
+
+@pytest.mark.parametrize("given", [7, None, b"a,b", {"a": 1}])
+def test_what_is_no_source(given):
+    with pytest.raises(TypeError, match="is no source: give a path or several"):
+        open_source(given)
+
+
+class Walked:
+    """An asynchronous generator that notes where it ran."""
+
+    def __init__(self, count, error=None):
+        self.count, self.error = count, error
+        self.loops, self.threads, self.is_closed = set(), set(), False
+
+    async def __aiter__(self):
+        try:
+            for number in range(self.count):
+                self.loops.add(asyncio.get_running_loop())
+                self.threads.add(threading.get_ident())
+                await asyncio.sleep(0)
+                yield {"a": number}
+            if self.error:
+                raise self.error
+        finally:
+            await asyncio.sleep(0)
+            self.is_closed = True
+
+
+def test_an_asynchronous_generator_without_a_loop():
+    walked = Walked(10)
+    assert read(walked).rows == [(number,) for number in range(10)]
+    assert len(walked.loops) == 1
+    assert walked.is_closed
+
+
+async def _under_a_loop(walked):
+    got = await sync_to_async(read)(walked)
+    return got, asyncio.get_running_loop()
+
+
+async def _identity(made):
+    return await made
+
+
+@pytest.mark.parametrize("run", [asyncio.run, async_to_sync(_identity)])
+def test_an_asynchronous_generator_is_pulled_on_the_callers_loop(run):
+    walked = Walked(10)
+    got, loop = run(_under_a_loop(walked))
+    assert got.rows == [(number,) for number in range(10)]
+    assert walked.loops == {loop}
+    assert walked.is_closed
+
+
+def test_an_asynchronous_iterator_that_is_no_generator():
+    class Counting:
+        left = 5
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            self.left -= 1
+            if self.left < 0:
+                raise StopAsyncIteration
+            return Pair(self.left, 0)
+
+    assert [row[0] for row in read(Counting()).rows] == [4, 3, 2, 1, 0]
+
+
+def test_an_empty_asynchronous_generator():
+    assert read(Walked(0)).rows == []
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_an_error_in_an_asynchronous_generator(count):
+    walked = Walked(count, ConnectionError("the line is dead"))
+    with pytest.raises(ConnectionError, match="the line is dead"):
+        read(walked)
+    assert walked.is_closed
+
+
+def test_a_generator_that_is_not_read_to_its_end_is_closed():
+    walked = Walked(10)
+    with open_source(walked):
+        pass
+    assert walked.is_closed
