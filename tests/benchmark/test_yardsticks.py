@@ -293,7 +293,7 @@ def _names(query):
 
 
 @pytest.mark.parametrize(
-    "name", ["Foreign", "CompositeKey", "Quoted", "Branch", "Span", "Unmanaged"]
+    "name", ["Foreign", "CompositeKey", "Quoted", "Branch", "Moment", "Unmanaged"]
 )
 def test_any_model_can_be_explained(name):
     model = apps.get_model("contract", name)
