@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import connections
 
 from ingest.benchmark.contestants import Encoded, typed_batches
-from ingest.benchmark.parts import create_bare, read_parts
+from ingest.benchmark.parts import KINDS, create_bare, read_parts
 from ingest.benchmark.preparing import WARM_UP_ROWS
 from ingest.benchmark.result import Explanation, PartCost
 from ingest.exceptions import BenchmarkError
@@ -51,7 +51,9 @@ class _Study:
         self._rounds = rounds
         self._say = say
         self._bare = create_bare(material.stage)
-        self._parts = read_parts(material.stage, self._bare)
+        self._parts = sorted(
+            read_parts(material.stage, self._bare), key=lambda part: KINDS.index(part.kind)
+        )
         self._seconds: list[list[float]] = []
         """For each round the seconds of the bare table, and with each part more."""
         self._ways: list[dict[str, float]] = []

@@ -61,7 +61,7 @@ class Ground:
         self._saved = f"{schema}.existing"
         with transaction.atomic(using=self._stage.alias):
             self._take_parts_off()
-            self._execute(f"TRUNCATE {self._stage.name}")
+            self._execute(f"TRUNCATE {self._stage.name} RESTART IDENTITY")
             reference.insert_existing()
             self._execute(
                 f"CREATE UNLOGGED TABLE {self._saved} AS SELECT {self._columns} "

@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from django.db import connections
 from ingest.benchmark.result import Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from ingest.benchmark.contestants import Write
@@ -52,6 +54,20 @@ def take_sample(alias: str, opening: AbstractContextManager[Write]) -> Sample:
             else max(peak_bytes - before_bytes, 0)
         ),
     )
+
+
+@contextmanager
+def frozen_garbage() -> Iterator[None]:
+    """Hide from the garbage collector what is there already.
+
+    It would walk over the prepared rows in the middle of a sample, again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _cpu_seconds() -> float:

@@ -21,8 +21,17 @@ if TYPE_CHECKING:
 BARE_SCHEMA = "information_schema"
 """Whose scratch schema holds the bare copy: no table that is copied comes from there, so that its
 parts can have the names of the real ones."""
-KINDS = ("primary key", "unique", "exclusion", "index", "check", "foreign key", "trigger")
-"""The order in which parts are put on."""
+KINDS = (
+    "primary key",
+    "unique",
+    "exclusion",
+    "unique index",
+    "index",
+    "check",
+    "foreign key",
+    "trigger",
+)
+"""The order in which an explanation adds them."""
 _CONSTRAINT_KINDS = {"PRIMARY": "primary key", "UNIQUE": "unique", "EXCLUDE": "exclusion"}
 
 
@@ -43,7 +52,8 @@ class Part:
 def read_parts(stage: Stage, name: str) -> list[Part]:
     """Give the parts of the model's scratch table, to be put on the table ``name``.
 
-    ``name`` is quoted and has its schema: the scratch table itself, or a bare copy of it.
+    ``name`` is quoted and has its schema: the scratch table itself, or a bare copy of it. They come
+    in an order in which they can be put on; indexes in that of their making.
     """
     session = DjangoSession(stage.alias)
     oid = find_table(session, stage.name)
@@ -51,13 +61,12 @@ def read_parts(stage: Stage, name: str) -> list[Part]:
     with plain_names(stage.alias):
         original = session.fetch(definitions.TABLES, oid)[0][3]
         reader = _Reader(session, oid, original, name)
-        parts = [
+        return [
             *reader.indexes(),
             *reader.checks(),
             *reader.foreign_keys(),
             *reader.triggers(),
         ]
-    return sorted(parts, key=lambda part: KINDS.index(part.kind))
 
 
 def create_bare(stage: Stage) -> str:
@@ -96,7 +105,8 @@ class _Reader:
                 old, new = f"{head} ON {self._original}", f"{head} ON {self._name}"
                 drop = f"DROP INDEX {self._schema}.{index}"
                 add = exchange(definition, old, new)
-                yield Part(kind="index", name=index, add=(add,), drop=drop)
+                kind = "unique index" if head.startswith("CREATE UNIQUE") else "index"
+                yield Part(kind=kind, name=index, add=(add,), drop=drop)
                 continue
             add = f"ALTER TABLE {self._name} ADD CONSTRAINT {constraint} {definition}"
             setting = f"ALTER INDEX {self._schema}.{index} SET ({options})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import cycle
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ingest.benchmark.explanation import labels, savings
@@ -17,6 +18,9 @@ STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1))), 
 # Okabe and Ito's colours, which the colour-blind can tell apart: https://jfly.uni-koeln.de/color/.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 SIZE_INCHES = (7.5, 5.0)
+BARS_WIDTH_INCHES, BAR_INCHES = 9.0, 0.4
+LABEL_CHARACTERS = 44
+"""Names of foreign keys are long: more would leave no room for the bars."""
 DOTS_PER_INCH = 160
 LABEL_GAP = 11.0
 """Points between two labels: less, and they would overlap."""
@@ -27,7 +31,10 @@ def draw(result: BenchmarkResult, path: Path) -> None:
     # Not pyplot: it keeps figures in the process and may look for a screen.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    size = SIZE_INCHES
+    if result.explanation is not None:
+        size = (BARS_WIDTH_INCHES, 1.5 + BAR_INCHES * (len(result.explanation.parts) + 3))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(f"{result.table['model']} on PostgreSQL {result.environment['postgresql']}")
@@ -48,10 +55,10 @@ def _draw_bars(axes: Any, explanation: Explanation) -> None:
     places = range(len(bars), 0, -1)
     drawn = axes.barh(places, lengths, color=colours, height=0.7)
     axes.bar_label(drawn, fmt="{:.2f}", padding=4)
-    axes.set_yticks(places, names)
+    axes.set_yticks(places, ["\n".join(wrap(name, LABEL_CHARACTERS)) for name in names], fontsize=8)
     axes.axvline(0, color="#000000", linewidth=0.8)
-    axes.margins(x=0.12)
-    axes.set_xlabel(f"microseconds a row, at {explanation.rows:,} rows (below 0: saved)")
+    axes.margins(x=0.2)
+    axes.set_xlabel(f"µs a row at {explanation.rows:,} rows; below 0: saved")
 
 
 def _draw_lines(axes: Any, result: BenchmarkResult) -> None:

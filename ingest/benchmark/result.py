@@ -105,8 +105,7 @@ class PartCost:
     """What one part of the table costs each row."""
 
     kind: str
-    """``table`` for the bare table, else ``primary key``, ``unique``, ``exclusion``, ``index``,
-    ``check``, ``foreign key`` or ``trigger``."""
+    """``table`` for the bare table, else one of ``ingest.benchmark.parts.KINDS``."""
     name: str
     microseconds: float
     """A row's time with this part less that without it: the median over the rounds."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from ingest.benchmark.contestants import (
 )
 from ingest.benchmark.environment import describe_environment
 from ingest.benchmark.explaining import explain
-from ingest.benchmark.measuring import take_sample
+from ingest.benchmark.measuring import frozen_garbage, take_sample
 from ingest.benchmark.preparing import WARM_UP_ROWS, prepare
 from ingest.benchmark.psql import Psql, find_psql
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
@@ -26,7 +25,7 @@ from ingest.benchmark.trials import TRIAL_ROWS, try_method
 from ingest.methods import get_method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ingest.benchmark.options import BenchmarkOptions
     from ingest.benchmark.preparing import Material
@@ -60,19 +59,8 @@ def run_benchmark(
     psql = None
     if "psql" in options.baselines:
         psql = Psql(find_psql(options.database, options.psql), options.database)
-    with prepare(options, say) as material, _frozen():
+    with prepare(options, say) as material, frozen_garbage():
         return _Run(options, material, psql, report).measure()
-
-
-@contextmanager
-def _frozen() -> Iterator[None]:
-    # The collector would walk over the prepared rows in the middle of a sample, again and again.
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 class _Run:

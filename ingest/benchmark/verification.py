@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
 
+from ingest.benchmark.prepared import placeholder, prepared_rows
 from ingest.benchmark.rows import FILLED_KINDS
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ingest.benchmark.stage import Stage
@@ -59,14 +60,12 @@ class Reference:
             connection.connection.cursor() as cursor,
             cursor.copy(f"COPY {self.name} ({columns}) FROM STDIN") as copy,
         ):
-            for prepared in self._prepared(rows):
+            for prepared in prepared_rows(self._stage, self._fields, rows):
                 copy.write_row(prepared)
-        for field, column in zip(self._fields, self._columns, strict=True):
-            placeholder = self._placeholder(field, rows)
-            if not _PLAIN_PLACEHOLDER.fullmatch(placeholder):
-                self._execute(
-                    f"UPDATE {self.name} SET {column} = {placeholder.replace('%s', column)}"
-                )
+        for place, (field, column) in enumerate(zip(self._fields, self._columns, strict=True)):
+            sql = placeholder(self._stage, field, rows[0][place]) if rows else "%s"
+            if not _PLAIN_PLACEHOLDER.fullmatch(sql):
+                self._execute(f"UPDATE {self.name} SET {column} = {sql.replace('%s', column)}")
 
     def write_file(self, path: Path, count: int) -> None:
         """Write the first rows as CSV, whose first line names the fields.
@@ -227,41 +226,6 @@ class Reference:
             and field.db_default is models.NOT_PROVIDED
             and not isinstance(field, FILLED_KINDS)
         ]
-
-    def _prepared(self, rows: Sequence[Row]) -> Iterator[Row]:
-        connection = connections[self._stage.alias]
-        prepare = [field.get_db_prep_save for field in self._fields]
-        own = [
-            field
-            for field in self._fields
-            if type(field).pre_save is not models.Field.pre_save
-            and not isinstance(field, models.FileField)
-        ]
-        names = [field.attname for field in self._fields]
-        for ordinal, given in enumerate(rows, 1):
-            row = given
-            if own:
-                # The field's author has a say in what is saved.
-                instance = self._stage.model(**dict(zip(names, row, strict=True)))
-                for field in own:
-                    field.pre_save(instance, add=True)
-                row = tuple(getattr(instance, name) for name in names)
-            yield (
-                ordinal,
-                *[one(value, connection) for one, value in zip(prepare, row, strict=True)],
-            )
-
-    def _placeholder(self, field: Any, rows: Sequence[Row]) -> str:
-        if not rows:
-            return "%s"
-        connection = connections[self._stage.alias]
-        value = rows[0][self._fields.index(field)]
-        compiler = models.sql.Query(self._stage.model).get_compiler(self._stage.alias)
-        if hasattr(field, "get_placeholder_sql"):  # since Django 6.1
-            return str(field.get_placeholder_sql(value, compiler, connection)[0])
-        if hasattr(field, "get_placeholder"):
-            return str(field.get_placeholder(value, compiler, connection))
-        return "%s"
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
         with connections[self._stage.alias].cursor() as cursor:

@@ -1,11 +1,25 @@
 import io
 import json
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.core.management.base import CommandParser
 from django.test import override_settings
 
+from ingest.benchmark import add_arguments
 from tests.benchmark.marks import committing
+
+DOCS = Path(__file__).parents[2] / "docs" / "benchmark.md"
+
+
+def test_every_option_is_documented():
+    parser = CommandParser()
+    add_arguments(parser)
+    want = {name for action in parser._actions for name in action.option_strings}
+    text = DOCS.read_text(encoding="utf-8")
+    missing = {name for name in want - {"-h", "--help"} if name not in text}
+    assert missing == set()
 
 
 def run(*arguments, **options):
@@ -49,6 +63,26 @@ def run(*arguments, **options):
         (
             ["finance.Account", "--plot", "plot.gif"],
             "--plot plot.gif: the name must end in .png, .svg, .pdf.",
+        ),
+        (
+            ["finance.Account", "--baseline", "psq"],
+            "There is no baseline 'psq'. Did you mean 'psql'? The baselines are psql, floor.",
+        ),
+        (
+            ["finance.Account", "--existing", "9", "--baseline", "floor"],
+            "--baseline floor begins with an empty table: leave out --existing.",
+        ),
+        (
+            ["finance.Account", "--existing", "9", "--explain"],
+            "--explain begins with an empty table: leave out --existing.",
+        ),
+        (["finance.Account", "--existing", "-1"], "--existing is a number of rows: 0 or more."),
+        (
+            ["finance.Account", "--explain", "--methods", "copy"],
+            (
+                "--explain measures the table's parts and not the methods: leave out --methods, "
+                "--baseline and --from-file."
+            ),
         ),
         (
             ["finance.Account", "rows.csv"],

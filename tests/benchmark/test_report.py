@@ -5,7 +5,13 @@ from rich.console import Console
 
 from ingest.benchmark.plot import draw
 from ingest.benchmark.report import advise, render
-from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
+from ingest.benchmark.result import (
+    BenchmarkResult,
+    Explanation,
+    MethodResult,
+    PartCost,
+    Sample,
+)
 
 ENVIRONMENT = {
     "postgresql": "18.4",
@@ -100,6 +106,18 @@ def test_a_result_has_median_spread_and_speed():
             ),
         ),
         (
+            [
+                method("copy", 9, 2.0),
+                method("direct", 9, 1.5),
+                method("psql", 9, 6.0, is_yardstick=True),
+                method("floor", 9, 0.5, is_yardstick=True),
+            ],
+            (
+                "Load 9 rows with `manage.py bulk_load shop.Order FILE`: "
+                "direct takes 1.50 s, 4.0 times faster than psql (6.00 s)."
+            ),
+        ),
+        (
             [method("copy", 100, 1.0, verified=False)],
             "No method stored the rows: see the notes in the table.",
         ),
@@ -173,3 +191,62 @@ def test_the_plot_names_every_method_that_was_verified(suffix, tmp_path):
 def test_a_plot_without_results_is_empty_axes(tmp_path):
     draw(benchmark(method("copy", 10, verified=None)), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1_000
+
+
+EXPLANATION = Explanation(
+    rows=1_000_000,
+    rounds=3,
+    parts=(
+        PartCost(
+            kind="table", name="the rows themselves", microseconds=0.6, spread_microseconds=0.1
+        ),
+        PartCost(
+            kind="foreign key",
+            name="a_very_long_name_of_a_foreign_key_that_goes_on_and_on_fk_x",
+            microseconds=4.25,
+            spread_microseconds=0.5,
+        ),
+    ),
+    copy_microseconds=5.0,
+    saved_by_references=3.5,
+    saved_by_indexes=-0.25,
+    saved=3.25,
+    decisions=("References: 1 foreign key [checked] as a set.",),
+)
+
+
+def test_an_explanation_says_what_each_part_costs_and_what_direct_saves():
+    got = text(benchmark(explanation=EXPLANATION))
+    lines = [line.split() for line in got.splitlines()]
+    assert ["the", "rows", "themselves", "0.60", "0.10", "12%"] in lines
+    assert ["foreign", "key", EXPLANATION.parts[1].name, "4.25", "0.50", "88%"] in lines
+    assert ["all", "together", "4.85", "100%"] in lines
+    assert ["direct:", "references", "as", "a", "set", "-3.50"] in lines
+    assert ["direct:", "indexes", "built", "once", "+0.25"] in lines
+    assert "References: 1 foreign key [checked] as a set." in got
+    assert " ".join(got.split()).endswith(
+        "At 1,000,000 rows, copy takes 5.00 µs a row and direct 1.75 µs: it saves 3.25 µs a row "
+        "with every constraint kept."
+    )
+
+
+def test_the_plot_of_an_explanation_names_every_part(tmp_path):
+    path = tmp_path / "plot.svg"
+    draw(benchmark(explanation=EXPLANATION), path)
+    content = path.read_text(encoding="utf-8")
+    for want in ("the rows themselves", "foreign key", "direct: both", "4.25", "µs a row at"):
+        assert f"<!-- {want}" in content
+
+
+def test_decisions_are_shown_once_for_as_long_as_they_are_the_same():
+    got = text(
+        benchmark(
+            method("direct", 10, 1.0, decisions=("Plain [COPY].",)),
+            method("direct", 100, 1.0, decisions=("Indexes kept.", "References checked.")),
+            method("direct", 1_000, 1.0, decisions=("Indexes kept.", "References checked.")),
+        )
+    )
+    assert [line.rstrip() for line in got.splitlines() if line.startswith("direct, ")] == [
+        "direct, from 10 rows: Plain [COPY].",
+        "direct, from 100 rows: Indexes kept. References checked.",
+    ]
