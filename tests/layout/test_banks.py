@@ -27,25 +27,34 @@ CASES = {
         [("2012-10-31", "-1.50", "Café")],
     ),
     "akb": (
-        "Buchung;Buchungstext;Belastung;Gutschrift;\n"
-        "31.12.2022; Miete ;1'200.50;;\n30.12.2022;Lohn;;5'000.00;\n",
+        (
+            "Buchung;Buchungstext;Belastung;Gutschrift;\n"
+            "31.12.2022; Miete ;1'200.50;;\n30.12.2022;Lohn;;5'000.00;\n"
+        ),
         [("2022-12-31", "-1200.50", "Miete"), ("2022-12-30", "5000.00", "Lohn")],
     ),
     "cler": (
-        "Data di registrazione;Data valuta;Tipo di ordine;Testo;Addebito (CHF);Accredito (CHF)\n"
-        '21.10.2024;x;Pagamento;"uno\ndue";9.50;\n',
+        (
+            "Data di registrazione;Data valuta;Tipo di ordine;Testo;Addebito (CHF);Accredito (CHF)\n"
+            '21.10.2024;x;Pagamento;"uno\ndue";9.50;\n'
+        ),
         [("2024-10-21", "-9.50", "Pagamento: uno\ndue")],
     ),
     "credit_suisse": (
-        "Konto\nx\ny,z\nSaldo,1'000.00 CHF\nw\nBuchungsdatum,Text,Belastung,Gutschrift,Valutadatum\n"
-        "24.08.2023,Brot,1.54,,24.08.2023\n23.08.2023,Lohn,,10,23.08.2023\nTotal,,1.54,10,\n",
+        (
+            "Konto\nx\ny,z\nSaldo,1'000.00 CHF\nw\n"
+            "Buchungsdatum,Text,Belastung,Gutschrift,Valutadatum\n"
+            "24.08.2023,Brot,1.54,,24.08.2023\n23.08.2023,Lohn,,10,23.08.2023\nTotal,,1.54,10,\n"
+        ),
         [("2023-08-24", "-1.54", "Brot"), ("2023-08-23", "10.00", "Lohn")],
     ),
     "postfinance": (
-        "\n\na;1\nb\nc\nd\ne\nf\ng\nh;2;3\n\n"
-        "Data;Descrizione della transazione;Accreditamento;Debito;Valuta\n"
-        "31.08.2003;Saldo;;;\n01.09.2003;Pane;;-28.60;01.09.2003\n02.09.2003;Paga;26.80;;x\n\n"
-        "Saldo al;CHF 5\n",
+        (
+            "\n\na;1\nb\nc\nd\ne\nf\ng\nh;2;3\n\n"
+            "Data;Descrizione della transazione;Accreditamento;Debito;Valuta\n"
+            "31.08.2003;Saldo;;;\n01.09.2003;Pane;;-28.60;01.09.2003\n02.09.2003;Paga;26.80;;x\n\n"
+            "Saldo al;CHF 5\n"
+        ),
         [
             ("2003-08-31", "0.00", "Saldo"),
             ("2003-09-01", "-28.60", "Pane"),
@@ -68,16 +77,20 @@ CASES = {
         [("2018-05-27", "-1000.50", "Platba, Jiří")],
     ),
     "deutsche_bank": (
-        "Konto\n06.11.2023 - 30.01.2024\nx;;;;1,00;EUR\nHinweis\n"
-        "Buchungstag;Wert;Umsatzart;Name;Verwendungszweck;Soll;Haben\n"
-        "06.11.2023;x;Karte;Bäcker;Brot;-1.054,00;\n07.11.2023;x;Lohn;;;;27,76\n"
-        "Kontostand;30.01.2024;;;6.197,54\n",
+        (
+            "Konto\n06.11.2023 - 30.01.2024\nx;;;;1,00;EUR\nHinweis\n"
+            "Buchungstag;Wert;Umsatzart;Name;Verwendungszweck;Soll;Haben\n"
+            "06.11.2023;x;Karte;Bäcker;Brot;-1.054,00;\n07.11.2023;x;Lohn;;;;27,76\n"
+            "Kontostand;30.01.2024;;;6.197,54\n"
+        ),
         [("2023-11-06", "-1054.00", "Karte, Bäcker, Brot"), ("2023-11-07", "27.76", "Lohn")],
     ),
     "sparkasse": (
-        '"Auftragskonto";"Buchungstag";"Buchungstext";"Verwendungszweck";'
-        '"Beguenstigter/Zahlungspflichtiger";"Betrag"\n'
-        '"DE1";"28.06.24";"Karte";"Brot";"Bäcker";"-1.239,58"\n',
+        (
+            '"Auftragskonto";"Buchungstag";"Buchungstext";"Verwendungszweck";'
+            '"Beguenstigter/Zahlungspflichtiger";"Betrag"\n'
+            '"DE1";"28.06.24";"Karte";"Brot";"Bäcker";"-1.239,58"\n'
+        ),
         [("2024-06-28", "-1239.58", "Karte, Bäcker, Brot")],
     ),
     "bank_of_ireland": (
@@ -104,8 +117,10 @@ CASES = {
         [("2011-12-24", "-85.00", "HOST"), ("2006-12-24", "0.23", "BACK")],
     ),
     "venmo": (
-        ',31,2002-09-10T23:00:04,Payment,Complete,,,"Taxi, Inc",- $21.59,\n'
-        ',,,,,,,,,"In case of errors\n  write"\n',
+        (
+            ',31,2002-09-10T23:00:04,Payment,Complete,,,"Taxi, Inc",- $21.59,\n'
+            ',,,,,,,,,"In case of errors\n  write"\n'
+        ),
         [("2002-09-10", "-21.59", "Payment, Taxi, Inc")],
     ),
     "xero": (

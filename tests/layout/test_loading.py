@@ -253,7 +253,7 @@ def cut(batch: pa.RecordBatch) -> pa.RecordBatch:
 def test_a_hook_changes_whole_batches(account):
     german_load("31.12.2024;A1;1;x", layout=german(hook=f"{__name__}.shout"))
     assert stored()[0][2] == "X"
-    with pytest.raises(LayoutError, match="must give a .* of 1 rows"):
+    with pytest.raises(LayoutError, match=r"must give a .* of 1 rows"):
         german_load("31.12.2024;A1;1;x", layout=german(hook=f"{__name__}.cut"))
 
 
