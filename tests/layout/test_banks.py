@@ -35,7 +35,7 @@ CASES = {
     ),
     "cler": (
         (
-            "Data di registrazione;Data valuta;Tipo di ordine;Testo;Addebito (CHF);Accredito (CHF)\n"
+            "Data di registrazione;Data valuta;Tipo di ordine;Testo;Addebito;Accredito\n"
             '21.10.2024;x;Pagamento;"uno\ndue";9.50;\n'
         ),
         [("2024-10-21", "-9.50", "Pagamento: uno\ndue")],
