@@ -210,7 +210,7 @@ class Arrangement:
             return self._layout.fields[name].constant
         at = [place_of(self._layout, column, batch.names, ("fields", name)) for column in feeding]
         values = [_value(batch.given[number][place]) for number in at]
-        return values[0] if len(values) == 1 else tuple(values)
+        return values[0] if len(values) == 1 else values
 
     def _feeding(self, name: str) -> tuple[Any, ...]:
         return self._pickers[self._copies[name][0] if name in self._copies else name].feeding

@@ -69,7 +69,7 @@ class Picker:
         if len(places) > 1:
             given = self._join([columns[place] for place in places])
         texts, undecodable = texts_of(given)
-        numbers, refused = self._read(texts)
+        numbers, refused = self._read(texts, is_prepared=len(places) > 1)
         if said.sign is not None:
             place = self._place(said.sign.column, names, "sign")
             numbers, unsigned = self._sign(numbers, columns[place])
@@ -97,10 +97,13 @@ class Picker:
         parts = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
         return pc.binary_join_element_wise(*parts, join, null_handling="skip")
 
-    def _read(self, texts: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
-        read, readable = map_distinct(
-            texts, lambda distinct: self._reader.read(self._reader.prepare(distinct))
-        )
+    def _read(
+        self, texts: pa.Array, *, is_prepared: bool
+    ) -> tuple[pa.Array, list[tuple[int, str]]]:
+        def read_distinct(distinct: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+            return self._reader.read(distinct if is_prepared else self._reader.prepare(distinct))
+
+        read, readable = map_distinct(texts, read_distinct)
         refused: list[tuple[int, str]] = []
         if readable is not None and pc.all(readable).as_py() is False:
             bad = pc.fill_null(pc.invert(readable), False)

@@ -13,6 +13,7 @@ from ingest import benchmark
 from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
+from ingest.management import layouts
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Command(BaseCommand):
             metavar="FIELD",
             help="the fields the columns feed, for a file without a header",
         )
+        layouts.add_arguments(parser)
         writing = parser.add_argument_group("writing")
         writing.add_argument(
             "--method",
@@ -128,6 +130,7 @@ class Command(BaseCommand):
 
     def _load(self, model: type[Model], file: str, **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
+        how["layout"] = layouts.chosen(options)
         title = f"Loading {model._meta.label}"
         with ProgressDisplay(options["progress"], self.stderr, title) as display:
             try:
@@ -146,10 +149,11 @@ class Command(BaseCommand):
                 self.stdout.write(decision)
         for reject in islice(result.rejects, REJECTS_SHOWN):
             self.stderr.write(str(reject))
-        if result.rejected:
+        if result.rejected or result.skipped:
+            skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
             self.stdout.write(
                 f"Read {result.read:,} records = {result.rows:,} loaded + "
-                f"{result.rejected:,} rejected."
+                f"{result.rejected:,} rejected{skipped}."
             )
         verb = "Would have loaded" if result.is_dry_run else "Loaded"
         self.stdout.write(

@@ -1,0 +1,99 @@
+"""The command's options for layouts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import ConfigurationError
+from ingest.layout import FieldLayout, Layout, Reading, find_layout
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+_READING = {
+    "decimal": "decimal",
+    "thousands": "thousands",
+    "date_format": "formats",
+    "null": "null",
+}
+"""The command's options and the keys of a layout that they are."""
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options to the command's parser."""
+    group = parser.add_argument_group("layouts: which column feeds which field, how it is read")
+    group.add_argument(
+        "--layout", metavar="NAME|FILE.toml", help="a layout's name, or a file that has one"
+    )
+    group.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="FIELD=COLUMN",
+        help="the source column of a field, by its name; may be given several times",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="one value for all records; through the layout's lookup, where the field has one",
+    )
+    group.add_argument("--decimal", metavar="MARK", help="the decimal mark of numbers")
+    group.add_argument(
+        "--thousands", action="append", metavar="MARK", help="a mark between thousands"
+    )
+    group.add_argument(
+        "--date-format",
+        action="append",
+        metavar="FORMAT",
+        help="how dates and times are written, as strptime has it: %%d.%%m.%%Y",
+    )
+    group.add_argument(
+        "--null", action="append", metavar="WORD", help="a word that means an empty cell"
+    )
+
+
+def chosen(options: dict[str, Any]) -> Layout | None:
+    """Give the layout that the options choose and change; None where none of them is given."""
+    said: dict[str, Any] = {
+        key: tuple(options[name]) if isinstance(options[name], list) else options[name]
+        for name, key in _READING.items()
+        if options.get(name) is not None
+    }
+    mapped, constants = _pairs(options["map"], "map"), _pairs(options["set"], "set")
+    if not (options["layout"] or said or mapped or constants):
+        return None
+    layout = Layout(others="match") if options["layout"] is None else find_layout(options["layout"])
+    fields = dict(layout.fields)
+    for name, column in mapped.items():
+        fields[name] = _fed(fields.get(name), column=column)
+    for name, value in constants.items():
+        fields[name] = _fed(fields.get(name), constant=value)
+    read = dataclasses.replace(layout.read, **said)
+    if said:  # the command line has the last word
+        cleared: dict[str, Any] = dict.fromkeys(said)
+        fields = {name: dataclasses.replace(field, **cleared) for name, field in fields.items()}
+    return dataclasses.replace(layout, fields=fields, read=read)
+
+
+def _fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
+    """Let a field be fed by something else, and be read as before."""
+    if field is None:
+        return FieldLayout(**origin)
+    other = dict.fromkeys(("column", "columns", "join", "debit", "credit", "constant", "copy"))
+    if "constant" in origin and not field.lookup:
+        kept = {item.name: getattr(field, item.name) for item in dataclasses.fields(Reading)}
+        return FieldLayout(**kept, **origin)
+    return dataclasses.replace(field, **{**other, **origin})
+
+
+def _pairs(given: list[str], option: str) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ConfigurationError(f"--{option} {text!r} must be written as FIELD=…")
+        pairs[name] = value
+    return pairs

@@ -1,0 +1,50 @@
+import pyarrow as pa
+import pytest
+
+from ingest.layout.moments import MomentReader
+
+
+def read(text, *formats, kind="date", **options):
+    moments, readable = MomentReader(kind, formats, **options).read(pa.array([text]))
+    return moments[0].as_py() if readable[0].as_py() else None
+
+
+@pytest.mark.parametrize(
+    ("text", "formats", "want"),
+    [
+        ("", ["%d.%m.%Y"], ""),
+        ("31.12.2024", ["%d.%m.%Y"], "2024-12-31"),
+        ("1.2.2024", ["%d.%m.%Y"], "2024-02-01"),
+        ("31.12.24", ["%d.%m.%y"], "2024-12-31"),
+        ("930101", ["%y%m%d"], "1993-01-01"),
+        ("23-Jan-15", ["%d-%b-%y"], "2015-01-23"),
+        ("2024/03/01", ["%d.%m.%Y", "%Y/%m/%d"], "2024-03-01"),
+        ("2024-12-31", ["%d.%m.%Y"], None),
+        ("30.2.24", ["%d.%m.%y"], None),
+        ("12/31/2024 23:59", ["%m/%d/%Y %H:%M"], "2024-12-31"),
+    ],
+)
+def test_dates(text, formats, want):
+    assert read(text, *formats) == want
+
+
+def test_the_pivot_parts_the_centuries():
+    assert read("01.01.50", "%d.%m.%y", pivot=50) == "1950-01-01"
+    assert read("01.01.49", "%d.%m.%y", pivot=50) == "2049-01-01"
+
+
+def test_a_date_without_a_year():
+    assert read("4月30日", "%m月%d日", year=2024) == "2024-04-30"
+    assert read("29.2.", "%d.%m.", year=2024) == "2024-02-29"
+    with pytest.raises(ValueError, match="has no year: say which with 'year'"):
+        MomentReader("date", ["%d.%m."])
+
+
+def test_times_of_a_zone():
+    got = read("01.07.2024 12:00", "%d.%m.%Y %H:%M", kind="datetime", timezone="Europe/Prague")
+    assert got == "2024-07-01 12:00:00+02:00"
+
+
+def test_times_without_a_zone():
+    got = read("01.07.2024 12:00", "%d.%m.%Y %H:%M", kind="datetime")
+    assert got == "2024-07-01 12:00:00"
