@@ -14,6 +14,7 @@ import asyncpg
 import psycopg
 
 from ingest.exceptions import ConstraintRefused
+from ingest.plain_indexes import SetAsideIndex, read_plain_indexes
 from ingest.refusals import explain
 from ingest.table import quote_name
 
@@ -28,24 +29,6 @@ LOCK_TIMEOUT = "100ms"
 MAINTENANCE_MEMORY_KB = 262_144
 """Memory to sort an index in, where the server's own setting is smaller: 256 MB hold the keys of
 some five million rows. It is for the load's transaction only."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SetAsideIndex:
-    """One index that is built after the rows are in."""
-
-    name: str
-    definition: str
-    """The CREATE INDEX statement."""
-    comment: str | None
-    constraint_kind: str | None
-    """``p`` or ``u`` where it serves a primary key or a unique constraint of the same name."""
-    constraint_comment: str | None
-    is_unique: bool
-    keys: tuple[str, ...]
-    """Its keys as SQL expressions."""
-    predicate: str | None
-    """The condition of a partial index, as an SQL expression."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -168,7 +151,7 @@ def _look(session: Session, table: Table, *, with_unique: bool) -> SetAside:
     # back: two loads that each held it, and asked for the exclusive one, would wait for each other.
     session.execute("SAVEPOINT ingest_look")
     rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
-    indexes = _indexes(session, table, with_unique=with_unique)
+    indexes = read_plain_indexes(session, table, with_unique=with_unique)
     session.execute("ROLLBACK TO SAVEPOINT ingest_look")
     session.execute("RELEASE SAVEPOINT ingest_look")
     if not indexes:
@@ -202,52 +185,6 @@ def _lock(session: Session, table: Table) -> bool:
     return is_locked
 
 
-def _indexes(session: Session, table: Table, *, with_unique: bool) -> tuple[SetAsideIndex, ...]:
-    names = [field.name for field in dataclasses.fields(SetAsideIndex)]
-    rows = session.fetch(_INDEXES, table.oid, with_unique)
-    found = [dict(zip(names, row, strict=True)) for row in rows]
-    return tuple(SetAsideIndex(**{**row, "keys": tuple(row["keys"])}) for row in found)
-
-
-# Valid and ready, and with nothing that its definition does not say: a tablespace of its own, a
-# mark for CLUSTER or the replica identity, statistics targets, an extension or another object that
-# depends on it or on its constraint, a partitioned index above it, a label. Nor one that calls a
-# function of the user's own: CREATE INDEX calls it as the table's owner and with another
-# search_path than COPY does. The unique ones come first: a duplicate is found before the rest.
-_INDEXES = """
-SELECT c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid),
-       pg_catalog.obj_description(i.indexrelid, 'pg_class'),
-       k.contype::text, pg_catalog.obj_description(k.oid, 'pg_constraint'), i.indisunique,
-       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
-             FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid)
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid
-    AND k.contype IN ('p', 'u', 'x')
-WHERE i.indrelid = $1::int8::oid AND c.relkind = 'i' AND NOT c.relispartition
-  AND NOT (i.indisexclusion OR i.indisreplident OR i.indisclustered)
-  AND ($2::bool AND i.indimmediate AND NOT coalesce(k.condeferrable, false) OR NOT i.indisunique)
-  AND i.indisvalid AND i.indisready AND i.indislive
-  AND c.reltablespace = 0 AND current_setting('default_tablespace') = ''
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                  WHERE a.attrelid = i.indexrelid AND coalesce(a.attstattarget, -1) <> -1)
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.refclassid = 'pg_catalog.pg_class'::regclass
-                    AND d.refobjid = i.indexrelid)
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.refclassid = 'pg_catalog.pg_constraint'::regclass
-                    AND d.refobjid = k.oid AND d.objid <> i.indexrelid)
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.deptype IN ('e', 'x', 'P', 'S')
-                    AND (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-                         OR d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = k.oid))
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-                    AND d.refclassid IN ('pg_catalog.pg_proc'::regclass,
-                                         'pg_catalog.pg_operator'::regclass))
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_seclabel s WHERE s.objoid IN (i.indexrelid, k.oid))
-ORDER BY i.indisunique DESC, c.relname::text COLLATE "C"
-"""
 _RIGHTS = """
 SELECT CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN format('GRANT %s TO %I', c.relowner::regrole, current_user)

@@ -18,7 +18,7 @@ LAYERS = [
     ["exceptions", "rejects"],
     ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
-    ["references", "indexes", "guards", "duplicates", "audit"],
+    ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["isolation", "sending", "reject_log", "aftermath"],
     ["lookups"],
     ["arrangement"],
@@ -31,7 +31,17 @@ PUBLIC_NAMES = "ingest"
 """The package itself, which nothing in it may import."""
 
 TALKING = {
-    *("connection", "session", "table", "references", "indexes", "guards", "duplicates", "audit"),
+    *(
+        "connection",
+        "session",
+        "table",
+        "references",
+        "indexes",
+        "plain_indexes",
+        "guards",
+        "duplicates",
+        "audit",
+    ),
     *("isolation", "aftermath", "lookups"),
     *("methods", "loading", "benchmark"),
 }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
-    from ingest.indexes import SetAsideIndex
     from ingest.methods.base import Target
+    from ingest.plain_indexes import SetAsideIndex
     from ingest.references import MissingReference
     from ingest.sending import Refuse
     from ingest.session import Session
@@ -117,6 +117,7 @@ class DirectMethod(CopyMethod):
         return Reject(
             source=batch.source,
             record=batch.records[missing.place],
+            line=batch.find_line(batch.records[missing.place]),
             column=column,
             field=field,
             value=missing.value,

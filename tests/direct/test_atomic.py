@@ -10,7 +10,10 @@ LEFT = (
     "References: rows whose parents are not there yet are left to PostgreSQL, which asks for them "
     "when the caller's transaction ends."
 )
-KEPT = "Indexes: kept up row by row, because the exclusive lock would be held on after the load."
+KEPT = (
+    "Indexes: kept up row by row, because the exclusive lock would be held until the end of the "
+    "caller's transaction."
+)
 SET = "References: 1 foreign keys checked as a set."
 COLUMNS = ["parent_id", "note"]
 
