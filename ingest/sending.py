@@ -106,6 +106,7 @@ def _reject(batch: TypedBatch, row: RefusedRow) -> Reject:
     return Reject(
         source=batch.source,
         record=batch.records[row.place],
+        line=batch.find_line(batch.records[row.place]),
         column=column,
         field=field,
         value=None,

@@ -141,7 +141,7 @@ def test_a_bad_value_is_told_in_one_line(process, rows):
     out, err = started.communicate(timeout=60)
     assert (started.returncode, out) == (1, b"")
     assert err.decode() == (
-        "CommandError: rows.csv, record 2, column 'amount': '1.239': "
+        "CommandError: rows.csv, record 2 (line 3), column 'amount': '1.239': "
         "Ensure that there are no more than 2 decimal places.\nNothing was loaded.\n"
     )
 
@@ -181,7 +181,7 @@ def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path)
     )
     out, err = started.communicate(timeout=60)
     assert started.returncode == 3
-    assert b"record 1, column 'amount': 'oops'" in err
+    assert b"record 1 (line 2), column 'amount': 'oops'" in err
     assert b"Read 3 records = 2 loaded + 1 rejected.\nLoaded 2 rows into" in out
     assert len(log.read_text().splitlines()) == 1
     assert Transaction.objects.count() == 2

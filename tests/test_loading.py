@@ -190,16 +190,21 @@ def test_a_bad_value_is_named_and_nothing_is_loaded(account, case):
     line, column, value, reason = REFUSED[case]
     with pytest.raises(RecordsRefused) as caught:
         load(Transaction, csv(account, "1,good,2025-01-01", line))
-    assert f"BytesIO, record 2, column {column!r}: {value}: {reason}\nNothing was loaded." in str(
-        caught.value
-    ).replace(" Ensure that there are no more than 10 digits before the decimal point.", "")
+    assert (
+        f"BytesIO, record 2 (line 3), column {column!r}: {value}: {reason}\nNothing was loaded."
+        in str(caught.value).replace(
+            " Ensure that there are no more than 10 digits before the decimal point.", ""
+        )
+    )
     assert [reject.record for reject in caught.value.rejects] == [2]
     assert Transaction.objects.count() == 0
 
 
 def test_bytes_that_are_not_the_encoding_are_named(account):
     data = csv(account, "1,é,2025-01-01").getvalue().decode().encode("latin-1")
-    with pytest.raises(RecordsRefused, match=r"record 1, column 'description'.*byte 0xE9 is not"):
+    with pytest.raises(
+        RecordsRefused, match=r"record 1 \(line 2\), column 'description'.*byte 0xE9 is not"
+    ):
         load(Transaction, io.BytesIO(data))
     load(Transaction, io.BytesIO(data), encoding="latin-1")
     assert stored() == [(Decimal("1.00"), "é")]
@@ -207,7 +212,9 @@ def test_bytes_that_are_not_the_encoding_are_named(account):
 
 def test_an_integer_too_large(account):
     line = f"{2**63},{account.pk},1,x,2025-01-01\n"
-    with pytest.raises(RecordsRefused, match=r"record 1, column 'user_id'.*9223372036854775808"):
+    with pytest.raises(
+        RecordsRefused, match=r"record 1 \(line 2\), column 'user_id'.*9223372036854775808"
+    ):
         load(Transaction, io.BytesIO((HEADER + line).encode()))
 
 

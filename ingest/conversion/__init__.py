@@ -22,7 +22,7 @@ from ingest.exceptions import LayoutError
 from ingest.rejects import Reject, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from django.db import models
     from psycopg.abc import AdaptContext
@@ -50,6 +50,8 @@ class TypedBatch:
     """What the records came from."""
     origins: Mapping[str, tuple[str, str]]
     """The source column and the field that feed a column of the table."""
+    find_line: Callable[[int], int | None]
+    """Says on which physical line of the source a record begins."""
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
         """Give the batch without the records of these rejects, which are added to its own."""
@@ -125,7 +127,8 @@ class Converter:
             records=records,
             rejects=self._rejects(batch, given),
             records_read=batch.records_read,
-            source=self._source,
+            source=batch.source or self._source,
+            find_line=batch.find_line,
             origins=self._origins,
         )
 
@@ -190,8 +193,9 @@ class Converter:
     def _reject(self, batch: Batch, place: int, cell: RefusedCell) -> Reject:
         is_given = place < len(self._fields)
         return Reject(
-            source=self._source,
+            source=batch.source or self._source,
             record=batch.records[cell.place],
+            line=batch.find_line(batch.records[cell.place]),
             column=self._source_columns[place] if is_given else None,
             field=self._columns[place].field.name,
             # As the source has it: an empty cell of a file is not None there.
