@@ -136,6 +136,9 @@ def _moment_fit(zone: ZoneInfo, *, has_zone: bool) -> Callable[[Any], dt.datetim
     def fit(value: Any) -> dt.datetime:
         if isinstance(value, str):
             value = dt.datetime.fromisoformat(value)
+            if not has_zone:
+                # As PostgreSQL does with a literal.
+                return value.replace(tzinfo=None)
         if not isinstance(value, dt.datetime):
             raise TypeError
         return in_zone(value, zone, has_zone=has_zone)

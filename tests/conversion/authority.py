@@ -1,11 +1,12 @@
 """What the ORM makes of a value: the field's judgement, and the row that `save()` stores."""
 
 import dataclasses
+import datetime as dt
 import json
 import warnings
 from decimal import Decimal
 
-from django.contrib.postgres.fields import HStoreField
+from django.contrib.postgres.fields import DateRangeField, HStoreField
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -32,8 +33,16 @@ def values_of(cells, field):
     if cells.form == "text":
         return [text_value(cell, field) for cell in cells.column.to_pylist()]
     if cells.form == "python":
-        return cells.column
+        return [python_value(cell, field) for cell in cells.column]
     return [arrow_value(cell, field) for cell in cells.column]
+
+
+def python_value(cell, field):
+    if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
+        bounds = set(map(type, cell))
+        if {dt.date, dt.datetime} <= bounds:
+            return Unreadable("a day and a moment")
+    return cell
 
 
 def text_value(cell, field):

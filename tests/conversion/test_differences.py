@@ -121,6 +121,13 @@ def test_a_text_too_long_for_an_array(loaded):
     assert loaded("array", "of texts", [[(1, 2)], [(1,)]]) == want
 
 
+def test_a_range_from_a_day_to_a_moment(loaded):
+    day = dt.date(2025, 1, 5)
+    want = ["the column's type daterange cannot hold it", "[2025-01-05,2025-01-06)"]
+    moment = dt.datetime(2025, 1, 6, 10, tzinfo=dt.UTC)
+    assert loaded("range", "days", [(day, moment), (day, dt.date(2025, 1, 6))]) == want
+
+
 def test_the_sign_of_zero_is_kept(loaded):
     assert loaded("float", "required", [-0.0]) == ["-0"]
 
@@ -175,7 +182,9 @@ def test_texts_for_a_column_that_django_does_not_know(loaded):
     [
         # Once stored as -2147483648: psycopg's binary form drops what does not fit.
         ("range", "required", [(2**31, None)]),
-        ("range", "required", ["x", (5, 1), 0]),
+        ("range", "required", ["x", (5, 1), 0, (Decimal(5), None), (Decimal("5.0"), None)]),
+        ("range", "moments", [(dt.date(2025, 1, 5), None), ("2025-01-05", None)]),
+        ("custom type", "naive moment", text("2025-03-30T10:00+02:00")),
         # Once stopped the whole load.
         ("json", "required", [float("nan"), {"a": "\0"}, "\ud800", [1]]),
         ("array", "of documents", [["\ud800"], [1]]),
@@ -218,4 +227,4 @@ def test_each_family_has_a_field_of_django(temporary_tables):
 def test_the_differences_are_documented():
     page = Path(__file__).parents[2] / "docs" / "fields.md"
     headings = [line for line in page.read_text().splitlines() if line.startswith("### ")]
-    assert len(headings) == 15
+    assert len(headings) == 16
