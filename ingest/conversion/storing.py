@@ -135,10 +135,9 @@ def in_zone(moment: dt.datetime, zone: ZoneInfo, *, has_zone: bool) -> dt.dateti
 def _moment_fit(zone: ZoneInfo, *, has_zone: bool) -> Callable[[Any], dt.datetime]:
     def fit(value: Any) -> dt.datetime:
         if isinstance(value, str):
-            value = dt.datetime.fromisoformat(value)
-            if not has_zone:
-                # As PostgreSQL does with a literal.
-                return value.replace(tzinfo=None)
+            read = dt.datetime.fromisoformat(value)
+            # Where the column has no time zone PostgreSQL passes over that of a literal.
+            value = read if has_zone else read.replace(tzinfo=None)
         if not isinstance(value, dt.datetime):
             raise TypeError
         return in_zone(value, zone, has_zone=has_zone)
