@@ -55,11 +55,7 @@ class RejectLog:
     def __init__(self, path: str | Path | None, limit: RejectLimit) -> None:
         self._limit = limit
         # In a file from the start: a load may refuse more records than memory holds.
-        self._file: IO[str] = (
-            tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed with the log
-            if path is None
-            else open(path, "w+", encoding="utf-8")  # noqa: SIM115, PTH123 - likewise
-        )
+        self._file = _open(path)
         # The rejects can be read as long as somebody holds the log.
         weakref.finalize(self, self._file.close)
         self.records = 0
@@ -102,3 +98,14 @@ class RejectLog:
             f"{self.records:,} of {read:,} records are refused, and the limit is {allowed}. "
             f"The first of these: {first}\nNothing was loaded."
         )
+
+
+def _open(path: str | Path | None) -> IO[str]:
+    if path is None:
+        return tempfile.TemporaryFile("w+", encoding="utf-8")
+    try:
+        return open(path, "w+", encoding="utf-8")  # noqa: PTH123 - a file of either type of path
+    except OSError as error:
+        raise ConfigurationError(
+            f"The reject log {str(path)!r} cannot be written: {error.strerror}."
+        ) from error

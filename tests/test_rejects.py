@@ -183,6 +183,11 @@ def test_a_limit_that_is_none(limit):
         load(Transaction, [], reject_limit=limit)
 
 
+def test_a_log_that_cannot_be_written_is_told_before_the_first_row(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"cannot be written: No such file or directory"):
+        load(Transaction, [], reject_log=tmp_path / "nowhere" / "log.jsonl")
+
+
 def test_the_wrong_file_is_noticed():
     rows = ((1, 1, "bad", "", "2025-01-01", "") for _ in range(40_000))
     with pytest.raises(TooManyRejects, match="the file or its layout is probably the wrong one"):
