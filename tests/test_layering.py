@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 # stands for all of its modules.
 LAYERS = [
     ["exceptions", "rejects"],
-    ["conf", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
+    ["conf", "models", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["isolation", "sending", "reject_log", "aftermath"],
@@ -25,7 +25,7 @@ LAYERS = [
     ["methods"],
     ["loading"],
     ["benchmark"],
-    ["admin", "apps", "checks", "management", "migrations", "models"],
+    ["admin", "apps", "checks", "management", "migrations"],
 ]
 PUBLIC_NAMES = "ingest"
 """The package itself, which nothing in it may import."""

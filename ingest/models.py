@@ -1,0 +1,195 @@
+"""The ledger: what each load did, written on the database and in the transaction of its rows."""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import models
+from django.db.models.functions import Cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Load(models.Model):
+    """One run of a load, from its first row to its last, over as many tries as it took."""
+
+    class Status(models.TextChoices):
+        """What became of a load."""
+
+        RUNNING = "running"
+        LOADED = "loaded"
+        FAILED = "failed"
+        INTERRUPTED = "interrupted"
+        UNDONE = "undone"
+
+    model = models.CharField(max_length=200, help_text="The model's label.")
+    table = models.CharField(max_length=200, help_text="The table with its schema, quoted.")
+    source = models.TextField(help_text="The file as it was named, or the kind of iterable.")
+    fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="BLAKE2b of the source's bytes; empty: it has none."
+    )
+    layout = models.TextField(blank=True, help_text="The layout, as TOML.")
+    options = models.JSONField(default=dict, help_text="What it takes to do the same load again.")
+    method = models.CharField(max_length=20)
+    driver = models.CharField(max_length=20)
+    decisions = models.JSONField(default=list, help_text="What was decided and why: sentences.")
+    who = models.CharField(max_length=150, blank=True)
+    status = models.CharField(max_length=20, choices=Status, default=Status.RUNNING, db_index=True)
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True, help_text="Its last sign of life.")
+    chunk_rows = models.BigIntegerField(
+        null=True, blank=True, help_text="Records of one commit; none: one commit for all."
+    )
+    read = models.BigIntegerField(default=0)
+    loaded = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    bytes_read = models.BigIntegerField(default=0)
+    bytes_total = models.BigIntegerField(null=True, blank=True)
+    stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
+    reject_file = models.TextField(blank=True)
+    runner = models.UUIDField(
+        null=True, blank=True, editable=False, help_text="The try that may write chunks."
+    )
+    is_cancel_asked = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ("-pk",)
+        default_permissions = ("view",)
+        permissions = (
+            ("resume_load", "Can go on with a load"),
+            ("cancel_load", "Can cancel a load"),
+            ("undo_load", "Can take a load's rows away"),
+        )
+
+    def __str__(self) -> str:
+        return f"Load {self.pk} of {self.source} into {self.model}"
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall-clock seconds from the start to the end, or to the last sign of life."""
+        until = self.ended_at or self.seen_at
+        return None if until is None else max((until - self.started_at).total_seconds(), 0.0)
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Rows loaded per second of wall-clock time."""
+        return self.loaded / self.seconds if self.seconds else None
+
+    def rows(self) -> models.QuerySet[Any]:
+        """Give the rows that this load put in and that are still there, as a queryset.
+
+        A key that PostgreSQL draws from a sequence was drawn for this load alone, and its ranges
+        are recorded; any other key is recorded by itself.
+        """
+        manager = apps.get_model(self.model)._base_manager.using(self._state.db)
+        ranges = merge_ranges(
+            KeyRange.objects.using(self._state.db)
+            .filter(chunk__load=self)
+            .order_by("first")
+            .values_list("first", "last")
+        )
+        if ranges:
+            return manager.filter(reduce(operator.or_, (models.Q(pk__range=it) for it in ranges)))
+        key = manager.model._meta.pk
+        recorded = LoadedKey.objects.using(self._state.db).filter(chunk__load=self)
+        return manager.filter(pk__in=recorded.annotate(typed=Cast("key", key)).values("typed"))
+
+
+class Chunk(models.Model):
+    """The rows of one commit."""
+
+    load = models.ForeignKey(Load, on_delete=models.CASCADE, related_name="chunks")
+    ordinal = models.BigIntegerField(help_text="From 1.")
+    first_record = models.BigIntegerField(help_text="From 1, over all files of the source.")
+    last_record = models.BigIntegerField()
+    first_byte = models.BigIntegerField(null=True, blank=True)
+    last_byte = models.BigIntegerField(
+        null=True, blank=True, help_text="The byte after the last one."
+    )
+    position = models.JSONField(default=dict, help_text="Where the source goes on.")
+    rows = models.BigIntegerField(help_text="Rows loaded.")
+    rejected = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="BLAKE2b of the chunk's bytes in the source."
+    )
+    committed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("load", "ordinal")
+        default_permissions = ("view",)
+        constraints = (
+            models.UniqueConstraint(fields=["load", "ordinal"], name="ingest_chunk_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"Chunk {self.ordinal} of load {self.load_id}"
+
+
+class KeyRange(models.Model):
+    """Keys that a sequence gave for the rows of a chunk, both ends included."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_ranges")
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+class LoadedKey(models.Model):
+    """The key of one row of a chunk, as text, where no sequence gave it."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="keys")
+    key = models.TextField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Reject(models.Model):
+    """One reason why one record was refused, as `ingest.Reject` has it."""
+
+    load = models.ForeignKey(Load, on_delete=models.CASCADE, related_name="rejects")
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="rejects")
+    source = models.TextField()
+    record = models.BigIntegerField()
+    line = models.BigIntegerField(null=True, blank=True)
+    column = models.TextField(null=True, blank=True)  # noqa: DJ001 - as the reject has it
+    field = models.TextField(null=True, blank=True)  # noqa: DJ001
+    value = models.TextField(null=True, blank=True)  # noqa: DJ001
+    reason = models.TextField()
+    kind = models.CharField(max_length=20)
+    constraint = models.TextField(null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        ordering = ("load", "pk")
+        default_permissions = ("view",)
+        indexes = (models.Index(fields=["load", "kind"], name="ingest_reject_load_kind"),)
+
+    def __str__(self) -> str:
+        return f"{self.source}, record {self.record}: {self.reason}"
+
+
+def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join ranges, sorted by their first key, that touch."""
+    merged: list[tuple[int, int]] = []
+    for first, last in ranges:
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
