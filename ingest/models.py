@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Cast
 
@@ -54,9 +53,6 @@ class Load(models.Model):
     bytes_total = models.BigIntegerField(null=True, blank=True)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
     reject_file = models.TextField(blank=True)
-    runner = models.UUIDField(
-        null=True, blank=True, editable=False, help_text="The try that may write chunks."
-    )
     is_cancel_asked = models.BooleanField(default=False)
 
     class Meta:
@@ -85,21 +81,24 @@ class Load(models.Model):
     def rows(self) -> models.QuerySet[Any]:
         """Give the rows that this load put in and that are still there, as a queryset.
 
-        A key that PostgreSQL draws from a sequence was drawn for this load alone, and its ranges
-        are recorded; any other key is recorded by itself.
+        Keys that PostgreSQL draws from a sequence were drawn for this load alone, and their ranges
+        are recorded; other keys are recorded one by one.
         """
-        manager = apps.get_model(self.model)._base_manager.using(self._state.db)
+        model: type[models.Model] = apps.get_model(self.model)
         ranges = merge_ranges(
             KeyRange.objects.using(self._state.db)
             .filter(chunk__load=self)
             .order_by("first")
             .values_list("first", "last")
         )
-        if ranges:
-            return manager.filter(reduce(operator.or_, (models.Q(pk__range=it) for it in ranges)))
-        key = manager.model._meta.pk
-        recorded = LoadedKey.objects.using(self._state.db).filter(chunk__load=self)
-        return manager.filter(pk__in=recorded.annotate(typed=Cast("key", key)).values("typed"))
+        lists = KeyList.objects.using(self._state.db).filter(chunk__load=self)
+        wanted = models.Q(pk__in=())
+        for pair in ranges:
+            wanted |= models.Q(pk__range=pair)
+        if lists.exists():
+            key = Cast(models.Func("keys", function="unnest"), cast("Any", model._meta.pk))
+            wanted |= models.Q(pk__in=lists.annotate(key=key).values("key"))
+        return model._base_manager.using(self._state.db).filter(wanted)
 
 
 class Chunk(models.Model):
@@ -134,7 +133,7 @@ class Chunk(models.Model):
 
 
 class KeyRange(models.Model):
-    """Keys that a sequence gave for the rows of a chunk, both ends included."""
+    """Keys of rows of a chunk, both ends included, with no other row's key between them."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_ranges")
     first = models.BigIntegerField()
@@ -147,17 +146,17 @@ class KeyRange(models.Model):
         return f"{self.first}-{self.last}"
 
 
-class LoadedKey(models.Model):
-    """The key of one row of a chunk, as text, where no sequence gave it."""
+class KeyList(models.Model):
+    """The keys of rows of a chunk, as text, where they are in no short ranges."""
 
-    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="keys")
-    key = models.TextField()
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_lists")
+    keys = ArrayField(models.TextField())
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
-        return self.key
+        return f"{len(self.keys)} keys"
 
 
 class Reject(models.Model):
