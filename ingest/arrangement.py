@@ -15,7 +15,7 @@ from ingest.layout.picking import Picked, Picker
 from ingest.layout.selecting import Hook, Selection
 from ingest.lookups import Parents
 from ingest.rejects import Reject
-from ingest.sources.base import Batch
+from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from ingest.sources.base import Batch, Source, SourceOptions, open_source
+from ingest.sources.base import Source, SourceOptions, open_source
+from ingest.sources.batch import Batch, Position, in_pieces
 
-__all__ = ["Batch", "Source", "SourceOptions", "open_source"]
+__all__ = ["Batch", "Position", "Source", "SourceOptions", "in_pieces", "open_source"]
 
 for _module in pkgutil.iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from ingest.exceptions import SourceError
-from ingest.sources.base import Batch, Source, SourceOptions, choose_columns
+from ingest.sources.base import Source, SourceOptions, choose_columns
+from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,47 +11,14 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.sources.batch import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
-    import pyarrow as pa
-
-    from ingest.rejects import Reject
-
-Cells = "pa.Array | list[Any]"
-"""One source column of a batch. A binary Arrow array holds the cells of a text file as they stand
-there; any other Arrow array and a list hold typed values."""
-
-
-def no_line(_record: int) -> int | None:
-    """Say that the records are not on lines."""
-    return None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Records on their way, column by column."""
-
-    records: Sequence[int]
-    """The records' numbers in the source, from 1."""
-    columns: tuple[pa.Array | list[Any], ...]
-    """The cells of each source column, each as long as ``records``."""
-    rejects: tuple[Reject, ...] = ()
-    """Records between these that could not be taken apart."""
-    skipped: int = 0
-    """How many records the options said to leave out: those of a trailer."""
-    source: str | None = None
-    """The file that the records are numbered in, where a source has several."""
-    find_line: Callable[[int], int | None] = no_line
-    """Says on which physical line of the file the record of this number begins."""
-
-    @property
-    def records_read(self) -> int:
-        """How many records the source had for this batch: the refused too, not the skipped."""
-        return len(self.records) + len({reject.record for reject in self.rejects})
+    from ingest.sources.batch import Batch
 
 
 class Source(ABC):
@@ -91,6 +58,24 @@ class Source(ABC):
     @abstractmethod
     def batches(self) -> Iterator[Batch]:
         """Give the records, a batch at a time; nothing holds the whole input."""
+
+    def go_to(self, position: Position) -> bool:  # noqa: ARG002
+        """Let ``batches`` begin after this position, which a batch of the same source gave.
+
+        Gives False where the source must be read from its beginning to get there.
+        """
+        return False
+
+    def batches_after(self, position: Position) -> Iterator[Batch]:
+        """Give the records after a position, a batch at a time."""
+        if position == Position() or self.go_to(position):
+            yield from self.batches()
+        else:
+            for batch in self.batches():
+                yield batch.split(position.record)[1]
+
+    def check_unchanged(self) -> None:
+        """Raise ``SourceError`` where the file is no longer what it was when it was opened."""
 
     def close(self) -> None:
         """Let go of files."""

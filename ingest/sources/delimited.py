@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from codecs import BOM_UTF8
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -13,10 +14,12 @@ import pyarrow.csv
 
 from ingest.exceptions import ConfigurationError, SourceError
 from ingest.rejects import Reject
-from ingest.sources.base import Batch, Source, SourceOptions
+from ingest.sources.base import Source, SourceOptions
+from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
 from ingest.sources.lines import LineFinder, RecordPattern
+from ingest.sources.scanning import RecordScanner, is_transparent
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
 
@@ -44,9 +47,10 @@ class DelimitedSource(Source):
         self._parser: Iterable[pa.RecordBatch] = ()
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
-        self._find_line = LineFinder(
-            self._reader, head.lines, RecordPattern(options), self._read_again(file)
-        )
+        self._pattern = RecordPattern(options)
+        self._start = Position(line=head.lines)
+        self._find_line = self._line_finder()
+        self._scanner: RecordScanner | None = None
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -69,8 +73,22 @@ class DelimitedSource(Source):
     def batches(self) -> Iterator[Batch]:
         yield from cut_trailer(self._batches(), self._options)
 
+    def go_to(self, position: Position) -> bool:
+        if position.byte is None or not self._can_seek:
+            return False
+        self._reader.go_to(position.byte)
+        self._start = position
+        self._find_line.close()
+        self._find_line = self._line_finder()
+        return True
+
+    def check_unchanged(self) -> None:
+        self._file.check_unchanged()
+
     def close(self) -> None:
         self._find_line.close()
+        if self._scanner is not None:
+            self._scanner.close()
         self._reader.close()
         # To the end, which is here now: Arrow's thread that reads ahead waits for itself, and for
         # ever, where it is left with a reader that nobody wants any more.
@@ -78,27 +96,60 @@ class DelimitedSource(Source):
             for _ in self._parser:
                 pass
 
-    def _read_again(self, file: InputFile) -> Any:
-        """Give a function that opens the text a second time, after its head; or None."""
-        if file.path is None:
-            return None
+    @property
+    def _can_seek(self) -> bool:
+        # Where a trailer begins that goes on to the end is known only to who has read it all.
+        return (
+            self._file.can_seek
+            and self._options.trailer_pattern is None
+            and is_transparent(self._options.encoding)
+        )
+
+    def _find_position(self, record: int) -> Position:
+        """Give the position after a record; the file is walked a second time for it."""
+        path, options = self._file.path, self._options
+        if path is None or not self._can_seek:
+            return Position(record=record)
+        if self._scanner is None:
+            start = self._start
+            if start.byte is None:
+                with path.open("rb") as file:
+                    has_mark = file.read(len(BOM_UTF8)) == BOM_UTF8
+                head = options.skip_records + options.has_header
+                start = Position(record=-head, byte=len(BOM_UTF8) if has_mark else 0)
+            self._scanner = RecordScanner(lambda: path.open("rb"), self._pattern, start)
+        return self._scanner.after(record)
+
+    def _line_finder(self) -> LineFinder:
+        start = self._start
 
         def read_again() -> tuple[InputFile, TextReader]:
-            again = InputFile(file.path)
+            again = InputFile(self._file.path)
             reader = TextReader(again, self._options.encoding)
-            Head(reader, file.name, self._options)
+            if start.byte is None:
+                Head(reader, self.name, self._options)
+            else:
+                reader.go_to(start.byte)
             return again, reader
 
-        return read_again
+        return LineFinder(
+            self._reader,
+            self._pattern,
+            None if self._file.path is None else read_again,
+            lines_before=start.line or 0,
+            records_before=start.record,
+        )
 
     def _batches(self) -> Iterator[Batch]:
         refused: list[pyarrow.csv.InvalidRow] = []
 
+        before = self._start.record
+
         def refuse(row: pyarrow.csv.InvalidRow) -> str:
-            refused.append(row)
+            refused.append(row._replace(number=row.number + before))
             return "skip"
 
-        next_record = 1
+        next_record = before + 1
         last: Batch | None = None
         try:
             for table in self._parse(refuse):
@@ -112,12 +163,18 @@ class DelimitedSource(Source):
                     columns=tuple(map(self._restored, table.columns)),
                     rejects=rejects,
                     find_line=self._find_line,
+                    find_position=self._find_position,
                 )
         except pa.ArrowInvalid as error:
             raise SourceError(_explain(self.name, error)) from error
         if last is None:
             columns = tuple(pa.array([], pa.binary()) for _ in self.columns)
-            last = Batch(records=(), columns=columns, find_line=self._find_line)
+            last = Batch(
+                records=(),
+                columns=columns,
+                find_line=self._find_line,
+                find_position=self._find_position,
+            )
         rejects = tuple(self._reject(row) for row in refused)
         yield self._without_open_quote(last, rejects)
 

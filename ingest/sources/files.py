@@ -66,6 +66,7 @@ class InputFile:
             self.bytes_total = self.path.stat().st_size
             if not self.path.is_file():  # a pipe can be read once only, and has no size
                 self.path = self.bytes_total = None
+        self._opened = None if self.path is None else _stamp(self.path)
         self._counted = _CountedFile(self._raw, self.name)
         try:
             self._content = self._decompress()
@@ -92,6 +93,24 @@ class InputFile:
                 f"{self.name} cannot be decompressed to its end ({error}): it is cut off or "
                 "damaged. Fetch the file again."
             ) from error
+
+    @property
+    def can_seek(self) -> bool:
+        """Are its bytes those of a file that can be read from anywhere?"""
+        return self.path is not None and not self.is_compressed
+
+    def go_to(self, byte: int) -> None:
+        """Let ``read`` go on at this byte of the file."""
+        self._raw.seek(byte)
+        self._counted.forget(byte)
+
+    def check_unchanged(self) -> None:
+        """Raise ``SourceError`` where the file's size or time is not what it was at first."""
+        if self.path is not None and _stamp(self.path) != self._opened:
+            raise SourceError(
+                f"{self.name} was changed while it was read: what was read of it may be neither "
+                "the old file nor the new one. Load it when nobody writes to it."
+            )
 
     def close(self) -> None:
         """Close the file if it was opened here."""
@@ -178,6 +197,11 @@ class _CountedFile(io.RawIOBase):
         self.bytes_read += len(given)
         return given
 
+    def forget(self, bytes_read: int) -> None:
+        """Take the file to be where it is now, this many bytes from its start."""
+        self._head = b""
+        self.bytes_read = bytes_read
+
     def readinto(self, buffer: Any) -> int:
         given = self.read(len(buffer))
         buffer[: len(given)] = given
@@ -190,6 +214,14 @@ class _CountedFile(io.RawIOBase):
                 f"{self._name} is opened for reading text: open it for reading bytes ('rb')."
             )
         return bytes(given or b"")
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def open_path(path: Path) -> IO[bytes]:

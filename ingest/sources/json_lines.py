@@ -11,8 +11,10 @@ import msgspec
 
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.rejects import Reject
-from ingest.sources.base import Batch, Source, SourceOptions
+from ingest.sources.base import Source, SourceOptions
+from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile, kind_suffix
+from ingest.sources.scanning import LinePattern, RecordScanner, is_transparent
 from ingest.sources.text import MARK, TextReader, show
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class JsonLinesSource(Source):
         self._rest = b""
         self._block = self._next_block()
         self.columns = options.columns or self._find_columns()
+        self._encoding = options.encoding
+        self._start = Position(line=0)
+        self._scanner: RecordScanner | None = None
         self._may_have_more = options.columns is not None
         self._decode_record = _fast_decoder(self.columns, self._may_have_more)
         self._getters = [attrgetter(f"c{place}") for place in range(len(self.columns))]
@@ -69,8 +74,19 @@ class JsonLinesSource(Source):
         """How far the file has been read, in bytes."""
         return self._file.bytes_read
 
+    def go_to(self, position: Position) -> bool:
+        if position.byte is None or not self._can_seek:
+            return False
+        self._reader.go_to(position.byte)
+        self._start, self._rest = position, b""
+        self._block = self._next_block()
+        return True
+
+    def check_unchanged(self) -> None:
+        self._file.check_unchanged()
+
     def batches(self) -> Iterator[Batch]:
-        record = line = 1
+        record, line = self._start.record + 1, (self._start.line or 0) + 1
         while self._block:
             lines = self._block.split(b"\n")
             if not lines[-1]:
@@ -83,6 +99,21 @@ class JsonLinesSource(Source):
 
     def close(self) -> None:
         self._file.close()
+        if self._scanner is not None:
+            self._scanner.close()
+
+    @property
+    def _can_seek(self) -> bool:
+        return self._file.can_seek and is_transparent(self._encoding)
+
+    def _find_position(self, record: int) -> Position:
+        """Give the position after a record; the file is walked a second time for it."""
+        path = self._file.path
+        if path is None or not self._can_seek:
+            return Position(record=record)
+        if self._scanner is None:
+            self._scanner = RecordScanner(lambda: path.open("rb"), LinePattern(), self._start)
+        return self._scanner.after(record)
 
     def _next_block(self) -> bytes:
         """Give the next whole lines, or none at the end."""
@@ -140,6 +171,7 @@ class JsonLinesSource(Source):
             records=range(record, record + len(lines)),
             columns=tuple(columns),
             find_line=lambda number: number + surplus,
+            find_position=self._find_position,
         )
 
     def _one_by_one(self, lines: list[bytes], record: int, line: int) -> Batch:
@@ -161,6 +193,7 @@ class JsonLinesSource(Source):
             columns=tuple(map(list, cells)),
             rejects=tuple(rejects),
             find_line=line_of.get,
+            find_position=self._find_position,
         )
 
     def _cells(self, line: bytes) -> tuple[Any, ...]:

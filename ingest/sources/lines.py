@@ -32,6 +32,8 @@ class RecordPattern:
     Every quantifier is possessive, so that a text is walked once, at some 100 MB/s.
     """
 
+    line_end = _LINE_END
+
     def __init__(self, options: SourceOptions) -> None:
         self._record = re.compile(_record(options, _quoted(options, b"")), re.DOTALL)
         plain = _record(options, _quoted(options, rb"\r\n"))
@@ -42,6 +44,10 @@ class RecordPattern:
         """Is the text, which starts a record, not the beginning of a cell whose quote is open?"""
         match = self._record.match(text)
         return match is not None and not text[match.end() :].strip(b"\r\n")
+
+    def is_blank(self, text: bytes, start: int, _stop: int) -> bool:
+        """Does a blank line begin there, which is no record?"""
+        return text[start : start + 1] in {b"\r", b"\n", b""}
 
     def end_of_lines(self, text: bytes, start: int) -> int:
         """Say how far there are records of one line each, and no blank lines."""
@@ -96,16 +102,16 @@ class LineCounter:
     ``NOTES_KEPT`` of these.
     """
 
-    def __init__(self, pattern: RecordPattern, lines_before: int) -> None:
+    def __init__(self, pattern: RecordPattern, lines_before: int, records_before: int = 0) -> None:
         self._pattern = pattern
         self._rest = b""
         self.ends_open = False
         """Does the text, once it is fed whole, end inside a cell whose quote is open?"""
-        self._next_record = 1
+        self._next_record = records_before + 1
         self._next_line = lines_before + 1
         # From record _records[i] on, a record's line is its number plus _surplus[i].
-        self._records = array("q", [1])
-        self._surplus = array("q", [lines_before])
+        self._records = array("q", [records_before + 1])
+        self._surplus = array("q", [lines_before - records_before])
 
     @property
     def records(self) -> int:
@@ -185,11 +191,13 @@ class LineFinder:
     def __init__(
         self,
         reader: TextReader,
-        lines_before: int,
         pattern: RecordPattern,
         read_again: Callable[[], tuple[InputFile, TextReader]] | None,
+        *,
+        lines_before: int,
+        records_before: int = 0,
     ) -> None:
-        self._counter = LineCounter(pattern, lines_before)
+        self._counter = LineCounter(pattern, lines_before, records_before)
         self._lock = Lock()  # the parser reads ahead in a thread of its own
         self._read_again = read_again
         self._again: tuple[InputFile, TextReader] | None = None

@@ -10,8 +10,9 @@ import pyarrow.parquet
 
 from ingest.exceptions import SourceError
 from ingest.sources.arrow import take_apart
-from ingest.sources.base import Batch, Source, SourceOptions, choose_columns
-from ingest.sources.files import STDIN, kind_suffix, open_path
+from ingest.sources.base import Source, SourceOptions, choose_columns
+from ingest.sources.batch import Batch, Position
+from ingest.sources.files import STDIN, InputFile, kind_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,8 @@ class ParquetSource(Source):
     ) -> None:
         self.name = name
         self._file = file
-        self._rows_read = 0
+        self._opened: InputFile | None = None
+        self._rows_read = self._rows_before = 0
         self.columns = choose_columns(file.schema_arrow.names, options.columns, name)
 
     @classmethod
@@ -41,6 +43,7 @@ class ParquetSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
+        opened: InputFile | None = None
         if hasattr(given, "read"):
             name = str(getattr(given, "name", type(given).__name__))
             if not (hasattr(given, "seekable") and given.seekable()):
@@ -48,7 +51,8 @@ class ParquetSource(Source):
         elif str(given) == STDIN:
             raise SourceError(_from_its_end("standard input"))
         else:
-            open_path(Path(given)).close()  # for its message
+            opened = InputFile(given)  # for its message, and to see whether it changes
+            opened.close()
             name = given = str(given)
         try:
             # Without a buffer ahead: that would hold a whole row group.
@@ -56,8 +60,8 @@ class ParquetSource(Source):
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{name} is no Parquet file: {error}") from error
         source = cls(file, name, options)
-        if isinstance(given, str):
-            source.bytes_total = Path(given).stat().st_size
+        source._opened = opened
+        source.bytes_total = None if opened is None else opened.bytes_total
         return source
 
     @property
@@ -66,11 +70,17 @@ class ParquetSource(Source):
         rows: int = self._file.metadata.num_rows
         return (self.bytes_total or 0) * self._rows_read // max(rows, 1)
 
+    def go_to(self, position: Position) -> bool:
+        self._rows_before = position.record
+        return True
+
+    def check_unchanged(self) -> None:
+        if self._opened is not None:
+            self._opened.check_unchanged()
+
     def batches(self) -> Iterator[Batch]:
         try:
-            for part in self._file.iter_batches(
-                batch_size=BATCH_ROWS, columns=list(self.columns), use_threads=False
-            ):
+            for part in self._parts():
                 first = self._rows_read + 1
                 self._rows_read += part.num_rows
                 # In the order that was asked for, which is not always that of the file.
@@ -83,6 +93,24 @@ class ParquetSource(Source):
 
     def close(self) -> None:
         self._file.close()
+
+    def _parts(self) -> Iterator[pa.RecordBatch]:
+        """Give the rows after those that are to be passed over; whole row groups are not read."""
+        facts = self._file.metadata
+        groups: list[int] = []
+        for number in range(facts.num_row_groups):
+            rows = facts.row_group(number).num_rows
+            if groups or self._rows_read + rows > self._rows_before:
+                groups.append(number)
+            else:
+                self._rows_read += rows
+        for part in self._file.iter_batches(
+            batch_size=BATCH_ROWS, row_groups=groups, columns=list(self.columns), use_threads=False
+        ):
+            passed = min(max(self._rows_before - self._rows_read, 0), part.num_rows)
+            self._rows_read += passed
+            if passed < part.num_rows:
+                yield part.slice(passed)
 
 
 def _from_its_end(name: str) -> str:

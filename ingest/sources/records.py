@@ -11,7 +11,8 @@ from django.db.models import Model
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.rejects import Reject
 from ingest.sources.asynchronous import walk
-from ingest.sources.base import Batch, Source, SourceOptions
+from ingest.sources.base import Source, SourceOptions
+from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

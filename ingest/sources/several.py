@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.sources.base import Batch, Source, SourceOptions, open_source
+from ingest.sources.base import Source, SourceOptions, open_source
+from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class SeveralSource(Source):
@@ -29,6 +30,7 @@ class SeveralSource(Source):
         self._files = files
         self._options = options
         self._bytes_before = 0
+        self._place = 0
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
         self.name = str(files[0])
@@ -56,20 +58,34 @@ class SeveralSource(Source):
         return self._bytes_before + self._current.bytes_read
 
     def batches(self) -> Iterator[Batch]:
-        yield from self._of_current(tuple(range(len(self.columns))))
-        for file in self._files[1:]:
-            self._current.close()
-            self._bytes_before += self._current.bytes_read
-            self._current = open_source(file, self._options)
-            yield from self._of_current(self._order())
+        yield from self.batches_after(Position())
+
+    def batches_after(self, position: Position) -> Iterator[Batch]:
+        for number in range(position.file, len(self._files)):
+            if number != self._place:
+                self._open(number)
+            start = position if number == position.file else Position()
+            order = self._order()
+            for batch in self._current.batches_after(dataclasses.replace(start, file=0)):
+                yield dataclasses.replace(
+                    batch,
+                    columns=tuple(batch.columns[place] for place in order),
+                    source=self._current.name,
+                    find_position=_in_file(number, batch.find_position),
+                )
+
+    def check_unchanged(self) -> None:
+        self._current.check_unchanged()
 
     def close(self) -> None:
         self._current.close()
 
-    def _of_current(self, order: Sequence[int]) -> Iterator[Batch]:
-        for batch in self._current.batches():
-            columns = tuple(batch.columns[place] for place in order)
-            yield dataclasses.replace(batch, columns=columns, source=self._current.name)
+    def _open(self, number: int) -> None:
+        self._current.check_unchanged()
+        self._current.close()
+        self._bytes_before += self._current.bytes_read
+        self._current = open_source(self._files[number], self._options)
+        self._place = number
 
     def _order(self) -> Sequence[int]:
         """Say where the current file has each of the first file's columns."""
@@ -95,6 +111,10 @@ class SeveralSource(Source):
                     f"{name!r}: rename one."
                 )
         return [theirs.index(name) for name in mine]
+
+
+def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[[int], Position]:
+    return lambda record: dataclasses.replace(find_position(record), file=number)
 
 
 def _expand(pattern: str) -> list[str | Path]:

@@ -129,6 +129,13 @@ class TextReader:
         """Let ``text`` be what is read next."""
         self._pending = text + self._pending
 
+    def go_to(self, byte: int) -> None:
+        """Let what is read next be the text from this byte of the file on."""
+        self._file.go_to(byte)
+        self._pending, self._cut_off, self._tail, self._ended = b"", b"", (b"", b""), False
+        if self._decoder is not None:
+            self._decoder.reset()
+
     def last_bytes(self) -> bytes:
         """Give the last two parts that ``read`` gave."""
         return b"".join(self._tail)

@@ -15,7 +15,8 @@ from ingest.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.sources.base import Batch, SourceOptions
+    from ingest.sources.base import SourceOptions
+    from ingest.sources.batch import Batch
 
 
 def cut_trailer(batches: Iterator[Batch], options: SourceOptions) -> Iterator[Batch]:

@@ -1,0 +1,113 @@
+"""What travels from a source: batches of raw cells, and where in the source they stand."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from ingest.rejects import Reject
+
+Cells = "pa.Array | list[Any]"
+"""One source column of a batch. A binary Arrow array holds the cells of a text file as they stand
+there; any other Arrow array and a list hold typed values."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Position:
+    """A place between two records of a source."""
+
+    record: int = 0
+    """The number of the record before it."""
+    byte: int | None = None
+    """Where the next record begins, in bytes from the start of the file; None: not known."""
+    line: int | None = None
+    """How many physical lines there are before it."""
+    file: int = 0
+    """Which file it is in, from 0, where a source has several."""
+
+
+def no_line(_record: int) -> int | None:
+    """Say that the records are not on lines."""
+    return None
+
+
+def only_record(record: int) -> Position:
+    """Give the position after a record of which no more than its number is known."""
+    return Position(record=record)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Records on their way, column by column."""
+
+    records: Sequence[int]
+    """The records' numbers in the source, from 1."""
+    columns: tuple[pa.Array | list[Any], ...]
+    """The cells of each source column, each as long as ``records``."""
+    rejects: tuple[Reject, ...] = ()
+    """Records between these that could not be taken apart."""
+    skipped: int = 0
+    """How many records the options said to leave out: those of a trailer."""
+    source: str | None = None
+    """The file that the records are numbered in, where a source has several."""
+    find_line: Callable[[int], int | None] = no_line
+    """Says on which physical line of the file the record of this number begins."""
+    find_position: Callable[[int], Position] = only_record
+    """Gives the position after the record of this number, for ever greater numbers."""
+    through: int | None = None
+    """The last record that this batch and those before it account for, once it is known."""
+
+    @property
+    def records_read(self) -> int:
+        """How many records the source had for this batch: the refused too, not the skipped."""
+        return len(self.records) + len({reject.record for reject in self.rejects})
+
+    def numbers(self) -> tuple[int, int] | None:
+        """Give the least and the greatest number of its records, the refused too."""
+        ends = [reject.record for reject in self.rejects]
+        if len(self.records):
+            ends += [self.records[0], self.records[-1]]
+        return (min(ends), max(ends)) if ends else None
+
+    def split(self, record: int) -> tuple[Batch, Batch]:
+        """Give the records up to this number, and those after it."""
+        at = bisect_right(self.records, record)
+        first = dataclasses.replace(
+            self,
+            records=self.records[:at],
+            columns=tuple(column[:at] for column in self.columns),
+            rejects=tuple(reject for reject in self.rejects if reject.record <= record),
+            skipped=0,
+            through=record,
+        )
+        rest = dataclasses.replace(
+            self,
+            records=self.records[at:],
+            columns=tuple(column[at:] for column in self.columns),
+            rejects=tuple(reject for reject in self.rejects if reject.record > record),
+        )
+        return first, rest
+
+
+def in_pieces(batches: Iterator[Batch], rows: int | None) -> Iterator[Batch]:
+    """Cut batches where a multiple of ``rows`` records has been read, and number their ends."""
+    left = rows
+    for whole in batches:
+        rest = whole
+        while (ends := rest.numbers()) is not None:
+            first, last = ends
+            if left is None or last - first + 1 <= left:
+                left = left if left is None else left - (last - first + 1)
+                rest = dataclasses.replace(rest, through=last)
+                break
+            piece, rest = rest.split(first + left - 1)
+            yield piece
+            left = rows
+        yield rest
+        left = left or rows
