@@ -43,7 +43,7 @@ TALKING = {
         "audit",
     ),
     *("isolation", "aftermath", "lookups"),
-    *("methods", "loading", "benchmark"),
+    *("methods", "loading", "benchmark", "checks"),
 }
 """Who may talk to PostgreSQL."""
 ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals"}
