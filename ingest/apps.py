@@ -1,6 +1,7 @@
 """The Django app."""
 
 from django.apps import AppConfig
+from django.core.checks import Tags, register
 
 
 class IngestConfig(AppConfig):
@@ -9,3 +10,12 @@ class IngestConfig(AppConfig):
     name = "ingest"
     verbose_name = "Ingest"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        # They read the models, which are not there yet when this module is imported.
+        from ingest import checks
+
+        register(checks.check_settings, "ingest")
+        register(checks.check_engines, "ingest")
+        register(checks.check_databases, "ingest", Tags.database)

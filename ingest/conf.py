@@ -1,16 +1,123 @@
-"""The app's settings: the keys of ``settings.INGEST``, one function each."""
+"""The app's settings: the keys of ``settings.INGEST``, one function each; docs/settings.md."""
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
+
+from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.rejects import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def benchmark_model() -> str | None:
     """Give ``BENCHMARK_MODEL``: whose table ``bulk_load --benchmark`` measures if none is named."""
-    return _settings().get("BENCHMARK_MODEL")
+    return cast("str | None", _get("BENCHMARK_MODEL"))
 
 
-def _settings() -> dict[str, Any]:
+def chunk_rows() -> int:
+    """Give ``CHUNK_ROWS``: how many records a resumable load commits at once."""
+    return cast("int", _get("CHUNK_ROWS"))
+
+
+def rejects_kept() -> int:
+    """Give ``REJECTS_KEPT``: how many rejects of a load the ledger's table keeps at most."""
+    return cast("int", _get("REJECTS_KEPT"))
+
+
+def _is_label(value: Any) -> bool:
+    if not isinstance(value, str):
+        return value is None
+    return value.count(".") == 1 and all(part.isidentifier() for part in value.split("."))
+
+
+def _is_number_from(least: int) -> Callable[[Any], bool]:
+    # A bool is an int to Python, and a mistake in a setting.
+    return lambda value: type(value) is int and value >= least
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What one key of ``INGEST`` may be."""
+
+    default: Any
+    takes: Callable[[Any], bool]
+    """May it have this value?"""
+    kind: str
+    """What it takes, in words."""
+
+
+SETTINGS = {
+    "BENCHMARK_MODEL": Setting(
+        default=None, takes=_is_label, kind="the label of a model, such as 'app.Model'"
+    ),
+    # Seconds of work to do again after a crash, and so few commits that they cost nothing.
+    "CHUNK_ROWS": Setting(
+        default=250_000, takes=_is_number_from(1), kind="a whole number from 1 upwards"
+    ),
+    # More than a person reads; the reject log has them all.
+    "REJECTS_KEPT": Setting(
+        default=10_000, takes=_is_number_from(0), kind="a whole number from 0 upwards"
+    ),
+}
+"""Every setting, by its key."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong with the settings, and the cure."""
+
+    message: str
+    cure: str
+
+
+def unknown_settings() -> list[Problem]:
+    """Say of each key that is no setting which one may be meant."""
+    given = _given()
+    names = [] if not isinstance(given, dict) else [name for name in given if name not in SETTINGS]
+    return [
+        Problem(
+            message=f"INGEST has no setting {name!r}.",
+            cure=f"{did_you_mean(str(name), SETTINGS)} There are: {', '.join(SETTINGS)}.".strip(),
+        )
+        for name in names
+    ]
+
+
+def wrong_settings() -> list[Problem]:
+    """Say of each setting with a value that it does not take what it takes."""
+    if not isinstance(_given(), dict):
+        return [_no_dict()]
+    return [problem for name in SETTINGS if (problem := _wrong(name)) is not None]
+
+
+def _no_dict() -> Problem:
+    return Problem(
+        message=f"INGEST is {shorten(_given())}, which is not a dict.",
+        cure=f"Set it to a dict of {', '.join(SETTINGS)}, or leave it out.",
+    )
+
+
+def _wrong(name: str) -> Problem | None:
+    setting = SETTINGS[name]
+    value = _given().get(name, setting.default)
+    if setting.takes(value):
+        return None
+    return Problem(
+        message=f"INGEST[{name!r}] is {shorten(value)}.", cure=f"Set it to {setting.kind}."
+    )
+
+
+def _get(name: str) -> Any:
+    problem = _wrong(name) if isinstance(_given(), dict) else _no_dict()
+    if problem is not None:
+        raise ConfigurationError(f"{problem.message} {problem.cure}")
+    return _given().get(name, SETTINGS[name].default)
+
+
+def _given() -> Any:
     return getattr(settings, "INGEST", {})

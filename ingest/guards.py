@@ -54,6 +54,16 @@ def why_not_without_triggers(session: Session, table: Table) -> str | None:
             f"PostgreSQL checks the constraint {constraint!r} by a trigger too: it is deferrable, "
             "or its trigger is not as PostgreSQL made it."
         )
+    return _missing_right(version, role, may_set=may_set)
+
+
+def why_not_leave_out_triggers(session: Session) -> str | None:
+    """Say why the session's role may not leave out triggers on any table."""
+    [(version, role, may_set)] = session.fetch(f"SELECT {_RIGHT}")
+    return _missing_right(version, role, may_set=may_set)
+
+
+def _missing_right(version: int, role: str, *, may_set: bool) -> str | None:
     if may_set:
         return None
     if version < FIRST_WITH_PARAMETER_GRANTS:
@@ -117,10 +127,8 @@ SELECT current_setting('transaction_isolation'),
                                                     FROM pg_catalog.pg_attribute a
                                                     WHERE a.attrelid = $1::int8::oid))))
 """
-# Triggers of foreign keys are made and named by PostgreSQL; any other internal trigger rechecks a
-# deferrable constraint. One that was disabled or made to fire always is no longer PostgreSQL's own.
-_ROLE = """
-SELECT current_setting('server_version_num')::int4,
+_RIGHT = """
+       current_setting('server_version_num')::int4,
        current_user::text,
        CASE WHEN (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN true
             WHEN current_setting('server_version_num')::int4 < 150000 THEN false
@@ -128,7 +136,11 @@ SELECT current_setting('server_version_num')::int4,
                          LATERAL pg_catalog.aclexplode(p.paracl) a
                   WHERE p.parname = 'session_replication_role' AND a.privilege_type = 'SET'
                     AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
-       END,
+       END"""
+# Triggers of foreign keys are made and named by PostgreSQL; any other internal trigger rechecks a
+# deferrable constraint. One that was disabled or made to fire always is no longer PostgreSQL's own.
+_ROLE = f"""
+SELECT {_RIGHT},
        current_setting('session_replication_role'),
        (SELECT min(coalesce(k.conname, t.tgname)::text)
         FROM pg_catalog.pg_trigger t

@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest.aftermath import Sequences, analyze
+from ingest.announcing import announced
 from ingest.arrangement import Arrangement
 from ingest.conversion import Converter
 from ingest.exceptions import (
@@ -156,7 +157,12 @@ def load(
     layout = None if options.get("layout") is None else find_layout(options["layout"])
     reading, how = _split({**({} if layout is None else layout.source), **options})
     log = RejectLog(how.reject_log, RejectLimit.parse(how.reject_limit))
-    with open_source(source, reading) as opened, open_session(alias) as session:
+    with (
+        announced(model, alias) as announcement,
+        open_source(source, reading) as opened,
+        open_session(alias) as session,
+    ):
+        announcement.started(source=opened.name, method=how.method)
         counter = _Counter(opened, progress, log if how.on_error == "reject" else None)
         rows = 0
         try:
@@ -186,7 +192,7 @@ def load(
             if refusal is None:
                 raise
             raise refusal from error
-        return LoadResult(
+        announcement.result = LoadResult(
             model=model._meta.label,
             table=table.qualified_name,
             source=opened.name,
@@ -201,6 +207,7 @@ def load(
             decisions=tuple(writer.decisions),
             driver=session.driver,
         )
+    return announcement.result
 
 
 async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadResult:

@@ -1,6 +1,9 @@
+import copy
+
 import psutil
 import pytest
-from django.db import connection
+from django.db import connection, connections
+from django.db.utils import ConnectionHandler
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +16,25 @@ def django_db_setup(django_db_setup, django_db_blocker):
         for (name,) in cursor.fetchall():
             if not psutil.pid_exists(int(name.rpartition("_")[2])):
                 cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def add_alias():
+    """Add an entry of DATABASES for the length of a test; gives its alias."""
+    added = set()
+
+    def add(entry, alias="tried"):
+        forget(alias)
+        handler = ConnectionHandler({"default": {}, alias: copy.deepcopy(entry)})
+        connections.settings[alias] = handler.settings[alias]
+        added.add(alias)
+        return alias
+
+    def forget(alias):
+        if connections.settings.pop(alias, None) and hasattr(connections._connections, alias):
+            connections[alias].close()
+            del connections[alias]
+
+    yield add
+    for alias in added:
+        forget(alias)

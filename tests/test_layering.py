@@ -15,11 +15,11 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a module may import its own layer and those above it in this list. A folder
 # stands for all of its modules.
 LAYERS = [
-    ["exceptions", "rejects"],
+    ["exceptions", "rejects", "signals"],
     ["conf", "models", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
-    ["isolation", "sending", "reject_log", "aftermath"],
+    ["isolation", "sending", "reject_log", "aftermath", "announcing"],
     ["lookups"],
     ["arrangement"],
     ["methods"],
@@ -43,7 +43,7 @@ TALKING = {
         "audit",
     ),
     *("isolation", "aftermath", "lookups"),
-    *("methods", "loading", "benchmark"),
+    *("methods", "loading", "benchmark", "checks"),
 }
 """Who may talk to PostgreSQL."""
 ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals"}

@@ -1,11 +1,8 @@
 """Entries of DATABASES that last for one test."""
 
-import copy
 import os
 
 import pytest
-from django.db import connections
-from django.db.utils import ConnectionHandler
 
 from ingest.connection import connection_arguments
 from ingest.exceptions import ConnectionOptionError
@@ -17,26 +14,6 @@ def no_personal_settings(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-
-
-@pytest.fixture
-def add_alias():
-    """Add an entry of DATABASES for the length of a test; gives its alias."""
-    alias = "tried"
-
-    def add(entry):
-        forget()
-        handler = ConnectionHandler({"default": {}, alias: copy.deepcopy(entry)})
-        connections.settings[alias] = handler.settings[alias]
-        return alias
-
-    def forget():
-        if connections.settings.pop(alias, None) and hasattr(connections._connections, alias):
-            connections[alias].close()
-            del connections[alias]
-
-    yield add
-    forget()
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""Django's system checks: what keeps loads from working in this project; docs/other-apps.md.
+
+A database is asked only where Django names one, as ``manage.py check --database ALIAS`` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's own name
+from django.db import Error, NotSupportedError, connections, router
+from django.db.migrations.executor import MigrationExecutor
+
+from ingest.conf import unknown_settings, wrong_settings
+from ingest.guards import why_not_leave_out_triggers
+from ingest.models import Load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+NOT_THE_PROJECTS = ("django.", "ingest.")
+"""Where models come from that no project loads rows into: they draw no database in."""
+
+
+def check_settings(**_options: Any) -> list[CheckMessage]:
+    """Check the keys of ``settings.INGEST``, without a database."""
+    return [
+        *(_warn(1, each.message, each.cure) for each in unknown_settings()),
+        *(_warn(2, each.message, each.cure) for each in wrong_settings()),
+    ]
+
+
+def check_engines(**_options: Any) -> list[CheckMessage]:
+    """Check that a load could go where the project's models are written; opens no connection."""
+    return [
+        message for alias in sorted(written_aliases()) for message in _engine(connections[alias])
+    ]
+
+
+def check_databases(
+    *, databases: Sequence[str] | None = None, **_options: Any
+) -> list[CheckMessage]:
+    """Ask the databases that Django names whether loads there are recorded and fast."""
+    written = written_aliases()
+    return [
+        message
+        for alias in databases or ()
+        if alias in written or router.allow_migrate_model(alias, Load)
+        if connections[alias].vendor == "postgresql"
+        for message in _ask(connections[alias])
+    ]
+
+
+def written_aliases() -> set[str]:
+    """Give the databases that the project's own models are written to."""
+    return {
+        router.db_for_write(model)
+        for model in apps.get_models()
+        if not model.__module__.startswith(NOT_THE_PROJECTS)
+    }
+
+
+def _engine(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    name = f"DATABASES[{wrapper.alias!r}]"
+    if wrapper.vendor != "postgresql":
+        yield _warn(
+            3,
+            f"{name} has the engine {wrapper.settings_dict['ENGINE']}: no load can go there.",
+            "Use a PostgreSQL database for the models that are to be loaded.",
+        )
+    elif (driver := cast("Any", wrapper).Database.__name__) != "psycopg":
+        yield _warn(4, f"{name} uses {driver}: no load can go there.", "Use psycopg 3.")
+
+
+def _ask(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    name = f"DATABASES[{wrapper.alias!r}]"
+    try:
+        wrapper.ensure_connection()
+        yield from _ledger(wrapper, name)
+        yield from _right(wrapper, name)
+    except NotSupportedError as error:  # Django's own, at the first connection
+        yield _warn(5, f"{name} is too old: {error}", "Upgrade the server.")
+    except Error as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        yield _warn(
+            6,
+            f"{name} could not be asked what loads need: {said}.",
+            "See that PostgreSQL is running and that the alias's settings reach it.",
+        )
+
+
+def _ledger(wrapper: BaseDatabaseWrapper, name: str) -> Iterator[CheckMessage]:
+    alias = wrapper.alias
+    command = f"manage.py migrate ingest --database={alias}"
+    if not router.allow_migrate_model(alias, Load):
+        yield _warn(
+            7,
+            f"The routers keep ingest's tables out of {name}: a load there is not recorded.",
+            f"Let allow_migrate({alias!r}, 'ingest') be true in DATABASE_ROUTERS, then run "
+            f"{command}",
+        )
+        return
+    executor = MigrationExecutor(wrapper)
+    loader = executor.loader
+    if not loader.applied_migrations:
+        return  # nothing was ever migrated: `migrate` itself comes by here first
+    plan = executor.migration_plan(loader.graph.leaf_nodes("ingest"))
+    ledger = {model._meta.db_table for model in apps.get_app_config("ingest").get_models()}
+    if plan:
+        missing = ", ".join(migration.name for migration, _ in plan)
+        yield _warn(
+            8,
+            f"{name} lacks ingest's migrations {missing}: a load there is not recorded.",
+            f"Run {command}",
+        )
+    elif not ledger.issubset(wrapper.introspection.table_names()):
+        # As happens when a router let the tables in only after the migration had passed.
+        yield _warn(
+            8,
+            f"{name} lacks ingest's tables, though their migrations have been applied: "
+            "a load there is not recorded.",
+            f"Run manage.py migrate ingest zero --fake --database={alias} and then {command}",
+        )
+
+
+def _right(wrapper: BaseDatabaseWrapper, name: str) -> Iterator[CheckMessage]:
+    # Not above: asyncpg, which comes with it, can wait until a database is asked.
+    from ingest.session import DjangoSession
+
+    reason = why_not_leave_out_triggers(DjangoSession(wrapper.alias))
+    if reason is not None:
+        yield _warn(
+            9,
+            f"Loads into {name} cannot check references as a set: {reason}",
+            "Let a superuser grant it, or silence ingest.W009: they are slower, and as safe.",
+        )
+
+
+def _warn(number: int, message: str, hint: str) -> Warning:
+    return Warning(message, hint=hint, id=f"ingest.W{number:03}")
