@@ -15,13 +15,18 @@ if TYPE_CHECKING:
         CountMismatch,
         IngestError,
         LayoutError,
+        LedgerError,
+        LoadCancelled,
         RecordsRefused,
+        ServerFailed,
         SourceError,
         TooManyRejects,
         UnsupportedModelError,
     )
-    from ingest.loading import LoadOptions, LoadResult, Progress, aload, load
+    from ingest.loading import aload, load, resume
+    from ingest.options import LoadOptions
     from ingest.rejects import Reject
+    from ingest.results import LoadResult, Progress
     from ingest.sources import SourceOptions
 
 __version__ = "0.1.0"
@@ -34,27 +39,32 @@ __all__ = [
     "CountMismatch",
     "IngestError",
     "LayoutError",
+    "LedgerError",
+    "LoadCancelled",
     "LoadOptions",
     "LoadResult",
     "Progress",
     "RecordsRefused",
     "Reject",
+    "ServerFailed",
     "SourceError",
     "SourceOptions",
     "TooManyRejects",
     "UnsupportedModelError",
     "aload",
     "load",
+    "resume",
 ]
 
 _HOMES = {
-    "LoadOptions": "ingest.loading",
-    "LoadResult": "ingest.loading",
-    "Progress": "ingest.loading",
+    "LoadOptions": "ingest.options",
+    "LoadResult": "ingest.results",
+    "Progress": "ingest.results",
     "Reject": "ingest.rejects",
     "SourceOptions": "ingest.sources",
     "aload": "ingest.loading",
     "load": "ingest.loading",
+    "resume": "ingest.loading",
 }
 
 

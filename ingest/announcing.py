@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from django.db.models import Model
 
-    from ingest.loading import LoadResult
-    from ingest.models import Chunk, Load
+    from ingest.models import Load
+    from ingest.results import Counts, LoadResult
 
 logger = logging.getLogger(__name__)
 # Without a handler Python would write warnings to standard error, beside the command's own words.
@@ -58,17 +58,17 @@ class Announcement:
             method=method,
         )
 
-    def committed(self, chunk: Chunk) -> None:
-        """Log that a chunk is committed."""
+    def committed(self, ordinal: int, counts: Counts) -> None:
+        """Log that the chunk of this number is committed; the counts are its own."""
         _log(
             logging.INFO,
             "committed",
             "Chunk %(chunk)d of load %(load)s into %(model)s is committed: %(rows)d rows.",
             **self.facts,
-            chunk=chunk.ordinal,
-            rows=chunk.rows,
-            rejected=chunk.rejected,
-            skipped=chunk.skipped,
+            chunk=ordinal,
+            rows=counts.loaded,
+            rejected=counts.rejected,
+            skipped=counts.skipped,
         )
 
     def retrying(self, error: BaseException, *, tries: int, wait_seconds: float) -> None:

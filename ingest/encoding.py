@@ -72,11 +72,18 @@ class Encoding:
 
     columns: tuple[ColumnEncoding, ...]
     format: CopyFormat
+    drawn: str | None = None
+    """The column whose values were drawn from its sequence, in the order of the rows."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the table's columns, in order."""
         return tuple(item.column.name for item in self.columns)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of the columns whose values come from the source or the model."""
+        return tuple(name for name in self.names if name != self.drawn)
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """Give the bytes of one whole COPY with the batch's rows."""

@@ -10,6 +10,9 @@
     ├── RecordsRefused              records that the model's fields refused
     ├── ConstraintRefused           rows that PostgreSQL refused
     ├── TooManyRejects              more records were refused than the limit allows
+    ├── ServerFailed                PostgreSQL could not go on, for no row's fault
+    ├── LedgerError                 a load that cannot be taken up, or not be undone
+    ├── LoadCancelled               somebody asked for the end of a load
     ├── CountMismatch               read, loaded, rejected and skipped do not add up
     └── BenchmarkError              a benchmark that cannot be run
 
@@ -80,6 +83,18 @@ class ConstraintRefused(IngestError):  # noqa: N818 - it says what happened
 
 class TooManyRejects(IngestError):  # noqa: N818 - it says what happened
     """More records were refused than the limit allows; nothing was loaded."""
+
+
+class ServerFailed(IngestError):  # noqa: N818 - it says what happened
+    """PostgreSQL could not go on; nothing was loaded."""
+
+
+class LedgerError(IngestError):
+    """The load cannot be taken up."""
+
+
+class LoadCancelled(IngestError):  # noqa: N818 - it says what happened
+    """The load was cancelled, as somebody asked. Nothing was loaded."""
 
 
 class CountMismatch(IngestError):  # noqa: N818 - it says what happened

@@ -1,133 +1,50 @@
-"""The pipeline: source -> layout -> conversion -> method, in one transaction.
+"""Loading: a source into a model's table, over as many tries as it takes.
 
 The core is synchronous and runs in the caller's thread, so that an iterable is read where it was
-made; asyncpg sends from a thread of its own meanwhile.
+made; asyncpg sends from a thread of its own meanwhile. A try that fails for no row's fault is
+followed by another one, which goes on after the last chunk that the ledger has.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import DEFAULT_DB_ALIAS, router
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.utils import timezone
 
-from ingest.aftermath import Sequences, analyze
+from ingest.aftermath import analyze
 from ingest.announcing import announced
-from ingest.arrangement import Arrangement
-from ingest.conversion import Converter
-from ingest.exceptions import (
-    REJECTS_SHOWN,
-    ConfigurationError,
-    CountMismatch,
-    RecordsRefused,
-    did_you_mean,
-)
-from ingest.layout import find_layout, match_fields
-from ingest.methods import Row, Target, get_method
-from ingest.methods.copy import CopyMethod
-from ingest.methods.direct import DirectMethod
-from ingest.refusals import explain
-from ingest.reject_log import RejectLimit, RejectLog
-from ingest.session import adaptation_context, open_session
-from ingest.sources import SourceOptions, open_source
+from ingest.exceptions import LoadCancelled, RecordsRefused
+from ingest.failures import is_passing, tell, translate
+from ingest.fingerprints import Fingerprint
+from ingest.job import Job
+from ingest.layout import match_fields
+from ingest.ledger import Entry, LedgerEntry, find_load, is_recorded_on
+from ingest.pipeline import make_converter
+from ingest.reporting import Reporter
+from ingest.results import LoadResult
+from ingest.resuming import KeptLog, check_same, find_unfinished
+from ingest.running import Run
+from ingest.session import open_session
+from ingest.sources import open_source
 from ingest.table import read_settled_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from django.db import models
 
-    from ingest.conversion import TypedBatch
-    from ingest.layout import Layout
-    from ingest.methods.direct import Indexes, References
-    from ingest.rejects import Reject
+    from ingest.methods import Row
+    from ingest.results import Progress
+    from ingest.session import Backend, Session
     from ingest.sources import Source
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a load has come."""
-
-    rows: int
-    """Records read and sent on."""
-    rejected: int
-    """Records refused until now."""
-    bytes_read: int
-    """Bytes read of the source; 0 where it is not made of bytes."""
-    bytes_total: int | None
-    """The source's size in bytes, where it is known."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LoadOptions:
-    """How a load is to be done."""
-
-    method: str = "direct"
-    """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
-    references: References = "auto"
-    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``."""
-    indexes: Indexes = "auto"
-    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
-    on_error: str = "abort"
-    """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
-    records are put aside with their reasons, and all others are loaded."""
-    reject_limit: str | int | None = None
-    """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
-    reject_log: str | Path | None = None
-    """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
-    analyze: bool = True
-    """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
-    caller's transaction."""
-    dry_run: bool = False
-    """Do everything but commit."""
-    layout: Layout | str | Path | None = None
-    """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
-    that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
-
-    def __post_init__(self) -> None:
-        if self.on_error not in {"abort", "reject"}:
-            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
-        RejectLimit.parse(self.reject_limit)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LoadResult:
-    """What a load did."""
-
-    model: str
-    """The model's label."""
-    table: str
-    """The table's name with its schema, quoted."""
-    source: str
-    """What the rows came from."""
-    rows: int
-    """Rows loaded."""
-    read: int
-    """Records that the source had: ``rows + rejected + skipped``."""
-    rejected: int
-    """Records that were refused."""
-    skipped: int
-    """Records that the layout or the options said to leave out."""
-    rejects: Iterable[Reject]
-    """The reasons, one ``Reject`` each, in the order of the records: iterate over it."""
-    is_dry_run: bool
-    """Was everything rolled back, as asked?"""
-    seconds: float
-    """Wall-clock time from opening the source to the commit."""
-    method: str
-    """The method's name."""
-    driver: str
-    """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
-    decisions: tuple[str, ...] = ()
-    """What was decided on the way and why, a sentence each."""
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows loaded per second of wall-clock time."""
-        return self.rows / self.seconds if self.seconds else 0.0
+FIRST_PAUSE_SECONDS = 0.5
+"""How long a load waits before it is tried again; twice as long each time that follows."""
 
 
 def load(
@@ -149,70 +66,46 @@ def load(
     the caller; outside over a connection of the load's own, committed on return. It does not call
     ``save()``, sends no signals and sets no keys on instances.
 
-    Raises an ``IngestError``; then nothing was loaded. ``RecordsRefused`` lists the records that a
-    field refused, ``ConstraintRefused`` says which constraint a row would violate.
+    Where the app's tables are there the load is recorded, in the transaction of its rows:
+    ``LoadResult.load``.
+
+    Raises an ``IngestError``; then nothing was loaded, but for chunks that were asked for.
+    ``RecordsRefused`` lists the records that a field refused, ``ConstraintRefused`` says which
+    constraint a row would violate.
     """
-    started = time.perf_counter()
-    alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
-    layout = None if options.get("layout") is None else find_layout(options["layout"])
-    reading, how = _split({**({} if layout is None else layout.source), **options})
-    log = RejectLog(how.reject_log, RejectLimit.parse(how.reject_limit))
-    with (
-        announced(model, alias) as announcement,
-        open_source(source, reading) as opened,
-        open_session(alias) as session,
-    ):
-        announcement.started(source=opened.name, method=how.method)
-        counter = _Counter(opened, progress, log if how.on_error == "reject" else None)
-        rows = 0
-        try:
-            with session.transaction() as transaction:
-                table = read_settled_table(session, model)
-                writer = _writer(how, Target(model=model, alias=alias, table=table, fields=()))
-                if opened.columns:  # an empty iterable has none
-                    arrangement = None
-                    if layout is not None:
-                        arrangement = Arrangement(layout, model, opened, session, alias)
-                    converter = _converter(model, opened, alias, table, arrangement)
-                    sequences = Sequences(session, table, converter.encoding.names)
-                    batches = sequences.watch(counter.typed(converter, arrangement))
-                    rows = writer.send(session, converter.encoding, batches, counter.refuse)
-                    if not how.dry_run:
-                        sequences.move()
-                counter.check(rows)
-                if how.dry_run:
-                    transaction.roll_back()
-            # Not inside: until the commit it would keep VACUUM and other loads waiting.
-            if how.analyze and not (how.dry_run or session.is_callers):
-                with session.transaction():
-                    analyze(session, table, rows)
-        except Exception as error:
-            # A deferred constraint speaks at the COMMIT.
-            refusal = explain(error)
-            if refusal is None:
-                raise
-            raise refusal from error
-        announcement.result = LoadResult(
-            model=model._meta.label,
-            table=table.qualified_name,
-            source=opened.name,
-            rows=rows,
-            read=counter.read,
-            rejected=log.records,
-            skipped=counter.skipped,
-            rejects=log,
-            is_dry_run=how.dry_run,
-            seconds=time.perf_counter() - started,
-            method=writer.name,
-            decisions=tuple(writer.decisions),
-            driver=session.driver,
-        )
-    return announcement.result
+    return _perform(Job.of(model, source, using, options), progress)
 
 
 async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadResult:
     """Do what ``load`` does, without blocking the event loop; it takes the same arguments."""
-    return await sync_to_async(load)(model, source, **options)
+
+    def work() -> LoadResult:
+        open_before = [it.alias for it in connections.all() if it.connection is not None]
+        try:
+            return load(model, source, **options)
+        finally:  # nobody else will close what was opened in this thread
+            for wrapper in connections.all():
+                if wrapper.alias not in open_before:
+                    wrapper.close()
+
+    return await sync_to_async(work)()
+
+
+def resume(
+    load_id: int,
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    progress: Callable[[Progress], None] | None = None,
+) -> LoadResult:
+    """Go on with a load that did not come to its end, after the last chunk that is committed.
+
+    Its source is read from there. Raises ``LedgerError`` where there is no such load, where it
+    cannot go on, or where the file or its layout is not what it was.
+    """
+    found = find_load(load_id, using)
+    job = Job.again(found, using)
+    check_same(found, job)
+    return _perform(job, progress, LedgerEntry(found, using))
 
 
 def read_rows(
@@ -226,7 +119,7 @@ def read_rows(
     with open_source(source) as opened, open_session(using) as session:
         with session.transaction():
             table = read_settled_table(session, model)
-        converter = _converter(model, opened, using, table)
+        converter = make_converter(model, opened, using, table)
         for batch in opened.batches():
             good, rejects = converter.clean(batch)
             if rejects:
@@ -235,127 +128,171 @@ def read_rows(
         return match_fields(model, opened.columns, opened.name), rows
 
 
-def _writer(how: LoadOptions, target: Target) -> CopyMethod:
-    if how.method == DirectMethod.name:
-        return DirectMethod(target, references=how.references, indexes=how.indexes)
-    if how.method == CopyMethod.name:
-        return CopyMethod(target)
-    get_method(how.method)  # says what is wrong with an unknown name
-    raise ConfigurationError(
-        f"The method {how.method!r} is there to be compared with: a load uses 'direct' or 'copy'."
-    )
+def _perform(
+    job: Job, progress: Callable[[Progress], None] | None, entry: Entry | None = None
+) -> LoadResult:
+    with announced(job.model, job.alias) as announcement:
+        reporter = Reporter(progress, announcement)
+        announcement.result = _Loading(job, reporter, entry).perform()
+        return announcement.result
 
 
-def _split(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
-    kinds = (SourceOptions, LoadOptions)
-    names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
-    for name in options:
-        if not any(name in known for known in names):
-            raise TypeError(
-                f"load() has no option {name!r}.{did_you_mean(name, names[0] | names[1])}"
-            )
-    reading = {name: options[name] for name in options if name in names[0]}
-    if reading.get("columns") is not None:
-        reading["columns"] = tuple(reading["columns"])
-    how = {name: options[name] for name in options if name in names[1]}
-    return SourceOptions(**reading), LoadOptions(**how)
-
-
-def _converter(
-    model: type[models.Model],
-    source: Source,
-    alias: str,
-    table: Any,
-    arrangement: Arrangement | None = None,
-) -> Converter:
-    return Converter(
-        table=table,
-        fields=(
-            match_fields(model, source.columns, source.name)
-            if arrangement is None
-            else arrangement.fields
-        ),
-        alias=alias,
-        context=adaptation_context(alias, table),
-        source=source.name,
-        source_columns=source.columns if arrangement is None else arrangement.source_columns,
-    )
-
-
-class _Counter:
-    """Counts what the source had, independently of what PostgreSQL says it took."""
+class _Loading:
+    """One load, from the call to its result."""
 
     def __init__(
         self,
-        source: Source,
-        progress: Callable[[Progress], None] | None,
-        log: RejectLog | None,
+        job: Job,
+        reporter: Reporter,
+        entry: Entry | None = None,
     ) -> None:
-        self._source = source
-        self._progress = progress
-        self._log = log
-        self.read = 0
-        self.skipped = 0
-        self.refuse = None if log is None else self._refuse
-        """Takes the rejects of a batch; None where the first one ends the load."""
+        """``entry``: go on with a load that the ledger has."""
+        self._job = job
+        self._entry = entry
+        self._reporter = reporter
+        self._log = KeptLog(job)
+        self._notes: list[str] = []
+        self._backend: Backend | None = None
+        self._can_go_on = False
 
-    def typed(
-        self, converter: Converter, arrangement: Arrangement | None = None
-    ) -> Iterator[TypedBatch]:
-        batches = self._converted(converter, arrangement)
-        for batch in batches:
-            if batch.rejects and self._log is None:
-                raise RecordsRefused(_first_bad_records(batch, batches))
-            self.read += batch.records_read
-            yield batch
-            if self._progress is not None:
-                self._progress(
-                    Progress(
-                        rows=self.read,
-                        rejected=0 if self._log is None else self._log.records,
-                        bytes_read=self._source.bytes_read,
-                        bytes_total=self._source.bytes_total,
-                    )
-                )
+    def perform(self) -> LoadResult:
+        """Try until it is loaded, or until it makes no sense any more."""
+        started = time.perf_counter()
+        tries = 0
+        while True:
+            before = self._reporter.counts
+            try:
+                result = self._try()
+            except Exception as error:
+                failure = translate(error)
+                tries = 1 if self._reporter.counts != before else tries + 1
+                may_pass = self._can_go_on and is_passing(error)
+                if not may_pass or tries > self._job.how.retries:
+                    self._fail(failure)
+                    if failure is error:
+                        raise
+                    raise failure from error
+                self._notes.append(f"Tried again: {failure}")
+                wait = FIRST_PAUSE_SECONDS * 2 ** (tries - 1)
+                self._reporter.announcement.retrying(failure, tries=tries, wait_seconds=wait)
+                time.sleep(wait)
+            except BaseException as error:
+                self._fail(error)
+                raise
+            else:
+                return dataclasses.replace(result, seconds=time.perf_counter() - started)
 
-    def _converted(
-        self, converter: Converter, arrangement: Arrangement | None
-    ) -> Iterator[TypedBatch]:
-        if arrangement is None:
-            for batch in self._source.batches():
-                yield self._counted(converter.convert(batch), batch.skipped)
-            return
-        for arranged in arrangement.apply(self._source.batches()):
-            typed = arrangement.settle(converter.convert(arranged), arranged)
-            yield self._counted(typed, arranged.skipped)
+    def _try(self) -> LoadResult:
+        job, stages = self._job, self._reporter.stages
+        with open_source(job.given, job.reading) as source, open_session(job.alias) as session:
+            fingerprint = Fingerprint(source.paths)
+            if self._backend is not None:
+                session.end_backend(self._backend)
+            self._backend = session.backend()
+            if self._entry is None:
+                self._entry = self._begin(session, source, fingerprint)
+            entry = self._entry
+            entry.lock(session)
+            entry.note(status="running", error="", ended_at=None, is_cancel_asked=False)
+            announcement = self._reporter.announcement
+            announcement.load = entry.load
+            announcement.started(source=source.name, method=job.how.method)
+            self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
+            self._reporter.entry = None if session.is_callers else entry
+            with session.transaction():
+                settled = entry.settle(session)
+            run = Run(
+                job,
+                source,
+                session,
+                entry=entry,
+                log=self._log.open(entry, settled),
+                fingerprint=fingerprint,
+                reporter=self._reporter,
+            )
+            run.go(settled)
+            # Not inside: until the commit it would keep VACUUM and other loads waiting.
+            if job.how.analyze and not (job.how.dry_run or session.is_callers):
+                with stages.stage("analyze"), session.transaction():
+                    analyze(session, run.table, self._reporter.counts.loaded)
+            return self._result(source, session, run, entry)
 
-    def _counted(self, typed: TypedBatch, skipped: int) -> TypedBatch:
-        self.skipped += skipped
-        self.read += skipped
-        return typed
-
-    def check(self, loaded: int) -> None:
-        """Raise ``CountMismatch`` unless read = loaded + rejected + skipped."""
-        rejected = 0 if self._log is None else self._log.records
-        if self._log is not None:
-            self._log.finish(self.read)
-        if self.read != loaded + rejected + self.skipped:
-            raise CountMismatch(
-                f"{self._source.name} had {self.read:,} records, {rejected:,} were rejected and "
-                f"{self.skipped:,} skipped, "
-                f"but PostgreSQL counted {loaded:,} rows. Nothing was loaded."
+    def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
+        job = self._job
+        if job.how.dry_run:
+            return Entry()
+        with session.transaction():
+            if not is_recorded_on(session):
+                self._notes.append(NOT_RECORDED)
+                return Entry()
+        unfinished = find_unfinished(job) if job.how.is_resumable and source.paths else None
+        if unfinished is not None:
+            check_same(unfinished, job, str(fingerprint))
+            self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
+            return LedgerEntry(unfinished, job.alias)
+        with session.transaction():
+            return LedgerEntry.begin(
+                session,
+                job.alias,
+                model=job.model._meta.label,
+                table=job.model._meta.db_table,
+                source=source.name,
+                layout="" if job.layout is None else job.layout.to_toml(),
+                options=job.to_json(),
+                method=job.how.method,
+                who=job.how.who,
+                chunk_rows=job.how.records_of_chunk,
+                bytes_total=source.bytes_total,
+                reject_file="" if job.how.reject_log is None else str(job.how.reject_log),
             )
 
-    def _refuse(self, rejects: Sequence[Reject]) -> None:
-        if self._log is not None:
-            self._log.add(rejects, self.read)
+    def _result(self, source: Source, session: Session, run: Run, entry: Entry) -> LoadResult:
+        counts, stages = self._reporter.counts, dict(self._reporter.stages.seconds)
+        if self._reporter.entry is not None:
+            self._reporter.entry.note(stages=stages, bytes_read=source.bytes_read)
+        return LoadResult(
+            model=self._job.model._meta.label,
+            table=run.table.qualified_name,
+            source=source.name,
+            rows=counts.loaded,
+            read=counts.read,
+            rejected=counts.rejected,
+            skipped=counts.skipped,
+            rejects=self._log.log,
+            is_dry_run=self._job.how.dry_run,
+            seconds=0.0,
+            stages=stages,
+            method=self._job.how.method,
+            decisions=(*self._notes, *run.decisions),
+            driver=session.driver,
+            load=None if entry.load is None else entry.read(),
+        )
+
+    def _fail(self, error: BaseException) -> None:
+        """Let the error say what is in, and write down that the load has ended."""
+        entry, counts = self._entry, self._reporter.counts
+        if entry is None or entry.load is None:
+            return
+        if isinstance(error, Exception) and counts.read:
+            number = entry.load.pk
+            tell(
+                error,
+                f"{counts.loaded:,} rows of the chunks before are in: go on with "
+                f"`bulk_load --resume {number}`, or take them away with "
+                f"`bulk_load --undo {number}`.",
+            )
+        is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
+        with suppress(DatabaseError):
+            entry.note(
+                status="failed" if is_failure else "interrupted",
+                error=str(error) or type(error).__name__,
+                ended_at=timezone.now(),
+                stages=self._reporter.stages.seconds,
+                **dataclasses.asdict(counts),
+            )
 
 
-def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
-    """Read on until there is enough to show: whoever mends a file likes to hear of all at once."""
-    rejects = list(batch.rejects)
-    for following in rest:
-        if len(rejects) >= REJECTS_SHOWN:
-            break
-        rejects.extend(following.rejects)
-    return rejects
+NOT_RECORDED = (
+    "Not recorded: the ledger's tables are not in this database. Add 'ingest' to INSTALLED_APPS "
+    "and run `python manage.py migrate ingest`."
+)

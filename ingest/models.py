@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Cast
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from ingest.ranges import merge_ranges
 
 
 class Load(models.Model):
@@ -181,14 +180,3 @@ class Reject(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source}, record {self.record}: {self.reason}"
-
-
-def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join ranges, sorted by their first key, that touch."""
-    merged: list[tuple[int, int]] = []
-    for first, last in ranges:
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return merged

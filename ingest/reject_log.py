@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 import weakref
 from typing import IO, TYPE_CHECKING
 
-from ingest.exceptions import ConfigurationError, TooManyRejects
+from ingest.exceptions import ConfigurationError, IngestError, TooManyRejects
 from ingest.rejects import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -52,22 +53,32 @@ class RejectLimit:
 class RejectLog:
     """Writes rejects down as JSON Lines, counts the records, and gives them back in order."""
 
-    def __init__(self, path: str | Path | None, limit: RejectLimit) -> None:
+    def __init__(
+        self, path: str | Path | None, limit: RejectLimit, mark: Mapping[str, int] | None = None
+    ) -> None:
+        """``mark``: go on with the log that is there, from where it was marked."""
         self._limit = limit
         # In a file from the start: a load may refuse more records than memory holds.
-        self._file = _open(path)
+        self._file = _open(path, "r+" if mark else "w+")
         # The rejects can be read as long as somebody holds the log.
         weakref.finalize(self, self._file.close)
         self.records = 0
         """Records refused; one may have several reasons."""
+        if mark:
+            self.rewind(mark)
 
     def add(self, rejects: Sequence[Reject], read: int) -> None:
         """Write down the rejects of one batch; ``read`` records have been read by then.
 
         Raises ``TooManyRejects`` when the limit is passed.
         """
-        for reject in rejects:
-            self._file.write(json.dumps(dataclasses.asdict(reject), default=str) + "\n")
+        try:
+            for reject in rejects:
+                self._file.write(json.dumps(dataclasses.asdict(reject), default=str) + "\n")
+        except OSError as error:
+            raise IngestError(
+                f"The rejects cannot be written down: {error.strerror}. Nothing was loaded."
+            ) from error
         self.records += len({(reject.source, reject.record) for reject in rejects})
         first = rejects[0] if rejects else None
         if first is not None and self.records == read >= HOPELESS_RECORDS:
@@ -77,6 +88,25 @@ class RejectLog:
             )
         if self._limit.number is not None and self.records > self._limit.number:
             raise self._too_many(read, first)
+
+    def mark(self) -> dict[str, int]:
+        """Give the place up to which it is written now."""
+        self._file.flush()
+        self._file.seek(0, os.SEEK_END)
+        return {"bytes": self._file.tell(), "records": self.records}
+
+    def rewind(self, mark: Mapping[str, int]) -> None:
+        """Forget what was written after a mark."""
+        self._file.flush()
+        self._file.truncate(mark["bytes"])
+        self._file.seek(0, os.SEEK_END)
+        self.records = mark["records"]
+
+    def restore(self, rejects: Iterable[Reject], records: int) -> None:
+        """Take in what an earlier try refused, as far as it is known; it had so many records."""
+        for reject in rejects:
+            self._file.write(json.dumps(dataclasses.asdict(reject), default=str) + "\n")
+        self.records = records
 
     def finish(self, read: int) -> None:
         """Check the limit once more, when all records have been read."""
@@ -90,6 +120,7 @@ class RejectLog:
         self._file.seek(0)
         for line in self._file:
             yield Reject(**json.loads(line))
+        self._file.seek(0, os.SEEK_END)
 
     def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:
         limit = self._limit
@@ -100,11 +131,11 @@ class RejectLog:
         )
 
 
-def _open(path: str | Path | None) -> IO[str]:
+def _open(path: str | Path | None, mode: str) -> IO[str]:
     if path is None:
         return tempfile.TemporaryFile("w+", encoding="utf-8")
     try:
-        return open(path, "w+", encoding="utf-8")  # noqa: PTH123 - a file of either type of path
+        return open(path, mode, encoding="utf-8")  # noqa: PTH123 - a file of either type of path
     except OSError as error:
         raise ConfigurationError(
             f"The reject log {str(path)!r} cannot be written: {error.strerror}."

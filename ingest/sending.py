@@ -12,7 +12,7 @@ from ingest.session import CopyTarget
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from concurrent.futures import Future
 
     from ingest.conversion import TypedBatch
@@ -28,13 +28,29 @@ _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
 
 
+class Follower:
+    """Is told of each batch; this one does not care."""
+
+    def idle(self, batch: TypedBatch) -> None:
+        """Use the connection, which is free until this batch is sent."""
+
+    def landed(self, batch: TypedBatch, refused: Collection[int]) -> None:
+        """Hear that a batch is in, but for the rows at the places that PostgreSQL refused."""
+
+
 class Flight:
     """Sends one batch at a time, and takes in what PostgreSQL says of it."""
 
     def __init__(
-        self, session: Session, table: Table, encoding: Encoding, refuse: Refuse | None
+        self,
+        session: Session,
+        table: Table,
+        encoding: Encoding,
+        refuse: Refuse | None,
+        follower: Follower | None = None,
     ) -> None:
         self.rows = 0
+        self._follower = follower or Follower()
         self._session = session
         self._table = table
         self._refuse = refuse
@@ -58,6 +74,7 @@ class Flight:
             if self._refuse is not None:
                 self._refuse(batch.rejects)
             return
+        self._follower.idle(batch)
         if self._isolation is not None:
             self._session.execute("SAVEPOINT ingest_batch")
         self._on_its_way = self._session.start_copy(self._target, payload), batch
@@ -88,6 +105,7 @@ class Flight:
                 "Nothing was loaded."
             )
         self.rows += rows
+        self._follower.landed(batch, {row.place for row in refused})
         if self._refuse is not None:
             rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
             rejects.sort(key=lambda reject: reject.record)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import asyncpg
@@ -63,6 +63,14 @@ class Transaction:
         self.is_rolled_back = True
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A process of the server."""
+
+    pid: int
+    began: str
+
+
 class Session(ABC):
     """One connection, used by one load."""
 
@@ -70,8 +78,21 @@ class Session(ABC):
     """The driver's name, as the result reports it."""
     is_callers: ClassVar[bool] = False
     """Is it inside a transaction that goes on after the load?"""
+    lasts: bool = False
+    """Is it the load's own from one transaction to the next?"""
+    is_committing: bool = False
+    """Has a COMMIT been sent that was not answered?"""
     landing: Callable[[], None] | None = None
     """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
+
+    def backend(self) -> Backend:
+        """Say which of the server's processes serves it."""
+        [(pid, began)] = self.fetch(_BACKEND)
+        return Backend(pid=pid, began=began)
+
+    def end_backend(self, backend: Backend) -> None:
+        """End a process of the server whose connection was lost, if it has not noticed yet."""
+        self.fetch(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)
 
     def settle(self) -> None:
         """Let a COPY that is on its way come to its end, so that a query can be sent."""
@@ -106,35 +127,45 @@ class AsyncpgSession(Session):
 
     def __init__(self, portal: BlockingPortal, alias: str) -> None:
         self._portal = portal
-        self._transaction_statements = connection_arguments(alias).transaction_statements
+        arguments = connection_arguments(alias)
+        self.lasts = not arguments.is_pooled
+        self._transaction_statements = arguments.transaction_statements
         self._connection: asyncpg.Connection = portal.call(connect, alias)
         self._copying: Future[int] = Future()
         self._copying.set_result(0)
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
-        return self._portal.call(function, self._connection)
+        return self._call(function, self._connection)
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        rows = self._portal.call(self._connection.fetch, sql, *parameters)
-        return [tuple(row) for row in rows]
+        return [tuple(row) for row in self._call(self._connection.fetch, sql, *parameters)]
 
     def execute(self, sql: str) -> None:
-        self._portal.call(self._connection.execute, sql)
+        self._call(self._connection.execute, sql)
+
+    def _call(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        try:
+            return self._portal.call(function, *arguments)
+        except LOST as error:
+            raise ConnectionFailed(_lost(self, error)) from error
 
     def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
         self._copying = self._portal.start_task_soon(self._copy, target, payload)
         return self._copying
 
     async def _copy(self, target: CopyTarget, payload: bytes) -> int:
-        # asyncpg takes bytes for a file's path; a memoryview is data to it.
-        status = await self._connection.copy_to_table(
-            target.table,
-            schema_name=target.schema,
-            columns=target.columns,
-            format=target.format,
-            source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
-        )
+        try:
+            # asyncpg takes bytes for a file's path; a memoryview is data to it.
+            status = await self._connection.copy_to_table(
+                target.table,
+                schema_name=target.schema,
+                columns=target.columns,
+                format=target.format,
+                source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
+            )
+        except LOST as error:
+            raise ConnectionFailed(_lost(self, error)) from error
         return int(status.removeprefix("COPY "))
 
     @contextmanager
@@ -148,14 +179,17 @@ class AsyncpgSession(Session):
         except BaseException:
             self._portal.call(self._roll_back)
             raise
+        self.is_committing = not current.is_rolled_back
         self.execute("ROLLBACK" if current.is_rolled_back else "COMMIT")
+        self.is_committing = False
 
     async def _roll_back(self) -> None:
         if not self._copying.done():
             # Interrupted while a COPY was on its way: without a connection PostgreSQL rolls back.
             self._connection.terminate()
         elif not self._connection.is_closed():
-            await self._connection.execute("ROLLBACK")
+            with suppress(*LOST):  # without a connection PostgreSQL rolls back, too
+                await self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection; a COPY still on its way is cut off."""
@@ -190,7 +224,8 @@ class DjangoSession(Session):
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.RawCursor(self._connection) as cursor:
-            return cursor.execute(sql.encode(), parameters).fetchall()
+            cursor.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
 
     def execute(self, sql: str) -> None:
         with psycopg.RawCursor(self._connection) as cursor:
@@ -214,6 +249,17 @@ class DjangoSession(Session):
             yield current
             if current.is_rolled_back:
                 transaction.set_rollback(True, using=self._alias)
+
+
+END_MILLISECONDS = 5_000
+"""How long a process of the server is waited for that was told to end."""
+_BACKEND = """
+SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()
+"""
+_END_BACKEND = """
+SELECT pg_catalog.pg_terminate_backend(pid, $3::int8) FROM pg_catalog.pg_stat_activity
+WHERE pid = $1::int4 AND backend_start::text = $2::text AND pid <> pg_backend_pid()
+"""
 
 
 def adaptation_context(alias: str, table: Table) -> AdaptContext:
@@ -246,10 +292,27 @@ def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
         session = AsyncpgSession(portal, alias)
         try:
             yield session
-        except (asyncpg.InterfaceError, asyncpg.PostgresConnectionError, OSError) as error:
-            raise ConnectionFailed(
-                f"The connection to PostgreSQL was lost: {error}. "
-                "The transaction was not committed; load again."
-            ) from error
         finally:
             session.close()
+
+
+LOST = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
+)
+"""How asyncpg says that there is no connection any more."""
+
+
+def _lost(session: Session, error: Exception) -> str:
+    said = str(error).rstrip(".") or type(error).__name__
+    if session.is_committing:
+        return (
+            f"The connection to PostgreSQL was lost while it committed: {said}. Whether the rows "
+            "are in cannot be known from here: look before you load again."
+        )
+    return f"The connection to PostgreSQL was lost: {said}. Nothing was loaded."

@@ -11,7 +11,8 @@ from django.test import override_settings
 from finance.models import Account, Transaction
 from ingest import ConnectionFailed, ConstraintRefused, RecordsRefused, SourceError, load
 from ingest.announcing import announced
-from ingest.models import Chunk, Load
+from ingest.models import Load
+from ingest.results import Counts
 from ingest.signals import load_ended
 from tests.factories import AccountFactory, UserFactory
 
@@ -65,7 +66,7 @@ def test_a_load_that_went_well(heard, records):
             "is_in_atomic": False,
             "using": "default",
             "result": result,
-            "load": None,
+            "load": result.load,
             "error": None,
         }
     ]
@@ -83,7 +84,7 @@ def test_a_load_that_went_well(heard, records):
         "event": "loaded",
         "model": "finance.Account",
         "database": "default",
-        "load": None,
+        "load": result.load.pk,
         "source": result.source,
         "method": "direct",
         "driver": "asyncpg",
@@ -213,12 +214,11 @@ def test_chunks_and_retries_of_a_recorded_load(heard, records):
     recorded = Load.objects.create(
         model="finance.Transaction", table="t", source="s", started_at=datetime.now(UTC)
     )
-    chunk = Chunk(load=recorded, ordinal=3, rows=1000, rejected=2, skipped=1)
     error = ConnectionFailed(f"the server was lost: {SECRET}")
     error.__cause__ = OSError(PASSWORD)
     with announced(Transaction, "default") as announcement:
         announcement.load = recorded
-        announcement.committed(chunk)
+        announcement.committed(3, Counts(read=1003, loaded=1000, rejected=2, skipped=1))
         announcement.retrying(error, tries=1, wait_seconds=0.5)
     committed, retrying = records()
     assert committed.getMessage() == (

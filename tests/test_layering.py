@@ -15,14 +15,16 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a module may import its own layer and those above it in this list. A folder
 # stands for all of its modules.
 LAYERS = [
-    ["exceptions", "rejects", "signals"],
+    ["exceptions", "rejects", "signals", "stages", "ranges"],
     ["conf", "models", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
-    ["connection_arguments", "connection", "session", "conversion"],
+    ["results", "fingerprints", "connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
-    ["isolation", "sending", "reject_log", "aftermath", "announcing"],
+    ["isolation", "sending", "reject_log", "aftermath", "announcing", "keys"],
     ["lookups"],
     ["arrangement"],
     ["methods"],
+    ["options", "job", "ledger", "failures", "reporting", "pipeline"],
+    ["resuming", "running"],
     ["loading"],
     ["benchmark"],
     ["admin", "apps", "checks", "management", "migrations"],
@@ -42,11 +44,11 @@ TALKING = {
         "duplicates",
         "audit",
     ),
-    *("isolation", "aftermath", "lookups"),
+    *("isolation", "aftermath", "lookups", "keys", "ledger"),
     *("methods", "loading", "benchmark", "checks"),
 }
 """Who may talk to PostgreSQL."""
-ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals"}
+ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals", "failures"}
 """Who may import a driver to know its values, types and errors, and runs no SQL."""
 WHO_TALKS = f"only {', '.join(sorted(TALKING))} talk to PostgreSQL."
 DRIVERS = {

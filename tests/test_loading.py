@@ -304,12 +304,11 @@ def test_the_server_killed_in_the_middle(account):
                 with connection.cursor() as cursor:
                     cursor.execute(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                        "WHERE pid <> pg_backend_pid() AND query LIKE 'COPY%%' "
-                        "AND datname = current_database()"
+                        "WHERE pid <> pg_backend_pid() AND datname = current_database()"
                     )
             yield (account.user_id, account.pk, number, "x", "2025-01-01")
 
-    with pytest.raises(ConnectionFailed, match="The transaction was not committed; load again"):
+    with pytest.raises(ConnectionFailed, match=r"was lost: .*\. Nothing was loaded\."):
         load(Transaction, rows(), columns=HEADER.strip().split(","))
     assert Transaction.objects.count() == 0
 
@@ -326,14 +325,13 @@ def test_an_error_of_the_callers_generator_comes_through(account):
 
 @pytest.mark.parametrize("greatest", [50, 2_000_000])
 def test_sequences_move_past_given_keys_and_never_back(account, greatest):
-    rows = [(key, account.user_id, f"N{key}", "x") for key in (7, greatest)]
+    last = account.pk
+    rows = [(last + key, account.user_id, f"N{key}", "x") for key in (7, greatest)]
     columns = ["id", "user_id", "number", "name"]
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT setval('finance_account_id_seq', 20)")
     load(Account, rows, columns=columns)
-    assert AccountFactory().pk == greatest + 1
-    load(Account, [(3, account.user_id, "N3", "x")], columns=columns)
-    assert AccountFactory().pk == greatest + 2
+    assert AccountFactory().pk == last + greatest + 1
+    load(Account, [(last + 3, account.user_id, "N3", "x")], columns=columns)
+    assert AccountFactory().pk == last + greatest + 2
 
 
 @pytest.mark.parametrize(("analyze", "want"), [(True, True), (False, False)])

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from ingest.benchmark.explanation import render_explanation
-from ingest.loading import LoadOptions
+from ingest.options import LoadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -20,6 +20,7 @@ from ingest.conversion.preparing import Preparer
 from ingest.encoding import choose_encoding
 from ingest.exceptions import LayoutError
 from ingest.rejects import Reject, shorten
+from ingest.sources.batch import only_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from psycopg.abc import AdaptContext
 
     from ingest.encoding import Encoding
-    from ingest.sources import Batch
+    from ingest.sources import Batch, Position
     from ingest.table import Table
 
 __all__ = ["Converter", "Preparer", "TypedBatch"]
@@ -52,6 +53,12 @@ class TypedBatch:
     """The source column and the field that feed a column of the table."""
     find_line: Callable[[int], int | None]
     """Says on which physical line of the source a record begins."""
+    find_position: Callable[[int], Position] = only_record
+    """Gives the source's position after a record."""
+    through: int | None = None
+    """The last record that this batch and those before it account for, once it is known."""
+    skipped: int = 0
+    """How many records were left out of this batch."""
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
         """Give the batch without the records of these rejects, which are added to its own."""
@@ -129,6 +136,9 @@ class Converter:
             records_read=batch.records_read,
             source=batch.source or self._source,
             find_line=batch.find_line,
+            find_position=batch.find_position,
+            through=batch.through,
+            skipped=batch.skipped,
             origins=self._origins,
         )
 

@@ -75,6 +75,9 @@ class Selection:
         held: Batch | None = None
         names: tuple[str, ...] = ()
         for following, names in batches:
+            if held is not None and held.source != following.source:
+                yield held, names
+                held = None
             batch = following if held is None else _concatenate(held, following)
             if not len(batch.records):
                 held = None
@@ -90,9 +93,11 @@ class Selection:
             ]
             whole = _joined(batch, goes_on, places, said.join)
             # Its last record may go on in the next batch.
-            yield _part(whole, 0, len(whole.records) - 1), names
-            held = _part(whole, len(whole.records) - 1, len(whole.records))
-            held = dataclasses.replace(held, rejects=(), skipped=0)
+            last = whole.records[-1]
+            ready, held = whole.split(last - 1)
+            gone_on = sum(number > last for number in batch.records)
+            yield dataclasses.replace(ready, skipped=whole.skipped - gone_on), names
+            held = dataclasses.replace(held, skipped=gone_on)
         if held is not None:
             yield held, names
 
@@ -148,14 +153,6 @@ def _joined(batch: Batch, goes_on: pa.BooleanArray, places: list[int], join: str
     return without(dataclasses.replace(batch, columns=tuple(columns)), drop)
 
 
-def _part(batch: Batch, start: int, stop: int) -> Batch:
-    return dataclasses.replace(
-        batch,
-        records=batch.records[start:stop],
-        columns=tuple(cells[start:stop] for cells in batch.columns),
-    )
-
-
 def _concatenate(held: Batch, following: Batch) -> Batch:
     columns = tuple(
         pa.concat_arrays([first, second])
@@ -164,7 +161,11 @@ def _concatenate(held: Batch, following: Batch) -> Batch:
         for first, second in zip(held.columns, following.columns, strict=True)
     )
     return dataclasses.replace(
-        following, records=[*held.records, *following.records], columns=columns
+        following,
+        records=[*held.records, *following.records],
+        columns=columns,
+        rejects=(*held.rejects, *following.rejects),
+        skipped=held.skipped + following.skipped,
     )
 
 

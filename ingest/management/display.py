@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from django.core.management.base import OutputWrapper
 
-    from ingest.loading import Progress as LoadProgress
+    from ingest.results import Progress as LoadProgress
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a plain line is written: a log stays readable, and nobody thinks the load hangs."""

@@ -11,6 +11,7 @@ from ingest.refusals import explain
 from ingest.sending import Flight
 from ingest.session import open_asyncpg_session
 from ingest.sources import SourceOptions, open_source
+from ingest.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ingest.conversion import Converter, TypedBatch
     from ingest.encoding import Encoding
     from ingest.methods.base import Row, Target
-    from ingest.sending import Refuse
+    from ingest.sending import Follower, Refuse
     from ingest.session import Session
     from ingest.sources import Batch, Source
 
@@ -35,6 +36,8 @@ class CopyMethod(Method):
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
+        self.stages = Stages()
+        """Where the time of each stage is counted."""
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -78,20 +81,30 @@ class CopyMethod(Method):
         encoding: Encoding,
         batches: Iterable[TypedBatch],
         refuse: Refuse | None = None,
+        follower: Follower | None = None,
     ) -> int:
         """Send typed batches in the session's transaction and give PostgreSQL's count of rows.
 
         Each batch is one COPY: an error shows before the next is sent, and its line is the ordinal
         of a row. While one is sent the next is made. A refused row is an error, unless ``refuse``
-        is there to take it: it is called for each batch, in order.
+        is there to take it: it is called for each batch, in order. ``follower`` is told of each.
         """
-        flight = Flight(session, self.target.table, encoding, refuse)
+        flight = Flight(session, self.target.table, encoding, refuse, follower)
+        stage = self.stages.stage
         for batch in batches:
-            payload = encoding.encode(batch.rows)
+            with stage("encode"):
+                payload = encoding.encode(batch.rows)
+            with stage("send"):
+                flight.land()
+            with stage("look up references"):
+                admitted = self.admit(batch, refuse)
+            if admitted is not batch:
+                with stage("encode"):
+                    payload = encoding.encode(admitted.rows)
+            with stage("send"):
+                flight.start(admitted, payload)
+        with stage("send"):
             flight.land()
-            admitted = self.admit(batch, refuse)
-            flight.start(admitted, payload if admitted is batch else encoding.encode(admitted.rows))
-        flight.land()
         return flight.rows
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ingest.methods.base import Target
     from ingest.plain_indexes import SetAsideIndex
     from ingest.references import MissingReference
-    from ingest.sending import Refuse
+    from ingest.sending import Follower, Refuse
     from ingest.session import Session
 
 SMALL_ROWS = 5_000
@@ -50,8 +50,11 @@ class DirectMethod(CopyMethod):
         *,
         references: References = "auto",
         indexes: Indexes = "auto",
+        is_chunk: bool = False,
     ) -> None:
+        """``is_chunk``: more rows may come when these are committed."""
         super().__init__(target)
+        self.is_chunk = is_chunk
         self.references = references
         self.indexes = indexes
         self._forget()
@@ -67,6 +70,7 @@ class DirectMethod(CopyMethod):
         encoding: Encoding,
         batches: Iterable[TypedBatch],
         refuse: Refuse | None = None,
+        follower: Follower | None = None,
     ) -> int:
         iterator = iter(batches)
         head = list(islice(iterator, 2))
@@ -75,7 +79,7 @@ class DirectMethod(CopyMethod):
         is_auto = self.references == self.indexes == "auto"
         if is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
-            return super().send(session, encoding, every, refuse)
+            return super().send(session, encoding, every, refuse, follower)
         table = self.target.table
         self._forget()
         # A load that goes on without the rows refused needs the unique indexes at every row.
@@ -83,11 +87,11 @@ class DirectMethod(CopyMethod):
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
 
         def record_of(index: SetAsideIndex) -> int | None:
-            place = place_of_duplicate(session, table, encoding.names, index.keys, index.predicate)
+            place = place_of_duplicate(session, table, encoding.given, index.keys, index.predicate)
             return None if place is None else self._records.at(place)
 
         with indexes_set_aside(session, table, plan, record_of):
-            sent = super().send(session, encoding, every, refuse)
+            sent = super().send(session, encoding, every, refuse, follower)
             if self._triggers is not None:
                 self._triggers.turn_on()
         return sent
@@ -177,6 +181,11 @@ class DirectMethod(CopyMethod):
     def _plan_indexes(self, session: Session, encoding: Encoding, *, with_unique: bool) -> SetAside:
         if self.indexes == "keep":
             self.decisions.append("Indexes: kept up row by row, as asked.")
+            return SetAside()
+        if self.is_chunk:
+            self.decisions.append(
+                "Indexes: kept up row by row, because each chunk is committed by itself."
+            )
             return SetAside()
         # PostgreSQL's own checks may wait for others, row by row. Who waits for them and has the
         # table for itself could end in a deadlock that ordinary inserts would not have had.

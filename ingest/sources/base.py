@@ -15,6 +15,7 @@ from ingest.sources.batch import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -36,6 +37,8 @@ class Source(ABC):
     """The size of the input in bytes, where it is known."""
     bytes_read: int = 0
     """How far the input has been read, in bytes."""
+    paths: tuple[Path, ...] = ()
+    """The files that it reads, where all of them can be read again."""
     holds_others: ClassVar[bool] = False
     """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []

@@ -41,6 +41,7 @@ class DelimitedSource(Source):
         _check(options)
         self.name = file.name
         self.bytes_total = file.bytes_total
+        self.paths = file.paths
         self._file = file
         self._options = options
         self._reader = TextReader(file, options.encoding)

@@ -95,6 +95,11 @@ class InputFile:
             ) from error
 
     @property
+    def paths(self) -> tuple[Path, ...]:
+        """Its path, where it can be read again."""
+        return () if self.path is None else (self.path,)
+
+    @property
     def can_seek(self) -> bool:
         """Are its bytes those of a file that can be read from anywhere?"""
         return self.path is not None and not self.is_compressed

@@ -43,6 +43,7 @@ class JsonLinesSource(Source):
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         self.name = file.name
         self.bytes_total = file.bytes_total
+        self.paths = file.paths
         self._file = file
         self._reader = TextReader(file, options.encoding)
         self._rest = b""

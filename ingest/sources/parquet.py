@@ -61,6 +61,7 @@ class ParquetSource(Source):
             raise SourceError(f"{name} is no Parquet file: {error}") from error
         source = cls(file, name, options)
         source._opened = opened
+        source.paths = () if opened is None else opened.paths
         source.bytes_total = None if opened is None else opened.bytes_total
         return source
 

@@ -37,6 +37,8 @@ class SeveralSource(Source):
         if len(files) > 1:
             self.name = f"{len(files):,} files from {files[0]} to {files[-1]}"
         self.bytes_total = _total_size(files)
+        if self.bytes_total is not None:
+            self.paths = tuple(map(Path, files))
 
     @classmethod
     def accepts(cls, given: Any) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
-    from ingest.loading import LoadResult
+    from ingest.results import LoadResult
 
 LOAD_OPTIONS = (
     *("columns", "encoding", "delimiter"),

@@ -1,0 +1,55 @@
+"""What may be tried again, and what a failure leaves behind."""
+
+from __future__ import annotations
+
+import asyncpg
+import psycopg
+
+from ingest.exceptions import ConnectionFailed, IngestError, ServerFailed
+from ingest.refusals import explain
+
+PASSING = ("08", "40", "57P01", "57P02", "57P03", "53300")
+"""SQLSTATEs that say nothing of the rows and may be otherwise the next time: a lost connection, a
+serialization failure or deadlock, a server that stops or starts, too many connections.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+NOTHING_LOADED = "Nothing was loaded."
+
+
+def translate(error: Exception) -> Exception:
+    """Give what a driver raised as ours; anything else is given back."""
+    if isinstance(error, IngestError):
+        return error
+    refusal = explain(error)
+    if refusal is not None:
+        return refusal
+    if isinstance(error, asyncpg.PostgresError | psycopg.Error):
+        said = str(error).strip().rstrip(".")
+        return ServerFailed(f"PostgreSQL could not go on: {said}. {NOTHING_LOADED}")
+    return error
+
+
+def is_passing(error: BaseException) -> bool:
+    """Say whether the same load might succeed when it is tried again."""
+    if isinstance(error, ConnectionFailed):
+        cause = error.__cause__
+        # Who was not let in will not be let in; a server that starts or stops is another matter.
+        is_refusal = isinstance(cause, asyncpg.PostgresError)
+        return not is_refusal or _state(cause).startswith(PASSING)
+    if isinstance(error, ServerFailed) and error.__cause__ is not None:
+        return is_passing(error.__cause__)
+    return _state(error).startswith(PASSING)
+
+
+def tell(error: Exception, outcome: str) -> Exception:
+    """Let an error say what is in, instead of that nothing was loaded."""
+    if isinstance(error, IngestError) and outcome:
+        text = str(error)
+        text = (
+            text.replace(NOTHING_LOADED, outcome) if NOTHING_LOADED in text else f"{text} {outcome}"
+        )
+        error.args = (text, *error.args[1:])
+    return error
+
+
+def _state(error: BaseException | None) -> str:
+    return str(getattr(error, "sqlstate", None) or "")

@@ -1,0 +1,103 @@
+"""How a load is to be done."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ingest import conf
+from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.reject_log import RejectLimit
+from ingest.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ingest.layout import Layout
+    from ingest.methods.direct import Indexes, References
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a load is to be done."""
+
+    method: str = "direct"
+    """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
+    references: References = "auto"
+    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``."""
+    indexes: Indexes = "auto"
+    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
+    on_error: str = "abort"
+    """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
+    records are put aside with their reasons, and all others are loaded."""
+    reject_limit: str | int | None = None
+    """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
+    reject_log: str | Path | None = None
+    """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    analyze: bool = True
+    """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
+    caller's transaction."""
+    dry_run: bool = False
+    """Do everything but commit."""
+    layout: Layout | str | Path | None = None
+    """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
+    that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
+    chunk_rows: int | None = None
+    """Commit whenever so many records have been read. None: one commit for all."""
+    resumable: bool = False
+    """Commit in chunks, of ``INGEST["CHUNK_ROWS"]`` records where ``chunk_rows`` does not say it,
+    and go on with an unfinished load of the same file where there is one."""
+    workers: int = 1
+    """Processes that load chunks side by side; more than one makes the load ``resumable``."""
+    retries: int = 5
+    """How often a load that the ledger has is taken up again where the connection or the server
+    failed it."""
+    who: str = ""
+    """Who asked for it, for the ledger."""
+
+    def __post_init__(self) -> None:
+        if self.on_error not in {"abort", "reject"}:
+            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        RejectLimit.parse(self.reject_limit)
+        for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} is {value}: it must be {least} or more.")
+        if self.is_chunked and self.dry_run:
+            raise ConfigurationError("A dry run is one transaction: it cannot be done in chunks.")
+        if self.is_chunked and self.indexes == "rebuild":
+            raise ConfigurationError(
+                "Indexes cannot be built after the rows of a load in chunks: each chunk is "
+                "committed by itself. Leave out indexes='rebuild', or the chunks."
+            )
+
+    @property
+    def is_chunked(self) -> bool:
+        """Is it committed in more than one piece?"""
+        return self.resumable or self.workers > 1 or self.chunk_rows is not None
+
+    @property
+    def is_resumable(self) -> bool:
+        """Does the same load go on where an earlier one stopped?"""
+        return self.resumable or self.workers > 1
+
+    @property
+    def records_of_chunk(self) -> int | None:
+        """How many records there are to a chunk; None: all."""
+        return (self.chunk_rows or conf.chunk_rows()) if self.is_chunked else None
+
+
+def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
+    """Tell the options of the source from those of the load, or raise ``TypeError``."""
+    kinds = (SourceOptions, LoadOptions)
+    names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
+    for name in options:
+        if not any(name in known for known in names):
+            raise TypeError(
+                f"load() has no option {name!r}.{did_you_mean(name, names[0] | names[1])}"
+            )
+    reading = {name: options[name] for name in options if name in names[0]}
+    if reading.get("columns") is not None:
+        reading["columns"] = tuple(reading["columns"])
+    how = {name: options[name] for name in options if name in names[1]}
+    return SourceOptions(**reading), LoadOptions(**how)

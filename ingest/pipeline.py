@@ -1,0 +1,157 @@
+"""From a source to typed batches, a chunk at a time, and every record counted on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from ingest.arrangement import Arrangement
+from ingest.conversion import Converter
+from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
+from ingest.layout import match_fields
+from ingest.results import Counts
+from ingest.session import adaptation_context
+from ingest.sources import in_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db import models
+
+    from ingest.conversion import TypedBatch
+    from ingest.encoding import Encoding
+    from ingest.layout import Layout
+    from ingest.rejects import Reject
+    from ingest.session import Session
+    from ingest.sources import Position, Source
+    from ingest.stages import Stages
+    from ingest.table import Table
+
+
+class Pipeline:
+    """One pass over a source, from a position on: source -> layout -> conversion."""
+
+    def __init__(  # noqa: PLR0913 - what a row meets on its way, each once
+        self,
+        model: type[models.Model],
+        source: Source,
+        layout: Layout | None,
+        *,
+        session: Session,
+        alias: str,
+        table: Table,
+        stages: Stages,
+    ) -> None:
+        """Plan it, or raise ``LayoutError`` for what does not fit."""
+        self._source = source
+        self._stages = stages
+        self.table = table
+        self._arrangement = (
+            None if layout is None else Arrangement(layout, model, source, session, alias)
+        )
+        self._converter = make_converter(model, source, alias, table, self._arrangement)
+
+    @property
+    def encoding(self) -> Encoding:
+        """How the rows that it gives are to be written."""
+        return self._converter.encoding
+
+    def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
+        """Give typed batches; where records are committed in chunks, one ends at each chunk's."""
+        raw = self._stages.watch("read", self._source.batches_after(start))
+        pieces = in_pieces(raw, chunk_rows)
+        if self._arrangement is None:
+            for batch in pieces:
+                with self._stages.stage("convert"):
+                    typed = self._converter.convert(batch)
+                yield typed
+            return
+        for arranged in self._stages.watch("arrange", self._arrangement.apply(pieces)):
+            with self._stages.stage("convert"):
+                typed = self._arrangement.settle(self._converter.convert(arranged), arranged)
+            yield typed
+
+
+class Chunks:
+    """Deals batches out, chunk by chunk, and counts the records independently of PostgreSQL."""
+
+    def __init__(
+        self, batches: Iterator[TypedBatch], start: Position, rows: int | None, *, aborts: bool
+    ) -> None:
+        """``aborts``: the first refused record ends it all."""
+        self._batches = batches
+        self._rows = rows
+        self._aborts = aborts
+        self._held: TypedBatch | None = None
+        self.is_over = False
+        """Has the source come to its end?"""
+        self._last: TypedBatch | None = None
+        self._start = start
+        self.read = self.skipped = 0
+        """Records of the current chunk: all, and those left out."""
+
+    def has_more(self) -> bool:
+        """Is there another chunk?"""
+        if self._held is None:
+            self._held = next(self._batches, None)
+            self.is_over = self._held is None
+        return not self.is_over
+
+    def chunk(self) -> Iterator[TypedBatch]:
+        """Give the batches of the next chunk."""
+        self.read = self.skipped = 0
+        while (self._rows is None or self.read < self._rows) and self.has_more():
+            batch = cast("TypedBatch", self._held)
+            self._held = None
+            if batch.rejects and self._aborts:
+                raise RecordsRefused(_first_bad_records(batch, self._batches))
+            self.read += batch.records_read + batch.skipped
+            self.skipped += batch.skipped
+            if batch.through is not None:
+                self._last = batch
+            yield batch
+
+    def position(self) -> Position:
+        """Give the source's position after the current chunk, once it has been dealt out."""
+        if self._last is None or self._last.through is None:
+            return self._start
+        return self._last.find_position(self._last.through)
+
+    def counts(self, loaded: int, rejected: int) -> Counts:
+        """Give what became of the chunk's records."""
+        return Counts(read=self.read, loaded=loaded, rejected=rejected, skipped=self.skipped)
+
+
+def make_converter(
+    model: type[models.Model],
+    source: Source,
+    alias: str,
+    table: Table,
+    arrangement: Arrangement | None = None,
+) -> Converter:
+    """Plan how the batches of a source, or of a layout at work on it, become typed."""
+    fed = arrangement or _Columns(match_fields(model, source.columns, source.name), source.columns)
+    return Converter(
+        table=table,
+        fields=fed.fields,
+        alias=alias,
+        context=adaptation_context(alias, table),
+        source=source.name,
+        source_columns=fed.source_columns,
+    )
+
+
+class _Columns(NamedTuple):
+    """The source's own columns, each for the field that it names."""
+
+    fields: tuple[models.Field[Any, Any], ...]
+    source_columns: tuple[str, ...]
+
+
+def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
+    """Read on until there is enough to show: whoever mends a file likes to hear of all at once."""
+    rejects = list(batch.rejects)
+    for following in rest:
+        if len(rejects) >= REJECTS_SHOWN:
+            break
+        rejects.extend(following.rejects)
+    return rejects

@@ -1,0 +1,128 @@
+"""Whether a load can go on: it must be the same file, read and kept in the same way."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from ingest.exceptions import LayoutError, LedgerError
+from ingest.fingerprints import digest_of_files, digest_of_part
+from ingest.job import Job
+from ingest.layout import find_layout
+from ingest.models import Load
+from ingest.reject_log import RejectLimit, RejectLog
+from ingest.rejects import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.ledger import Entry, Settled
+    from ingest.models import Chunk
+
+
+def find_unfinished(job: Job) -> Load | None:
+    """Find the last load of the same file into the same model that has chunks and no end."""
+    unfinished = Load.objects.using(job.alias).filter(
+        model=job.model._meta.label,
+        chunk_rows__isnull=False,
+        status__in=[Load.Status.RUNNING, Load.Status.FAILED, Load.Status.INTERRUPTED],
+        options__given=job.to_json()["given"],
+        chunks__isnull=False,
+    )
+    return unfinished.distinct().first()
+
+
+def check_same(load: Load, job: Job, fingerprint: str | None = None) -> None:
+    """Raise ``LedgerError`` where a load cannot go on as this job; ``fingerprint`` is the file's.
+
+    Without it the file is read for it.
+    """
+    if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
+        raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to go on with.")
+    given = load.options["given"]
+    if given is None or given == "-":
+        raise LedgerError(
+            f"Load {load.pk} cannot go on: {load.source} can be read only once. Take away what is "
+            f"in with `bulk_load --undo {load.pk}`, and load again from a file."
+        )
+    _check_plan(load, job)
+    _check_layout(load, job)
+    if load.fingerprint:
+        _check_file(load, fingerprint)
+
+
+def _check_plan(load: Load, job: Job) -> None:
+    plan, want = Job.again(load, job.alias).plan(), job.plan()
+    plan["chunk_rows"], want["chunk_rows"] = load.chunk_rows, job.how.records_of_chunk
+    changed = [name for name in {**plan, **want} if plan.get(name) != want.get(name)]
+    if changed:
+        raise LedgerError(
+            f"Load {load.pk} of this file is not finished, and was begun with another "
+            f"{' and '.join(sorted(changed))}: go on with `bulk_load --resume {load.pk}`, or take "
+            f"away what is in with `bulk_load --undo {load.pk}`."
+        )
+
+
+def _check_layout(load: Load, job: Job) -> None:
+    layout, name = job.layout, load.options.get("layout")
+    if name is not None:
+        with suppress(LayoutError):  # it may be gone, and the ledger has it
+            layout = find_layout(name)
+    if load.layout != ("" if layout is None else layout.to_toml()):
+        raise LedgerError(
+            f"Load {load.pk} cannot go on: its layout is not what it was when it was begun. Bring "
+            f"the layout back, or take away what is in with `bulk_load --undo {load.pk}`."
+        )
+
+
+def _check_file(load: Load, fingerprint: str | None) -> None:
+    given = load.options["given"]
+    paths = [Path(item) for item in (given if isinstance(given, list) else [given])]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise LedgerError(f"Load {load.pk} cannot go on: the file {str(missing[0])!r} is gone.")
+    if (fingerprint or digest_of_files(paths)) == load.fingerprint:
+        return
+    where = "after the records that are in"
+    for chunk in cast("Iterator[Chunk]", load.chunks.exclude(fingerprint="").order_by("ordinal")):
+        if len(paths) == 1 and chunk.first_byte is not None and chunk.last_byte is not None:
+            now = digest_of_part(paths[0], chunk.first_byte, chunk.last_byte)
+            if now != chunk.fingerprint:
+                where = f"in records {chunk.first_record:,} to {chunk.last_record:,}"
+                break
+    raise LedgerError(
+        f"Load {load.pk} cannot go on: {load.source} is no longer the file that was loaded; it was "
+        f"changed {where}. Bring the file back, or take away what is in with "
+        f"`bulk_load --undo {load.pk}`, and load again."
+    )
+
+
+class KeptLog:
+    """The log of rejects over all tries of a load."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._limit = RejectLimit.parse(job.how.reject_limit)
+        self._chunks_before = 0
+        self._mark: dict[str, int] = {}
+        self.log: RejectLog
+
+    def open(self, entry: Entry, settled: Settled) -> RejectLog:
+        """Give the log with the rejects of the chunks that are committed, and no others."""
+        path = self._job.how.reject_log
+        if self._mark:  # another try of this process
+            is_older = settled.chunks == self._chunks_before
+            self.log.rewind(self._mark if is_older else settled.marks)
+            return self.log
+        is_there = path is not None and settled.chunks > 0 and Path(path).is_file()
+        self.log = RejectLog(path, self._limit, settled.marks if is_there else None)
+        if settled.chunks and not is_there and entry.load is not None:
+            self.log.restore(map(_told, entry.load.rejects.all()), settled.counts.rejected)
+        self._chunks_before, self._mark = settled.chunks, self.log.mark()
+        return self.log
+
+
+def _told(row: object) -> Reject:
+    names = ("source", "record", "line", "column", "field", "value", "reason", "kind", "constraint")
+    return Reject(**{name: getattr(row, name) for name in names})
