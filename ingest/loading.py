@@ -147,7 +147,7 @@ def load(
 
     Inside ``transaction.atomic()`` the rows go over Django's own connection and roll back with
     the caller; outside over a connection of the load's own, committed on return. It does not call
-    ``save()``, sends no signals and sets no keys on instances.
+    ``save()``, sends no signals but ``load_ended`` and sets no keys on instances.
 
     Raises an ``IngestError``; then nothing was loaded. ``RecordsRefused`` lists the records that a
     field refused, ``ConstraintRefused`` says which constraint a row would violate.
