@@ -64,7 +64,7 @@ def load(
 
     Inside ``transaction.atomic()`` the rows go over Django's own connection and roll back with
     the caller; outside over a connection of the load's own, committed on return. It does not call
-    ``save()``, sends no signals and sets no keys on instances.
+    ``save()``, sends no signals but ``load_ended`` and sets no keys on instances.
 
     Where the app's tables are there the load is recorded, in the transaction of its rows:
     ``LoadResult.load``.

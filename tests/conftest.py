@@ -12,9 +12,9 @@ def django_db_setup(django_db_setup, django_db_blocker):
     if connection.settings_dict["ENGINE"] != "settings.embedded":
         return
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("SELECT datname FROM pg_database WHERE datname ~ '^test_ingest_[0-9]+$'")
+        cursor.execute("SELECT datname FROM pg_database WHERE datname ~ '^test_ingest_[0-9]+(_|$)'")
         for (name,) in cursor.fetchall():
-            if not psutil.pid_exists(int(name.rpartition("_")[2])):
+            if not psutil.pid_exists(int(name.split("_")[2])):
                 cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.management.base import CommandError
+from django.db import router
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -37,9 +38,10 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
     """
     if file is not None:
         raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
+    measured = find_measured_model(options["benchmark_model"] or model)
     asked = BenchmarkOptions(
-        model=find_measured_model(options["benchmark_model"] or model),
-        database=options["database"],
+        model=measured,
+        database=options["database"] or router.db_for_write(measured),
         rows=tuple(options["rows"]),
         methods=tuple(options["methods"]),
         repeat=options["repeat"],

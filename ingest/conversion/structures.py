@@ -9,6 +9,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from psycopg.types.numeric import Int4, Int8
 from psycopg.types.range import Range
 
 if TYPE_CHECKING:
@@ -57,12 +58,14 @@ def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def integer_fit(fit: Callable[[Any], int], bits: int) -> Callable[[Any], Any]:
     """Give what fits a range of integers: PostgreSQL keeps it as ``[lower,upper)``.
 
-    psycopg writes an integer of too many bits without those that are too many.
+    psycopg writes an integer of too many bits without those that are too many. Before 3.3.9 it
+    writes a small one with too few, unless its type says how many.
     """
     limit = 2 ** (bits - 1)
+    kind = {32: Int4, 64: Int8}[bits]
 
     def fit_range(value: Any) -> Any:
-        fitted = range_fit(fit)(value)
+        fitted = range_fit(lambda bound: kind(fit(bound)))(value)
         kept = [
             None if bound is None else bound + (mark in marks)
             for bound, mark, marks in zip(

@@ -7,7 +7,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS
 
 from ingest import benchmark
 from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
@@ -51,9 +50,9 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--database",
-            default=DEFAULT_DB_ALIAS,
             metavar="ALIAS",
-            help="the database, by its name in DATABASES (default: %(default)s)",
+            help="the database, by its name in DATABASES "
+            "(default: the one that the routers name for the model)",
         )
         reading = parser.add_argument_group("reading a file")
         reading.add_argument("--encoding", help="any codec Python knows (default: utf-8)")

@@ -1,0 +1,51 @@
+"""docs/other-apps.md says of the signal, the log records and the checks what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+from django.core.checks import registry
+
+from ingest import announcing, checks
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "other-apps.md").read_text(encoding="utf-8")
+
+
+def calls_of(function, module):
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == function
+    ]
+
+
+def test_every_check_is_listed():
+    numbers = {call.args[0].value for call in calls_of("_warn", checks)}
+    assert re.findall(r"^\| `ingest\.W(\d+)` ", PAGE, re.MULTILINE) == [
+        f"{number:03}" for number in sorted(numbers)
+    ]
+
+
+def test_the_checks_are_registered():
+    mine = {check.__name__ for check in registry.registry.get_checks() if "ingest" in check.tags}
+    assert mine == {name for name in vars(checks) if name.startswith("check_")}
+
+
+def test_every_argument_of_the_signal_is_listed():
+    [call] = calls_of("send_robust", announcing)
+    listed = re.findall(r"^\| `(\w+)` ", PAGE.partition("## Logging")[0], re.MULTILINE)
+    assert sorted(listed) == sorted(word.arg for word in call.keywords)
+
+
+def test_every_log_record_is_listed_with_its_attributes():
+    want = {}
+    for call in calls_of("_log", announcing):
+        names = {word.arg for word in call.keywords if word.arg is not None}
+        if any("_facts_of" in ast.unparse(word.value) for word in call.keywords):
+            names |= {"error", "sqlstate"}
+        for event in re.findall(r"'([a-z ]+)'", ast.unparse(call.args[1])):
+            want[event] = names
+    rows = re.findall(r"^\| `([a-z ]+)` \| (?:INFO|WARNING|ERROR) \| (.+) \|", PAGE, re.MULTILINE)
+    assert {event: set(re.findall(r"`(\w+)`", names)) for event, names in rows} == want
