@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingest.audit import verify
     from ingest.exceptions import (
         BenchmarkError,
         ConfigurationError,
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
         TooManyRejects,
         UnsupportedModelError,
     )
+    from ingest.findings import Audit, Finding
     from ingest.loading import LoadOptions, LoadResult, Progress, aload, load
     from ingest.rejects import Reject
     from ingest.sources import SourceOptions
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "BenchmarkError",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionOptionError",
     "ConstraintRefused",
     "CountMismatch",
+    "Finding",
     "IngestError",
     "LayoutError",
     "LoadOptions",
@@ -45,9 +49,12 @@ __all__ = [
     "UnsupportedModelError",
     "aload",
     "load",
+    "verify",
 ]
 
 _HOMES = {
+    "Audit": "ingest.findings",
+    "Finding": "ingest.findings",
     "LoadOptions": "ingest.loading",
     "LoadResult": "ingest.loading",
     "Progress": "ingest.loading",
@@ -55,6 +62,7 @@ _HOMES = {
     "SourceOptions": "ingest.sources",
     "aload": "ingest.loading",
     "load": "ingest.loading",
+    "verify": "ingest.audit",
 }
 
 

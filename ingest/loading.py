@@ -15,6 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest.aftermath import Sequences, analyze
 from ingest.arrangement import Arrangement
+from ingest.audit import verify_table
 from ingest.conversion import Converter
 from ingest.exceptions import (
     REJECTS_SHOWN,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.conversion import TypedBatch
+    from ingest.findings import Audit
     from ingest.layout import Layout
     from ingest.methods.direct import Indexes, References
     from ingest.rejects import Reject
@@ -82,6 +84,8 @@ class LoadOptions:
     caller's transaction."""
     dry_run: bool = False
     """Do everything but commit."""
+    verify: bool = False
+    """Ask every constraint and index of the table again after the commit: ``LoadResult.audit``."""
     layout: Layout | str | Path | None = None
     """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
     that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
@@ -89,6 +93,11 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        if self.verify and self.dry_run:
+            raise ConfigurationError(
+                "verify looks at the table after the commit, and a dry run has none: "
+                "leave out verify or dry_run."
+            )
         RejectLimit.parse(self.reject_limit)
 
 
@@ -122,6 +131,8 @@ class LoadResult:
     """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
     decisions: tuple[str, ...] = ()
     """What was decided on the way and why, a sentence each."""
+    audit: Audit | None = None
+    """What ``verify`` found; None where it was not asked for."""
 
     @property
     def rows_per_second(self) -> float:
@@ -180,6 +191,10 @@ def load(
             if how.analyze and not (how.dry_run or session.is_callers):
                 with session.transaction():
                     analyze(session, table, rows)
+            audit = None
+            if how.verify:
+                with session.transaction():
+                    audit = verify_table(session, table)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
             refusal = explain(error)
@@ -199,6 +214,7 @@ def load(
             seconds=time.perf_counter() - started,
             method=writer.name,
             decisions=tuple(writer.decisions),
+            audit=audit,
             driver=session.driver,
         )
 
