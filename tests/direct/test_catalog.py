@@ -14,6 +14,7 @@ from ingest.methods.direct import DirectMethod
 from ingest.session import open_asyncpg_session
 from ingest.table import read_model_table
 from tests.direct.catalog import snapshot
+from tests.direct.killing import STEPS, at_step
 from tests.direct.tables import ask, both, make_model, run, target_of, until, write
 
 KEPT = "Indexes: kept up row by row, because the table has no index that is its own definition"
@@ -172,8 +173,6 @@ def test_a_load_that_is_cancelled_leaves_the_catalog(tables, monkeypatch, error)
 
 TERMINATE = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE application_name = 'direct_victim' AND pid <> pg_backend_pid()"""
-STEPS = ["DROP INDEX", "ALTER TABLE ONLY", "unnest", "COPY", "CREATE INDEX", "CREATE UNIQUE INDEX",
-         "ADD CONSTRAINT", "COMMENT ON", "SET CONSTRAINTS"]  # fmt: skip
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -187,40 +186,12 @@ def test_a_server_killed_at_a_step_leaves_the_catalog(tables, step, moment):
     with method:
         session = method._session
         session.execute("SET application_name = 'direct_victim'")
-        seen = kill_at(session, step, moment)
+        seen = at_step(session, step, moment, lambda: ask(TERMINATE))
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             method.write(rows)
     assert seen, "the step was never reached"
     assert snapshot() == before
     assert ask("SELECT count(*) FROM direct_test.child") == [(0,)]
-
-
-def kill_at(session, step, moment):
-    """End the session's backend, from another connection, around its first statement of a kind."""
-    seen = []
-
-    def around(name):
-        method = getattr(session, name)
-
-        def call(statement, *parameters):
-            text = getattr(statement, "statement", statement)
-            is_it = step in text and not seen and "pg_catalog.pg_index" not in text
-            if is_it and moment == "before":
-                seen.append(text)
-                ask(TERMINATE)
-            result = method(statement, *parameters)
-            if is_it and moment == "after":
-                seen.append(text)
-                if name == "start_copy":
-                    result.result()
-                ask(TERMINATE)
-            return result
-
-        setattr(session, name, call)
-
-    for name in ("execute", "fetch", "start_copy"):
-        around(name)
-    return seen
 
 
 @pytest.mark.parametrize(("moment", "count"), [("before", 0), ("after", 3)])
@@ -233,7 +204,7 @@ def test_a_server_killed_around_the_commit(tables, moment, count):
             stack.enter_context(pytest.raises(IngestError))
         session = stack.enter_context(method)._session
         session.execute("SET application_name = 'direct_victim'")
-        kill_at(session, "COMMIT", moment)
+        at_step(session, "COMMIT", moment, lambda: ask(TERMINATE))
         method.write([(1, "a"), (2, "b"), (3, "c")])
     assert snapshot() == before
     assert ask("SELECT count(*) FROM direct_test.child") == [(count,)]
