@@ -88,6 +88,16 @@ INDEXES = {
     ),
     "clustered": ("ALTER TABLE child CLUSTER ON child_parent_id", 1),
     "an extension's": ("ALTER INDEX child_parent_id DEPENDS ON EXTENSION plpgsql", 1),
+    "replica identity of every column": ("ALTER TABLE child REPLICA IDENTITY FULL", 2),
+    "inherited": ("CREATE TABLE heir () INHERITS (child); CREATE INDEX ON heir (note)", 2),
+    "statistics of several columns": ("CREATE STATISTICS two ON parent_id, note FROM child", 2),
+    "table with storage parameters": (
+        (
+            "ALTER TABLE child SET (fillfactor = 70, autovacuum_enabled = off); "
+            "ALTER TABLE child ALTER note SET STORAGE external, ALTER note SET STATISTICS 5"
+        ),
+        2,
+    ),
     "another table of the same names": ("CREATE TABLE other (LIKE child INCLUDING ALL)", 2),
 }  # fmt: skip
 
@@ -128,6 +138,23 @@ def test_a_default_tablespace_keeps_the_indexes(tables):
         method._session.execute("SET default_tablespace = 'pg_default'")
         method.write([(1, "a")])
     assert method.decisions[0].startswith(KEPT)
+
+
+def test_an_index_in_a_tablespace_of_its_own_stays(tables):
+    """The place lies in the data folder, so that no folder of the machine is needed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET allow_in_place_tablespaces = on")
+        cursor.execute("CREATE TABLESPACE direct_test LOCATION ''")
+    try:
+        run("CREATE INDEX more ON child (note) TABLESPACE direct_test")
+        before = snapshot()
+        want, got, decisions = both(make_model(), [(1, "a"), (2, "b")])
+        assert decisions[0] == BUILT.format(2)
+        assert got == want
+        assert snapshot() == before
+    finally:
+        run("DROP INDEX IF EXISTS more")
+        run_alone("DROP TABLESPACE direct_test")
 
 
 def one_row_each(monkeypatch, rows=2):
