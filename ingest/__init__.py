@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ingest.audit import verify
     from ingest.exceptions import (
         BenchmarkError,
         ConfigurationError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         TooManyRejects,
         UnsupportedModelError,
     )
+    from ingest.findings import Audit, Finding
     from ingest.loading import aload, load, resume
     from ingest.options import LoadOptions
     from ingest.rejects import Reject
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Audit",
     "BenchmarkError",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionOptionError",
     "ConstraintRefused",
     "CountMismatch",
+    "Finding",
     "IngestError",
     "LayoutError",
     "LedgerError",
@@ -54,9 +58,12 @@ __all__ = [
     "aload",
     "load",
     "resume",
+    "verify",
 ]
 
 _HOMES = {
+    "Audit": "ingest.findings",
+    "Finding": "ingest.findings",
     "LoadOptions": "ingest.options",
     "LoadResult": "ingest.results",
     "Progress": "ingest.results",
@@ -65,6 +72,7 @@ _HOMES = {
     "aload": "ingest.loading",
     "load": "ingest.loading",
     "resume": "ingest.loading",
+    "verify": "ingest.audit",
 }
 
 

@@ -8,14 +8,22 @@ asked again, of the rows themselves. Reads only; one full scan for each item.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import psycopg
+from django.db import DEFAULT_DB_ALIAS, router
 
-from ingest.table import quote_name
+from ingest.findings import Audit, Finding
+from ingest.session import open_session
+from ingest.table import quote_name, read_settled_table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db import models
+
+    from ingest.findings import Kind
     from ingest.session import Session
     from ingest.table import Constraint, Index, Table
 
@@ -26,69 +34,73 @@ DAMAGE = (
     psycopg.errors.DataCorrupted,
 )
 """How amcheck says what it found."""
-Kind = Literal["foreign key", "check", "not null", "unique", "index", "constraint"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What was asked of the table, and the answer."""
+def verify(model: type[models.Model], *, using: str | None = None) -> Audit:
+    """Ask every constraint and index of a model's table again; nothing is changed.
 
-    kind: Kind
-    name: str
-    """The constraint, index or column."""
-    rows: int = 0
-    """How many rows break it; for a unique key, how many repeat another's."""
-    problem: str | None = None
-    """What is wrong, in a sentence; None where nothing is."""
-    note: str | None = None
-    """Why it was not asked, or not entirely."""
-
-    def __str__(self) -> str:
-        answer = self.problem or self.note or "holds."
-        return f"{self.kind} {self.name!r}: {answer}"
+    Inside ``transaction.atomic()`` it sees the caller's rows. Raises an ``IngestError`` where there
+    is no such table or no connection; all else is in the result.
+    """
+    alias = using or router.db_for_read(model) or DEFAULT_DB_ALIAS
+    with open_session(alias) as session, session.transaction():
+        return verify_table(session, read_settled_table(session, model))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Audit:
-    """What the look at one table found."""
+def verify_table(session: Session, table: Table) -> Audit:
+    """Ask every constraint and index of the table again, in the session's transaction.
 
-    table: str
-    """The table's name with its schema, quoted."""
-    findings: tuple[Finding, ...]
-
-    @property
-    def problems(self) -> tuple[Finding, ...]:
-        """The findings where something is wrong."""
-        return tuple(finding for finding in self.findings if finding.problem is not None)
-
-    def __str__(self) -> str:
-        ok = len(self.findings) - len(self.problems)
-        lines = [f"{self.table}: {ok} of {len(self.findings)} constraints and indexes hold."]
-        return "\n".join([*lines, *(f"  {finding}" for finding in self.findings)])
-
-
-def verify(session: Session, table: Table) -> Audit:
-    """Ask every constraint and index of the table again.
-
-    Needs the right to read the table and those it refers to. Raises the driver's error where
-    PostgreSQL refuses; what it finds is in the result.
+    What PostgreSQL refuses to answer is a problem too: it is not known to hold.
     """
     parts = {str(name) for (name,) in session.fetch(_PARTS, table.oid)}
     findings = [
         *(
-            _verify_not_null(session, table, item.name)
+            _ask(session, "not null", item.name, _verify_not_null, table, item.name)
             for item in table.columns
             if item.is_required
         ),
         *(
-            _verify_constraint(session, table, item)
+            _ask(
+                session,
+                _KINDS.get(item.kind, "constraint"),
+                item.name,
+                _verify_constraint,
+                table,
+                item,
+            )
             for item in table.constraints
             if item.name not in parts
         ),
-        *(_verify_unique(session, table, item) for item in table.indexes if item.is_unique),
+        *(
+            _ask(session, "unique", item.name, _verify_unique, table, item)
+            for item in table.indexes
+            if item.is_unique
+        ),
         *_verify_indexes(session, table),
     ]
     return Audit(table=table.qualified_name, findings=tuple(findings))
+
+
+_KINDS: dict[str, Kind] = {"c": "check", "f": "foreign key"}
+"""What a pg_constraint.contype is called."""
+
+
+def _ask(
+    session: Session, kind: Kind, name: str, question: Callable[..., Finding], *arguments: Any
+) -> Finding:
+    """Put one question, and leave no trace of it, whatever a check's function may do."""
+    session.execute("SAVEPOINT ingest_audit")
+    try:
+        # An error, where a policy would hide rows from the question.
+        session.execute("SET LOCAL row_security = off")
+        return question(session, *arguments)
+    except (asyncpg.PostgresError, psycopg.Error) as error:
+        said = str(error).splitlines()[0].rstrip(".")
+        problem = f"{said}." if isinstance(error, DAMAGE) else f"could not be asked: {said}."
+        return Finding(kind=kind, name=name, problem=problem)
+    finally:
+        session.execute("ROLLBACK TO SAVEPOINT ingest_audit")
+        session.execute("RELEASE SAVEPOINT ingest_audit")
 
 
 def _count(session: Session, table: Table, condition: str) -> int:
@@ -161,36 +173,34 @@ def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
 
 
 def _verify_indexes(session: Session, table: Table) -> list[Finding]:
-    [(amcheck,)] = session.fetch(_AMCHECK)
+    [(amcheck, may_check)] = session.fetch(_AMCHECK)
     return [
-        _verify_index(session, oid, name, amcheck if is_btree else None, is_valid=is_valid)
+        _ask(session, "index", name, _verify_index, oid, name, amcheck if may_check else None)
+        if is_btree and is_valid
+        else _unread(name, is_valid=is_valid)
         for oid, name, is_btree, is_valid in session.fetch(_INDEXES, table.oid)
     ]
 
 
-def _verify_index(
-    session: Session, oid: int, name: str, amcheck: str | None, *, is_valid: bool
-) -> Finding:
-    if not is_valid:
-        return Finding(kind="index", name=name, problem="is not valid: REINDEX it.")
+def _verify_index(session: Session, oid: int, name: str, amcheck: str | None) -> Finding:
     if amcheck is None:
-        return Finding(
-            kind="index", name=name, note="is valid; its pages were not read: no amcheck for it."
-        )
-    session.execute("SAVEPOINT ingest_audit")
-    try:
-        # Every row of the table must be in the index, too.
-        session.fetch(f"SELECT {amcheck}.bt_index_check($1::int8::oid::regclass, true)", oid)
-    except DAMAGE as error:
-        session.execute("ROLLBACK TO SAVEPOINT ingest_audit")
-        return Finding(kind="index", name=name, problem=f"{str(error).splitlines()[0]}.")
-    finally:
-        session.execute("RELEASE SAVEPOINT ingest_audit")
+        return _unread(name, is_valid=True)
+    # Every row of the table must be in the index, too.
+    session.fetch(f"SELECT {amcheck}($1::int8::oid::regclass, true)", oid)
     return Finding(kind="index", name=name)
 
 
+def _unread(name: str, *, is_valid: bool) -> Finding:
+    if not is_valid:
+        return Finding(kind="index", name=name, problem="is not valid: REINDEX it.")
+    return Finding(
+        kind="index", name=name, note="is valid; its pages were not read: no amcheck for it."
+    )
+
+
 def _finding(kind: Kind, name: str, rows: int, what: str) -> Finding:
-    problem = f"{rows:,} rows have {what}." if rows else None
+    counted = "1 row has" if rows == 1 else f"{rows:,} rows have"
+    problem = f"{counted} {what}." if rows else None
     return Finding(kind=kind, name=name, rows=rows, problem=problem)
 
 
@@ -224,8 +234,12 @@ FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = $1::int8::oid AND c.relname = $2::text
 """
 _AMCHECK = """
-SELECT (SELECT quote_ident(n.nspname) FROM pg_catalog.pg_extension e
-        JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'amcheck')
+SELECT min(p.oid::regproc::text), bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
+FROM pg_catalog.pg_extension e
+JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass
+    AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_proc'::regclass
+JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proname = 'bt_index_check' AND p.pronargs = 2
+WHERE e.extname = 'amcheck'
 """
 _INDEXES = """
 SELECT c.oid::int8, c.relname::text, m.amname = 'btree' AND c.relkind = 'i',

@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from ingest.aftermath import analyze
 from ingest.announcing import announced
+from ingest.audit import verify_table
 from ingest.exceptions import LoadCancelled, RecordsRefused
 from ingest.failures import is_passing, tell, translate
 from ingest.fingerprints import Fingerprint
@@ -215,7 +216,11 @@ class _Loading:
             if job.how.analyze and not (job.how.dry_run or session.is_callers):
                 with stages.stage("analyze"), session.transaction():
                     analyze(session, run.table, self._reporter.counts.loaded)
-            return self._result(source, session, run, entry)
+            audit = None
+            if job.how.verify:
+                with stages.stage("verify"), session.transaction():
+                    audit = verify_table(session, run.table)
+            return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
 
     def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job

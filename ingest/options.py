@@ -39,6 +39,8 @@ class LoadOptions:
     caller's transaction."""
     dry_run: bool = False
     """Do everything but commit."""
+    verify: bool = False
+    """Ask every constraint and index of the table again after the commit: ``LoadResult.audit``."""
     layout: Layout | str | Path | None = None
     """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
     that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
@@ -58,6 +60,11 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        if self.verify and self.dry_run:
+            raise ConfigurationError(
+                "verify looks at the table after the commit, and a dry run has none: "
+                "leave out verify or dry_run."
+            )
         RejectLimit.parse(self.reject_limit)
         for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
             value = getattr(self, name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ingest.findings import Audit
     from ingest.models import Load
     from ingest.rejects import Reject
 
@@ -89,6 +90,8 @@ class LoadResult:
     """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
     decisions: tuple[str, ...] = ()
     """What was decided on the way and why, a sentence each."""
+    audit: Audit | None = None
+    """What ``verify`` found; None where it was not asked for."""
     load: Load | None = None
     """The load in the ledger; None where it is not recorded. ``load.rows()`` are its rows."""
 

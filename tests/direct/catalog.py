@@ -42,14 +42,13 @@ FLAGS = {
 }
 
 
-def snapshot():
+def snapshot(query=ask, settings=None):
     """Give what pg_dump prints of the schema, and flags that it does not print."""
-    found = {name: ask(query.replace("%s", f"'{SCHEMA}'")) for name, query in FLAGS.items()}
-    return {**found, "pg_dump": dumped()}
+    found = {name: query(flags.replace("%s", f"'{SCHEMA}'")) for name, flags in FLAGS.items()}
+    return {**found, "pg_dump": dumped(settings or connection.settings_dict)}
 
 
-def dumped():
-    settings = connection.settings_dict
+def dumped(settings):
     got = subprocess.run(
         [
             wheel_programs(chosen_version()) / "pg_dump",

@@ -40,3 +40,10 @@ def role(tables):
     run(f"CREATE ROLE {ROLE}; GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {ROLE}")
     yield ROLE
     run(f"REASSIGN OWNED BY {ROLE} TO CURRENT_USER; DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+@pytest.fixture
+def database_wide(tables):
+    """For what belongs to the whole database, and not to the test's schema."""
+    yield
+    run("DROP FOREIGN DATA WRAPPER IF EXISTS far CASCADE; DROP PUBLICATION IF EXISTS direct_test")

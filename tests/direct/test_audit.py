@@ -2,16 +2,18 @@
 
 import pytest
 
-from ingest.audit import verify
+from ingest.audit import verify_table
 from ingest.session import DjangoSession, open_asyncpg_session
 from ingest.table import find_table, read_table
 from tests.direct.tables import ask, run
+
+CHILD = '"direct_test"."child"'
 
 
 def audit(name="child"):
     with open_asyncpg_session("default") as session, session.transaction():
         oid = find_table(session, f'"direct_test"."{name}"')
-        return verify(session, read_table(session, oid))
+        return verify_table(session, read_table(session, oid))
 
 
 def problems(name="child"):
@@ -63,16 +65,14 @@ def test_an_heir_is_no_parent(tables):
     assert ("foreign key", "child_parent") in problems()
 
 
-@pytest.mark.parametrize(("match", "count"), [("SIMPLE", 1), ("FULL", 2)])
+@pytest.mark.parametrize(("match", "count"), [("SIMPLE", "1 row has"), ("FULL", "2 rows have")])
 def test_keys_of_two_columns(tables, match, count):
     run("ALTER TABLE parent ADD UNIQUE (id, name); ALTER TABLE child ADD name text, "
         f"ADD CONSTRAINT pair FOREIGN KEY (parent_id, name) REFERENCES parent (id, name) "
         f"MATCH {match}")  # fmt: skip
     break_it("INSERT INTO child (parent_id, name) "
              "VALUES (1, 'n'), (1, 'lost'), (2, NULL), (NULL, NULL)")  # fmt: skip
-    assert problems() == {
-        ("foreign key", "pair"): f'{count} rows have no row in "direct_test"."parent".'
-    }
+    assert problems() == {("foreign key", "pair"): f'{count} no row in "direct_test"."parent".'}
 
 
 def test_a_self_reference_and_a_partitioned_parent(schema):
@@ -85,15 +85,15 @@ def test_a_self_reference_and_a_partitioned_parent(schema):
     assert not problems()
     break_it("INSERT INTO child VALUES (2, 9, 9)")
     assert problems() == {
-        ("foreign key", "far"): '1 rows have no row in "direct_test"."parent".',
-        ("foreign key", "self"): '1 rows have no row in "direct_test"."child".',
+        ("foreign key", "far"): '1 row has no row in "direct_test"."parent".',
+        ("foreign key", "self"): '1 row has no row in "direct_test"."child".',
     }
 
 
 def test_a_check_that_was_never_validated(tables):
     run("INSERT INTO child (note) VALUES (''), ('a'), (NULL)")
     run("ALTER TABLE child ADD CONSTRAINT filled CHECK (note <> '') NOT VALID")
-    assert problems() == {("check", "filled"): "1 rows have values that it refuses."}
+    assert problems() == {("check", "filled"): "1 row has values that it refuses."}
 
 
 def test_a_check_whose_function_has_changed(tables):
@@ -102,7 +102,7 @@ def test_a_check_whose_function_has_changed(tables):
         "INSERT INTO child (note) VALUES ('a'); "
         "CREATE OR REPLACE FUNCTION fits(text) RETURNS bool LANGUAGE sql IMMUTABLE "
         "AS 'SELECT false'")  # fmt: skip
-    assert problems() == {("check", "fits"): "1 rows have values that it refuses."}
+    assert problems() == {("check", "fits"): "1 row has values that it refuses."}
 
 
 def test_duplicates_under_the_replication_role(tables):
@@ -120,7 +120,7 @@ def test_an_invalid_index(tables):
         ask("CREATE UNIQUE INDEX CONCURRENTLY once ON direct_test.child (note)")
     assert problems() == {
         ("index", "once"): "is not valid: REINDEX it.",
-        ("unique", "once"): "1 rows have a key that another row has.",
+        ("unique", "once"): "1 row has a key that another row has.",
     }
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_null(tables):
     run("INSERT INTO child (note) VALUES (NULL), ('a'); "
         "UPDATE pg_attribute SET attnotnull = true "
         "WHERE attrelid = 'child'::regclass AND attname = 'note'")  # fmt: skip
-    assert problems() == {("not null", "note"): "1 rows have no value."}
+    assert problems() == {("not null", "note"): "1 row has no value."}
 
 
 def test_indexes_are_read_where_amcheck_is_installed(tables):
@@ -164,7 +164,47 @@ def test_names_that_need_quotes_and_the_callers_own_session(schema):
     break_it('INSERT INTO "C %s" VALUES (7)', '"C %s"')
     session = DjangoSession("default")
     with session.transaction():
-        got = verify(session, read_table(session, find_table(session, '"direct_test"."C %s"')))
+        got = verify_table(
+            session, read_table(session, find_table(session, '"direct_test"."C %s"'))
+        )
     assert [str(item) for item in got.problems] == [
-        """foreign key 'far': 1 rows have no row in "direct_test"."a ""b""\"."""
+        """foreign key 'far': 1 row has no row in "direct_test"."a ""b""\"."""
     ]
+
+
+def test_what_may_not_be_asked_is_a_problem(role):
+    run(f"ALTER TABLE child OWNER TO {role}")
+    with open_asyncpg_session("default") as session, session.transaction():
+        session.execute(f"SET ROLE {role}")
+        got = verify_table(session, read_table(session, find_table(session, CHILD)))
+    assert [str(item) for item in got.problems] == [
+        "foreign key 'child_parent': could not be asked: permission denied for table parent."
+    ]
+
+
+def test_rows_that_a_policy_hides_are_not_passed_over(role):
+    run(f"ALTER TABLE child OWNER TO {role}; GRANT SELECT ON parent TO {role}; "
+        "ALTER TABLE child ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")  # fmt: skip
+    with open_asyncpg_session("default") as session, session.transaction():
+        session.execute(f"SET ROLE {role}")
+        got = verify_table(session, read_table(session, find_table(session, CHILD)))
+        assert session.fetch("SHOW row_security") == [("on",)]
+    assert {str(item).partition("could not")[2] for item in got.problems} == {
+        ' be asked: query would be affected by row-level security policy for table "child".'
+    }
+    assert len(got.problems) == 3
+
+
+def test_a_check_that_fails_to_answer(tables):
+    run("INSERT INTO child (note) VALUES ('')")
+    run("ALTER TABLE child ADD CONSTRAINT odd CHECK (1 / length(note) > 0) NOT VALID")
+    assert problems() == {("check", "odd"): "could not be asked: division by zero."}
+
+
+def test_a_check_that_writes_leaves_no_trace(tables):
+    run("CREATE TABLE seen (at int); CREATE FUNCTION writes() RETURNS bool LANGUAGE sql VOLATILE "
+        "AS 'INSERT INTO direct_test.seen VALUES (1); SELECT true'; "
+        "INSERT INTO child (note) VALUES ('a')")  # fmt: skip
+    run("ALTER TABLE child ADD CONSTRAINT wrote CHECK (writes()) NOT VALID")
+    assert not problems()
+    assert not ask("SELECT * FROM direct_test.seen")

@@ -14,6 +14,7 @@ from ingest.methods.direct import DirectMethod
 from ingest.session import open_asyncpg_session
 from ingest.table import read_model_table
 from tests.direct.catalog import snapshot
+from tests.direct.killing import STEPS, at_step
 from tests.direct.tables import ask, both, make_model, run, target_of, until, write
 
 KEPT = "Indexes: kept up row by row, because the table has no index that is its own definition"
@@ -87,6 +88,16 @@ INDEXES = {
     ),
     "clustered": ("ALTER TABLE child CLUSTER ON child_parent_id", 1),
     "an extension's": ("ALTER INDEX child_parent_id DEPENDS ON EXTENSION plpgsql", 1),
+    "replica identity of every column": ("ALTER TABLE child REPLICA IDENTITY FULL", 2),
+    "inherited": ("CREATE TABLE heir () INHERITS (child); CREATE INDEX ON heir (note)", 2),
+    "statistics of several columns": ("CREATE STATISTICS two ON parent_id, note FROM child", 2),
+    "table with storage parameters": (
+        (
+            "ALTER TABLE child SET (fillfactor = 70, autovacuum_enabled = off); "
+            "ALTER TABLE child ALTER note SET STORAGE external, ALTER note SET STATISTICS 5"
+        ),
+        2,
+    ),
     "another table of the same names": ("CREATE TABLE other (LIKE child INCLUDING ALL)", 2),
 }  # fmt: skip
 
@@ -127,6 +138,23 @@ def test_a_default_tablespace_keeps_the_indexes(tables):
         method._session.execute("SET default_tablespace = 'pg_default'")
         method.write([(1, "a")])
     assert method.decisions[0].startswith(KEPT)
+
+
+def test_an_index_in_a_tablespace_of_its_own_stays(tables):
+    """The place lies in the data folder, so that no folder of the machine is needed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET allow_in_place_tablespaces = on")
+        cursor.execute("CREATE TABLESPACE direct_test LOCATION ''")
+    try:
+        run("CREATE INDEX more ON child (note) TABLESPACE direct_test")
+        before = snapshot()
+        want, got, decisions = both(make_model(), [(1, "a"), (2, "b")])
+        assert decisions[0] == BUILT.format(2)
+        assert got == want
+        assert snapshot() == before
+    finally:
+        run("DROP INDEX IF EXISTS more")
+        run_alone("DROP TABLESPACE direct_test")
 
 
 def one_row_each(monkeypatch, rows=2):
@@ -172,8 +200,6 @@ def test_a_load_that_is_cancelled_leaves_the_catalog(tables, monkeypatch, error)
 
 TERMINATE = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE application_name = 'direct_victim' AND pid <> pg_backend_pid()"""
-STEPS = ["DROP INDEX", "ALTER TABLE ONLY", "unnest", "COPY", "CREATE INDEX", "CREATE UNIQUE INDEX",
-         "ADD CONSTRAINT", "COMMENT ON", "SET CONSTRAINTS"]  # fmt: skip
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -187,40 +213,12 @@ def test_a_server_killed_at_a_step_leaves_the_catalog(tables, step, moment):
     with method:
         session = method._session
         session.execute("SET application_name = 'direct_victim'")
-        seen = kill_at(session, step, moment)
+        seen = at_step(session, step, moment, lambda: ask(TERMINATE))
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
             method.write(rows)
     assert seen, "the step was never reached"
     assert snapshot() == before
     assert ask("SELECT count(*) FROM direct_test.child") == [(0,)]
-
-
-def kill_at(session, step, moment):
-    """End the session's backend, from another connection, around its first statement of a kind."""
-    seen = []
-
-    def around(name):
-        method = getattr(session, name)
-
-        def call(statement, *parameters):
-            text = getattr(statement, "statement", statement)
-            is_it = step in text and not seen and "pg_catalog.pg_index" not in text
-            if is_it and moment == "before":
-                seen.append(text)
-                ask(TERMINATE)
-            result = method(statement, *parameters)
-            if is_it and moment == "after":
-                seen.append(text)
-                if name == "start_copy":
-                    result.result()
-                ask(TERMINATE)
-            return result
-
-        setattr(session, name, call)
-
-    for name in ("execute", "fetch", "start_copy"):
-        around(name)
-    return seen
 
 
 @pytest.mark.parametrize(("moment", "count"), [("before", 0), ("after", 3)])
@@ -233,7 +231,7 @@ def test_a_server_killed_around_the_commit(tables, moment, count):
             stack.enter_context(pytest.raises(IngestError))
         session = stack.enter_context(method)._session
         session.execute("SET application_name = 'direct_victim'")
-        kill_at(session, "COMMIT", moment)
+        at_step(session, "COMMIT", moment, lambda: ask(TERMINATE))
         method.write([(1, "a"), (2, "b"), (3, "c")])
     assert snapshot() == before
     assert ask("SELECT count(*) FROM direct_test.child") == [(count,)]

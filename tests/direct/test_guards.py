@@ -1,9 +1,11 @@
 """What makes `direct` step back, in which words, and that the outcome is that of `copy`."""
 
+import asyncpg
 import pytest
-from django.db import connection
 
-from tests.direct.tables import both, make_model, run
+from ingest.methods.copy import CopyMethod
+from ingest.methods.direct import DirectMethod
+from tests.direct.tables import both, make_model, run, target_of, write
 
 GOOD = [(1, "a"), (None, "b"), (9, "c"), (1, "d")]
 ORPHAN = [(1, "a"), (77, "b")]
@@ -23,10 +25,6 @@ ROW_TRIGGER = (
     f"{FUNCTION} CREATE TRIGGER t BEFORE INSERT ON child FOR EACH ROW EXECUTE FUNCTION fill();"
 )
 FIRES = "the trigger 't' must fire."
-
-
-def is_18():
-    return connection.pg_version >= 180000
 
 
 # What is done to the tables, and the reason that both the references and the indexes then have.
@@ -154,87 +152,36 @@ def test_steps_back(tables, case, rows):
     assert got == want
 
 
-# What `direct` may do all the same, though it looks unusual: the outcome shows it.
-GOES_ON = {
-    "nothing special": ("", [BUILT, SET]),
-    "disabled trigger": (f"{ROW_TRIGGER} ALTER TABLE child DISABLE TRIGGER t;", [BUILT, SET]),
-    "trigger on UPDATE": (
-        (f"{FUNCTION} CREATE TRIGGER t BEFORE UPDATE OR DELETE ON child FOR EACH ROW "
-        "EXECUTE FUNCTION look();"),
-        [BUILT, SET],
-    ),
-    "NOT VALID": (
-        ("ALTER TABLE child DROP CONSTRAINT child_parent, ADD CONSTRAINT child_parent "
-        "FOREIGN KEY (parent_id) REFERENCES parent NOT VALID;"),
-        [BUILT, SET],
-    ),
-    "MATCH FULL of one column": (
-        ("ALTER TABLE child DROP CONSTRAINT child_parent, ADD CONSTRAINT child_parent "
-        "FOREIGN KEY (parent_id) REFERENCES parent MATCH FULL;"),
-        [BUILT, SET],
-    ),
-    "no default": ("ALTER TABLE child ADD second_id bigint REFERENCES parent;",
-                   [BUILT, "References: 1 foreign keys checked as a set."]),
-    "int4 to int8": ("ALTER TABLE child ALTER parent_id TYPE int;", [BUILT, SET]),
-    "int8 to int2": (("DROP TABLE child; ALTER TABLE parent ALTER id TYPE smallint; CREATE TABLE "
-                     "child (id bigserial, parent_id bigint REFERENCES parent, note text);"),
-                     [KEPT + "the table has no index that is its own definition and no more.",
-                      SET]),
-    "domain": (("CREATE DOMAIN key AS bigint CHECK (VALUE > 0); "
-               "ALTER TABLE child ALTER parent_id TYPE key;"), [BUILT, SET]),
-    "domain on both sides": (("CREATE DOMAIN key AS bigint; ALTER TABLE parent ALTER id TYPE key; "
-                             "ALTER TABLE child ALTER parent_id TYPE key;"), [BUILT, SET]),
-    "child that others refer to": (
-        "CREATE TABLE grandchild (child_id bigint REFERENCES child);",
-        ["Indexes: 1 built after the rows.", SET],
-    ),
-    "parent under row security, its owner is not": (
-        ("ALTER TABLE parent ENABLE ROW LEVEL SECURITY; "
-        "CREATE POLICY none ON parent USING (false);"),
-        [BUILT, SET],
-    ),
-    "inherited parent": (
-        "CREATE TABLE heir () INHERITS (parent); INSERT INTO heir VALUES (77);", [BUILT, SET]
-    ),
-    "inherited child": (("CREATE TABLE heir () INHERITS (child); "
-                        "INSERT INTO heir VALUES (1, 77);"), [BUILT, SET]),
-    "rule": ("CREATE RULE r AS ON INSERT TO child DO INSTEAD NOTHING;", [BUILT, SET]),
-    "hostile operator": (
-        ("CREATE FUNCTION never(int8, int8) RETURNS bool LANGUAGE sql AS 'SELECT true'; "
-        "CREATE OPERATOR = (LEFTARG = int8, RIGHTARG = int8, FUNCTION = never);"),
-        [BUILT, SET],
-    ),
-    "generated column": (
-        "ALTER TABLE child ADD twice bigint GENERATED ALWAYS AS (parent_id * 2) STORED;",
-        [BUILT, SET],
-    ),
-    "C function in a default": (
-        ("ALTER TABLE child ADD at timestamptz DEFAULT clock_timestamp(), "
-        "ADD token uuid DEFAULT gen_random_uuid();"),
-        [BUILT, SET],
-    ),
-    "unlogged": ("ALTER TABLE child SET UNLOGGED;", [BUILT, SET]),
-}  # fmt: skip
+FOREIGN = """
+DROP TABLE child; CREATE FOREIGN DATA WRAPPER far; CREATE SERVER far FOREIGN DATA WRAPPER far;
+"""
+COLUMNS = "(id bigint DEFAULT 7, parent_id bigint, note text)"
+NO_HANDLER = 'foreign-data wrapper "far" has no handler'
 
 
-@pytest.mark.parametrize("rows", [GOOD, ORPHAN], ids=["good", "orphan"])
-@pytest.mark.parametrize("case", GOES_ON)
-def test_goes_on(tables, case, rows):
-    sql, want_decisions = GOES_ON[case]
-    run(sql)
-    want, got, decisions = both(make_model(), rows)
-    assert decisions == want_decisions
-    assert got == want
-
-
-def test_not_enforced_keys_are_not_checked(tables):
-    if not is_18():
-        pytest.skip("NOT ENFORCED came with PostgreSQL 18")
-    run("ALTER TABLE child ALTER CONSTRAINT child_parent NOT ENFORCED")
-    want, got, decisions = both(make_model(), ORPHAN)
-    assert decisions == [BUILT, "References: 0 foreign keys checked as a set."]
-    assert got == want
-    assert len(got.rows) == 2
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"CREATE FOREIGN TABLE child {COLUMNS} SERVER far;",
+        (
+            f"CREATE TABLE child {COLUMNS} PARTITION BY LIST (note); "
+            "CREATE TABLE near PARTITION OF child DEFAULT; "
+            "CREATE FOREIGN TABLE part PARTITION OF child FOR VALUES IN ('c') SERVER far;"
+        ),
+    ],
+    ids=["table", "partition"],
+)
+def test_foreign_tables(database_wide, sql):
+    """Without a handler PostgreSQL says so at the first row that is meant for it."""
+    run(FOREIGN + sql)
+    target = target_of(make_model())
+    with pytest.raises(asyncpg.PostgresError, match=NO_HANDLER):
+        write(CopyMethod(target), GOOD)
+    method = DirectMethod(target)
+    with pytest.raises(asyncpg.PostgresError, match=NO_HANDLER):
+        write(method, GOOD)
+    reason = f"{TABLE} is not an ordinary table."
+    assert method.decisions == [KEPT + reason, "References: the table has no foreign key."]
 
 
 OTHER_TRIGGERS = (

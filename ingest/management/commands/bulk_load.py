@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ingest import benchmark
+from ingest.audit import verify
 from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
+    from ingest.findings import Audit
     from ingest.results import LoadResult
 
 LOAD_OPTIONS = (
     *("columns", "encoding", "delimiter"),
     *("method", "references", "indexes", "analyze"),
-    *("on_error", "reject_limit", "reject_log", "dry_run"),
+    *("on_error", "reject_limit", "reject_log", "dry_run", "verify"),
 )
 """Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
@@ -91,6 +93,12 @@ class Command(BaseCommand):
             help="do not ANALYZE the table after the load",
         )
         writing.add_argument("--dry-run", action="store_true", help="do everything but commit")
+        writing.add_argument(
+            "--verify",
+            action="store_true",
+            help="ask every constraint and index of the table again, after the load or, without "
+            "a FILE, alone; the exit code is 1 if one does not hold",
+        )
         refusing = parser.add_argument_group("records that are refused")
         refusing.add_argument(
             "--on-error",
@@ -113,6 +121,8 @@ class Command(BaseCommand):
         try:
             if options["benchmark"]:
                 benchmark.handle(self, model=model, file=file, **options)
+            elif model is not None and file is None and options["verify"]:
+                self._tell(verify(find_model(model), using=options["database"]))
             elif model is None or file is None:
                 raise CommandError(
                     "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark.",
@@ -139,8 +149,15 @@ class Command(BaseCommand):
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED
                 ) from None
         self._report(result, verbosity=options["verbosity"])
+        if result.audit is not None:
+            self._tell(result.audit)
         if result.rejected and not result.is_dry_run:
             sys.exit(SOME_REJECTED)
+
+    def _tell(self, audit: Audit) -> None:
+        self.stdout.write(str(audit))
+        if audit.problems:
+            sys.exit(FAILED)
 
     def _report(self, result: LoadResult, *, verbosity: int) -> None:
         if verbosity > 1:

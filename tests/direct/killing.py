@@ -1,0 +1,36 @@
+"""Do something to the server around one statement of a load."""
+
+STEPS = ["DROP INDEX", "ALTER TABLE ONLY", "unnest", "COPY", "CREATE INDEX", "CREATE UNIQUE INDEX",
+         "ADD CONSTRAINT", "COMMENT ON", "SET CONSTRAINTS"]  # fmt: skip
+"""The statements of a load that builds its indexes after the rows, by what is in them."""
+
+
+def at_step(session, step, moment, kill):
+    """Call ``kill`` around the session's first statement of a kind: before, during or after it.
+
+    Gives the list in which that statement stands once it was reached.
+    """
+    seen = []
+
+    def around(name):
+        method = getattr(session, name)
+
+        def call(statement, *parameters):
+            text = getattr(statement, "statement", statement)
+            is_it = step in text and not seen and "pg_catalog.pg_index" not in text
+            if is_it and moment == "before":
+                seen.append(text)
+                kill()
+            result = method(statement, *parameters)
+            if is_it and moment != "before":
+                seen.append(text)
+                if name == "start_copy" and moment == "after":
+                    result.result()
+                kill()
+            return result
+
+        setattr(session, name, call)
+
+    for name in ("execute", "fetch", "start_copy"):
+        around(name)
+    return seen
