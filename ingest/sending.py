@@ -46,11 +46,20 @@ class Flight:
         session.landing = self.land
         if refuse is not None:
             # A deferred constraint would speak when it is too late to say which row it was.
-            for constraint in table.constraints:
-                if constraint.is_deferrable:
-                    name = f"{quote_name(table.schema)}.{quote_name(constraint.name)}"
-                    session.execute(f"SET CONSTRAINTS {name} IMMEDIATE")
+            self._set_constraints("IMMEDIATE", "is_deferrable")
             self._isolation = Isolation(session, table, encoding)
+
+    def end(self) -> None:
+        """Wait for the last batch, and leave the caller's transaction as it was."""
+        self.land()
+        if self._isolation is not None and self._session.is_callers:
+            self._set_constraints("DEFERRED", "is_deferred")
+
+    def _set_constraints(self, when: str, which: str) -> None:
+        for constraint in self._table.constraints:
+            if getattr(constraint, which):
+                name = f"{quote_name(self._table.schema)}.{quote_name(constraint.name)}"
+                self._session.execute(f"SET CONSTRAINTS {name} {when}")
 
     def start(self, batch: TypedBatch, payload: bytes) -> None:
         """Send a batch; the one before must have landed."""

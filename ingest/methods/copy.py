@@ -91,7 +91,7 @@ class CopyMethod(Method):
             flight.land()
             admitted = self.admit(batch, refuse)
             flight.start(admitted, payload if admitted is batch else encoding.encode(admitted.rows))
-        flight.land()
+        flight.end()
         return flight.rows
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002
