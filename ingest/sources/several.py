@@ -47,10 +47,7 @@ class SeveralSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
-        files: list[str | Path] = []
-        for item in [given] if isinstance(given, str) else given:
-            files += _expand(item) if cls.accepts(item) else [item]
-        return cls(files, options)
+        return cls(expand(given), options)
 
     @property
     def bytes_read(self) -> int:  # type: ignore[override]
@@ -117,7 +114,15 @@ def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[
     return lambda record: dataclasses.replace(find_position(record), file=number)
 
 
-def _expand(pattern: str) -> list[str | Path]:
+def expand(given: str | Sequence[str | Path]) -> list[str | Path]:
+    """Give the files that a pattern, or a list of paths and patterns, stands for."""
+    files: list[str | Path] = []
+    for item in [given] if isinstance(given, str) else given:
+        files += _like(item) if SeveralSource.accepts(item) else [item]
+    return files
+
+
+def _like(pattern: Any) -> list[str | Path]:
     found = sorted(name for name in glob.glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - a pattern may be absolute
     if not found:
         raise SourceError(f"No file is like {pattern!r}.")
