@@ -36,6 +36,8 @@ class Source(ABC):
     """The size of the input in bytes, where it is known."""
     bytes_read: int = 0
     """How far the input has been read, in bytes."""
+    is_of_files: ClassVar[bool] = False
+    """Is it the content of one file?"""
     holds_others: ClassVar[bool] = False
     """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []

@@ -36,6 +36,7 @@ class DelimitedSource(Source):
 
     format = "delimited"
     place = 20
+    is_of_files = True
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         _check(options)

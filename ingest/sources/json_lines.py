@@ -39,6 +39,7 @@ class JsonLinesSource(Source):
 
     format = "jsonl"
     place = 15
+    is_of_files = True
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         self.name = file.name

@@ -22,7 +22,7 @@ from ingest.sources.detection.values import (
 )
 from ingest.sources.files import InputFile
 from ingest.sources.several import expand
-from ingest.sources.text import find_codec
+from ingest.sources.text import check_is_text, find_codec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,9 @@ SAMPLE_BYTES = 256 << 10
 """Bytes looked at from the beginning of a file; a smaller file is looked at whole."""
 TAIL_BYTES = 16 << 10
 """Bytes looked at from the end of a larger file, for its trailer."""
+CONTROL_SHARE = 0.05
+"""Share of control characters from which a file is no text: an old export has a few."""
+_CONTROLS = [chr(code) for code in (*range(9), *range(14, 32), 127)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,9 @@ def _detect(
     is_whole = len(sample) <= SAMPLE_BYTES
     encoding = known or detect_encoding(sample, is_whole=is_whole)
     text = sample.decode(encoding.name, "replace").removeprefix("\ufeff")
+    check_is_text(sample, name)
+    if sum(map(text.count, _CONTROLS)) > CONTROL_SHARE * len(text):
+        raise SourceError(f"{name} is no text: too many of its bytes are control characters.")
     table = find_table(text, is_whole=is_whole, delimiters=delimiters)
     if table is None:
         raise SourceError(f"{name} is empty: there is nothing to detect.")
