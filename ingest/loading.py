@@ -155,7 +155,7 @@ def load(
     started = time.perf_counter()
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
     layout = None if options.get("layout") is None else find_layout(options["layout"])
-    reading, how = _split({**({} if layout is None else layout.source), **options})
+    reading, how = split_options({**({} if layout is None else layout.source), **options})
     log = RejectLog(how.reject_log, RejectLimit.parse(how.reject_limit))
     with (
         announced(model, alias) as announcement,
@@ -173,7 +173,7 @@ def load(
                     arrangement = None
                     if layout is not None:
                         arrangement = Arrangement(layout, model, opened, session, alias)
-                    converter = _converter(model, opened, alias, table, arrangement)
+                    converter = plan_converter(model, opened, alias, table, arrangement)
                     sequences = Sequences(session, table, converter.encoding.names)
                     batches = sequences.watch(counter.typed(converter, arrangement))
                     rows = writer.send(session, converter.encoding, batches, counter.refuse)
@@ -226,7 +226,7 @@ def read_rows(
     with open_source(source) as opened, open_session(using) as session:
         with session.transaction():
             table = read_settled_table(session, model)
-        converter = _converter(model, opened, using, table)
+        converter = plan_converter(model, opened, using, table)
         for batch in opened.batches():
             good, rejects = converter.clean(batch)
             if rejects:
@@ -246,7 +246,8 @@ def _writer(how: LoadOptions, target: Target) -> CopyMethod:
     )
 
 
-def _split(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
+def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
+    """Tell the options of the source from those of the load; ``TypeError`` for one of neither."""
     kinds = (SourceOptions, LoadOptions)
     names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
     for name in options:
@@ -261,13 +262,14 @@ def _split(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
     return SourceOptions(**reading), LoadOptions(**how)
 
 
-def _converter(
+def plan_converter(
     model: type[models.Model],
     source: Source,
     alias: str,
     table: Any,
     arrangement: Arrangement | None = None,
 ) -> Converter:
+    """Plan how the source's batches become typed ones."""
     return Converter(
         table=table,
         fields=(

@@ -24,6 +24,7 @@ LAYERS = [
     ["arrangement"],
     ["methods"],
     ["loading"],
+    ["previewing"],
     ["benchmark"],
     ["admin", "apps", "checks", "management", "migrations"],
 ]

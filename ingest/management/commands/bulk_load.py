@@ -13,7 +13,7 @@ from ingest import benchmark
 from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
-from ingest.management import detecting, layouts, reading
+from ingest.management import detecting, layouts, previews, reading
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Command(BaseCommand):
             help="the database, by its name in DATABASES (default: %(default)s)",
         )
         detecting.add_arguments(parser)
+        previews.add_arguments(parser)
         reading.add_arguments(parser)
         layouts.add_arguments(parser)
         writing = parser.add_argument_group("writing")
@@ -124,6 +125,8 @@ class Command(BaseCommand):
                 )
             elif options["detect"]:
                 detecting.handle(self, find_model(model), files, options)
+            elif options["preview"] is not None:
+                previews.handle(self, find_model(model), files, options)
             else:
                 self._load(find_model(model), files, **options)
         except ConfigurationError as error:
