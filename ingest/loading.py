@@ -29,6 +29,7 @@ from ingest.methods import Row, Target, get_method
 from ingest.methods.copy import CopyMethod
 from ingest.methods.direct import DirectMethod
 from ingest.refusals import explain
+from ingest.reject_file import open_reject_file
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.session import adaptation_context, open_session
 from ingest.sources import SourceOptions, open_source
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
     from ingest.layout import Layout
     from ingest.methods.direct import Indexes, References
+    from ingest.reject_file import RejectFile
     from ingest.rejects import Reject
     from ingest.sources import Source
 
@@ -78,6 +80,9 @@ class LoadOptions:
     """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
     """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    reject_file: str | Path | None = None
+    """Where the refused records are written in the source's own format, with the reasons, to be
+    mended and loaded again."""
     analyze: bool = True
     """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
     caller's transaction."""
@@ -90,6 +95,11 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        if self.reject_file is not None and self.on_error != "reject":
+            raise ConfigurationError(
+                "There is a reject file only where rejects are put aside: say on_error='reject' "
+                "(--on-error reject), or leave it out."
+            )
         RejectLimit.parse(self.reject_limit)
 
 
@@ -160,10 +170,11 @@ def load(
     with (
         announced(model, alias) as announcement,
         open_source(source, reading) as opened,
+        open_reject_file(how.reject_file, opened.writer(), source, reading.format) as file,
         open_session(alias) as session,
     ):
         announcement.started(source=opened.name, method=how.method)
-        counter = _Counter(opened, progress, log if how.on_error == "reject" else None)
+        counter = _Counter(opened, progress, log if how.on_error == "reject" else None, file)
         rows = 0
         try:
             with session.transaction() as transaction:
@@ -292,10 +303,12 @@ class _Counter:
         source: Source,
         progress: Callable[[Progress], None] | None,
         log: RejectLog | None,
+        file: RejectFile | None,
     ) -> None:
         self._source = source
         self._progress = progress
         self._log = log
+        self._file = file
         self.read = 0
         self.skipped = 0
         self.refuse = None if log is None else self._refuse
@@ -348,7 +361,9 @@ class _Counter:
                 f"but PostgreSQL counted {loaded:,} rows. Nothing was loaded."
             )
 
-    def _refuse(self, rejects: Sequence[Reject]) -> None:
+    def _refuse(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
+        if self._file is not None and rejects:
+            self._file.add(rejects, batch.batch)
         if self._log is not None:
             self._log.add(rejects, self.read)
 

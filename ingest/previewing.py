@@ -78,7 +78,8 @@ def preview(
             if layout is not None:
                 arrangement = Arrangement(layout, model, opened, session, alias)
             converter = plan_converter(model, opened, alias, table, arrangement)
-            typed = list(_first(_typed(_parts(opened.batches(), rows), converter, arrangement), rows))
+            parts = _parts(opened.batches(), rows)
+            typed = list(_first(_typed(parts, converter, arrangement), rows))
             found = [
                 pair
                 for batch in typed

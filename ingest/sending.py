@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ingest.session import Session
     from ingest.table import Table
 
-    Refuse = Callable[[Sequence[Reject]], None]
-    """Takes the rejects of one batch, by record."""
+    Refuse = Callable[[Sequence[Reject], TypedBatch], None]
+    """Takes the rejects of one batch, by record, and the batch that had them."""
 
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
@@ -65,7 +65,7 @@ class Flight:
         """Send a batch; the one before must have landed."""
         if not len(batch.records):
             if self._refuse is not None:
-                self._refuse(batch.rejects)
+                self._refuse(batch.rejects, batch)
             return
         if self._isolation is not None:
             self._session.execute("SAVEPOINT ingest_batch")
@@ -100,7 +100,7 @@ class Flight:
         if self._refuse is not None:
             rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
             rejects.sort(key=lambda reject: reject.record)
-            self._refuse(rejects)
+            self._refuse(rejects, batch)
 
 
 def _reject(batch: TypedBatch, row: RefusedRow) -> Reject:

@@ -48,6 +48,8 @@ class TypedBatch:
     """How many records the source had for this batch."""
     source: str
     """What the records came from."""
+    batch: Batch
+    """What they were made of."""
     origins: Mapping[str, tuple[str, str]]
     """The source column and the field that feed a column of the table."""
     find_line: Callable[[int], int | None]
@@ -129,6 +131,7 @@ class Converter:
             records_read=batch.records_read,
             source=batch.source or self._source,
             find_line=batch.find_line,
+            batch=batch,
             origins=self._origins,
         )
 

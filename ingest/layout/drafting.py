@@ -161,9 +161,9 @@ def _certain(
     fractions = [item for item in numbers if item[1].decimal_mark]
     for kinds, found in ((_DAYS, dates), (_FRACTIONS, fractions or numbers)):
         needy = [field for field in fields if isinstance(field, kinds) and _is_needed(field)]
-        if len(needy) == len(found) == 1 and needy[0].name not in fed:
-            if found[0][0] not in [name for name, _ in fed.values()]:
-                yield needy[0], found[0]
+        is_free = not {name for name, _ in fed.values()} & {name for name, _ in found}
+        if is_free and len(needy) == len(found) == 1 and needy[0].name not in fed:
+            yield needy[0], found[0]
 
 
 def _is_needed(field: Field) -> bool:

@@ -15,6 +15,8 @@ from ingest.sources.files import STDIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ingest.sources.rewriting import RecordWriter
+
 
 class SeveralSource(Source):
     """Files with the same columns, each of any format; one is open at a time.
@@ -33,6 +35,7 @@ class SeveralSource(Source):
         self._place = 0
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
+        self._writer = self._current.writer()
         self.name = str(files[0])
         if len(files) > 1:
             self.name = f"{len(files):,} files from {files[0]} to {files[-1]}"
@@ -73,6 +76,10 @@ class SeveralSource(Source):
 
     def check_unchanged(self) -> None:
         self._current.check_unchanged()
+
+    def writer(self) -> RecordWriter:
+        """Give that of the first file."""
+        return self._writer
 
     def close(self) -> None:
         self._current.close()

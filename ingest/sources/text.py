@@ -165,13 +165,22 @@ class TextReader:
             if self._decoder is None:
                 given = self._checked(chunk)
             else:
-                text = self._decoder.decode(chunk, final=self._ended)
+                text = self._decode(self._decoder, chunk)
                 self.has_undecodable |= MARK in text
                 # A lone surrogate, which a few codecs let through, is no text either.
                 given = text.encode(errors="replace")
             if given:
                 return given
         return b""
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, chunk: bytes) -> str:
+        try:
+            return decoder.decode(chunk, final=self._ended)
+        except UnicodeError as error:
+            raise SourceError(
+                f"{self._file.name} does not begin with a byte-order mark, which would say how its "
+                "encoding is meant: name it exactly, such as utf-16-le or utf-16-be."
+            ) from error
 
     def _checked(self, chunk: bytes) -> bytes:
         """Give UTF-8 on as it is if it is valid; a character cut by the chunk's end waits."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
-    *("on_error", "reject_limit", "reject_log", "dry_run"),
+    *("on_error", "reject_limit", "reject_file", "reject_log", "dry_run"),
 )
 """Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
@@ -95,7 +95,15 @@ class Command(BaseCommand):
             "--reject-limit", metavar="N|N%", help="load nothing if more records are refused"
         )
         refusing.add_argument(
-            "--reject-log", metavar="FILE", help="write the reasons down as JSON Lines"
+            "--reject-file",
+            metavar="FILE",
+            help="write the refused records as the source has them, with their reasons: mend them, "
+            "and load the file with the same options",
+        )
+        refusing.add_argument(
+            "--reject-log",
+            metavar="FILE",
+            help="write the reasons down as JSON Lines, for programs",
         )
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"

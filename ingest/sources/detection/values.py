@@ -145,11 +145,14 @@ def _span(form: str, read: Sequence[dict[str, dt.date]]) -> dt.timedelta:
 # https://www.six-group.com/en/products-services/financial-information/data-standards.html: those
 # of which statements are likely. Any three letters would make numbers of "INV-0027".
 _CODES = (
-    "AED ARS AUD BAM BGN BHD BRL BYN CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP GEL HKD HRK HUF IDR "
-    "ILS INR ISK JOD JPY KES KRW KWD KZT LKR MAD MKD MXN MYR NGN NOK NZD OMR PEN PHP PKR PLN QAR RON "
-    "RSD RUB SAR SEK SGD THB TND TRY TWD UAH USD UYU VND ZAR"
+    "AED ARS AUD BAM BGN BHD BRL BYN CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP GEL HKD HRK HUF "
+    "IDR ILS INR ISK JOD JPY KES KRW KWD KZT LKR MAD MKD MXN MYR NGN NOK NZD OMR PEN PHP PKR PLN "
+    "QAR RON RSD RUB SAR SEK SGD THB TND TRY TWD UAH USD UYU VND ZAR"
 )
-_CURRENCY = rf"{'|'.join(_CODES.split())}|(?:R|US|A|C|NZ|HK|S)\$|[$€£¥₹₽₺₩₪฿₫₴￥円元\\]|Kč|zł|kr\.?|Fr\.|Ft|лв|руб\.?"
+_CURRENCY = (
+    rf"{'|'.join(_CODES.split())}|(?:R|US|A|C|NZ|HK|S)\$|[$€£¥₹₽₺₩₪฿₫₴￥円元\\]|"
+    r"Kč|zł|kr\.?|Fr\.|Ft|лв|\u0440\u0443\u0431\.?"
+)
 _NUMBER = re.compile(
     rf"\(?\s*[-+\u2212]?\s*(?P<before>{_CURRENCY})?\s*[-+\u2212]?\s*"
     r"(?P<digits>\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
