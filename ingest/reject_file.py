@@ -33,7 +33,7 @@ class RejectFile:
         """Write the refused records of one batch; ``rejects`` are in the order of the records."""
         columns = batch.source_columns
         for record, group in groupby(rejects, lambda reject: reject.record):
-            reasons = "; ".join(map(_reason, group))
+            reasons = " ".join(map(_reason, group))
             if record in batch.misfits:
                 written = self._writer.misfit(batch.misfits[record], reasons)
             else:
@@ -104,4 +104,5 @@ def _paths(given: Any) -> list[Path]:
 
 
 def _reason(reject: Reject) -> str:
-    return reject.reason if reject.column is None else f"{reject.column}: {reject.reason}"
+    reason = reject.reason if reject.column is None else f"{reject.column}: {reject.reason}"
+    return reason if reason.endswith(".") else f"{reason}."

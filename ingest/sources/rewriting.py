@@ -110,9 +110,9 @@ _ENCODE = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 def _as_json(cell: Any) -> Any:
     """Give a cell as JSON has it; the cells of a text file, among several, as text."""
-    if isinstance(cell, pa.BinaryScalar):
-        return cell.as_py().decode(errors="replace")
     value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
+    if isinstance(cell, pa.Scalar) and isinstance(value, bytes):
+        return value.decode(errors="replace")
     is_number = isinstance(value, float | Decimal)
     return str(value) if is_number and not math.isfinite(value) else value
 
