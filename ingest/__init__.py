@@ -20,41 +20,71 @@ if TYPE_CHECKING:
         TooManyRejects,
         UnsupportedModelError,
     )
+    from ingest.layout import (
+        Condition,
+        Continuation,
+        FieldLayout,
+        Layout,
+        Reading,
+        Sign,
+    )
     from ingest.loading import LoadOptions, LoadResult, Progress, aload, load
+    from ingest.previewing import Preview, preview
     from ingest.rejects import Reject
     from ingest.sources import SourceOptions
+    from ingest.sources.detection import Detected, detect
 
 __version__ = "0.1.0"
 __all__ = [
     "BenchmarkError",
+    "Condition",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionOptionError",
     "ConstraintRefused",
+    "Continuation",
     "CountMismatch",
+    "Detected",
+    "FieldLayout",
     "IngestError",
+    "Layout",
     "LayoutError",
     "LoadOptions",
     "LoadResult",
+    "Preview",
     "Progress",
+    "Reading",
     "RecordsRefused",
     "Reject",
+    "Sign",
     "SourceError",
     "SourceOptions",
     "TooManyRejects",
     "UnsupportedModelError",
     "aload",
+    "detect",
     "load",
+    "preview",
 ]
 
 _HOMES = {
+    "Condition": "ingest.layout",
+    "Continuation": "ingest.layout",
+    "Detected": "ingest.sources.detection",
+    "FieldLayout": "ingest.layout",
+    "Layout": "ingest.layout",
     "LoadOptions": "ingest.loading",
     "LoadResult": "ingest.loading",
+    "Preview": "ingest.previewing",
     "Progress": "ingest.loading",
+    "Reading": "ingest.layout",
     "Reject": "ingest.rejects",
+    "Sign": "ingest.layout",
     "SourceOptions": "ingest.sources",
     "aload": "ingest.loading",
+    "detect": "ingest.sources.detection",
     "load": "ingest.loading",
+    "preview": "ingest.previewing",
 }
 
 

@@ -24,7 +24,7 @@ LAYERS = [
     ["arrangement"],
     ["methods"],
     ["loading"],
-    ["previewing"],
+    ["previewing", "managers"],
     ["benchmark"],
     ["admin", "apps", "checks", "management", "migrations"],
 ]
