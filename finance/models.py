@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from ingest.managers import BulkLoadManager
+
 
 class Account(models.Model):
     """An account at a bank, and whose it is."""
@@ -37,6 +39,8 @@ class Transaction(models.Model):
         max_length=64, blank=True, default="", help_text="The bank's own; once in each account."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = BulkLoadManager()
 
     class Meta:
         indexes = [

@@ -25,52 +25,75 @@ if TYPE_CHECKING:
         UnsupportedModelError,
     )
     from ingest.findings import Audit, Finding
+    from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading, Sign
     from ingest.loading import aload, load, resume
     from ingest.options import LoadOptions
+    from ingest.previewing import Preview, preview
     from ingest.rejects import Reject
     from ingest.results import LoadResult, Progress
     from ingest.sources import SourceOptions
+    from ingest.sources.detection import Detected, detect
 
 __version__ = "0.1.0"
 __all__ = [
     "Audit",
     "BenchmarkError",
+    "Condition",
     "ConfigurationError",
     "ConnectionFailed",
     "ConnectionOptionError",
     "ConstraintRefused",
+    "Continuation",
     "CountMismatch",
+    "Detected",
+    "FieldLayout",
     "Finding",
     "IngestError",
+    "Layout",
     "LayoutError",
     "LedgerError",
     "LoadCancelled",
     "LoadOptions",
     "LoadResult",
+    "Preview",
     "Progress",
+    "Reading",
     "RecordsRefused",
     "Reject",
     "ServerFailed",
+    "Sign",
     "SourceError",
     "SourceOptions",
     "TooManyRejects",
     "UnsupportedModelError",
     "aload",
+    "detect",
     "load",
+    "preview",
     "resume",
     "verify",
 ]
 
 _HOMES = {
     "Audit": "ingest.findings",
+    "Condition": "ingest.layout",
+    "Continuation": "ingest.layout",
+    "Detected": "ingest.sources.detection",
+    "FieldLayout": "ingest.layout",
     "Finding": "ingest.findings",
+    "Layout": "ingest.layout",
     "LoadOptions": "ingest.options",
     "LoadResult": "ingest.results",
+    "Preview": "ingest.previewing",
     "Progress": "ingest.results",
+    "Reading": "ingest.layout",
     "Reject": "ingest.rejects",
+    "Sign": "ingest.layout",
     "SourceOptions": "ingest.sources",
     "aload": "ingest.loading",
+    "detect": "ingest.sources.detection",
     "load": "ingest.loading",
+    "preview": "ingest.previewing",
     "resume": "ingest.loading",
     "verify": "ingest.audit",
 }

@@ -46,6 +46,11 @@ class ArrangedBatch(Batch):
     names: tuple[str, ...] = ()
     """Their names."""
 
+    @property
+    def source_columns(self) -> tuple[Cells, ...]:
+        """The source's own columns; a hook's come before them."""
+        return self.given[len(self.names) :] or self.given
+
 
 class Arrangement:
     """Applies a layout to the batches of one load."""
@@ -115,7 +120,10 @@ class Arrangement:
 
     def _named(self, batch: Batch) -> tuple[Batch, tuple[str, ...]]:
         names = self._source.columns
-        return (batch, names) if self._hook is None else self._hook.call(batch, names)
+        if self._hook is None:
+            return batch, names
+        made, names = self._hook.call(batch, names)
+        return dataclasses.replace(made, columns=(*made.columns, *batch.columns)), names
 
     def _arrange(self, batch: Batch, names: tuple[str, ...]) -> ArrangedBatch:
         rows = len(batch.records)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import psycopg
 import pyarrow as pa
@@ -117,6 +118,24 @@ class _HexDumper(Dumper):
 
     def dump(self, obj: Any) -> bytes:
         return b"\\x" + bytes(getattr(obj, "obj", obj)).hex().encode()
+
+
+def decode(
+    encoding: Encoding, batch: pa.RecordBatch, context: AdaptContext | None
+) -> list[tuple[Any, ...]]:
+    """Give the rows of a typed batch as Python values, as they could be read from the table."""
+    transformer = Transformer(context)
+    form = Format.BINARY if encoding.format == "binary" else Format.TEXT
+    columns = []
+    for item, cells in zip(encoding.columns, batch.columns, strict=True):
+        values = cells.to_pylist()
+        if item.dump is not None:
+            loader = transformer.get_loader(item.column.type_oid, form)
+            values = [None if value is None else loader.load(value) for value in values]
+        elif item.arrow_type == _NATIVE["uuid"]:
+            values = [None if value is None else UUID(bytes=value) for value in values]
+        columns.append(values)
+    return list(zip(*columns, strict=True))
 
 
 def _native_type(column: Column) -> pa.DataType | None:

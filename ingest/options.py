@@ -34,6 +34,9 @@ class LoadOptions:
     """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
     """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    reject_file: str | Path | None = None
+    """Where the refused records are written in the source's own format, with the reasons, to be
+    mended and loaded again."""
     analyze: bool = True
     """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
     caller's transaction."""
@@ -60,6 +63,11 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        if self.reject_file is not None and self.on_error != "reject":
+            raise ConfigurationError(
+                "There is a reject file only where rejects are put aside: say on_error='reject' "
+                "(--on-error reject), or leave it out."
+            )
         if self.verify and self.dry_run:
             raise ConfigurationError(
                 "verify looks at the table after the commit, and a dry run has none: "

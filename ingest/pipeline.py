@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ingest.layout import Layout
     from ingest.rejects import Reject
     from ingest.session import Session
-    from ingest.sources import Position, Source
+    from ingest.sources import Batch, Position, Source
     from ingest.stages import Stages
     from ingest.table import Table
 
@@ -84,7 +84,7 @@ class Chunks:
         self._held: TypedBatch | None = None
         self.is_over = False
         """Has the source come to its end?"""
-        self._last: TypedBatch | None = None
+        self._last: Batch | None = None
         self._start = start
         self.read = self.skipped = 0
         """Records of the current chunk: all, and those left out."""
@@ -104,10 +104,10 @@ class Chunks:
             self._held = None
             if batch.rejects and self._aborts:
                 raise RecordsRefused(_first_bad_records(batch, self._batches))
-            self.read += batch.records_read + batch.skipped
-            self.skipped += batch.skipped
-            if batch.through is not None:
-                self._last = batch
+            self.read += batch.records_read + batch.batch.skipped
+            self.skipped += batch.batch.skipped
+            if batch.batch.through is not None:
+                self._last = batch.batch
             yield batch
 
     def position(self) -> Position:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ingest.session import Session
     from ingest.table import Table
 
-    Refuse = Callable[[Sequence[Reject]], None]
-    """Takes the rejects of one batch, by record."""
+    Refuse = Callable[[Sequence[Reject], TypedBatch], None]
+    """Takes the rejects of one batch, by record, and the batch that had them."""
 
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
@@ -62,17 +62,26 @@ class Flight:
         session.landing = self.land
         if refuse is not None:
             # A deferred constraint would speak when it is too late to say which row it was.
-            for constraint in table.constraints:
-                if constraint.is_deferrable:
-                    name = f"{quote_name(table.schema)}.{quote_name(constraint.name)}"
-                    session.execute(f"SET CONSTRAINTS {name} IMMEDIATE")
+            self._set_constraints("IMMEDIATE", "is_deferrable")
             self._isolation = Isolation(session, table, encoding)
+
+    def end(self) -> None:
+        """Wait for the last batch, and leave the caller's transaction as it was."""
+        self.land()
+        if self._isolation is not None and self._session.is_callers:
+            self._set_constraints("DEFERRED", "is_deferred")
+
+    def _set_constraints(self, when: str, which: str) -> None:
+        for constraint in self._table.constraints:
+            if getattr(constraint, which):
+                name = f"{quote_name(self._table.schema)}.{quote_name(constraint.name)}"
+                self._session.execute(f"SET CONSTRAINTS {name} {when}")
 
     def start(self, batch: TypedBatch, payload: bytes) -> None:
         """Send a batch; the one before must have landed."""
         if not len(batch.records):
             if self._refuse is not None:
-                self._refuse(batch.rejects)
+                self._refuse(batch.rejects, batch)
             return
         self._follower.idle(batch)
         if self._isolation is not None:
@@ -109,7 +118,7 @@ class Flight:
         if self._refuse is not None:
             rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
             rejects.sort(key=lambda reject: reject.record)
-            self._refuse(rejects)
+            self._refuse(rejects, batch)
 
 
 def _reject(batch: TypedBatch, row: RefusedRow) -> Reject:

@@ -67,6 +67,8 @@ class Constraint:
     """From pg_get_constraintdef."""
     columns: tuple[str, ...]
     is_deferrable: bool
+    is_deferred: bool
+    """Is it checked at the end of the transaction, unless somebody sets it otherwise?"""
     is_validated: bool
     is_enforced: bool
     """False only for NOT ENFORCED, which PostgreSQL 18 introduced."""
@@ -273,6 +275,7 @@ _CONSTRAINT_FIELDS = (
     "definition",
     "columns",
     "is_deferrable",
+    "is_deferred",
     "is_validated",
     "is_enforced",
     "references_oid",
@@ -285,7 +288,7 @@ SELECT k.conname::text, k.contype::text, pg_catalog.pg_get_constraintdef(k.oid),
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
              ORDER BY u.place),
-       k.condeferrable, k.convalidated,
+       k.condeferrable, k.condeferred, k.convalidated,
        coalesce((to_jsonb(k) ->> 'conenforced')::bool, true),
        nullif(k.confrelid::int8, 0), n.nspname::text, c.relname::text,
        ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(attnum, place)

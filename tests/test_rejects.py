@@ -238,3 +238,18 @@ def test_an_error_of_the_servers_own_is_not_a_reject(method):
         with connection.cursor() as cursor:
             cursor.execute("DROP FUNCTION full_disk CASCADE")
     assert Transaction.objects.count() == 0
+
+
+def test_deferred_constraints_are_deferred_again_for_the_caller(method):
+    account = AccountFactory()
+    rows = [(account.user_id, account.pk, 1, "", "2025-01-01", "")]
+    with transaction.atomic():
+        load(Transaction, [*rows, (1, 2, "bad", "", "", "")], columns=COLUMNS, method=method,
+             on_error="reject")  # fmt: skip
+        # The account of this row comes after it, which Django's deferred foreign keys allow.
+        early = Transaction.objects.create(
+            user=account.user, account_id=10**6, amount=1, tx_date="2025-01-01"
+        )
+        AccountFactory(pk=10**6)
+    assert Transaction.objects.filter(pk=early.pk).exists()
+    assert Transaction.objects.count() == 2

@@ -20,7 +20,6 @@ from ingest.conversion.preparing import Preparer
 from ingest.encoding import choose_encoding
 from ingest.exceptions import LayoutError
 from ingest.rejects import Reject, shorten
-from ingest.sources.batch import only_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from psycopg.abc import AdaptContext
 
     from ingest.encoding import Encoding
-    from ingest.sources import Batch, Position
+    from ingest.sources import Batch
     from ingest.table import Table
 
 __all__ = ["Converter", "Preparer", "TypedBatch"]
@@ -49,16 +48,12 @@ class TypedBatch:
     """How many records the source had for this batch."""
     source: str
     """What the records came from."""
+    batch: Batch
+    """What they were made of."""
     origins: Mapping[str, tuple[str, str]]
     """The source column and the field that feed a column of the table."""
     find_line: Callable[[int], int | None]
     """Says on which physical line of the source a record begins."""
-    find_position: Callable[[int], Position] = only_record
-    """Gives the source's position after a record."""
-    through: int | None = None
-    """The last record that this batch and those before it account for, once it is known."""
-    skipped: int = 0
-    """How many records were left out of this batch."""
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
         """Give the batch without the records of these rejects, which are added to its own."""
@@ -136,9 +131,7 @@ class Converter:
             records_read=batch.records_read,
             source=batch.source or self._source,
             find_line=batch.find_line,
-            find_position=batch.find_position,
-            through=batch.through,
-            skipped=batch.skipped,
+            batch=batch,
             origins=self._origins,
         )
 

@@ -18,6 +18,8 @@ _READING = {
     "null": "null",
 }
 """The command's options and the keys of a layout that they are."""
+OPTIONS = ("layout", "map", "set", *_READING)
+"""The names of all of them."""
 
 
 def add_arguments(parser: CommandParser) -> None:

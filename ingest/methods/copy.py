@@ -104,7 +104,7 @@ class CopyMethod(Method):
             with stage("send"):
                 flight.start(admitted, payload)
         with stage("send"):
-            flight.land()
+            flight.end()
         return flight.rows
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002

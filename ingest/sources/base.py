@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
 from ingest.sources.batch import Position
+from ingest.sources.rewriting import JsonLinesWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ingest.sources.batch import Batch
+    from ingest.sources.rewriting import RecordWriter
 
 
 class Source(ABC):
@@ -39,6 +41,8 @@ class Source(ABC):
     """How far the input has been read, in bytes."""
     paths: tuple[Path, ...] = ()
     """The files that it reads, where all of them can be read again."""
+    is_of_files: ClassVar[bool] = False
+    """Is it the content of one file?"""
     holds_others: ClassVar[bool] = False
     """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []
@@ -79,6 +83,10 @@ class Source(ABC):
 
     def check_unchanged(self) -> None:
         """Raise ``SourceError`` where the file is no longer what it was when it was opened."""
+
+    def writer(self) -> RecordWriter:
+        """Give what writes refused records so that a source with the same options reads them."""
+        return JsonLinesWriter(self.columns)
 
     def close(self) -> None:
         """Let go of files."""

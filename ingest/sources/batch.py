@@ -7,7 +7,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
@@ -52,6 +52,8 @@ class Batch:
     """The cells of each source column, each as long as ``records``."""
     rejects: tuple[Reject, ...] = ()
     """Records between these that could not be taken apart."""
+    misfits: Mapping[int, Any] = dataclasses.field(default_factory=dict)
+    """These records as they stood, by their numbers."""
     skipped: int = 0
     """How many records the options said to leave out: those of a trailer."""
     source: str | None = None
@@ -62,6 +64,11 @@ class Batch:
     """Gives the position after the record of this number, for ever greater numbers."""
     through: int | None = None
     """The last record that this batch and those before it account for, once it is known."""
+
+    @property
+    def source_columns(self) -> tuple[pa.Array | list[Any], ...]:
+        """The source's own columns, whatever was made of them."""
+        return self.columns
 
     @property
     def records_read(self) -> int:

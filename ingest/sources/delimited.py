@@ -19,6 +19,7 @@ from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
 from ingest.sources.lines import LineFinder, RecordPattern
+from ingest.sources.rewriting_delimited import DelimitedWriter
 from ingest.sources.scanning import RecordScanner, is_transparent
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
@@ -36,6 +37,7 @@ class DelimitedSource(Source):
 
     format = "delimited"
     place = 20
+    is_of_files = True
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         _check(options)
@@ -48,6 +50,7 @@ class DelimitedSource(Source):
         self._parser: Iterable[pa.RecordBatch] = ()
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
+        self._head = head
         self._pattern = RecordPattern(options)
         self._start = Position(line=head.lines)
         self._find_line = self._line_finder()
@@ -72,7 +75,10 @@ class DelimitedSource(Source):
         return self._file.bytes_read
 
     def batches(self) -> Iterator[Batch]:
-        yield from cut_trailer(self._batches(), self._options)
+        yield from cut_trailer(map(self._without_reasons, self._batches()), self._options)
+
+    def writer(self) -> DelimitedWriter:
+        return DelimitedWriter(self._options, self._head.text, self._head.reasons_at)
 
     def go_to(self, position: Position) -> bool:
         if position.byte is None or not self._can_seek:
@@ -157,33 +163,39 @@ class DelimitedSource(Source):
                 if last is not None:
                     yield last
                 numbers, next_record = _number(table.num_rows, next_record, refused)
-                rejects = tuple(self._reject(row) for row in refused if row.number < next_record)
-                del refused[: len(rejects)]
+                mine = [row for row in refused if row.number < next_record]
+                del refused[: len(mine)]
                 last = Batch(
                     records=numbers,
                     columns=tuple(map(self._restored, table.columns)),
-                    rejects=rejects,
+                    rejects=tuple(map(self._reject, mine)),
+                    misfits={row.number: row.text for row in mine},
                     find_line=self._find_line,
                     find_position=self._find_position,
                 )
         except pa.ArrowInvalid as error:
             raise SourceError(_explain(self.name, error)) from error
         if last is None:
-            columns = tuple(pa.array([], pa.binary()) for _ in self.columns)
+            columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
             last = Batch(
                 records=(),
                 columns=columns,
                 find_line=self._find_line,
                 find_position=self._find_position,
             )
-        rejects = tuple(self._reject(row) for row in refused)
-        yield self._without_open_quote(last, rejects)
+        yield self._without_open_quote(
+            dataclasses.replace(
+                last,
+                rejects=(*last.rejects, *map(self._reject, refused)),
+                misfits={**last.misfits, **{row.number: row.text for row in refused}},
+            )
+        )
 
     def _parse(self, refuse: Any) -> Iterator[pa.RecordBatch]:
         if self._reader.is_exhausted():
             return
         # Distinct stand-ins, since nothing forbids a file to name two columns alike.
-        names = [str(place) for place in range(len(self.columns))]
+        names = [str(place) for place in range(self._width)]
         self._parser = pyarrow.csv.open_csv(
             self._reader,
             read_options=pyarrow.csv.ReadOptions(
@@ -203,6 +215,17 @@ class DelimitedSource(Source):
             ),
         )
         yield from self._parser
+
+    @property
+    def _width(self) -> int:
+        return len(self.columns) + (self._head.reasons_at is not None)
+
+    def _without_reasons(self, batch: Batch) -> Batch:
+        place = self._head.reasons_at
+        if place is None:
+            return batch
+        columns = (*batch.columns[:place], *batch.columns[place + 1 :])
+        return dataclasses.replace(batch, columns=columns)
 
     def _restored(self, column: pa.Array) -> pa.Array:
         if not self._reader.has_undecodable or not pc.any(pc.match_substring(column, MARK)).as_py():
@@ -231,26 +254,28 @@ class DelimitedSource(Source):
             line=self._find_line(record),
         )
 
-    def _without_open_quote(self, last: Batch, rejects: tuple[Reject, ...]) -> Batch:
+    def _without_open_quote(self, last: Batch) -> Batch:
         """Give the last batch, without a last record whose quote is never closed."""
-        everything = dataclasses.replace(last, rejects=(*last.rejects, *rejects))
         # A refused record after the last good one would have ended the open quote.
-        if not last.records or any(reject.record > last.records[-1] for reject in rejects):
-            return everything
+        if not last.records or any(reject.record > last.records[-1] for reject in last.rejects):
+            return last
         cell = last.columns[-1][-1].as_py()
         if not self._ends_open(cell):
-            return everything
+            return last
         shown = cell[:40].decode(errors="replace")
         reject = self._parse_reject(
             last.records[-1],
             shown,
             f"its last cell opens a quote that is never closed: {shown!r}. Close the quote",
         )
+        # With a cell too many, so that nobody loads by chance what the open quote took in.
+        text = self.writer().join([*(column[-1] for column in last.columns), ""])
         return dataclasses.replace(
-            everything,
+            last,
             records=last.records[:-1],
             columns=tuple(column[:-1] for column in last.columns),
-            rejects=(*everything.rejects, reject),
+            rejects=(*last.rejects, reject),
+            misfits={**last.misfits, last.records[-1]: text},
         )
 
     def _ends_open(self, cell: bytes) -> bool:

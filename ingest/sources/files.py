@@ -32,6 +32,8 @@ _MAGIC = {
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstd",
 }
+MAGIC_BYTES = 16
+"""The first bytes of a file, which say what it is."""
 _OPENERS: dict[str, Callable[[Any], Any]] = {
     "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
     "bzip2": bz2.BZ2File,
@@ -117,13 +119,17 @@ class InputFile:
                 "the old file nor the new one. Load it when nobody writes to it."
             )
 
+    def peek(self) -> bytes:
+        """Give the first bytes of the file as it is on the disk, which stay to be read."""
+        return self._counted.peek(MAGIC_BYTES)
+
     def close(self) -> None:
         """Close the file if it was opened here."""
         if self._is_ours:
             self._raw.close()
 
     def _decompress(self) -> Any:
-        head = self._counted.peek(max(map(len, _MAGIC)))
+        head = self.peek()
         found = next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
         promised = COMPRESSIONS.get(Path(self.name).suffix.lower())
         if promised and head and found != promised:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ingest.exceptions import SourceError
 from ingest.sources.lines import RecordPattern
+from ingest.sources.rewriting import REASONS
+from ingest.sources.rewriting_delimited import PREFIX
 from ingest.sources.text import show
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ class Head:
     def __init__(self, reader: TextReader, name: str, options: SourceOptions) -> None:
         self.lines = 0
         """How many lines it takes."""
+        self.text = b""
+        """The text of it."""
+        self.reasons_at: int | None = None
+        """The place of the column in which an earlier load said why it refused the records."""
         self._reader = reader
         self._options = options
         self._pattern = RecordPattern(options)
@@ -34,7 +40,17 @@ class Head:
                     f"{options.skip_records:,} to be skipped before the first."
                 )
         names = self._read_header(name) if options.has_header else None
-        self.columns: tuple[str, ...] = options.columns or names or self._positions(name)
+        first = [] if options.has_header else self._look_at_first()
+        if names and REASONS in names:
+            self.reasons_at = names.index(REASONS)
+            names = (*names[: self.reasons_at], *names[self.reasons_at + 1 :])
+        elif first and first[-1].startswith(PREFIX):
+            first = first[:-1]
+            self.reasons_at = len(options.columns or first)
+        if not (options.columns or names or first):
+            raise SourceError(f"{name} is empty: nothing says how many columns it has.")
+        positions = map(str, range(1, len(first) + 1))
+        self.columns: tuple[str, ...] = options.columns or names or tuple(positions)
 
     def _read_header(self, name: str) -> tuple[str, ...]:
         text = self._read_record()
@@ -42,14 +58,12 @@ class Head:
             raise SourceError(f"{name} is empty: its first line should name the columns.")
         return tuple(cell.strip() for cell in self._split(text))
 
-    def _positions(self, name: str) -> tuple[str, ...]:
-        lines = self.lines
+    def _look_at_first(self) -> list[str]:
+        lines, before = self.lines, self.text
         text = self._read_record()
-        if not text.strip():
-            raise SourceError(f"{name} is empty: nothing says how many columns it has.")
-        self._reader.put_back(text)
-        self.lines = lines
-        return tuple(str(place) for place in range(1, len(self._split(text)) + 1))
+        self._reader.put_back(self.text[len(before) :])
+        self.lines, self.text = lines, before
+        return self._split(text) if text.strip() else []
 
     def _split(self, text: bytes) -> list[str]:
         options = self._options
@@ -69,6 +83,7 @@ class Head:
         while True:
             line = self._reader.read_line()
             self.lines += bool(line)
+            self.text += line
             if not line:
                 return record
             record += line

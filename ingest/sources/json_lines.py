@@ -14,6 +14,7 @@ from ingest.rejects import Reject
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile, kind_suffix
+from ingest.sources.rewriting import REASONS, JsonLinesWriter
 from ingest.sources.scanning import LinePattern, RecordScanner, is_transparent
 from ingest.sources.text import MARK, TextReader, show
 
@@ -39,12 +40,14 @@ class JsonLinesSource(Source):
 
     format = "jsonl"
     place = 15
+    is_of_files = True
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         self.name = file.name
         self.bytes_total = file.bytes_total
         self.paths = file.paths
         self._file = file
+        self._encoding = options.encoding
         self._reader = TextReader(file, options.encoding)
         self._rest = b""
         self._block = self._next_block()
@@ -98,6 +101,9 @@ class JsonLinesSource(Source):
             line += len(lines)
             self._block = self._next_block()
 
+    def writer(self) -> JsonLinesWriter:
+        return JsonLinesWriter(self.columns, self._encoding)
+
     def close(self) -> None:
         self._file.close()
         if self._scanner is not None:
@@ -144,8 +150,8 @@ class JsonLinesSource(Source):
                 first = _decode(line)
             except _NO_JSON:
                 continue
-            if isinstance(first, dict) and first:
-                return tuple(first)
+            if isinstance(first, dict) and first.keys() - {REASONS}:
+                return tuple(name for name in first if name != REASONS)
         if not self._block.strip():
             raise SourceError(f"{self.name} is empty: its first line should be a JSON object.")
         raise SourceError(
@@ -178,6 +184,7 @@ class JsonLinesSource(Source):
     def _one_by_one(self, lines: list[bytes], record: int, line: int) -> Batch:
         rows, numbers, rejects = [], [], []
         line_of: dict[int, int] = {}
+        misfits: dict[int, str] = {}
         for place, text in enumerate(lines, line):
             if not text.strip():
                 continue
@@ -187,12 +194,14 @@ class JsonLinesSource(Source):
                 numbers.append(record)
             except _MisfitError as misfit:
                 rejects.append(self._reject(record, place, text, str(misfit)))
+                misfits[record] = text.decode(errors="replace").rstrip("\r")
             record += 1
         cells = zip(*rows, strict=True) if rows else ((),) * len(self.columns)
         return Batch(
             records=numbers,
             columns=tuple(map(list, cells)),
             rejects=tuple(rejects),
+            misfits=misfits,
             find_line=line_of.get,
             find_position=self._find_position,
         )
@@ -212,7 +221,7 @@ class JsonLinesSource(Source):
                 raise _MisfitError(
                     f'it has no key {name!r}: write "{name}": null where there is no value'
                 )
-        unknown = [name for name in found if name not in self.columns]
+        unknown = [name for name in found if name not in (*self.columns, REASONS)]
         if unknown and not self._may_have_more:
             raise _MisfitError(
                 f"it has a key {unknown[0]!r}, which the first record has not."
@@ -246,8 +255,8 @@ def _fast_decoder(names: tuple[str, ...], may_have_more: bool) -> Any:  # noqa: 
     try:
         record = msgspec.defstruct(
             "Record",
-            [(place, Any) for place in places],
-            rename=places,
+            [*((place, Any) for place in places), ("reasons", Any, None)],
+            rename={**places, "reasons": REASONS},
             forbid_unknown_fields=not may_have_more,
             gc=False,
         )

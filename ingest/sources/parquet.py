@@ -26,6 +26,7 @@ class ParquetSource(Source):
 
     format = "parquet"
     place = 15
+    is_of_files = True
 
     def __init__(
         self, file: pyarrow.parquet.ParquetFile, name: str, options: SourceOptions

@@ -62,18 +62,20 @@ class RecordsSource(Source):
 
     def _batch(self, chunk: list[Any], first: int) -> Batch:
         rows, numbers, rejects = [], [], []
+        misfits: dict[int, Any] = {}
         for number, record in enumerate(chunk, first):
             try:
                 cells = self._cells(record)
             except _MisfitError as misfit:
                 rejects.append(self._reject(number, record, str(misfit)))
+                misfits[number] = record
             else:
                 rows.append(cells)
                 numbers.append(number)
         columns = (
             tuple(map(list, zip(*rows, strict=True))) if rows else tuple([] for _ in self.columns)
         )
-        return Batch(records=numbers, columns=columns, rejects=tuple(rejects))
+        return Batch(records=numbers, columns=columns, rejects=tuple(rejects), misfits=misfits)
 
     def _reject(self, number: int, record: Any, reason: str) -> Reject:
         return Reject(

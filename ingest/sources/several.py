@@ -15,6 +15,8 @@ from ingest.sources.files import STDIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ingest.sources.rewriting import RecordWriter
+
 
 class SeveralSource(Source):
     """Files with the same columns, each of any format; one is open at a time.
@@ -33,6 +35,7 @@ class SeveralSource(Source):
         self._place = 0
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
+        self._writer = self._current.writer()
         self.name = str(files[0])
         if len(files) > 1:
             self.name = f"{len(files):,} files from {files[0]} to {files[-1]}"
@@ -49,10 +52,7 @@ class SeveralSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
-        files: list[str | Path] = []
-        for item in [given] if isinstance(given, str) else given:
-            files += _expand(item) if cls.accepts(item) else [item]
-        return cls(files, options)
+        return cls(expand(given), options)
 
     @property
     def bytes_read(self) -> int:  # type: ignore[override]
@@ -78,6 +78,10 @@ class SeveralSource(Source):
 
     def check_unchanged(self) -> None:
         self._current.check_unchanged()
+
+    def writer(self) -> RecordWriter:
+        """Give that of the first file."""
+        return self._writer
 
     def close(self) -> None:
         self._current.close()
@@ -119,7 +123,15 @@ def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[
     return lambda record: dataclasses.replace(find_position(record), file=number)
 
 
-def _expand(pattern: str) -> list[str | Path]:
+def expand(given: str | Sequence[str | Path]) -> list[str | Path]:
+    """Give the files that a pattern, or a list of paths and patterns, stands for."""
+    files: list[str | Path] = []
+    for item in [given] if isinstance(given, str) else given:
+        files += _like(item) if SeveralSource.accepts(item) else [item]
+    return files
+
+
+def _like(pattern: Any) -> list[str | Path]:
     found = sorted(name for name in glob.glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - a pattern may be absolute
     if not found:
         raise SourceError(f"No file is like {pattern!r}.")

@@ -25,6 +25,14 @@ _UTF8 = {"utf-8", "utf-8-sig", "ascii"}
 MARK = "\ufdef"
 _MARKED = re.compile(MARK.encode() + b"([0-9a-f]{2})")
 _KEEP = "ingest.keep"
+_OTHER_FILES = {
+    b"PK\x03\x04": "a spreadsheet or another zip archive: save it as CSV, or unpack it",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet: save it as CSV",
+    b"%PDF": "a PDF: there may be an export as CSV where it comes from",
+    b"PAR1": "a Parquet file: name it .parquet, or say the format",
+    b"SQLite format 3": "a SQLite database: load its rows from a cursor",
+}
+"""What people give for a text, by its first bytes."""
 _FIRST_NON_ASCII = 0x80
 
 
@@ -60,6 +68,7 @@ class TextReader:
         codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
+        check_is_text(file.peek(), file.name)
         self._skip_byte_order_mark()
 
     def readable(self) -> bool:
@@ -156,13 +165,22 @@ class TextReader:
             if self._decoder is None:
                 given = self._checked(chunk)
             else:
-                text = self._decoder.decode(chunk, final=self._ended)
+                text = self._decode(self._decoder, chunk)
                 self.has_undecodable |= MARK in text
                 # A lone surrogate, which a few codecs let through, is no text either.
                 given = text.encode(errors="replace")
             if given:
                 return given
         return b""
+
+    def _decode(self, decoder: codecs.IncrementalDecoder, chunk: bytes) -> str:
+        try:
+            return decoder.decode(chunk, final=self._ended)
+        except UnicodeError as error:
+            raise SourceError(
+                f"{self._file.name} does not begin with a byte-order mark, which would say how its "
+                "encoding is meant: name it exactly, such as utf-16-le or utf-16-be."
+            ) from error
 
     def _checked(self, chunk: bytes) -> bytes:
         """Give UTF-8 on as it is if it is valid; a character cut by the chunk's end waits."""
@@ -173,6 +191,13 @@ class TextReader:
             return chunk
         self.has_undecodable = True
         return chunk.decode(errors=_KEEP).encode()
+
+
+def check_is_text(head: bytes, name: str) -> None:
+    """Raise ``SourceError`` where these first bytes are those of a file of another kind."""
+    for magic, what in _OTHER_FILES.items():
+        if head.startswith(magic):
+            raise SourceError(f"{name} is no text, but {what}.")
 
 
 def find_codec(encoding: str, name: str) -> codecs.CodecInfo:

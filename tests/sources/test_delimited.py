@@ -365,3 +365,28 @@ def test_the_bytes_read(tmp_path):
     path.write_bytes(b"a,b\n1,2\n")
     got = read(path)
     assert got.bytes_read == got.bytes_total == 8
+
+
+def test_utf_16_without_a_mark_must_be_named_exactly():
+    with pytest.raises(SourceError) as caught:
+        read("a,b\n1,2\n".encode("utf-16-le"), encoding="utf-16")
+    assert str(caught.value) == (
+        "BytesIO does not begin with a byte-order mark, which would say how its encoding is meant: "
+        "name it exactly, such as utf-16-le or utf-16-be."
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "want"),
+    [
+        (b"PK\x03\x04", "a spreadsheet or another zip archive: save it as CSV, or unpack it"),
+        (b"\xd0\xcf\x11\xe0", "an old spreadsheet: save it as CSV"),
+        (b"%PDF-1.7", "a PDF: there may be an export as CSV where it comes from"),
+        (b"PAR1", "a Parquet file: name it .parquet, or say the format"),
+        (b"SQLite format 3\x00", "a SQLite database: load its rows from a cursor"),
+    ],
+)
+def test_what_is_no_text_is_named(head, want):
+    with pytest.raises(SourceError) as caught:
+        read(head + b"...\n1,2\n")
+    assert str(caught.value) == f"BytesIO is no text, but {want}."

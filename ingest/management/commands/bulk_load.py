@@ -13,10 +13,12 @@ from ingest.audit import verify
 from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
-from ingest.management import layouts
+from ingest.management import detecting, layouts, previews, reading
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
     from ingest.results import LoadResult
 
 LOAD_OPTIONS = (
-    *("columns", "encoding", "delimiter"),
     *("method", "references", "indexes", "analyze"),
-    *("on_error", "reject_limit", "reject_log", "dry_run", "verify"),
+    *("on_error", "reject_limit", "reject_file", "reject_log", "dry_run", "verify"),
 )
 """Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
@@ -37,18 +38,19 @@ class Command(BaseCommand):
     """The door to ingest."""
 
     help = (
-        "Load a delimited text file into a model's table by COPY, all or nothing: "
-        "bulk_load finance.Transaction FILE.csv. "
+        "Load files (delimited text, JSON Lines, Parquet) into a model's table by COPY, all or "
+        "nothing: bulk_load finance.Transaction FILE. "
         "Or measure what each way of loading costs on your own schema: bulk_load --benchmark."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", nargs="?", metavar="app.Model", help="the model to load into")
         parser.add_argument(
-            "file",
-            nargs="?",
+            "files",
+            nargs="*",
             metavar="FILE",
-            help="the file to load, whose first line names fields; - is standard input",
+            help="the files to load, whose first line names fields or, with a layout, source "
+            "columns; several are one load; - is standard input",
         )
         parser.add_argument(
             "--database",
@@ -56,19 +58,9 @@ class Command(BaseCommand):
             help="the database, by its name in DATABASES "
             "(default: the one that the routers name for the model)",
         )
-        reading = parser.add_argument_group("reading a file")
-        reading.add_argument("--encoding", help="any codec Python knows (default: utf-8)")
-        reading.add_argument(
-            "--delimiter",
-            type=lambda text: text.replace("\\t", "\t"),
-            help=r"what stands between the cells; \t is a tab (default: a comma)",
-        )
-        reading.add_argument(
-            "--columns",
-            nargs="+",
-            metavar="FIELD",
-            help="the fields the columns feed, for a file without a header",
-        )
+        detecting.add_arguments(parser)
+        previews.add_arguments(parser)
+        reading.add_arguments(parser)
         layouts.add_arguments(parser)
         writing = parser.add_argument_group("writing")
         writing.add_argument(
@@ -110,26 +102,50 @@ class Command(BaseCommand):
             "--reject-limit", metavar="N|N%", help="load nothing if more records are refused"
         )
         refusing.add_argument(
-            "--reject-log", metavar="FILE", help="write the reasons down as JSON Lines"
+            "--reject-file",
+            metavar="FILE",
+            help="write the refused records as the source has them, with their reasons: mend them, "
+            "and load the file with the same options",
+        )
+        refusing.add_argument(
+            "--reject-log",
+            metavar="FILE",
+            help="write the reasons down as JSON Lines, for programs",
         )
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
         benchmark.add_arguments(parser)
 
-    def handle(self, *_args: Any, model: str | None, file: str | None, **options: Any) -> None:
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        usage = (
+            "%(prog)s app.Model FILE [FILE ...] [options]\n"
+            "       %(prog)s --benchmark [app.Model] [options]"
+        )
+        parser = super().create_parser(prog_name, subcommand, usage=usage, **kwargs)
+        # So that options may stand between the model and the files.
+        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+        return parser
+
+    def handle(
+        self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
+    ) -> None:
         try:
             if options["benchmark"]:
-                benchmark.handle(self, model=model, file=file, **options)
-            elif model is not None and file is None and options["verify"]:
+                benchmark.handle(self, model=model, file=next(iter(files), None), **options)
+            elif model is not None and not files and options["verify"]:
                 self._tell(verify(find_model(model), using=options["database"]))
-            elif model is None or file is None:
+            elif model is None or not files:
                 raise CommandError(
                     "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark.",
                     returncode=WRONG_USAGE,
                 )
+            elif options["detect"]:
+                detecting.handle(self, find_model(model), files, options)
+            elif options["preview"] is not None:
+                previews.handle(self, find_model(model), files, options)
             else:
-                self._load(find_model(model), file, **options)
+                self._load(find_model(model), files, **options)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
@@ -137,13 +153,14 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
-    def _load(self, model: type[Model], file: str, **options: Any) -> None:
+    def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
-        how["layout"] = layouts.chosen(options)
+        how |= reading.chosen(options) | {"layout": layouts.chosen(options)}
+        source = reading.as_source(files)
         title = f"Loading {model._meta.label}"
         with ProgressDisplay(options["progress"], self.stderr, title) as display:
             try:
-                result = load(model, file, using=options["database"], progress=display, **how)
+                result = load(model, source, using=options["database"], progress=display, **how)
             except KeyboardInterrupt:
                 raise CommandError(
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED

@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import SourceError
 from ingest.sources.base import Source, SourceOptions, open_source
-from ingest.sources.detection.encodings import detect_encoding
+from ingest.sources.detection.encodings import Encoding, detect_encoding
 from ingest.sources.detection.tables import DELIMITERS, find_table
-from ingest.sources.detection.values import choose_date_formats, choose_marks
+from ingest.sources.detection.values import (
+    choose_date_formats,
+    choose_marks,
+    currencies,
+    is_plain_number,
+)
 from ingest.sources.files import InputFile
+from ingest.sources.several import expand
+from ingest.sources.text import check_is_text, find_codec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.sources.detection.encodings import Encoding
     from ingest.sources.detection.tables import Table
 
 __all__ = ["Detected", "DetectedColumn", "detect"]
@@ -29,6 +35,9 @@ SAMPLE_BYTES = 256 << 10
 """Bytes looked at from the beginning of a file; a smaller file is looked at whole."""
 TAIL_BYTES = 16 << 10
 """Bytes looked at from the end of a larger file, for its trailer."""
+CONTROL_SHARE = 0.05
+"""Share of control characters from which a file is no text: an old export has a few."""
+_CONTROLS = [chr(code) for code in (*range(9), *range(14, 32), 127)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +54,12 @@ class DetectedColumn:
     """What stands before the fraction, where some cell has one."""
     thousands_mark: str | None = None
     """What stands between thousands, where some cell has it."""
+    is_plain: bool = True
+    """Are its numbers written as Python writes them?"""
+    currency: tuple[str, ...] = ()
+    """Currency signs and codes beside its numbers."""
+    is_known: bool = True
+    """Could its cells be looked at, and was there any?"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,29 +84,40 @@ class Detected:
         return "\n".join(self.findings)
 
 
-def detect(given: Any) -> Detected:
+def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = None) -> Detected:
     """Tell how a file is to be read; ``given`` is a path or a file opened for reading bytes.
 
-    A file object is read, and so cannot be loaded afterwards unless it is opened again. Raises
-    ``SourceError`` for a file that cannot be read or has no text.
+    What is known already can be said. Of several files the first is looked at. A file object is
+    read, and so cannot be loaded afterwards unless it is opened again. Raises ``SourceError`` for a
+    file that cannot be read or has no text.
     """
     kind = next((kind for kind in Source.registry if kind.accepts(given)), None)
+    if kind is not None and kind.holds_others:
+        return _of_the_first(expand(given), encoding, delimiter)
     if kind is not None and kind.format != "delimited":
         return _of_named_columns(given, kind.format)
+    if encoding is not None:
+        find_codec(encoding, str(given))
     file = InputFile(given)
     try:
         sample = _read(file, SAMPLE_BYTES + 1)
         tail = _read_tail(file) if len(sample) > SAMPLE_BYTES else b""
     finally:
         file.close()
-    return _detect(file.name, sample, tail)
+    known = None if encoding is None else Encoding(encoding, "you said so")
+    return _detect(file.name, sample, tail, known, delimiter or DELIMITERS)
 
 
-def _detect(name: str, sample: bytes, tail: bytes) -> Detected:
+def _detect(
+    name: str, sample: bytes, tail: bytes, known: Encoding | None, delimiters: str
+) -> Detected:
     is_whole = len(sample) <= SAMPLE_BYTES
-    encoding = detect_encoding(sample, is_whole=is_whole)
+    encoding = known or detect_encoding(sample, is_whole=is_whole)
     text = sample.decode(encoding.name, "replace").removeprefix("\ufeff")
-    table = find_table(text, is_whole=is_whole)
+    check_is_text(sample, name)
+    if sum(map(text.count, _CONTROLS)) > CONTROL_SHARE * len(text):
+        raise SourceError(f"{name} is no text: too many of its bytes are control characters.")
+    table = find_table(text, is_whole=is_whole, delimiters=delimiters)
     if table is None:
         raise SourceError(f"{name} is empty: there is nothing to detect.")
     trailer = len(table.records) - table.stop
@@ -116,12 +142,22 @@ def _detect(name: str, sample: bytes, tail: bytes) -> Detected:
     return Detected(source=name, options=options, columns=columns, findings=tuple(findings))
 
 
+def _of_the_first(
+    files: Sequence[str | Path], encoding: str | None, delimiter: str | None
+) -> Detected:
+    found = detect(files[0], encoding=encoding, delimiter=delimiter)
+    if len(files) == 1:
+        return found
+    finding = f"Of {len(files):,} files only the first was looked at."
+    return dataclasses.replace(found, findings=(finding, *found.findings))
+
+
 def _of_named_columns(given: Any, kind: str) -> Detected:
     with open_source(given) as source:
         return Detected(
             source=source.name,
-            options=SourceOptions(format=kind if kind != "several" else None),
-            columns=tuple(DetectedColumn(name=name) for name in source.columns),
+            options=SourceOptions(format=kind),
+            columns=tuple(DetectedColumn(name=name, is_known=False) for name in source.columns),
             findings=(f"{source.name} says itself what it is ({kind}).",),
         )
 
@@ -148,6 +184,9 @@ def _columns(table: Table) -> tuple[DetectedColumn, ...]:
                 is_number=mark is not None,
                 decimal_mark=decimal,
                 thousands_mark=thousands,
+                is_plain=mark is None or all(map(is_plain_number, column)),
+                currency=currencies(column) if mark else (),
+                is_known=bool(column),
             )
         )
     return tuple(found)

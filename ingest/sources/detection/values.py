@@ -142,11 +142,23 @@ def _span(form: str, read: Sequence[dict[str, dt.date]]) -> dt.timedelta:
     return max(days) - min(days)
 
 
-_NUMBER = re.compile(
-    r"\(?\s*[-+\u2212]?\s*(?:[A-Z]{3}|R\$|[$€£¥₹\\￥]|Kč|zł|kr|Fr\.)?\s*[-+\u2212]?\s*"
-    r"(?P<digits>\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
-    r"\s*[-+]?\s*(?:CR|DR|Cr|Dr)?\s*(?:[A-Z]{3}|[$€£¥%円元]|Kč|zł|kr|SEK)?\s*\)?"
+# https://www.six-group.com/en/products-services/financial-information/data-standards.html: those
+# of which statements are likely. Any three letters would make numbers of "INV-0027".
+_CODES = (
+    "AED ARS AUD BAM BGN BHD BRL BYN CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP GEL HKD HRK HUF "
+    "IDR ILS INR ISK JOD JPY KES KRW KWD KZT LKR MAD MKD MXN MYR NGN NOK NZD OMR PEN PHP PKR PLN "
+    "QAR RON RSD RUB SAR SEK SGD THB TND TRY TWD UAH USD UYU VND ZAR"
 )
+_CURRENCY = (
+    rf"{'|'.join(_CODES.split())}|(?:R|US|A|C|NZ|HK|S)\$|[$€£¥₹₽₺₩₪฿₫₴￥円元\\]|"
+    r"Kč|zł|kr\.?|Fr\.|Ft|лв|\u0440\u0443\u0431\.?"
+)
+_NUMBER = re.compile(
+    rf"\(?\s*[-+\u2212]?\s*(?P<before>{_CURRENCY})?\s*[-+\u2212]?\s*"
+    r"(?P<digits>\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
+    rf"\s*[-+\u2212]?\s*(?:CR|DR|Cr|Dr)?\s*(?P<after>{_CURRENCY}|%)?\s*\)?"
+)
+_PLAIN = re.compile(r"[-+]?(?:\d+(?:[.]\d*)?|[.]\d+)")
 _GROUP = 3
 _BLANKS = "'\u2019\u00a0\u202f "
 
@@ -184,6 +196,19 @@ def _single_mark(mark: str, whole: str, rest: str) -> Marks | None:
 def is_number(cell: str) -> bool:
     """Does the cell look like a number, with whatever marks?"""
     return number_marks(cell) is not None
+
+
+def is_plain_number(cell: str) -> bool:
+    """Is the cell a number as Python writes it, or none at all?"""
+    return _PLAIN.fullmatch(cell) is not None or not is_number(cell)
+
+
+def currencies(cells: Sequence[str]) -> tuple[str, ...]:
+    """Give the currency signs and codes that stand beside numbers, the commonest first."""
+    matches = filter(None, map(_NUMBER.fullmatch, cells))
+    found = Counter(sign for match in matches for sign in match.group("before", "after") if sign)
+    found.pop("%", None)
+    return tuple(sign for sign, _ in found.most_common())
 
 
 def choose_marks(cells: Sequence[str], usual: str | None) -> tuple[str | None, str | None] | None:

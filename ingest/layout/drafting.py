@@ -1,0 +1,251 @@
+"""A layout to start from, made of what was detected of a file and of a model's fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+from ingest.layout.definition import FieldLayout, Layout, Reading, dump
+from ingest.layout.text import write_key, write_value
+from ingest.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.layout.definition import Column
+    from ingest.sources.detection import Detected, DetectedColumn
+
+    Field = models.Field[Any, Any]
+
+_NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+_FRACTIONS = (models.DecimalField, models.FloatField)
+_DAYS = (models.DateField,)  # DateTimeField is one
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A layout, and what somebody who completes it must know."""
+
+    layout: Layout
+    """What is certain."""
+    findings: tuple[str, ...]
+    """What was detected and why, in sentences."""
+    missing: tuple[Field, ...]
+    """Fields that each record needs and that nothing feeds."""
+    unused: tuple[tuple[Column, DetectedColumn], ...]
+    """Source columns that feed nothing."""
+
+    def to_toml(self) -> str:
+        """Give a layout's file, whose comments say the rest."""
+        head = dataclasses.replace(self.layout, fields={})
+        lines = [*(f"# {finding}" for finding in self.findings), "", head.to_toml().rstrip()]
+        lines += ["", "[fields]"]
+        lines += [
+            f"{write_key(name)} = {write_value(_shortest(said))}"
+            for name, said in self.layout.fields.items()
+        ]
+        if self.missing:
+            lines += [
+                "# Each record needs these too. Write a column in, or give one value for all:"
+            ]
+            lines += [f"# {_suggest(field)}" for field in self.missing]
+        if self.unused:
+            lines += ["# Source columns that feed nothing:"]
+            lines += [f"# {write_value(name)}{_kind(column)}" for name, column in self.unused]
+        return "\n".join(lines).replace("\r", " ") + "\n"
+
+
+def draft(found: Detected, model: type[models.Model]) -> Draft:
+    """Make a layout for the model of what was detected.
+
+    A column feeds the field that its name fits; case, blanks, accents and punctuation do not count.
+    Nothing else is guessed, but for the only column of dates or numbers that the only such field
+    can mean.
+    """
+    columns = list(_named(found.columns, has_names=found.options.has_header))
+    fields = [field for field in model._meta.local_concrete_fields if not field.generated]
+    fed = dict(_fitting(columns, fields))
+    for field, (name, column) in _certain(columns, fields, fed):
+        fed[field.name] = (name, column)
+    read = _reading(found)
+    used = [name for name, _ in fed.values()]
+    return Draft(
+        layout=Layout(
+            model=model._meta.label,
+            source=_told(found.options),
+            read=read,
+            fields={
+                field.name: _fed(field, *fed[field.name], read)
+                for field in fields
+                if field.name in fed
+            },
+        ),
+        findings=found.findings,
+        missing=tuple(field for field in fields if _is_needed(field) and field.name not in fed),
+        unused=tuple(
+            (name, column)
+            for name, column in columns
+            if name not in used and (column.name or column.is_known)
+        ),
+    )
+
+
+def _reading(found: Detected) -> Reading:
+    """Say how the numbers of the file are read, whichever field a column will feed in the end."""
+    decimal = found.decimal_mark if found.decimal_mark != "." else None
+    thousands = {column.thousands_mark for column in found.columns} - {None, decimal or "."}
+    signs = dict.fromkeys(sign for column in found.columns for sign in column.currency)
+    return Reading(
+        decimal=decimal,
+        thousands=tuple(sorted(map(str, thousands))) or None,
+        currency=tuple(signs) or None,
+    )
+
+
+def _named(
+    columns: Sequence[DetectedColumn], *, has_names: bool
+) -> Iterator[tuple[Column, DetectedColumn]]:
+    """Say how a layout calls each column: by its position where its name is not its own."""
+    names = [column.name for column in columns]
+    for place, column in enumerate(columns, 1):
+        is_own = has_names and column.name and names.count(column.name) == 1
+        yield (column.name if is_own else place), column
+
+
+def _fitting(
+    columns: Sequence[tuple[Column, DetectedColumn]], fields: Sequence[Field]
+) -> Iterator[tuple[str, tuple[Column, DetectedColumn]]]:
+    taken: set[Column] = set()
+    for field in fields:
+        names = [field.name, field.attname, str(field.column), str(field.verbose_name)]
+        for alike in (str, _bare):
+            wanted = {alike(name) for name in names}
+            fits = [
+                (name, column)
+                for name, column in columns
+                if alike(column.name) in wanted and name not in taken and _may_feed(column, field)
+            ]
+            if len(fits) == 1:
+                taken.add(fits[0][0])
+                yield field.name, fits[0]
+                break
+
+
+def _bare(name: str) -> str:
+    """Give a name without case, accents and whatever is no letter or digit."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return re.sub(r"[\W_]|[\u0300-\u036f]", "", plain)
+
+
+def _may_feed(column: DetectedColumn, field: Field) -> bool:
+    """Can cells like these be values of the field, as far as they were looked at?"""
+    if not column.is_known or isinstance(field, models.ForeignKey):
+        return True
+    if isinstance(field, _DAYS):
+        return bool(column.date_formats)
+    return column.is_number or not isinstance(field, _NUMBERS)
+
+
+def _certain(
+    columns: Sequence[tuple[Column, DetectedColumn]],
+    fields: Sequence[Field],
+    fed: dict[str, tuple[Column, DetectedColumn]],
+) -> Iterator[tuple[Field, tuple[Column, DetectedColumn]]]:
+    """Match the only column of a kind with the only field of that kind that each record needs."""
+    dates = [item for item in columns if item[1].date_formats]
+    numbers = [item for item in columns if item[1].is_number]
+    fractions = [item for item in numbers if item[1].decimal_mark]
+    for kinds, found in ((_DAYS, dates), (_FRACTIONS, fractions or numbers)):
+        needy = [field for field in fields if isinstance(field, kinds) and _is_needed(field)]
+        is_free = not {name for name, _ in fed.values()} & {name for name, _ in found}
+        if is_free and len(needy) == len(found) == 1 and needy[0].name not in fed:
+            yield needy[0], found[0]
+
+
+def _is_needed(field: Field) -> bool:
+    """Must each record have a value?"""
+    makes_its_own = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+    is_drawn = isinstance(field, models.AutoField) or field.has_default()
+    is_drawn |= getattr(field, "db_default", models.NOT_PROVIDED) is not models.NOT_PROVIDED
+    return not (field.null or field.blank or makes_its_own or is_drawn)
+
+
+def _fed(field: Field, name: Column, column: DetectedColumn, read: Reading) -> FieldLayout:
+    if isinstance(field, _DAYS):
+        return FieldLayout(column=name, formats=_formats(field, column) or None)
+    if isinstance(field, models.ForeignKey):
+        key = natural_key(field)
+        is_natural = column.is_known and not column.is_number and key is not None
+        return FieldLayout(column=name, lookup=(str(key),) if is_natural else None)
+    if not isinstance(field, _NUMBERS):
+        return FieldLayout(column=name)
+    usual = read.decimal or "."
+    mark = column.decimal_mark or usual
+    if mark == usual and (column.is_plain or read != Reading()):
+        return FieldLayout(column=name)
+    # Whoever names a mark has signs on either side of a number read, too.
+    thousands = tuple(item for item in read.thousands or () if item != mark)
+    is_other = thousands != (read.thousands or ())
+    return FieldLayout(column=name, decimal=mark, thousands=thousands if is_other else None)
+
+
+def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
+    """Give the formats, unless the field reads them by itself."""
+    has_time = isinstance(field, models.DateTimeField)
+    is_own = [
+        form.startswith("%Y-%m-%d") and "%p" not in form if has_time else form == "%Y-%m-%d"
+        for form in column.date_formats
+    ]
+    return () if all(is_own) else column.date_formats
+
+
+def natural_key(field: models.ForeignKey[Any, Any]) -> str | None:
+    """Give the parent's only unique text field, by which people call a parent."""
+    parent: Any = field.remote_field.model
+    unique = [
+        item.name
+        for item in parent._meta.local_concrete_fields
+        if item.unique and not item.primary_key and isinstance(item, models.CharField)
+    ]
+    return unique[0] if len(unique) == 1 else None
+
+
+def _told(options: SourceOptions) -> dict[str, Any]:
+    """Give the options that are not as they would be anyway."""
+    usual = SourceOptions()
+    told = {
+        item.name: getattr(options, item.name)
+        for item in dataclasses.fields(options)
+        if item.name != "format" and getattr(options, item.name) != getattr(usual, item.name)
+    }
+    if told.get("header"):
+        del told["header"]
+    return told
+
+
+def _shortest(said: FieldLayout) -> Any:
+    dumped = {"column": said.column, **dump(said)}
+    return said.column if len(dumped) == 1 else dumped
+
+
+def _suggest(field: Field) -> str:
+    if isinstance(field, models.ForeignKey):
+        key = natural_key(field)
+        label = field.remote_field.model._meta.label
+        lookup = "" if key is None else f', lookup = "{key}"'
+        return f'{write_key(field.name)} = {{constant = ""{lookup}}}  # which {label}'
+    sides = '  # or {debit = "", credit = ""}' if isinstance(field, _NUMBERS) else ""
+    return f'{write_key(field.name)} = ""{sides}'
+
+
+def _kind(column: DetectedColumn) -> str:
+    if column.date_formats:
+        return f": dates as {', '.join(column.date_formats)}"
+    if not column.is_number:
+        return ""
+    marks = [mark for mark in (column.decimal_mark, column.thousands_mark) if mark]
+    return f": numbers{' with ' if marks else ''}{' and '.join(map(repr, marks))}"

@@ -1,0 +1,105 @@
+"""``bulk_load app.Model FILE --preview``: the first rows as they will be stored."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ingest.exceptions import REJECTS_SHOWN
+from ingest.management import layouts, reading
+from ingest.previewing import DEFAULT_ROWS, preview
+from ingest.rejects import VALUE_SHOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import IO
+
+    from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+    from django.db.models import Model
+
+    from ingest.previewing import Preview
+
+PLAIN_WIDTH = 10_000
+"""Columns of a file that output goes to: no line of it is folded."""
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the option to the command's parser."""
+    parser.add_argument(
+        "--preview",
+        nargs="?",
+        type=_rows,
+        const=DEFAULT_ROWS,
+        metavar="N",
+        help="load nothing: show the first N rows as they will be stored, and the records among "
+        f"them that are refused (default: {DEFAULT_ROWS})",
+    )
+
+
+def _rows(text: str) -> int:
+    try:
+        rows = int(text)
+    except ValueError:
+        rows = 0
+    if rows < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of rows; a file stands before --preview, or after --preview N"
+        )
+    return rows
+
+
+def handle(
+    command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
+) -> None:
+    """Show the rows on standard output."""
+    how = reading.chosen(options) | {"layout": layouts.chosen(options)}
+    shown = preview(
+        model,
+        reading.as_source(files),
+        using=options["database"],
+        rows=options["preview"],
+        **how,
+    )
+    _print_table(shown, command.stdout)
+    for reject in islice(shown.rejects, REJECTS_SHOWN):
+        command.stdout.write(f"Refused: {reject}")
+    rest = len(shown.rejects) - REJECTS_SHOWN
+    if rest > 0:
+        command.stdout.write(f"… and {rest:,} more reasons.")
+    if not shown.rows:
+        command.stdout.write(f"{shown.source} has no record that could be loaded.")
+
+
+def _print_table(shown: Preview, stream: OutputWrapper) -> None:
+    """Print a line for each column, whose names are the longest list there is."""
+    if not shown.rows:
+        return
+    is_terminal = stream.isatty()
+    table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False)
+    table.add_column(shown.model)
+    for record in shown.records:
+        table.add_column(f"record {record:,}", overflow="fold")
+    for name, *values in zip(shown.columns, *shown.rows, strict=True):
+        table.add_row(Text(name), *(Text(_show(value)) for value in values))
+    if is_terminal:
+        Console(file=cast("IO[str]", stream._out)).print(table)
+        return
+    text = io.StringIO()
+    Console(file=text, width=PLAIN_WIDTH).print(table)
+    for line in text.getvalue().splitlines():
+        stream.write(line.rstrip())
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    shown = repr(value) if isinstance(value, bytes) or value == "" else str(value)
+    shown = " ".join(shown.splitlines())
+    return shown if len(shown) <= VALUE_SHOWN else f"{shown[: VALUE_SHOWN - 1]}…"

@@ -1,0 +1,108 @@
+"""A file of refused records in the source's own format, to be mended and loaded again."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ingest.exceptions import ConfigurationError
+from ingest.sources.base import Source
+from ingest.sources.files import COMPRESSIONS
+from ingest.sources.several import SeveralSource, expand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.rejects import Reject
+    from ingest.sources import Batch
+    from ingest.sources.rewriting import RecordWriter
+
+
+class RejectFile:
+    """Writes each refused record once, with all its reasons, in the order of the source."""
+
+    def __init__(self, file: IO[bytes], writer: RecordWriter) -> None:
+        self._file = file
+        self._writer = writer
+        file.write(writer.head())
+
+    def add(self, rejects: Sequence[Reject], batch: Batch) -> None:
+        """Write the refused records of one batch; ``rejects`` are in the order of the records."""
+        columns = batch.source_columns
+        for record, group in groupby(rejects, lambda reject: reject.record):
+            reasons = " ".join(map(_reason, group))
+            if record in batch.misfits:
+                written = self._writer.misfit(batch.misfits[record], reasons)
+            else:
+                place = bisect_left(batch.records, record)
+                written = self._writer.record([cells[place] for cells in columns], reasons)
+            self._file.write(written)
+
+    def end(self) -> None:
+        """Write what stands after the last record."""
+        self._file.write(self._writer.tail())
+
+
+@contextmanager
+def open_reject_file(
+    path: str | Path | None, writer: RecordWriter, given: Any, said: str | None
+) -> Iterator[RejectFile | None]:
+    """Open the file, or give None where no path is given.
+
+    ``given`` is the source, which the file must not overwrite; ``said`` is the format that its
+    options say, if any. Raises ``ConfigurationError`` for a name that a load could not read again.
+    """
+    if path is None:
+        yield None
+        return
+    _check(Path(path), writer, given, said)
+    try:
+        file = Path(path).open("wb")  # noqa: SIM115 - it is closed below
+    except OSError as error:
+        raise ConfigurationError(
+            f"The reject file {str(path)!r} cannot be written: {error.strerror}."
+        ) from error
+    with file:
+        rejects = RejectFile(file, writer)
+        try:
+            yield rejects
+        finally:
+            rejects.end()
+
+
+def _check(path: Path, writer: RecordWriter, given: Any, said: str | None) -> None:
+    shown = str(path)
+    for source in _paths(given):
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ConfigurationError(
+                f"The reject file {shown!r} is the source itself: give it another name."
+            )
+    if path.suffix.lower() in COMPRESSIONS:
+        raise ConfigurationError(
+            f"The reject file {shown!r} is not compressed: leave out {path.suffix}."
+        )
+    format_by_name = next(kind.format for kind in Source.registry if kind.accepts(path))
+    if said is None and format_by_name != writer.format:
+        name = path.with_suffix(_SUFFIXES[writer.format]).name
+        raise ConfigurationError(
+            f"The rejects are written as {_WORDS[writer.format]}, and the name {shown!r} would be "
+            f"taken for another format: call the file {name!r}."
+        )
+
+
+_SUFFIXES = {"delimited": ".csv", "jsonl": ".jsonl"}
+_WORDS = {"delimited": "delimited text", "jsonl": "JSON Lines"}
+
+
+def _paths(given: Any) -> list[Path]:
+    if SeveralSource.accepts(given):
+        return [Path(item) for item in expand(given)]
+    return [Path(given)] if isinstance(given, str | Path) else []
+
+
+def _reason(reject: Reject) -> str:
+    reason = reject.reason if reject.column is None else f"{reject.column}: {reject.reason}"
+    return reason if reason.endswith(".") else f"{reason}."
