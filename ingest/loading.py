@@ -36,7 +36,7 @@ from ingest.sources import SourceOptions, open_source
 from ingest.table import read_settled_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from django.db import models
@@ -131,6 +131,8 @@ class LoadResult:
     """The method's name."""
     driver: str
     """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
+    stages: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Wall-clock seconds of each stage, by its name."""
     decisions: tuple[str, ...] = ()
     """What was decided on the way and why, a sentence each."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from ingest import benchmark
-from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
+from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
-from ingest.management import detecting, layouts, previews, reading
+from ingest.management import detecting, layouts, previews, reading, rejecting, summary
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
     from django.db.models import Model
-
-    from ingest.loading import LoadResult
 
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
@@ -57,8 +54,9 @@ class Command(BaseCommand):
             metavar="ALIAS",
             help="the database, by its name in DATABASES (default: %(default)s)",
         )
-        detecting.add_arguments(parser)
-        previews.add_arguments(parser)
+        instead = parser.add_mutually_exclusive_group()
+        detecting.add_arguments(instead)
+        previews.add_arguments(instead)
         reading.add_arguments(parser)
         layouts.add_arguments(parser)
         writing = parser.add_argument_group("writing")
@@ -84,27 +82,7 @@ class Command(BaseCommand):
             help="do not ANALYZE the table after the load",
         )
         writing.add_argument("--dry-run", action="store_true", help="do everything but commit")
-        refusing = parser.add_argument_group("records that are refused")
-        refusing.add_argument(
-            "--on-error",
-            choices=("abort", "reject"),
-            help="load nothing if a record is refused (default), or load all the others; "
-            "the exit code is then 3",
-        )
-        refusing.add_argument(
-            "--reject-limit", metavar="N|N%", help="load nothing if more records are refused"
-        )
-        refusing.add_argument(
-            "--reject-file",
-            metavar="FILE",
-            help="write the refused records as the source has them, with their reasons: mend them, "
-            "and load the file with the same options",
-        )
-        refusing.add_argument(
-            "--reject-log",
-            metavar="FILE",
-            help="write the reasons down as JSON Lines, for programs",
-        )
+        rejecting.add_arguments(parser)
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
@@ -156,24 +134,6 @@ class Command(BaseCommand):
                 raise CommandError(
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED
                 ) from None
-        self._report(result, verbosity=options["verbosity"])
+        summary.report(self, result, verbosity=options["verbosity"])
         if result.rejected and not result.is_dry_run:
             sys.exit(SOME_REJECTED)
-
-    def _report(self, result: LoadResult, *, verbosity: int) -> None:
-        if verbosity > 1:
-            for decision in result.decisions:
-                self.stdout.write(decision)
-        for reject in islice(result.rejects, REJECTS_SHOWN):
-            self.stderr.write(str(reject))
-        if result.rejected or result.skipped:
-            skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
-            self.stdout.write(
-                f"Read {result.read:,} records = {result.rows:,} loaded + "
-                f"{result.rejected:,} rejected{skipped}."
-            )
-        verb = "Would have loaded" if result.is_dry_run else "Loaded"
-        self.stdout.write(
-            f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
-            f"({result.rows_per_second:,.0f} rows/s)."
-        )
