@@ -26,6 +26,7 @@ from ingest.job import Job
 from ingest.layout import match_fields
 from ingest.ledger import Entry, LedgerEntry, find_load, is_recorded_on
 from ingest.pipeline import make_converter
+from ingest.reject_file import open_reject_file
 from ingest.reporting import Reporter
 from ingest.results import LoadResult
 from ingest.resuming import KeptLog, check_same, find_unfinished
@@ -202,16 +203,24 @@ class _Loading:
             self._reporter.entry = None if session.is_callers else entry
             with session.transaction():
                 settled = entry.settle(session)
-            run = Run(
-                job,
-                source,
-                session,
-                entry=entry,
-                log=self._log.open(entry, settled),
-                fingerprint=fingerprint,
-                reporter=self._reporter,
-            )
-            run.go(settled)
+            with open_reject_file(
+                job.how.reject_file,
+                source.writer(),
+                job.given,
+                job.reading.format,
+                settled.marks.get("file"),
+            ) as file:
+                run = Run(
+                    job,
+                    source,
+                    session,
+                    entry=entry,
+                    log=self._log.open(entry, settled),
+                    file=file,
+                    fingerprint=fingerprint,
+                    reporter=self._reporter,
+                )
+                run.go(settled)
             # Not inside: until the commit it would keep VACUUM and other loads waiting.
             if job.how.analyze and not (job.how.dry_run or session.is_callers):
                 with stages.stage("analyze"), session.transaction():

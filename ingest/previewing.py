@@ -15,10 +15,11 @@ from ingest.options import split_options
 from ingest.pipeline import make_converter
 from ingest.session import adaptation_context, open_session
 from ingest.sources import open_source
+from ingest.sources.batch import in_pieces
 from ingest.table import read_settled_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from django.db import models
 
@@ -79,7 +80,8 @@ def preview(
             if layout is not None:
                 arrangement = Arrangement(layout, model, opened, session, alias)
             converter = make_converter(model, opened, alias, table, arrangement)
-            parts = _parts(opened.batches(), rows)
+            # In pieces, so that no more is looked up than is shown.
+            parts = in_pieces(opened.batches(), rows)
             typed = list(_first(_typed(parts, converter, arrangement), rows))
             found = [
                 pair
@@ -107,24 +109,6 @@ def _nothing(model: type[models.Model], source: str) -> Preview:
     return Preview(
         model=model._meta.label, source=source, columns=(), records=(), rows=(), rejects=()
     )
-
-
-def _parts(batches: Iterable[Batch], size: int) -> Iterator[Batch]:
-    """Cut batches into small ones, so that no more is read and looked up than is shown."""
-    for batch in batches:
-        rejects = list(batch.rejects)
-        for start in range(0, len(batch.records), size) or (0,):
-            records = batch.records[start : start + size]
-            is_last = start + size >= len(batch.records)
-            mine = [item for item in rejects if is_last or item.record <= records[-1]]
-            rejects = rejects[len(mine) :]
-            yield dataclasses.replace(
-                batch,
-                records=records,
-                columns=tuple(cells[start : start + size] for cells in batch.columns),
-                rejects=tuple(mine),
-                skipped=batch.skipped if is_last else 0,
-            )
 
 
 def _typed(

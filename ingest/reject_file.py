@@ -14,7 +14,7 @@ from ingest.sources.files import COMPRESSIONS
 from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ingest.rejects import Reject
     from ingest.sources import Batch
@@ -24,10 +24,17 @@ if TYPE_CHECKING:
 class RejectFile:
     """Writes each refused record once, with all its reasons, in the order of the source."""
 
-    def __init__(self, file: IO[bytes], writer: RecordWriter) -> None:
+    def __init__(
+        self, file: IO[bytes], writer: RecordWriter, mark: Mapping[str, int] | None = None
+    ) -> None:
+        """``mark``: go on with the file that is there, from where it was marked."""
         self._file = file
         self._writer = writer
-        file.write(writer.head())
+        head = writer.head()  # also where it stands there already: a byte-order mark comes once
+        if mark is None:
+            file.write(head)
+        else:
+            self.rewind(mark)
 
     def add(self, rejects: Sequence[Reject], batch: Batch) -> None:
         """Write the refused records of one batch; ``rejects`` are in the order of the records."""
@@ -41,6 +48,15 @@ class RejectFile:
                 written = self._writer.record([cells[place] for cells in columns], reasons)
             self._file.write(written)
 
+    def mark(self) -> dict[str, int]:
+        """Give the place up to which it is written now."""
+        return {"bytes": self._file.tell()}
+
+    def rewind(self, mark: Mapping[str, int]) -> None:
+        """Forget what was written after a mark."""
+        self._file.truncate(mark["bytes"])
+        self._file.seek(mark["bytes"])
+
     def end(self) -> None:
         """Write what stands after the last record."""
         self._file.write(self._writer.tail())
@@ -48,25 +64,30 @@ class RejectFile:
 
 @contextmanager
 def open_reject_file(
-    path: str | Path | None, writer: RecordWriter, given: Any, said: str | None
+    path: str | Path | None,
+    writer: RecordWriter,
+    given: Any,
+    said: str | None,
+    mark: Mapping[str, int] | None = None,
 ) -> Iterator[RejectFile | None]:
     """Open the file, or give None where no path is given.
 
     ``given`` is the source, which the file must not overwrite; ``said`` is the format that its
-    options say, if any. Raises ``ConfigurationError`` for a name that a load could not read again.
+    options say, if any; ``mark``: go on with the file that is there. Raises ``ConfigurationError``
+    for a name that a load could not read again.
     """
     if path is None:
         yield None
         return
     _check(Path(path), writer, given, said)
     try:
-        file = Path(path).open("wb")  # noqa: SIM115 - it is closed below
+        file = Path(path).open("r+b" if mark else "wb")  # noqa: SIM115 - it is closed below
     except OSError as error:
         raise ConfigurationError(
             f"The reject file {str(path)!r} cannot be written: {error.strerror}."
         ) from error
     with file:
-        rejects = RejectFile(file, writer)
+        rejects = RejectFile(file, writer, mark)
         try:
             yield rejects
         finally:

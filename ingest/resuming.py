@@ -113,10 +113,10 @@ class KeptLog:
         path = self._job.how.reject_log
         if self._mark:  # another try of this process
             is_older = settled.chunks == self._chunks_before
-            self.log.rewind(self._mark if is_older else settled.marks)
+            self.log.rewind(self._mark if is_older else settled.marks["log"])
             return self.log
         is_there = path is not None and settled.chunks > 0 and Path(path).is_file()
-        self.log = RejectLog(path, self._limit, settled.marks if is_there else None)
+        self.log = RejectLog(path, self._limit, settled.marks["log"] if is_there else None)
         if settled.chunks and not is_there and entry.load is not None:
             self.log.restore(map(_told, entry.load.rejects.all()), settled.counts.rejected)
         self._chunks_before, self._mark = settled.chunks, self.log.mark()

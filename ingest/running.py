@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ingest.keys import Purpose
     from ingest.ledger import Entry, Settled
     from ingest.options import LoadOptions
+    from ingest.reject_file import RejectFile
     from ingest.reject_log import RejectLog
     from ingest.rejects import Reject
     from ingest.reporting import Reporter
@@ -50,6 +51,7 @@ class Run:
         *,
         entry: Entry,
         log: RejectLog,
+        file: RejectFile | None,
         fingerprint: Fingerprint,
         reporter: Reporter,
     ) -> None:
@@ -58,6 +60,7 @@ class Run:
         self._session = session
         self._entry = entry
         self._log = log
+        self._file = file
         self._fingerprint = fingerprint
         self._reporter = reporter
         self._stage = reporter.stages.stage
@@ -160,7 +163,9 @@ class Run:
         key = self._entry.begin_chunk(self._session, ordinal, before.read + 1)
         kept: list[Reject] = []
 
-        def refuse(rejects: Sequence[Reject]) -> None:
+        def refuse(rejects: Sequence[Reject], batch: TypedBatch) -> None:
+            if self._file is not None and rejects:
+                self._file.add(rejects, batch.batch)
             self._log.add(rejects, before.read + plan.chunks.read)
             kept.extend(rejects[: max(conf.rejects_kept() - len(kept), 0)])
 
@@ -201,12 +206,16 @@ class Run:
             ranges=plan.keys.take_ranges(),
             rejects=kept,
             last_record=self._reporter.counts.read + counts.read,
-            position={"source": dataclasses.asdict(stop), "marks": self._log.mark()},
+            position={"source": dataclasses.asdict(stop), "marks": self._marks()},
             rows=counts.loaded,
             rejected=counts.rejected,
             skipped=counts.skipped,
             **facts,
         )
+
+    def _marks(self) -> dict[str, dict[str, int]]:
+        marks = {"log": self._log.mark()}
+        return marks if self._file is None else {**marks, "file": self._file.mark()}
 
     def _check(self, counts: Counts) -> None:
         if not counts.add_up:

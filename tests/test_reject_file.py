@@ -13,6 +13,10 @@ from finance.models import Account, Transaction
 from ingest import ConfigurationError, load
 from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading
 from ingest.methods import direct
+from ingest.reject_file import open_reject_file
+from ingest.rejects import Reject
+from ingest.sources import Batch, SourceOptions
+from ingest.sources.rewriting_delimited import DelimitedWriter
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(
@@ -272,3 +276,26 @@ def test_a_pattern_that_takes_the_reject_file_in(tmp_path):
     (tmp_path / "2.csv").write_text("user,number,name\n")
     with pytest.raises(ConfigurationError, match="is the source itself"):
         load(Account, str(tmp_path / "*.csv"), on_error="reject", reject_file=tmp_path / "2.csv")
+
+
+def test_a_file_is_gone_on_with_where_it_was_marked(tmp_path):
+    path, options = tmp_path / "r.csv", SourceOptions(encoding="utf-16", trailer_records=1)
+    reject = Reject(source="s", record=1, column="a", field="a", value="", reason="r", kind="value")
+
+    def add(file, cell):
+        file.add([reject], Batch(records=[1], columns=(pa.array([cell], pa.binary()),)))
+
+    with open_reject_file(path, DelimitedWriter(options, b"a\n", None), [], None) as file:
+        add(file, b"1")
+        mark = file.mark()
+        add(file, b"2")
+        file.rewind(mark)
+        add(file, b"3")
+    assert path.read_text("utf-16") == (
+        "a,ingest_reasons\n1,ingest: a: r.\n3,ingest: a: r.\nend of the rejects\n"
+    )
+    with open_reject_file(path, DelimitedWriter(options, b"a\n", None), [], None, mark) as file:
+        add(file, b"4")
+    assert path.read_text("utf-16") == (
+        "a,ingest_reasons\n1,ingest: a: r.\n4,ingest: a: r.\nend of the rejects\n"
+    )

@@ -157,13 +157,22 @@ def _certain(
 ) -> Iterator[tuple[Field, tuple[Column, DetectedColumn]]]:
     """Match the only column of a kind with the only field of that kind that each record needs."""
     dates = [item for item in columns if item[1].date_formats]
-    numbers = [item for item in columns if item[1].is_number]
-    fractions = [item for item in numbers if item[1].decimal_mark]
-    for kinds, found in ((_DAYS, dates), (_FRACTIONS, fractions or numbers)):
+    for kinds, found in ((_DAYS, dates), (_FRACTIONS, list(_amounts(columns)))):
         needy = [field for field in fields if isinstance(field, kinds) and _is_needed(field)]
         is_free = not {name for name, _ in fed.values()} & {name for name, _ in found}
         if is_free and len(needy) == len(found) == 1 and needy[0].name not in fed:
             yield needy[0], found[0]
+
+
+def _amounts(
+    columns: Sequence[tuple[Column, DetectedColumn]],
+) -> Iterator[tuple[Column, DetectedColumn]]:
+    """Give the columns of numbers, and an empty one beside: it may be the credit to a debit."""
+    for place, (name, column) in enumerate(columns):
+        beside = (*columns[max(place - 1, 0) : place], *columns[place + 1 : place + 2])
+        is_side = not column.is_known and any(other.is_number for _, other in beside)
+        if column.is_number or (is_side and column.name):
+            yield name, column
 
 
 def _is_needed(field: Field) -> bool:
@@ -188,9 +197,9 @@ def _fed(field: Field, name: Column, column: DetectedColumn, read: Reading) -> F
     if mark == usual and (column.is_plain or read != Reading()):
         return FieldLayout(column=name)
     # Whoever names a mark has signs on either side of a number read, too.
-    thousands = tuple(item for item in read.thousands or () if item != mark)
-    is_other = thousands != (read.thousands or ())
-    return FieldLayout(column=name, decimal=mark, thousands=thousands if is_other else None)
+    own = () if column.thousands_mark is None else (column.thousands_mark,)
+    is_other = mark in (read.thousands or ()) or not set(own) <= set(read.thousands or ())
+    return FieldLayout(column=name, decimal=mark, thousands=own if is_other else None)
 
 
 def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:

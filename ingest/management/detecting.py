@@ -10,16 +10,17 @@ from ingest.management import layouts, reading
 from ingest.sources.detection import detect
 
 if TYPE_CHECKING:
+    from argparse import _ActionsContainer
     from collections.abc import Sequence
 
-    from django.core.management.base import BaseCommand, CommandParser
+    from django.core.management.base import BaseCommand
     from django.db.models import Model
 
 _KNOWN = ("encoding", "delimiter")
 """What may be said, and is then not detected."""
 
 
-def add_arguments(parser: CommandParser) -> None:
+def add_arguments(parser: _ActionsContainer) -> None:
     """Add the option to the command's parser."""
     parser.add_argument(
         "--detect",

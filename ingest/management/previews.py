@@ -18,10 +18,11 @@ from ingest.previewing import DEFAULT_ROWS, preview
 from ingest.rejects import VALUE_SHOWN
 
 if TYPE_CHECKING:
+    from argparse import _ActionsContainer
     from collections.abc import Sequence
     from typing import IO
 
-    from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+    from django.core.management.base import BaseCommand, OutputWrapper
     from django.db.models import Model
 
     from ingest.previewing import Preview
@@ -30,7 +31,7 @@ PLAIN_WIDTH = 10_000
 """Columns of a file that output goes to: no line of it is folded."""
 
 
-def add_arguments(parser: CommandParser) -> None:
+def add_arguments(parser: _ActionsContainer) -> None:
     """Add the option to the command's parser."""
     parser.add_argument(
         "--preview",

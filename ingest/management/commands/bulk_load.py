@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from ingest import benchmark
 from ingest.audit import verify
-from ingest.exceptions import REJECTS_SHOWN, ConfigurationError, IngestError
+from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
-from ingest.management import detecting, layouts, previews, reading
+from ingest.management import detecting, layouts, previews, reading, rejecting, summary
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
     from ingest.findings import Audit
-    from ingest.results import LoadResult
 
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
@@ -58,8 +56,9 @@ class Command(BaseCommand):
             help="the database, by its name in DATABASES "
             "(default: the one that the routers name for the model)",
         )
-        detecting.add_arguments(parser)
-        previews.add_arguments(parser)
+        instead = parser.add_mutually_exclusive_group()
+        detecting.add_arguments(instead)
+        previews.add_arguments(instead)
         reading.add_arguments(parser)
         layouts.add_arguments(parser)
         writing = parser.add_argument_group("writing")
@@ -91,27 +90,7 @@ class Command(BaseCommand):
             help="ask every constraint and index of the table again, after the load or, without "
             "a FILE, alone; the exit code is 1 if one does not hold",
         )
-        refusing = parser.add_argument_group("records that are refused")
-        refusing.add_argument(
-            "--on-error",
-            choices=("abort", "reject"),
-            help="load nothing if a record is refused (default), or load all the others; "
-            "the exit code is then 3",
-        )
-        refusing.add_argument(
-            "--reject-limit", metavar="N|N%", help="load nothing if more records are refused"
-        )
-        refusing.add_argument(
-            "--reject-file",
-            metavar="FILE",
-            help="write the refused records as the source has them, with their reasons: mend them, "
-            "and load the file with the same options",
-        )
-        refusing.add_argument(
-            "--reject-log",
-            metavar="FILE",
-            help="write the reasons down as JSON Lines, for programs",
-        )
+        rejecting.add_arguments(parser)
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
@@ -165,7 +144,7 @@ class Command(BaseCommand):
                 raise CommandError(
                     "Interrupted: nothing was loaded.", returncode=INTERRUPTED
                 ) from None
-        self._report(result, verbosity=options["verbosity"])
+        summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
             self._tell(result.audit)
         if result.rejected and not result.is_dry_run:
@@ -175,21 +154,3 @@ class Command(BaseCommand):
         self.stdout.write(str(audit))
         if audit.problems:
             sys.exit(FAILED)
-
-    def _report(self, result: LoadResult, *, verbosity: int) -> None:
-        if verbosity > 1:
-            for decision in result.decisions:
-                self.stdout.write(decision)
-        for reject in islice(result.rejects, REJECTS_SHOWN):
-            self.stderr.write(str(reject))
-        if result.rejected or result.skipped:
-            skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
-            self.stdout.write(
-                f"Read {result.read:,} records = {result.rows:,} loaded + "
-                f"{result.rejected:,} rejected{skipped}."
-            )
-        verb = "Would have loaded" if result.is_dry_run else "Loaded"
-        self.stdout.write(
-            f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
-            f"({result.rows_per_second:,.0f} rows/s)."
-        )

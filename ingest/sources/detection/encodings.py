@@ -208,8 +208,13 @@ def _letter_score(text: str, letters: set[str]) -> float:
         if character.isascii():
             continue
         total += 1
+        is_alone = not (before.isalpha() or after.isalpha())
         if character.lower() not in letters:
-            score += _PUNCTUATION_WORTH if character in _PUNCTUATION else 0
+            is_price = is_alone and character in "€£"
+            score += 1 if is_price else _PUNCTUATION_WORTH if character in _PUNCTUATION else 0
+            continue
+        if is_latin and is_alone and character.isupper():  # a sign of another encoding
+            score += _PUNCTUATION_WORTH
             continue
         # A capital inside of a word is the sign of a wrong encoding.
         is_odd = character.isupper() and before.islower()
