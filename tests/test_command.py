@@ -107,7 +107,7 @@ def test_standard_input(process, rows):
     started = process("finance.Transaction", "-")
     out, err = started.communicate(rows(2).read_bytes(), timeout=60)
     assert (started.returncode, err) == (0, b"")
-    assert out.startswith(b"Loaded 2 rows")
+    assert b"\nLoaded 2 rows" in out
     assert Transaction.objects.count() == 2
 
 
@@ -189,7 +189,7 @@ def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path)
 
 def test_a_dry_run_says_what_would_have_been(rows):
     got = run("finance.Transaction", str(rows(3)), "--dry-run")
-    assert got.startswith("Would have loaded 3 rows into ")
+    assert "\nWould have loaded 3 rows into " in got
     assert Transaction.objects.count() == 0
 
 

@@ -196,7 +196,8 @@ def test_rejects_go_on_with_the_load(file, tmp_path, monkeypatch):
         if progress.rows > 8:
             raise KeyboardInterrupt
 
-    options = {"chunk_rows": 4, "on_error": "reject", "reject_log": log}
+    mended = tmp_path / "mend.csv"
+    options = {"chunk_rows": 4, "on_error": "reject", "reject_log": log, "reject_file": mended}
     with pytest.raises(KeyboardInterrupt):
         load(Transaction, path, progress=stop, **options)
     [found] = Load.objects.all()
@@ -206,6 +207,7 @@ def test_rejects_go_on_with_the_load(file, tmp_path, monkeypatch):
     assert references() == [1, 3, 4, 5, 7, 8, 9, 10, 12]
     assert [reject.record for reject in got.rejects] == [2, 6, 11]
     assert len(log.read_text().splitlines()) == 3
+    assert len(mended.read_text().splitlines()) == 4
     assert list(Reject.objects.values_list("record", flat=True)) == [2, 6, 11]
     assert references(got.load.rows()) == references()
     with pytest.raises(LedgerError) as caught:
