@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,8 +75,14 @@ class MethodContestant(Contestant):
 
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
+        with self.opened(self.material.target.alias, count) as write:
+            yield write
+
+    @contextmanager
+    def opened(self, alias: str, count: int) -> Iterator[Write]:
+        """Open the method on a database's name that leads to the tables."""
         file = self.material.files.get(count)
-        with self.method(self.material.target) as method:
+        with self.method(dataclasses.replace(self.material.target, alias=alias)) as method:
             if file is None:
                 rows = self.material.rows[:count]
 

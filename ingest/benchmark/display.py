@@ -51,6 +51,7 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
         psql=options["psql"],
         from_file=options["from_file"],
         existing=options["existing"],
+        role=options["role"],
         explain=options["explain"],
     )
     check_outputs(options)

@@ -53,6 +53,8 @@ class BenchmarkOptions:
     """Do all start at a CSV file, not at rows in memory? ``psql`` makes it so."""
     existing: int = 0
     """Rows that the table holds before each run."""
+    role: str | None = None
+    """A role as which ``direct`` is measured once more; it must exist."""
     explain: bool = False
     """Measure what each part of the table costs, instead of the methods?"""
 
@@ -77,6 +79,8 @@ class BenchmarkOptions:
         if self.existing and (self.explain or "floor" in self.baselines):
             option = "--explain" if self.explain else "--baseline floor"
             raise ConfigurationError(f"{option} begins with an empty table: leave out --existing.")
+        if self.role is not None and self.explain:
+            raise ConfigurationError("--role measures a method and --explain none: leave out one.")
         if self.explain and (self.baselines or self.from_file or self.methods):
             raise ConfigurationError(
                 "--explain measures the table's parts and not the methods: leave out --methods, "
@@ -157,6 +161,11 @@ def add_arguments(parser: CommandParser) -> None:
         default=0,
         metavar="N",
         help="rows that the table holds before each run (default: %(default)s)",
+    )
+    group.add_argument(
+        "--role",
+        metavar="ROLE",
+        help="measure direct once more as this role, which gets the scratch tables",
     )
     group.add_argument(
         "--explain",

@@ -18,6 +18,7 @@ from ingest.benchmark.contestants import (
 from ingest.benchmark.environment import describe_environment
 from ingest.benchmark.explaining import explain
 from ingest.benchmark.measuring import frozen_garbage, take_sample
+from ingest.benchmark.plain_role import RoleContestant
 from ingest.benchmark.preparing import WARM_UP_ROWS, prepare
 from ingest.benchmark.psql import Psql, find_psql
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
@@ -118,6 +119,8 @@ class _Run:
         contestants: list[Contestant] = [
             MethodContestant(self._material, get_method(name)) for name in self._options.methods
         ]
+        if self._options.role is not None:
+            contestants.append(RoleContestant(self._material, self._options.role))
         if self._psql is not None:
             contestants.append(PsqlYardstick(self._material, self._psql))
         if "floor" in self._options.baselines:

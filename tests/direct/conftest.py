@@ -3,6 +3,7 @@ from django.conf import settings
 from django.db import connection
 
 from ingest.methods import direct
+from tests.direct.scenarios import MORE
 from tests.direct.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
 
 
@@ -47,3 +48,14 @@ def database_wide(tables):
     """For what belongs to the whole database, and not to the test's schema."""
     yield
     run("DROP FOREIGN DATA WRAPPER IF EXISTS far CASCADE; DROP PUBLICATION IF EXISTS direct_test")
+
+
+@pytest.fixture
+def one_row_each(monkeypatch):
+    monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", 1)
+    monkeypatch.setattr("ingest.references.PATIENCE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def more_tables(tables):
+    run(MORE)

@@ -49,7 +49,7 @@ class Load:
     """A load in a thread of its own that stops before each of its rows, and once after them."""
 
     def __init__(self, model, rows, isolation=None, **options):
-        self._rows = rows
+        self.rows = rows
         self._reached = [threading.Event() for _ in range(len(rows) + 1)]
         self._go = [threading.Event() for _ in range(len(rows) + 1)]
         self._done = threading.Event()
@@ -59,11 +59,11 @@ class Load:
         self._thread.start()
 
     def _source(self):
-        for place in range(len(self._rows) + 1):
+        for place in range(len(self.rows) + 1):
             self._reached[place].set()
             self._go[place].wait()
-            if place < len(self._rows):
-                yield self._rows[place]
+            if place < len(self.rows):
+                yield self.rows[place]
 
     def _run(self, model, options):
         try:
@@ -98,14 +98,29 @@ class Load:
 
 def interleave(running, other, steps, places):
     """Take each step of the other session before the load goes on from its place."""
+    interleave_all(running, [(other, step) for step in steps], places)
+
+
+def interleave_all(running, steps, places):
+    """Take steps of several sessions, in their order, before the load goes on from their places."""
     for place in range(len(running._go)):
         running.reach(place)
-        for step, at in zip(steps, places, strict=True):
+        for (session, step), at in zip(steps, places, strict=True):
             if at == place:
-                other.take(step)
+                session.take(step)
         running.go_on(place)
     # The places after the last are the load's own end.
     running._done.wait(PATIENCE)
     running.finish()
-    wait(other.steps, 20)
-    assert not other.is_waiting, "the other session waits for ever"
+    for session, _ in steps:
+        wait(session.steps, 20)
+        assert not session.is_waiting, "another session waits for ever"
+
+
+def every_order(first, second):
+    """Give all ways to merge the steps of two sessions, each session's in its own order."""
+    if not first or not second:
+        yield [*first, *second]
+        return
+    yield from ([first[0], *rest] for rest in every_order(first[1:], second))
+    yield from ([second[0], *rest] for rest in every_order(first, second[1:]))
