@@ -122,7 +122,8 @@ def _fitting(
     taken: set[Column] = set()
     for field in fields:
         names = [field.name, field.attname, str(field.column), str(field.verbose_name)]
-        for alike in (str, _bare):
+        # A key that the table draws itself is fed by its very name only.
+        for alike in (str,) if isinstance(field, models.AutoField) else (str, _bare):
             wanted = {alike(name) for name in names}
             fits = [
                 (name, column)

@@ -151,6 +151,8 @@ def test_dates(cells, want):
         (["01.02.2003"], None),
         (["12,34.5"], None),
         (["abc", "5"], None),
+        (["INV-0027", "INV-0028"], None),
+        (["12 zł", "5 Ft", "\u0440\u0443\u0431. 5", "US$ 5", "₹5"], (None, None)),
     ],
 )
 def test_numbers(cells, want):
@@ -175,6 +177,10 @@ def test_a_doubtful_mark_is_decided_by_the_other_columns(tmp_path):
         ("1,x\n", {"header": False}),
         ("name,town\nAnn,Ulm\nBob,Bonn\n", {"header": True}),
         ("a|b\n1|2\n", {"delimiter": "|"}),
+        ("2026-01-01;5,00\n", {"delimiter": ";"}),
+        ("sep=;\na;b\n1,5;2,5\n", {"delimiter": ";", "skip_records": 1}),
+        ("day,x,sum\n2026-01-01,a,1\n2026-01-02,b,2\n,total,3\n", {"trailer_records": 1}),
+        ("day,x,sum\n2026-01-01,a,1\n,b,2\n,c,3\n", {"trailer_records": 0}),
         (
             ";;\nKonto;1.234,00;\nTag;Wert;x\n01.02.2026;1,0;\n02.02.2026;2,0;\n"
             + "03.02.2026;2,0;\n" * 3,
@@ -225,3 +231,40 @@ def test_a_file_that_says_itself_what_it_is(tmp_path):
     found = detect(path)
     assert [column.name for column in found.columns] == ["a"]
     assert str(found) == f"{path} says itself what it is (jsonl)."
+
+
+def test_the_currency_of_a_column(tmp_path):
+    path = tmp_path / "file.csv"
+    path.write_text("a;b;c\n1,5 EUR;$5.00;5%\n2,5 EUR;£5.00;6%\n3,5 €;$5.00;7\n")
+    columns = detect(path).columns
+    assert [column.currency for column in columns] == [("EUR", "€"), ("$", "£"), ()]
+    assert [column.is_plain for column in columns] == [False, False, False]
+
+
+def test_a_euro_sign_beside_a_number_speaks_for_its_encoding():
+    text = "Müller;1,50 €\nBäcker;2,00 €\n"
+    assert detect_encoding(text.encode("cp1252")).name == "cp1252"
+
+
+@pytest.mark.parametrize(
+    "content", [bytes(range(256)) * 4, b"\x7fELF\x02\x01\x01" + b"\0\x05\0" * 99]
+)
+def test_what_is_no_text(tmp_path, content):
+    path = tmp_path / "file.csv"
+    path.write_bytes(content)
+    with pytest.raises(SourceError) as caught:
+        detect(path)
+    assert str(caught.value) == (
+        f"{path} is no text: too many of its bytes are control characters."
+    )
+
+
+def test_a_spreadsheet_is_named(tmp_path):
+    path = tmp_path / "file.xlsx"
+    path.write_bytes(b"PK\x03\x04...")
+    with pytest.raises(SourceError) as caught:
+        detect(path)
+    assert str(caught.value) == (
+        f"{path} is no text, but a spreadsheet or another zip archive: save it as CSV, or unpack "
+        "it."
+    )

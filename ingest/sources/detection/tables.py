@@ -29,6 +29,8 @@ TRAILER_RECORDS = 20
 _OPEN_LINES = 50
 """A cell of more lines than this comes from a quote that was never meant as one."""
 _UNTYPED_WORTH = 0.25
+_SAID = re.compile(r"(?i)sep=([^\w\s]|\t)(?:\r\n|\r|\n)")
+"""What a spreadsheet writes and reads before the header."""
 
 Record = list[str]
 
@@ -63,6 +65,12 @@ def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> Ta
     The delimiter wins that explains most: cells in records of equal width, and dates and numbers
     in these. A text that is a file's beginning only has no trailer.
     """
+    said = _SAID.match(text)
+    if said is not None:
+        found = find_table(text[said.end() :], is_whole=is_whole, delimiters=said[1])
+        return found and dataclasses.replace(
+            found, records=[[said[0]], *found.records], start=found.start + 1, stop=found.stop + 1
+        )
     best: Table | None = None
     best_score = 0.0
     for delimiter in delimiters:
@@ -128,7 +136,7 @@ def _score(records: Sequence[Record]) -> tuple[float, int]:
         return 0.0, 0
     width = max(widths, key=lambda width: (widths[width] * (width - 1), width))
     rows = [record for record in records if len(record) == width]
-    cells = [cell.strip() for row in rows[1 : PROFILED_RECORDS + 1] for cell in row]
+    cells = [cell.strip() for row in rows[1 : PROFILED_RECORDS + 1] or rows for cell in row]
     filled = [cell for cell in cells if cell]
     typed = sum(_is_typed(cell) for cell in filled) / len(filled) if filled else 0.0
     return widths[width] * (width - 1) * (_UNTYPED_WORTH + typed), width
@@ -187,7 +195,7 @@ class _Profile:
             [cell.strip() for cell in column if cell.strip()] for column in zip(*rows, strict=True)
         ]
         self._dates = {
-            place: len(column) / len(rows)
+            place: _filled([row[place].strip() for row in rows])
             for place, column in enumerate(columns)
             if choose_date_formats(column)
         }
@@ -222,6 +230,14 @@ class _Profile:
         if place is None:
             return 0 in self._numbers and not is_number(record[0].strip())
         return place >= len(record) or not date_formats(record[place].strip())
+
+
+def _filled(cells: Sequence[str]) -> float:
+    """Give the share of cells of dates that are filled; totals after the last date do not count."""
+    dated = [place for place, cell in enumerate(cells) if date_formats(cell)]
+    until = dated[-1] + 1 if dated else 0
+    counted = cells[:until] if 2 * until > len(cells) else cells
+    return sum(map(bool, counted)) / len(counted)
 
 
 def _trailer_length(body: Sequence[Record], profile: _Profile) -> int:
