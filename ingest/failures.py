@@ -40,15 +40,13 @@ def is_passing(error: BaseException) -> bool:
     return _state(error).startswith(PASSING)
 
 
-def tell(error: Exception, outcome: str) -> Exception:
-    """Let an error say what is in, instead of that nothing was loaded."""
-    if isinstance(error, IngestError) and outcome:
+def tell(error: BaseException, outcome: str) -> None:
+    """Let an error, or Ctrl-C, say what is in, instead of that nothing was loaded."""
+    if isinstance(error, IngestError | KeyboardInterrupt):
         text = str(error)
-        text = (
-            text.replace(NOTHING_LOADED, outcome) if NOTHING_LOADED in text else f"{text} {outcome}"
-        )
+        has_said = NOTHING_LOADED in text
+        text = text.replace(NOTHING_LOADED, outcome) if has_said else f"{text} {outcome}".lstrip()
         error.args = (text, *error.args[1:])
-    return error
 
 
 def _state(error: BaseException | None) -> str:

@@ -287,7 +287,7 @@ class _Loading:
         entry, counts = self._entry, self._reporter.counts
         if entry is None or entry.load is None:
             return
-        if isinstance(error, Exception) and counts.read:
+        if counts.read:
             number = entry.load.pk
             tell(
                 error,

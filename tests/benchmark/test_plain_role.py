@@ -42,7 +42,8 @@ def test_the_role_is_told_what_would_help_it(role):
         "Indexes: 5 built after the rows.",
         (
             "References: checked row by row by PostgreSQL, because the role may not set "
-            f"session_replication_role: GRANT SET ON PARAMETER session_replication_role TO {quoted}."
+            "session_replication_role: "
+            f"GRANT SET ON PARAMETER session_replication_role TO {quoted}."
         ),
     )
     assert got[f"direct as {role}"].is_yardstick

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
+from getpass import getuser
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS
 
 from ingest import benchmark
 from ingest.audit import verify
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
-from ingest.management import detecting, layouts, previews, reading, rejecting, summary
+from ingest.loading import resume as go_on
+from ingest.management import chunking, detecting, layouts, previews, reading, rejecting, summary
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
     from ingest.findings import Audit
+    from ingest.results import LoadResult
 
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
+    *chunking.OPTIONS,
     *("on_error", "reject_limit", "reject_file", "reject_log", "dry_run", "verify"),
 )
 """Those of the command's options that load() takes by the same name."""
@@ -91,6 +97,7 @@ class Command(BaseCommand):
             "a FILE, alone; the exit code is 1 if one does not hold",
         )
         rejecting.add_arguments(parser)
+        chunking.add_arguments(parser)
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
@@ -99,6 +106,7 @@ class Command(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         usage = (
             "%(prog)s app.Model FILE [FILE ...] [options]\n"
+            "       %(prog)s --resume LOAD\n"
             "       %(prog)s --benchmark [app.Model] [options]"
         )
         parser = super().create_parser(prog_name, subcommand, usage=usage, **kwargs)
@@ -110,7 +118,9 @@ class Command(BaseCommand):
         self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
     ) -> None:
         try:
-            if options["benchmark"]:
+            if options["resume"] is not None:
+                self._resume(model, **options)
+            elif options["benchmark"]:
                 benchmark.handle(self, model=model, file=next(iter(files), None), **options)
             elif model is not None and not files and options["verify"]:
                 self._tell(verify(find_model(model), using=options["database"]))
@@ -132,17 +142,35 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
+    def _resume(self, model: str | None, *, resume: int, **options: Any) -> None:
+        if model is not None:
+            raise CommandError(
+                "A resume takes the model, the file and all options from the ledger: leave them "
+                "out.",
+                returncode=WRONG_USAGE,
+            )
+        work = partial(go_on, resume, using=options["database"] or DEFAULT_DB_ALIAS)
+        self._show(f"Going on with load {resume}", work, options)
+
     def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
         how |= reading.chosen(options) | {"layout": layouts.chosen(options)}
         source = reading.as_source(files)
-        title = f"Loading {model._meta.label}"
+        self._show(
+            f"Loading {model._meta.label}",
+            partial(load, model, source, using=options["database"], who=_user(), **how),
+            options,
+        )
+
+    def _show(self, title: str, work: Callable[..., LoadResult], options: dict[str, Any]) -> None:
+        """Do the work, and tell of it."""
         with ProgressDisplay(options["progress"], self.stderr, title) as display:
             try:
-                result = load(model, source, using=options["database"], progress=display, **how)
-            except KeyboardInterrupt:
+                result = work(progress=display)
+            except KeyboardInterrupt as interruption:
+                # Its text is what is in of a load in chunks.
                 raise CommandError(
-                    "Interrupted: nothing was loaded.", returncode=INTERRUPTED
+                    f"Interrupted: {interruption or 'nothing was loaded.'}", returncode=INTERRUPTED
                 ) from None
         summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
@@ -154,3 +182,10 @@ class Command(BaseCommand):
         self.stdout.write(str(audit))
         if audit.problems:
             sys.exit(FAILED)
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a container may know no names
+        return ""

@@ -1,0 +1,45 @@
+"""The command's options for loads that survive a stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+OPTIONS = ("chunk_rows", "resumable", "workers", "retries")
+"""Those that ``load`` takes by the same name."""
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the options to the command's parser."""
+    group = parser.add_argument_group("loads that survive a stop")
+    group.add_argument(
+        "--chunk-rows",
+        type=int,
+        metavar="N",
+        help="commit every N records, and not all of them at once",
+    )
+    group.add_argument(
+        "--resumable",
+        action="store_true",
+        help="commit in chunks, and go on with an unfinished load of the same file",
+    )
+    group.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that load chunks side by side; implies --resumable (default: 1)",
+    )
+    group.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="how often to try again after a lost connection or a deadlock (default: 5)",
+    )
+    group.add_argument(
+        "--resume",
+        type=int,
+        metavar="LOAD",
+        help="go on with this load of the ledger, after its last chunk; needs no model and no FILE",
+    )
