@@ -170,7 +170,7 @@ class Command(BaseCommand):
             except KeyboardInterrupt as interruption:
                 # Its text is what is in of a load in chunks.
                 raise CommandError(
-                    f"Interrupted: {interruption or 'nothing was loaded.'}", returncode=INTERRUPTED
+                    f"Interrupted: {str(interruption) or 'nothing was loaded.'}", returncode=INTERRUPTED
                 ) from None
         summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
