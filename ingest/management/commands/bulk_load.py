@@ -169,9 +169,8 @@ class Command(BaseCommand):
                 result = work(progress=display)
             except KeyboardInterrupt as interruption:
                 # Its text is what is in of a load in chunks.
-                raise CommandError(
-                    f"Interrupted: {str(interruption) or 'nothing was loaded.'}", returncode=INTERRUPTED
-                ) from None
+                said = str(interruption) or "nothing was loaded."
+                raise CommandError(f"Interrupted: {said}", returncode=INTERRUPTED) from None
         summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
             self._tell(result.audit)
