@@ -24,7 +24,7 @@ LAYERS = [
     ["arrangement"],
     ["methods"],
     ["options", "job", "ledger", "failures", "reporting", "pipeline"],
-    ["resuming", "running"],
+    ["resuming", "chunk_loader", "running"],
     ["loading"],
     ["previewing", "managers"],
     ["benchmark"],

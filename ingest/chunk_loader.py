@@ -1,0 +1,249 @@
+"""Chunks of a source into the table, each with its record, in transactions that others open."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ingest import conf
+from ingest.aftermath import Sequences
+from ingest.exceptions import ConfigurationError, CountMismatch
+from ingest.fingerprints import digest_of_part
+from ingest.keys import Keys
+from ingest.methods import Target, get_method
+from ingest.methods.copy import CopyMethod
+from ingest.methods.direct import DirectMethod
+from ingest.pipeline import Chunks, Pipeline
+from ingest.sending import Follower
+from ingest.sources import Position
+from ingest.table import read_settled_table
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from ingest.conversion import TypedBatch
+    from ingest.job import Job
+    from ingest.keys import Purpose
+    from ingest.ledger import Entry
+    from ingest.reject_file import RejectFile
+    from ingest.reject_log import RejectLog
+    from ingest.rejects import Reject
+    from ingest.reporting import Reporter
+    from ingest.results import Counts
+    from ingest.session import Session
+    from ingest.sources import Source
+    from ingest.table import Table
+
+
+class ChunkLoader:
+    """Loads chunk after chunk over one session; what can be planned once is."""
+
+    def __init__(
+        self,
+        job: Job,
+        session: Session,
+        *,
+        entry: Entry,
+        log: RejectLog,
+        file: RejectFile | None,
+        reporter: Reporter,
+    ) -> None:
+        self._job = job
+        self._session = session
+        self._entry = entry
+        self._log = log
+        self._file = file
+        self._reporter = reporter
+        self._stage = reporter.stages.stage
+        self._decisions: dict[str, None] = {}
+        self._keys: Keys | None = None
+        self._chunks: Chunks | None = None
+        self._kept: list[Reject] = []
+        self._chunk = 0
+        self.table: Table
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What was decided on the way, a sentence each."""
+        return tuple(self._decisions)
+
+    @property
+    def is_over(self) -> bool:
+        """Has the source come to its end? An empty iterable, which has no columns, has none."""
+        return self._chunks is None or self._chunks.is_over
+
+    def read_from(self, source: Source, start: Position, records_of_chunk: int | None) -> None:
+        """Go on with this source after a position."""
+        self._source = source
+        self._position = start
+        self._rows = records_of_chunk
+        self._chunks = None
+
+    def prepare(self) -> None:
+        """Look at the table at the start of a transaction; plan where that is not done yet."""
+        self._entry.lock(self._session)
+        table = read_settled_table(self._session, self._job.model)
+        if table != getattr(self, "table", table):
+            raise ConfigurationError(
+                f"The table {table.qualified_name} was changed while rows were loaded into it."
+            )
+        self.table = table
+        if self._chunks is None and self._source.columns:
+            self._plan(table)
+
+    def has_more(self) -> bool:
+        """Is there another chunk?"""
+        return self._chunks is not None and self._chunks.has_more()
+
+    def send(self, ordinal: int, read_before: int) -> Counts:
+        """Send the next chunk in the open transaction; ``read_before``: records before it."""
+        chunks, keys = self._planned()
+        keys.take_ranges()  # of a try that was rolled back
+        self._kept = []
+        rejected_before = self._log.records
+        self._chunk = self._entry.begin_chunk(self._session, ordinal, read_before + 1)
+
+        def refuse(rejects: Sequence[Reject], batch: TypedBatch) -> None:
+            if self._file is not None and rejects:
+                self._file.add(rejects, batch.batch)
+            self._log.add(rejects, read_before + chunks.read)
+            self._kept.extend(rejects[: max(conf.rejects_kept() - len(self._kept), 0)])
+
+        def seen(batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
+            for batch in batches:
+                yield batch
+                self._reporter.see(chunks.read, self._log.records - rejected_before, self._source)
+
+        writer = _writer(self._job, self.table)
+        writer.stages = self._reporter.stages
+        rows = writer.send(
+            self._session,
+            keys.encoding,
+            keys.number(self._sequences.watch(seen(chunks.chunk()))),
+            refuse if self._job.how.on_error == "reject" else None,
+            _KeyWatcher(keys, self._entry, self._session, self._chunk),
+        )
+        self._decide(*writer.decisions)
+        if not self._job.how.dry_run:
+            self._sequences.move()
+        counts = chunks.counts(rows, self._log.records - rejected_before)
+        self._check(counts)
+        self._source.check_unchanged()
+        return counts
+
+    def record(
+        self,
+        counts: Counts,
+        read_before: int,
+        marks: dict[str, dict[str, int]],
+        stop: Position | None = None,
+    ) -> None:
+        """Complete the record of the chunk that was sent, in the same transaction."""
+        chunks, keys = self._planned()
+        facts: dict[str, Any] = {}
+        if self._job.how.is_chunked:
+            with self._stage("find position"):
+                stop = stop or chunks.position()
+                facts = _bytes_between(self._source, self._position, stop)
+        stop = stop or Position()
+        self._position = stop
+        self._entry.end_chunk(
+            self._session,
+            self._chunk,
+            ranges=keys.take_ranges(),
+            rejects=self._kept,
+            last_record=read_before + counts.read,
+            position={"source": dataclasses.asdict(stop), "marks": marks},
+            rows=counts.loaded,
+            rejected=counts.rejected,
+            skipped=counts.skipped,
+            **facts,
+        )
+
+    def _plan(self, table: Table) -> None:
+        pipeline = Pipeline(
+            self._job.model,
+            self._source,
+            self._job.layout,
+            session=self._session,
+            alias=self._job.alias,
+            table=table,
+            stages=self._reporter.stages,
+        )
+        if self._keys is None:
+            encoding = pipeline.encoding
+            self._keys = Keys(
+                self._session, table, self._job.model, encoding, purpose=self._purpose()
+            )
+            self._sequences = Sequences(self._session, table, encoding.names)
+            if self._keys.reason is not None:
+                self._decide(f"Rows: not to be told from others, for {self._keys.reason}")
+        self._chunks = Chunks(
+            pipeline.batches(self._position, self._rows),
+            self._position,
+            self._rows,
+            aborts=self._job.how.on_error == "abort",
+        )
+
+    def _planned(self) -> tuple[Chunks, Keys]:
+        if self._chunks is None or self._keys is None:
+            raise RuntimeError("Nothing is planned: prepare() comes first.")
+        return self._chunks, self._keys
+
+    def _purpose(self) -> Purpose:
+        if self._job.how.dry_run:
+            return "spare"
+        return "none" if self._entry.load is None else "record"
+
+    def _decide(self, *sentences: str) -> None:
+        self._decisions.update(dict.fromkeys(sentences))
+
+    def _check(self, counts: Counts) -> None:
+        if not counts.add_up:
+            raise CountMismatch(
+                f"{self._source.name} had {counts.read:,} records, {counts.rejected:,} were "
+                f"rejected and {counts.skipped:,} skipped, but PostgreSQL counted "
+                f"{counts.loaded:,} rows. Nothing was loaded."
+            )
+
+
+class _KeyWatcher(Follower):
+    """Keeps the keys of the rows that are in."""
+
+    def __init__(self, keys: Keys, entry: Entry, session: Session, chunk: int) -> None:
+        self._keys = keys
+        self._entry = entry
+        self._session = session
+        self._chunk = chunk
+
+    def idle(self, batch: TypedBatch) -> None:
+        self._keys.reserve(len(batch.records))
+
+    def landed(self, batch: TypedBatch, refused: Collection[int]) -> None:
+        keys = self._keys.note(batch, refused)
+        if keys:
+            self._entry.keep_keys(self._session, self._chunk, keys)
+
+
+def _writer(job: Job, table: Table) -> CopyMethod:
+    how = job.how
+    target = Target(model=job.model, alias=job.alias, table=table, fields=())
+    if how.method == DirectMethod.name:
+        return DirectMethod(
+            target, references=how.references, indexes=how.indexes, is_chunk=how.is_chunked
+        )
+    if how.method == CopyMethod.name:
+        return CopyMethod(target)
+    get_method(how.method)  # says what is wrong with an unknown name
+    raise ConfigurationError(
+        f"The method {how.method!r} is there to be compared with: a load uses 'direct' or 'copy'."
+    )
+
+
+def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:
+    """Give the bytes of a chunk and their digest, where it lies in one file that can be sought."""
+    if stop.byte is None or start.file != stop.file or stop.file >= len(source.paths):
+        return {}
+    first = start.byte or 0
+    digest = digest_of_part(source.paths[stop.file], first, stop.byte)
+    return {"first_byte": first, "last_byte": stop.byte, "fingerprint": digest}
