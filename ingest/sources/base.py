@@ -81,6 +81,13 @@ class Source(ABC):
             for batch in self.batches():
                 yield batch.split(position.record)[1]
 
+    def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:  # noqa: ARG002
+        """Give the position after every so many records from a position on, up to the end.
+
+        None where the records must be read to be told apart.
+        """
+        return None
+
     def check_unchanged(self) -> None:
         """Raise ``SourceError`` where the file is no longer what it was when it was opened."""
 

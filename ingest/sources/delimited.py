@@ -20,7 +20,7 @@ from ingest.sources.files import InputFile
 from ingest.sources.head import Head
 from ingest.sources.lines import LineFinder, RecordPattern
 from ingest.sources.rewriting_delimited import DelimitedWriter
-from ingest.sources.scanning import RecordScanner, is_transparent
+from ingest.sources.scanning import RecordScanner, find_ends, is_transparent
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
 
@@ -89,6 +89,12 @@ class DelimitedSource(Source):
         self._find_line = self._line_finder()
         return True
 
+    def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
+        # Where the end is cut off, no part of the file can be told to be without it.
+        if not self._can_seek or self._options.trailer_records:
+            return None
+        return find_ends(self._new_scanner(start), start, records)
+
     def check_unchanged(self) -> None:
         self._file.check_unchanged()
 
@@ -114,18 +120,20 @@ class DelimitedSource(Source):
 
     def _find_position(self, record: int) -> Position:
         """Give the position after a record; the file is walked a second time for it."""
-        path, options = self._file.path, self._options
-        if path is None or not self._can_seek:
+        if not self._can_seek:
             return Position(record=record)
         if self._scanner is None:
-            start = self._start
-            if start.byte is None:
-                with path.open("rb") as file:
-                    has_mark = file.read(len(BOM_UTF8)) == BOM_UTF8
-                head = options.skip_records + options.has_header
-                start = Position(record=-head, byte=len(BOM_UTF8) if has_mark else 0)
-            self._scanner = RecordScanner(lambda: path.open("rb"), self._pattern, start)
+            self._scanner = self._new_scanner(self._start)
         return self._scanner.after(record)
+
+    def _new_scanner(self, start: Position) -> RecordScanner:
+        [path] = self.paths
+        if start.byte is None:
+            with path.open("rb") as file:
+                has_mark = file.read(len(BOM_UTF8)) == BOM_UTF8
+            head = self._options.skip_records + self._options.has_header
+            start = Position(record=-head, byte=len(BOM_UTF8) if has_mark else 0)
+        return RecordScanner(path, self._pattern, start)
 
     def _line_finder(self) -> LineFinder:
         start = self._start

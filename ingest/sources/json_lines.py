@@ -15,7 +15,7 @@ from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile, kind_suffix
 from ingest.sources.rewriting import REASONS, JsonLinesWriter
-from ingest.sources.scanning import LinePattern, RecordScanner, is_transparent
+from ingest.sources.scanning import LinePattern, RecordScanner, find_ends, is_transparent
 from ingest.sources.text import MARK, TextReader, show
 
 if TYPE_CHECKING:
@@ -86,6 +86,12 @@ class JsonLinesSource(Source):
         self._block = self._next_block()
         return True
 
+    def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
+        if not self._can_seek:
+            return None
+        [path] = self.paths
+        return find_ends(RecordScanner(path, LinePattern(), start), start, records)
+
     def check_unchanged(self) -> None:
         self._file.check_unchanged()
 
@@ -115,11 +121,11 @@ class JsonLinesSource(Source):
 
     def _find_position(self, record: int) -> Position:
         """Give the position after a record; the file is walked a second time for it."""
-        path = self._file.path
-        if path is None or not self._can_seek:
+        if not self._can_seek:
             return Position(record=record)
         if self._scanner is None:
-            self._scanner = RecordScanner(lambda: path.open("rb"), LinePattern(), self._start)
+            [path] = self.paths
+            self._scanner = RecordScanner(path, LinePattern(), self._start)
         return self._scanner.after(record)
 
     def _next_block(self) -> bytes:

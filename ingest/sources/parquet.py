@@ -76,6 +76,13 @@ class ParquetSource(Source):
         self._rows_before = position.record
         return True
 
+    def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
+        if not self.paths:
+            return None
+        rows = self._file.metadata.num_rows
+        ends = [*range(start.record + records, rows, records), rows]
+        return (Position(record=end) for end in ends if end > start.record)
+
     def check_unchanged(self) -> None:
         if self._opened is not None:
             self._opened.check_unchanged()

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from ingest.sources.batch import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+    from pathlib import Path
     from typing import IO
 
 BLOCK_BYTES = 4 << 20
@@ -60,10 +61,8 @@ class RecordScanner:
     ``start`` is where the text begins; the records before its first one may have numbers below 1.
     """
 
-    def __init__(
-        self, open_file: Callable[[], IO[bytes]], pattern: Pattern, start: Position
-    ) -> None:
-        self._open = open_file
+    def __init__(self, path: Path, pattern: Pattern, start: Position) -> None:
+        self._path = path
         self._pattern = pattern
         self._file: IO[bytes] | None = None
         self._text = b""
@@ -132,12 +131,23 @@ class RecordScanner:
         if self._ended:
             return False
         if self._file is None:
-            self._file = self._open()
+            self._file = self._path.open("rb")
             self._file.seek(self._byte)
         block = self._file.read(max(BLOCK_BYTES, len(self._text) - self._at))
         self._text, self._at = self._text[self._at :] + block, 0
         self._ended = not block
         return True
+
+
+def find_ends(scanner: RecordScanner, start: Position, records: int) -> Iterator[Position]:
+    """Give the position after every so many records, and after the last one."""
+    try:
+        before = start.record
+        while (end := scanner.after(before + records)).record > before:
+            yield end
+            before = end.record
+    finally:
+        scanner.close()
 
 
 def is_transparent(encoding: str) -> bool:

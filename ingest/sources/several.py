@@ -76,6 +76,22 @@ class SeveralSource(Source):
                     find_position=_in_file(number, batch.find_position),
                 )
 
+    def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
+        if not self.paths:
+            return None
+        for path in self.paths[start.file :]:
+            with open_source(path, self._options) as source:
+                if source.find_ends(Position(), records) is None:
+                    return None
+        return self._ends(start, records)
+
+    def _ends(self, start: Position, records: int) -> Iterator[Position]:
+        for number, path in enumerate(self.paths[start.file :], start.file):
+            first = dataclasses.replace(start, file=0) if number == start.file else Position()
+            with open_source(path, self._options) as source:
+                for end in source.find_ends(first, records) or ():
+                    yield dataclasses.replace(end, file=number)
+
     def check_unchanged(self) -> None:
         self._current.check_unchanged()
 

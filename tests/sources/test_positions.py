@@ -43,12 +43,21 @@ def positions(path, rows=1, **options):
         ]
 
 
+def ends(path, records, **options):
+    with open_source(path, SourceOptions(**options)) as source:
+        found = source.find_ends(Position(), records)
+        return None if found is None else list(found)
+
+
 def goes_on_everywhere(path, **options):
     whole = everything(path, **options)
     found = positions(path, **options)
     assert len(found) == len({item[:2] for item in whole})
     for number, position in enumerate(found, 1):
         assert everything(path, position, **options) == whole[number:]
+    if found and found[0].byte and not isinstance(path, list) and "trailer_records" not in options:
+        assert ends(path, 1, **options) == found
+        assert ends(path, 2, **options) == [*found[1::2], *found[len(found) // 2 * 2 :]]
     return found
 
 
@@ -104,6 +113,7 @@ def test_parquet_passes_over_row_groups(tmp_path, monkeypatch):
     path = tmp_path / "rows.parquet"
     pyarrow.parquet.write_table(pa.table({"a": range(20)}), path, row_group_size=7)
     goes_on_everywhere(path)
+    assert [end.record for end in ends(path, 8)] == [8, 16, 20]
 
 
 def test_a_preamble_a_header_and_a_trailer(tmp_path):
@@ -135,6 +145,8 @@ def test_several_files(tmp_path):
         (tmp_path / name).write_text(text)
     found = goes_on_everywhere([str(tmp_path / f"{number}.csv") for number in (1, 2, 3)])
     assert [position.file for position in found] == [0, 0, 1, 2]
+    files = [str(tmp_path / f"{number}.csv") for number in (1, 2, 3)]
+    assert [(end.file, end.record) for end in ends(files, 3)] == [(0, 2), (1, 1), (2, 1)]
 
 
 def test_a_file_that_changes_while_it_is_read(tmp_path):
