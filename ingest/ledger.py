@@ -177,7 +177,7 @@ class LedgerEntry(Entry):
 
     def begin_chunk(self, session: Session, ordinal: int, first_record: int) -> int:
         chunk = _model("Chunk")(
-            load=self.load,
+            load_id=self.load.pk,  # a router may not know that both are on one database
             ordinal=ordinal,
             first_record=first_record,
             last_record=first_record,

@@ -61,7 +61,9 @@ def loads():
         ingest.load(Item, [{"supplier": supplier.pk, "code": "x" * 21, "price": 1}])
     except ingest.RecordsRefused as error:
         refusal = str(error)
+    with_rows = [result.load for result in results if result.load.rows().exists()]
     return {
+        "recorded": [[load.model, load._state.db, load.rows().count()] for load in with_rows],
         "drivers": [result.driver for result in results],
         "items": Item.objects.filter(code__startswith="api").count(),
         "inside": Item.objects.filter(code="inside").exists(),
