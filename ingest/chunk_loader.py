@@ -112,7 +112,9 @@ class ChunkLoader:
         def seen(batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
             for batch in batches:
                 yield batch
-                self._reporter.see(chunks.read, self._log.records - rejected_before, self._source)
+                rejected = self._log.records - rejected_before
+                source = self._source
+                self._reporter.see(chunks.read, rejected, source.bytes_read, source.bytes_total)
 
         writer = _writer(self._job, self.table)
         writer.stages = self._reporter.stages

@@ -37,11 +37,20 @@ def work(pipe: Connection[Any, Any]) -> None:
     alias = assignment.alias
     connections[alias].settings_dict.update(assignment.database)
     load = find_load(assignment.load, alias)
-    with open_session(alias) as session:
-        desk = _Desk(pipe, Job.again(load, alias), SharedEntry(load, alias), session)
-        pipe.send(Ready(backend=session.backend()))
-        while desk.do(pipe.recv()):
-            pass
+    try:
+        with open_session(alias) as session:
+            _take_tasks(pipe, Job.again(load, alias), SharedEntry(load, alias), session)
+    except PIPE_ENDS:
+        raise
+    except Exception as error:  # noqa: BLE001 - the coordinator is to hear of it
+        pipe.send(Failed(error=_whole(translate(error)), is_passing=is_passing(error)))
+
+
+def _take_tasks(pipe: Connection[Any, Any], job: Job, entry: SharedEntry, session: Session) -> None:
+    desk = _Desk(pipe, job, entry, session)
+    pipe.send(Ready(backend=session.backend()))
+    while desk.do(pipe.recv()):
+        pass
 
 
 class _Desk:

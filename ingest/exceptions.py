@@ -76,6 +76,9 @@ class RecordsRefused(IngestError):  # noqa: N818 - it says what happened
             shown.append(f"… and {rest:,} more in the same batch.")
         super().__init__("\n".join([*shown, "Nothing was loaded."]))
 
+    def __reduce__(self) -> tuple[type[RecordsRefused], tuple[Sequence[Reject]]]:
+        return type(self), (self.rejects,)
+
 
 class ConstraintRefused(IngestError):  # noqa: N818 - it says what happened
     """PostgreSQL refused a row; nothing was loaded."""

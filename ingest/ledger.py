@@ -277,6 +277,13 @@ _REJECT_FIELDS = {
 }
 
 
+class SharedEntry(LedgerEntry):
+    """A load that several workers are at, and whose lock their coordinator holds."""
+
+    def lock(self, session: Session) -> None:
+        """Leave it to the coordinator."""
+
+
 def insert(session: Session, row: models.Model, alias: str) -> int:
     """Insert a row over the load's session, and give its key."""
     fields = [field for field in row._meta.concrete_fields if not field.primary_key]

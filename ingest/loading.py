@@ -34,6 +34,7 @@ from ingest.running import Run
 from ingest.session import open_session
 from ingest.sources import open_source
 from ingest.table import read_settled_table
+from ingest.team import Team, why_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,7 +211,7 @@ class _Loading:
                 job.reading.format,
                 settled.marks.get("file"),
             ) as file:
-                run = Run(
+                run = self._choose(source, session)(
                     job,
                     source,
                     session,
@@ -230,6 +231,17 @@ class _Loading:
                 with stages.stage("verify"), session.transaction():
                     audit = verify_table(session, run.table)
             return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
+
+    def _choose(self, source: Source, session: Session) -> type[Run | Team]:
+        """Choose between one worker, which is this process, and several."""
+        entry, how = self._entry, self._job.how
+        if how.workers == 1 or entry is None:
+            return Run
+        reason = why_alone(self._job, source, session, entry)
+        if reason is None:
+            return Team
+        self._notes.append(f"One worker, because {reason}")
+        return Run
 
     def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job
@@ -260,7 +272,9 @@ class _Loading:
                 reject_file="" if job.how.reject_log is None else str(job.how.reject_log),
             )
 
-    def _result(self, source: Source, session: Session, run: Run, entry: Entry) -> LoadResult:
+    def _result(
+        self, source: Source, session: Session, run: Run | Team, entry: Entry
+    ) -> LoadResult:
         counts, stages = self._reporter.counts, dict(self._reporter.stages.seconds)
         if self._reporter.entry is not None:
             self._reporter.entry.note(stages=stages, bytes_read=source.bytes_read)

@@ -48,6 +48,10 @@ class RejectFile:
                 written = self._writer.record([cells[place] for cells in columns], reasons)
             self._file.write(written)
 
+    def append(self, written: bytes) -> None:
+        """Write what another reject file of the same source has written."""
+        self._file.write(written)
+
     def mark(self) -> dict[str, int]:
         """Give the place up to which it is written now."""
         return {"bytes": self._file.tell()}

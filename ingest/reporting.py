@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ingest.announcing import Announcement
     from ingest.ledger import Entry
-    from ingest.sources import Source
 
 SECONDS_BETWEEN_NOTES = 1.0
 """How often the ledger is told: often enough for a person who watches a bar."""
@@ -37,8 +36,8 @@ class Reporter:
         self._progress = progress
         self._noted = time.monotonic()
 
-    def see(self, read: int, rejected: int, source: Source) -> None:
-        """Tell of a batch; ``read`` and ``rejected`` are of the current chunk.
+    def see(self, read: int, rejected: int, bytes_read: int, bytes_total: int | None) -> None:
+        """Tell of a batch; ``read`` and ``rejected`` are of the chunks that are not committed.
 
         Raises ``LoadCancelled`` where somebody asked for the load's end.
         """
@@ -49,22 +48,21 @@ class Reporter:
                 Progress(
                     rows=read,
                     rejected=rejected,
-                    bytes_read=source.bytes_read,
-                    bytes_total=source.bytes_total,
+                    bytes_read=bytes_read,
+                    bytes_total=bytes_total,
                 )
             )
         if self.entry is not None and time.monotonic() - self._noted >= SECONDS_BETWEEN_NOTES:
-            self._note(self.entry, read, rejected, source)
+            self._note(self.entry, read, rejected, bytes_read)
 
-    def _note(self, entry: Entry, read: int, rejected: int, source: Source) -> None:
+    def _note(self, entry: Entry, read: int, rejected: int, bytes_read: int) -> None:
         self._noted = time.monotonic()
         try:
             is_cancelled = entry.note(
                 read=read,
                 loaded=read - rejected - self.counts.skipped,
                 rejected=rejected,
-                bytes_read=source.bytes_read,
-                bytes_total=source.bytes_total,
+                bytes_read=bytes_read,
                 stages=self.stages.seconds,
             )
         except DatabaseError:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 Item = TypeVar("Item")
 
@@ -46,6 +46,11 @@ class Stages:
                 except StopIteration:
                     return
             yield item
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add what stages took in another process."""
+        for name, more in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + more
 
     def _charge(self) -> None:
         now = time.perf_counter()

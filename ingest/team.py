@@ -8,18 +8,17 @@ Where it thereby keeps an earlier one waiting (both have the same unique key) it
 from __future__ import annotations
 
 import dataclasses
-from contextlib import contextmanager
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from django.utils import timezone
 
-from ingest.exceptions import IngestError
-from ingest.member import Member
-from ingest.results import Counts
+from ingest.exceptions import ConnectionFailed, IngestError
+from ingest.member import Member, assignment_of
+from ingest.sources import Position
 from ingest.table import read_settled_table
-from ingest.tasks import Again, Assignment, Commit, Committed, Failed, Ready, Seen, Sent, Task
+from ingest.tasks import Again, Commit, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +29,11 @@ if TYPE_CHECKING:
     from ingest.reject_file import RejectFile
     from ingest.reject_log import RejectLog
     from ingest.reporting import Reporter
+    from ingest.results import Counts
     from ingest.session import Session
-    from ingest.sources import Position, Source
+    from ingest.sources import Source
     from ingest.table import Table
+    from ingest.tasks import Committed
 
 LOOK_SECONDS = 0.2
 """How often it is looked whether one chunk stands in another's way."""
@@ -45,10 +46,10 @@ def why_alone(job: Job, source: Source, session: Session, entry: Entry) -> str |
     if entry.load is None:
         return "the load is not recorded."
     if not getattr(settings, "SETTINGS_MODULE", None):
-        return "another process cannot find the settings: DJANGO_SETTINGS_MODULE is not set."
+        return "other processes would not find the settings: DJANGO_SETTINGS_MODULE is not set."
     if job.layout is not None and job.layout.continuation is not None:
         return "the layout puts records together, which might be cut apart."
-    if not source.paths or source.find_ends(entry_start(), 1) is None:
+    if not source.paths or source.find_ends(Position(), 1) is None:
         return f"{source.name} must be read from its beginning to be cut into chunks."
     return None
 
@@ -78,6 +79,201 @@ class Team:
         self._reporter = reporter
         self._decisions: dict[str, None] = {}
         self._members: list[Member] = []
+        self._tasks: Iterator[Task] = iter(())
         self._turn = 0
         self._marks: dict[str, dict[str, int]] = {}
         self.table: Table
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What was decided on the way, a sentence each."""
+        return tuple(self._decisions)
+
+    def go(self, settled: Settled) -> None:
+        """Load what is left, and commit it; the reporter then has the counts."""
+        self._reporter.counts = settled.counts
+        with self._session.transaction():
+            self.table = read_settled_table(self._session, self._job.model)
+            self._entry.tell(self._session, fingerprint=str(self._fingerprint))
+        if settled.is_finished:
+            return
+        self._turn = settled.chunks + 1
+        self._tasks = self._cut(settled)
+        try:
+            with self._reporter.stages.stage("workers"):
+                self._work()
+        finally:
+            for member in self._members:
+                member.end()
+        self._finish()
+
+    def _cut(self, settled: Settled) -> Iterator[Task]:
+        start, read = settled.position, settled.counts.read
+        rows = cast("int", self._job.how.records_of_chunk)
+        ends = self._source.find_ends(start, rows) or ()
+        for ordinal, stop in enumerate(ends, self._turn):
+            records = stop.record - (start.record if stop.file == start.file else 0)
+            yield Task(ordinal=ordinal, start=start, stop=stop, records=records, read_before=read)
+            start, read = stop, read + records
+
+    def _work(self) -> None:
+        while self._hand_out():
+            for pipe in wait([member.pipe for member in self._members], LOOK_SECONDS):
+                member = next(item for item in self._members if item.pipe is pipe)
+                try:
+                    committed = member.hear()
+                except (EOFError, ConnectionResetError):
+                    self._replace(member)
+                    continue
+                if committed is not None:
+                    self._take(member, committed)
+            self._give_turn()
+            self._clear_the_way()
+            self._tell()
+
+    def _hand_out(self) -> bool:
+        """Give everybody something to do; gives whether anybody has."""
+        while len(self._members) < self._job.how.workers:
+            task = next(self._tasks, None)
+            if task is None:
+                break
+            self._members.append(self._hire())
+            self._members[-1].give(task)
+        for member in self._members:
+            task = None if member.task is not None else next(self._tasks, None)
+            if task is not None:
+                member.give(task)
+        return any(member.task is not None for member in self._members)
+
+    def _hire(self) -> Member:
+        load = self._entry.load
+        if load is None:
+            raise RuntimeError("A load that is not recorded has one worker: see why_alone().")
+        return Member(assignment_of(load.pk, self._job.alias))
+
+    def _of_turn(self) -> Member | None:
+        """Give the worker whose chunk is the next to be committed."""
+        for member in self._members:
+            if member.task is not None and member.task.ordinal == self._turn:
+                return member
+        return None
+
+    def _give_turn(self) -> None:
+        """Let the chunk whose turn it is be committed, if its rows are sent."""
+        member = self._of_turn()
+        if member is None:
+            return
+        if member.failed is not None:
+            self._judge(member)
+        elif member.sent is not None and not member.is_committing:
+            self._marks = self._mark()
+            read = self._reporter.counts.read + member.sent.counts.read
+            self._log.add(member.sent.rejects, read)
+            if self._file is not None:
+                self._file.append(member.sent.refused)
+            member.is_committing = True
+            member.tell(Commit(marks=self._mark()))
+
+    def _take(self, member: Member, committed: Committed) -> None:
+        """Count a chunk that is in."""
+        if member.sent is None:
+            raise RuntimeError("A worker committed what it had not sent.")
+        counts = member.sent.counts
+        self._decisions.update(dict.fromkeys(member.sent.decisions))
+        self._reporter.stages.add(committed.stages)
+        self._reporter.counts += counts
+        self._reporter.announcement.committed(self._turn, counts)
+        member.task = None
+        self._turn += 1
+
+    def _judge(self, member: Member) -> None:
+        """Give a chunk that failed another try, or give up."""
+        failed, task = member.failed, member.task
+        if failed is None or task is None or isinstance(failed.error, ConnectionFailed):
+            return  # without a connection the worker ends, and is replaced
+        if member.is_committing:
+            self._rewind()
+        if not failed.is_passing or member.tries >= self._job.how.retries:
+            raise failed.error
+        member.give(task, member.tries + 1)
+
+    def _replace(self, member: Member) -> None:
+        """Put another worker in the place of one that has died."""
+        member.end()
+        self._members.remove(member)
+        if member.backend is not None:
+            self._session.end_backend(member.backend)
+        task = member.task
+        if member.failed is not None and not member.failed.is_passing:
+            raise member.failed.error
+        if task is None:
+            return
+        if member.is_committing and member.sent is not None:
+            with self._session.transaction():
+                settled = self._entry.settle(self._session)
+            if settled.chunks >= task.ordinal:  # it died after its commit
+                self._reporter.counts += member.sent.counts
+                self._turn += 1
+                return
+            self._rewind()
+        if member.tries >= self._job.how.retries:
+            raise IngestError(
+                f"Workers died {member.tries + 1} times over records {task.read_before + 1:,} to "
+                f"{task.read_before + task.records:,}: see whether memory is short. "
+                "Nothing was loaded."
+            )
+        heir = self._hire()
+        self._members.append(heir)
+        heir.give(task, member.tries + 1)
+
+    def _clear_the_way(self) -> None:
+        """Let chunks make way that the chunk whose turn it is waits for."""
+        first = self._of_turn()
+        others = [item for item in self._members if item is not first and item.sent is not None]
+        if first is None or first.sent is not None or first.backend is None or not others:
+            return
+        [(pids,)] = self._session.fetch(_BLOCKING, first.backend.pid)
+        for member in others:
+            if member.backend is not None and member.backend.pid in pids:
+                member.begin_again(Again())
+
+    def _tell(self) -> None:
+        at_work = [item for item in self._members if item.task is not None]
+        bytes_read = max([item.task.start.byte or 0 for item in at_work if item.task], default=0)
+        self._reporter.see(
+            sum(item.seen.read for item in at_work),
+            sum(item.seen.rejected for item in at_work),
+            bytes_read,
+            self._source.bytes_total,
+        )
+
+    def _finish(self) -> None:
+        """Write down that all is in."""
+        counts: Counts = self._reporter.counts
+        self._source.check_unchanged()
+        self._log.finish(counts.read)
+        with self._session.transaction():
+            self._entry.tell(
+                self._session,
+                status="loaded",
+                error="",
+                ended_at=timezone.now(),
+                decisions=self.decisions,
+                driver=self._session.driver,
+                stages=self._reporter.stages.seconds,
+                table=self.table.qualified_name,
+                **dataclasses.asdict(counts),
+            )
+
+    def _mark(self) -> dict[str, dict[str, int]]:
+        marks = {"log": self._log.mark()}
+        return marks if self._file is None else {**marks, "file": self._file.mark()}
+
+    def _rewind(self) -> None:
+        """Forget the rejects of a chunk that was not committed after all."""
+        self._log.rewind(self._marks["log"])
+        if self._file is not None:
+            self._file.rewind(self._marks["file"])
+
+
+_BLOCKING = "SELECT pg_catalog.pg_blocking_pids($1::int4)"
