@@ -59,7 +59,7 @@ def test_every_option_is_documented():
 def test_every_option_of_a_source_is_one_of_the_command():
     from ingest.sources import SourceOptions
 
-    assert set(reading.OPTIONS) == {field for field in vars(SourceOptions())}
+    assert set(reading.OPTIONS) == set(vars(SourceOptions()))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_quotes_that_are_not_doubled(tmp_path):
     assert names() == [('A "B', "x")]
     Account.objects.all().delete()
     run("finance.Account", path, "--no-doubled-quotes")
-    assert names() == [('A B"', "x")]
+    assert names() == [('A "B"', "x")]
 
 
 def test_the_format(tmp_path):
@@ -111,14 +111,14 @@ def test_several_files_and_patterns(tmp_path):
     for name in ("a1.csv", "a2.csv", "b.csv"):
         write(tmp_path, f"user,number,name\n{user},{name},x\n", name)
     got = run("finance.Account", tmp_path / "b.csv", "--dry-run", tmp_path / "a*.csv")
-    assert got.startswith("Would have loaded 3 rows")
+    assert "Would have loaded 3 rows" in got
     run("finance.Account", tmp_path / "a1.csv", tmp_path / "a2.csv")
     assert names() == [("a1.csv", "x"), ("a2.csv", "x")]
 
 
 def test_options_may_stand_between_the_model_and_the_file(tmp_path):
     path = write(tmp_path, f"user,number,name\n{UserFactory().pk},A,x\n")
-    assert run("finance.Account", "--on-error", "reject", path).startswith("Loaded 1 rows")
+    assert "Loaded 1 rows" in run("finance.Account", "--on-error", "reject", path)
 
 
 def test_detect_prints_a_layout_that_loads(tmp_path):
@@ -150,8 +150,10 @@ def test_a_preview_shows_a_line_for_each_column(tmp_path):
         f"name             first     {'n' * 39}…",
         "currency         EUR       EUR",
         "opened_on        NULL      NULL",
-        f"Refused: {path}, record 2 (line 3), column 'number': '{'B' * 38}…: Ensure this value has "
-        "at most 34 characters (it has 40).",
+        (
+            f"Refused: {path}, record 2 (line 3), column 'number': '{'B' * 38}…: Ensure this value "
+            "has at most 34 characters (it has 40)."
+        ),
         f"Refused: {path}, record 3 (line 4), column 'name': '': This field cannot be blank.",
     ]
     assert names() == []
@@ -191,8 +193,10 @@ def test_a_preview_of_nothing(tmp_path):
         (["--detect", "--layout", "akb"], "leave out --layout."),
         (
             ["--reject-file", "r.csv"],
-            "There is a reject file only where rejects are put aside: say on_error='reject' "
-            "(--on-error reject), or leave it out.",
+            (
+                "There is a reject file only where rejects are put aside: say on_error='reject' "
+                "(--on-error reject), or leave it out."
+            ),
         ),
         (["--on-error", "reject", "--reject-file", "r.jsonl"], "call the file 'r.csv'."),
     ],
