@@ -225,3 +225,21 @@ def test_rejects_are_mended_and_loaded_by_the_same_command(tmp_path):
     rejects.write_text(rejects.read_text().replace(";A;y", ";C;y").replace(";B;", ";B;z;", 1))
     run("finance.Account", rejects, *options)
     assert names() == [("A", "x"), ("B", "z"), ("C", "y")]
+
+
+def test_a_file_whose_delimiter_is_another(tmp_path):
+    path = write(tmp_path, "user;number;name\n1;2;3\n")
+    assert refused("finance.Account", path) == (
+        f"{path} has a column 'user;number;name', but finance.Account has no such field. It is the "
+        "only one: is the delimiter ';'? `bulk_load app.Model FILE --detect` tells what a file is "
+        "like."
+    )
+
+
+def test_a_column_that_names_no_field(tmp_path):
+    path = write(tmp_path, "user,number,nmae\n1,2,3\n")
+    assert refused("finance.Account", path) == (
+        f"{path} has a column 'nmae', but finance.Account has no such field. Did you mean 'name' or "
+        "'number'? Rename the column, take it out of the source, or say what feeds what in a "
+        "layout."
+    )
