@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 
 from ingest.exceptions import ConfigurationError, LayoutError, did_you_mean
+from ingest.rejects import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from django.db import models
+
+
+_DELIMITERS = ";\t|,"
 
 
 def find_model(label: str) -> type[models.Model]:
@@ -40,8 +44,8 @@ def match_fields(
         field = known.get(column)
         if field is None:
             raise LayoutError(
-                f"{source} has a column {column!r}, but {model._meta.label} has no such field."
-                f"{did_you_mean(column, known)} Rename the column, or take it out of the source."
+                f"{source} has a column {shorten(column)}, but {model._meta.label} has no such "
+                f"field.{_cure(column, columns, known)}"
             )
         if field in fields:
             other = columns[fields.index(field)]
@@ -56,6 +60,19 @@ def match_fields(
             )
         fields.append(field)
     return tuple(fields)
+
+
+def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
+    mark = next((mark for mark in _DELIMITERS if mark in columns[0]), None)
+    if len(columns) == 1 and mark is not None:
+        return (
+            f" It is the only one: is the delimiter {mark!r}? `bulk_load app.Model FILE --detect` "
+            "tells what a file is like."
+        )
+    return (
+        f"{did_you_mean(column, known)} Rename the column, take it out of the source, or say what "
+        "feeds what in a layout."
+    )
 
 
 def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:

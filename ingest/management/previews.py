@@ -84,7 +84,7 @@ def _print_table(shown: Preview, stream: OutputWrapper) -> None:
         return
     is_terminal = stream.isatty()
     table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False)
-    table.add_column(shown.model)
+    table.add_column(shown.model, no_wrap=True)
     for record in shown.records:
         table.add_column(f"record {record:,}", overflow="fold")
     for name, *values in zip(shown.columns, *shown.rows, strict=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ingest.exceptions import SourceError, did_you_mean
+from ingest.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
@@ -118,7 +119,7 @@ class SeveralSource(Source):
         for name in theirs:
             if theirs.count(name) > mine.count(name):
                 raise SourceError(
-                    f"{where} has a column {name!r}.{did_you_mean(name, mine)} "
+                    f"{where} has a column {shorten(name)}.{did_you_mean(name, mine)} "
                     "Files that are loaded together must have the same columns."
                 )
         for name in mine:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import SourceError
 from ingest.sources.base import Source, SourceOptions, open_source
+from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
 from ingest.sources.detection.encodings import Encoding, detect_encoding
 from ingest.sources.detection.tables import DELIMITERS, find_table
 from ingest.sources.detection.values import (
@@ -38,50 +39,6 @@ TAIL_BYTES = 16 << 10
 CONTROL_SHARE = 0.05
 """Share of control characters from which a file is no text: an old export has a few."""
 _CONTROLS = [chr(code) for code in (*range(9), *range(14, 32), 127)]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DetectedColumn:
-    """What the cells of a column are."""
-
-    name: str
-    """The source column's name, or its position from 1 where there is no header."""
-    date_formats: tuple[str, ...] = ()
-    """The formats that its dates are in, the commonest first; empty if it has none."""
-    is_number: bool = False
-    """Are its cells numbers?"""
-    decimal_mark: str | None = None
-    """What stands before the fraction, where some cell has one."""
-    thousands_mark: str | None = None
-    """What stands between thousands, where some cell has it."""
-    is_plain: bool = True
-    """Are its numbers written as Python writes them?"""
-    currency: tuple[str, ...] = ()
-    """Currency signs and codes beside its numbers."""
-    is_known: bool = True
-    """Could its cells be looked at, and was there any?"""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Detected:
-    """What a source is like; ``str()`` gives the findings, a line each."""
-
-    source: str
-    """The file's name."""
-    options: SourceOptions
-    """How it is to be read."""
-    columns: tuple[DetectedColumn, ...]
-    """Its columns, in order."""
-    findings: tuple[str, ...]
-    """What was detected and why, in sentences."""
-
-    @property
-    def decimal_mark(self) -> str | None:
-        """The decimal mark that most columns have."""
-        return _commonest([column.decimal_mark for column in self.columns])
-
-    def __str__(self) -> str:
-        return "\n".join(self.findings)
 
 
 def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = None) -> Detected:
@@ -173,7 +130,7 @@ def _columns(table: Table) -> tuple[DetectedColumn, ...]:
         None if formats else choose_marks(column, None)
         for column, formats in zip(cells, dates, strict=True)
     ]
-    usual = _commonest([mark[0] for mark in marks if mark])
+    usual = commonest([mark[0] for mark in marks if mark])
     found = []
     for name, column, formats, mark in zip(names, cells, dates, marks, strict=True):
         decimal, thousands = (choose_marks(column, usual) if mark else None) or (None, None)
@@ -241,11 +198,6 @@ def _finding(column: DetectedColumn) -> str:
         if mark
     ]
     return f"Column {column.name!r} has numbers with {' and '.join(said)}."
-
-
-def _commonest(marks: Sequence[str | None]) -> str | None:
-    said = [mark for mark in marks if mark]
-    return max(said, key=said.count, default=None)
 
 
 def _read(file: InputFile, size: int) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from ingest.sources.detection.dialects import Dialect, find_dialects, split
 from ingest.sources.detection.values import (
     choose_date_formats,
     choose_marks,
@@ -26,8 +25,6 @@ PREAMBLE_RECORDS = 20
 """Records at the beginning from which, as far as there are others, no kind is told."""
 TRAILER_RECORDS = 20
 """More records at the end than this are no trailer."""
-_OPEN_LINES = 50
-"""A cell of more lines than this comes from a quote that was never meant as one."""
 _UNTYPED_WORTH = 0.25
 _SAID = re.compile(r"(?i)sep=([^\w\s]|\t)(?:\r\n|\r|\n)")
 """What a spreadsheet writes and reads before the header."""
@@ -76,56 +73,12 @@ def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> Ta
     for delimiter in delimiters:
         if delimiter not in text:
             continue
-        for dialect in _dialects(text, delimiter):
-            records = _split(text, dialect, is_whole=is_whole)
+        for dialect in find_dialects(text, delimiter):
+            records = split(text, dialect, is_whole=is_whole)
             score, width = _score(records)
             if score > best_score:
                 best, best_score = _locate(records, width, dialect, is_whole=is_whole), score
     return best or _single_column(text, is_whole=is_whole)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Dialect:
-    delimiter: str
-    quote: str
-    doubled_quotes: bool = True
-    escape: str | None = None
-
-
-def _dialects(text: str, delimiter: str) -> list[_Dialect]:
-    """Give the ways of quoting that the text has signs of; the first one wins ties."""
-    mark = re.escape(delimiter)
-    found = [_Dialect(delimiter, '"')]
-    if len(re.findall(rf"(?:^|{mark})'[^'\n]*'(?={mark}|\r?$)", text, re.MULTILINE)) > 1:
-        found.append(_Dialect(delimiter, "'"))
-    if re.search(rf'\\"(?!{mark}|\r|\n|$)', text) and '""' not in text.replace(
-        f'{delimiter}""', delimiter
-    ):
-        found.insert(0, _Dialect(delimiter, '"', doubled_quotes=False, escape="\\"))
-    if '"' in text:
-        found.append(_Dialect(delimiter, ""))
-    return found
-
-
-def _split(text: str, dialect: _Dialect, *, is_whole: bool) -> list[Record]:
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote or None,
-        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        doublequote=dialect.doubled_quotes,
-        escapechar=dialect.escape,
-    )
-    records = []
-    try:
-        for record in reader:
-            if any(cell.count("\n") > _OPEN_LINES for cell in record):
-                return []
-            if len(record) > 1 or (record and record[0].strip()):
-                records.append(record)
-    except csv.Error:
-        return []
-    return records if is_whole else records[:-1]
 
 
 def _score(records: Sequence[Record]) -> tuple[float, int]:
@@ -146,7 +99,7 @@ def _is_typed(cell: str) -> bool:
     return is_number(cell) or bool(date_formats(cell))
 
 
-def _locate(records: list[Record], width: int, dialect: _Dialect, *, is_whole: bool) -> Table:
+def _locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bool) -> Table:
     wide = [place for place, record in enumerate(records) if len(record) == width]
     # The first ones may be a preamble as wide as the table, and its header.
     first = max(1, min(len(wide) // 3, PREAMBLE_RECORDS))
@@ -249,6 +202,6 @@ def _trailer_length(body: Sequence[Record], profile: _Profile) -> int:
 
 
 def _single_column(text: str, *, is_whole: bool) -> Table | None:
-    dialect = _Dialect(",", '"')
-    records = [record for record in _split(text, dialect, is_whole=is_whole) if len(record) == 1]
+    dialect = Dialect(",", '"')
+    records = [record for record in split(text, dialect, is_whole=is_whole) if len(record) == 1]
     return _locate(records, 1, dialect, is_whole=False) if records else None

@@ -1,0 +1,61 @@
+"""What was detected of a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.sources.base import SourceOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DetectedColumn:
+    """What the cells of a column are."""
+
+    name: str
+    """The source column's name, or its position from 1 where there is no header."""
+    date_formats: tuple[str, ...] = ()
+    """The formats that its dates are in, the commonest first; empty if it has none."""
+    is_number: bool = False
+    """Are its cells numbers?"""
+    decimal_mark: str | None = None
+    """What stands before the fraction, where some cell has one."""
+    thousands_mark: str | None = None
+    """What stands between thousands, where some cell has it."""
+    is_plain: bool = True
+    """Are its numbers written as Python writes them?"""
+    currency: tuple[str, ...] = ()
+    """Currency signs and codes beside its numbers."""
+    is_known: bool = True
+    """Could its cells be looked at, and was there any?"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Detected:
+    """What a source is like; ``str()`` gives the findings, a line each."""
+
+    source: str
+    """The file's name."""
+    options: SourceOptions
+    """How it is to be read."""
+    columns: tuple[DetectedColumn, ...]
+    """Its columns, in order."""
+    findings: tuple[str, ...]
+    """What was detected and why, in sentences."""
+
+    @property
+    def decimal_mark(self) -> str | None:
+        """The decimal mark that most columns have."""
+        return commonest([column.decimal_mark for column in self.columns])
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+def commonest(marks: Sequence[str | None]) -> str | None:
+    """Give the mark that is there most often; None where none is."""
+    said = [mark for mark in marks if mark]
+    return max(said, key=said.count, default=None)
