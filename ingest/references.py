@@ -165,6 +165,28 @@ class _ForeignKey:
         return str(uuid.UUID(bytes=key) if is_binary else uuid.UUID(key.decode()))
 
 
+class Triggers:
+    """Turns PostgreSQL's own triggers off and on again, for the transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        [(self._before,)] = session.fetch("SELECT current_setting('session_replication_role')")
+        self._are_on = True
+
+    def turn_off(self) -> None:
+        if self._are_on:
+            self._set("replica")
+            self._are_on = False
+
+    def turn_on(self) -> None:
+        if not self._are_on:
+            self._set(self._before)
+            self._are_on = True
+
+    def _set(self, role: str) -> None:
+        self.session.fetch("SELECT set_config('session_replication_role', $1::text, true)", role)
+
+
 _ARRAY_TYPES = {
     "int2": "int2[]",
     "int4": "int4[]",

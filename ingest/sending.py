@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from concurrent.futures import Future
 
+    import pyarrow as pa
+
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.isolation import RefusedRow
@@ -57,7 +59,7 @@ class Flight:
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        self._on_its_way: tuple[Future[int], TypedBatch] | None = None
+        self._on_its_way: tuple[Future[int], TypedBatch, pa.Array | None] | None = None
         self._isolation = None
         session.landing = self.land
         if refuse is not None:
@@ -77,8 +79,11 @@ class Flight:
                 name = f"{quote_name(self._table.schema)}.{quote_name(constraint.name)}"
                 self._session.execute(f"SET CONSTRAINTS {name} {when}")
 
-    def start(self, batch: TypedBatch, payload: bytes) -> None:
-        """Send a batch; the one before must have landed."""
+    def start(self, batch: TypedBatch, payload: bytes, order: pa.Array | None = None) -> None:
+        """Send a batch; the one before must have landed.
+
+        ``order`` has the places of the rows as the payload has them, where it has another order.
+        """
         if not len(batch.records):
             if self._refuse is not None:
                 self._refuse(batch.rejects, batch)
@@ -86,13 +91,13 @@ class Flight:
         self._follower.idle(batch)
         if self._isolation is not None:
             self._session.execute("SAVEPOINT ingest_batch")
-        self._on_its_way = self._session.start_copy(self._target, payload), batch
+        self._on_its_way = self._session.start_copy(self._target, payload), batch, order
 
     def land(self) -> None:
         """Wait for the batch that is on its way."""
         if self._on_its_way is None:
             return
-        future, batch = self._on_its_way
+        future, batch, order = self._on_its_way
         self._on_its_way = None
         refused: Sequence[RefusedRow] = ()
         try:
@@ -100,7 +105,7 @@ class Flight:
             if self._isolation is not None:
                 self._session.execute("RELEASE SAVEPOINT ingest_batch")
         except Exception as error:
-            refusal = explain(error, self._table, batch.records)
+            refusal = explain(error, self._table, _records_in(batch, order))
             if refusal is None:
                 raise
             if self._isolation is None:
@@ -119,6 +124,12 @@ class Flight:
             rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects, batch)
+
+
+def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:
+    if order is None:
+        return batch.records
+    return [batch.records[place] for place in order.to_pylist()]
 
 
 def _reject(batch: TypedBatch, row: RefusedRow) -> Reject:

@@ -20,7 +20,7 @@ LAYERS = [
     ["results", "fingerprints", "connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["isolation", "sending", "reject_log", "reject_file", "aftermath", "announcing", "keys"],
-    ["lookups"],
+    ["lookups", "ordering"],
     ["arrangement"],
     ["methods"],
     ["options", "job", "ledger", "failures", "reporting", "pipeline"],

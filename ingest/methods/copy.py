@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    import pyarrow as pa
+
     from ingest.conversion import Converter, TypedBatch
     from ingest.encoding import Encoding
     from ingest.methods.base import Row, Target
@@ -93,19 +95,28 @@ class CopyMethod(Method):
         stage = self.stages.stage
         for batch in batches:
             with stage("encode"):
-                payload = encoding.encode(batch.rows)
+                payload, order = self._encode(encoding, batch)
             with stage("send"):
                 flight.land()
             with stage("look up references"):
                 admitted = self.admit(batch, refuse)
             if admitted is not batch:
                 with stage("encode"):
-                    payload = encoding.encode(admitted.rows)
+                    payload, order = self._encode(encoding, admitted)
             with stage("send"):
-                flight.start(admitted, payload)
+                flight.start(admitted, payload, order)
         with stage("send"):
             flight.end()
         return flight.rows
+
+    def order_of(self, batch: TypedBatch) -> pa.Array | None:  # noqa: ARG002
+        """Give the places of the batch's rows in the order they are sent; None: as they are."""
+        return None
+
+    def _encode(self, encoding: Encoding, batch: TypedBatch) -> tuple[bytes, pa.Array | None]:
+        order = self.order_of(batch)
+        rows = batch.rows if order is None else batch.rows.take(order)
+        return encoding.encode(rows), order
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002
         """Prove what PostgreSQL will not check of a batch, and give what it may have of it.

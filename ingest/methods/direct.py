@@ -10,16 +10,21 @@ from ingest.exceptions import ConstraintRefused, UnsupportedModelError
 from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
 from ingest.methods.copy import CopyMethod
-from ingest.references import SetCheck
+from ingest.ordering import plan_order
+from ingest.references import SetCheck, Triggers
 from ingest.rejects import Reject
 from ingest.table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import pyarrow as pa
+
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
+    from ingest.keys import Keys
     from ingest.methods.base import Target
+    from ingest.ordering import Order
     from ingest.plain_indexes import SetAsideIndex
     from ingest.references import MissingReference
     from ingest.sending import Follower, Refuse
@@ -61,8 +66,10 @@ class DirectMethod(CopyMethod):
 
     def _forget(self) -> None:
         self._check: SetCheck | None = None
-        self._triggers: _Triggers | None = None
+        self._triggers: Triggers | None = None
         self._records = _Records()
+        self._order: Order | None = None
+        self._keys: Keys | None = None
 
     def send(
         self,
@@ -74,7 +81,7 @@ class DirectMethod(CopyMethod):
     ) -> int:
         iterator = iter(batches)
         head = list(islice(iterator, 2))
-        every = chain(head, iterator)
+        every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
         is_auto = self.references == self.indexes == "auto"
         if is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
@@ -84,6 +91,8 @@ class DirectMethod(CopyMethod):
         self._forget()
         # A load that goes on without the rows refused needs the unique indexes at every row.
         plan = self._plan_indexes(session, encoding, with_unique=refuse is None)
+        if not plan.indexes:
+            encoding, every = self._plan_order(session, encoding, every)
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
 
         def record_of(index: SetAsideIndex) -> int | None:
@@ -96,8 +105,13 @@ class DirectMethod(CopyMethod):
                 self._triggers.turn_on()
         return sent
 
+    def order_of(self, batch: TypedBatch) -> pa.Array | None:
+        return None if self._order is None else self._order.of(batch.rows)
+
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:
         self._records.add(batch.records)
+        if self._keys is not None:
+            self._keys.reserve(len(batch.records))
         if self._check is None or not len(batch.records):
             return batch
         missing = self._check.missing(batch.rows)
@@ -168,7 +182,7 @@ class DirectMethod(CopyMethod):
         if self.references == "trigger":
             self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
         elif reason is None:
-            self._triggers = _Triggers(session)
+            self._triggers = Triggers(session)
             self.decisions.append(
                 f"References: {len(self._check or ())} foreign keys checked as a set."
             )
@@ -202,6 +216,24 @@ class DirectMethod(CopyMethod):
         self.decisions.append(f"Indexes: kept up row by row, because {plan.reason}")
         return plan
 
+    def _plan_order(
+        self, session: Session, encoding: Encoding, batches: Iterable[TypedBatch]
+    ) -> tuple[Encoding, Iterable[TypedBatch]]:
+        table = self.target.table
+        if self.indexes == "keep" or why_not_look_up(session, table, encoding) is not None:
+            return encoding, batches
+        found = plan_order(session, table, self.target.model, encoding)
+        if found is None:
+            return encoding, batches
+        self._order, keys = found
+        self.decisions.append(
+            f"Order: each batch goes in the order of the index {self._order.index!r}."
+        )
+        if keys.encoding is encoding:  # each row has its key already
+            return encoding, batches
+        self._keys = keys
+        return keys.encoding, keys.number(batches)
+
     def _explain(self, missing: list[MissingReference], batch: TypedBatch) -> str:
         first = missing[0]
         key = first.constraint
@@ -212,28 +244,6 @@ class DirectMethod(CopyMethod):
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
             "Load the referenced rows first, or mend the value. Nothing was loaded."
         )
-
-
-class _Triggers:
-    """Turns PostgreSQL's own triggers off and on again, for the transaction."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        [(self._before,)] = session.fetch("SELECT current_setting('session_replication_role')")
-        self._are_on = True
-
-    def turn_off(self) -> None:
-        if self._are_on:
-            self._set("replica")
-            self._are_on = False
-
-    def turn_on(self) -> None:
-        if not self._are_on:
-            self._set(self._before)
-            self._are_on = True
-
-    def _set(self, role: str) -> None:
-        self.session.fetch("SELECT set_config('session_replication_role', $1::text, true)", role)
 
 
 class _Records:

@@ -3,10 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-import asyncpg
 import pytest
 from django.db import connection
 
+from ingest import ConnectionFailed
 from ingest.methods import Target
 from ingest.methods.direct import DirectMethod
 from ingest.session import open_asyncpg_session
@@ -17,8 +17,6 @@ from tests.direct.server import ALIAS, MortalServer
 from tests.direct.tables import PARENT_AND_CHILD, make_model, until
 
 ROWS = [(number % 9 + 1, f"n{number}") for number in range(30_000)]
-LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError)
-"""What a load, which opens a session of its own, makes a ``ConnectionFailed`` of."""
 EMPTY, FULL = [(0,)], [(len(ROWS),)]
 COUNT = "SELECT count(*) FROM child"
 
@@ -67,7 +65,7 @@ def test_a_server_that_dies_around_a_step(server, load, step, moment, kill):
     method, pid = load
     before = look(server)
     seen = at_step(method._session, step, moment, lambda: kill(server, pid))
-    with pytest.raises(LOST):
+    with pytest.raises(ConnectionFailed, match="The connection to PostgreSQL was lost"):
         method.write(ROWS)
     assert seen, "the step was never reached"
     assert method.decisions[0] == "Indexes: 2 built after the rows."
@@ -80,7 +78,7 @@ def test_a_server_that_dies_inside_the_copy(server, load, kill):
     method, pid = load
     before = look(server)
     at_step(method._session, "COPY", "during", lambda: kill(server, pid))
-    with pytest.raises(LOST):
+    with pytest.raises(ConnectionFailed, match="The connection to PostgreSQL was lost"):
         method.write(ROWS)
     assert look(server) == before
     assert server.ask(COUNT) == EMPTY
@@ -106,7 +104,7 @@ def test_a_server_that_dies_inside_create_index(server, load, statement, kill):
     at_step(method._session, statement, "before", lock)
     with closing(other), ThreadPoolExecutor() as pool:
         end = pool.submit(wait_and_kill)
-        with pytest.raises(LOST):
+        with pytest.raises(ConnectionFailed, match="The connection to PostgreSQL was lost"):
             method.write(ROWS)
         end.result()
     assert look(server) == before
@@ -120,7 +118,7 @@ def test_a_server_that_dies_around_the_commit(server, load, moment, want, kill):
     before = look(server)
     at_step(method._session, "COMMIT", moment, lambda: kill(server, pid))
     if moment == "before":
-        with pytest.raises(LOST):
+        with pytest.raises(ConnectionFailed, match="The connection to PostgreSQL was lost"):
             method.write(ROWS)
     else:
         # What is committed is not said to be lost: nobody must load the rows again.

@@ -1,0 +1,99 @@
+"""In which order a batch is sent into a table whose indexes are kept up: that of its largest index.
+
+Rows that come in the order of an index find its pages in the processor's and the server's caches;
+in another order each row may need another page of each index. Only the place of a row in the table
+changes: its key was given, or drawn, in the order of the records.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from ingest.keys import Keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+    from django.db import models
+
+    from ingest.encoding import Encoding
+    from ingest.keys import Purpose
+    from ingest.session import Session
+    from ingest.table import Table
+
+LEAST_INDEX_BYTES = 32 << 20
+"""Smaller indexes, all together, lie in the caches anyway."""
+
+
+class Order:
+    """The order of one index."""
+
+    def __init__(self, index: str, columns: Sequence[str]) -> None:
+        self.index = index
+        self._keys = [(column, "ascending") for column in columns]
+
+    def of(self, rows: pa.RecordBatch) -> pa.Array:
+        """Give the places of the batch's rows in this order; equal ones stay as they are."""
+        return pc.sort_indices(rows, sort_keys=self._keys)
+
+
+def plan_order(
+    session: Session, table: Table, model: type[models.Model], encoding: Encoding
+) -> tuple[Order, Keys] | None:
+    """Choose an order where nobody can tell but by the time it takes, and what draws the keys.
+
+    What PostgreSQL itself gives to each row, it would give in that order: a key is drawn before,
+    in the order of the records; any other default keeps the rows as they are.
+    """
+    column = model._meta.pk.column
+    is_given = bool(column) and table.column(str(column)).name in encoding.names
+    purpose: Purpose = "none" if is_given else "record"
+    keys = Keys(session, table, model, encoding, purpose=purpose)
+    names = keys.encoding.names
+    if any(item.has_default and item.name not in names for item in table.columns):
+        return None
+    order = find_order(session, table, names)
+    return None if order is None else (order, keys)
+
+
+def find_order(session: Session, table: Table, given: Sequence[str]) -> Order | None:
+    """Choose the order that most bytes of indexes gain from, by the columns that are given.
+
+    None where the indexes are small, or where the order of the rows in the table is an index's
+    matter: BRIN notes it, and CLUSTER makes it.
+    """
+    indexes = session.fetch(_INDEXES, table.oid)
+    is_ordered = any(method == "brin" or is_clustered for _, _, _, method, is_clustered in indexes)
+    if is_ordered or sum(size for _, _, size, _, _ in indexes) < LEAST_INDEX_BYTES:
+        return None
+    gains: dict[str, int] = {}
+    candidates = [
+        (name, columns, size)
+        for name, columns, size, method, _ in indexes
+        if method == "btree" and columns[0] in given
+    ]
+    for _, columns, size in candidates:
+        gains[columns[0]] = gains.get(columns[0], 0) + size
+    if not candidates:
+        return None
+    name, columns, _ = max(candidates, key=lambda item: (gains[item[1][0]], item[2]))
+    return Order(name, [column for column in columns if column in given])
+
+
+# The primary key's own order is mostly that of the records. An expression has no column.
+_INDEXES = """
+SELECT c.relname::text,
+       ARRAY(SELECT coalesce(a.attname::text, '')
+             FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
+             LEFT JOIN pg_catalog.pg_attribute a
+               ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
+             WHERE k.place <= i.indnkeyatts ORDER BY k.place),
+       pg_catalog.pg_relation_size(i.indexrelid), m.amname::text, i.indisclustered
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid = c.relam
+WHERE i.indrelid = $1::int8::oid AND NOT i.indisprimary AND i.indisready
+ORDER BY c.relname::text COLLATE "C"
+"""
