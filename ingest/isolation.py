@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.refusals import SERVERS_OWN
+from ingest.attempts import STAGE, UniqueKey, attempt_at_once, attempt_one_by_one
+from ingest.refusals import explain
 from ingest.session import CopyTarget
 from ingest.table import quote_name
 
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from ingest.encoding import Encoding
     from ingest.session import Session
     from ingest.table import Table
-
-STAGE = "pg_temp.ingest_stage"
-PIECE_ROWS = 4_096
-"""Rows first tried at a time: a refused piece costs what it inserted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,155 +68,84 @@ class Isolation:
             schema="pg_temp", table="ingest_stage", columns=encoding.names, format=encoding.format
         )
         orders_matter = table.triggers or any(item.kind == "x" for item in table.constraints)
-        self._doubts = [] if orders_matter else _doubts(session, table, encoding.names, keys)
-        self._attempt = _attempt(table, names, keys)
+        certain = [] if orders_matter else _refused_anyway(session, table, encoding.names)
+        self._doubts = [] if orders_matter else [*certain, *_doubts(table, keys)]
+        self._one_by_one = attempt_one_by_one(table, names, keys)
+        self._at_once: str | None = None
+        if not (orders_matter or session.fetch(_IS_UNDER_ROW_SECURITY, table.oid) == [(True,)]):
+            self._at_once = attempt_at_once(table, names, keys, certain)
 
     def isolate(self, rows: pa.RecordBatch) -> tuple[int, Sequence[RefusedRow]]:
         """Put in the rows that can go in; give their number, and those that were refused."""
         session = self._session
         session.execute(f"TRUNCATE {STAGE}, pg_temp.ingest_refused RESTART IDENTITY")
         session.start_copy(self._target, self._encoding.encode(rows)).result()
-        for doubt in self._doubts:
-            session.execute(
-                f'UPDATE {STAGE} SET "ingest doubt" = true WHERE "ingest place" IN ({doubt})'
-            )
-        session.execute(self._attempt)
+        if not self._try_at_once():
+            for doubt in self._doubts:
+                session.execute(f'UPDATE {STAGE} SET "ingest doubt" = true WHERE {doubt}')
+            session.execute(self._one_by_one)
         refused = [
-            RefusedRow(
-                **dict(
-                    zip([field.name for field in dataclasses.fields(RefusedRow)], row, strict=True)
-                )
-            )
+            RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True)))
             for row in session.fetch(_READ_REFUSED)
         ]
         return rows.num_rows - len(refused), refused
 
+    def _try_at_once(self) -> bool:
+        if self._at_once is None:
+            return False
+        self._session.execute("SAVEPOINT ingest_at_once")
+        try:
+            self._session.execute(self._at_once)
+        except Exception as error:
+            if explain(error) is None:
+                raise
+            self._session.execute("ROLLBACK TO SAVEPOINT ingest_at_once")
+            self._at_once = None  # what it could not do once it will hardly do again
+            return False
+        self._session.execute("RELEASE SAVEPOINT ingest_at_once")
+        return True
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _UniqueKey:
-    name: str
-    """The name that PostgreSQL reports: the constraint's and its index's are the same."""
-    expressions: str
-    predicate: str
 
-
-def _unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[_UniqueKey]:
+def _unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[UniqueKey]:
     """Find the unique keys that the given columns alone decide."""
     return [
-        _UniqueKey(name=name, expressions=", ".join(expressions), predicate=predicate or "true")
+        UniqueKey(name=name, expressions=expressions, predicate=predicate or "true")
         for name, expressions, predicate, columns in session.fetch(_UNIQUE_KEYS, table.oid)
         if set(columns) <= set(given)
     ]
 
 
-def _doubts(
-    session: Session, table: Table, given: Sequence[str], keys: Sequence[_UniqueKey]
-) -> list[str]:
-    """Give queries for the places of rows that might be refused, or stand in another's way."""
-    place = f'SELECT "ingest place" FROM {STAGE}'
-    doubts = [
-        f"{place} WHERE {quote_name(column.name)} IS NULL"
+def _refused_anyway(session: Session, table: Table, given: Sequence[str]) -> list[str]:
+    """Give conditions under which PostgreSQL refuses a row, whatever else is in the table."""
+    missing = [
+        f"{quote_name(column.name)} IS NULL"
         for column in table.columns
         if column.is_required and column.name in given
     ]
-    doubts += [
-        f"{place} WHERE NOT ({expression})"
-        for expression, columns in session.fetch(_CHECKS, table.oid)
-        if set(columns) <= set(given)
-    ]
+    checks = session.fetch(_CHECKS, table.oid)
+    failed = [f"NOT ({expression})" for expression, columns in checks if set(columns) <= set(given)]
+    return missing + failed
+
+
+def _doubts(table: Table, keys: Sequence[UniqueKey]) -> list[str]:
+    """Give conditions on rows that may share a key, or stand in another's way."""
+    doubts = []
     for key in keys:
-        mine = f"SELECT {key.expressions} FROM {STAGE} WHERE {key.predicate}"
+        expressions = ", ".join(key.expressions)
+        mine = f"SELECT {expressions} FROM {STAGE} WHERE {key.predicate}"
         doubts.append(
-            f"{place} WHERE ({key.predicate}) AND ({key.expressions}) IN "
-            f"({mine} GROUP BY {key.expressions} HAVING count(*) > 1)"
+            f"({key.predicate}) AND ({expressions}) IN "
+            f"({mine} GROUP BY {expressions} HAVING count(*) > 1)"
         )
         # Only the keys that the table shares with the stage are read, by its own index.
         doubts.append(
-            f"{place} WHERE ({key.predicate}) AND ({key.expressions}) IN "
-            f"(SELECT {key.expressions} FROM {table.qualified_name} WHERE ({key.predicate}) "
-            f"AND ({key.expressions}) IN ({mine}))"
+            f"({key.predicate}) AND ({expressions}) IN "
+            f"(SELECT {expressions} FROM {table.qualified_name} WHERE ({key.predicate}) "
+            f"AND ({expressions}) IN ({mine}))"
         )
     return doubts
 
 
-def _attempt(table: Table, names: str, keys: Sequence[_UniqueKey]) -> str:
-    """Give the DO statement that tries the stage's rows and writes down the refused ones."""
-    told_apart = "".join(
-        f"""
-        WHEN {_literal(key.name)} THEN
-          SELECT bool_or(age(xmin) <= age(began)) INTO is_ours FROM {table.qualified_name}
-          WHERE ({key.predicate}) AND ({key.expressions}) =
-            (SELECT {key.expressions} FROM {STAGE} WHERE "ingest place" = at);"""
-        for key in keys
-    )
-    told_apart = (
-        f"CASE constraint_name {told_apart}\n        ELSE NULL;\n        END CASE;" if keys else ""
-    )
-    body = _ATTEMPT.format(
-        insert=f"INSERT INTO {table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
-        f"SELECT {names} FROM {STAGE}",
-        stage=STAGE,
-        piece=PIECE_ROWS,
-        told_apart=told_apart,
-        servers_own=",".join(SERVERS_OWN),
-    )
-    return f"DO {_literal(body)}"
-
-
-def _literal(text: str) -> str:
-    """Quote a constant for SQL, whatever standard_conforming_strings is."""
-    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-_ATTEMPT = """
-DECLARE
-  at int8 := 1;
-  up_to int8;
-  size int8 := {piece};
-  final int8 := (SELECT coalesce(max("ingest place"), 0) FROM {stage});
-  began xid := (SELECT xmin FROM pg_catalog.pg_class WHERE oid = '{stage}'::regclass);
-  is_doubtful bool;
-  is_ours bool;
-  message text; detail text; constraint_name text; column_name text;
-BEGIN
-  FOREACH is_doubtful IN ARRAY ARRAY[false, true] LOOP
-    at := 1;
-    WHILE at <= final LOOP
-      IF is_doubtful THEN
-        SELECT min("ingest place") INTO at FROM {stage}
-        WHERE "ingest place" >= at AND "ingest doubt";
-        EXIT WHEN at IS NULL;
-        size := 1;
-      END IF;
-      up_to := least(at + size - 1, final);
-      BEGIN
-        {insert} WHERE "ingest place" BETWEEN at AND up_to AND "ingest doubt" = is_doubtful
-        ORDER BY "ingest place";
-        at := up_to + 1;
-        size := least(size * 2, {piece});
-      EXCEPTION WHEN OTHERS THEN
-        IF left(SQLSTATE, 2) = ANY ('{{{servers_own}}}'::text[]) THEN
-          RAISE;
-        END IF;
-        IF at < up_to THEN
-          size := (up_to - at + 1) / 2;
-        ELSE
-          GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-            constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME;
-          is_ours := NULL;
-          IF SQLSTATE = '23505' THEN
-            {told_apart}
-          END IF;
-          INSERT INTO pg_temp.ingest_refused
-          VALUES (at - 1, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
-          at := at + 1;
-          size := 1;
-        END IF;
-      END;
-    END LOOP;
-  END LOOP;
-END
-"""
 _REFUSED = """
 CREATE TEMPORARY TABLE ingest_refused (
   place int8, state text, message text, detail text, constraint_name text, column_name text,
@@ -245,6 +171,7 @@ FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indimmediate AND i.indisvalid
 ORDER BY c.relname::text COLLATE "C"
 """
+_IS_UNDER_ROW_SECURITY = "SELECT pg_catalog.row_security_active($1::int8::oid)"
 _CHECKS = """
 SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a

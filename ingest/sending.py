@@ -79,6 +79,8 @@ class Flight:
                 raise
             if self._isolation is None:
                 raise refusal from error
+            # The frames it passed hold the batch, in a circle that is found late.
+            error.__traceback__ = None
             self._session.execute("ROLLBACK TO SAVEPOINT ingest_batch")
             rows, refused = self._isolation.isolate(batch.rows)
         if rows + len(refused) != len(batch.records):

@@ -196,6 +196,22 @@ def _byte(match: re.Match[bytes]) -> bytes:
     return bytes([byte if byte >= _FIRST_NON_ASCII else 0xFF])
 
 
+def find_undecodable(cells: pa.Array) -> list[int]:
+    """Give the places of those cells of a binary array that are no UTF-8.
+
+    Arrow only says whether there is one: whatever has one is halved until it is found.
+    """
+    try:
+        cells.cast(pa.string())
+    except pa.ArrowInvalid:
+        half = len(cells) // 2
+        if not half:
+            return [0]
+        right = find_undecodable(cells[half:])
+        return [*find_undecodable(cells[:half]), *(half + place for place in right)]
+    return []
+
+
 def _is_utf8(chunk: bytes) -> bool:
     offsets = pa.py_buffer(len(chunk).to_bytes(8, "little").rjust(16, b"\0"))
     whole = pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(chunk)])

@@ -66,7 +66,9 @@ class Trial:
         return str(self.folder / name)
 
     def load(self, source, **options):
-        return load(Transaction, source if not isinstance(source, str) else self.path(source), **options)
+        return load(
+            Transaction, source if not isinstance(source, str) else self.path(source), **options
+        )
 
 
 def run(figure, asked):

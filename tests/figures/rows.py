@@ -118,14 +118,14 @@ def _negative(cents, mark):
 
 def _repeating_line(place):
     cells = _layout_cells(place)
-    if place % 100 == 99:  # noqa: PLR2004 - one in a hundred
+    if place % 100 == 99:
         before = _layout_cells(place - 50)
         cells[0], cells[4] = before[0], before[4]
     return ";".join(cells).encode()
 
 
 def _bad_line(place):
-    if place % 100 != 99:  # noqa: PLR2004 - one in a hundred
+    if place % 100 != 99:
         return _layout_line(place)
     cells = _layout_cells(place)
     kind = BAD_KINDS[place // 100 % len(BAD_KINDS)]
