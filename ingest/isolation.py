@@ -12,19 +12,20 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.attempts import STAGE, UniqueKey, attempt_at_once, attempt_one_by_one
-from ingest.refusals import explain
-from ingest.session import CopyTarget
+from ingest.refusals import SERVERS_OWN
+from ingest.session import Copying, CopyTarget, Query, Statement
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
-
     from ingest.encoding import Encoding
-    from ingest.session import Session
+    from ingest.session import Script, Session
     from ingest.table import Table
+
+STAGE = "pg_temp.ingest_stage"
+PIECE_ROWS = 4_096
+"""Rows first tried at a time: a refused piece costs what it inserted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,6 @@ class Isolation:
     """Tries batches row by row for one load; made before the load's first row."""
 
     def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
-        self._session = session
-        self._encoding = encoding
         names = ", ".join(map(quote_name, encoding.names))
         keys = _unique_keys(session, table, encoding.names)
         session.execute(
@@ -67,85 +66,176 @@ class Isolation:
         self._target = CopyTarget(
             schema="pg_temp", table="ingest_stage", columns=encoding.names, format=encoding.format
         )
+        # Where one row may stand in another's way unseen, all are tried as they come.
         orders_matter = table.triggers or any(item.kind == "x" for item in table.constraints)
-        certain = [] if orders_matter else _refused_anyway(session, table, encoding.names)
-        self._doubts = [] if orders_matter else [*certain, *_doubts(table, keys)]
-        self._one_by_one = attempt_one_by_one(table, names, keys)
-        self._at_once: str | None = None
-        if not (orders_matter or session.fetch(_IS_UNDER_ROW_SECURITY, table.oid) == [(True,)]):
-            self._at_once = attempt_at_once(table, names, keys, certain)
+        self._doubts = [] if orders_matter else _doubts(session, table, encoding.names, keys)
+        known = (
+            ""
+            if orders_matter
+            else "".join(
+                f'{_mark(_has_key_of(table, key))} AND "ingest place" >= at;' for key in keys
+            )
+        )
+        self._attempt = _attempt(table, names, keys, known)
 
-    def isolate(self, rows: pa.RecordBatch) -> tuple[int, Sequence[RefusedRow]]:
-        """Put in the rows that can go in; give their number, and those that were refused."""
-        session = self._session
-        session.execute(f"TRUNCATE {STAGE}, pg_temp.ingest_refused RESTART IDENTITY")
-        session.start_copy(self._target, self._encoding.encode(rows)).result()
-        if not self._try_at_once():
-            for doubt in self._doubts:
-                session.execute(f'UPDATE {STAGE} SET "ingest doubt" = true WHERE {doubt}')
-            session.execute(self._one_by_one)
+    def isolate(self, rows: int, payload: bytes) -> Script[tuple[int, Sequence[RefusedRow]]]:
+        """Put in the rows that can go in; give their number, and those that were refused.
+
+        ``payload`` is the COPY that was refused.
+        """
+        yield Statement(f"TRUNCATE {STAGE}, pg_temp.ingest_refused RESTART IDENTITY")
+        yield Copying(self._target, payload)
+        for doubt in self._doubts:
+            yield Statement(_mark(doubt))
+        yield Statement(self._attempt)
         refused = [
             RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True)))
-            for row in session.fetch(_READ_REFUSED)
+            for row in (yield Query(_READ_REFUSED))
         ]
-        return rows.num_rows - len(refused), refused
-
-    def _try_at_once(self) -> bool:
-        if self._at_once is None:
-            return False
-        self._session.execute("SAVEPOINT ingest_at_once")
-        try:
-            self._session.execute(self._at_once)
-        except Exception as error:
-            if explain(error) is None:
-                raise
-            self._session.execute("ROLLBACK TO SAVEPOINT ingest_at_once")
-            self._at_once = None  # what it could not do once it will hardly do again
-            return False
-        self._session.execute("RELEASE SAVEPOINT ingest_at_once")
-        return True
+        return rows - len(refused), refused
 
 
-def _unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[UniqueKey]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _UniqueKey:
+    name: str
+    """The name that PostgreSQL reports: the constraint's and its index's are the same."""
+    expressions: str
+    predicate: str
+
+
+def _unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[_UniqueKey]:
     """Find the unique keys that the given columns alone decide."""
     return [
-        UniqueKey(name=name, expressions=expressions, predicate=predicate or "true")
+        _UniqueKey(name=name, expressions=", ".join(expressions), predicate=predicate or "true")
         for name, expressions, predicate, columns in session.fetch(_UNIQUE_KEYS, table.oid)
         if set(columns) <= set(given)
     ]
 
 
-def _refused_anyway(session: Session, table: Table, given: Sequence[str]) -> list[str]:
-    """Give conditions under which PostgreSQL refuses a row, whatever else is in the table."""
-    missing = [
+def _doubts(
+    session: Session, table: Table, given: Sequence[str], keys: Sequence[_UniqueKey]
+) -> list[str]:
+    """Give conditions on rows that might be refused, or stand in another's way."""
+    refused = [
         f"{quote_name(column.name)} IS NULL"
         for column in table.columns
         if column.is_required and column.name in given
     ]
-    checks = session.fetch(_CHECKS, table.oid)
-    failed = [f"NOT ({expression})" for expression, columns in checks if set(columns) <= set(given)]
-    return missing + failed
+    refused += [
+        f"NOT ({expression})"
+        for expression, columns in session.fetch(_CHECKS, table.oid)
+        if set(columns) <= set(given)
+    ]
+    shared = [
+        f"({key.predicate}) AND ({key.expressions}) IN (SELECT {key.expressions} FROM {STAGE} "
+        f"WHERE {key.predicate} GROUP BY {key.expressions} HAVING count(*) > 1)"
+        for key in keys
+    ]
+    return [" OR ".join(refused), *shared] if refused else shared
 
 
-def _doubts(table: Table, keys: Sequence[UniqueKey]) -> list[str]:
-    """Give conditions on rows that may share a key, or stand in another's way."""
-    doubts = []
-    for key in keys:
-        expressions = ", ".join(key.expressions)
-        mine = f"SELECT {expressions} FROM {STAGE} WHERE {key.predicate}"
-        doubts.append(
-            f"({key.predicate}) AND ({expressions}) IN "
-            f"({mine} GROUP BY {expressions} HAVING count(*) > 1)"
-        )
-        # Only the keys that the table shares with the stage are read, by its own index.
-        doubts.append(
-            f"({key.predicate}) AND ({expressions}) IN "
-            f"(SELECT {expressions} FROM {table.qualified_name} WHERE ({key.predicate}) "
-            f"AND ({expressions}) IN ({mine}))"
-        )
-    return doubts
+def _has_key_of(table: Table, key: _UniqueKey) -> str:
+    """Give the condition on rows whose key the table has already."""
+    # Only the keys that the table shares with the stage are read, by its own index.
+    return (
+        f"({key.predicate}) AND ({key.expressions}) IN (SELECT {key.expressions} "
+        f"FROM {table.qualified_name} WHERE ({key.predicate}) AND ({key.expressions}) IN "
+        f"(SELECT {key.expressions} FROM {STAGE} WHERE {key.predicate}))"
+    )
 
 
+def _mark(condition: str) -> str:
+    return f'UPDATE {STAGE} SET "ingest doubt" = true WHERE {condition}'
+
+
+def _attempt(table: Table, names: str, keys: Sequence[_UniqueKey], known: str) -> str:
+    """Give the DO statement that tries the stage's rows and writes down the refused ones.
+
+    ``known`` puts the rows in doubt whose keys the table has: it is done only once a duplicate was
+    found among the others, because it reads an index once for each row.
+    """
+    told_apart = "".join(
+        f"""
+        WHEN {_literal(key.name)} THEN
+          SELECT bool_or(age(xmin) <= age(began)) INTO is_ours FROM {table.qualified_name}
+          WHERE ({key.predicate}) AND ({key.expressions}) =
+            (SELECT {key.expressions} FROM {STAGE} WHERE "ingest place" = at);"""
+        for key in keys
+    )
+    told_apart = (
+        f"CASE constraint_name {told_apart}\n        ELSE NULL;\n        END CASE;" if keys else ""
+    )
+    body = _ATTEMPT.format(
+        insert=f"INSERT INTO {table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
+        f"SELECT {names} FROM {STAGE}",
+        stage=STAGE,
+        piece=PIECE_ROWS,
+        told_apart=told_apart,
+        known=known,
+        servers_own=",".join(SERVERS_OWN),
+    )
+    return f"DO {_literal(body)}"
+
+
+def _literal(text: str) -> str:
+    """Quote a constant for SQL, whatever standard_conforming_strings is."""
+    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+# The stage's row type is as old as the load; the stage itself is made anew by each TRUNCATE.
+_ATTEMPT = """
+DECLARE
+  at int8 := 1;
+  up_to int8;
+  size int8 := {piece};
+  final int8 := (SELECT coalesce(max("ingest place"), 0) FROM {stage});
+  began xid := (SELECT xmin FROM pg_catalog.pg_type WHERE oid = '{stage}'::regtype);
+  is_doubtful bool;
+  is_known bool := false;
+  is_ours bool;
+  message text; detail text; constraint_name text; column_name text;
+BEGIN
+  FOREACH is_doubtful IN ARRAY ARRAY[false, true] LOOP
+    at := 1;
+    WHILE at <= final LOOP
+      IF is_doubtful THEN
+        SELECT min("ingest place") INTO at FROM {stage}
+        WHERE "ingest place" >= at AND "ingest doubt";
+        EXIT WHEN at IS NULL;
+        size := 1;
+      END IF;
+      up_to := least(at + size - 1, final);
+      BEGIN
+        {insert} WHERE "ingest place" BETWEEN at AND up_to AND "ingest doubt" = is_doubtful
+        ORDER BY "ingest place";
+        at := up_to + 1;
+        size := least(size * 2, {piece});
+      EXCEPTION WHEN OTHERS THEN
+        IF left(SQLSTATE, 2) = ANY ('{{{servers_own}}}'::text[]) THEN
+          RAISE;
+        END IF;
+        IF SQLSTATE = '23505' AND NOT (is_known OR is_doubtful) THEN
+          is_known := true;
+          {known}
+        ELSIF at < up_to THEN
+          size := (up_to - at + 1) / 2;
+        ELSE
+          GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+            constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME;
+          is_ours := NULL;
+          IF SQLSTATE = '23505' THEN
+            {told_apart}
+          END IF;
+          INSERT INTO pg_temp.ingest_refused
+          VALUES (at - 1, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
+          at := at + 1;
+          size := 1;
+        END IF;
+      END;
+    END LOOP;
+  END LOOP;
+END
+"""
 _REFUSED = """
 CREATE TEMPORARY TABLE ingest_refused (
   place int8, state text, message text, detail text, constraint_name text, column_name text,
@@ -171,7 +261,6 @@ FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indimmediate AND i.indisvalid
 ORDER BY c.relname::text COLLATE "C"
 """
-_IS_UNDER_ROW_SECURITY = "SELECT pg_catalog.row_security_active($1::int8::oid)"
 _CHECKS = """
 SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid),
        ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a

@@ -8,7 +8,7 @@ from ingest.exceptions import CountMismatch
 from ingest.isolation import Isolation
 from ingest.refusals import explain
 from ingest.rejects import Kind, Reject
-from ingest.session import CopyTarget
+from ingest.session import Copying, CopyTarget, Statement
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.isolation import RefusedRow
-    from ingest.session import Session
+    from ingest.session import Script, Session
     from ingest.table import Table
 
     Refuse = Callable[[Sequence[Reject]], None]
     """Takes the rejects of one batch, by record."""
+    Sent = tuple[int, Sequence[RefusedRow]]
+    """How many rows went in, and those that did not."""
 
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
@@ -41,7 +43,7 @@ class Flight:
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        self._on_its_way: tuple[Future[int], TypedBatch] | None = None
+        self._on_its_way: tuple[Future[Sent], TypedBatch] | None = None
         self._isolation = None
         session.landing = self.land
         if refuse is not None:
@@ -58,9 +60,7 @@ class Flight:
             if self._refuse is not None:
                 self._refuse(batch.rejects)
             return
-        if self._isolation is not None:
-            self._session.execute("SAVEPOINT ingest_batch")
-        self._on_its_way = self._session.start_copy(self._target, payload), batch
+        self._on_its_way = self._session.start(self._send(batch, payload)), batch
 
     def land(self) -> None:
         """Wait for the batch that is on its way."""
@@ -68,21 +68,13 @@ class Flight:
             return
         future, batch = self._on_its_way
         self._on_its_way = None
-        refused: Sequence[RefusedRow] = ()
         try:
-            rows = future.result()
-            if self._isolation is not None:
-                self._session.execute("RELEASE SAVEPOINT ingest_batch")
+            rows, refused = future.result()
         except Exception as error:
             refusal = explain(error, self._table, batch.records)
             if refusal is None:
                 raise
-            if self._isolation is None:
-                raise refusal from error
-            # The frames it passed hold the batch, in a circle that is found late.
-            error.__traceback__ = None
-            self._session.execute("ROLLBACK TO SAVEPOINT ingest_batch")
-            rows, refused = self._isolation.isolate(batch.rows)
+            raise refusal from error
         if rows + len(refused) != len(batch.records):
             raise CountMismatch(
                 f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
@@ -94,6 +86,24 @@ class Flight:
             rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects)
+
+    def _send(self, batch: TypedBatch, payload: bytes) -> Script[Sent]:
+        copying = Copying(self._target, payload)
+        if self._isolation is None:
+            return (yield copying), ()
+        yield Statement("SAVEPOINT ingest_batch")
+        try:
+            rows = yield copying
+            sent: Sent = rows, ()
+        except Exception as error:
+            if explain(error) is None:
+                raise
+            # The frames it passed hold the batch, in a circle that is found late.
+            error.__traceback__ = None
+            yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
+            sent = yield from self._isolation.isolate(len(batch.records), payload)
+        yield Statement("RELEASE SAVEPOINT ingest_batch")
+        return sent
 
 
 def _reject(batch: TypedBatch, row: RefusedRow) -> Reject:
