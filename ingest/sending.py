@@ -101,7 +101,7 @@ class Flight:
             # The frames it passed hold the batch, in a circle that is found late.
             error.__traceback__ = None
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
-            sent = yield from self._isolation.isolate(len(batch.records), payload)
+            sent = yield from self._isolation.isolate(batch.rows, payload)
         yield Statement("RELEASE SAVEPOINT ingest_batch")
         return sent
 

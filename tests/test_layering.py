@@ -19,7 +19,7 @@ LAYERS = [
     ["conf", "models", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
-    ["isolation", "sending", "reject_log", "aftermath"],
+    ["attempts", "isolation", "sending", "reject_log", "aftermath"],
     ["lookups"],
     ["arrangement"],
     ["methods"],
