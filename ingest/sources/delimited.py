@@ -150,6 +150,8 @@ class DelimitedSource(Source):
         if not self._reader.has_undecodable:
             return column
         is_marked = pc.match_substring(column, MARK)
+        if not pc.any(is_marked).as_py():
+            return column
         restored = map(restore, column.filter(is_marked).to_pylist())
         return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 
