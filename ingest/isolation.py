@@ -12,22 +12,19 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.refusals import SERVERS_OWN
-from ingest.session import CopyTarget
+import pyarrow as pa
+
+from ingest.attempts import STAGE, UniqueKey, attempt_in_pieces, attempt_singly
+from ingest.refusals import explain
+from ingest.session import Copying, CopyTarget, Query, Statement
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
-
     from ingest.encoding import Encoding
-    from ingest.session import Session
+    from ingest.session import Script, Session
     from ingest.table import Table
-
-STAGE = "pg_temp.ingest_stage"
-PIECE_ROWS = 4_096
-"""Rows first tried at a time: a refused piece costs what it inserted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,8 +50,6 @@ class Isolation:
     """Tries batches row by row for one load; made before the load's first row."""
 
     def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
-        self._session = session
-        self._encoding = encoding
         names = ", ".join(map(quote_name, encoding.names))
         keys = _unique_keys(session, table, encoding.names)
         session.execute(
@@ -67,165 +62,136 @@ class Isolation:
             'ADD COLUMN "ingest doubt" bool NOT NULL DEFAULT false'
         )
         session.execute(_REFUSED)
-        self._target = CopyTarget(
-            schema="pg_temp", table="ingest_stage", columns=encoding.names, format=encoding.format
+        self._encoding = encoding
+        self._stage, self._target = (
+            CopyTarget(schema=schema, table=name, columns=encoding.names, format=encoding.format)
+            for schema, name in (("pg_temp", "ingest_stage"), (table.schema, table.name))
         )
-        orders_matter = table.triggers or any(item.kind == "x" for item in table.constraints)
-        self._doubts = [] if orders_matter else _doubts(session, table, encoding.names, keys)
-        self._attempt = _attempt(table, names, keys)
+        self._in_pieces = attempt_in_pieces(table, names, keys)
+        self._singly = attempt_singly(table, names, keys)
+        # Where one row may stand in another's way unseen, all are tried as they come.
+        self._may_doubt = not (
+            table.triggers or any(item.kind == "x" for item in table.constraints)
+        )
+        self._doubts = _doubts(session, table, encoding.names, keys) if self._may_doubt else []
+        self._known = [_has_key_of(table, key) for key in keys]
+        self._meets_known = False
+        """Did the batch before have keys that were in the table?"""
 
-    def isolate(self, rows: pa.RecordBatch) -> tuple[int, Sequence[RefusedRow]]:
-        """Put in the rows that can go in; give their number, and those that were refused."""
-        session = self._session
-        session.execute(f"TRUNCATE {STAGE}, pg_temp.ingest_refused RESTART IDENTITY")
-        session.start_copy(self._target, self._encoding.encode(rows)).result()
+    def isolate(
+        self, rows: pa.RecordBatch, payload: bytes
+    ) -> Script[tuple[int, Sequence[RefusedRow]]]:
+        """Put in the rows that can go in; give their number, and those that were refused.
+
+        ``payload`` is the COPY of the rows, which was refused.
+        """
+        yield Statement(f"TRUNCATE {STAGE}, pg_temp.ingest_refused RESTART IDENTITY")
+        yield Copying(self._stage, payload)
         for doubt in self._doubts:
-            session.execute(
-                f'UPDATE {STAGE} SET "ingest doubt" = true WHERE "ingest place" IN ({doubt})'
-            )
-        session.execute(self._attempt)
+            yield Statement(f'UPDATE {STAGE} SET "ingest doubt" = true WHERE {doubt}')
+        are_in = False
+        if self._may_doubt:
+            are_in = yield from self._put_in_certain(rows)
+        if not are_in:
+            yield Statement(self._in_pieces)
+        yield Statement(self._singly)
         refused = [
-            RefusedRow(
-                **dict(
-                    zip([field.name for field in dataclasses.fields(RefusedRow)], row, strict=True)
-                )
-            )
-            for row in session.fetch(_READ_REFUSED)
+            RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True)))
+            for row in (yield Query(_READ_REFUSED))
         ]
         return rows.num_rows - len(refused), refused
 
+    def _put_in_certain(self, rows: pa.RecordBatch) -> Script[bool]:
+        """Send the rows that are not in doubt, by COPY, which is faster than an INSERT.
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _UniqueKey:
-    name: str
-    """The name that PostgreSQL reports: the constraint's and its index's are the same."""
-    expressions: str
-    predicate: str
+        Gives False where one of them was refused: then none is in.
+        """
+        if not self._meets_known and (yield from self._copy_certain(rows)):
+            return True
+        met = 0
+        for condition in self._known:
+            # It reads an index once for each row, so it is done only where it seems to be needed.
+            [(count,)] = yield Query(_COUNT_MARKED.format(stage=STAGE, condition=condition))
+            met += count
+        was_tried, self._meets_known = not self._meets_known, met > 0
+        if was_tried and not met:
+            self._may_doubt = False  # something else refuses rows, and will again
+            return False
+        return (yield from self._copy_certain(rows))
+
+    def _copy_certain(self, rows: pa.RecordBatch) -> Script[bool]:
+        doubtful = {place - 1 for (place,) in (yield Query(_READ_DOUBTFUL))}
+        certain = rows.filter(pa.array([at not in doubtful for at in range(rows.num_rows)]))
+        yield Statement("SAVEPOINT ingest_certain")
+        try:
+            yield Copying(self._target, self._encoding.encode(certain))
+        except Exception as error:
+            if explain(error) is None:
+                raise
+            error.__traceback__ = None  # as in sending
+            yield Statement("ROLLBACK TO SAVEPOINT ingest_certain")
+            return False
+        yield Statement("RELEASE SAVEPOINT ingest_certain")
+        return True
 
 
-def _unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[_UniqueKey]:
+def _unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[UniqueKey]:
     """Find the unique keys that the given columns alone decide."""
     return [
-        _UniqueKey(name=name, expressions=", ".join(expressions), predicate=predicate or "true")
+        UniqueKey(name=name, expressions=", ".join(expressions), predicate=predicate or "true")
         for name, expressions, predicate, columns in session.fetch(_UNIQUE_KEYS, table.oid)
         if set(columns) <= set(given)
     ]
 
 
 def _doubts(
-    session: Session, table: Table, given: Sequence[str], keys: Sequence[_UniqueKey]
+    session: Session, table: Table, given: Sequence[str], keys: Sequence[UniqueKey]
 ) -> list[str]:
-    """Give queries for the places of rows that might be refused, or stand in another's way."""
-    place = f'SELECT "ingest place" FROM {STAGE}'
-    doubts = [
-        f"{place} WHERE {quote_name(column.name)} IS NULL"
+    """Give conditions on rows that might be refused, or stand in another's way."""
+    refused = [
+        f"{quote_name(column.name)} IS NULL"
         for column in table.columns
         if column.is_required and column.name in given
     ]
-    doubts += [
-        f"{place} WHERE NOT ({expression})"
+    refused += [
+        f"NOT ({expression})"
         for expression, columns in session.fetch(_CHECKS, table.oid)
         if set(columns) <= set(given)
     ]
+    shared = []
     for key in keys:
-        mine = f"SELECT {key.expressions} FROM {STAGE} WHERE {key.predicate}"
-        doubts.append(
-            f"{place} WHERE ({key.predicate}) AND ({key.expressions}) IN "
-            f"({mine} GROUP BY {key.expressions} HAVING count(*) > 1)"
+        groups = (
+            f"FROM {STAGE} WHERE {key.predicate} GROUP BY {key.expressions} HAVING count(*) > 1"
         )
-        # Only the keys that the table shares with the stage are read, by its own index.
-        doubts.append(
-            f"{place} WHERE ({key.predicate}) AND ({key.expressions}) IN "
-            f"(SELECT {key.expressions} FROM {table.qualified_name} WHERE ({key.predicate}) "
-            f"AND ({key.expressions}) IN ({mine}))"
+        # Whatever becomes of the first of them, the others are tried after it.
+        shared.append(
+            f"({key.predicate}) AND ({key.expressions}) IN (SELECT {key.expressions} {groups}) "
+            f'AND "ingest place" NOT IN (SELECT min("ingest place") {groups})'
         )
-    return doubts
+    return [" OR ".join(refused), *shared] if refused else shared
 
 
-def _attempt(table: Table, names: str, keys: Sequence[_UniqueKey]) -> str:
-    """Give the DO statement that tries the stage's rows and writes down the refused ones."""
-    told_apart = "".join(
-        f"""
-        WHEN {_literal(key.name)} THEN
-          SELECT bool_or(age(xmin) <= age(began)) INTO is_ours FROM {table.qualified_name}
-          WHERE ({key.predicate}) AND ({key.expressions}) =
-            (SELECT {key.expressions} FROM {STAGE} WHERE "ingest place" = at);"""
-        for key in keys
+def _has_key_of(table: Table, key: UniqueKey) -> str:
+    """Give the condition on rows whose key the table has already."""
+    # Only the keys that the table shares with the stage are read, by its own index.
+    return (
+        f"({key.predicate}) AND ({key.expressions}) IN (SELECT {key.expressions} "
+        f"FROM {table.qualified_name} WHERE ({key.predicate}) AND ({key.expressions}) IN "
+        f"(SELECT {key.expressions} FROM {STAGE} WHERE {key.predicate}))"
     )
-    told_apart = (
-        f"CASE constraint_name {told_apart}\n        ELSE NULL;\n        END CASE;" if keys else ""
-    )
-    body = _ATTEMPT.format(
-        insert=f"INSERT INTO {table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
-        f"SELECT {names} FROM {STAGE}",
-        stage=STAGE,
-        piece=PIECE_ROWS,
-        told_apart=told_apart,
-        servers_own=",".join(SERVERS_OWN),
-    )
-    return f"DO {_literal(body)}"
 
 
-def _literal(text: str) -> str:
-    """Quote a constant for SQL, whatever standard_conforming_strings is."""
-    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
-_ATTEMPT = """
-DECLARE
-  at int8 := 1;
-  up_to int8;
-  size int8 := {piece};
-  final int8 := (SELECT coalesce(max("ingest place"), 0) FROM {stage});
-  began xid := (SELECT xmin FROM pg_catalog.pg_class WHERE oid = '{stage}'::regclass);
-  is_doubtful bool;
-  is_ours bool;
-  message text; detail text; constraint_name text; column_name text;
-BEGIN
-  FOREACH is_doubtful IN ARRAY ARRAY[false, true] LOOP
-    at := 1;
-    WHILE at <= final LOOP
-      IF is_doubtful THEN
-        SELECT min("ingest place") INTO at FROM {stage}
-        WHERE "ingest place" >= at AND "ingest doubt";
-        EXIT WHEN at IS NULL;
-        size := 1;
-      END IF;
-      up_to := least(at + size - 1, final);
-      BEGIN
-        {insert} WHERE "ingest place" BETWEEN at AND up_to AND "ingest doubt" = is_doubtful
-        ORDER BY "ingest place";
-        at := up_to + 1;
-        size := least(size * 2, {piece});
-      EXCEPTION WHEN OTHERS THEN
-        IF left(SQLSTATE, 2) = ANY ('{{{servers_own}}}'::text[]) THEN
-          RAISE;
-        END IF;
-        IF at < up_to THEN
-          size := (up_to - at + 1) / 2;
-        ELSE
-          GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-            constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME;
-          is_ours := NULL;
-          IF SQLSTATE = '23505' THEN
-            {told_apart}
-          END IF;
-          INSERT INTO pg_temp.ingest_refused
-          VALUES (at - 1, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
-          at := at + 1;
-          size := 1;
-        END IF;
-      END;
-    END LOOP;
-  END LOOP;
-END
-"""
 _REFUSED = """
 CREATE TEMPORARY TABLE ingest_refused (
   place int8, state text, message text, detail text, constraint_name text, column_name text,
   is_in_source bool
 ) ON COMMIT DROP
 """
+_COUNT_MARKED = """
+WITH marked AS (UPDATE {stage} SET "ingest doubt" = true WHERE {condition} RETURNING 1)
+SELECT count(*) FROM marked
+"""
+_READ_DOUBTFUL = f'SELECT "ingest place" FROM {STAGE} WHERE "ingest doubt"'
 _READ_REFUSED = """
 SELECT place, state, message, detail, constraint_name, column_name, is_in_source
 FROM pg_temp.ingest_refused ORDER BY place

@@ -97,7 +97,8 @@ class Parents:
                 prepared = [
                     self._prepare(field, text) for field, text in zip(self._keys, key, strict=True)
                 ]
-            except (ValidationError, TypeError, ValueError, ArithmeticError):
+            except (ValidationError, TypeError, ValueError, ArithmeticError) as error:
+                error.__traceback__ = None  # as in conversion.cleaning
                 continue  # what the parent's field refuses is in no row
             sent.append((key, prepared))
         if not sent:

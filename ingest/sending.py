@@ -8,7 +8,7 @@ from ingest.exceptions import CountMismatch
 from ingest.isolation import Isolation
 from ingest.refusals import explain
 from ingest.rejects import Kind, Reject
-from ingest.session import CopyTarget
+from ingest.session import Copying, CopyTarget, Statement
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.isolation import RefusedRow
-    from ingest.session import Session
+    from ingest.session import Script, Session
     from ingest.table import Table
 
     Refuse = Callable[[Sequence[Reject], TypedBatch], None]
     """Takes the rejects of one batch, by record, and the batch that had them."""
+    Sent = tuple[int, Sequence[RefusedRow]]
+    """How many rows went in, and those that did not."""
 
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
@@ -55,11 +57,12 @@ class Flight:
         self._follower = follower or Follower()
         self._session = session
         self._table = table
+        self._encoding = encoding
         self._refuse = refuse
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        self._on_its_way: tuple[Future[int], TypedBatch, pa.Array | None] | None = None
+        self._on_its_way: tuple[Future[Sent], TypedBatch, pa.Array | None] | None = None
         self._isolation = None
         session.landing = self.land
         if refuse is not None:
@@ -89,9 +92,8 @@ class Flight:
                 self._refuse(batch.rejects, batch)
             return
         self._follower.idle(batch)
-        if self._isolation is not None:
-            self._session.execute("SAVEPOINT ingest_batch")
-        self._on_its_way = self._session.start_copy(self._target, payload), batch, order
+        script = self._send(batch, payload, is_ordered=order is not None)
+        self._on_its_way = self._session.start(script), batch, order
 
     def land(self) -> None:
         """Wait for the batch that is on its way."""
@@ -99,19 +101,13 @@ class Flight:
             return
         future, batch, order = self._on_its_way
         self._on_its_way = None
-        refused: Sequence[RefusedRow] = ()
         try:
-            rows = future.result()
-            if self._isolation is not None:
-                self._session.execute("RELEASE SAVEPOINT ingest_batch")
+            rows, refused = future.result()
         except Exception as error:
             refusal = explain(error, self._table, _records_in(batch, order))
             if refusal is None:
                 raise
-            if self._isolation is None:
-                raise refusal from error
-            self._session.execute("ROLLBACK TO SAVEPOINT ingest_batch")
-            rows, refused = self._isolation.isolate(batch.rows)
+            raise refusal from error
         if rows + len(refused) != len(batch.records):
             raise CountMismatch(
                 f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
@@ -124,6 +120,26 @@ class Flight:
             rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects, batch)
+
+    def _send(self, batch: TypedBatch, payload: bytes, *, is_ordered: bool) -> Script[Sent]:
+        copying = Copying(self._target, payload)
+        if self._isolation is None:
+            return (yield copying), ()
+        yield Statement("SAVEPOINT ingest_batch")
+        try:
+            rows = yield copying
+            sent: Sent = rows, ()
+        except Exception as error:
+            if explain(error) is None:
+                raise
+            # The frames it passed hold the batch, in a circle that is found late.
+            error.__traceback__ = None
+            yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
+            if is_ordered:  # of two rows with one key the first record's goes in
+                payload = self._encoding.encode(batch.rows)
+            sent = yield from self._isolation.isolate(batch.rows, payload)
+        yield Statement("RELEASE SAVEPOINT ingest_batch")
+        return sent
 
 
 def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:

@@ -12,7 +12,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 import asyncpg
 import psycopg
@@ -25,7 +25,7 @@ from ingest.exceptions import ConnectionFailed
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator
 
     from psycopg.abc import AdaptContext
 
@@ -51,6 +51,34 @@ class CopyTarget:
             f"COPY {quote_name(self.schema)}.{quote_name(self.table)} ({columns}) "
             f"FROM STDIN (FORMAT {self.format})"
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """A step that has no answer."""
+
+    sql: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """A step that is answered with rows."""
+
+    sql: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Copying:
+    """A step that is answered with the number of rows PostgreSQL counted."""
+
+    target: CopyTarget
+    payload: bytes
+
+
+T = TypeVar("T")
+Step: TypeAlias = Statement | Query | Copying
+Script: TypeAlias = "Generator[Step, Any, T]"
+"""Steps that are taken one after the other; what PostgreSQL refuses is raised where it stands."""
 
 
 class Transaction:
@@ -108,16 +136,44 @@ class Session(ABC):
         """Run one statement that has neither parameters nor rows."""
 
     @abstractmethod
-    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
-        """Send one whole COPY; the future gives the number of rows PostgreSQL counted.
+    def start(self, script: Script[T]) -> Future[T]:
+        """Play a script, which must have ended before anything else is asked.
 
-        One COPY must have ended before the next begins.
+        Over asyncpg its code runs in the thread of the connection, while the caller goes on.
         """
+
+    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
+        """Send one whole COPY; the future gives the number of rows PostgreSQL counted."""
+        return self.start(_copy(target, payload))
+
+    async def play(self, script: Script[T]) -> T:
+        """Take the steps of a script."""
+        answer: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = script.send(answer) if error is None else script.throw(error)
+            except StopIteration as end:
+                return cast("T", end.value)
+            answer = error = None
+            try:
+                answer = await self.take(step)
+            except Exception as raised:  # noqa: BLE001 - the script says what becomes of it
+                error = raised
+
+    @abstractmethod
+    async def take(self, step: Step) -> Any:
+        """Take one step and give its answer."""
 
     @abstractmethod
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """Open a transaction: commit at the end, roll back on any exception or when asked."""
+
+
+def _copy(target: CopyTarget, payload: bytes) -> Script[int]:
+    rows: int = yield Copying(target, payload)
+    return rows
 
 
 class AsyncpgSession(Session):
@@ -131,8 +187,8 @@ class AsyncpgSession(Session):
         self.lasts = not arguments.is_pooled
         self._transaction_statements = arguments.transaction_statements
         self._connection: asyncpg.Connection = portal.call(connect, alias)
-        self._copying: Future[int] = Future()
-        self._copying.set_result(0)
+        self._playing: Future[Any] = Future()
+        self._playing.set_result(None)
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
@@ -150,9 +206,17 @@ class AsyncpgSession(Session):
         except LOST as error:
             raise ConnectionFailed(_lost(self, error)) from error
 
-    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
-        self._copying = self._portal.start_task_soon(self._copy, target, payload)
-        return self._copying
+    def start(self, script: Script[T]) -> Future[T]:
+        future = self._portal.start_task_soon(self.play, script)
+        self._playing = future
+        return future
+
+    async def take(self, step: Step) -> Any:
+        if isinstance(step, Copying):
+            return await self._copy(step.target, step.payload)
+        if isinstance(step, Query):
+            return [tuple(row) for row in await self._connection.fetch(step.sql)]
+        return await self._connection.execute(step.sql)
 
     async def _copy(self, target: CopyTarget, payload: bytes) -> int:
         try:
@@ -184,7 +248,7 @@ class AsyncpgSession(Session):
         self.is_committing = False
 
     async def _roll_back(self) -> None:
-        if not self._copying.done():
+        if not self._playing.done():
             # Interrupted while a COPY was on its way: without a connection PostgreSQL rolls back.
             self._connection.terminate()
         elif not self._connection.is_closed():
@@ -231,16 +295,25 @@ class DjangoSession(Session):
         with psycopg.RawCursor(self._connection) as cursor:
             cursor.execute(sql.encode())
 
-    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
-        future: Future[int] = Future()
+    def start(self, script: Script[T]) -> Future[T]:
+        future: Future[T] = Future()
         try:
-            with psycopg.RawCursor(self._connection) as cursor:
-                with cursor.copy(target.statement.encode()) as copy:
-                    copy.write(payload)
-                future.set_result(cursor.rowcount)
+            self.play(script).send(None)  # nothing in it waits for an event loop
+        except StopIteration as end:
+            future.set_result(end.value)
         except Exception as error:  # noqa: BLE001 - the future carries it, as over asyncpg
             future.set_exception(error)
         return future
+
+    async def take(self, step: Step) -> Any:
+        if isinstance(step, Query):
+            return self.fetch(step.sql)
+        if isinstance(step, Statement):
+            return self.execute(step.sql)
+        with psycopg.RawCursor(self._connection) as cursor:
+            with cursor.copy(step.target.statement.encode()) as copy:
+                copy.write(step.payload)
+            return cursor.rowcount
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.conversion.cleaning import Refusal
+from ingest.sources.text import find_undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _WIDE = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 
@@ -47,29 +51,30 @@ def python_value(cell: pa.Scalar) -> Any:
         return Refusal(f"Python has no value for this {cell.type}:{shown}")
 
 
-def decode(cells: pa.Array) -> pa.Array | None:
-    """Read bytes of a file as text, or give None where some are no UTF-8."""
+def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, Refusal]]:
+    """Read bytes of a file as text; cells that are no UTF-8 become null, and are refused."""
     try:
-        return pc.cast(cells, pa.string())
+        return pc.cast(cells, pa.string()), {}
     except pa.ArrowInvalid:
-        return None
+        refused = {place: _refuse(cells[place].as_py()) for place in find_undecodable(cells)}
+    kept = pc.if_else(mask_of(refused, len(cells)), pa.scalar(None, cells.type), cells)
+    return pc.cast(kept, pa.string()), refused
 
 
-def decode_singly(cells: pa.Array) -> list[Any]:
-    """Read the bytes of each cell as text, and give a ``Refusal`` for those that are no UTF-8."""
-    decoded: list[Any] = []
-    for cell in cells.to_pylist():
-        try:
-            decoded.append(None if cell is None else cell.decode())
-        except UnicodeDecodeError as error:
-            byte = cell[error.start]
-            decoded.append(
-                Refusal(
-                    f"byte 0x{byte:02X} is not valid in the source's encoding: say which encoding "
-                    "the file has"
-                )
-            )
-    return decoded
+def mask_of(places: Collection[int], rows: int) -> pa.BooleanArray:
+    """Give a mask that is true at these places."""
+    return pa.array([place in places for place in range(rows)], pa.bool_())
+
+
+def _refuse(cell: bytes) -> Refusal:
+    try:
+        cell.decode()
+    except UnicodeDecodeError as error:
+        return Refusal(
+            f"byte 0x{cell[error.start]:02X} is not valid in the source's encoding: say which "
+            "encoding the file has"
+        )
+    raise AssertionError(cell)  # Arrow and Python agree on what UTF-8 is
 
 
 def _without_spare_zeros(value: Any, places: int) -> Any:

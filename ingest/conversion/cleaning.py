@@ -94,7 +94,7 @@ class Cleaner:
             is_skipped = field.blank and value in field.empty_values
             cleaned = value if is_skipped else self._as_attribute(self._clean(value))
         except ValidationError as error:
-            return Refusal(" ".join(error.messages))
+            return _refuse(error)
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops full_clean() refuses the value
@@ -121,7 +121,7 @@ class Cleaner:
                 zone = ZoneInfo(self._connection.timezone_name)
                 return in_zone(prepared, zone, has_zone=self._has_zone)
         except ValidationError as error:
-            return Refusal(" ".join(error.messages))
+            return _refuse(error)
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops save() refuses the value
@@ -164,3 +164,9 @@ class Cleaner:
         models.Field.validate(field, value, self._instance)
         field.run_validators(value)
         return value
+
+
+def _refuse(error: ValidationError) -> Refusal:
+    # It lists itself, in a circle that is found late, and its frames hold the whole batch.
+    error.__traceback__ = None
+    return Refusal(" ".join(error.messages))

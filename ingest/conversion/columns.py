@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from django.core.validators import MaxLengthValidator
 from django.db import connections, models
 
-from ingest.conversion.cells import decode, decode_singly, plain, python_values
+from ingest.conversion.cells import decode, mask_of, plain, python_values
 from ingest.conversion.cleaning import Cleaner, Refusal
 from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
 from ingest.conversion.kernels.base import is_all
@@ -56,24 +56,44 @@ class ColumnConverter:
     def convert(self, cells: pa.Array | list[Any]) -> TypedColumn:
         """Convert a whole column; a binary Arrow array holds the cells of a text file."""
         is_text = isinstance(cells, pa.Array) and pa.types.is_binary(cells.type)
+        undecodable: dict[int, Refusal] = {}
         if is_text:
-            decoded = decode(cells)
-            if decoded is None:
-                return self._convert_singly(decode_singly(cells), is_text=True)
+            decoded, undecodable = decode(cells)
             cells = self._empty_as_null(decoded)
         elif isinstance(cells, pa.Array):
             cells = plain(cells)
         typed, mask = self._convert_at_once(cells)
-        if typed is not None and mask is None:
-            return TypedColumn(typed)
         if typed is None:
-            return self._convert_singly(self._values(cells), is_text=is_text)
-        return self._complete(typed, cells, mask, is_text=is_text)
+            values = _replaced(self._values(cells), undecodable)
+            return self.store(self._clean(values, is_text=is_text), values)
+        if undecodable:
+            mask = both(mask, pc.invert(mask_of(undecodable, len(cells))))
+        if mask is None:
+            return TypedColumn(typed)
+        places = pc.indices_nonzero(pc.invert(mask))
+        at = places.to_pylist()
+        if isinstance(cells, list):
+            left = [cells[place] for place in at]
+        else:
+            left = _replaced(
+                self._values(cells.take(places)),
+                {
+                    number: undecodable[place]
+                    for number, place in enumerate(at)
+                    if place in undecodable
+                },
+            )
+        rest = self.store(self._clean(left, is_text=is_text), left)
+        return TypedColumn(
+            pc.replace_with_mask(typed, pc.invert(mask), rest.values),
+            [dataclasses.replace(cell, place=at[cell.place]) for cell in rest.refused],
+        )
 
     def clean(self, cells: pa.Array | list[Any]) -> list[Any]:
         """Give the cleaned Python value, or a ``Refusal``, of each cell."""
         if isinstance(cells, pa.Array) and pa.types.is_binary(cells.type):
-            return self._clean(decode_singly(cells), is_text=True)
+            decoded, undecodable = decode(cells)
+            return self._clean(_replaced(decoded.to_pylist(), undecodable), is_text=True)
         return self._clean(self._values(cells), is_text=False)
 
     def store(self, cleaned: list[Any], shown: list[Any]) -> TypedColumn:
@@ -155,30 +175,6 @@ class ColumnConverter:
             mask = pc.if_else(nulls, is_taken, True if mask is None else mask)
         return None if mask is None or is_all(mask) else mask
 
-    def _complete(
-        self, typed: pa.Array, cells: pa.Array | list[Any], mask: pa.Array, *, is_text: bool
-    ) -> TypedColumn:
-        """Let the field judge the cells that the kernel did not take."""
-        places = pc.indices_nonzero(pc.invert(mask))
-        if isinstance(cells, list):
-            left = [cells[place] for place in places.to_pylist()]
-        else:
-            left = self._values(cells.take(places))
-        rest = self._convert_singly(left, is_text=is_text)
-        order = pa.array(range(len(typed)), pa.int64())
-        order = pc.replace_with_mask(
-            order, pc.invert(mask), pa.array(range(len(typed), len(typed) + len(left)), pa.int64())
-        )
-        both_kinds = pa.concat_arrays([typed, rest.values])
-        at = places.to_pylist()
-        return TypedColumn(
-            both_kinds.take(order),
-            [dataclasses.replace(cell, place=at[cell.place]) for cell in rest.refused],
-        )
-
-    def _convert_singly(self, values: list[Any], *, is_text: bool) -> TypedColumn:
-        return self.store(self._clean(values, is_text=is_text), values)
-
     def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
         clean, read = self.cleaner.clean, self.cleaner.read
         if not is_text:
@@ -213,6 +209,12 @@ class ColumnConverter:
             except (pa.ArrowException, OverflowError, ValueError):
                 stored[place], values[place] = self._misfit(), None
         return pa.array(values, type=kind)
+
+
+def _replaced(values: list[Any], refusals: dict[int, Refusal]) -> list[Any]:
+    return (
+        [refusals.get(place, value) for place, value in enumerate(values)] if refusals else values
+    )
 
 
 def _unchecked_limit(encoding: ColumnEncoding, kernel: Kernel) -> int | None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import did_you_mean
+from ingest.sources.text import find_undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,9 +64,10 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         if not is_raw(cells):
             return texts_of(cells.to_pylist())
-    texts = list(map(_decode, cells.to_pylist()))
-    undecodable = [text is None for text in texts]
-    return pa.array([text or "" for text in texts]), pa.array(undecodable)
+    bad = set(find_undecodable(cells))
+    undecodable = pa.array([place in bad for place in range(len(cells))])
+    texts = pc.if_else(undecodable, pa.scalar(b"", cells.type), cells)
+    return pc.cast(texts, pa.string()), undecodable
 
 
 def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:
@@ -82,12 +84,3 @@ def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:
 def as_raw(texts: pa.Array) -> pa.Array:
     """Give strings as the cells of a text file."""
     return pc.cast(texts, pa.binary())
-
-
-def _decode(cell: bytes | None) -> str | None:
-    if cell is None:
-        return ""
-    try:
-        return cell.decode()
-    except UnicodeDecodeError:
-        return None

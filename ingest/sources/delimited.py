@@ -236,9 +236,13 @@ class DelimitedSource(Source):
         return dataclasses.replace(batch, columns=columns)
 
     def _restored(self, column: pa.Array) -> pa.Array:
-        if not self._reader.has_undecodable or not pc.any(pc.match_substring(column, MARK)).as_py():
+        if not self._reader.has_undecodable:
             return column
-        return pa.array(map(restore, column.to_pylist()), pa.binary())
+        is_marked = pc.match_substring(column, MARK)
+        if not pc.any(is_marked).as_py():
+            return column
+        restored = map(restore, column.filter(is_marked).to_pylist())
+        return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 
     def _reject(self, row: pyarrow.csv.InvalidRow) -> Reject:
         word = "more" if row.actual_columns > row.expected_columns else "fewer"

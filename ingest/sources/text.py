@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ingest.exceptions import SourceError
 
@@ -226,6 +227,22 @@ def show(text: str) -> str:
 def _byte(match: re.Match[bytes]) -> bytes:
     byte = int(match[1], 16)
     return bytes([byte if byte >= _FIRST_NON_ASCII else 0xFF])
+
+
+def find_undecodable(cells: pa.Array) -> list[int]:
+    """Give the places of those cells of a binary array that are no UTF-8."""
+    # Arrow only says whether there are such cells; in bytes RE2 takes each for a character.
+    suspects = pc.indices_nonzero(pc.match_substring_regex(cells, r"[\x80-\xff]"))
+    texts = zip(suspects.to_pylist(), cells.take(suspects).to_pylist(), strict=True)
+    return [place for place, text in texts if not _is_text(text)]
+
+
+def _is_text(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_utf8(chunk: bytes) -> bool:

@@ -1,0 +1,125 @@
+"""The statements that try the rows of the stage in the server, and write down the refused ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.refusals import SERVERS_OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.table import Table
+
+STAGE = "pg_temp.ingest_stage"
+PIECE_ROWS = 4_096
+"""Rows first tried at a time: a refused piece costs what it inserted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UniqueKey:
+    """A unique key of the table."""
+
+    name: str
+    """The name that PostgreSQL reports: the constraint's and its index's are the same."""
+    expressions: str
+    predicate: str
+
+
+def attempt_in_pieces(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
+    """Give the DO statement that tries the rows that are not in doubt, many at a time."""
+    return _do(_IN_PIECES, table, names, keys)
+
+
+def attempt_singly(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
+    """Give the DO statement that tries the rows in doubt one by one."""
+    return _do(_SINGLY, table, names, keys)
+
+
+def _do(body: str, table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
+    told_apart = "".join(
+        f"""
+        WHEN {_literal(key.name)} THEN
+          SELECT bool_or(age(xmin) <= age(began)) INTO is_ours FROM {table.qualified_name}
+          WHERE ({key.predicate}) AND ({key.expressions}) =
+            (SELECT {key.expressions} FROM {STAGE} WHERE "ingest place" = at);"""
+        for key in keys
+    )
+    if keys:
+        told_apart = f"CASE constraint_name {told_apart}\n        ELSE NULL;\n        END CASE;"
+    text = (_DECLARE + body).format(
+        insert=f"INSERT INTO {table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
+        f"SELECT {names} FROM {STAGE}",
+        stage=STAGE,
+        piece=PIECE_ROWS,
+        note=_NOTE.format(told_apart=told_apart),
+        servers_own=f"'{{{','.join(SERVERS_OWN)}}}'::text[]",
+    )
+    return f"DO {_literal(text)}"
+
+
+def _literal(text: str) -> str:
+    """Quote a constant for SQL, whatever standard_conforming_strings is."""
+    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+# The stage's row type is as old as the load; the stage itself is made anew by each TRUNCATE.
+_DECLARE = """
+DECLARE
+  at int8 := 1;
+  up_to int8;
+  size int8 := {piece};
+  final int8 := (SELECT coalesce(max("ingest place"), 0) FROM {stage});
+  began xid := (SELECT xmin FROM pg_catalog.pg_type WHERE oid = '{stage}'::regtype);
+  is_ours bool;
+  message text; detail text; constraint_name text; column_name text;
+"""
+_IN_PIECES = """
+BEGIN
+  WHILE at <= final LOOP
+    up_to := least(at + size - 1, final);
+    BEGIN
+      {insert} WHERE "ingest place" BETWEEN at AND up_to AND NOT "ingest doubt"
+      ORDER BY "ingest place";
+      at := up_to + 1;
+      size := least(size * 2, {piece});
+    EXCEPTION WHEN OTHERS THEN
+      IF left(SQLSTATE, 2) = ANY ({servers_own}) THEN
+        RAISE;
+      ELSIF at < up_to THEN
+        size := (up_to - at + 1) / 2;
+      ELSE
+        {note}
+        at := at + 1;
+        size := 1;
+      END IF;
+    END;
+  END LOOP;
+END
+"""
+_SINGLY = """
+BEGIN
+  FOR at IN SELECT "ingest place" FROM {stage} WHERE "ingest doubt" ORDER BY 1 LOOP
+    BEGIN
+      {insert} WHERE "ingest place" = at;
+    EXCEPTION WHEN OTHERS THEN
+      IF left(SQLSTATE, 2) = ANY ({servers_own}) THEN
+        RAISE;
+      END IF;
+      {note}
+    END;
+  END LOOP;
+END
+"""
+# Writes down the row that was just refused.
+_NOTE = """
+        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+          constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME;
+        is_ours := NULL;
+        IF SQLSTATE = '23505' THEN
+          {told_apart}
+        END IF;
+        INSERT INTO pg_temp.ingest_refused
+        VALUES (at - 1, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
+"""
