@@ -1,0 +1,1 @@
+"""Figures: scripts that measure, run as `python -m tests.figures.NAME`."""
