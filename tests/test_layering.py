@@ -29,6 +29,7 @@ LAYERS = [
     ["loading"],
     ["previewing", "managers"],
     ["benchmark"],
+    ["referring"],
     ["undoing"],
     ["admin"],
     ["apps", "checks", "management", "migrations", "templatetags"],

@@ -27,6 +27,7 @@ SUM_VAR = "_sum"
 class LargeChangeList(ChangeList):
     """Counts no large table, and opens each of its pages by key."""
 
+    model_admin: Any  # a LargeTableAdmin
     open_page: OpenPage | None = None
     """The page, where it was opened by its key."""
     sums: Sums | None = None
@@ -35,7 +36,7 @@ class LargeChangeList(ChangeList):
     at = ""
     is_sum_asked = False
 
-    def get_queryset(self, request: HttpRequest, **options: Any) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         # These belong to this page alone, and to none of its links; nor are they filters.
         for parameters in (self.params, self.filter_params):
             parameters.pop(AT_VAR, None)
@@ -43,7 +44,7 @@ class LargeChangeList(ChangeList):
         self.at = request.GET.get(AT_VAR, "")
         self.is_sum_asked = SUM_VAR in request.GET
         self.notes: list[str] = []
-        queryset: QuerySet[Any] = super().get_queryset(request, **options)
+        queryset: QuerySet[Any] = super().get_queryset(request, exclude_parameters)
         self.notes += getattr(request, "ingest_notes", [])
         return queryset
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.admin.utils import get_fields_from_path
 from django.db.models import DateTimeField, Exists, Max, Min
 from django.utils import timezone
@@ -114,16 +115,15 @@ class DateHierarchy:
         if not self._has_time:
             return day
         midnight = dt.datetime.combine(day, dt.time())
-        return timezone.make_aware(midnight) if timezone.settings.USE_TZ else midnight
+        return timezone.make_aware(midnight) if settings.USE_TZ else midnight
 
     def _back(self, chosen: Chosen) -> dict[str, str]:
         above = chosen[:-1]
         if not above:
             title = gettext("All dates")
-        elif len(above) == 1:
-            title = str(above[0])
         else:
-            title = _title(dt.date(*above, 1), "month")
+            year, *month = above
+            title = _title(dt.date(year, month[0], 1), "month") if month else str(year)
         return {"link": self._link(above), "title": title}
 
     def _link(self, chosen: Chosen) -> str:

@@ -35,15 +35,18 @@ class IndexedValuesFilter(AllValuesFieldListFilter):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         values: QuerySet[Any] = self.lookup_choices
-        column = self.field.column
+        column = str(self.field.column)
         if TableIndexes(values.model, values.db).find(column):
-            found = walk_values(values.model._base_manager.using(values.db), self.field.name)
+            found: list[Any] | None = walk_values(
+                values.model._base_manager.using(values.db), self.field.name
+            )
         elif count_rows(values.model._base_manager.using(values.db)).is_exact:
             found = list(values[: CHOICES_SHOWN + 1])
         else:
             found = None
         is_short = found is not None and len(found) <= CHOICES_SHOWN
-        self.lookup_choices = found if is_short else list(self.lookup_val or ())
+        choices: Any = found if is_short else list(self.lookup_val or ())
+        self.lookup_choices = choices
         self.is_used = self.lookup_val is not None or self.lookup_val_isnull is not None
 
     def has_output(self) -> bool:
@@ -75,7 +78,7 @@ class LoadFilter(SimpleListFilter):
         alias = model_admin.get_queryset(request).db
         self.loads = loads_of(model_admin.model, alias)
         shown: dict[str, str] = {}
-        if request.user.has_perm("ingest.view_load"):  # type: ignore[union-attr]
+        if request.user.has_perm("ingest.view_load"):
             for load in self.loads[:LOADS_SHOWN]:
                 shown[str(load.pk)] = f"{load.pk}: {load.source}"
         if given is not None:
@@ -103,7 +106,8 @@ def loads_of(model: type[Model], alias: str) -> QuerySet[Load]:
         cursor.execute("SELECT to_regclass(%s)", [f'"{Load._meta.db_table}"'])
         if cursor.fetchone()[0] is None:
             return Load.objects.none()
-    labels = {model._meta.label, model._meta.concrete_model._meta.label}
+    concrete = model._meta.concrete_model or model
+    labels = {model._meta.label, concrete._meta.label}
     return Load.objects.using(alias).filter(model__in=labels)
 
 

@@ -98,7 +98,7 @@ def read_ordering(queryset: QuerySet[Any]) -> Ordering:
         raise NoKey("the columns are not all sorted in the same direction")
     ordering = Ordering(fields=fields, is_descending=ways.pop())
     indexes = TableIndexes(queryset.model, queryset.db)
-    if not indexes.sort(tuple(field.column for field in fields)):
+    if not indexes.sort(tuple(str(field.column) for field in fields)):
         raise NoKey(f"no index serves the order by {', '.join(field.name for field in fields)}")
     return ordering
 
@@ -107,13 +107,14 @@ def _part(model: type[Model], part: Any) -> tuple[list[Field[Any, Any]], bool]:
     if not isinstance(part, str):
         raise NoKey("the order is by an expression")
     name = part.lstrip("-")
+    fields: list[Any]
     try:
         fields = [model._meta.get_field(name)] if name != "pk" else model._meta.pk_fields
     except FieldDoesNotExist:
         raise NoKey(f"{name} is no column of the table") from None
     for field in fields:
         _check(model, field, name)
-    return list(fields), part.startswith("-")
+    return fields, part.startswith("-")
 
 
 def _check(model: type[Model], field: Any, name: str) -> None:

@@ -7,6 +7,7 @@ import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -49,4 +50,4 @@ def _to_microseconds(moment: dt.datetime) -> int:
 def _from_microseconds(number: int) -> dt.datetime:
     moment = _EPOCH + number * _MICROSECOND
     # Without USE_TZ the database's moments are naive, and so is what they are compared with.
-    return moment if timezone.settings.USE_TZ else moment.replace(tzinfo=None)
+    return moment if settings.USE_TZ else moment.replace(tzinfo=None)

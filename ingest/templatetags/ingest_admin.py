@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.contrib.admin.utils import label_for_field
 
 from ingest.admin.changelist import SUM_VAR
 from ingest.admin.dates import DateHierarchy
@@ -36,6 +37,6 @@ def large_pagination(cl: LargeChangeList) -> dict[str, Any]:
 def large_sums(cl: LargeChangeList) -> dict[str, Any]:
     """Show the sums, or the link that asks for them."""
     fields = cl.model_admin.sum_fields
-    names = [str(cl.model._meta.get_field(name).verbose_name) for name in fields]
+    names = [label_for_field(name, cl.model, cl.model_admin) for name in fields]
     link = cl.get_query_string({SUM_VAR: "1"})
     return {"sums": cl.sums, "names": names, "link": link}

@@ -16,7 +16,16 @@ from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
 from ingest.loading import resume as go_on
-from ingest.management import chunking, detecting, layouts, previews, reading, rejecting, summary
+from ingest.management import (
+    chunking,
+    detecting,
+    layouts,
+    previews,
+    reading,
+    rejecting,
+    summary,
+    undoing,
+)
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
@@ -101,6 +110,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
+        undoing.add_arguments(parser)
         benchmark.add_arguments(parser)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -122,6 +132,8 @@ class Command(BaseCommand):
                 self._resume(model, **options)
             elif options["benchmark"]:
                 benchmark.handle(self, model=model, file=next(iter(files), None), **options)
+            elif options["undo"] is not None:
+                undoing.handle(self, **options)
             elif model is not None and not files and options["verify"]:
                 self._tell(verify(find_model(model), using=options["database"]))
             elif model is None or not files:
