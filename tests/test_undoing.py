@@ -5,48 +5,21 @@ import io
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, models, transaction
-from django.utils import timezone
 
 from finance.models import Account, Transaction
 from ingest.exceptions import IngestError
 from ingest.ledger import LOCK_CLASS
-from ingest.models import Chunk, KeyList, KeyRange, Load
+from ingest.models import KeyList, Load
 from ingest.undoing import undo
 from tests.contract.models.keys import NaturalKey, UniversalKey
 from tests.factories import AccountFactory, TransactionFactory
+from tests.loads import record_load
 
 pytestmark = pytest.mark.django_db(
     transaction=True,
     available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
 )
 in_transaction = pytest.mark.django_db  # the contract's tables cannot be flushed
-
-
-def record(model, rows, *, as_list=False, **facts):
-    """A load as the ledger has it, of rows that are there already."""
-    load = Load.objects.create(
-        model=model._meta.label,
-        table=f'"public"."{model._meta.db_table}"',
-        source="statement.csv",
-        method="direct",
-        driver="asyncpg",
-        started_at=timezone.now(),
-        **{"status": Load.Status.LOADED, "loaded": len(rows), "read": len(rows), **facts},
-    )
-    chunk = Chunk.objects.create(
-        load=load,
-        ordinal=1,
-        first_record=1,
-        last_record=len(rows),
-        rows=len(rows),
-        committed_at=timezone.now(),
-    )
-    keys = [row.pk for row in rows]
-    if as_list:
-        KeyList.objects.create(chunk=chunk, keys=list(map(str, keys)))
-    else:
-        KeyRange.objects.create(chunk=chunk, first=min(keys), last=max(keys))
-    return load
 
 
 def refused(load):
@@ -58,7 +31,7 @@ def refused(load):
 def test_exactly_the_loads_rows_are_deleted():
     account = AccountFactory()
     TransactionFactory(account=account, description="before")
-    load = record(Transaction, TransactionFactory.create_batch(5, account=account))
+    load = record_load(Transaction, TransactionFactory.create_batch(5, account=account))
     TransactionFactory(account=account, description="after")
     got = undo(load.pk)
     assert str(got) == f"Load {load.pk} is undone: 5 rows deleted."
@@ -72,7 +45,7 @@ def test_exactly_the_loads_rows_are_deleted():
 
 def test_rows_that_were_gone_are_told():
     rows = TransactionFactory.create_batch(5)
-    load = record(Transaction, rows)
+    load = record_load(Transaction, rows)
     rows[2].delete()
     want = f"Load {load.pk} is undone: 4 rows deleted, 1 were gone already."
     assert str(undo(load.pk)) == want
@@ -83,7 +56,7 @@ def test_rows_that_were_gone_are_told():
 def test_keys_that_no_sequence_gave(model):
     keys = ["a", "b", "%s"] if model is NaturalKey else [None] * 4
     rows = [model.objects.create(**({"pk": key} if key else {})) for key in keys]
-    load = record(model, rows[:-1], as_list=True)
+    load = record_load(model, rows[:-1], as_list=True)
     undo(load.pk)
     assert [row.pk for row in model.objects.all()] == [rows[-1].pk]
     assert not KeyList.objects.exists()
@@ -91,7 +64,7 @@ def test_keys_that_no_sequence_gave(model):
 
 def test_rows_that_refer_to_them_are_named_and_nothing_is_deleted():
     accounts = AccountFactory.create_batch(2)
-    load = record(Account, accounts)
+    load = record_load(Account, accounts)
     first, _ = TransactionFactory.create_batch(2, account=accounts[1])
     assert refused(load) == (
         f"Load {load.pk} cannot be undone, because other rows refer to its rows: 2 of "
@@ -105,7 +78,7 @@ def test_rows_that_refer_to_them_are_named_and_nothing_is_deleted():
 
 @pytest.mark.parametrize("action", ["NO ACTION", "CASCADE"])
 def test_tables_that_django_does_not_know_are_named_too(action):
-    load = record(Transaction, TransactionFactory.create_batch(2))
+    load = record_load(Transaction, TransactionFactory.create_batch(2))
     with connection.cursor() as cursor:
         cursor.execute(
             'CREATE TABLE "odd name" (note text, entry bigint CONSTRAINT note_entry '
@@ -126,7 +99,7 @@ def test_tables_that_django_does_not_know_are_named_too(action):
 
 
 def test_a_running_load_is_refused():
-    load = record(Transaction, [TransactionFactory()], status=Load.Status.RUNNING)
+    load = record_load(Transaction, [TransactionFactory()], status=Load.Status.RUNNING)
     other = connection.copy()
     try:
         with other.cursor() as cursor:
@@ -140,12 +113,12 @@ def test_a_running_load_is_refused():
 
 
 def test_what_cannot_be_undone_says_why():
-    load = record(Transaction, [TransactionFactory()])
+    load = record_load(Transaction, [TransactionFactory()])
     undo(load.pk)
     assert refused(load) == f"Load {load.pk} is undone already."
     load.pk = 10**9
     assert refused(load) == "There is no load 1000000000 in the ledger of 'default'."
-    lost = record(Transaction, [TransactionFactory()])
+    lost = record_load(Transaction, [TransactionFactory()])
     Load.objects.filter(pk=lost.pk).update(model="finance.Cheque")
     assert refused(lost) == (
         f"Load {lost.pk} cannot be undone: there is no model finance.Cheque any more."
@@ -155,7 +128,7 @@ def test_what_cannot_be_undone_says_why():
 def test_a_row_given_a_key_of_the_load_by_hand_is_not_deleted():
     account = AccountFactory()
     first, second, third = TransactionFactory.create_batch(3, account=account)
-    load = record(Transaction, [first, third])  # a range, and its chunk says two rows
+    load = record_load(Transaction, [first, third])  # a range, and its chunk says two rows
     assert refused(load) == (
         f"Load {load.pk} put in 2 rows, but 3 have its keys: somebody has given rows these keys "
         "by hand. Nothing was deleted: delete them by hand."
@@ -166,8 +139,8 @@ def test_a_row_given_a_key_of_the_load_by_hand_is_not_deleted():
 @in_transaction
 def test_a_key_that_a_later_load_put_in_again_is_not_deleted():
     row = NaturalKey.objects.create(code="a")
-    first = record(NaturalKey, [row], as_list=True)
-    second = record(NaturalKey, [row], as_list=True)
+    first = record_load(NaturalKey, [row], as_list=True)
+    second = record_load(NaturalKey, [row], as_list=True)
     assert refused(first) == (
         f"Load {first.pk} cannot be undone: load {second.pk} has put in the key 'a' again. "
         f"Nothing was deleted: undo load {second.pk} first."
@@ -177,7 +150,7 @@ def test_a_key_that_a_later_load_put_in_again_is_not_deleted():
 
 
 def test_an_undo_in_a_transaction_rolls_back_with_it():
-    load = record(Transaction, [TransactionFactory()])
+    load = record_load(Transaction, [TransactionFactory()])
     with transaction.atomic():
         undo(load.pk)
         transaction.set_rollback(True)
@@ -194,14 +167,14 @@ def command(*arguments):
     ("answer", "want", "left"), [("y", "1 rows deleted", 0), ("", "Nothing was deleted.", 1)]
 )
 def test_the_command_asks_first(monkeypatch, answer, want, left):
-    load = record(Transaction, [TransactionFactory()])
+    load = record_load(Transaction, [TransactionFactory()])
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{answer}\n"))
     assert want in command("--undo", str(load.pk))
     assert Transaction.objects.count() == left
 
 
 def test_the_command_does_not_ask_where_nobody_is(monkeypatch):
-    load = record(Transaction, [TransactionFactory()])
+    load = record_load(Transaction, [TransactionFactory()])
     monkeypatch.setattr("sys.stdin", io.StringIO())
     with pytest.raises(CommandError) as caught:
         command("--undo", str(load.pk))
@@ -222,5 +195,5 @@ def test_the_command_names_a_load_that_is_not_there():
 
 
 def test_load_rows_is_a_queryset():
-    load = record(Transaction, [TransactionFactory()])
+    load = record_load(Transaction, [TransactionFactory()])
     assert isinstance(load.rows(), models.QuerySet)

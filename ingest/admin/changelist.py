@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, ChangeList
 from django.core.paginator import InvalidPage, Paginator
 
 from ingest.admin.orderings import NoKey, Ordering, read_ordering
@@ -49,6 +49,9 @@ class LargeChangeList(ChangeList):
         return queryset
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        if ORDER_VAR in self.params:
+            # Django puts the list's own order behind the one asked for, which no index serves.
+            queryset = queryset.order_by()
         ordering = list(super().get_ordering(request, queryset))
         ways = {str(part).startswith("-") for part in ordering[:-1] if isinstance(part, str)}
         if ordering[-1:] == ["-pk"] and ways == {False}:
