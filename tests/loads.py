@@ -7,15 +7,14 @@ from ingest.models import Chunk, KeyList, KeyRange, Load
 SOURCE = "statement.csv"
 
 
-def record_load(model, rows=(), *, as_list=False, **facts):
+def record_load(model, rows=(), /, *, as_list=False, **facts):
     """Record rows as one load of one chunk, whose keys are a range, or a list of texts."""
     rows = list(rows)
     counts = {"loaded": len(rows), "read": len(rows)}
     how = {"source": SOURCE, "method": "direct", "driver": "asyncpg", "status": Load.Status.LOADED}
     load = Load.objects.create(
-        model=model._meta.label,
         table=f'"public"."{model._meta.db_table}"',
-        **{"started_at": timezone.now(), **counts, **how, **facts},
+        **{"model": model._meta.label, "started_at": timezone.now(), **counts, **how, **facts},
     )
     chunk = record_chunk(load, rows=len(rows))
     keys = [row.pk for row in rows]
