@@ -9,8 +9,8 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from ingest.exceptions import IngestError
-from ingest.ledger import LOCK_CLASS
+from ingest.exceptions import LedgerError
+from ingest.ledger import keep_still
 from ingest.models import KeyList, Load
 from ingest.referring import find_referrers, lock_cascading_tables
 
@@ -36,7 +36,7 @@ class Undone:
 def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> Undone:
     """Delete the rows that a load put in, in one transaction, and mark the load undone.
 
-    Raises an ``IngestError``, and then nothing was deleted: if there is no such load, if it runs or
+    Raises a ``LedgerError``, and then nothing was deleted: if there is no such load, if it runs or
     was undone, or if other rows refer to its rows. It does not call ``delete()``, sends no signals
     of the rows and deletes nothing along with them.
     """
@@ -47,14 +47,14 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> Undone:
         lock_cascading_tables(rows)
         referrers = find_referrers(rows)
         if referrers:
-            raise IngestError(
+            raise LedgerError(
                 f"Load {load.pk} cannot be undone, because other rows refer to its rows: "
                 f"{'; '.join(map(str, referrers))}. Nothing was deleted: delete these first."
             )
         deleted = _delete(load, rows)
         put_in = load.chunks.using(using).aggregate(rows=Sum("rows"))["rows"] or 0
         if deleted > put_in:
-            raise IngestError(
+            raise LedgerError(
                 f"Load {load.pk} put in {put_in:,} rows, but {deleted:,} have its keys: somebody "
                 "has given rows these keys by hand. Nothing was deleted: delete them by hand."
             )
@@ -69,15 +69,11 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> Undone:
 def _locked(load_id: int, using: str) -> Load:
     load = Load.objects.using(using).select_for_update().filter(pk=load_id).first()
     if load is None:
-        raise IngestError(f"There is no load {load_id} in the ledger of {using!r}.")
+        raise LedgerError(f"There is no load {load_id} in the ledger of {using!r}.")
     if load.status == Load.Status.UNDONE:
-        raise IngestError(f"Load {load.pk} is undone already.")
-    with connections[using].cursor() as cursor:
-        # A load that runs holds this lock, and none can be resumed while the undo does.
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, load.pk % 2**31])
-        [is_ours] = cursor.fetchone()
-    if not is_ours:
-        raise IngestError(f"Load {load.pk} is running: cancel it first.")
+        raise LedgerError(f"Load {load.pk} is undone already.")
+    if not keep_still(load):
+        raise LedgerError(f"Load {load.pk} is running: cancel it first.")
     return load
 
 
@@ -85,7 +81,7 @@ def _rows(load: Load) -> QuerySet[Any]:
     try:
         return load.rows()
     except LookupError as error:
-        raise IngestError(
+        raise LedgerError(
             f"Load {load.pk} cannot be undone: there is no model {load.model} any more."
         ) from error
 
@@ -94,11 +90,11 @@ def _check_later_loads(load: Load) -> None:
     """A key recorded again by a later load is that load's row now."""
     alias = load._state.db
     with connections[alias or DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute(LATER_LOADS, {"load": load.pk, "table": load.table})
+        cursor.execute(LATER_LOADS, {"load": load.pk, "table": load.table, "model": load.model})
         found: Any = cursor.fetchone()
     if found is not None:
         later, key = found
-        raise IngestError(
+        raise LedgerError(
             f"Load {load.pk} cannot be undone: load {later} has put in the key {key!r} again. "
             f"Nothing was deleted: undo load {later} first."
         )
@@ -115,7 +111,7 @@ JOIN ingest_chunk c ON c.load_id = o.id
 JOIN ingest_keylist l ON l.chunk_id = c.id
 CROSS JOIN LATERAL unnest(l.keys) AS later (key)
 JOIN own ON own.key = later.key
-WHERE o."table" = %(table)s AND o.id > %(load)s
+WHERE (o."table" = %(table)s OR o.model = %(model)s) AND o.id > %(load)s
 ORDER BY c.load_id DESC
 LIMIT 1
 """
@@ -128,7 +124,7 @@ def _delete(load: Load, rows: QuerySet[Any]) -> int:
         with connections[rows.db].cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except IntegrityError as error:
-        raise IngestError(
+        raise LedgerError(
             f"Load {load.pk} cannot be undone: {error} Nothing was deleted."
         ) from error
     return int(deleted)

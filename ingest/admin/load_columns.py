@@ -11,7 +11,7 @@ from ingest.admin import progress
 from ingest.models import Load
 
 LIST_DISPLAY = (
-    *("number", "model", "file", "state", "bar", "loaded_rows", "rejected_records"),
+    *("number", "model", "file", "state", "loaded_rows", "rejected_records"),
     *("speed", "duration", "who", "started_at"),
 )
 
@@ -32,14 +32,11 @@ class LoadColumns:
     @admin.display(ordering="status")
     def state(self, load: Load) -> str:
         return format_html(
-            '<span class="ingest-state ingest-{}">{}</span>',
+            '<span class="ingest-state ingest-{}">{}</span> {}',
             load.status,
             progress.live(load, "state"),
+            progress.bar(load) if load.status == Load.Status.RUNNING else "",
         )
-
-    @admin.display(description="read")
-    def bar(self, load: Load) -> str:
-        return progress.bar(load) if load.status == Load.Status.RUNNING else ""
 
     @admin.display(description="rows", ordering="loaded")
     def loaded_rows(self, load: Load) -> str:

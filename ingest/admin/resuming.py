@@ -21,10 +21,13 @@ STARTING_SECONDS = 1.0
 
 def why_not_resume(load: Load) -> str | None:
     """Say why the server cannot go on with a load by itself; None: it can."""
-    if load.source == "-":
-        return "It was read from standard input, which cannot be read again."
-    if not Path(load.source).exists():
-        return f"There is no file {load.source} here, where the server runs."
+    given = load.options.get("given")
+    if given is None or given == "-":
+        return f"It was read from {load.source}, which can be read only once."
+    names = given if isinstance(given, list) else [given]
+    missing = [name for name in names if not Path(name).is_file()]
+    if missing:
+        return f"There is no file {missing[0]} here, where the server runs."
     return None
 
 

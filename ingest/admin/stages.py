@@ -29,8 +29,9 @@ class Piece:
 
 
 def draw(stages: Mapping[str, float]) -> list[Piece]:
-    """Give the pieces of the bar, in the order in which the stages were recorded."""
-    return list(_pieces(stages))
+    """Give the pieces of the bar, the longest first: the ledger keeps no order of them."""
+    longest_first = sorted(stages.items(), key=lambda pair: (-pair[1], pair[0]))
+    return list(_pieces(dict(longest_first)))
 
 
 def _pieces(stages: Mapping[str, float]) -> Iterator[Piece]:

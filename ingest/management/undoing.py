@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import router
+
 from ingest.exceptions import ConfigurationError
+from ingest.models import Load
 from ingest.undoing import undo
 
 if TYPE_CHECKING:
@@ -38,4 +41,5 @@ def handle(command: BaseCommand, **options: Any) -> None:
         if answer.strip().lower() not in {"y", "yes"}:
             command.stdout.write("Nothing was deleted.")
             return
-    command.stdout.write(str(undo(load_id, using=options["database"])))
+    alias = options["database"] or router.db_for_write(Load)
+    command.stdout.write(str(undo(load_id, using=alias)))

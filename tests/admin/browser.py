@@ -15,7 +15,7 @@ PACKAGES = "chromium chromium-driver"
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--no-proxy-server", "--disable-dev-shm-usage", "--window-size=1280,800"),
+    *("--no-proxy-server", "--disable-dev-shm-usage", "--window-size=1440,860"),
 )
 KINDS = ("script-src", "style-src", "img-src", "connect-src", "form-action")
 POLICY = "; ".join(["default-src 'none'", *(f"{kind} 'self'" for kind in KINDS)])

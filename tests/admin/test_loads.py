@@ -102,8 +102,8 @@ def test_the_page_of_a_load(admin_client):
     for want in (
         "Plain COPY: so few rows load no faster by any other way.",
         "It went wrong.",
-        'aria-label="read 25%, send 50%, commit 25%"',
-        '<rect class="ingest-colour-1" x="150.0" y="0" width="300.0" height="24">',
+        'aria-label="send 50%, commit 25%, read 25%"',
+        '<rect class="ingest-colour-1" x="300.0" y="0" width="150.0" height="24">',
         f'href="{reverse("admin:finance_transaction_changelist")}?load={load.pk}"',
     ):
         assert want in shown
@@ -322,28 +322,22 @@ def test_cancel_marks_a_dead_load_as_interrupted(admin_client):
 
 
 @pytest.mark.parametrize(
-    ("status", "source", "action", "want"),
+    ("status", "given", "action", "want"),
     [
         ("loaded", "a.csv", "cancel", "It is not running: it is loaded."),
         ("loaded", "a.csv", "resume", "It is loaded: there is nothing to go on with."),
-        (
-            "failed",
-            "-",
-            "resume",
-            "It was read from standard input, which cannot be read again.",
-        ),
+        ("failed", "-", "resume", "It was read from statement.csv, which can be read only once."),
+        ("failed", None, "resume", "It was read from statement.csv, which can be read only once."),
         (
             "interrupted",
-            "/nowhere/a.csv",
+            [__file__, "/nowhere/a.csv"],
             "resume",
             "There is no file /nowhere/a.csv here, where the server runs.",
         ),
     ],
 )
-def test_what_cannot_be_done_is_not_offered_and_says_why(
-    admin_client, status, source, action, want
-):
-    load = record_load(Transaction, status=status, source=source)
+def test_what_cannot_be_done_is_not_offered_and_says_why(admin_client, status, given, action, want):
+    load = record_load(Transaction, status=status, options={"given": given})
     assert f"../{action}/" not in admin_client.get(address(load)).content.decode()
     assert want in admin_client.get(address(load, action)).content.decode()
     assert want in admin_client.post(address(load, action)).content.decode()
