@@ -15,7 +15,7 @@ from ingest.exceptions import IngestError
 if TYPE_CHECKING:
     from ingest.models import Load
 
-STARTING_SECONDS = 1.0
+STARTING_SECONDS = 3.0
 """So long the page waits to see whether the process ends at once, which tells of a mistake."""
 
 

@@ -21,15 +21,19 @@ class TookTooLong(Exception):  # noqa: N818 - it says what happened
 @contextlib.contextmanager
 def time_limit(alias: str, milliseconds: int) -> Iterator[None]:
     """Give each statement inside so long; raises ``TookTooLong`` where one takes longer."""
+    connection = connections[alias]
+    is_inside = connection.in_atomic_block
     try:
-        with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-            set_timeout = "SELECT set_config('statement_timeout', %s, true)"
-            cursor.execute("SELECT current_setting('statement_timeout')")
-            (before,) = cursor.fetchone()
-            cursor.execute(set_timeout, [str(milliseconds)])
+        with transaction.atomic(using=alias), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('statement_timeout'), "
+                "set_config('statement_timeout', %s, true)",
+                [str(milliseconds)],
+            )
+            before, _ = cursor.fetchone()
             yield
-            # A transaction around this one goes on under its own limit.
-            cursor.execute(set_timeout, [before])
+            if is_inside:  # the transaction around this one goes on under its own limit
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) == QUERY_CANCELED:
             raise TookTooLong from error

@@ -141,12 +141,8 @@ class Command(BaseCommand):
                     "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark.",
                     returncode=WRONG_USAGE,
                 )
-            elif options["detect"]:
-                detecting.handle(self, find_model(model), files, options)
-            elif options["preview"] is not None:
-                previews.handle(self, find_model(model), files, options)
             else:
-                self._load(find_model(model), files, **options)
+                self._read(find_model(model), files, options)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
@@ -163,6 +159,14 @@ class Command(BaseCommand):
             )
         work = partial(go_on, resume, using=options["database"] or DEFAULT_DB_ALIAS)
         self._show(f"Going on with load {resume}", work, options)
+
+    def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
+        if options["detect"]:
+            detecting.handle(self, model, files, options)
+        elif options["preview"] is not None:
+            previews.handle(self, model, files, options)
+        else:
+            self._load(model, files, **options)
 
     def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
