@@ -1,10 +1,13 @@
 """Millions of transactions, made on the server in seconds."""
 
+import contextlib
+
 from django.db import connection
 
 ACCOUNTS, USERS = 10_000, 1_000
 DAYS = 3_650
 FIRST_DAY = "2015-01-01"
+FILLED = "auth_user, finance_account, finance_transaction"
 
 
 def fill_transactions(rows):
@@ -34,4 +37,18 @@ def fill_transactions(rows):
     with connection.cursor() as cursor:
         for statement in (users, accounts, transactions):
             cursor.execute(statement)
-        cursor.execute("VACUUM ANALYZE auth_user, finance_account, finance_transaction")
+        cursor.execute(f"VACUUM ANALYZE {FILLED}")
+
+
+@contextlib.contextmanager
+def many_rows(rows):
+    """Commit so many transactions to the tests' database, and take all of it away afterwards."""
+    assert connection.settings_dict["NAME"].startswith("test_ingest_"), "not the tests' database"
+    fill_transactions(rows)
+    try:
+        yield
+    finally:
+        connection.rollback()
+        with connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {FILLED}, ingest_load CASCADE")
+        connection.close()

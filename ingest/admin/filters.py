@@ -96,7 +96,10 @@ class LoadFilter(SimpleListFilter):
         load = self.loads.filter(pk=given).first() if given.isdecimal() else None
         if load is None:
             raise IncorrectLookupParameters
-        rows: QuerySet[Any] = queryset & load.rows()
+        try:
+            rows: QuerySet[Any] = queryset & load.rows()
+        except TypeError:  # a proxy model's, or one that is made distinct
+            rows = queryset.filter(pk__in=load.rows().values("pk"))
         return rows
 
 

@@ -64,6 +64,8 @@ class Ordering:
 
     def from_texts(self, texts: Sequence[str]) -> Key:
         """Read a key; raises ``ValueError`` or ``ValidationError`` where it is none."""
+        if "\0" in "".join(texts):
+            raise ValueError("PostgreSQL has no such text")
         return tuple(field.to_python(text) for field, text in zip(self.fields, texts, strict=True))
 
     def at_or_after(self, queryset: QuerySet[Any], key: Key) -> QuerySet[Any]:

@@ -37,6 +37,8 @@ class IndexedSearch:
         for field in fields:
             path = field.lstrip("^=@")
             name, _, rest = path.partition(LOOKUP_SEP)
+            if name == "pk":
+                name = str(queryset.model._meta.pk.name)
             try:
                 found = queryset.model._meta.get_field(name)
             except FieldDoesNotExist:

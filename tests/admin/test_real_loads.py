@@ -14,6 +14,7 @@ from django.urls import reverse
 from finance.models import Transaction
 from ingest import load
 from ingest.admin import resuming
+from ingest.ledger import is_alive
 from ingest.models import Load
 from tests.factories import AccountFactory, TransactionFactory
 from tests.signals import answer_to_signals
@@ -93,7 +94,7 @@ def test_a_load_is_cancelled_and_resumed_and_undone(client, page, statement, env
     assert f"behind the {rows:,} rows" in client.get(page(number, "resume")).content.decode()
     response = client.post(page(number, "resume"), follow=True)
     assert "in a process of its own" in response.content.decode()
-    wait_for(lambda: status() == Load.Status.LOADED)
+    wait_for(lambda: status() == Load.Status.LOADED and not is_alive(Load.objects.get()))
     assert Load.objects.get().rows().count() == RECORDS
     assert len(set(Transaction.objects.values_list("description", flat=True))) == RECORDS + 1
     client.post(page(number, "undo"))

@@ -65,6 +65,8 @@ class Browser:
         """Take over the session of a test client that has logged in."""
         self.driver.get(f"{self.server}/static/admin/css/base.css")
         self.driver.delete_all_cookies()
+        # Closed, as whoever looks at wide lists has it.
+        self.driver.execute_script("localStorage.setItem('django.admin.navSidebarIsOpen', false)")
         value = client.cookies["sessionid"].value
         self.driver.add_cookie({"name": "sessionid", "value": value, "path": "/"})
 
