@@ -1,12 +1,13 @@
-"""Accounts and transactions in the admin: to look at what was loaded, a million rows included."""
+"""Accounts and transactions in the admin: to look at what was loaded, ten million rows included."""
 
 from django.contrib import admin
 
 from finance.models import Account, Transaction
+from ingest.admin import LargeTableAdmin
 
 
 @admin.register(Account)
-class AccountAdmin(admin.ModelAdmin):
+class AccountAdmin(LargeTableAdmin, admin.ModelAdmin):
     """Accounts, found by number, name or owner."""
 
     list_display = ["number", "name", "user", "currency", "opened_on"]
@@ -16,11 +17,10 @@ class AccountAdmin(admin.ModelAdmin):
     date_hierarchy = "opened_on"
     autocomplete_fields = ["user"]
     ordering = ["number"]
-    show_full_result_count = False
 
 
 @admin.register(Transaction)
-class TransactionAdmin(admin.ModelAdmin):
+class TransactionAdmin(LargeTableAdmin, admin.ModelAdmin):
     """Transactions, newest first."""
 
     list_display = ["tx_date", "account", "user", "amount", "description", "reference"]
@@ -31,4 +31,5 @@ class TransactionAdmin(admin.ModelAdmin):
     autocomplete_fields = ["user", "account"]
     readonly_fields = ["created_at"]
     ordering = ["-tx_date", "-pk"]
-    show_full_result_count = False  # counting a large table twice for one page is once too often
+    sum_fields = ["amount"]
+    sum_by = "account__currency"

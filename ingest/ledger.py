@@ -80,6 +80,16 @@ def is_alive(load: Load) -> bool:
     return bool(is_locked)
 
 
+def keep_still(load: Load) -> bool:
+    """Keep others from a load until Django's transaction ends; False: one is at work on it."""
+    with connections[load._state.db or "default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, _lock_number(load.pk)]
+        )
+        [is_ours] = cursor.fetchone()
+    return bool(is_ours)
+
+
 class Entry:
     """A load that is not recorded: nothing is written."""
 

@@ -38,3 +38,11 @@ def add_alias():
     yield add
     for alias in added:
         forget(alias)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--screenshots",
+        action="store_true",
+        help="take the pictures of docs/screenshots while the admin is tested in the browser",
+    )

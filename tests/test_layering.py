@@ -29,7 +29,10 @@ LAYERS = [
     ["loading"],
     ["previewing", "managers"],
     ["benchmark"],
-    ["admin", "apps", "checks", "management", "migrations"],
+    ["referring"],
+    ["undoing"],
+    ["admin"],
+    ["apps", "checks", "management", "migrations", "templatetags"],
 ]
 PUBLIC_NAMES = "ingest"
 """The package itself, which nothing in it may import."""
@@ -47,7 +50,7 @@ TALKING = {
         "audit",
     ),
     *("isolation", "aftermath", "lookups", "keys", "ledger"),
-    *("methods", "loading", "benchmark", "checks"),
+    *("methods", "loading", "benchmark", "checks", "referring", "undoing", "admin"),
 }
 """Who may talk to PostgreSQL."""
 ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals", "failures"}

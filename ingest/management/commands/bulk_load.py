@@ -16,7 +16,16 @@ from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading import load
 from ingest.loading import resume as go_on
-from ingest.management import chunking, detecting, layouts, previews, reading, rejecting, summary
+from ingest.management import (
+    chunking,
+    detecting,
+    layouts,
+    previews,
+    reading,
+    rejecting,
+    summary,
+    undoing,
+)
 from ingest.management.display import KINDS, ProgressDisplay
 
 if TYPE_CHECKING:
@@ -101,6 +110,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--progress", choices=KINDS, default="auto", help="how to show progress"
         )
+        undoing.add_arguments(parser)
         benchmark.add_arguments(parser)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -122,6 +132,8 @@ class Command(BaseCommand):
                 self._resume(model, **options)
             elif options["benchmark"]:
                 benchmark.handle(self, model=model, file=next(iter(files), None), **options)
+            elif options["undo"] is not None:
+                undoing.handle(self, **options)
             elif model is not None and not files and options["verify"]:
                 self._tell(verify(find_model(model), using=options["database"]))
             elif model is None or not files:
@@ -129,12 +141,8 @@ class Command(BaseCommand):
                     "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark.",
                     returncode=WRONG_USAGE,
                 )
-            elif options["detect"]:
-                detecting.handle(self, find_model(model), files, options)
-            elif options["preview"] is not None:
-                previews.handle(self, find_model(model), files, options)
             else:
-                self._load(find_model(model), files, **options)
+                self._read(find_model(model), files, options)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
@@ -151,6 +159,14 @@ class Command(BaseCommand):
             )
         work = partial(go_on, resume, using=options["database"] or DEFAULT_DB_ALIAS)
         self._show(f"Going on with load {resume}", work, options)
+
+    def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
+        if options["detect"]:
+            detecting.handle(self, model, files, options)
+        elif options["preview"] is not None:
+            previews.handle(self, model, files, options)
+        else:
+            self._load(model, files, **options)
 
     def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}

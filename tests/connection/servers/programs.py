@@ -18,7 +18,7 @@ START_SECONDS = 30
 """How long a server may take to start on a busy machine."""
 
 
-def find_program(name: str) -> Path:
+def find_program(name: str, packages: str = "postgresql pgbouncer") -> Path:
     """Give a program of Debian's packages; skip the test without it, but fail in CI."""
     newest_first = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
@@ -29,7 +29,7 @@ def find_program(name: str) -> Path:
         return newest_first[0]
     if found := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin"):
         return Path(found)
-    reason = f"{name} is not installed: apt install postgresql pgbouncer"
+    reason = f"{name} is not installed: apt install {packages}"
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,0 +1,102 @@
+"""The rejects of a load: filtered, page by page, and as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from django.core.paginator import Paginator
+
+from ingest.rejects import Reject as Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.models import QuerySet
+    from django.http import QueryDict
+
+    from ingest.models import Load, Reject
+
+PER_PAGE = 50
+NO_COLUMN = "-"
+"""In a link: the rejects of whole records."""
+COLUMN = "column:"
+"""In a link, before a column's name, which may be anything."""
+FIELDS = tuple(Refused.__dataclass_fields__)
+
+
+class RejectPages:
+    """The rejects that the ledger keeps of a load, as the page's address asks for them."""
+
+    def __init__(self, load: Load, query: QueryDict) -> None:
+        self._all = load.rejects.using(load._state.db)
+        self.kind = query.get("kind", "")
+        self.column = query.get("column", "")
+        self.page = Paginator(self.chosen(), PER_PAGE).get_page(query.get("rejects"))
+
+    def chosen(self) -> QuerySet[Reject]:
+        """Give the rejects of the kind and column that were asked for."""
+        chosen = self._all.order_by("pk")
+        if self.kind:
+            chosen = chosen.filter(kind=self.kind)
+        if self.column == NO_COLUMN:
+            chosen = chosen.filter(column=None)
+        elif self.column:
+            chosen = chosen.filter(column=self.column.removeprefix(COLUMN))
+        return chosen
+
+    def kinds(self) -> list[str]:
+        """Give the kinds that there are."""
+        return list(self._all.order_by("kind").values_list("kind", flat=True).distinct())
+
+    def columns(self) -> list[dict[str, str]]:
+        """Give the source columns that there are, each with its value in a link."""
+        names = self._all.order_by("column").values_list("column", flat=True).distinct()
+        return [
+            {"title": "the whole record", "value": NO_COLUMN}
+            if name is None
+            else {"title": name, "value": f"{COLUMN}{name}"}
+            for name in names
+        ]
+
+
+def as_lines(rejects: QuerySet[Reject]) -> Iterator[str]:
+    """Write rejects down as the reject log does."""
+    for values in rejects.values(*FIELDS).iterator():
+        yield json.dumps({name: values[name] for name in FIELDS}) + "\n"
+
+
+def has_reject_file(load: Load) -> bool:
+    """Say whether the load's own file of rejects can be opened."""
+    file = open_reject_file(load)
+    if file is None:
+        return False
+    file.close()
+    return True
+
+
+def open_reject_file(load: Load) -> IO[bytes] | None:
+    """Open the load's own file of rejects; None where it is gone, or another file by now."""
+    path = Path(load.reject_file)
+    if not load.reject_file or not path.is_file():
+        return None
+    try:
+        file = path.open("rb")
+    except OSError:
+        return None
+    if _is_log(file.readline()):
+        file.seek(0)
+        return file
+    file.close()
+    return None
+
+
+def _is_log(line: bytes) -> bool:
+    if not line:
+        return True  # nothing was refused
+    try:
+        first: Any = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(first, dict) and set(first) >= {"source", "record", "reason", "kind"}

@@ -1,0 +1,1 @@
+"""What ingest's own templates load."""

@@ -1,0 +1,191 @@
+"""Loads in the admin: what is shown, what may be done, and by whom."""
+
+import json
+import re
+from html import escape
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from finance.models import Transaction
+from ingest.models import Load
+from tests.admin.visits import ACTIONS, address, reject
+from tests.factories import TransactionFactory
+from tests.loads import record_chunk, record_load
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:ingest_load_changelist")
+NASTY = "<script>alert(1)</script>&'\""
+
+
+def test_the_list_shows_what_became_of_each(admin_client):
+    facts = {"loaded": 1_234_567, "rejected": 89, "read": 1_234_656, "who": "berta"}
+    record_load(Transaction, started_at=timezone.now() - timezone.timedelta(seconds=100), **facts)
+    Load.objects.update(ended_at=timezone.now())
+    shown = admin_client.get(LIST).content.decode()
+    for want in ("1,234,567", ">89<", "berta", "1 min 40 s", "statement.csv", "Loaded"):
+        assert want in shown
+    assert re.search(r"12,34\d rows/s", shown)
+
+
+def test_the_list_takes_as_many_queries_for_30_loads_as_for_one(admin_client, running):
+    admin_client.get(LIST)
+    with CaptureQueriesContext(connection) as one:
+        admin_client.get(LIST)
+    for _ in range(30):
+        record_load(Transaction, status=Load.Status.RUNNING)
+    with CaptureQueriesContext(connection) as many:
+        admin_client.get(LIST)
+    assert len(many) == len(one)
+
+
+def test_a_running_load_that_says_nothing_is_shown_to_be_silent(admin_client):
+    long_ago = timezone.now() - timezone.timedelta(minutes=5)
+    record_load(Transaction, status=Load.Status.RUNNING, seen_at=long_ago)
+    assert "Running, silent for 5 min 0 s" in admin_client.get(LIST).content.decode()
+
+
+def test_the_page_of_a_load(admin_client):
+    load = record_load(
+        Transaction,
+        TransactionFactory.create_batch(3),
+        stages={"read": 1.0, "send": 2.0, "commit": 1.0},
+        decisions=["Plain COPY: so few rows load no faster by any other way."],
+        error="It went wrong.",
+    )
+    shown = admin_client.get(address(load)).content.decode()
+    for want in (
+        "Plain COPY: so few rows load no faster by any other way.",
+        "It went wrong.",
+        'aria-label="send 50%, commit 25%, read 25%"',
+        '<rect class="ingest-colour-1" x="300.0" y="0" width="150.0" height="24">',
+        f'href="{reverse("admin:finance_transaction_changelist")}?load={load.pk}"',
+    ):
+        assert want in shown
+
+
+def test_there_is_no_link_to_rows_that_nobody_lists(admin_client):
+    user_load = record_load(get_user_model())
+    gone = record_load(Transaction, model="finance.Cheque")
+    for load in (user_load, gone):
+        assert "Rows of this load" not in admin_client.get(address(load)).content.decode()
+
+
+def test_names_and_values_with_html_do_no_harm(admin_client):
+    load = record_load(
+        Transaction,
+        source=NASTY,
+        who=NASTY,
+        error=NASTY,
+        decisions=[NASTY],
+        stages={NASTY: 1.0},
+        model=NASTY,
+        status=Load.Status.FAILED,
+    )
+    for name in ("source", "column", "field", "value", "reason", "constraint"):
+        reject(load, **{name: NASTY})
+    pages = [LIST, address(load), *(address(load, action) for action in ACTIONS)]
+    for page in pages:
+        shown = admin_client.get(page).content.decode()
+        assert "<script>alert" not in shown
+    assert admin_client.get(address(load)).content.decode().count(escape(NASTY)) > 8
+
+
+def test_chunks_are_shown_page_by_page(admin_client):
+    load = record_load(Transaction)
+    for ordinal in range(2, 121):
+        record_chunk(load, ordinal, rows=ordinal, first_byte=ordinal * 10, last_byte=99)
+    first = admin_client.get(address(load)).content.decode()
+    assert "Page 1 of 3" in first
+    assert "<td>120</td>" in first
+    assert 'href="?chunks=2#ingest-chunks"' in first
+    last = admin_client.get(address(load), {"chunks": 3}).content.decode()
+    assert "<td>20</td>" in last
+    assert "<td>120</td>" not in last
+
+
+def test_rejects_are_filtered_and_paged(admin_client):
+    load = record_load(Transaction)
+    for number in range(120):
+        reject(load, record=number, column="amount", value=f"value {number}")
+    reject(load, column=None, kind="duplicate", value="whole")
+    reject(load, column="-", kind="parse", value="dash")
+    shown = admin_client.get(address(load)).content.decode()
+    assert "Page 1 of 3" in shown
+    for query, want in (
+        ({"kind": "duplicate"}, {"whole"}),
+        ({"column": "-"}, {"whole"}),
+        ({"column": "column:-"}, {"dash"}),
+        ({"column": "column:amount", "rejects": "3"}, {"value 119"}),
+        ({"column": "column:amount", "kind": "parse"}, set()),
+    ):
+        shown = admin_client.get(address(load), query).content.decode()
+        assert {it for it in ("whole", "dash", "value 119") if f">{it}</td>" in shown} == want
+    assert 'href="?column=column%3Aamount&amp;rejects=2#ingest-rejects"' in admin_client.get(
+        address(load), {"column": "column:amount"}
+    ).content.decode().replace("&rejects", "&amp;rejects")
+
+
+def test_rejects_are_downloaded_as_json_lines(admin_client):
+    load = record_load(Transaction)
+    reject(load, column="amount", value=NASTY, line=8)
+    reject(load, kind="parse")
+    response = admin_client.get(address(load, "rejects"), {"kind": "value"})
+    assert response.headers["Content-Disposition"] == (
+        f'attachment; filename="load-{load.pk}-rejects.jsonl"'
+    )
+    [line] = b"".join(response.streaming_content).decode().splitlines()
+    assert json.loads(line) == {
+        "source": "statement.csv",
+        "record": 7,
+        "column": "amount",
+        "field": None,
+        "value": NASTY,
+        "reason": "Enter a date.",
+        "kind": "value",
+        "constraint": None,
+        "line": 8,
+    }
+
+
+def test_the_reject_file_is_downloaded(admin_client, tmp_path):
+    path = tmp_path / "rejects.jsonl"
+    line = json.dumps({"source": "a", "record": 1, "reason": "x", "kind": "value"}) + "\n"
+    path.write_text(line * 3)
+    load = record_load(Transaction, reject_file=str(path))
+    assert "../reject-file/" in admin_client.get(address(load)).content.decode()
+    response = admin_client.get(address(load, "reject_file"))
+    assert b"".join(response.streaming_content).decode() == line * 3
+
+
+@pytest.mark.parametrize("text", ["SECRET_KEY = 'x'\n", '{"password": "x"}\n', None])
+def test_another_file_is_not_given_away(admin_client, tmp_path, text):
+    path = tmp_path / "rejects.jsonl"
+    if text is not None:
+        path.write_text(text)
+    load = record_load(Transaction, reject_file=str(path))
+    assert "../reject-file/" not in admin_client.get(address(load)).content.decode()
+    assert admin_client.get(address(load, "reject_file")).status_code == 404
+
+
+def test_progress_is_told_as_json(admin_client, running):
+    record_load(Transaction)
+    progress = reverse("admin:ingest_load_progress")
+    got = admin_client.get(progress, {"load": [running.pk, "x", "999999"]}).json()
+    assert list(got) == [str(running.pk)]
+    assert got[str(running.pk)]["isRunning"] is True
+    assert got[str(running.pk)]["share"] == 0.25
+    assert got[str(running.pk)]["texts"]["share"] == "25%"
+
+
+def test_a_load_that_is_not_there(admin_client):
+    load = record_load(Transaction)
+    load.delete()
+    load.pk = 12345
+    for page in ("change", *ACTIONS, "rejects", "reject_file"):
+        assert admin_client.get(address(load, page)).status_code == 404

@@ -1,0 +1,131 @@
+"""Real loads, cancelled, resumed and undone from the admin."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.urls import reverse
+
+from finance.models import Transaction
+from ingest import load
+from ingest.admin import resuming
+from ingest.ledger import is_alive
+from ingest.models import Load
+from tests.factories import AccountFactory, TransactionFactory
+from tests.signals import answer_to_signals
+
+CONTRIB = ("admin", "auth", "contenttypes", "sessions", "messages")
+APPS = [*(f"django.contrib.{name}" for name in CONTRIB), "finance", "ingest"]
+RECORDS = 150_000
+SECONDS = 60
+
+pytestmark = pytest.mark.django_db(transaction=True, available_apps=APPS)
+
+
+@pytest.fixture
+def page(client):
+    client.force_login(get_user_model().objects.create_superuser("root"))
+
+    def page(number, name="change"):
+        return reverse(f"admin:ingest_load_{name}", args=[number])
+
+    return page
+
+
+@pytest.fixture
+def statement(tmp_path):
+    account = AccountFactory()
+    path = tmp_path / "statement.csv"
+    lines = [
+        f"{account.user_id},{account.pk},{n}.00,2025-01-{1 + n % 28:02},row {n}\n"
+        for n in range(RECORDS)
+    ]
+    path.write_text("user,account,amount,tx_date,description\n" + "".join(lines))
+    return path
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    """Let the processes that are started find the tests' database."""
+    facts = connection.settings_dict
+    url = f"postgres://{facts['USER']}@/{facts['NAME']}?host={facts['HOST']}&port={facts['PORT']}"
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "settings.development")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return os.environ
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not come to that")
+
+
+def status():
+    return Load.objects.values_list("status", flat=True).first()
+
+
+def test_a_load_is_cancelled_and_resumed_and_undone(client, page, statement, environment):
+    before = TransactionFactory(description="before")
+    command = [sys.executable, "-m", "django", "bulk_load", "finance.Transaction", str(statement)]
+    process = subprocess.Popen(
+        [*command, "--chunk-rows", "10000"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=answer_to_signals,
+    )
+    wait_for(lambda: Load.objects.filter(chunks__isnull=False).exists())
+    number = Load.objects.get().pk
+    assert "It is running" in client.post(page(number, "undo")).content.decode()
+    assert client.post(page(number, "cancel")).status_code == 302
+    _, said = process.communicate(timeout=SECONDS)
+    assert (process.returncode != 0, status()) == (True, Load.Status.INTERRUPTED), said
+    rows = Transaction.objects.count() - 1
+    assert 0 < rows < RECORDS
+    assert f"behind the {rows:,} rows" in client.get(page(number, "resume")).content.decode()
+    response = client.post(page(number, "resume"), follow=True)
+    assert "in a process of its own" in response.content.decode()
+    wait_for(lambda: status() == Load.Status.LOADED and not is_alive(Load.objects.get()))
+    assert Load.objects.get().rows().count() == RECORDS
+    assert len(set(Transaction.objects.values_list("description", flat=True))) == RECORDS + 1
+    client.post(page(number, "undo"))
+    assert list(Transaction.objects.all()) == [before]
+
+
+def test_a_resume_that_fails_says_why(client, page, statement, environment, monkeypatch):
+    monkeypatch.setattr(resuming, "STARTING_SECONDS", SECONDS)  # on a busy machine
+    rows = statement.read_text()
+    statement.write_text(rows + "x\n")
+    with pytest.raises(Exception, match="record 150,001"):
+        load(Transaction, statement, chunk_rows=50_000)
+    statement.write_text(rows.replace("row 7\n", "row 8\n"))
+    number = Load.objects.get().pk
+    said = client.post(page(number, "resume"), follow=True).content.decode()
+    assert f"Load {number} could not be resumed:" in said
+    assert "is no longer the file that was loaded" in said
+    assert status() == Load.Status.FAILED
+
+
+def test_the_page_of_a_real_load(client, page, statement):
+    result = load(Transaction, statement, who="berta", chunk_rows=100_000)
+    shown = client.get(page(result.load.pk)).content.decode()
+    for want in (
+        "berta",
+        "150,000",
+        "1 to 100000",
+        'class="ingest-colour-0"',
+        result.load.fingerprint,
+        *(decision.split(":")[0] for decision in result.decisions),
+    ):
+        assert want in shown
+    listed = client.get(reverse("admin:finance_transaction_changelist"), {"load": result.load.pk})
+    assert listed.context_data["cl"].open_page is not None
