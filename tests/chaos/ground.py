@@ -23,14 +23,20 @@ class Ground:
     """What must be in the table: reference and amount."""
     bad: list[int]
     """The numbers of the records that must be refused."""
+    aside: Path
+    """The folder for the rejects."""
+    has_log: bool = True
 
     @property
     def log(self):
-        return self.path.with_name("rejects.jsonl")
+        return self.aside / "rejects.jsonl"
 
     @property
     def mend(self):
-        return self.path.with_name("mend.csv")
+        return self.aside / "mend.csv"
+
+    def without_log(self):
+        return dataclasses.replace(self, has_log=False)
 
     def chunks(self):
         """Give each chunk's number, and its first and last record."""
@@ -44,7 +50,8 @@ class Ground:
         """Give the command's arguments for the whole load."""
         return (
             *("finance.Transaction", self.path, "--chunk-rows", self.chunk_rows),
-            *("--on-error", "reject", "--reject-log", self.log, "--reject-file", self.mend),
+            *("--on-error", "reject", "--reject-file", self.mend),
+            *(("--reject-log", self.log) if self.has_log else ()),
             *more,
         )
 
@@ -76,7 +83,12 @@ def make_ground(random, folder, *, records=2_000, chunk_rows=250, bad=20, name="
     for left in ("rejects.jsonl", "mend.csv"):
         (folder / left).unlink(missing_ok=True)
     return Ground(
-        path=path, records=records, chunk_rows=chunk_rows, good=good, bad=list(refused)
+        path=path,
+        records=records,
+        chunk_rows=chunk_rows,
+        good=good,
+        bad=list(refused),
+        aside=folder,
     )
 
 
@@ -162,7 +174,7 @@ def _examine_ledger(found, ground, server, alias, keys):
 def _examine_rejects(found, ground, server):
     in_table = server.ask("SELECT record FROM public.ingest_reject ORDER BY id")
     found.want("rejects in the table", [record for (record,) in in_table], ground.bad)
-    if ground.log.exists():
+    if ground.has_log:
         in_log = [json.loads(line)["record"] for line in ground.log.read_text().splitlines()]
         found.want("rejects in the log", in_log, ground.bad)
     mended = list(csv.reader(io.StringIO(ground.mend.read_text())))

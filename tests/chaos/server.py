@@ -15,6 +15,14 @@ class Server(MortalServer):
     def socket(self):
         return f"{self.settings['HOST']}/.s.PGSQL.{self.settings['PORT']}"
 
+    @property
+    def folder(self):
+        return self._home
+
+    def own(self, folder):
+        """Give a folder to the user that the server runs as."""
+        self._programs.own(folder)
+
     def stop(self):
         """Stop it without a checkpoint."""
         self._run("pg_ctl", "stop", "-m", "immediate")

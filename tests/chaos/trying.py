@@ -3,12 +3,15 @@
 import dataclasses
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
+
+from django.db import connections
 
 from tests.chaos.client import ROOT, Client, Conditions, prepare
 from tests.chaos.ground import clear, examine, fill, make_ground
@@ -45,6 +48,23 @@ class Field:
         self.proxy = proxy
         self.folder = folder
         self.catalog = server.catalog()
+        self.seconds = 1.0
+        """How long a load takes that is left in peace, from its first word to the server."""
+
+    def measure(self):
+        """Load in peace, to know how long it takes."""
+
+        def fault(scene):
+            client = scene.load()
+            scene.wait_for_message(client)
+            started = time.monotonic()
+            scene.wait(client)
+            self.seconds = time.monotonic() - started
+
+        for seed in range(2):  # the first one is slower
+            outcome = self.attempt(fault, seed)
+            if outcome != Outcome():
+                raise AssertionError(outcome)
 
     def attempt(self, fault, seed, **shape):
         """Do one try with a fault, and give its outcome."""
@@ -60,6 +80,7 @@ class Field:
             self.proxy.reset()
             scene.end()
         found = examine(scene.ground, self.server, ALIAS, self.catalog)
+        connections[ALIAS].close()  # the next fault may end it
         outcome.lost, outcome.twice = found.lost, found.twice
         outcome.problems += found.problems
         return outcome
@@ -72,6 +93,7 @@ class Scene:
         self.server = field.server
         self.proxy = field.proxy
         self.folder = field.folder
+        self.seconds = field.seconds
         self.random = random
         self.ground = make_ground(random, field.folder, **shape)
         self.outcome = Outcome()
@@ -91,6 +113,11 @@ class Scene:
         output.unlink(missing_ok=True)
         self._clients.append(Client(arguments, output, conditions or Conditions()))
         return self._clients[-1]
+
+    def go_on(self):
+        """Start the load, or a resume where there is something to go on with."""
+        self.proxy.reset()
+        return self.resume() if self.loads() else self.load()
 
     def strike(self):
         self.outcome.struck = True
@@ -113,11 +140,10 @@ class Scene:
     def finish(self):
         """Go on until it is loaded, as a person would."""
         for _ in range(RESUMES):
-            loads = self.loads()
-            if loads and loads[-1][1] == "loaded":
+            if any(status == "loaded" for _, status in self.loads()):
                 return
             self.outcome.resumed += 1
-            if self.wait(self.resume() if loads else self.load()):
+            if self.wait(self.go_on()):
                 return
         self.outcome.problems.append(f"it cannot be finished: {self.outcome.said[-1]}")
 
@@ -126,10 +152,51 @@ class Scene:
             client.kill()
             client.wait()
 
+    def keep_rejects_in(self, folder):
+        self.ground = dataclasses.replace(self.ground, aside=folder)
+
+    def bring_rejects_back(self):
+        """Copy the rejects to where they are looked at when the small disk is gone."""
+        for path in (self.ground.log, self.ground.mend):
+            shutil.copy(path, self.folder)
+        self.keep_rejects_in(self.folder)
+
+    @contextmanager
+    def small_disk(self, *, kibibytes):
+        """Mount a file system of this size."""
+        disk = Disk(self.server.folder / "small")
+        disk.mount(kibibytes)
+        try:
+            yield disk
+        finally:
+            disk.unmount()
+
     def wait_for_message(self, client):
         """Wait until the load talks to the server."""
         while client.is_alive and not self.proxy.seen:
             time.sleep(0.002)
+
+
+class Disk:
+    """A small file system in memory; only root can mount it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def mount(self, kibibytes):
+        self.path.mkdir()
+        self._run("mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "tmpfs", self.path)
+
+    def enlarge(self):
+        self._run("mount", "-o", "remount,size=64m", self.path)
+
+    def unmount(self):
+        self._run("umount", self.path)
+        self.path.rmdir()
+
+    @staticmethod
+    def _run(*command):
+        subprocess.run(command, check=True)
 
 
 @contextmanager
