@@ -109,6 +109,8 @@ class Run:
             table=self.table.qualified_name,
             **dataclasses.asdict(counts),
         )
+        # A file that ends sooner than it did gives no chunk after which it would be noticed.
+        self._source.check_unchanged()
 
     def _marks(self) -> dict[str, dict[str, int]]:
         marks = {"log": self._log.mark()}

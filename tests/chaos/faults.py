@@ -2,6 +2,8 @@
 
 import time
 
+import psutil
+
 from tests.chaos.client import Conditions
 from tests.chaos.proxy import Verdict
 
@@ -144,6 +146,30 @@ def two_loads(scene):
         scene.wait(client)
 
 
+def kill_workers(scene):
+    """Kill one of two workers by SIGKILL, a few times; they are replaced."""
+    client = scene.load("--workers", 2)
+    scene.wait_for_message(client)
+    for _ in range(scene.random.randint(1, 3)):
+        client.sleep(scene.random.uniform(0, 2 * scene.seconds))
+        workers = psutil.Process(client.pid).children() if client.is_alive else []
+        if workers:
+            scene.random.choice(workers).kill()
+            scene.strike()
+    scene.wait(client)
+
+
+def kill_coordinator(scene):
+    """Kill the client that has two workers by SIGKILL."""
+    client = scene.load("--workers", 2)
+    scene.wait_for_message(client)
+    client.sleep(scene.random.uniform(0, 4 * scene.seconds))
+    if client.is_alive:
+        client.kill()
+        scene.strike()
+    scene.wait(client)
+
+
 def clock_jumps(scene):
     """Let the clock jump by days to and fro, and kill the client."""
     days = [scene.random.uniform(-400, 400) * 86_400 for _ in range(7)]
@@ -157,7 +183,7 @@ def clock_jumps(scene):
 
 def short_of_memory(scene):
     """Let the process have so little memory that it may not get to its end."""
-    spare = scene.random.randint(1 << 20, 200 << 20)
+    spare = scene.random.randint(1 << 20, 40 << 20)
     if not scene.wait(scene.load(conditions=Conditions(spare_memory=spare))):
         scene.strike()
 
@@ -181,7 +207,7 @@ def change_file(change):
         is_loaded = scene.wait(scene.load())
         if scene.outcome.struck and not is_loaded:
             scene.proxy.reset()
-            if scene.loads() and scene.wait(scene.resume()):
+            if scene.chunks() and scene.wait(scene.resume()):
                 scene.outcome.problems.append("it went on with another file")
             scene.ground.path.write_bytes(whole)
 
@@ -282,6 +308,8 @@ SERVER = {
 }
 REST = {
     "answer to COMMIT lost": lose_commit,
+    "worker killed": kill_workers,
+    "client with workers killed": kill_coordinator,
     "two resumes at once": two_resumes,
     "two loads at once": two_loads,
     "clock jumps": clock_jumps,

@@ -134,6 +134,9 @@ class Scene:
                 self.outcome.problems.append(f"exit code {code}: {said[-500:]}")
         return code in DONE
 
+    def chunks(self):
+        return self.server.ask("SELECT ordinal FROM public.ingest_chunk")
+
     def loads(self):
         return self.server.ask("SELECT id, status FROM public.ingest_load ORDER BY id")
 
