@@ -266,7 +266,9 @@ class _Loading:
                 unfinished = find_unfinished(job)
                 if unfinished is not None:
                     check_same(unfinished, job)
-                    self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
+                    self._notes.append(
+                        f"Went on with load {unfinished.pk}, which was not finished."
+                    )
                     return LedgerEntry(unfinished, job.alias)
             entry = LedgerEntry.begin(
                 session,

@@ -214,24 +214,24 @@ class AsyncpgSession(Session):
         return future
 
     async def take(self, step: Step) -> Any:
-        if isinstance(step, Copying):
-            return await self._copy(step.target, step.payload)
-        if isinstance(step, Query):
-            return [tuple(row) for row in await self._connection.fetch(step.sql)]
-        return await self._connection.execute(step.sql)
-
-    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
         try:
-            # asyncpg takes bytes for a file's path; a memoryview is data to it.
-            status = await self._connection.copy_to_table(
-                target.table,
-                schema_name=target.schema,
-                columns=target.columns,
-                format=target.format,
-                source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
-            )
+            if isinstance(step, Copying):
+                return await self._copy(step.target, step.payload)
+            if isinstance(step, Query):
+                return [tuple(row) for row in await self._connection.fetch(step.sql)]
+            return await self._connection.execute(step.sql)
         except LOST as error:
             raise ConnectionFailed(_lost(self, error)) from error
+
+    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
+        # asyncpg takes bytes for a file's path; a memoryview is data to it.
+        status = await self._connection.copy_to_table(
+            target.table,
+            schema_name=target.schema,
+            columns=target.columns,
+            format=target.format,
+            source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
+        )
         return int(status.removeprefix("COPY "))
 
     @contextmanager

@@ -62,8 +62,11 @@ def _plan(field, chosen):
     ]
     for name, fault, count in plans:
         yield name, [(fault, dice.random(), {}) for _ in range(count)]
-    steps = faults.telling(faults.steps_of(field, **SMALL))[:: chosen.stride]
+    messages = faults.steps_of(field, **SMALL)[:: chosen.stride]
     for name, act in faults.STEPS.items():
+        # After one of the server's is before the next one.
+        of_interest = [it for it in messages if it.is_clients or act is not faults.forward_and_cut]
+        steps = [(message.driver, message.number) for message in of_interest]
         yield name, [(faults.at_step(step, act), 0, SMALL) for step in steps]
 
 

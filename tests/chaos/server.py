@@ -40,9 +40,7 @@ class Server(MortalServer):
 
     def catalog(self):
         """Give everything that the catalog says of the tables."""
-        return {
-            name: self.ask(flags.replace("%s", "'public'")) for name, flags in FLAGS.items()
-        }
+        return {name: self.ask(flags.replace("%s", "'public'")) for name, flags in FLAGS.items()}
 
     def backends(self):
         """Give the process numbers of all sessions."""
