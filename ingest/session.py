@@ -190,6 +190,9 @@ class AsyncpgSession(Session):
         self._playing: Future[Any] = Future()
         self._playing.set_result(None)
         self._has_sent = False  # rows, in the open transaction
+        if self.lasts:
+            with suppress(asyncpg.PostgresError):  # not every system can watch a socket
+                portal.call(self._connection.execute, _MISS_US)
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
@@ -327,6 +330,12 @@ class DjangoSession(Session):
                 transaction.set_rollback(True, using=self._alias)
 
 
+_MISS_US = """
+SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
+WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0'
+"""
+"""Else a process of the server that waits for a lock, or builds an index, notices only after it
+that the load was killed, and who goes on with the load must wait as long. Since PostgreSQL 14."""
 END_MILLISECONDS = 5_000
 """How long a process of the server is waited for that was told to end."""
 _BACKEND = """

@@ -301,15 +301,14 @@ def steps_of(field, **shape):
     return messages
 
 
-KILLS = {"client killed": kill_client, "client killed thrice": kill_client_again}
-SERVER = {
+MOMENTS = {
+    "client killed": kill_client,
+    "client killed thrice": kill_client_again,
     "sessions ended": strike_server(end_backends),
     "sessions' processes killed": strike_server(kill_backends),
     "server stopped and started": strike_server(restart_server),
     "postmaster killed": strike_server(kill_postmaster),
     "server away for long": strike_server(stop_server_for_long),
-}
-REST = {
     "answer to COMMIT lost": lose_commit,
     "worker killed": kill_workers,
     "client with workers killed": kill_coordinator,
