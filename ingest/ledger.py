@@ -221,9 +221,9 @@ class LedgerEntry(Entry):
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
         session.fetch(
-            f"INSERT INTO {_table('KeyList')} (chunk_id, keys) VALUES ($1::int8, $2::text[])",
+            f"INSERT INTO {_table('KeyList')} (chunk_id, keys) VALUES ($1::int8, $2::text::jsonb)",
             chunk,
-            keys,
+            json.dumps(keys),
         )
 
     def tell(self, session: Session, **facts: Any) -> None:

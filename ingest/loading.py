@@ -269,7 +269,7 @@ class _Loading:
                 who=job.how.who,
                 chunk_rows=job.how.records_of_chunk,
                 bytes_total=source.bytes_total,
-                reject_file="" if job.how.reject_log is None else str(job.how.reject_log),
+                reject_file=str(job.how.reject_file or job.how.reject_log or ""),
             )
 
     def _result(
