@@ -102,7 +102,8 @@ def _check_later_loads(load: Load) -> None:
 
 LATER_LOADS = """
 WITH own AS (
-    SELECT jsonb_array_elements_text(l.keys) AS key FROM ingest_keylist l JOIN ingest_chunk c ON c.id = l.chunk_id
+    SELECT jsonb_array_elements_text(l.keys) AS key
+    FROM ingest_keylist l JOIN ingest_chunk c ON c.id = l.chunk_id
     WHERE c.load_id = %(load)s
 )
 SELECT c.load_id, own.key

@@ -49,7 +49,7 @@ TALKING = {
         "duplicates",
         "audit",
     ),
-    *("isolation", "aftermath", "lookups", "keys", "ledger", "member", "desk"),
+    *("isolation", "aftermath", "lookups", "keys", "ledger", "desk", "member"),
     *("methods", "loading", "benchmark", "checks", "referring", "undoing", "admin"),
 }
 """Who may talk to PostgreSQL."""

@@ -94,7 +94,7 @@ class KeyPages:
     def _from_start(self, number: int) -> OpenPage:
         first = (number - 1) * self._per_page
         rows = self._queryset[first : first + self._per_page]
-        return self._page(number, rows, is_exact=True) or self._from_end(number)
+        return self._page(number, rows, is_exact=True) or self._last()
 
     def _from_end(self, number: int) -> OpenPage:
         number = min(number, self.last_number)
@@ -107,7 +107,7 @@ class KeyPages:
             first = (number - anchor.number) * self._per_page
             rows = self._ordering.at_or_after(self._queryset, anchor.key)
             rows = rows[first : first + self._per_page]
-            return self._page(number, rows, is_exact=anchor.is_exact) or self._from_end(number)
+            return self._page(number, rows, is_exact=anchor.is_exact) or self._last()
         if anchor.is_exact and number == 1:
             return self._first()
         before = self._ordering.before(self._keys.reverse(), anchor.key)
@@ -121,12 +121,12 @@ class KeyPages:
     def _from_estimate(self, number: int) -> OpenPage:
         rows_before = (number - 1) * self._per_page
         if scale_of(self._ordering.first) is None:
-            return self._at(number, self._nth(self._keys, rows_before)) or self._from_end(number)
+            return self._at(number, self._nth(self._keys, rows_before)) or self._last()
         value, remaining = self._seek(rows_before)
         lookup = "lte" if self._ordering.is_descending else "gte"
         keys = self._keys.filter(**{f"{self._ordering.first.attname}__{lookup}": value})
         key = self._nth(keys, min(remaining, STEPPED_ROWS))
-        return self._at(number, key) or self._from_end(number)
+        return self._at(number, key) or self._last()
 
     def _seek(self, rows_before: int) -> tuple[Any, int]:
         """Find a value of the first column by halving, asking the planner what comes before it.
@@ -152,6 +152,9 @@ class KeyPages:
             if rows_before - planned < self._per_page:
                 break
         return from_number(way * low), rows_before - skipped
+
+    def _last(self) -> OpenPage:
+        return self._from_end(self.last_number)
 
     def _first(self) -> OpenPage:
         rows = self._queryset[: self._per_page]
