@@ -71,8 +71,10 @@ class Isolation:
         self._singly = attempt_singly(table, names, keys)
         # Where one row may stand in another's way unseen, all are tried as they come.
         orders_matter = table.triggers or any(item.kind == "x" for item in table.constraints)
-        self._doubts = [] if orders_matter else _doubts(session, table, encoding.names, keys)
-        self._known = [] if orders_matter else [_has_key_of(table, key) for key in keys]
+        # A value drawn from a sequence repeats none.
+        repeatable = [] if orders_matter else _unique_keys(session, table, encoding.given)
+        self._known = [_has_key_of(table, key) for key in repeatable]
+        self._doubts = [] if orders_matter else _doubts(session, table, encoding.names, repeatable)
         self._may_copy = not orders_matter
         self._meets_known = False
         """Did the batch before have keys that were in the table?"""
