@@ -112,7 +112,7 @@ class LoadAdmin(LoadColumns, Base):
         allowed = request.user.has_perm
         chunks = load.chunks.using(load._state.db).order_by("-ordinal")
         return {
-            "texts": progress.texts_of(load),
+            "live": {name: progress.live(load, name) for name in progress.texts_of(load)},
             "bar": progress.bar(load),
             "is_running": load.status == Load.Status.RUNNING,
             "pieces": stages.draw(load.stages),
