@@ -35,6 +35,7 @@ from ingest.session import open_session
 from ingest.sources import open_source
 from ingest.table import read_settled_table
 from ingest.team import Team, why_alone
+from ingest.tries import Try
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,6 +158,7 @@ class _Loading:
         self._notes: list[str] = []
         self._backend: Backend | None = None
         self._can_go_on = False
+        self._is_in = False
 
     def perform(self) -> LoadResult:
         """Try until it is loaded, or until it makes no sense any more."""
@@ -211,17 +213,21 @@ class _Loading:
                 job.reading.format,
                 settled.marks.get("file"),
             ) as file:
-                run = self._choose(source, session)(
-                    job,
-                    source,
-                    session,
-                    entry=entry,
-                    log=self._log.open(entry, settled),
-                    file=file,
-                    fingerprint=fingerprint,
-                    reporter=self._reporter,
+                worker = self._choose(source, session)
+                run = worker(
+                    Try(
+                        job=job,
+                        source=source,
+                        session=session,
+                        entry=entry,
+                        log=self._log.open(entry, settled),
+                        file=file,
+                        fingerprint=fingerprint,
+                        reporter=self._reporter,
+                    )
                 )
                 run.go(settled)
+            self._is_in = not job.how.dry_run
             # Not inside: until the commit it would keep VACUUM and other loads waiting.
             if job.how.analyze and not (job.how.dry_run or session.is_callers):
                 with stages.stage("analyze"), session.transaction():
@@ -299,6 +305,9 @@ class _Loading:
     def _fail(self, error: BaseException) -> None:
         """Let the error say what is in, and write down that the load has ended."""
         entry, counts = self._entry, self._reporter.counts
+        if self._is_in:
+            tell(error, f"All {counts.loaded:,} rows are in: only what comes after was not done.")
+            return
         if entry is None or entry.load is None:
             return
         if counts.read:

@@ -24,7 +24,7 @@ LAYERS = [
     ["arrangement"],
     ["methods"],
     ["options", "job", "ledger", "failures", "reporting", "pipeline"],
-    ["resuming", "tasks", "chunk_loader", "member"],
+    ["resuming", "tries", "tasks", "chunk_loader", "member"],
     ["running", "team", "desk", "worker"],
     ["loading"],
     ["previewing", "managers"],
