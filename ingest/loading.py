@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -275,7 +276,8 @@ class _Loading:
                 who=job.how.who,
                 chunk_rows=job.how.records_of_chunk,
                 bytes_total=source.bytes_total,
-                reject_file=str(job.how.reject_file or job.how.reject_log or ""),
+                reject_log=_absolute(job.how.reject_log),
+                reject_file=_absolute(job.how.reject_file),
             )
 
     def _result(
@@ -327,6 +329,10 @@ class _Loading:
                 stages=self._reporter.stages.seconds,
                 **dataclasses.asdict(counts),
             )
+
+
+def _absolute(path: str | Path | None) -> str:
+    return "" if path is None else str(Path(path).absolute())
 
 
 NOT_RECORDED = (

@@ -50,7 +50,8 @@ class Load(models.Model):
     bytes_read = models.BigIntegerField(default=0)
     bytes_total = models.BigIntegerField(null=True, blank=True)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
-    reject_file = models.TextField(blank=True)
+    reject_log = models.TextField(blank=True, help_text="The path of all reasons, as JSON Lines.")
+    reject_file = models.TextField(blank=True, help_text="The path of the refused records.")
     is_cancel_asked = models.BooleanField(default=False)
 
     class Meta:
