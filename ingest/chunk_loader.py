@@ -161,6 +161,7 @@ class ChunkLoader:
             skipped=counts.skipped,
             **facts,
         )
+        self._source.check_unchanged()  # while its bytes were digested
 
     def _plan(self, table: Table) -> None:
         pipeline = Pipeline(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncpg
 import psycopg
+from django.db import DatabaseError
 
 from ingest.exceptions import ConnectionFailed, IngestError, ServerFailed
 from ingest.refusals import explain
+from ingest.session import IS_UNKNOWN
 
 PASSING = ("08", "40", "57P01", "57P02", "57P03", "53300")
 """SQLSTATEs that say nothing of the rows and may be otherwise the next time: a lost connection, a
@@ -19,9 +21,14 @@ def translate(error: Exception) -> Exception:
     """Give what a driver raised as ours; anything else is given back."""
     if isinstance(error, IngestError):
         return error
+    if isinstance(error, DatabaseError) and isinstance(error.__cause__, psycopg.Error):
+        return translate(error.__cause__)  # what Django's connection said
     refusal = explain(error)
     if refusal is not None:
         return refusal
+    if _is_lost(error):
+        said = str(error).strip().splitlines()[0].rstrip(".")
+        return ConnectionFailed(f"The connection to PostgreSQL was lost: {said}. {NOTHING_LOADED}")
     if isinstance(error, asyncpg.PostgresError | psycopg.Error):
         said = str(error).strip().rstrip(".")
         return ServerFailed(f"PostgreSQL could not go on: {said}. {NOTHING_LOADED}")
@@ -35,18 +42,23 @@ def is_passing(error: BaseException) -> bool:
         # Who was not let in will not be let in; a server that starts or stops is another matter.
         is_refusal = isinstance(cause, asyncpg.PostgresError)
         return not is_refusal or _state(cause).startswith(PASSING)
-    if isinstance(error, ServerFailed) and error.__cause__ is not None:
+    if isinstance(error, ServerFailed | DatabaseError) and error.__cause__ is not None:
         return is_passing(error.__cause__)
-    return _state(error).startswith(PASSING)
+    return _is_lost(error) or _state(error).startswith(PASSING)
 
 
 def tell(error: BaseException, outcome: str) -> None:
     """Let an error, or Ctrl-C, say what is in, instead of that nothing was loaded."""
     if isinstance(error, IngestError | KeyboardInterrupt):
         text = str(error)
-        has_said = NOTHING_LOADED in text
-        text = text.replace(NOTHING_LOADED, outcome) if has_said else f"{text} {outcome}".lstrip()
+        said = next((item for item in (NOTHING_LOADED, IS_UNKNOWN) if item in text), None)
+        text = text.replace(said, outcome) if said else f"{text} {outcome}".lstrip()
         error.args = (text, *error.args[1:])
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Does psycopg say that there is no connection any more?"""
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
 
 
 def _state(error: BaseException | None) -> str:

@@ -37,6 +37,8 @@ LOCK_CLASS = 0x1A9E57
 PATIENCE_SECONDS = 5.0
 """How long a load waits for the end of a process that was killed, or is about to end."""
 PAUSE_SECONDS = 0.1
+ENDED = ("loaded", "undone")
+"""The states in which nobody goes on with a load."""
 MODELS = ("Load", "Chunk", "KeyRange", "KeyList", "Reject")
 
 
@@ -51,6 +53,8 @@ class Settled:
     marks: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
     """How far the ``log`` and the ``file`` of rejects are written."""
     is_finished: bool = False
+    fingerprint: str = ""
+    """The file's, since its first chunk is committed."""
 
 
 def is_recorded_on(session: Session) -> bool:
@@ -66,6 +70,11 @@ def find_load(number: int, alias: str) -> Load:
     if load is None:
         raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
     return load
+
+
+def begin_alone(session: Session, what: str) -> None:
+    """Keep others from beginning the same load until the session's transaction ends."""
+    session.fetch(_BEGIN_ALONE, f"ingest begins {what}")
 
 
 def is_alive(load: Load) -> bool:
@@ -132,6 +141,10 @@ class Entry:
         """Tell how it goes, over Django's connection; gives whether somebody asked to cancel."""
         return False
 
+    def status(self) -> str | None:
+        """Give its status as the ledger has it now."""
+        return None
+
     def read(self) -> Load | None:
         """Read the load as it stands in the ledger now."""
         return None
@@ -171,9 +184,11 @@ class LedgerEntry(Entry):
         self._locked = session
 
     def settle(self, session: Session) -> Settled:
-        [(chunks, read, loaded, rejected, skipped, kept, status)] = session.fetch(
+        [(chunks, read, loaded, rejected, skipped, kept, status, fingerprint)] = session.fetch(
             _SETTLED.format(**_tables()), self.load.pk
         )
+        if status == "undone":  # since it was looked at
+            raise LedgerError(f"Load {self.load.pk} is undone: there is nothing to go on with.")
         self._rejects_kept = kept
         last = session.fetch(_LAST_POSITION.format(**_tables()), self.load.pk)
         where = json.loads(last[0][0]) if last else {}
@@ -183,6 +198,7 @@ class LedgerEntry(Entry):
             position=Position(**where.get("source", {})),
             marks=where.get("marks", {}),
             is_finished=status == "loaded",
+            fingerprint=fingerprint,
         )
 
     def begin_chunk(self, session: Session, ordinal: int, first_record: int) -> int:
@@ -231,6 +247,8 @@ class LedgerEntry(Entry):
 
     def note(self, **facts: Any) -> bool:
         rows = _model("Load").objects.using(self._alias).filter(pk=self.load.pk)
+        if "status" in facts:  # what is loaded stays so, whatever comes after the commit
+            rows = rows.exclude(status__in=ENDED)
         facts["seen_at"] = timezone.now()
         try:
             rows.update(**facts)
@@ -239,7 +257,12 @@ class LedgerEntry(Entry):
                 raise
             connections[self._alias].close()  # Django opens another one
             rows.update(**facts)
-        return bool(rows.values_list("is_cancel_asked", flat=True).get())
+        return bool(rows.values_list("is_cancel_asked", flat=True).first())
+
+    def status(self) -> str | None:
+        rows = _model("Load").objects.using(self._alias).filter(pk=self.load.pk)
+        found: str | None = rows.values_list("status", flat=True).first()
+        return found
 
     def read(self) -> Load:
         self.load.refresh_from_db(using=self._alias)
@@ -348,6 +371,7 @@ SELECT EXISTS (
   WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
 """
+_BEGIN_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))::text"
 _LOCK = "SELECT pg_try_advisory_lock($1::int4, $2::int4)"
 _LOCK_TRANSACTION = "SELECT pg_try_advisory_xact_lock($1::int4, $2::int4)"
 _SETTLED = """
@@ -355,7 +379,8 @@ SELECT count(c.id), coalesce(sum(c.rows + c.rejected + c.skipped), 0)::int8,
        coalesce(sum(c.rows), 0)::int8, coalesce(sum(c.rejected), 0)::int8,
        coalesce(sum(c.skipped), 0)::int8,
        (SELECT count(*) FROM {reject} WHERE load_id = $1::int8),
-       (SELECT status FROM {load} WHERE id = $1::int8)
+       (SELECT status FROM {load} WHERE id = $1::int8),
+       (SELECT fingerprint FROM {load} WHERE id = $1::int8)
 FROM {chunk} c WHERE c.load_id = $1::int8
 """
 _LAST_POSITION = """

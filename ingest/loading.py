@@ -21,18 +21,18 @@ from ingest.aftermath import analyze
 from ingest.announcing import announced
 from ingest.audit import verify_table
 from ingest.exceptions import LoadCancelled, RecordsRefused
-from ingest.failures import is_passing, tell, translate
+from ingest.failures import NOTHING_LOADED, is_passing, tell, translate
 from ingest.fingerprints import Fingerprint
 from ingest.job import Job
 from ingest.layout import match_fields
-from ingest.ledger import Entry, LedgerEntry, find_load, is_recorded_on
+from ingest.ledger import Entry, LedgerEntry, begin_alone, find_load, is_recorded_on
 from ingest.pipeline import make_converter
 from ingest.reject_file import open_reject_file
 from ingest.reporting import Reporter
 from ingest.results import LoadResult
-from ingest.resuming import KeptLog, check_same, find_unfinished
+from ingest.resuming import KeptLog, check_file, check_same, find_unfinished
 from ingest.running import Run
-from ingest.session import open_session
+from ingest.session import IS_UNKNOWN, open_session
 from ingest.sources import open_source
 from ingest.table import read_settled_table
 from ingest.team import Team, why_alone
@@ -159,6 +159,8 @@ class _Loading:
         self._notes: list[str] = []
         self._backend: Backend | None = None
         self._can_go_on = False
+        self._is_unsure = False
+        """Has a COMMIT been sent whose answer nobody knows?"""
         self._is_in = False
 
     def perform(self) -> LoadResult:
@@ -171,6 +173,7 @@ class _Loading:
                 result = self._try()
             except Exception as error:
                 failure = translate(error)
+                self._is_unsure |= IS_UNKNOWN in str(failure)
                 tries = 1 if self._reporter.counts != before else tries + 1
                 may_pass = self._can_go_on and is_passing(error)
                 if not may_pass or tries > self._job.how.retries:
@@ -196,17 +199,21 @@ class _Loading:
                 session.end_backend(self._backend)
             self._backend = session.backend()
             if self._entry is None:
-                self._entry = self._begin(session, source, fingerprint)
+                self._entry = self._begin(session, source)
             entry = self._entry
+            self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
             entry.lock(session)
-            entry.note(status="running", error="", ended_at=None, is_cancel_asked=False)
+            with session.transaction():
+                settled = entry.settle(session)
+            self._is_unsure = False
+            if not settled.is_finished:
+                if entry.load is not None and settled.chunks:
+                    check_file(entry.load, settled.fingerprint, str(fingerprint))
+                entry.note(status="running", error="", ended_at=None, is_cancel_asked=False)
             announcement = self._reporter.announcement
             announcement.load = entry.load
             announcement.started(source=source.name, method=job.how.method)
-            self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
             self._reporter.entry = None if session.is_callers else entry
-            with session.transaction():
-                settled = entry.settle(session)
             with open_reject_file(
                 job.how.reject_file,
                 source.writer(),
@@ -250,7 +257,7 @@ class _Loading:
         self._notes.append(f"One worker, because {reason}")
         return Run
 
-    def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
+    def _begin(self, session: Session, source: Source) -> Entry:
         job = self._job
         if job.how.dry_run:
             return Entry()
@@ -258,13 +265,17 @@ class _Loading:
             if not is_recorded_on(session):
                 self._notes.append(NOT_RECORDED)
                 return Entry()
-        unfinished = find_unfinished(job) if job.how.is_resumable and source.paths else None
-        if unfinished is not None:
-            check_same(unfinished, job, str(fingerprint))
-            self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
-            return LedgerEntry(unfinished, job.alias)
         with session.transaction():
-            return LedgerEntry.begin(
+            if job.how.is_resumable and source.paths:
+                begin_alone(session, f"{job.model._meta.label} {job.to_json()['given']}")
+                unfinished = find_unfinished(job)
+                if unfinished is not None:
+                    check_same(unfinished, job)
+                    self._notes.append(
+                        f"Went on with load {unfinished.pk}, which was not finished."
+                    )
+                    return LedgerEntry(unfinished, job.alias)
+            entry = LedgerEntry.begin(
                 session,
                 job.alias,
                 model=job.model._meta.label,
@@ -279,6 +290,8 @@ class _Loading:
                 reject_log=_absolute(job.how.reject_log),
                 reject_file=_absolute(job.how.reject_file),
             )
+            entry.lock(session)  # before the next one looks for it
+            return entry
 
     def _result(
         self, source: Source, session: Session, run: Run | Team, entry: Entry
@@ -309,26 +322,43 @@ class _Loading:
         entry, counts = self._entry, self._reporter.counts
         if self._is_in:
             tell(error, f"All {counts.loaded:,} rows are in: only what comes after was not done.")
+        if self._is_in or entry is None or entry.load is None:
             return
-        if entry is None or entry.load is None:
-            return
-        if counts.read:
-            number = entry.load.pk
-            tell(
-                error,
-                f"{counts.loaded:,} rows of the chunks before are in: go on with "
-                f"`bulk_load --resume {number}`, or take them away with "
-                f"`bulk_load --undo {number}`.",
-            )
         is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
+        status = None
         with suppress(DatabaseError):
+            # Waits for a COMMIT that is still on its way: that has the load's row locked.
             entry.note(
                 status="failed" if is_failure else "interrupted",
-                error=str(error) or type(error).__name__,
                 ended_at=timezone.now(),
                 stages=self._reporter.stages.seconds,
                 **dataclasses.asdict(counts),
             )
+            status = entry.status()
+        outcome = self._outcome(entry.load.pk, status)
+        if outcome:
+            tell(error, outcome)
+        if status != "loaded":
+            with suppress(DatabaseError):
+                entry.note(error=str(error) or type(error).__name__)
+
+    def _outcome(self, number: int, status: str | None) -> str:
+        """Say what is in of a load that the ledger has; empty: nothing."""
+        if status == "loaded":
+            return f"All rows are in: load {number} is loaded."
+        if self._is_unsure and (status is None or self._job.how.is_chunked):
+            return (
+                f"Whether the last rows are in stands in the ledger: `bulk_load --resume {number}` "
+                "looks there, and loads only what is not in."
+            )
+        loaded = self._reporter.counts
+        if loaded.read:
+            return (
+                f"{loaded.loaded:,} rows of the chunks before are in: go on with "
+                f"`bulk_load --resume {number}`, or take them away with "
+                f"`bulk_load --undo {number}`."
+            )
+        return NOTHING_LOADED if self._is_unsure else ""
 
 
 def _absolute(path: str | Path | None) -> str:

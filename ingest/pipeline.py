@@ -91,9 +91,11 @@ class Chunks:
 
     def has_more(self) -> bool:
         """Is there another chunk?"""
-        if self._held is None:
-            self._held = next(self._batches, None)
-            self.is_over = self._held is None
+        while self._held is None and not self.is_over:
+            batch = next(self._batches, None)
+            self.is_over = batch is None
+            if batch is not None and (batch.records_read or batch.batch.skipped):
+                self._held = batch
         return not self.is_over
 
     def chunk(self) -> Iterator[TypedBatch]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ingest.exceptions import ConfigurationError
+from ingest.exceptions import ConfigurationError, IngestError
+from ingest.marked_file import MarkedFile
 from ingest.sources.base import Source
 from ingest.sources.files import COMPRESSIONS
 from ingest.sources.several import SeveralSource, expand
@@ -25,14 +26,18 @@ class RejectFile:
     """Writes each refused record once, with all its reasons, in the order of the source."""
 
     def __init__(
-        self, file: IO[bytes], writer: RecordWriter, mark: Mapping[str, int] | None = None
+        self,
+        file: IO[bytes],
+        writer: RecordWriter,
+        mark: Mapping[str, int] | None = None,
+        path: str | Path | None = None,
     ) -> None:
         """``mark``: go on with the file that is there, from where it was marked."""
-        self._file = file
+        self._file = MarkedFile(file, f"The reject file {str(path)!r}", lasts=path is not None)
         self._writer = writer
         head = writer.head()  # also where it stands there already: a byte-order mark comes once
         if mark is None:
-            file.write(head)
+            self._file.write(head)
         else:
             self.rewind(mark)
 
@@ -54,16 +59,17 @@ class RejectFile:
 
     def mark(self) -> dict[str, int]:
         """Give the place up to which it is written now."""
-        return {"bytes": self._file.tell()}
+        return {"bytes": self._file.mark()}
 
     def rewind(self, mark: Mapping[str, int]) -> None:
         """Forget what was written after a mark."""
-        self._file.truncate(mark["bytes"])
-        self._file.seek(mark["bytes"])
+        self._file.rewind(mark["bytes"])
 
     def end(self) -> None:
         """Write what stands after the last record."""
-        self._file.write(self._writer.tail())
+        if not self._file.is_closed:
+            self._file.write(self._writer.tail())
+            self._file.close()
 
 
 @contextmanager
@@ -86,16 +92,29 @@ def open_reject_file(
     _check(Path(path), writer, given, said)
     try:
         file = Path(path).open("r+b" if mark else "wb")  # noqa: SIM115 - it is closed below
+    except FileNotFoundError as error:
+        if not mark:
+            raise ConfigurationError(
+                f"The reject file {str(path)!r} cannot be written: {error.strerror}."
+            ) from error
+        raise IngestError(
+            f"The reject file {str(path)!r}, which this load has begun, is gone: bring it back, or "
+            "take away what is in and load again."
+        ) from error
     except OSError as error:
         raise ConfigurationError(
             f"The reject file {str(path)!r} cannot be written: {error.strerror}."
         ) from error
-    with file:
-        rejects = RejectFile(file, writer, mark)
+    with ExitStack() as stack:
+        stack.callback(file.close)
+        rejects = RejectFile(file, writer, mark, path)
         try:
             yield rejects
-        finally:
-            rejects.end()
+        except BaseException:
+            with suppress(IngestError):  # what is wrong has been said
+                rejects.end()
+            raise
+        rejects.end()
 
 
 def _check(path: Path, writer: RecordWriter, given: Any, said: str | None) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import tempfile
 import weakref
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from ingest.exceptions import ConfigurationError, IngestError, TooManyRejects
+from ingest.exceptions import ConfigurationError, TooManyRejects
+from ingest.marked_file import MarkedFile
 from ingest.rejects import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from typing import Self
 
 HOPELESS_RECORDS = 1_000
@@ -59,7 +59,8 @@ class RejectLog:
         """``mark``: go on with the log that is there, from where it was marked."""
         self._limit = limit
         # In a file from the start: a load may refuse more records than memory holds.
-        self._file = _open(path, "r+" if mark else "w+")
+        file = _open(path, "r+b" if mark else "w+b")
+        self._file = MarkedFile(file, _name(path), lasts=path is not None)
         # The rejects can be read as long as somebody holds the log.
         weakref.finalize(self, self._file.close)
         self.records = 0
@@ -72,13 +73,7 @@ class RejectLog:
 
         Raises ``TooManyRejects`` when the limit is passed.
         """
-        try:
-            for reject in rejects:
-                self._file.write(json.dumps(dataclasses.asdict(reject), default=str) + "\n")
-        except OSError as error:
-            raise IngestError(
-                f"The rejects cannot be written down: {error.strerror}. Nothing was loaded."
-            ) from error
+        self._write(rejects)
         self.records += len({(reject.source, reject.record) for reject in rejects})
         first = rejects[0] if rejects else None
         if first is not None and self.records == read >= HOPELESS_RECORDS:
@@ -91,21 +86,16 @@ class RejectLog:
 
     def mark(self) -> dict[str, int]:
         """Give the place up to which it is written now."""
-        self._file.flush()
-        self._file.seek(0, os.SEEK_END)
-        return {"bytes": self._file.tell(), "records": self.records}
+        return {"bytes": self._file.mark(), "records": self.records}
 
     def rewind(self, mark: Mapping[str, int]) -> None:
         """Forget what was written after a mark."""
-        self._file.flush()
-        self._file.truncate(mark["bytes"])
-        self._file.seek(0, os.SEEK_END)
+        self._file.rewind(mark["bytes"])
         self.records = mark["records"]
 
     def restore(self, rejects: Iterable[Reject], records: int) -> None:
         """Take in what an earlier try refused, as far as it is known; it had so many records."""
-        for reject in rejects:
-            self._file.write(json.dumps(dataclasses.asdict(reject), default=str) + "\n")
+        self._write(rejects)
         self.records = records
 
     def finish(self, read: int) -> None:
@@ -116,11 +106,13 @@ class RejectLog:
         self._file.flush()
 
     def __iter__(self) -> Iterator[Reject]:
-        self._file.flush()
-        self._file.seek(0)
-        for line in self._file:
+        for line in self._file.lines():
             yield Reject(**json.loads(line))
-        self._file.seek(0, os.SEEK_END)
+
+    def _write(self, rejects: Iterable[Reject]) -> None:
+        for reject in rejects:
+            line = json.dumps(dataclasses.asdict(reject), default=str) + "\n"
+            self._file.write(line.encode())
 
     def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:
         limit = self._limit
@@ -131,12 +123,14 @@ class RejectLog:
         )
 
 
-def _open(path: str | Path | None, mode: str) -> IO[str]:
-    if path is None:
-        return tempfile.TemporaryFile("w+", encoding="utf-8")
+def _open(path: str | Path | None, mode: str) -> IO[bytes]:
     try:
-        return open(path, mode, encoding="utf-8")  # noqa: PTH123 - a file of either type of path
+        return tempfile.TemporaryFile() if path is None else Path(path).open(mode)
     except OSError as error:
-        raise ConfigurationError(
-            f"The reject log {str(path)!r} cannot be written: {error.strerror}."
-        ) from error
+        raise ConfigurationError(f"{_name(path)} cannot be written: {error.strerror}.") from error
+
+
+def _name(path: str | Path | None) -> str:
+    if path is None:
+        return f"The temporary file of the rejects, in {tempfile.gettempdir()},"
+    return f"The reject log {str(path)!r}"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ingest.exceptions import LayoutError, LedgerError
-from ingest.fingerprints import digest_of_files, digest_of_part
+from ingest.fingerprints import digest_of_part
 from ingest.job import Job
 from ingest.layout import find_layout
+from ingest.ledger import is_alive
 from ingest.models import Load
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.rejects import Reject
@@ -22,22 +23,23 @@ if TYPE_CHECKING:
 
 
 def find_unfinished(job: Job) -> Load | None:
-    """Find the last load of the same file into the same model that has chunks and no end."""
+    """Find the last load of the same file into the same model that has chunks and no end.
+
+    One that runs counts too before its first chunk is in.
+    """
     unfinished = Load.objects.using(job.alias).filter(
         model=job.model._meta.label,
         chunk_rows__isnull=False,
         status__in=[Load.Status.RUNNING, Load.Status.FAILED, Load.Status.INTERRUPTED],
         options__given=job.to_json()["given"],
-        chunks__isnull=False,
     )
-    return unfinished.distinct().first()
+    begun = unfinished.filter(chunks__isnull=False).distinct().first()
+    running = unfinished.filter(status=Load.Status.RUNNING, chunks__isnull=True)
+    return begun or next(filter(is_alive, running), None)
 
 
-def check_same(load: Load, job: Job, fingerprint: str | None = None) -> None:
-    """Raise ``LedgerError`` where a load cannot go on as this job; ``fingerprint`` is the file's.
-
-    Without it the file is read for it.
-    """
+def check_same(load: Load, job: Job) -> None:
+    """Raise ``LedgerError`` where a load cannot go on as this job."""
     if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
         raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to go on with.")
     given = load.options["given"]
@@ -48,8 +50,9 @@ def check_same(load: Load, job: Job, fingerprint: str | None = None) -> None:
         )
     _check_plan(load, job)
     _check_layout(load, job)
-    if load.fingerprint:
-        _check_file(load, fingerprint)
+    missing = [path for path in _paths(load) if load.fingerprint and not path.is_file()]
+    if missing:
+        raise LedgerError(f"Load {load.pk} cannot go on: the file {str(missing[0])!r} is gone.")
 
 
 def _check_plan(load: Load, job: Job) -> None:
@@ -76,14 +79,11 @@ def _check_layout(load: Load, job: Job) -> None:
         )
 
 
-def _check_file(load: Load, fingerprint: str | None) -> None:
-    given = load.options["given"]
-    paths = [Path(item) for item in (given if isinstance(given, list) else [given])]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise LedgerError(f"Load {load.pk} cannot go on: the file {str(missing[0])!r} is gone.")
-    if (fingerprint or digest_of_files(paths)) == load.fingerprint:
+def check_file(load: Load, was: str, now: str) -> None:
+    """Raise ``LedgerError`` where a load's file has another digest than it had."""
+    if was in {"", now}:
         return
+    paths = _paths(load)
     where = "after the records that are in"
     for chunk in cast("Iterator[Chunk]", load.chunks.exclude(fingerprint="").order_by("ordinal")):
         if len(paths) == 1 and chunk.first_byte is not None and chunk.last_byte is not None:
@@ -96,6 +96,11 @@ def _check_file(load: Load, fingerprint: str | None) -> None:
         f"changed {where}. Bring the file back, or take away what is in with "
         f"`bulk_load --undo {load.pk}`, and load again."
     )
+
+
+def _paths(load: Load) -> list[Path]:
+    given = load.options["given"]
+    return [Path(item) for item in (given if isinstance(given, list) else [given])]
 
 
 class KeptLog:

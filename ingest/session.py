@@ -189,6 +189,7 @@ class AsyncpgSession(Session):
         self._connection: asyncpg.Connection = portal.call(connect, alias)
         self._playing: Future[Any] = Future()
         self._playing.set_result(None)
+        self._has_sent = False  # rows, in the open transaction
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
@@ -207,6 +208,7 @@ class AsyncpgSession(Session):
             raise ConnectionFailed(_lost(self, error)) from error
 
     def start(self, script: Script[T]) -> Future[T]:
+        self._has_sent = True
         future = self._portal.start_task_soon(self.play, script)
         self._playing = future
         return future
@@ -235,6 +237,7 @@ class AsyncpgSession(Session):
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         self.execute("BEGIN")
+        self._has_sent = False
         current = Transaction()
         try:
             for statement in self._transaction_statements:
@@ -243,7 +246,7 @@ class AsyncpgSession(Session):
         except BaseException:
             self._portal.call(self._roll_back)
             raise
-        self.is_committing = not current.is_rolled_back
+        self.is_committing = self._has_sent and not current.is_rolled_back
         self.execute("ROLLBACK" if current.is_rolled_back else "COMMIT")
         self.is_committing = False
 
@@ -381,11 +384,11 @@ LOST = (
 """How asyncpg says that there is no connection any more."""
 
 
+IS_UNKNOWN = "Whether the rows are in cannot be known from here: look before you load again."
+
+
 def _lost(session: Session, error: Exception) -> str:
     said = str(error).rstrip(".") or type(error).__name__
     if session.is_committing:
-        return (
-            f"The connection to PostgreSQL was lost while it committed: {said}. Whether the rows "
-            "are in cannot be known from here: look before you load again."
-        )
+        return f"The connection to PostgreSQL was lost while it committed: {said}. {IS_UNKNOWN}"
     return f"The connection to PostgreSQL was lost: {said}. Nothing was loaded."

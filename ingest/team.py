@@ -85,7 +85,6 @@ class Team:
         finally:
             for member in self._members:
                 member.end()
-        self._try.source.check_unchanged()
         with self._session.transaction():
             self._try.finish(self._reporter.counts, self.table, self.decisions)
 

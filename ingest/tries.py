@@ -71,3 +71,5 @@ class Try:
             table=table.qualified_name,
             **dataclasses.asdict(counts),
         )
+        # A file that ends sooner than it did gives no chunk after which it would be noticed.
+        self.source.check_unchanged()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a module may import its own layer and those above it in this list. A folder
 # stands for all of its modules.
 LAYERS = [
-    ["exceptions", "rejects", "findings", "signals", "stages", "ranges"],
+    ["exceptions", "rejects", "findings", "signals", "stages", "ranges", "marked_file"],
     ["conf", "models", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
     ["results", "fingerprints", "connection_arguments", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],

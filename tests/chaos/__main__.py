@@ -1,0 +1,93 @@
+"""The long run: every fault many times, and what came of it, as a table."""
+
+import argparse
+import collections
+import os
+import random
+import re
+import sys
+import time
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+django.setup()
+
+from tests.chaos import faults
+from tests.chaos.trying import open_field
+
+SMALL = {"records": 500, "chunk_rows": 200, "bad": 4}
+"""For the steps: a load has some four hundred, and each is tried."""
+
+
+def main():
+    chosen = _arguments()
+    started = time.monotonic()
+    total = collections.Counter()
+    said = collections.Counter()
+    with open_field() as field:
+        field.measure()
+        print(f"{'':<36} tries  struck resumed    lost   twice  wrong")
+        for name, tries in _plan(field, chosen):
+            if not re.search(chosen.only, name):
+                continue
+            row = _try(field, name, tries, said)
+            total += row
+            _show(name, row)
+        _show("all", total)
+    print(f"{time.monotonic() - started:,.0f} seconds. What loads said when they failed:")
+    for text, count in said.most_common():
+        print(f"{count:>5} {text}")
+    sys.exit(1 if total["lost"] or total["twice"] or total["wrong"] else 0)
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--tries", type=int, default=250, help="moments at which to kill a client")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="a regular expression for the faults' names")
+    parser.add_argument(
+        "--stride", type=int, default=1, help="take every n-th of the protocol's steps"
+    )
+    return parser.parse_args()
+
+
+def _plan(field, chosen):
+    """Give each fault's name, and its tries: fault, seed and the file's shape."""
+    dice = random.Random(chosen.seed)
+    few = max(chosen.tries // 25, 1)
+    plans = [
+        *((name, fault, chosen.tries) for name, fault in faults.KILLS.items()),
+        *((name, fault, few) for name, fault in {**faults.SERVER, **faults.REST}.items()),
+    ]
+    for name, fault, count in plans:
+        yield name, [(fault, dice.random(), {}) for _ in range(count)]
+    steps = faults.telling(faults.steps_of(field, **SMALL))[:: chosen.stride]
+    for name, act in faults.STEPS.items():
+        yield name, [(faults.at_step(step, act), 0, SMALL) for step in steps]
+
+
+def _try(field, name, tries, said):
+    row = collections.Counter()
+    for fault, seed, shape in tries:
+        outcome = field.attempt(fault, seed, **shape)
+        row += collections.Counter(
+            tries=1,
+            struck=outcome.struck,
+            resumed=outcome.resumed > 0,
+            lost=outcome.lost,
+            twice=outcome.twice,
+            wrong=bool(outcome.problems),
+        )
+        said.update(f"{name}: {re.sub(r'[0-9]+', '0', text)}" for text in outcome.said)
+        for problem in outcome.problems:
+            print(f"{name}, {seed}: {problem}", file=sys.stderr)
+    return row
+
+
+def _show(name, row):
+    names = ("tries", "struck", "resumed", "lost", "twice", "wrong")
+    print(f"{name:<36}" + "".join(f"{row[each]:>7,} " for each in names), flush=True)
+
+
+main()

@@ -1,0 +1,123 @@
+"""The loader as a process of its own: `manage.py bulk_load`, and what the process is short of."""
+
+import dataclasses
+import datetime as dt
+import os
+import resource
+import signal
+import tempfile
+import time
+from contextlib import suppress
+from multiprocessing import forkserver, get_context
+from pathlib import Path
+
+from django.utils import timezone
+
+from tests.signals import answer_to_signals
+
+ROOT = Path(__file__).parent.parent.parent
+WAIT_SECONDS = 90
+"""Who is not done by then hangs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Under which a process has to work."""
+
+    block_bytes: int = 16 << 10
+    """Read at a time: a chunk is a few batches, and they do not end where it ends."""
+    pause_seconds: float = 0.02
+    """The first pause before it is tried again."""
+    spare_memory: int | None = None
+    """Bytes of addresses beyond those that it has at the start."""
+    temporary_folder: str | None = None
+    clock_jumps: tuple[float, ...] = ()
+    """By how many seconds the clock is wrong, from one look at it to the next."""
+
+    def apply(self):
+        import ingest.loading
+        import ingest.sources.delimited
+
+        ingest.sources.delimited.BLOCK_BYTES = self.block_bytes
+        ingest.loading.FIRST_PAUSE_SECONDS = self.pause_seconds
+        if self.temporary_folder is not None:
+            tempfile.tempdir = self.temporary_folder
+        if self.clock_jumps:
+            _let_the_clock_jump(list(self.clock_jumps))
+        if self.spare_memory is not None:
+            pages = int(Path("/proc/self/statm").read_text().split(maxsplit=1)[0])
+            limit = pages * resource.getpagesize() + self.spare_memory
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _let_the_clock_jump(jumps):
+    right = timezone.now
+
+    def now():
+        jumps.append(jumps.pop(0))
+        return right() + dt.timedelta(seconds=jumps[-1])
+
+    timezone.now = now
+
+
+def prepare(url):
+    """Start the process that all clients are forked from; ``url`` is their database's."""
+    before = dict(os.environ)
+    os.environ |= {"DATABASE_URL": url, "PYTHONPATH": str(ROOT), "TERM": "dumb"}
+    forkserver.set_forkserver_preload(["tests.chaos.preloaded"])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class Client:
+    """A process that runs the command with these arguments."""
+
+    def __init__(self, arguments, output, conditions=None):
+        self._output = output
+        self._process = get_context("forkserver").Process(
+            target=_work, args=(list(map(str, arguments)), str(output), conditions or Conditions())
+        )
+        self._process.start()
+        self.pid = self._process.pid
+
+    @property
+    def is_alive(self):
+        return self._process.is_alive()
+
+    def kill(self):
+        """Kill it by SIGKILL."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self):
+        """Give its exit code; ``TimeoutError`` where it hangs."""
+        self._process.join(WAIT_SECONDS)
+        if self._process.is_alive():
+            said = self.said()
+            self.kill()
+            self._process.join()
+            raise TimeoutError(f"It hangs, and has said: {said[-500:]}")
+        return self._process.exitcode
+
+    def sleep(self, seconds):
+        """Wait so long, or until it ends."""
+        deadline = time.monotonic() + seconds
+        while self.is_alive and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    def said(self):
+        return Path(self._output).read_text(errors="replace")
+
+
+def _work(arguments, output, conditions):
+    from django.core.management import execute_from_command_line
+
+    with Path(output).open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    answer_to_signals()
+    conditions.apply()
+    execute_from_command_line(["manage.py", "bulk_load", "--progress", "none", *arguments])

@@ -1,0 +1,329 @@
+"""What goes wrong: each fault takes a scene, starts its load and disturbs it."""
+
+import time
+
+import psutil
+
+from tests.chaos.client import Conditions
+from tests.chaos.proxy import Verdict
+
+PATIENT = Conditions(pause_seconds=0.3)
+"""For a server that needs a moment to come back."""
+
+
+def nothing(scene):
+    """Leave it in peace."""
+    scene.strike()
+    scene.wait(scene.load())
+
+
+def kill_client(scene, times=1):
+    """Kill the client by SIGKILL at a random moment, and whoever goes on with the load too."""
+    for _ in range(times):
+        client = scene.go_on()
+        scene.wait_for_message(client)
+        client.sleep(scene.random.uniform(0, scene.seconds))
+        if client.is_alive:
+            client.kill()
+            scene.strike()
+        if scene.wait(client):
+            return
+
+
+def kill_client_again(scene):
+    kill_client(scene, times=3)
+
+
+def at_step(step, act, *more):
+    """Let ``act`` give the verdict on one message: the step is a driver and a number."""
+
+    def fault(scene):
+        clients = []
+
+        def watch(message):
+            if (message.driver, message.number) != step:
+                return Verdict.FORWARD
+            scene.strike()
+            while not clients:
+                time.sleep(0.001)
+            return act(clients[0])
+
+        scene.proxy.reset(watch)
+        clients.append(scene.load(*more))
+        scene.wait(clients[0])
+
+    return fault
+
+
+def cut(client):
+    return Verdict.CUT
+
+
+def forward_and_cut(client):
+    return Verdict.FORWARD_AND_CUT
+
+
+def kill(client):
+    client.kill()
+    return Verdict.FORWARD
+
+
+def lose_commit(scene):
+    """Lose the answer to one COMMIT of the load's own connection."""
+    lose_commits(scene, 1)
+
+
+def lose_commits(scene, count, *more):
+    """Lose the answers to so many COMMITs, each after some that were heard."""
+    left = [scene.random.randint(0, 6)]
+
+    def watch(message):
+        if message.driver == "asyncpg" and message.answers_commit and len(left) <= count:
+            left[-1] -= 1
+            if left[-1] < 0:
+                scene.strike()
+                left.append(scene.random.randint(0, 3))
+                return Verdict.CUT
+        return Verdict.FORWARD
+
+    scene.proxy.reset(watch)
+    scene.wait(scene.load(*more))
+
+
+def strike_server(act):
+    """Do something to the server at a random moment of the load."""
+
+    def fault(scene):
+        client = scene.load(conditions=PATIENT)
+        scene.wait_for_message(client)
+        client.sleep(scene.random.uniform(0, scene.seconds))
+        if client.is_alive:
+            scene.strike()
+            act(scene, client)
+        scene.wait(client)
+
+    return fault
+
+
+def end_backends(scene, client):
+    scene.server.end_backends()
+
+
+def kill_backends(scene, client):
+    scene.server.kill_backends()
+
+
+def restart_server(scene, client):
+    scene.server.stop()
+    scene.server.start()
+
+
+def kill_postmaster(scene, client):
+    scene.server.kill()
+    scene.server.start()
+
+
+def stop_server_for_long(scene, client):
+    """Start it only when the load has given up."""
+    scene.server.stop()
+    scene.wait(client)
+    scene.server.start()
+
+
+def two_resumes(scene):
+    """Kill the load, and let two go on with it at once."""
+    kill_client(scene)
+    if scene.loads():
+        both = [scene.resume(), scene.resume()]
+        for client in both:
+            scene.wait(client)
+
+
+def two_loads(scene):
+    """Give the same command, which goes on where the other stopped, twice at once."""
+    scene.strike()
+    for client in [scene.load("--resumable"), scene.load("--resumable")]:
+        scene.wait(client)
+
+
+def kill_workers(scene):
+    """Kill one of two workers by SIGKILL, a few times; they are replaced."""
+    client = scene.load("--workers", 2)
+    scene.wait_for_message(client)
+    for _ in range(scene.random.randint(1, 3)):
+        client.sleep(scene.random.uniform(0, 2 * scene.seconds))
+        workers = psutil.Process(client.pid).children() if client.is_alive else []
+        if workers:
+            scene.random.choice(workers).kill()
+            scene.strike()
+    scene.wait(client)
+
+
+def kill_coordinator(scene):
+    """Kill the client that has two workers by SIGKILL."""
+    client = scene.load("--workers", 2)
+    scene.wait_for_message(client)
+    client.sleep(scene.random.uniform(0, 4 * scene.seconds))
+    if client.is_alive:
+        client.kill()
+        scene.strike()
+    scene.wait(client)
+
+
+def clock_jumps(scene):
+    """Let the clock jump by days to and fro, and kill the client."""
+    days = [scene.random.uniform(-400, 400) * 86_400 for _ in range(7)]
+    client = scene.load(conditions=Conditions(clock_jumps=tuple(days)))
+    scene.wait_for_message(client)
+    client.sleep(scene.random.uniform(0, 2 * scene.seconds))
+    client.kill()
+    scene.strike()
+    scene.wait(client)
+
+
+def short_of_memory(scene):
+    """Let the process have so little memory that it may not get to its end."""
+    spare = scene.random.randint(1 << 20, 40 << 20)
+    if not scene.wait(scene.load(conditions=Conditions(spare_memory=spare))):
+        scene.strike()
+
+
+def change_file(change):
+    """Change the file under the reader when a chunk is committed; then bring it back."""
+
+    def fault(scene):
+        whole = scene.ground.path.read_bytes()
+        left = [scene.random.randint(3, 9)]
+
+        def watch(message):
+            if message.driver == "asyncpg" and message.answers_commit:
+                left[0] -= 1
+                if left[0] == 0:
+                    scene.strike()
+                    change(scene.ground.path, whole, scene.random)
+            return Verdict.FORWARD
+
+        scene.proxy.reset(watch)
+        is_loaded = scene.wait(scene.load())
+        if scene.outcome.struck and not is_loaded:
+            scene.proxy.reset()
+            if scene.chunks() and scene.wait(scene.resume()):
+                scene.outcome.problems.append("it went on with another file")
+            scene.ground.path.write_bytes(whole)
+
+    return fault
+
+
+def truncate(path, whole, random):
+    with path.open("r+b") as file:
+        file.truncate(random.randint(0, len(whole) - 1))
+
+
+def truncate_at_a_record(path, whole, random):
+    text = whole[: random.randint(1, len(whole) - 1)]
+    with path.open("r+b") as file:
+        file.truncate(text.rfind(b"\n1,") + 1)
+
+
+def append(path, whole, random):
+    with path.open("ab") as file:
+        file.write(b"1,1,7,2025-01-01,R777777,\n")
+
+
+def replace(path, whole, random):
+    other = path.with_name("other.csv")
+    other.write_bytes(whole.replace(b"Bread", b"Break"))
+    other.replace(path)
+
+
+def full_table_disk(scene):
+    """Let the table's disk be full in the middle of the load."""
+    with scene.small_disk(kibibytes=scene.random.randrange(40, 200, 4)) as disk:
+        scene.server.own(disk.path)
+        scene.server.ask(f"CREATE TABLESPACE small LOCATION '{disk.path}'")
+        scene.server.ask("ALTER TABLE public.finance_transaction SET TABLESPACE small")
+        try:
+            if not scene.wait(scene.load()):
+                scene.strike()
+            disk.enlarge()
+            scene.finish()
+        finally:
+            scene.server.ask("ALTER TABLE public.finance_transaction SET TABLESPACE pg_default")
+            scene.server.ask("CHECKPOINT")
+            scene.server.ask("DROP TABLESPACE small")
+
+
+def full_reject_disk(scene):
+    """Let the disk of the reject log and the reject file be full."""
+    with scene.small_disk(kibibytes=4 * scene.random.randint(1, 2)) as disk:
+        scene.keep_rejects_in(disk.path)
+        if not scene.wait(scene.load()):
+            scene.strike()
+        disk.enlarge()
+        scene.finish()
+        scene.bring_rejects_back()
+
+
+def full_temporary_folder(scene):
+    """Let the folder of temporary files be full; there is no reject log but in it."""
+    with scene.small_disk(kibibytes=4) as disk:
+        scene.ground = scene.ground.without_log()
+        here = Conditions(temporary_folder=str(disk.path))
+        if not scene.wait(scene.load(conditions=here)):
+            scene.strike()
+        scene.finish()
+
+
+def steps_of(field, **shape):
+    """Load in peace once, and give the messages that it took."""
+    messages = []
+
+    def fault(scene):
+        scene.wait(scene.load())
+        messages.extend(scene.proxy.seen)
+
+    outcome = field.attempt(fault, 0, **shape)
+    if outcome.problems:
+        raise AssertionError(outcome.problems)
+    return messages
+
+
+def telling(messages):
+    """Give the steps of the messages; of many alike in a row only the first and the last."""
+    names = [None, *map(str, messages), None]
+    return [
+        (message.driver, message.number)
+        for place, message in enumerate(messages, 1)
+        if not names[place - 1] == names[place] == names[place + 1]
+    ]
+
+
+KILLS = {"client killed": kill_client, "client killed thrice": kill_client_again}
+SERVER = {
+    "sessions ended": strike_server(end_backends),
+    "sessions' processes killed": strike_server(kill_backends),
+    "server stopped and started": strike_server(restart_server),
+    "postmaster killed": strike_server(kill_postmaster),
+    "server away for long": strike_server(stop_server_for_long),
+}
+REST = {
+    "answer to COMMIT lost": lose_commit,
+    "worker killed": kill_workers,
+    "client with workers killed": kill_coordinator,
+    "two resumes at once": two_resumes,
+    "two loads at once": two_loads,
+    "clock jumps": clock_jumps,
+    "memory short": short_of_memory,
+    "file truncated": change_file(truncate),
+    "file truncated at a record": change_file(truncate_at_a_record),
+    "file appended to": change_file(append),
+    "file replaced": change_file(replace),
+    "table's disk full": full_table_disk,
+    "rejects' disk full": full_reject_disk,
+    "temporary folder full": full_temporary_folder,
+}
+STEPS = {
+    "connection cut before each message": cut,
+    "connection cut after each message": forward_and_cut,
+    "client killed at each message": kill,
+}
