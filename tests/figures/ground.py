@@ -50,6 +50,8 @@ class Figure:
     ratios: Sequence[Ratio]
     files: Callable[[Path, int], None]
     """Makes the files in a folder, for so many records."""
+    prepare: Mapping[str, Callable[["Trial"], None]] = dataclasses.field(default_factory=dict)
+    """What is done for a variant before its time is taken."""
     note: str = ""
     harms_tables: bool = False
     """Does a variant leave the table other than it was, so that each gets a database of its own?"""
@@ -122,7 +124,7 @@ def scratch_database():
 def _in_a_fresh_process(figure, variant, rows, folder):
     database = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE finance_transaction RESTART IDENTITY")
+        cursor.execute("TRUNCATE finance_transaction, ingest_load RESTART IDENTITY CASCADE")
         cursor.execute("CHECKPOINT")
     connection.close()
     command = [sys.executable, "-m", "tests.figures", figure, "--variant", variant]
@@ -135,6 +137,8 @@ def run_variant(figure, asked):
     """Run one variant in this process, and print what it took as JSON."""
     connection.settings_dict["NAME"] = asked.database
     trial = Trial(folder=Path(asked.folder), rows=asked.rows)
+    if asked.variant in figure.prepare:
+        figure.prepare[asked.variant](trial)
     started = time.perf_counter()
     result = figure.variants[asked.variant](trial)
     seconds = time.perf_counter() - started
