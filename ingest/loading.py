@@ -35,8 +35,8 @@ from ingest.running import Run
 from ingest.session import IS_UNKNOWN, open_session
 from ingest.sources import open_source
 from ingest.table import read_settled_table
-from ingest.team import Team, why_alone
 from ingest.tries import Try
+from ingest.workers.team import Team, why_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -55,7 +55,7 @@ def workers():
     return [
         child
         for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "ingest.worker" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE and "ingest.workers" in child.cmdline()
     ]
 
 

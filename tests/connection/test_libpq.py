@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from psycopg import pq
 
 from ingest.exceptions import ConnectionOptionError
-from ingest.libpq import HONOURED, PSYCOPG_ONLY, split_server_options
+from ingest.connection.libpq import HONOURED, PSYCOPG_ONLY, split_server_options
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, cast
 from django.conf import settings
 
 from ingest.exceptions import ConnectionFailed, IngestError
-from ingest.member import Member, assignment_of
 from ingest.sources import Position
 from ingest.table import read_settled_table
-from ingest.tasks import Again, Commit, Task
+from ingest.workers.member import Member, assignment_of
+from ingest.workers.tasks import Again, Commit, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ingest.session import Session
     from ingest.sources import Source
     from ingest.table import Table
-    from ingest.tasks import Committed
     from ingest.tries import Marks, Try
+    from ingest.workers.tasks import Committed
 
 LOOK_SECONDS = 0.2
 """How often it is looked whether one chunk stands in another's way."""
