@@ -254,7 +254,7 @@ def test_a_number_that_no_load_has():
 
 
 def test_two_processes_at_one_load(file, monkeypatch):
-    monkeypatch.setattr("ingest.ledger.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("ingest.ledger.locks.PATIENCE_SECONDS", 0.2)
     path = file(10)
     refused = []
 
