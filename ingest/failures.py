@@ -23,6 +23,8 @@ def translate(error: Exception) -> Exception:
         return error
     if isinstance(error, DatabaseError) and isinstance(error.__cause__, psycopg.Error):
         return translate(error.__cause__)  # what Django's connection said
+    if isinstance(error, MemoryError):  # Arrow's too
+        return IngestError(f"There is too little memory to go on. {NOTHING_LOADED}")
     refusal = explain(error)
     if refusal is not None:
         return refusal

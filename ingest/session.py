@@ -190,6 +190,9 @@ class AsyncpgSession(Session):
         self._playing: Future[Any] = Future()
         self._playing.set_result(None)
         self._has_sent = False  # rows, in the open transaction
+        if self.lasts:
+            with suppress(asyncpg.PostgresError):  # not every system can watch a socket
+                portal.call(self._connection.execute, _MISS_US)
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
@@ -214,24 +217,24 @@ class AsyncpgSession(Session):
         return future
 
     async def take(self, step: Step) -> Any:
-        if isinstance(step, Copying):
-            return await self._copy(step.target, step.payload)
-        if isinstance(step, Query):
-            return [tuple(row) for row in await self._connection.fetch(step.sql)]
-        return await self._connection.execute(step.sql)
-
-    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
         try:
-            # asyncpg takes bytes for a file's path; a memoryview is data to it.
-            status = await self._connection.copy_to_table(
-                target.table,
-                schema_name=target.schema,
-                columns=target.columns,
-                format=target.format,
-                source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
-            )
+            if isinstance(step, Copying):
+                return await self._copy(step.target, step.payload)
+            if isinstance(step, Query):
+                return [tuple(row) for row in await self._connection.fetch(step.sql)]
+            return await self._connection.execute(step.sql)
         except LOST as error:
             raise ConnectionFailed(_lost(self, error)) from error
+
+    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
+        # asyncpg takes bytes for a file's path; a memoryview is data to it.
+        status = await self._connection.copy_to_table(
+            target.table,
+            schema_name=target.schema,
+            columns=target.columns,
+            format=target.format,
+            source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
+        )
         return int(status.removeprefix("COPY "))
 
     @contextmanager
@@ -327,6 +330,12 @@ class DjangoSession(Session):
                 transaction.set_rollback(True, using=self._alias)
 
 
+_MISS_US = """
+SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
+WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0'
+"""
+"""Else a process of the server that waits for a lock, or builds an index, notices only after it
+that the load was killed, and who goes on with the load must wait as long. Since PostgreSQL 14."""
 END_MILLISECONDS = 5_000
 """How long a process of the server is waited for that was told to end."""
 _BACKEND = """

@@ -16,8 +16,8 @@ django.setup()
 from tests.chaos import faults
 from tests.chaos.trying import open_field
 
-SMALL = {"records": 500, "chunk_rows": 200, "bad": 4}
-"""For the steps: a load has some four hundred, and each is tried."""
+SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
+"""For the steps: two chunks take about a thousand messages, and each is tried."""
 
 
 def main():
@@ -56,14 +56,14 @@ def _plan(field, chosen):
     """Give each fault's name, and its tries: fault, seed and the file's shape."""
     dice = random.Random(chosen.seed)
     few = max(chosen.tries // 25, 1)
-    plans = [
-        *((name, fault, chosen.tries) for name, fault in faults.KILLS.items()),
-        *((name, fault, few) for name, fault in {**faults.SERVER, **faults.REST}.items()),
-    ]
-    for name, fault, count in plans:
+    for name, fault in faults.MOMENTS.items():
+        count = chosen.tries if fault is faults.kill_client else few
         yield name, [(fault, dice.random(), {}) for _ in range(count)]
-    steps = faults.telling(faults.steps_of(field, **SMALL))[:: chosen.stride]
+    messages = faults.steps_of(field, **SMALL)[:: chosen.stride]
     for name, act in faults.STEPS.items():
+        # After one of the server's is before the next one.
+        of_interest = [it for it in messages if it.is_clients or act is not faults.forward_and_cut]
+        steps = [(message.driver, message.number) for message in of_interest]
         yield name, [(faults.at_step(step, act), 0, SMALL) for step in steps]
 
 

@@ -17,7 +17,7 @@ EARLIER = 3
 class Ground:
     path: Path
     records: int
-    chunk_rows: int
+    chunk_rows: int | None
     good: dict[str, int]
     """What must be in the table: reference and amount."""
     bad: list[int]
@@ -39,16 +39,18 @@ class Ground:
 
     def chunks(self):
         """Give each chunk's number, and its first and last record."""
-        firsts = range(1, self.records + 1, self.chunk_rows)
+        rows = self.chunk_rows or self.records
+        firsts = range(1, self.records + 1, rows)
         return [
-            (ordinal, first, min(first + self.chunk_rows - 1, self.records))
+            (ordinal, first, min(first + rows - 1, self.records))
             for ordinal, first in enumerate(firsts, 1)
         ]
 
     def arguments(self, *more):
         """Give the command's arguments for the whole load."""
         return (
-            *("finance.Transaction", self.path, "--chunk-rows", self.chunk_rows),
+            *("finance.Transaction", self.path),
+            *(("--chunk-rows", self.chunk_rows) if self.chunk_rows else ()),
             *("--on-error", "reject", "--reject-file", self.mend),
             *(("--reject-log", self.log) if self.has_log else ()),
             *more,

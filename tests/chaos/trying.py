@@ -74,8 +74,6 @@ class Field:
             fault(scene)
             self.proxy.reset()
             scene.finish()
-        except TimeoutError as error:
-            outcome.problems.append(str(error))
         finally:
             self.proxy.reset()
             scene.end()
@@ -128,7 +126,9 @@ class Scene:
         said = client.said()
         if "Traceback" in said:
             self.outcome.problems.append(f"a traceback: {said[-2000:]}")
-        if code not in (*DONE, -9):
+        if code is None:
+            self.outcome.problems.append(f"it hangs, and has said: {said[-500:]}")
+        elif code not in DONE and code >= 0:  # else it was killed
             self.outcome.said.append(said.strip())
             if code != 1:
                 self.outcome.problems.append(f"exit code {code}: {said[-500:]}")
