@@ -102,7 +102,7 @@ _ONE_LOAD_AT_A_TIME = """
 SELECT pg_advisory_xact_lock(hashtextextended('ingest moves ' || $1::text, 0))::text
 """
 _DRAW = """
-SELECT count(nextval($1::text::regclass)) FROM generate_series(1, $2::int8)
+SELECT count(nextval((SELECT $1::text::regclass))) FROM generate_series(1, $2::int8)
 """
 _SET = """
 SELECT setval($1::text::regclass, greatest($2::int8, pg_catalog.pg_sequence_last_value(

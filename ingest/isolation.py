@@ -70,11 +70,12 @@ class Isolation:
         self._in_pieces = attempt_in_pieces(table, names, keys)
         self._singly = attempt_singly(table, names, keys)
         # Where one row may stand in another's way unseen, all are tried as they come.
-        self._may_doubt = not (
-            table.triggers or any(item.kind == "x" for item in table.constraints)
-        )
-        self._doubts = _doubts(session, table, encoding.names, keys) if self._may_doubt else []
-        self._known = [_has_key_of(table, key) for key in keys]
+        orders_matter = table.triggers or any(item.kind == "x" for item in table.constraints)
+        # A value drawn from a sequence repeats none.
+        repeatable = [] if orders_matter else _unique_keys(session, table, encoding.given)
+        self._known = [_has_key_of(table, key) for key in repeatable]
+        self._doubts = [] if orders_matter else _doubts(session, table, encoding.names, repeatable)
+        self._may_copy = not orders_matter
         self._meets_known = False
         """Did the batch before have keys that were in the table?"""
 
@@ -89,10 +90,7 @@ class Isolation:
         yield Copying(self._stage, payload)
         for doubt in self._doubts:
             yield Statement(f'UPDATE {STAGE} SET "ingest doubt" = true WHERE {doubt}')
-        are_in = False
-        if self._may_doubt:
-            are_in = yield from self._put_in_certain(rows)
-        if not are_in:
+        if not (yield from self._put_in_certain(rows)):
             yield Statement(self._in_pieces)
         yield Statement(self._singly)
         refused = [
@@ -106,18 +104,18 @@ class Isolation:
 
         Gives False where one of them was refused: then none is in.
         """
-        if not self._meets_known and (yield from self._copy_certain(rows)):
+        is_tried = self._may_copy and not self._meets_known
+        if is_tried and (yield from self._copy_certain(rows)):
             return True
         met = 0
         for condition in self._known:
             # It reads an index once for each row, so it is done only where it seems to be needed.
             [(count,)] = yield Query(_COUNT_MARKED.format(stage=STAGE, condition=condition))
             met += count
-        was_tried, self._meets_known = not self._meets_known, met > 0
-        if was_tried and not met:
-            self._may_doubt = False  # something else refuses rows, and will again
-            return False
-        return (yield from self._copy_certain(rows))
+        self._meets_known = met > 0
+        if is_tried and not met:
+            self._may_copy = False  # something else refuses rows, and will again
+        return self._may_copy and (yield from self._copy_certain(rows))
 
     def _copy_certain(self, rows: pa.RecordBatch) -> Script[bool]:
         doubtful = {place - 1 for (place,) in (yield Query(_READ_DOUBTFUL))}

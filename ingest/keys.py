@@ -184,7 +184,7 @@ JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.name::regclass
 _DRAW = """
 SELECT min(key), max(key) FROM (
   SELECT key, key - row_number() OVER () AS island FROM (
-    SELECT nextval($1::text::regclass) AS key FROM generate_series(1, $2::int8)
+    SELECT nextval((SELECT $1::text::regclass)) AS key FROM generate_series(1, $2::int8)
   ) drawn
 ) numbered GROUP BY island ORDER BY 1
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -34,7 +35,8 @@ from ingest.running import Run
 from ingest.session import IS_UNKNOWN, open_session
 from ingest.sources import open_source
 from ingest.table import read_settled_table
-from ingest.team import Team, why_alone
+from ingest.tries import Try
+from ingest.workers.team import Team, why_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,15 +221,18 @@ class _Loading:
                 job.reading.format,
                 settled.marks.get("file"),
             ) as file:
-                run = self._choose(source, session)(
-                    job,
-                    source,
-                    session,
-                    entry=entry,
-                    log=self._log.open(entry, settled),
-                    file=file,
-                    fingerprint=fingerprint,
-                    reporter=self._reporter,
+                worker = self._choose(source, session)
+                run = worker(
+                    Try(
+                        job=job,
+                        source=source,
+                        session=session,
+                        entry=entry,
+                        log=self._log.open(entry, settled),
+                        file=file,
+                        fingerprint=fingerprint,
+                        reporter=self._reporter,
+                    )
                 )
                 run.go(settled)
             self._is_in = not job.how.dry_run
@@ -282,7 +287,8 @@ class _Loading:
                 who=job.how.who,
                 chunk_rows=job.how.records_of_chunk,
                 bytes_total=source.bytes_total,
-                reject_file="" if job.how.reject_log is None else str(job.how.reject_log),
+                reject_log=_absolute(job.how.reject_log),
+                reject_file=_absolute(job.how.reject_file),
             )
             entry.lock(session)  # before the next one looks for it
             return entry
@@ -315,7 +321,7 @@ class _Loading:
         """Let the error say what is in, and write down that the load has ended."""
         entry, counts = self._entry, self._reporter.counts
         if self._is_in:
-            tell(error, f"All {counts.loaded:,} rows are in.")
+            tell(error, f"All {counts.loaded:,} rows are in: only what comes after was not done.")
         if self._is_in or entry is None or entry.load is None:
             return
         is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
@@ -353,6 +359,10 @@ class _Loading:
                 f"`bulk_load --undo {number}`."
             )
         return NOTHING_LOADED if self._is_unsure else ""
+
+
+def _absolute(path: str | Path | None) -> str:
+    return "" if path is None else str(Path(path).absolute())
 
 
 NOT_RECORDED = (

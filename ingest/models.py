@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from django.apps import apps
-from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Cast
 
@@ -51,7 +50,8 @@ class Load(models.Model):
     bytes_read = models.BigIntegerField(default=0)
     bytes_total = models.BigIntegerField(null=True, blank=True)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
-    reject_file = models.TextField(blank=True)
+    reject_log = models.TextField(blank=True, help_text="The path of all reasons, as JSON Lines.")
+    reject_file = models.TextField(blank=True, help_text="The path of the refused records.")
     is_cancel_asked = models.BooleanField(default=False)
 
     class Meta:
@@ -95,7 +95,10 @@ class Load(models.Model):
         for pair in ranges:
             wanted |= models.Q(pk__range=pair)
         if lists.exists():
-            key = Cast(models.Func("keys", function="unnest"), cast("Any", model._meta.pk))
+            key = Cast(
+                models.Func("keys", function="jsonb_array_elements_text"),
+                cast("Any", model._meta.pk),
+            )
             wanted |= models.Q(pk__in=lists.annotate(key=key).values("key"))
         return model._base_manager.using(self._state.db).filter(wanted)
 
@@ -149,7 +152,7 @@ class KeyList(models.Model):
     """The keys of rows of a chunk, as text, where they are in no short ranges."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_lists")
-    keys = ArrayField(models.TextField())
+    keys = models.JSONField(help_text="A list of texts.")
 
     class Meta:
         default_permissions = ()

@@ -83,7 +83,8 @@ def find_order(session: Session, table: Table, given: Sequence[str]) -> Order | 
     return Order(name, [column for column in columns if column in given])
 
 
-# The primary key's own order is mostly that of the records. An expression has no column.
+# The primary key's own order is mostly that of the records. An expression has no column, and an
+# index that another load has dropped a moment ago has no size.
 _INDEXES = """
 SELECT c.relname::text,
        ARRAY(SELECT coalesce(a.attname::text, '')
@@ -91,7 +92,7 @@ SELECT c.relname::text,
              LEFT JOIN pg_catalog.pg_attribute a
                ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
              WHERE k.place <= i.indnkeyatts ORDER BY k.place),
-       pg_catalog.pg_relation_size(i.indexrelid), m.amname::text, i.indisclustered
+       coalesce(pg_catalog.pg_relation_size(i.indexrelid), 0), m.amname::text, i.indisclustered
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_am m ON m.oid = c.relam
 WHERE i.indrelid = $1::int8::oid AND NOT i.indisprimary AND i.indisready

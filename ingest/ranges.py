@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import pyarrow as pa
 
 Range = tuple[int, int]
 
 
 def ranges_of(numbers: pa.Array) -> list[Range]:
     """Give distinct whole numbers as ranges without gaps, in order."""
+    # Django imports this module with the models, at every start; Arrow can wait.
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if not len(numbers):
         return []
     numbers = pc.cast(numbers, pa.int64())

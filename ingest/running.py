@@ -1,52 +1,34 @@
-"""One try at a load: chunk after chunk over one session, each with its rows and its record."""
+"""One worker, which is this process: chunk after chunk over the session of the try."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
-
-from django.utils import timezone
 
 from ingest.chunk_loader import ChunkLoader
 
 if TYPE_CHECKING:
-    from ingest.fingerprints import Fingerprint
-    from ingest.job import Job
-    from ingest.ledger import Entry, Settled
-    from ingest.reject_file import RejectFile
-    from ingest.reject_log import RejectLog
-    from ingest.reporting import Reporter
+    from ingest.ledger import Settled
     from ingest.results import Counts
-    from ingest.session import Session
-    from ingest.sources import Source
     from ingest.table import Table
+    from ingest.tries import Try
 
 
 class Run:
-    """One try at a load, from what is committed of it to its end."""
+    """A try at a load by one worker."""
 
-    def __init__(  # noqa: PLR0913 - whom the rows meet, and who is told of them
-        self,
-        job: Job,
-        source: Source,
-        session: Session,
-        *,
-        entry: Entry,
-        log: RejectLog,
-        file: RejectFile | None,
-        fingerprint: Fingerprint,
-        reporter: Reporter,
-    ) -> None:
-        self._job = job
-        self._source = source
-        self._session = session
-        self._entry = entry
-        self._log = log
-        self._file = file
-        self._fingerprint = fingerprint
-        self._reporter = reporter
-        self._stage = reporter.stages.stage
-        self._loader = ChunkLoader(job, session, entry=entry, log=log, file=file, reporter=reporter)
+    def __init__(self, attempt: Try) -> None:
+        self._try = attempt
+        self._reporter = attempt.reporter
+        self._stage = attempt.reporter.stages.stage
+        self._is_chunked = attempt.job.how.is_chunked
+        self._loader = ChunkLoader(
+            attempt.job,
+            attempt.session,
+            entry=attempt.entry,
+            log=attempt.log,
+            file=attempt.file,
+            reporter=attempt.reporter,
+        )
 
     @property
     def decisions(self) -> tuple[str, ...]:
@@ -60,25 +42,26 @@ class Run:
 
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
+        how, session = self._try.job.how, self._try.session
         self._reporter.counts = settled.counts
-        self._loader.read_from(self._source, settled.position, self._job.how.records_of_chunk)
+        self._loader.read_from(self._try.source, settled.position, how.records_of_chunk)
         if settled.is_finished:  # the answer to the COMMIT was lost, not the COMMIT
-            with self._session.transaction():
+            with session.transaction():
                 self._loader.prepare()
             return
         ordinal, is_over = settled.chunks, False
         while not is_over:
             ordinal += 1
-            with self._stage("commit"), self._session.transaction() as transaction:
+            with self._stage("commit"), session.transaction() as transaction:
                 with self._stage("prepare"):
                     self._loader.prepare()
                 counts = self._load_chunk(ordinal)
                 is_over = self._loader.is_over
                 if is_over:
-                    self._finish(counts)
-                if self._job.how.dry_run:
+                    self._try.finish(counts, self.table, self.decisions)
+                if how.dry_run:
                     transaction.roll_back()
-            if self._job.how.is_chunked:
+            if self._is_chunked:
                 done = counts - self._reporter.counts
                 self._reporter.announcement.committed(ordinal, done)
             self._reporter.counts = counts
@@ -89,29 +72,8 @@ class Run:
         if not self._loader.has_more():
             return before
         counts = self._loader.send(ordinal, before.read)
-        if self._job.how.is_chunked and ordinal == 1:
-            self._entry.tell(self._session, fingerprint=str(self._fingerprint))
-        self._loader.record(counts, before.read, self._marks())
+        if self._is_chunked and ordinal == 1:
+            fingerprint = str(self._try.fingerprint)
+            self._try.entry.tell(self._try.session, fingerprint=fingerprint)
+        self._loader.record(counts, before.read, self._try.mark())
         return before + counts
-
-    def _finish(self, counts: Counts) -> None:
-        """Write down that all is in, in the transaction of the last rows."""
-        self._log.finish(counts.read)
-        self._entry.tell(
-            self._session,
-            status="loaded",
-            error="",
-            ended_at=timezone.now(),
-            decisions=self.decisions,
-            driver=self._session.driver,
-            fingerprint=str(self._fingerprint),
-            stages=self._reporter.stages.seconds,
-            table=self.table.qualified_name,
-            **dataclasses.asdict(counts),
-        )
-        # A file that ends sooner than it did gives no chunk after which it would be noticed.
-        self._source.check_unchanged()
-
-    def _marks(self) -> dict[str, dict[str, int]]:
-        marks = {"log": self._log.mark()}
-        return marks if self._file is None else {**marks, "file": self._file.mark()}

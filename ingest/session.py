@@ -20,7 +20,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from django.db import transaction
 
 from ingest.connection import connect, connection_arguments
-from ingest.connection_arguments import django_connection
+from ingest.connection.arguments import django_connection
 from ingest.exceptions import ConnectionFailed
 from ingest.table import quote_name
 

@@ -102,14 +102,15 @@ def _check_later_loads(load: Load) -> None:
 
 LATER_LOADS = """
 WITH own AS (
-    SELECT unnest(l.keys) AS key FROM ingest_keylist l JOIN ingest_chunk c ON c.id = l.chunk_id
+    SELECT jsonb_array_elements_text(l.keys) AS key
+    FROM ingest_keylist l JOIN ingest_chunk c ON c.id = l.chunk_id
     WHERE c.load_id = %(load)s
 )
 SELECT c.load_id, own.key
 FROM ingest_load o
 JOIN ingest_chunk c ON c.load_id = o.id
 JOIN ingest_keylist l ON l.chunk_id = c.id
-CROSS JOIN LATERAL unnest(l.keys) AS later (key)
+CROSS JOIN LATERAL jsonb_array_elements_text(l.keys) AS later (key)
 JOIN own ON own.key = later.key
 WHERE (o."table" = %(table)s OR o.model = %(model)s) AND o.id > %(load)s
 ORDER BY c.load_id DESC

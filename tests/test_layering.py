@@ -16,16 +16,16 @@ ROOT = Path(__file__).parent.parent
 # stands for all of its modules.
 LAYERS = [
     ["exceptions", "rejects", "findings", "signals", "stages", "ranges", "marked_file"],
-    ["conf", "models", "table", "layout", "sources", "encoding", "refusals", "libpq", "tls"],
-    ["results", "fingerprints", "connection_arguments", "connection", "session", "conversion"],
+    ["conf", "models", "table", "layout", "sources", "encoding", "refusals"],
+    ["results", "fingerprints", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["attempts", "isolation", "sending", "reject_log", "reject_file"],
     ["aftermath", "announcing", "keys", "lookups", "ordering"],
     ["arrangement"],
     ["methods"],
     ["options", "job", "ledger", "failures", "reporting", "pipeline"],
-    ["resuming", "tasks", "chunk_loader", "member"],
-    ["running", "team", "desk", "worker"],
+    ["resuming", "tries", "chunk_loader"],
+    ["running", "workers"],
     ["loading"],
     ["previewing", "managers"],
     ["benchmark"],
@@ -49,11 +49,11 @@ TALKING = {
         "duplicates",
         "audit",
     ),
-    *("isolation", "aftermath", "lookups", "keys", "ledger"),
+    *("isolation", "aftermath", "lookups", "keys", "ledger", "workers"),
     *("methods", "loading", "benchmark", "checks", "referring", "undoing", "admin"),
 }
 """Who may talk to PostgreSQL."""
-ADAPTING = {"connection_arguments", "libpq", "encoding", "conversion", "refusals", "failures"}
+ADAPTING = {"encoding", "conversion", "refusals", "failures"}
 """Who may import a driver to know its values, types and errors, and runs no SQL."""
 WHO_TALKS = f"only {', '.join(sorted(TALKING))} talk to PostgreSQL."
 DRIVERS = {

@@ -254,7 +254,7 @@ def test_a_number_that_no_load_has():
 
 
 def test_two_processes_at_one_load(file, monkeypatch):
-    monkeypatch.setattr("ingest.ledger.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("ingest.ledger.locks.PATIENCE_SECONDS", 0.2)
     path = file(10)
     refused = []
 
@@ -285,3 +285,15 @@ def test_a_cancelled_load_ends_and_can_go_on(file, monkeypatch):
     assert (found.status, found.loaded, references()) == ("interrupted", 4, [1, 2, 3, 4])
     assert resume(found.pk).rows == 10
     assert UserFactory().pk
+
+
+def test_what_fails_after_the_commit_does_not_make_the_load_look_failed(file, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingest.loading.analyze", interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        load(Transaction, file(5))
+    assert str(caught.value) == "All 5 rows are in: only what comes after was not done."
+    assert Load.objects.get().status == "loaded"
+    assert Transaction.objects.count() == 5

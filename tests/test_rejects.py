@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from finance.models import Account, Transaction
 from ingest import ConfigurationError, ConstraintRefused, RecordsRefused, TooManyRejects, load
 from ingest.methods import direct
+from ingest.sources import records
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(
@@ -113,6 +114,37 @@ def test_the_loaded_rows_are_those_of_one_at_a_time(method, seed, traps, request
     assert (got.read, got.rows, got.rejected) == (700, 700 - len(refused), len(refused))
     records = [reject.record for reject in got.rejects]
     assert records == sorted(records)
+
+
+@pytest.mark.parametrize("is_trapped", [False, True])
+def test_rows_that_repeat_those_of_other_batches(method, is_trapped, monkeypatch, request):
+    if is_trapped:
+        request.getfixturevalue("traps")
+    monkeypatch.setattr(records, "BATCH_ROWS", 50)
+    account = AccountFactory()
+    common = {"user": account.user, "account": account, "amount": 1, "tx_date": "2025-01-01"}
+    Transaction.objects.create(**common, reference="R7")
+    chance = random.Random(7)
+    rows = [
+        # In the first batches the later keys are new, and in the last all are known.
+        (account.user_id, account.pk, 999 + number % 3, "x", "2025-01-01", f"R{key}")
+        for number in range(600)
+        for key in [chance.randrange(number + 1) if number % 4 else 1000 + number]
+    ]
+    refused, stored = one_at_a_time(rows)
+    got = load(Transaction, rows, columns=COLUMNS, method=method, on_error="reject")
+    assert {reject.record: reject.constraint for reject in got.rejects} == refused
+    assert contents() == stored
+    duplicates = [reject for reject in got.rejects if reject.kind == "duplicate"]
+    in_table = [reject for reject in duplicates if rows[reject.record - 1][-1] == "R7"]
+    assert 0 < len(in_table) < len(duplicates)
+    for reject in duplicates:
+        where = (
+            "The table had this key before the load."
+            if reject in in_table
+            else "The source has this key in an earlier record too."
+        )
+        assert reject.reason.endswith(where)
 
 
 def test_duplicates_in_the_source_and_in_the_table_are_told_apart(method):

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, ChangeList
 from django.core.paginator import InvalidPage, Paginator
 
+from ingest.admin.dates import DateHierarchy
 from ingest.admin.orderings import NoKey, Ordering, read_ordering
 from ingest.admin.pages import Anchor, KeyPages, OpenPage
 from ingest.admin.sums import Sums, add_up
@@ -104,6 +106,19 @@ class LargeChangeList(ChangeList):
         self.page_num = self.open_page.number
         paginator.num_pages = pages.last_number
         return self.open_page.rows
+
+    def date_choices(self) -> dict[str, Any]:
+        """Give what the template of the date hierarchy shows."""
+        return DateHierarchy(self).context()
+
+    def sum_names(self) -> list[str]:
+        """Give the names of the fields that can be added up."""
+        fields = self.model_admin.sum_fields
+        return [str(label_for_field(name, self.model, self.model_admin)) for name in fields]
+
+    def sum_link(self) -> str:
+        """Give the link to this page with its sums."""
+        return str(self.get_query_string({PAGE_VAR: self.page_num, SUM_VAR: "1"}))
 
     def page_links(self) -> Iterator[tuple[Any, str]]:
         """Give page numbers with their links: an empty one is the page itself or a gap.

@@ -9,14 +9,19 @@ from django.utils import timezone
 
 from ingest.admin.progress import whole
 from ingest.admin.resuming import start_resuming, why_not_resume
-from ingest.ledger import is_alive
 from ingest.models import Load
-from ingest.undoing import undo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Status = Load.Status
+
+
+def _is_alive(load: Load) -> bool:
+    # Django imports this module at every start; Arrow, which this needs, can wait.
+    from ingest.ledger import is_alive
+
+    return is_alive(load)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class LoadAction:
 def _refuse_resume(load: Load) -> str | None:
     if load.status in {Status.LOADED, Status.UNDONE}:
         return f"It is {load.get_status_display().lower()}: there is nothing to go on with."
-    if is_alive(load):
+    if _is_alive(load):
         return "It is running."
     return why_not_resume(load)
 
@@ -56,14 +61,14 @@ def _resume(load: Load, alias: str) -> str:
 def _refuse_cancel(load: Load) -> str | None:
     if load.status != Status.RUNNING:
         return f"It is not running: it is {load.get_status_display().lower()}."
-    if load.is_cancel_asked and is_alive(load):
+    if load.is_cancel_asked and _is_alive(load):
         return "It has been asked to stop already."
     return None
 
 
 def _cancel(load: Load, alias: str) -> str:
     loads = Load.objects.using(alias).filter(pk=load.pk, status=Status.RUNNING)
-    if is_alive(load):
+    if _is_alive(load):
         loads.update(is_cancel_asked=True)
         return f"Load {load.pk} has been asked to stop: it does within seconds."
     loads.update(status=Status.INTERRUPTED, ended_at=load.seen_at or timezone.now())
@@ -73,10 +78,12 @@ def _cancel(load: Load, alias: str) -> str:
 def _refuse_undo(load: Load) -> str | None:
     if load.status == Status.UNDONE:
         return "It is undone already."
-    return "It is running: cancel it first." if is_alive(load) else None
+    return "It is running: cancel it first." if _is_alive(load) else None
 
 
 def _undo(load: Load, alias: str) -> str:
+    from ingest.undoing import undo
+
     return str(undo(load.pk, using=alias))
 
 

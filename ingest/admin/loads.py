@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -26,7 +27,7 @@ from ingest.admin.filters import LOAD_VAR
 from ingest.admin.large_tables import LargeTableAdmin
 from ingest.admin.load_actions import ACTIONS, LoadAction
 from ingest.admin.load_columns import LIST_DISPLAY, LoadColumns
-from ingest.admin.reject_pages import RejectPages, as_lines, has_reject_file, open_reject_file
+from ingest.admin.reject_pages import FILES, RejectPages, as_lines, files_of, open_file
 from ingest.exceptions import IngestError
 from ingest.models import Load
 
@@ -77,10 +78,13 @@ class LoadAdmin(LoadColumns, Base):
                 wrap(self.rejects_view),
                 name="ingest_load_rejects",
             ),
-            path(
-                "<int:load_id>/reject-file/",
-                wrap(self.reject_file_view),
-                name="ingest_load_reject_file",
+            *(
+                path(
+                    f"<int:load_id>/reject-{name}/",
+                    wrap(partial(self.file_view, name=name)),
+                    name=f"ingest_load_reject_{name}",
+                )
+                for name in FILES
             ),
         ]
         for action in ACTIONS:
@@ -112,7 +116,7 @@ class LoadAdmin(LoadColumns, Base):
         allowed = request.user.has_perm
         chunks = load.chunks.using(load._state.db).order_by("-ordinal")
         return {
-            "texts": progress.texts_of(load),
+            "live": {name: progress.live(load, name) for name in progress.texts_of(load)},
             "bar": progress.bar(load),
             "is_running": load.status == Load.Status.RUNNING,
             "pieces": stages.draw(load.stages),
@@ -121,7 +125,7 @@ class LoadAdmin(LoadColumns, Base):
             if allowed("ingest.view_chunk")
             else None,
             "rejects": RejectPages(load, request.GET) if allowed("ingest.view_reject") else None,
-            "has_reject_file": has_reject_file(load),
+            "reject_files": files_of(load),
             "actions": [
                 action
                 for action in ACTIONS
@@ -161,17 +165,18 @@ class LoadAdmin(LoadColumns, Base):
             headers={"Content-Disposition": f'attachment; filename="load-{load.pk}-rejects.jsonl"'},
         )
 
-    def reject_file_view(self, request: HttpRequest, load_id: int) -> HttpResponseBase:
-        """Give the file into which the load wrote all its rejects."""
+    def file_view(self, request: HttpRequest, load_id: int, name: str) -> HttpResponseBase:
+        """Give a file into which the load wrote all its rejects."""
         load = self._load(request, load_id, "ingest.view_reject")
-        file = open_reject_file(load)
+        file = open_file(load, name)
         if file is None:
-            raise Http404("The reject file is not on this machine any more.")
+            raise Http404(f"The reject {name} is not on this machine any more.")
+        given = Path(load.reject_log if name == "log" else load.reject_file)
         return FileResponse(
             file,
             as_attachment=True,
-            filename=f"load-{load.pk}-reject-file.jsonl",
-            content_type=LINES,
+            filename=f"load-{load.pk}-reject-{name}{given.suffix}",
+            content_type=LINES if name == "log" else "application/octet-stream",
         )
 
     def action_view(self, request: HttpRequest, load_id: int, action: LoadAction) -> HttpResponse:

@@ -23,6 +23,7 @@ NO_COLUMN = "-"
 """In a link: the rejects of whole records."""
 COLUMN = "column:"
 """In a link, before a column's name, which may be anything."""
+FILES = ("log", "file")
 FIELDS = tuple(Refused.__dataclass_fields__)
 
 
@@ -67,29 +68,39 @@ def as_lines(rejects: QuerySet[Reject]) -> Iterator[str]:
         yield json.dumps({name: values[name] for name in FIELDS}) + "\n"
 
 
-def has_reject_file(load: Load) -> bool:
-    """Say whether the load's own file of rejects can be opened."""
-    file = open_reject_file(load)
-    if file is None:
-        return False
-    file.close()
-    return True
+def files_of(load: Load) -> list[str]:
+    """Give the load's own files of rejects that can be opened: ``log``, ``file``."""
+    found = []
+    for name in FILES:
+        file = open_file(load, name)
+        if file is not None:
+            file.close()
+            found.append(name)
+    return found
 
 
-def open_reject_file(load: Load) -> IO[bytes] | None:
-    """Open the load's own file of rejects; None where it is gone, or another file by now."""
-    path = Path(load.reject_file)
-    if not load.reject_file or not path.is_file():
+def open_file(load: Load, name: str) -> IO[bytes] | None:
+    """Open the load's own ``log`` or ``file``; None where it is gone, or another file by now."""
+    path = Path(load.reject_log if name == "log" else load.reject_file)
+    if not path.is_file():
         return None
     try:
         file = path.open("rb")
     except OSError:
         return None
-    if _is_log(file.readline()):
+    is_it = _is_log(file.readline()) if name == "log" else _has_size(load, path)
+    if is_it:
         file.seek(0)
         return file
     file.close()
     return None
+
+
+def _has_size(load: Load, path: Path) -> bool:
+    """Is the file as long as the load left it?"""
+    last = load.chunks.using(load._state.db).order_by("ordinal").last()
+    mark = {} if last is None else last.position.get("marks", {}).get("file", {})
+    return path.stat().st_size == mark.get("bytes")
 
 
 def _is_log(line: bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import connections
 from psycopg.pq import Conninfo
 
-from ingest.connection_arguments import django_connection
+from ingest.connection.arguments import django_connection
 from ingest.exceptions import BenchmarkError, ConfigurationError
 from ingest.table import quote_name
 

@@ -168,5 +168,6 @@ class Cleaner:
 
 def _refuse(error: ValidationError) -> Refusal:
     # It lists itself, in a circle that is found late, and its frames hold the whole batch.
-    error.__traceback__ = None
+    for kept in (error, *error.error_list):
+        kept.__traceback__ = kept.__context__ = None
     return Refusal(" ".join(error.messages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from itertools import chain, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -99,7 +100,9 @@ class DirectMethod(CopyMethod):
             place = place_of_duplicate(session, table, encoding.given, index.keys, index.predicate)
             return None if place is None else self._records.at(place)
 
-        with indexes_set_aside(session, table, plan, record_of):
+        # What it takes to drop and to build them; what goes on inside has stages of its own.
+        stage = self.stages.stage("build indexes") if plan.indexes else nullcontext()
+        with stage, indexes_set_aside(session, table, plan, record_of):
             sent = super().send(session, encoding, every, refuse, follower)
             if self._triggers is not None:
                 self._triggers.turn_on()

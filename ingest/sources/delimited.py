@@ -14,6 +14,7 @@ import pyarrow.csv
 
 from ingest.exceptions import ConfigurationError, SourceError
 from ingest.rejects import Reject
+from ingest.sources.ahead import ReadAhead
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile
@@ -47,6 +48,7 @@ class DelimitedSource(Source):
         self._file = file
         self._options = options
         self._reader = TextReader(file, options.encoding)
+        self._ahead = ReadAhead(self._reader)
         self._parser: Iterable[pa.RecordBatch] = ()
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
@@ -102,7 +104,7 @@ class DelimitedSource(Source):
         self._find_line.close()
         if self._scanner is not None:
             self._scanner.close()
-        self._reader.close()
+        self._ahead.close()
         # To the end, which is here now: Arrow's thread that reads ahead waits for itself, and for
         # ever, where it is left with a reader that nobody wants any more.
         with suppress(pa.ArrowException):
@@ -205,7 +207,7 @@ class DelimitedSource(Source):
         # Distinct stand-ins, since nothing forbids a file to name two columns alike.
         names = [str(place) for place in range(self._width)]
         self._parser = pyarrow.csv.open_csv(
-            self._reader,
+            self._ahead,
             read_options=pyarrow.csv.ReadOptions(
                 block_size=BLOCK_BYTES, use_threads=False, column_names=names
             ),
@@ -222,7 +224,7 @@ class DelimitedSource(Source):
                 column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
             ),
         )
-        yield from self._parser
+        yield from self._ahead.follow(self._parser)
 
     @property
     def _width(self) -> int:

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from ingest.sources.batch import Position
+from ingest.sources.lines import count_ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,7 @@ class RecordScanner:
         self._file: IO[bytes] | None = None
         self._text = b""
         self._at = 0  # in the text
+        self._plain_end = 0
         self._ended = False
         self._record = start.record
         self._byte = start.byte or 0
@@ -88,7 +90,9 @@ class RecordScanner:
     def _walk(self, record: int) -> bool:
         """Step over records of the text at hand, at most to the end of ``record``."""
         text, at = self._text, self._at
-        lines_end = self._pattern.end_of_lines(text, at)
+        if at >= self._plain_end:
+            self._plain_end = self._pattern.end_of_lines(text, at)
+        lines_end = self._plain_end
         is_cut = not self._ended and text.endswith(b"\r")  # the rest of a line end may come
         lines = self._count(at, lines_end) if lines_end > at else 0
         if is_cut and lines_end == len(text):
@@ -115,9 +119,7 @@ class RecordScanner:
         self._line += lines
 
     def _count(self, start: int, stop: int) -> int:
-        if self._text.find(b"\r", start, stop) < 0:
-            return self._text.count(b"\n", start, stop)
-        return len(self._pattern.line_end.findall(self._text, start, stop))
+        return count_ends(self._text, start, stop, self._pattern.line_end)
 
     def _end_of_line(self, number: int) -> int:
         """Give the end of the line of this number, from 1, after the place in the text."""
@@ -134,7 +136,7 @@ class RecordScanner:
             self._file = self._path.open("rb")
             self._file.seek(self._byte)
         block = self._file.read(max(BLOCK_BYTES, len(self._text) - self._at))
-        self._text, self._at = self._text[self._at :] + block, 0
+        self._text, self._at, self._plain_end = self._text[self._at :] + block, 0, 0
         self._ended = not block
         return True
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.contrib.admin.utils import label_for_field
-
-from ingest.admin import progress
-from ingest.admin.changelist import SUM_VAR
-from ingest.admin.dates import DateHierarchy
 
 if TYPE_CHECKING:
     from django.core.paginator import Page
 
+    # Not to be imported: a project that has no admin loads this module all the same.
     from ingest.admin.changelist import LargeChangeList
-    from ingest.models import Load
 
 register = template.Library()
 PAGE_NAMES = ("chunks", "rejects")
@@ -25,7 +20,7 @@ PAGE_NAMES = ("chunks", "rejects")
 @register.inclusion_tag("admin/date_hierarchy.html")
 def large_date_hierarchy(cl: LargeChangeList) -> dict[str, Any]:
     """Show the years, months or days that have rows."""
-    return DateHierarchy(cl).context()
+    return cl.date_choices()
 
 
 @register.inclusion_tag("admin/ingest/large_pagination.html")
@@ -42,16 +37,7 @@ def large_pagination(cl: LargeChangeList) -> dict[str, Any]:
 @register.inclusion_tag("admin/ingest/sums.html")
 def large_sums(cl: LargeChangeList) -> dict[str, Any]:
     """Show the sums, or the link that asks for them."""
-    fields = cl.model_admin.sum_fields
-    names = [label_for_field(name, cl.model, cl.model_admin) for name in fields]
-    link = cl.get_query_string({SUM_VAR: "1"})
-    return {"sums": cl.sums, "names": names, "link": link}
-
-
-@register.simple_tag
-def live_text(load: Load, name: str) -> str:
-    """Show one text of a load; that of a running one is kept up to date."""
-    return progress.live(load, name)
+    return {"sums": cl.sums, "names": cl.sum_names(), "link": cl.sum_link()}
 
 
 @register.simple_tag(takes_context=True)

@@ -1,15 +1,13 @@
 import pytest
 from django.db import connection
-from django.urls import reverse
 from django.utils import timezone
 
 from finance.models import Transaction
 from ingest.ledger import LOCK_CLASS
 from ingest.models import Load
+from tests.admin.visits import TRANSACTIONS
 from tests.loads import record_load
 from tests.many_rows import many_rows
-
-TRANSACTIONS = reverse("admin:finance_transaction_changelist")
 
 
 @pytest.fixture(scope="module")

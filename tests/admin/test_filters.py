@@ -11,27 +11,18 @@ from django.contrib.auth.models import Permission
 from django.db import connection
 from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 
 from finance.admin import TransactionAdmin
 from finance.models import Account, Transaction
 from ingest.admin.counting import count_rows
+from ingest.admin.filters import walk_values
 from ingest.admin.sums import add_up
+from tests.admin.visits import TRANSACTIONS, everything, keys
 from tests.loads import record_load
 
 ROWS = 40_000
-ADDRESS = reverse("admin:finance_transaction_changelist")
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("large_table")]
-
-
-def keys(cl):
-    return [row.pk for row in cl.result_list]
-
-
-def everything(**filters):
-    rows = Transaction.objects.filter(**filters).order_by("-tx_date", "-pk")
-    return list(rows.values_list("pk", flat=True))
 
 
 def test_filters_keep_nothing_of_the_page(get):
@@ -109,8 +100,8 @@ def test_the_rows_of_a_load(get, listed):
 @pytest.mark.parametrize("value", ["99999999", "x", "-1", ""])
 def test_a_load_that_is_none_of_this_table_leads_to_the_start(admin_client, value):
     record_load(Account, [])
-    response = admin_client.get(ADDRESS, {"load": value})
-    assert (response.status_code, response.headers["Location"]) == (302, f"{ADDRESS}?e=1")
+    response = admin_client.get(TRANSACTIONS, {"load": value})
+    assert (response.status_code, response.headers["Location"]) == (302, f"{TRANSACTIONS}?e=1")
 
 
 def test_who_may_not_see_loads_does_not_learn_their_sources(client):
@@ -118,7 +109,7 @@ def test_who_may_not_see_loads_does_not_learn_their_sources(client):
     user = get_user_model().objects.create_user("clerk", is_staff=True)
     user.user_permissions.add(Permission.objects.get(codename="view_transaction"))
     client.force_login(user)
-    shown = client.get(ADDRESS, {"load": load.pk}).content.decode()
+    shown = client.get(TRANSACTIONS, {"load": load.pk}).content.decode()
     assert "5 transactions" in shown
     assert "secret.csv" not in shown
 
@@ -149,3 +140,57 @@ def test_a_count_that_takes_too_long_is_an_estimate():
     got = count_rows(Transaction.objects.filter(description__contains="zz"), milliseconds=1)
     assert not got.is_exact
     assert str(got) == f"about {int(got):,}"
+
+
+class WideAdmin(TransactionAdmin):
+    list_filter = ("user", "description", "account__name", "tx_date")
+    list_display = ("account", "account__user", "amount")
+    list_select_related = False
+
+
+@pytest.fixture
+def wide(rf, admin_user):
+    """Open the list of an admin that chose its filters without care."""
+
+    def wide(**query):
+        request = rf.get("/", query)
+        request.user = admin_user
+        return WideAdmin(Transaction, admin.site).get_changelist_instance(request)
+
+    return wide
+
+
+def test_filters_that_would_read_the_table_or_fill_the_page_are_left_out(wide):
+    with CaptureQueriesContext(connection) as queries:
+        titles = [str(spec.title) for spec in wide().filter_specs]
+    assert titles == ["tx date"]
+    assert not [q for q in queries if "DISTINCT" in q["sql"] and "LIMIT 101" not in q["sql"]]
+
+
+def test_a_filter_that_was_left_out_filters_when_it_is_used(wide):
+    user = Account.objects.latest("pk").user
+    cl = wide(user__id__exact=user.pk)
+    assert set(keys(cl)) == set(everything(user=user))
+    [spec] = [spec for spec in cl.filter_specs if spec.title == "user"]
+    assert [choice["display"] for choice in spec.choices(cl)] == ["All", user.username]
+    row = Transaction.objects.latest("pk")
+    assert keys(wide(description=row.description)) == [row.pk]
+
+
+def test_values_are_found_by_steps_down_the_index():
+    rows = Transaction.objects.all()
+    want = list(rows.order_by("tx_date").values_list("tx_date", flat=True).distinct())
+    assert walk_values(rows, "tx_date", limit=5_000) == want
+    assert walk_values(rows, "tx_date", limit=7) == want[:8]
+    assert walk_values(rows.none(), "tx_date") == []
+
+
+def test_what_the_list_shows_of_other_tables_is_joined(rf, wide):
+    assert WideAdmin(Transaction, admin.site).get_list_select_related(rf.get("/")) == [
+        "account",
+        "account__user",
+    ]
+    cl = wide()
+    with CaptureQueriesContext(connection) as queries:
+        assert [row.account.user.username for row in cl.result_list]
+    assert len(queries) == 0

@@ -49,7 +49,7 @@ def test_each_action_is_behind_its_own_permission(running):
 def test_who_may_not_view_loads_sees_none_of_it():
     load = record_load(Transaction)
     client = clerk("view_transaction", "undo_load", "view_reject")
-    pages = ["change", *ACTIONS, "rejects", "reject_file"]
+    pages = ["change", *ACTIONS, "rejects", "reject_file", "reject_log"]
     for page in [LIST, reverse("admin:ingest_load_progress"), *(address(load, p) for p in pages)]:
         assert client.get(page).status_code == 403, page
     assert client.post(address(load, "undo")).status_code == 403

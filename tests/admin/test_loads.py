@@ -153,13 +153,29 @@ def test_rejects_are_downloaded_as_json_lines(admin_client):
     }
 
 
-def test_the_reject_file_is_downloaded(admin_client, tmp_path):
+def test_the_refused_records_are_downloaded_while_the_file_is_as_the_load_left_it(
+    admin_client, tmp_path
+):
+    path = tmp_path / "mend.csv"
+    path.write_text("a,ingest_reasons\nx,no number\n")
+    load = record_load(Transaction, reject_file=str(path))
+    load.chunks.update(position={"marks": {"file": {"bytes": path.stat().st_size}}})
+    assert "../reject-file/" in admin_client.get(address(load)).content.decode()
+    response = admin_client.get(address(load, "reject_file"))
+    assert b"".join(response.streaming_content) == path.read_bytes()
+    assert f'filename="load-{load.pk}-reject-file.csv"' in response["Content-Disposition"]
+    path.write_text("another file")
+    assert "../reject-file/" not in admin_client.get(address(load)).content.decode()
+    assert admin_client.get(address(load, "reject_file")).status_code == 404
+
+
+def test_the_reject_log_is_downloaded(admin_client, tmp_path):
     path = tmp_path / "rejects.jsonl"
     line = json.dumps({"source": "a", "record": 1, "reason": "x", "kind": "value"}) + "\n"
     path.write_text(line * 3)
-    load = record_load(Transaction, reject_file=str(path))
-    assert "../reject-file/" in admin_client.get(address(load)).content.decode()
-    response = admin_client.get(address(load, "reject_file"))
+    load = record_load(Transaction, reject_log=str(path))
+    assert "../reject-log/" in admin_client.get(address(load)).content.decode()
+    response = admin_client.get(address(load, "reject_log"))
     assert b"".join(response.streaming_content).decode() == line * 3
 
 
@@ -168,9 +184,9 @@ def test_another_file_is_not_given_away(admin_client, tmp_path, text):
     path = tmp_path / "rejects.jsonl"
     if text is not None:
         path.write_text(text)
-    load = record_load(Transaction, reject_file=str(path))
-    assert "../reject-file/" not in admin_client.get(address(load)).content.decode()
-    assert admin_client.get(address(load, "reject_file")).status_code == 404
+    load = record_load(Transaction, reject_log=str(path))
+    assert "../reject-log/" not in admin_client.get(address(load)).content.decode()
+    assert admin_client.get(address(load, "reject_log")).status_code == 404
 
 
 def test_progress_is_told_as_json(admin_client, running):
@@ -187,5 +203,5 @@ def test_a_load_that_is_not_there(admin_client):
     load = record_load(Transaction)
     load.delete()
     load.pk = 12345
-    for page in ("change", *ACTIONS, "rejects", "reject_file"):
+    for page in ("change", *ACTIONS, "rejects", "reject_file", "reject_log"):
         assert admin_client.get(address(load, page)).status_code == 404

@@ -8,27 +8,17 @@ from django.contrib import admin
 from django.db import connection
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 
 from finance.admin import TransactionAdmin
 from finance.models import Transaction
 from ingest.admin.counting import EXACT_ROWS
 from ingest.admin.pages import STEPPED_ROWS
+from tests.admin.visits import TRANSACTIONS, everything, keys
 
 ROWS = 40_000
 PER_PAGE = 100
-ADDRESS = reverse("admin:finance_transaction_changelist")
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("large_table")]
-
-
-def keys(cl):
-    return [row.pk for row in cl.result_list]
-
-
-def everything(**filters):
-    rows = Transaction.objects.filter(**filters).order_by("-tx_date", "-pk")
-    return list(rows.values_list("pk", flat=True))
 
 
 def links_of(cl):
@@ -151,8 +141,8 @@ def test_an_order_without_an_index_is_djangos_own_and_says_so(get):
 
 @pytest.mark.parametrize("at", ["x", "W10", "WzEsIHRydWVd", "eyI", "%00", "WzEsdHJ1ZSwieCIsInkiXQ"])
 def test_a_place_that_is_none_leads_to_the_start(admin_client, at):
-    response = admin_client.get(ADDRESS, {"p": "5", "_at": at})
-    assert (response.status_code, response.headers["Location"]) == (302, f"{ADDRESS}?e=1")
+    response = admin_client.get(TRANSACTIONS, {"p": "5", "_at": at})
+    assert (response.status_code, response.headers["Location"]) == (302, f"{TRANSACTIONS}?e=1")
 
 
 @pytest.mark.parametrize("page", [1, 200, 400])

@@ -1,13 +1,24 @@
-"""Who looks at loads in the admin, and what they see."""
+"""Who looks at the admin, and what they see."""
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
+from finance.models import Transaction
 from ingest.models import Reject
 
 ACTIONS = ("resume", "cancel", "undo")
+TRANSACTIONS = reverse("admin:finance_transaction_changelist")
+
+
+def keys(cl):
+    return [row.pk for row in cl.result_list]
+
+
+def everything(**filters):
+    rows = Transaction.objects.filter(**filters).order_by("-tx_date", "-pk")
+    return list(rows.values_list("pk", flat=True))
 
 
 def address(load, name="change"):

@@ -16,7 +16,8 @@ def at_step(session, step, moment, kill):
         method = getattr(session, name)
 
         def call(statement, *parameters):
-            text = getattr(statement, "statement", statement)
+            # A script is what sends a batch: one COPY, where a refused row ends the load.
+            text = statement if isinstance(statement, str) else "COPY"
             is_it = step in text and not seen and "pg_catalog.pg_index" not in text
             if is_it and moment == "before":
                 seen.append(text)
@@ -24,13 +25,13 @@ def at_step(session, step, moment, kill):
             result = method(statement, *parameters)
             if is_it and moment != "before":
                 seen.append(text)
-                if name == "start_copy" and moment == "after":
+                if name == "start" and moment == "after":
                     result.result()
                 kill()
             return result
 
         setattr(session, name, call)
 
-    for name in ("execute", "fetch", "start_copy"):
+    for name in ("execute", "fetch", "start"):
         around(name)
     return seen

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from tests.figures import rows as made
 
 CHECK = (
     'ALTER TABLE finance_transaction ADD CONSTRAINT "figures_amount" '
-    f"CHECK (amount <> {made.FORBIDDEN_CENTS / 100})"
+    f"CHECK (amount <> {made.FORBIDDEN_AMOUNT})"
 )
 WIDTH = 110
 
@@ -50,7 +50,11 @@ class Figure:
     ratios: Sequence[Ratio]
     files: Callable[[Path, int], None]
     """Makes the files in a folder, for so many records."""
+    prepare: Mapping[str, Callable[["Trial"], None]] = dataclasses.field(default_factory=dict)
+    """What is done for a variant before its time is taken."""
     note: str = ""
+    harms_tables: bool = False
+    """Does a variant leave the table other than it was, so that each gets a database of its own?"""
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """What a measure of any variant is to be at most."""
 
@@ -78,13 +82,19 @@ def run(figure, asked):
     samples = {name: [] for name in names}
     console = Console(width=WIDTH)
     console.print(f"{figure.about} {rows:,} records, {repeat} times in turns.", highlight=False)
-    with tempfile.TemporaryDirectory(prefix="figures-") as folder, scratch_database() as database:
+    with tempfile.TemporaryDirectory(prefix="figures-") as folder, ExitStack() as stack:
         figure.files(Path(folder), rows)
+        if not figure.harms_tables:
+            stack.enter_context(scratch_database())
         for round_ in range(repeat):
             for name in names if round_ % 2 == 0 else reversed(names):
-                samples[name].append(_in_a_fresh_process(asked.name, name, rows, folder, database))
+                with scratch_database() if figure.harms_tables else nullcontext():
+                    samples[name].append(_in_a_fresh_process(asked.name, name, rows, folder))
     console.print(_table_of_variants(samples))
     console.print(_table_of_ratios(figure, samples))
+    for name, found in samples.items():
+        if found[0]["said"]:
+            console.print(f"{name}: {found[0]['said']}", highlight=False, markup=False)
     if figure.note:
         console.print(figure.note, highlight=False)
 
@@ -111,9 +121,10 @@ def scratch_database():
         connection.creation.destroy_test_db(before, verbosity=0)
 
 
-def _in_a_fresh_process(figure, variant, rows, folder, database):
+def _in_a_fresh_process(figure, variant, rows, folder):
+    database = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE finance_transaction RESTART IDENTITY")
+        cursor.execute("TRUNCATE finance_transaction, ingest_load RESTART IDENTITY CASCADE")
         cursor.execute("CHECKPOINT")
     connection.close()
     command = [sys.executable, "-m", "tests.figures", figure, "--variant", variant]
@@ -126,6 +137,8 @@ def run_variant(figure, asked):
     """Run one variant in this process, and print what it took as JSON."""
     connection.settings_dict["NAME"] = asked.database
     trial = Trial(folder=Path(asked.folder), rows=asked.rows)
+    if asked.variant in figure.prepare:
+        figure.prepare[asked.variant](trial)
     started = time.perf_counter()
     result = figure.variants[asked.variant](trial)
     seconds = time.perf_counter() - started
@@ -134,6 +147,7 @@ def run_variant(figure, asked):
         "memory": _peak_memory(),
         "loaded": result if isinstance(result, int) else result.rows,
         "rejected": getattr(result, "rejected", 0),
+        "said": getattr(result, "said", ""),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 
@@ -178,4 +192,8 @@ def _table_of_ratios(figure, samples):
         goal = "" if ratio.goal is None else f"at most {ratio.goal:g}"
         verdict = "" if ratio.goal is None else "kept" if got <= ratio.goal else "MISSED"
         table.add_row(f"{ratio.measure}: {ratio.of} / {ratio.to}", f"{got:.2f}", goal, verdict)
+    for measure, limit in figure.limits.items():
+        most = max(_median(samples, name, measure) for name in samples)
+        verdict = "kept" if most <= limit else "MISSED"
+        table.add_row(f"{measure}: the most of any", f"{most:.0f}", f"at most {limit:g}", verdict)
     return table

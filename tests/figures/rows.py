@@ -17,9 +17,17 @@ USERS = 1_000
 FIRST_DAY = dt.date(2015, 1, 1)
 DAYS = 4_000
 CHUNK_ROWS = 100_000
-FORBIDDEN_CENTS = 66_666
+FORBIDDEN_AMOUNT = 666
 """An amount that a CHECK of the scratch table refuses, and no field of the model."""
 COLUMNS = ("user", "account", "amount", "description", "tx_date", "reference")
+LAYOUT_COLUMNS = ("Konto", "Betrag", "Text", "Tag", "Beleg")
+PLAIN_NAMES = {
+    "Konto": "account",
+    "Betrag": "amount",
+    "Text": "description",
+    "Tag": "tx_date",
+    "Beleg": "reference",
+}
 LAYOUT = Path(__file__).with_name("bank.toml")
 _DATES = [FIRST_DAY + dt.timedelta(days=day) for day in range(DAYS)]
 
@@ -36,7 +44,7 @@ def facts(place):
     """Give account, cents, text, day and reference of the row at this place, from 0."""
     account = place * 7_919 % ACCOUNTS + 1
     cents = place * 104_729 % 2_000_001 - 1_000_000
-    cents += cents == FORBIDDEN_CENTS
+    cents += cents == FORBIDDEN_AMOUNT * 100
     return account, cents, f"Payment {place % 50_021}", _DATES[place * 31 % DAYS], f"R{place:09d}"
 
 
@@ -49,7 +57,7 @@ def records(rows):
 
 
 def write_plain(path, rows):
-    _write(path, ",".join(COLUMNS), rows, _plain_line)
+    _write(path, ",", COLUMNS, rows, _plain_cells)
 
 
 def write_json_lines(path, rows):
@@ -75,79 +83,81 @@ def write_parquet(path, rows):
 
 
 def write_layout(path, rows):
-    _write(path, "Konto;Betrag;Text;Tag;Beleg", rows, _layout_line)
+    _write(path, ";", LAYOUT_COLUMNS, rows, _layout_cells)
 
 
 def write_bad(path, rows):
     """Write one bad record in a hundred, of each kind in turn."""
-    _write(path, "Konto;Betrag;Text;Tag;Beleg", rows, _bad_line)
+    _write(path, ";", LAYOUT_COLUMNS, rows, _spoilt(_layout_cells, LAYOUT_COLUMNS))
+
+
+def write_plain_bad(path, rows):
+    """Do the same for those that know no layout."""
+    _write(path, ",", COLUMNS, rows, _spoilt(_plain_cells, COLUMNS))
 
 
 def write_repeated(path, rows):
     """Write one record in a hundred with the account and the reference of one before it."""
-    _write(path, "Konto;Betrag;Text;Tag;Beleg", rows, _repeating_line)
+    _write(path, ";", LAYOUT_COLUMNS, rows, _repeating)
 
 
-def _write(path, header, rows, line_of):
-    with path.open("wb") as file:
-        file.write(f"{header}\n".encode())
-        for start in range(0, rows, CHUNK_ROWS):
-            lines = map(line_of, range(start, min(start + CHUNK_ROWS, rows)))
-            file.write(b"\n".join(lines) + b"\n")
+def _write(path, delimiter, header, rows, cells_of):
+    # A byte that is no UTF-8 is written as it is.
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for cells in itertools.chain([header], map(cells_of, range(rows))):
+            file.write(delimiter.join(cells) + "\n")
 
 
-def _plain_line(place):
+def _plain_cells(place):
     account, cents, text, day, reference = facts(place)
-    amount = f"{cents // 100}.{cents % 100:02d}" if cents >= 0 else _negative(cents, ".")
-    return f"{user_of(account)},{account},{amount},{text},{day},{reference}".encode()
+    amount = f"{Decimal(cents).scaleb(-2):.2f}"
+    return [str(user_of(account)), str(account), amount, text, str(day), reference]
 
 
 def _layout_cells(place):
     account, cents, text, day, reference = facts(place)
-    amount = f"{cents // 100},{cents % 100:02d}" if cents >= 0 else _negative(cents, ",")
+    amount = f"{Decimal(cents).scaleb(-2):.2f}".replace(".", ",")
     return [number_of(account), amount, text, f"{day:%d.%m.%Y}", reference]
 
 
-def _layout_line(place):
-    return ";".join(_layout_cells(place)).encode()
-
-
-def _negative(cents, mark):
-    return f"-{-cents // 100}{mark}{-cents % 100:02d}"
-
-
-def _repeating_line(place):
+def _repeating(place):
     cells = _layout_cells(place)
     if place % 100 == 99:
         before = _layout_cells(place - 50)
         cells[0], cells[4] = before[0], before[4]
-    return ";".join(cells).encode()
+    return cells
 
 
-def _bad_line(place):
-    if place % 100 != 99:
-        return _layout_line(place)
-    cells = _layout_cells(place)
-    kind = BAD_KINDS[place // 100 % len(BAD_KINDS)]
-    if kind == "repeated in the source":
-        return _repeating_line(place)
-    if kind == "a cell too few":
-        return ";".join(cells[:4]).encode()
-    at, text = _BAD_CELLS[kind]
-    cells[at] = text
-    line = ";".join(cells).encode()
-    return line.replace(b"#", b"\xe9") if kind == "no UTF-8" else line
+def _spoilt(cells_of, columns):
+    names = [PLAIN_NAMES.get(column, column) for column in columns]
+
+    def spoil(place):
+        cells = cells_of(place)
+        if place % 100 != 99:
+            return cells
+        kind = BAD_KINDS[place // 100 % len(BAD_KINDS)]
+        if kind == "a cell too few":
+            return cells[:-1]
+        if kind == "repeated in the source":
+            before = cells_of(place - 50)
+            changed = {name: before[names.index(name)] for name in ("account", "reference")}
+        else:
+            name, text = _BAD_CELLS[kind]
+            changed = {name: text}
+        return [changed.get(name, cell) for name, cell in zip(names, cells, strict=True)]
+
+    return spoil
 
 
 _BAD_CELLS = {
-    "no number": (1, "12.50 or so"),
-    "too many digits": (1, "12345678901,00"),
-    "no such day": (3, "31.02.2024"),
-    "no date": (3, "soon"),
-    "too long": (4, "R" * 65),
-    "no such account": (0, "DE99"),
-    "no account": (0, ""),
-    "refused by a CHECK": (1, f"{FORBIDDEN_CENTS // 100},{FORBIDDEN_CENTS % 100:02d}"),
-    "no UTF-8": (2, "Caf#"),
+    "no number": ("amount", "12.50 or so"),
+    "too many digits": ("amount", "12345678901"),
+    "no such day": ("tx_date", "31.02.2024"),
+    "no date": ("tx_date", "soon"),
+    "too long": ("reference", "R" * 65),
+    "no such account": ("account", "99999999"),
+    "no account": ("account", ""),
+    "refused by a CHECK": ("amount", str(FORBIDDEN_AMOUNT)),
+    "no UTF-8": ("description", "Caf\udce9"),
 }
 BAD_KINDS = (*_BAD_CELLS, "a cell too few", "repeated in the source")

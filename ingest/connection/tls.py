@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.libpq import refuse
+from ingest.connection.libpq import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,33 +7,27 @@ Where it thereby keeps an earlier one waiting (both have the same unique key) it
 
 from __future__ import annotations
 
-import dataclasses
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
-from django.utils import timezone
 
 from ingest.exceptions import ConnectionFailed, IngestError
-from ingest.member import Member, assignment_of
 from ingest.sources import Position
 from ingest.table import read_settled_table
-from ingest.tasks import Again, Commit, Task
+from ingest.workers.member import Member, assignment_of
+from ingest.workers.tasks import Again, Commit, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.fingerprints import Fingerprint
     from ingest.job import Job
     from ingest.ledger import Entry, Settled
-    from ingest.reject_file import RejectFile
-    from ingest.reject_log import RejectLog
-    from ingest.reporting import Reporter
-    from ingest.results import Counts
     from ingest.session import Session
     from ingest.sources import Source
     from ingest.table import Table
-    from ingest.tasks import Committed
+    from ingest.tries import Marks, Try
+    from ingest.workers.tasks import Committed
 
 LOOK_SECONDS = 0.2
 """How often it is looked whether one chunk stands in another's way."""
@@ -57,31 +51,17 @@ def why_alone(job: Job, source: Source, session: Session, entry: Entry) -> str |
 class Team:
     """One try at a load by several workers, from what is committed of it to its end."""
 
-    def __init__(  # noqa: PLR0913 - as a Run
-        self,
-        job: Job,
-        source: Source,
-        session: Session,
-        *,
-        entry: Entry,
-        log: RejectLog,
-        file: RejectFile | None,
-        fingerprint: Fingerprint,
-        reporter: Reporter,
-    ) -> None:
-        self._job = job
-        self._source = source
-        self._session = session
-        self._entry = entry
-        self._log = log
-        self._file = file
-        self._fingerprint = fingerprint
-        self._reporter = reporter
+    def __init__(self, attempt: Try) -> None:
+        self._try = attempt
+        self._job = attempt.job
+        self._session = attempt.session
+        self._entry = attempt.entry
+        self._reporter = attempt.reporter
         self._decisions: dict[str, None] = {}
         self._members: list[Member] = []
         self._tasks: Iterator[Task] = iter(())
         self._turn = 0
-        self._marks: dict[str, dict[str, int]] = {}
+        self._marks: Marks = {}
         self.table: Table
 
     @property
@@ -94,7 +74,7 @@ class Team:
         self._reporter.counts = settled.counts
         with self._session.transaction():
             self.table = read_settled_table(self._session, self._job.model)
-            self._entry.tell(self._session, fingerprint=str(self._fingerprint))
+            self._entry.tell(self._session, fingerprint=str(self._try.fingerprint))
         if settled.is_finished:
             return
         self._turn = settled.chunks + 1
@@ -105,12 +85,13 @@ class Team:
         finally:
             for member in self._members:
                 member.end()
-        self._finish()
+        with self._session.transaction():
+            self._try.finish(self._reporter.counts, self.table, self.decisions)
 
     def _cut(self, settled: Settled) -> Iterator[Task]:
         start, read = settled.position, settled.counts.read
         rows = cast("int", self._job.how.records_of_chunk)
-        ends = self._source.find_ends(start, rows) or ()
+        ends = self._try.source.find_ends(start, rows) or ()
         for ordinal, stop in enumerate(ends, self._turn):
             records = stop.record - (start.record if stop.file == start.file else 0)
             yield Task(ordinal=ordinal, start=start, stop=stop, records=records, read_before=read)
@@ -166,13 +147,13 @@ class Team:
         if member.failed is not None:
             self._judge(member)
         elif member.sent is not None and not member.is_committing:
-            self._marks = self._mark()
+            self._marks = self._try.mark()
             read = self._reporter.counts.read + member.sent.counts.read
-            self._log.add(member.sent.rejects, read)
-            if self._file is not None:
-                self._file.append(member.sent.refused)
+            self._try.log.add(member.sent.rejects, read)
+            if self._try.file is not None:
+                self._try.file.append(member.sent.refused)
             member.is_committing = True
-            member.tell(Commit(marks=self._mark()))
+            member.tell(Commit(marks=self._try.mark()))
 
     def _take(self, member: Member, committed: Committed) -> None:
         """Count a chunk that is in."""
@@ -192,7 +173,7 @@ class Team:
         if failed is None or task is None or isinstance(failed.error, ConnectionFailed):
             return  # without a connection the worker ends, and is replaced
         if member.is_committing:
-            self._rewind()
+            self._try.rewind(self._marks)
         if not failed.is_passing or member.tries >= self._job.how.retries:
             raise failed.error
         member.give(task, member.tries + 1)
@@ -215,7 +196,7 @@ class Team:
                 self._reporter.counts += member.sent.counts
                 self._turn += 1
                 return
-            self._rewind()
+            self._try.rewind(self._marks)
         if member.tries >= self._job.how.retries:
             raise IngestError(
                 f"Workers died {member.tries + 1} times over records {task.read_before + 1:,} to "
@@ -244,36 +225,8 @@ class Team:
             sum(item.seen.read for item in at_work),
             sum(item.seen.rejected for item in at_work),
             bytes_read,
-            self._source.bytes_total,
+            self._try.source.bytes_total,
         )
-
-    def _finish(self) -> None:
-        """Write down that all is in."""
-        counts: Counts = self._reporter.counts
-        self._source.check_unchanged()
-        self._log.finish(counts.read)
-        with self._session.transaction():
-            self._entry.tell(
-                self._session,
-                status="loaded",
-                error="",
-                ended_at=timezone.now(),
-                decisions=self.decisions,
-                driver=self._session.driver,
-                stages=self._reporter.stages.seconds,
-                table=self.table.qualified_name,
-                **dataclasses.asdict(counts),
-            )
-
-    def _mark(self) -> dict[str, dict[str, int]]:
-        marks = {"log": self._log.mark()}
-        return marks if self._file is None else {**marks, "file": self._file.mark()}
-
-    def _rewind(self) -> None:
-        """Forget the rejects of a chunk that was not committed after all."""
-        self._log.rewind(self._marks["log"])
-        if self._file is not None:
-            self._file.rewind(self._marks["file"])
 
 
 _BLOCKING = "SELECT pg_catalog.pg_blocking_pids($1::int4)"

@@ -12,8 +12,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from psycopg import IsolationLevel
 from psycopg.sql import SQL
 
-from ingest.exceptions import ConfigurationError, did_you_mean
-from ingest.libpq import (
+from ingest.connection.libpq import (
     Server,
     one_of,
     refuse,
@@ -22,7 +21,8 @@ from ingest.libpq import (
     split_server_options,
     timeout_seconds,
 )
-from ingest.tls import ssl_context
+from ingest.connection.tls import ssl_context
+from ingest.exceptions import ConfigurationError, did_you_mean
 
 if TYPE_CHECKING:
     import ssl

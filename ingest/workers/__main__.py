@@ -1,6 +1,6 @@
 """A worker: a process that loads chunks over a connection of its own, and commits them in turn.
 
-It is started as ``python -m ingest.worker FD`` with one end of a pipe. When the pipe ends, so does
+It is started as ``python -m ingest.workers FD`` with one end of a pipe. When the pipe ends, so does
 the worker, and PostgreSQL rolls back what it had not committed.
 """
 
@@ -23,7 +23,7 @@ def main(descriptor: int) -> None:
         os.environ["DJANGO_SETTINGS_MODULE"] = pipe.recv()
         django.setup()
         # Models can be imported only now.
-        from ingest.desk import work
+        from ingest.workers.desk import work
 
         work(pipe)
     except (EOFError, BrokenPipeError, ConnectionResetError):

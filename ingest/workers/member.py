@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import connections
 
-from ingest.tasks import Assignment, Committed, Failed, Ready, Seen, Sent
+from ingest.workers.tasks import Assignment, Committed, Failed, Ready, Seen, Sent
 
 if TYPE_CHECKING:
     from ingest.session import Backend
-    from ingest.tasks import Task
+    from ingest.workers.tasks import Task
 
 GOODBYE_SECONDS = 5.0
 """How long a worker may take to end once its pipe has."""
@@ -29,7 +29,7 @@ class Member:
         self.pipe, theirs = Pipe()
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(  # noqa: S603 - it is this very program
-            [sys.executable, "-m", "ingest.worker", str(theirs.fileno())],
+            [sys.executable, "-m", "ingest.workers", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=environment,
         )

@@ -12,7 +12,7 @@ import ssl
 
 import asyncpg
 
-from ingest.connection_arguments import (
+from ingest.connection.arguments import (
     Attempt,
     ConnectionArguments,
     connection_arguments,

@@ -19,14 +19,14 @@ from ingest.reject_log import RejectLimit, RejectLog
 from ingest.reporting import Reporter
 from ingest.session import open_session
 from ingest.sources import open_source
-from ingest.tasks import Commit, Committed, Failed, Ready, Seen, Sent
+from ingest.workers.tasks import Commit, Committed, Failed, Ready, Seen, Sent
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ingest.results import Counts, Progress
     from ingest.session import Session
-    from ingest.tasks import Assignment, Task
+    from ingest.workers.tasks import Assignment, Task
 
 PIPE_ENDS = (EOFError, BrokenPipeError, ConnectionResetError)
 

@@ -1,0 +1,83 @@
+"""What is written of a load, and when; a load that is not recorded writes nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ingest.results import Counts
+from ingest.sources.batch import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ingest.models import Load
+    from ingest.ranges import Range
+    from ingest.rejects import Reject
+    from ingest.session import Session
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What of a load is committed."""
+
+    chunks: int = 0
+    counts: Counts = dataclasses.field(default_factory=Counts)
+    position: Position = dataclasses.field(default_factory=Position)
+    """Where the source goes on."""
+    marks: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    """How far the ``log`` and the ``file`` of rejects are written."""
+    is_finished: bool = False
+    fingerprint: str = ""
+    """The file's, since its first chunk is committed."""
+
+
+class Entry:
+    """A load that is not recorded: nothing is written."""
+
+    load: Load | None = None
+    """Its row in the ledger."""
+
+    def lock(self, session: Session) -> None:
+        """Let others see that this load is at work, as long as the session lives."""
+
+    def settle(self, session: Session) -> Settled:  # noqa: ARG002
+        """Read what of the load is committed."""
+        return Settled()
+
+    def begin_chunk(self, session: Session, ordinal: int, first_record: int) -> int:  # noqa: ARG002
+        """Write down a chunk in the transaction of its rows; gives its key.
+
+        Its number can be written once only: whoever else is at the same chunk waits here, and fails
+        if we commit.
+        """
+        return 0
+
+    def end_chunk(
+        self,
+        session: Session,
+        chunk: int,
+        *,
+        ranges: Sequence[Range],
+        rejects: Sequence[Reject],
+        **facts: Any,
+    ) -> None:
+        """Complete the chunk, in the same transaction."""
+
+    def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
+        """Write down keys that are in no short ranges."""
+
+    def tell(self, session: Session, **facts: Any) -> None:
+        """Write down facts of the load, in the transaction of a chunk's end."""
+
+    def note(self, **facts: Any) -> bool:  # noqa: ARG002
+        """Tell how it goes, over Django's connection; gives whether somebody asked to cancel."""
+        return False
+
+    def status(self) -> str | None:
+        """Give its status as the ledger has it now."""
+        return None
+
+    def read(self) -> Load | None:
+        """Read the load as it stands in the ledger now."""
+        return None

@@ -1,0 +1,74 @@
+"""By which locks a load that is at work is known, and kept from others."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from django.db import connections
+
+from ingest.exceptions import LedgerError
+
+if TYPE_CHECKING:
+    from ingest.models import Load
+    from ingest.session import Session
+
+LOCK_CLASS = 0x1A9E57
+"""The first number of the advisory locks by which running loads are known."""
+PATIENCE_SECONDS = 5.0
+"""How long a load waits for the end of a process that was killed, or is about to end."""
+PAUSE_SECONDS = 0.1
+
+
+def begin_alone(session: Session, what: str) -> None:
+    """Keep others from beginning the same load until the session's transaction ends."""
+    session.fetch(_BEGIN_ALONE, f"ingest begins {what}")
+
+
+def lock(session: Session, load: Load) -> None:
+    """Let others see that a load is at work, as long as the session (or its transaction) lives."""
+    statement = _LOCK if session.lasts else _LOCK_TRANSACTION
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not session.fetch(statement, LOCK_CLASS, _lock_number(load.pk))[0][0]:
+        if time.monotonic() > deadline:
+            raise LedgerError(
+                f"Another process is at work on load {load.pk}: wait for its end, or cancel it."
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def is_alive(load: Load) -> bool:
+    """Say whether some process is at work on a load at this moment.
+
+    Behind a pooler in transaction mode no lock outlives a transaction, so that a load between two
+    chunks is not seen.
+    """
+    with connections[load._state.db or "default"].cursor() as cursor:
+        cursor.execute(_IS_LOCKED, [LOCK_CLASS, _lock_number(load.pk)])
+        [is_locked] = cursor.fetchone()
+    return bool(is_locked)
+
+
+def keep_still(load: Load) -> bool:
+    """Keep others from a load until Django's transaction ends; False: one is at work on it."""
+    with connections[load._state.db or "default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, _lock_number(load.pk)]
+        )
+        [is_ours] = cursor.fetchone()
+    return bool(is_ours)
+
+
+def _lock_number(key: int) -> int:
+    return key % 2**31
+
+
+_IS_LOCKED = """
+SELECT EXISTS (
+  SELECT FROM pg_catalog.pg_locks l
+  WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
+    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+"""
+_BEGIN_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))::text"
+_LOCK = "SELECT pg_try_advisory_lock($1::int4, $2::int4)"
+_LOCK_TRANSACTION = "SELECT pg_try_advisory_xact_lock($1::int4, $2::int4)"

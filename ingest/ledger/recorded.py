@@ -1,0 +1,184 @@
+"""A load in the ledger, written over the load's own session and, meanwhile, over Django's."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+from django.apps import apps
+from django.db import InterfaceError, OperationalError, connections
+from django.utils import timezone
+
+from ingest import conf
+from ingest.exceptions import LedgerError
+from ingest.ledger.entry import Entry, Settled
+from ingest.ledger.locks import lock
+from ingest.ledger.rows import MODELS, insert, insert_many, model_of, table_of, update
+from ingest.results import Counts
+from ingest.sources.batch import Position
+from ingest.table import find_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.models import Load
+    from ingest.ranges import Range
+    from ingest.rejects import Reject
+    from ingest.session import Session
+
+ENDED = ("loaded", "undone")
+"""The states in which nobody goes on with a load."""
+
+
+def is_recorded_on(session: Session) -> bool:
+    """Say whether the ledger's tables are there."""
+    if not apps.is_installed("ingest"):
+        return False
+    return all(find_table(session, model_of(name)._meta.db_table) is not None for name in MODELS)
+
+
+def find_load(number: int, alias: str) -> Load:
+    """Find a load by its number, or raise ``LedgerError``."""
+    load: Load | None = model_of("Load").objects.using(alias).filter(pk=number).first()
+    if load is None:
+        raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
+    return load
+
+
+class LedgerEntry(Entry):
+    """One load in the ledger."""
+
+    load: Load
+
+    def __init__(self, load: Load, alias: str) -> None:
+        self.load = load
+        self._alias = alias
+        self._rejects_kept = 0
+        self._locked: Session | None = None
+
+    @classmethod
+    def begin(cls, session: Session, alias: str, **facts: Any) -> Self:
+        """Write down that a load begins."""
+        load = model_of("Load")(started_at=timezone.now(), **facts)
+        load.pk = insert(session, load, alias)
+        load._state.adding, load._state.db = False, alias
+        return cls(load, alias)
+
+    def lock(self, session: Session) -> None:
+        if self._locked is session and session.lasts:
+            return
+        lock(session, self.load)
+        self._locked = session
+
+    def settle(self, session: Session) -> Settled:
+        tables = {name.lower(): table_of(name) for name in MODELS}
+        [(chunks, read, loaded, rejected, skipped, kept, status, fingerprint)] = session.fetch(
+            _SETTLED.format(**tables), self.load.pk
+        )
+        if status == "undone":  # since it was looked at
+            raise LedgerError(f"Load {self.load.pk} is undone: there is nothing to go on with.")
+        self._rejects_kept = kept
+        last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
+        where = json.loads(last[0][0]) if last else {}
+        return Settled(
+            chunks=chunks,
+            counts=Counts(read=read, loaded=loaded, rejected=rejected, skipped=skipped),
+            position=Position(**where.get("source", {})),
+            marks=where.get("marks", {}),
+            is_finished=status == "loaded",
+            fingerprint=fingerprint,
+        )
+
+    def begin_chunk(self, session: Session, ordinal: int, first_record: int) -> int:
+        chunk = model_of("Chunk")(
+            load_id=self.load.pk,  # a router may not know that both are on one database
+            ordinal=ordinal,
+            first_record=first_record,
+            last_record=first_record,
+            rows=0,
+            committed_at=timezone.now(),
+        )
+        return insert(session, chunk, self._alias)
+
+    def end_chunk(
+        self,
+        session: Session,
+        chunk: int,
+        *,
+        ranges: Sequence[Range],
+        rejects: Sequence[Reject],
+        **facts: Any,
+    ) -> None:
+        facts["committed_at"] = timezone.now()
+        update(session, self._alias, model_of("Chunk"), chunk, **facts)
+        if ranges:
+            first, last = zip(*ranges, strict=True)
+            session.fetch(
+                f"INSERT INTO {table_of('KeyRange')} (chunk_id, first, last) "
+                "SELECT $1::int8, * FROM unnest($2::int8[], $3::int8[])",
+                chunk,
+                list(first),
+                list(last),
+            )
+        kept = rejects[: max(conf.rejects_kept() - self._rejects_kept, 0)]
+        if kept:
+            common = {"load_id": self.load.pk, "chunk_id": chunk}
+            told = [dataclasses.asdict(reject) for reject in kept]
+            insert_many(session, self._alias, model_of("Reject"), common, told)
+            self._rejects_kept += len(kept)
+
+    def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
+        session.fetch(
+            f"INSERT INTO {table_of('KeyList')} (chunk_id, keys) "
+            "VALUES ($1::int8, $2::text::jsonb)",
+            chunk,
+            json.dumps(keys),
+        )
+
+    def tell(self, session: Session, **facts: Any) -> None:
+        update(session, self._alias, model_of("Load"), self.load.pk, **facts)
+
+    def note(self, **facts: Any) -> bool:
+        rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
+        if "status" in facts:  # what is loaded stays so, whatever comes after the commit
+            rows = rows.exclude(status__in=ENDED)
+        facts["seen_at"] = timezone.now()
+        try:
+            rows.update(**facts)
+        except (InterfaceError, OperationalError):
+            if connections[self._alias].in_atomic_block:
+                raise
+            connections[self._alias].close()  # Django opens another one
+            rows.update(**facts)
+        return bool(rows.values_list("is_cancel_asked", flat=True).first())
+
+    def status(self) -> str | None:
+        rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
+        found: str | None = rows.values_list("status", flat=True).first()
+        return found
+
+    def read(self) -> Load:
+        self.load.refresh_from_db(using=self._alias)
+        return self.load
+
+
+class SharedEntry(LedgerEntry):
+    """A load that several workers are at, and whose lock their coordinator holds."""
+
+    def lock(self, session: Session) -> None:
+        """Leave it to the coordinator."""
+
+
+_SETTLED = """
+SELECT count(c.id), coalesce(sum(c.rows + c.rejected + c.skipped), 0)::int8,
+       coalesce(sum(c.rows), 0)::int8, coalesce(sum(c.rejected), 0)::int8,
+       coalesce(sum(c.skipped), 0)::int8,
+       (SELECT count(*) FROM {reject} WHERE load_id = $1::int8),
+       (SELECT status FROM {load} WHERE id = $1::int8),
+       (SELECT fingerprint FROM {load} WHERE id = $1::int8)
+FROM {chunk} c WHERE c.load_id = $1::int8
+"""
+_LAST_POSITION = """
+SELECT position::text FROM {chunk} WHERE load_id = $1::int8 ORDER BY ordinal DESC LIMIT 1
+"""

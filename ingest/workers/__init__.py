@@ -1,0 +1,1 @@
+"""Several processes at one load: a team of members, each of which loads chunks at its desk."""
