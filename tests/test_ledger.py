@@ -8,7 +8,15 @@ import pytest
 from django.db import connection, transaction
 
 from finance.models import Account, Transaction
-from ingest import LedgerError, LoadCancelled, RecordsRefused, load, resume
+from ingest import (
+    IngestError,
+    LedgerError,
+    LoadCancelled,
+    RecordsRefused,
+    ServerFailed,
+    load,
+    resume,
+)
 from ingest.ledger import is_alive
 from ingest.models import Chunk, KeyList, KeyRange, Load, Reject
 from tests.contract.models.keys import UniversalKey
@@ -213,6 +221,38 @@ def test_rejects_go_on_with_the_load(file, tmp_path, monkeypatch):
     with pytest.raises(LedgerError) as caught:
         resume(found.pk)
     assert str(caught.value) == f"Load {found.pk} is loaded: there is nothing to go on with."
+
+
+def test_a_reject_file_that_is_gone_when_the_load_goes_on(file, tmp_path):
+    def stop(progress):
+        if progress.rows > 8:
+            raise KeyboardInterrupt
+
+    mended = tmp_path / "mend.csv"
+    options = {"chunk_rows": 4, "on_error": "reject", "reject_file": mended}
+    with pytest.raises(KeyboardInterrupt):
+        load(Transaction, file(12, bad={2}), progress=stop, **options)
+    mended.unlink()
+    with pytest.raises(IngestError) as caught:
+        resume(Load.objects.get().pk)
+    assert str(caught.value) == (
+        f"The reject file {str(mended)!r}, which this load has begun, is gone: bring it back, or "
+        "take away what is in and load again."
+    )
+
+
+def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch):
+    def fail(*_arguments):
+        raise ServerFailed("PostgreSQL could not go on: it is tired. Nothing was loaded.")
+
+    monkeypatch.setattr("ingest.loading.analyze", fail)
+    with pytest.raises(ServerFailed) as caught:
+        load(Transaction, file(5))
+    assert str(caught.value) == (
+        "PostgreSQL could not go on: it is tired. All 5 rows are in: only what comes after was not "
+        "done."
+    )
+    assert (Load.objects.get().status, Transaction.objects.count()) == ("loaded", 5)
 
 
 def test_the_same_command_again_goes_on(file):

@@ -200,8 +200,11 @@ def short_of_memory(scene):
         scene.strike()
 
 
-def change_file(change):
-    """Change the file under the reader when a chunk is committed; then bring it back."""
+def change_file(change, verdict=Verdict.FORWARD):
+    """Change the file under the reader when a chunk is committed; then bring it back.
+
+    ``verdict`` is that on the answer to the COMMIT.
+    """
 
     def fault(scene):
         whole = scene.ground.path.read_bytes()
@@ -213,6 +216,7 @@ def change_file(change):
                 if left[0] == 0:
                     scene.strike()
                     change(scene.ground.path, whole, scene.random)
+                    return verdict
             return Verdict.FORWARD
 
         scene.proxy.reset(watch)
@@ -320,6 +324,7 @@ MOMENTS = {
     "file truncated at a record": change_file(truncate_at_a_record),
     "file appended to": change_file(append),
     "file replaced": change_file(replace),
+    "file replaced between two tries": change_file(replace, Verdict.CUT),
     "table's disk full": full_table_disk,
     "rejects' disk full": full_reject_disk,
     "temporary folder full": full_temporary_folder,

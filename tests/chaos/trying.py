@@ -194,7 +194,8 @@ class Disk:
         self._run("mount", "-o", "remount,size=64m", self.path)
 
     def unmount(self):
-        self._run("umount", self.path)
+        # Lazily: a process of the server may have a file of it open a moment longer.
+        self._run("umount", "--lazy", self.path)
         self.path.rmdir()
 
     @staticmethod

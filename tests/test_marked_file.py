@@ -1,0 +1,63 @@
+"""What a load has written of rejects is there when it goes on, or it does not go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from ingest import IngestError
+from ingest.marked_file import MarkedFile
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "file"
+
+
+@pytest.fixture
+def file(path):
+    opened = MarkedFile(path.open("w+b"), "The file 'x'", lasts=True)
+    yield opened
+    if not opened.is_closed:
+        opened.close()
+
+
+def test_what_was_written_after_a_mark_is_forgotten(file, path):
+    file.write(b"one\n")
+    mark = file.mark()
+    file.write(b"two\n")
+    file.rewind(mark)
+    file.write(b"three\n")
+    assert list(file.lines()) == [b"one\n", b"three\n"]
+    file.write(b"four\n")
+    file.close()
+    assert path.read_bytes() == b"one\nthree\nfour\n"
+
+
+def test_a_mark_is_what_others_can_read(file, path):
+    file.write(b"one\n")
+    assert path.read_bytes() == b""
+    assert (file.mark(), path.read_bytes()) == (4, b"one\n")
+
+
+def test_a_file_that_somebody_has_cut_is_not_filled_up(file, path):
+    file.write(b"one\n")
+    mark = file.mark()
+    path.write_bytes(b"o")
+    with pytest.raises(IngestError) as caught:
+        file.rewind(mark)
+    assert str(caught.value) == (
+        "The file 'x' is no longer what this load has written: it has 1 bytes, and should have 4. "
+        "Bring it back, or take away what is in and load again."
+    )
+
+
+def test_a_full_disk_is_said_once_and_the_file_let_go_of():
+    with open("/dev/full", "wb") as device:  # noqa: PTH123
+        full = MarkedFile(device, "The file 'x'", lasts=False)
+        full.write(b"one\n")
+        with pytest.raises(IngestError) as caught:
+            full.mark()
+        assert full.is_closed
+    assert str(caught.value) == (
+        "The file 'x' cannot be written: No space left on device. Nothing was loaded."
+    )
