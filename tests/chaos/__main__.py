@@ -13,8 +13,8 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 django.setup()
 
-from tests.chaos import faults
-from tests.chaos.trying import open_field
+from tests.chaos import faults  # noqa: E402 - models can be imported only now
+from tests.chaos.trying import open_field  # noqa: E402
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
 """For the steps: two chunks take about a thousand messages, and each is tried."""
@@ -27,7 +27,7 @@ def main():
     said = collections.Counter()
     with open_field() as field:
         field.measure()
-        print(f"{'':<36} tries  struck resumed    lost   twice  wrong")
+        tell(f"{'':<36} tries  struck resumed    lost   twice  wrong")
         for name, tries in _plan(field, chosen):
             if not re.search(chosen.only, name):
                 continue
@@ -35,9 +35,9 @@ def main():
             total += row
             _show(name, row)
         _show("all", total)
-    print(f"{time.monotonic() - started:,.0f} seconds. What loads said when they failed:")
+    tell(f"{time.monotonic() - started:,.0f} seconds. What loads said when they failed:")
     for text, count in said.most_common():
-        print(f"{count:>5} {text}")
+        tell(f"{count:>5} {text}")
     sys.exit(1 if total["lost"] or total["twice"] or total["wrong"] else 0)
 
 
@@ -81,13 +81,18 @@ def _try(field, name, tries, said):
         )
         said.update(f"{name}: {re.sub(r'[0-9]+', '0', text)}" for text in outcome.said)
         for problem in outcome.problems:
-            print(f"{name}, {seed}: {problem}", file=sys.stderr)
+            tell(f"{name}, {seed}: {problem}")
     return row
 
 
 def _show(name, row):
     names = ("tries", "struck", "resumed", "lost", "twice", "wrong")
-    print(f"{name:<36}" + "".join(f"{row[each]:>7,} " for each in names), flush=True)
+    tell(f"{name:<36}" + "".join(f"{row[each]:>7,} " for each in names))
+
+
+def tell(text):
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 main()
