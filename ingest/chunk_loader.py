@@ -123,7 +123,7 @@ class ChunkLoader:
             keys.encoding,
             keys.number(self._sequences.watch(seen(chunks.chunk()))),
             refuse if self._job.how.on_error == "reject" else None,
-            _KeyWatcher(keys, self._entry, self._session, self._chunk),
+            _KeyWatcher(keys, self._entry, self._session, self._chunk, is_first=ordinal == 1),
         )
         self._decide(*writer.decisions)
         if not self._job.how.dry_run:
@@ -213,7 +213,11 @@ class ChunkLoader:
 class _KeyWatcher(Follower):
     """Keeps the keys of the rows that are in."""
 
-    def __init__(self, keys: Keys, entry: Entry, session: Session, chunk: int) -> None:
+    def __init__(
+        self, keys: Keys, entry: Entry, session: Session, chunk: int, *, is_first: bool
+    ) -> None:
+        if not is_first:
+            self.known = "The table has this key from before the load, or from an earlier chunk."
         self._keys = keys
         self._entry = entry
         self._session = session

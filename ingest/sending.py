@@ -35,6 +35,9 @@ _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 class Follower:
     """Is told of each batch; this one does not care."""
 
+    known: str = "The table had this key before the load."
+    """What is said of a key that was in the table before the open transaction."""
+
     def idle(self, batch: TypedBatch) -> None:
         """Use the connection, which is free until this batch is sent."""
 
@@ -117,7 +120,10 @@ class Flight:
         self.rows += rows
         self._follower.landed(batch, {row.place for row in refused})
         if self._refuse is not None:
-            rejects = [*batch.rejects, *(_reject(batch, row) for row in refused)]
+            rejects = [
+                *batch.rejects,
+                *(_reject(batch, row, self._follower.known) for row in refused),
+            ]
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects, batch)
 
@@ -148,14 +154,12 @@ def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:
     return [batch.records[place] for place in order.to_pylist()]
 
 
-def _reject(batch: TypedBatch, row: RefusedRow) -> Reject:
+def _reject(batch: TypedBatch, row: RefusedRow, known: str) -> Reject:
     column, field = batch.origins.get(row.column, (None, None))
     parts = [row.message, row.detail]
     if row.is_in_source is not None:
         parts.append(
-            "The source has this key in an earlier record too."
-            if row.is_in_source
-            else "The table had this key before the load."
+            "The source has this key in an earlier record too." if row.is_in_source else known
         )
     return Reject(
         source=batch.source,

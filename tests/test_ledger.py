@@ -337,3 +337,13 @@ def test_what_fails_after_the_commit_does_not_make_the_load_look_failed(file, mo
     assert str(caught.value) == "All 5 rows are in: only what comes after was not done."
     assert Load.objects.get().status == "loaded"
     assert Transaction.objects.count() == 5
+
+
+def test_a_key_of_an_earlier_chunk_is_not_told_as_the_tables_own(account):
+    rows = [(account.user_id, number, "x") for number in ("A", "B", "C", "A")]
+    columns = ("user_id", "number", "name")
+    got = load(Account, rows, columns=columns, chunk_rows=2, on_error="reject")
+    [reject] = got.rejects
+    assert reject.reason.endswith(
+        "The table has this key from before the load, or from an earlier chunk."
+    )
