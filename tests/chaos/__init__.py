@@ -2,5 +2,6 @@
 
 `python -m tests.chaos --help` says what the long run takes. `proxy` stands between the loader and
 PostgreSQL, `server` is a PostgreSQL to kill, `client` the loader as a process, `ground` the file
-and what must be in the table, `faults` what goes wrong, `trying` one try with its verdict.
+and what must be in the table, `faults` and `steps` what goes wrong, `trying` one try with its
+verdict.
 """

@@ -13,7 +13,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 django.setup()
 
-from tests.chaos import faults  # noqa: E402 - models can be imported only now
+from tests.chaos import faults, steps  # noqa: E402 - models can be imported only now
 from tests.chaos.trying import open_field  # noqa: E402
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
@@ -59,12 +59,12 @@ def _plan(field, chosen):
     for name, fault in faults.MOMENTS.items():
         count = chosen.tries if fault is faults.kill_client else few
         yield name, [(fault, dice.random(), {}) for _ in range(count)]
-    messages = faults.steps_of(field, **SMALL)[:: chosen.stride]
-    for name, act in faults.STEPS.items():
+    messages = steps.steps_of(field, **SMALL)[:: chosen.stride]
+    for name, act in steps.STEPS.items():
         # After one of the server's is before the next one.
-        of_interest = [it for it in messages if it.is_clients or act is not faults.forward_and_cut]
-        steps = [(message.driver, message.number) for message in of_interest]
-        yield name, [(faults.at_step(step, act), 0, SMALL) for step in steps]
+        of_interest = [it for it in messages if it.is_clients or act is not steps.forward_and_cut]
+        places = [(message.driver, message.number) for message in of_interest]
+        yield name, [(steps.at_step(place, act), 0, SMALL) for place in places]
 
 
 def _try(field, name, tries, said):

@@ -1,9 +1,8 @@
 """What goes wrong: each fault takes a scene, starts its load and disturbs it."""
 
-import time
-
 import psutil
 
+from tests.chaos import changes
 from tests.chaos.client import Conditions
 from tests.chaos.proxy import Verdict
 
@@ -32,40 +31,6 @@ def kill_client(scene, times=1):
 
 def kill_client_again(scene):
     kill_client(scene, times=3)
-
-
-def at_step(step, act, *more):
-    """Let ``act`` give the verdict on one message: the step is a driver and a number."""
-
-    def fault(scene):
-        clients = []
-
-        def watch(message):
-            if (message.driver, message.number) != step:
-                return Verdict.FORWARD
-            scene.strike()
-            while not clients:
-                time.sleep(0.001)
-            return act(clients[0])
-
-        scene.proxy.reset(watch)
-        clients.append(scene.load(*more))
-        scene.wait(clients[0])
-
-    return fault
-
-
-def cut(client):
-    return Verdict.CUT
-
-
-def forward_and_cut(client):
-    return Verdict.FORWARD_AND_CUT
-
-
-def kill(client):
-    client.kill()
-    return Verdict.FORWARD
 
 
 def lose_commit(scene):
@@ -230,28 +195,6 @@ def change_file(change, verdict=Verdict.FORWARD):
     return fault
 
 
-def truncate(path, whole, random):
-    with path.open("r+b") as file:
-        file.truncate(random.randint(0, len(whole) - 1))
-
-
-def truncate_at_a_record(path, whole, random):
-    text = whole[: random.randint(1, len(whole) - 1)]
-    with path.open("r+b") as file:
-        file.truncate(text.rfind(b"\n1,") + 1)
-
-
-def append(path, whole, random):
-    with path.open("ab") as file:
-        file.write(b"1,1,7,2025-01-01,R777777,\n")
-
-
-def replace(path, whole, random):
-    other = path.with_name("other.csv")
-    other.write_bytes(whole.replace(b"Bread", b"Break"))
-    other.replace(path)
-
-
 def full_table_disk(scene):
     """Let the table's disk be full in the middle of the load."""
     with scene.small_disk(kibibytes=scene.random.randrange(40, 200, 4)) as disk:
@@ -290,21 +233,6 @@ def full_temporary_folder(scene):
         scene.finish()
 
 
-def steps_of(field, **shape):
-    """Load in peace once, and give the messages that it took."""
-    messages = []
-
-    def fault(scene):
-        seen = scene.proxy.reset()
-        scene.wait(scene.load())
-        messages.extend(seen)
-
-    outcome = field.attempt(fault, 0, **shape)
-    if outcome.problems:
-        raise AssertionError(outcome.problems)
-    return messages
-
-
 MOMENTS = {
     "client killed": kill_client,
     "client killed thrice": kill_client_again,
@@ -320,17 +248,12 @@ MOMENTS = {
     "two loads at once": two_loads,
     "clock jumps": clock_jumps,
     "memory short": short_of_memory,
-    "file truncated": change_file(truncate),
-    "file truncated at a record": change_file(truncate_at_a_record),
-    "file appended to": change_file(append),
-    "file replaced": change_file(replace),
-    "file replaced between two tries": change_file(replace, Verdict.CUT),
+    "file truncated": change_file(changes.truncate),
+    "file truncated at a record": change_file(changes.truncate_at_a_record),
+    "file appended to": change_file(changes.append),
+    "file replaced": change_file(changes.replace),
+    "file replaced between two tries": change_file(changes.replace, Verdict.CUT),
     "table's disk full": full_table_disk,
     "rejects' disk full": full_reject_disk,
     "temporary folder full": full_temporary_folder,
-}
-STEPS = {
-    "connection cut before each message": cut,
-    "connection cut after each message": forward_and_cut,
-    "client killed at each message": kill,
 }

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 
 from ingest.session import IS_UNKNOWN
-from tests.chaos import faults
+from tests.chaos import faults, steps
+from tests.chaos.proxy import Verdict
 from tests.chaos.trying import Outcome, open_field
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
@@ -44,14 +45,14 @@ def test_a_client_killed_at_other_moments(field, seed):
 
 @pytest.fixture(scope="module")
 def messages(field):
-    return faults.steps_of(field, **SMALL)
+    return steps.steps_of(field, **SMALL)
 
 
-@pytest.mark.parametrize("act", [faults.cut, faults.forward_and_cut, faults.kill])
+@pytest.mark.parametrize("act", [steps.cut, steps.forward_and_cut, steps.kill])
 @pytest.mark.parametrize("part", [0.3, 0.8])
 def test_a_message_at_which_all_ends(field, messages, part, act):
     message = messages[int(part * len(messages))]
-    outcome = field.attempt(faults.at_step((message.driver, message.number), act), 0, **SMALL)
+    outcome = field.attempt(steps.at_step((message.driver, message.number), act), 0, **SMALL)
     assert outcome.struck
     assert_exact(outcome)
 
@@ -62,8 +63,8 @@ def test_each_commit_whose_answer_is_lost(field, messages):
     commits = [message for message in mine[first:] if message.answers_commit]
     assert len(commits) >= 2
     for message in commits:
-        step = (message.driver, message.number)
-        outcome = field.attempt(faults.at_step(step, faults.cut), 0, **SMALL)
+        place = (message.driver, message.number)
+        outcome = field.attempt(steps.at_step(place, steps.cut), 0, **SMALL)
         assert outcome == Outcome(struck=True)
 
 
@@ -73,13 +74,13 @@ def lose_the_rows_commit(scene):
 
     def watch(message):
         if message.driver != "asyncpg":
-            return faults.Verdict.FORWARD
+            return Verdict.FORWARD
         seen.append(message)
         has_rows = any(item.is_clients and item.kind == "d" for item in seen)
         if has_rows and message.answers_commit and not scene.outcome.struck:
             scene.strike()
-            return faults.Verdict.CUT
-        return faults.Verdict.FORWARD
+            return Verdict.CUT
+        return Verdict.FORWARD
 
     scene.proxy.reset(watch)
     scene.wait(scene.load())
