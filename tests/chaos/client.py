@@ -7,6 +7,7 @@ import resource
 import signal
 import tempfile
 import time
+import weakref
 from contextlib import suppress
 from multiprocessing import forkserver, get_context
 from pathlib import Path
@@ -77,15 +78,17 @@ class Client:
         )
         self._process.start()
         self.pid = self._process.pid
+        self._descriptor = os.pidfd_open(self.pid)
+        weakref.finalize(self, os.close, self._descriptor)
 
     @property
     def is_alive(self):
         return self._process.is_alive()
 
     def kill(self):
-        """Kill it by SIGKILL."""
+        """Kill it by SIGKILL, if it has not ended: its number may be another process's by then."""
         with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def limit_memory(self, spare):
         """Let it have no more than so many bytes of addresses beyond those that it has."""
