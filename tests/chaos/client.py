@@ -92,7 +92,7 @@ class Client:
 
     def limit_memory(self, spare):
         """Let it have no more than so many bytes of addresses beyond those that it has."""
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if self.is_alive:
             limit = psutil.Process(self.pid).memory_info().vms + spare
             resource.prlimit(self.pid, resource.RLIMIT_AS, (limit, limit))
 

@@ -1,7 +1,5 @@
 """A PostgreSQL of the chaos's own, which may be stopped and killed as a whole or in parts."""
 
-import os
-import signal
 from contextlib import suppress
 
 import psutil
@@ -29,14 +27,16 @@ class Server(MortalServer):
 
     def kill(self):
         """Kill the postmaster by SIGKILL; the others notice, and end themselves."""
-        pid = int((self._data / "postmaster.pid").read_text().split(maxsplit=1)[0])
-        postmaster = psutil.Process(pid)
+        postmaster = self._postmaster()
         family = [postmaster, *postmaster.children()]
         postmaster.kill()
         _, alive = psutil.wait_procs(family, 20)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def _postmaster(self):
+        return psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
 
     def catalog(self):
         """Give everything that the catalog says of the tables."""
@@ -49,8 +49,10 @@ class Server(MortalServer):
     def kill_backends(self):
         """Kill every session's process by SIGKILL: the server throws all others out, recovers."""
         for pid in self.backends():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                if process.ppid() == self._postmaster().pid:
+                    process.kill()
 
     def end_backends(self):
         """End every session in the way that an administrator does."""
