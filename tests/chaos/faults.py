@@ -1,5 +1,7 @@
 """What goes wrong: each fault takes a scene, starts its load and disturbs it."""
 
+from contextlib import closing
+
 import psutil
 
 from tests.chaos import changes
@@ -105,9 +107,17 @@ def two_resumes(scene):
 
 
 def two_loads(scene):
-    """Give the same command, which goes on where the other stopped, twice at once."""
+    """Give the same command, which goes on where the other stopped, twice at once.
+
+    Neither can come to its end before the other has seen it: it would be loaded again then.
+    """
     scene.strike()
-    for client in [scene.load("--resumable"), scene.load("--resumable")]:
+    with closing(scene.server.connect()) as holder:
+        holder.execute("BEGIN; LOCK TABLE public.finance_transaction IN SHARE MODE")
+        both = [scene.load("--resumable"), scene.load("--resumable")]
+        while all(client.is_alive for client in both):
+            both[0].sleep(0.05)
+    for client in both:
         scene.wait(client)
 
 
