@@ -25,15 +25,17 @@ class UniqueKey:
     """The name that PostgreSQL reports: the constraint's and its index's are the same."""
     expressions: str
     predicate: str
+    columns: tuple[str, ...]
+    """The columns that the expressions and the predicate look at."""
 
 
 def attempt_in_pieces(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
-    """Give the DO statement that tries the rows that are not in doubt, many at a time."""
+    """Give the DO statement that tries the stage's rows, many at a time."""
     return _do(_IN_PIECES, table, names, keys)
 
 
 def attempt_singly(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
-    """Give the DO statement that tries the rows in doubt one by one."""
+    """Give the DO statement that tries the stage's rows one by one."""
     return _do(_SINGLY, table, names, keys)
 
 
@@ -80,7 +82,7 @@ BEGIN
   WHILE at <= final LOOP
     up_to := least(at + size - 1, final);
     BEGIN
-      {insert} WHERE "ingest place" BETWEEN at AND up_to AND NOT "ingest doubt"
+      {insert} WHERE "ingest place" BETWEEN at AND up_to
       ORDER BY "ingest place";
       at := up_to + 1;
       size := least(size * 2, {piece});
@@ -100,7 +102,7 @@ END
 """
 _SINGLY = """
 BEGIN
-  FOR at IN SELECT "ingest place" FROM {stage} WHERE "ingest doubt" ORDER BY 1 LOOP
+  FOR at IN SELECT "ingest place" FROM {stage} ORDER BY 1 LOOP
     BEGIN
       {insert} WHERE "ingest place" = at;
     EXCEPTION WHEN OTHERS THEN
