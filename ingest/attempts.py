@@ -43,7 +43,7 @@ def _do(body: str, table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
     told_apart = "".join(
         f"""
         WHEN {_literal(key.name)} THEN
-          SELECT bool_or(age(xmin) <= age(began)) INTO is_ours FROM {table.qualified_name}
+          SELECT bool_or({_IS_OURS}) INTO is_ours FROM {table.qualified_name}
           WHERE ({key.predicate}) AND ({key.expressions}) =
             (SELECT {key.expressions} FROM {STAGE} WHERE "ingest place" = at);"""
         for key in keys
@@ -66,6 +66,12 @@ def _literal(text: str) -> str:
     return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+# A row that is seen though its transaction goes on is the load's own, or its caller's from before
+# the stage was made. xmin lacks the epoch.
+_IS_OURS = (
+    "age(xmin) <= age(began) AND pg_catalog.pg_xact_status("
+    "(this - (this - xmin::text::int8) % 4294967296)::text::xid8) = 'in progress'"
+)
 # The stage's row type is as old as the load; the stage itself is made anew by each TRUNCATE.
 _DECLARE = """
 DECLARE
@@ -74,6 +80,7 @@ DECLARE
   size int8 := {piece};
   final int8 := (SELECT coalesce(max("ingest place"), 0) FROM {stage});
   began xid := (SELECT xmin FROM pg_catalog.pg_type WHERE oid = '{stage}'::regtype);
+  this int8 := pg_catalog.pg_current_xact_id()::text::int8;
   is_ours bool;
   message text; detail text; constraint_name text; column_name text;
 """

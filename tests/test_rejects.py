@@ -285,3 +285,16 @@ def test_deferred_constraints_are_deferred_again_for_the_caller(method):
         AccountFactory(pk=10**6)
     assert Transaction.objects.filter(pk=early.pk).exists()
     assert Transaction.objects.count() == 2
+
+
+def test_a_key_of_the_callers_own_transaction_is_not_the_sources(method):
+    user = UserFactory()
+    with transaction.atomic():
+        AccountFactory(number="A")
+        rows = [(user.pk, number, "x") for number in ("A", "B", "B")]
+        got = load(
+            Account, rows, columns=("user_id", "number", "name"), method=method, on_error="reject"
+        )
+        first, second = got.rejects
+    assert first.reason.endswith("The table had this key before the load.")
+    assert second.reason.endswith("The source has this key in an earlier record too.")

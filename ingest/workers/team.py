@@ -7,6 +7,7 @@ Where it thereby keeps an earlier one waiting (both have the same unique key) it
 
 from __future__ import annotations
 
+from contextlib import suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
@@ -82,11 +83,22 @@ class Team:
         try:
             with self._reporter.stages.stage("workers"):
                 self._work()
-        finally:
-            for member in self._members:
-                member.end()
+        except BaseException:
+            self._end_members()
+            # One of them may have committed a chunk without our hearing of it.
+            with suppress(IngestError), self._session.transaction():
+                self._reporter.counts = self._entry.settle(self._session).counts
+            raise
+        self._end_members()
         with self._session.transaction():
             self._try.finish(self._reporter.counts, self.table, self.decisions)
+
+    def _end_members(self) -> None:
+        for member in self._members:
+            member.end()
+            if member.is_committing and member.backend is not None:
+                with suppress(IngestError):
+                    self._session.end_backend(member.backend)
 
     def _cut(self, settled: Settled) -> Iterator[Task]:
         start, read = settled.position, settled.counts.read
