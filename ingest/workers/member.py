@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from multiprocessing import Pipe
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +42,8 @@ class Member:
         self._begin()
         self.tries = 0
         """How often its task has failed."""
-        self.pipe.send(settings.SETTINGS_MODULE)
-        self.pipe.send(assignment)
+        self._send(settings.SETTINGS_MODULE)
+        self._send(assignment)
 
     def _begin(self) -> None:
         self.seen = Seen(read=0, rejected=0)
@@ -53,16 +55,22 @@ class Member:
         """Let it load a chunk."""
         self.task, self.tries = task, tries
         self._begin()
-        self.pipe.send(task)
+        self._send(task)
 
     def tell(self, word: Any) -> None:
         """Say that the chunk is to be committed, or to be sent again."""
-        self.pipe.send(word)
+        self._send(word)
 
     def begin_again(self, word: Any) -> None:
         """Let it roll its chunk back and send it again."""
         self._begin()
-        self.pipe.send(word)
+        self._send(word)
+
+    def _send(self, word: Any) -> None:
+        """Say something; whether it is dead is heard, and not noticed here."""
+        # Not send(): what it pickles into cannot be let go of while an error still holds it.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.pipe.send_bytes(pickle.dumps(word))
 
     def hear(self) -> Committed | None:
         """Take in what it says; gives the end of its chunk. ``EOFError`` where it has died."""
