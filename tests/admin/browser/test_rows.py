@@ -1,5 +1,7 @@
 """A list of a million rows in a real browser, under a strict content security policy."""
 
+import re
+
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
@@ -22,14 +24,18 @@ def keys(browser):
 def test_pages_of_a_million_rows_open(browser, log_in, picture):
     log_in()
     browser.open(TRANSACTIONS)
-    assert "about 1,000,000 transactions" in browser.text
+    # The planner's estimate is off by a page or two where other tests added and deleted rows.
+    [estimate] = re.findall(r"about ([\d,]+) transactions", browser.text)
+    assert abs(int(estimate.replace(",", "")) - 1_000_000) < 1_000
     assert len(dates(browser)) == 100
-    browser.click("10000")
-    assert browser.texts(".this-page") == ["≈ 10000"]
+    last = browser.texts(".paginator a")[-1]
+    browser.click(last)
+    assert browser.texts(".this-page") == [f"≈ {last}"]
     assert dates(browser)[-1] == "Jan. 1, 2015"
     oldest = keys(browser)
-    browser.click("9999")
-    assert browser.texts(".this-page") == ["≈ 9999"]
+    before = str(int(last) - 1)
+    browser.click(before)
+    assert browser.texts(".this-page") == [f"≈ {before}"]
     assert not set(keys(browser)) & set(oldest)
     browser.open(f"{TRANSACTIONS}?p=5000")
     middle = keys(browser)
