@@ -31,6 +31,8 @@ Purpose = Literal["record", "spare", "none"]
 """``record``: keys are drawn and noted. ``spare``: the rows will be rolled back, and no number of
 the sequence is to be lost for them."""
 _LEAST = {"int2": -(2**15), "int4": -(2**31), "int8": -(2**63)}
+SPARE_KEYS = 16
+"""One key more is drawn for so many: the next batch may have a few more rows than this one."""
 FEW_RANGES = 0.01
 """Keys are told as ranges where these are no more than this share of the keys."""
 
@@ -97,7 +99,7 @@ class Keys:
         The first batch may be all there is: its keys alone are drawn.
         """
         if self.encoding.drawn is not None and self._rows_before and rows > len(self._pool):
-            self._draw(rows - len(self._pool))
+            self._draw(rows + rows // SPARE_KEYS - len(self._pool))
         self._rows_before = rows
 
     def note(self, batch: TypedBatch, refused: Iterable[int]) -> list[str]:
@@ -183,8 +185,8 @@ JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.name::regclass
 # Ranges of numbers that follow one another: others may draw in between.
 _DRAW = """
 SELECT min(key), max(key) FROM (
-  SELECT key, key - row_number() OVER () AS island FROM (
-    SELECT nextval((SELECT $1::text::regclass)) AS key FROM generate_series(1, $2::int8)
+  SELECT key, key - n AS island FROM (
+    SELECT n, nextval((SELECT $1::text::regclass)) AS key FROM generate_series(1, $2::int8) n
   ) drawn
 ) numbered GROUP BY island ORDER BY 1
 """

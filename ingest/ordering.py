@@ -3,12 +3,16 @@
 Rows that come in the order of an index find its pages in the processor's and the server's caches;
 in another order each row may need another page of each index. Only the place of a row in the table
 changes: its key was given, or drawn, in the order of the records.
+
+Each batch begins at another place of the order and goes once around. Two loads, or two workers,
+that began at the same place would meet at each page, and wait there for each other.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.keys import Keys
@@ -16,9 +20,9 @@ from ingest.keys import Keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pyarrow as pa
     from django.db import models
 
+    from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.keys import Purpose
     from ingest.session import Session
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 LEAST_INDEX_BYTES = 32 << 20
 """Smaller indexes, all together, lie in the caches anyway."""
+_SCATTER = 2_654_435_761
+"""Multiples of it lie scattered; Knuth, The Art of Computer Programming, volume 3, section 6.4."""
 
 
 class Order:
@@ -35,9 +41,12 @@ class Order:
         self.index = index
         self._keys = [(column, "ascending") for column in columns]
 
-    def of(self, rows: pa.RecordBatch) -> pa.Array:
+    def of(self, batch: TypedBatch) -> pa.Array:
         """Give the places of the batch's rows in this order; equal ones stay as they are."""
-        return pc.sort_indices(rows, sort_keys=self._keys)
+        places = pc.sort_indices(batch.rows, sort_keys=self._keys)
+        share = batch.records[0] * _SCATTER % 2**32 if len(places) else 0
+        begin = share * len(places) >> 32
+        return pa.concat_arrays([places[begin:], places[:begin]])
 
 
 def plan_order(

@@ -109,7 +109,7 @@ class DirectMethod(CopyMethod):
         return sent
 
     def order_of(self, batch: TypedBatch) -> pa.Array | None:
-        return None if self._order is None else self._order.of(batch.rows)
+        return None if self._order is None else self._order.of(batch)
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:
         self._records.add(batch.records)
