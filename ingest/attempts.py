@@ -27,6 +27,8 @@ class UniqueKey:
     predicate: str
     columns: tuple[str, ...]
     """The columns that the expressions and the predicate look at."""
+    plain: tuple[str, ...]
+    """The columns that make up the key; none where it has an expression."""
 
 
 def attempt_in_pieces(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ingest.attempts import STAGE, attempt_in_pieces, attempt_singly
 from ingest.doubts import Doubts, unique_keys
-from ingest.refusals import explain
+from ingest.refusals import explain, place_of
 from ingest.session import Copying, CopyTarget, Query, Statement
 from ingest.table import quote_name
 
@@ -47,6 +47,11 @@ class RefusedRow:
 _REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))
 
 
+FEW_KNOWN = 2
+"""So many rows whose keys the table has are found by letting COPY be refused, for a batch that goes
+on after another has one or two; more of them, by asking for all."""
+
+
 class Isolation:
     """Tries batches row by row for one load; made before the load's first row."""
 
@@ -75,19 +80,14 @@ class Isolation:
         self._meets_known = False
         """Did the batch before have keys that were in the table?"""
 
-    def isolate(
-        self, rows: pa.RecordBatch, payload: bytes
-    ) -> Script[tuple[int, Sequence[RefusedRow]]]:
-        """Put in the rows that can go in; give their number, and those that were refused.
-
-        ``payload`` is the COPY of the rows, which was refused.
-        """
+    def isolate(self, rows: pa.RecordBatch) -> Script[tuple[int, Sequence[RefusedRow]]]:
+        """Put in the rows that can go in; give their number, and those that were refused."""
         yield Statement(f"TRUNCATE {STAGE}, pg_temp.ingest_refused RESTART IDENTITY")
         doubtful = None
         if self._doubts is not None:
             doubtful = yield from self._put_in_certain(rows, self._doubts)
         if doubtful is None:
-            yield Copying(self._stage, payload)
+            yield Copying(self._stage, self._encoding.encode(rows))
             yield Statement(self._in_pieces)
         elif doubtful:
             yield Copying(self._stage, self._encoding.encode(rows.take(pa.array(doubtful))))
@@ -108,32 +108,38 @@ class Isolation:
         """
         doubtful = yield from doubts.find(rows)
         if self._meets_known:
-            known = yield from doubts.find_known()
-            doubtful, self._meets_known = doubtful | known, bool(known)
-        if (yield from self._copy_certain(rows, doubtful)):
-            return sorted(doubtful)
+            known = yield from doubts.find_known(rows)
+            doubtful, self._meets_known = doubtful | known, len(known) > FEW_KNOWN
+        for _ in range(FEW_KNOWN + 1):
+            found = yield from self._copy_certain(rows, doubtful)
+            if not found:
+                return sorted(doubtful)
+            doubtful |= found  # its key may be in the table
         if not self._meets_known:
             # It reads an index once for each row, so it is done only where it seems to be needed.
-            known = yield from doubts.find_known()
-            self._meets_known = bool(known)
-            if known and (yield from self._copy_certain(rows, doubtful | known)):
+            known = yield from doubts.find_known(rows)
+            self._meets_known = bool(known - doubtful)
+            if self._meets_known and not (yield from self._copy_certain(rows, doubtful | known)):
                 return sorted(doubtful | known)
         self._doubts = None  # something else refuses rows, and will again
         return None
 
-    def _copy_certain(self, rows: pa.RecordBatch, doubtful: set[int]) -> Script[bool]:
-        certain = rows.filter(pa.array([at not in doubtful for at in range(rows.num_rows)]))
+    def _copy_certain(self, rows: pa.RecordBatch, doubtful: set[int]) -> Script[set[int]]:
+        """Send the rows that are not in doubt; give the place of the one that kept all out."""
+        places = [at for at in range(rows.num_rows) if at not in doubtful]
+        certain = rows.take(pa.array(places, pa.int64()))
         yield Statement("SAVEPOINT ingest_certain")
         try:
             yield Copying(self._target, self._encoding.encode(certain))
         except Exception as error:
             if explain(error) is None:
                 raise
+            place = place_of(error, places)
             error.__traceback__ = None  # as in sending
             yield Statement("ROLLBACK TO SAVEPOINT ingest_certain")
-            return False
+            return {-1 if place is None else place}
         yield Statement("RELEASE SAVEPOINT ingest_certain")
-        return True
+        return set()
 
 
 _REFUSED = """

@@ -52,6 +52,12 @@ def explain(
     return ConstraintRefused(f"PostgreSQL refused {sentence} Nothing was loaded.")
 
 
+def place_of(error: BaseException, places: Sequence[int]) -> int | None:
+    """Give the place of the row that PostgreSQL refused, of those of the rows a COPY had."""
+    _, _, _, context, _ = _facts(error)
+    return _record(context, None, places)
+
+
 def _facts(error: BaseException) -> tuple[str | None, ...]:
     if isinstance(error, asyncpg.PostgresError):
         names = ("sqlstate", "message", "detail", "context", "constraint_name")

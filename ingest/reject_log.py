@@ -111,7 +111,7 @@ class RejectLog:
 
     def _write(self, rejects: Iterable[Reject]) -> None:
         for reject in rejects:
-            line = json.dumps(dataclasses.asdict(reject), default=str) + "\n"
+            line = json.dumps(vars(reject), default=str) + "\n"
             self._file.write(line.encode())
 
     def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:

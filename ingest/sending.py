@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from ingest.exceptions import CountMismatch
 from ingest.isolation import Isolation
 from ingest.refusals import explain
@@ -14,8 +16,6 @@ from ingest.table import quote_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from concurrent.futures import Future
-
-    import pyarrow as pa
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
@@ -95,7 +95,7 @@ class Flight:
                 self._refuse(batch.rejects, batch)
             return
         self._follower.idle(batch)
-        script = self._send(batch, payload, is_ordered=order is not None)
+        script = self._send(batch, payload)
         self._on_its_way = self._session.start(script), batch, order
 
     def land(self) -> None:
@@ -118,6 +118,7 @@ class Flight:
                 "Nothing was loaded."
             )
         self.rows += rows
+        pa.default_memory_pool().release_unused()  # each thread would keep what it has freed
         self._follower.landed(batch, {row.place for row in refused})
         if self._refuse is not None:
             rejects = [
@@ -127,7 +128,7 @@ class Flight:
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects, batch)
 
-    def _send(self, batch: TypedBatch, payload: bytes, *, is_ordered: bool) -> Script[Sent]:
+    def _send(self, batch: TypedBatch, payload: bytes) -> Script[Sent]:
         copying = Copying(self._target, payload)
         if self._isolation is None:
             return (yield copying), ()
@@ -141,9 +142,8 @@ class Flight:
             # The frames it passed hold the batch, in a circle that is found late.
             error.__traceback__ = None
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
-            if is_ordered:  # of two rows with one key the first record's goes in
-                payload = self._encoding.encode(batch.rows)
-            sent = yield from self._isolation.isolate(batch.rows, payload)
+            del copying, payload
+            sent = yield from self._isolation.isolate(batch.rows)
         yield Statement("RELEASE SAVEPOINT ingest_batch")
         return sent
 

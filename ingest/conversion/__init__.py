@@ -11,8 +11,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from ingest.conversion.cells import python_value
+from ingest.conversion.cells import mask_of, python_value
 from ingest.conversion.cleaning import Refusal
 from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
 from ingest.conversion.filling import fields_to_fill, fill, is_constant, needs_instance
@@ -57,6 +58,8 @@ class TypedBatch:
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
         """Give the batch without the records of these rejects, which are added to its own."""
+        if not rejects:
+            return self
         refused = {reject.record for reject in rejects}
         places = [at for at, record in enumerate(self.records) if record not in refused]
         return dataclasses.replace(
@@ -121,9 +124,9 @@ class Converter:
         rows = pa.RecordBatch.from_arrays(arrays, names=list(self.encoding.names))
         records = batch.records
         if refused_places:
-            places = [at for at in range(len(records)) if at not in refused_places]
-            rows = rows.take(pa.array(places, pa.int64()))
-            records = [records[at] for at in places]
+            places = pc.indices_nonzero(pc.invert(mask_of(refused_places, len(records))))
+            rows = rows.take(places)
+            records = [records[at] for at in places.to_pylist()]
         return TypedBatch(
             rows=rows,
             records=records,

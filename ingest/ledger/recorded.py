@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any, Self
 
@@ -124,7 +123,7 @@ class LedgerEntry(Entry):
         kept = rejects[: max(conf.rejects_kept() - self._rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}
-            told = [dataclasses.asdict(reject) for reject in kept]
+            told = list(map(vars, kept))
             insert_many(session, self._alias, model_of("Reject"), common, told)
             self._rejects_kept += len(kept)
 

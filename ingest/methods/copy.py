@@ -105,6 +105,7 @@ class CopyMethod(Method):
                     payload, order = self._encode(encoding, admitted)
             with stage("send"):
                 flight.start(admitted, payload, order)
+            del payload
         with stage("send"):
             flight.end()
         return flight.rows
