@@ -147,6 +147,38 @@ def test_rows_that_repeat_those_of_other_batches(method, is_trapped, monkeypatch
         assert reject.reason.endswith(where)
 
 
+@pytest.fixture(params=["reference", "amount", "lower(description)", "user_id, (amount * 2)"])
+def unique(request):
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE UNIQUE INDEX trap ON finance_transaction ({request.param})")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX trap")
+
+
+@pytest.mark.parametrize("known", [1, 2, 3, 9])
+def test_few_and_many_rows_of_a_batch_repeat_those_of_the_table(unique, known, monkeypatch):
+    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+    monkeypatch.setattr(records, "BATCH_ROWS", 40)
+    account = AccountFactory()
+    given = [(account.user_id, account.pk, n, f"Text {n}", "2025-01-01", f"R{n}") for n in range(9)]
+    load(Transaction, given, columns=COLUMNS)
+    rows = []
+    for batch in range(4):
+        new = range(100 * batch + 100, 100 * batch + 140 - known)
+        numbers = [*new, *(at for at in range(known))]
+        random.Random(batch).shuffle(numbers)
+        numbers[7] = numbers[5]  # one more, and of a new key or a known one
+        rows += [
+            (account.user_id, account.pk, n, f"TEXT {n}", "2025-01-01", f"R{n}") for n in numbers
+        ]
+    refused, stored = one_at_a_time(rows)
+    assert len(refused) >= 4 * known
+    got = load(Transaction, rows, columns=COLUMNS, on_error="reject")
+    assert {reject.record: reject.constraint for reject in got.rejects} == refused
+    assert contents() == stored
+
+
 def test_duplicates_in_the_source_and_in_the_table_are_told_apart(method):
     user = UserFactory()
     AccountFactory(number="OLD")
