@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pytest
 from django.test import override_settings
+from django.utils.dateparse import parse_datetime
 
 from ingest.conversion.kernels import find_kernel
 from ingest.conversion.kernels.moments import DateTimeKernel
@@ -106,3 +107,28 @@ def test_a_time_that_does_not_exist_leaves_the_column_to_the_field():
     with override_settings(TIME_ZONE="Europe/Berlin"):
         gap = pa.array(["2025-03-30T02:30:00"]).cast(pa.timestamp("us"))
         assert kernel.adopt(gap) is None
+
+
+OFFSETS = ("", "Z", "+00", "-05", "+0530", "-03:30", "+14:00", "-00:30", "+14:59")
+LAST_DAYS = ("2024-02-29", "2023-12-31", "2024-06-30", "2023-01-29")
+
+
+@pytest.mark.parametrize("odd", [(), ("2023-02-29 00:00:00+00",), ("2023-06-31 00:00:00",)])
+def test_texts_of_moments_are_read_as_django_reads_them(odd):
+    texts = [
+        f"{day}{time}{offset}"
+        for day in (*LAST_DAYS, "2023-01-28")
+        for time in (" 00:00:00", "T23:59:59.1", " 12:34:56.123456")
+        for offset in OFFSETS
+    ]
+    kernel = DateTimeKernel(field_of("moment", "required"), [])
+    with override_settings(TIME_ZONE="UTC"):
+        values, mask = kernel.parse(pa.array([*texts, *odd]))
+    taken = [True] * len(texts) if mask is None else mask.to_pylist()
+    # A day that no month has leaves the days that not every month has to the field, too.
+    assert sum(taken) >= (len(texts) // len((*LAST_DAYS, "")) if odd else len(texts))
+    for text, value, is_taken in zip(texts, values.to_pylist(), taken, strict=False):
+        if is_taken:
+            want = parse_datetime(text)
+            assert value == (want if want.tzinfo else want.replace(tzinfo=dt.UTC)), text
+    assert not any(taken[len(texts) :])

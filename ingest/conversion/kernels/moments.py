@@ -53,28 +53,37 @@ class DateTimeKernel(Kernel):
 
     python_type = dt.datetime
 
-    _PATTERN = (
-        r"-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])[T ]"
-        r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
-    )
-    _AWARE = r"^[1-9][0-9]{3}" + _PATTERN + r"(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$"
-    _LOCAL = r"^[1-9][0-9]{3}" + _PATTERN + "$"
+    _MONTH = r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-"
+    _DAYS = (r"(0[1-9]|[12][0-9]|3[01])", r"(0[1-9]|1[0-9]|2[0-8])")
+    """Any day, and those that every month has: where a month has not such a day, Arrow refuses the
+    whole column, and the last days are left to the field."""
+    _TIME = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+    _OFFSET = r"(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)"
 
     @staticmethod
     def stores(kind: pa.DataType) -> bool:
         return bool(kind == _UTC)
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        mask = pc.match_substring_regex(text, self._AWARE)
-        moments = pc.cast(keep(text, mask), _UTC)
+        moments, mask = self._cast(text, self._TIME + self._OFFSET + "$", _UTC)
         if is_all(mask):
             return moments, None
-        local = pc.match_substring_regex(text, self._LOCAL)
-        found = _localize(pc.cast(keep(text, local), _NAIVE))
+        found = _localize(self._cast(text, self._TIME + "$", _NAIVE)[0])
         if found is None:
             return moments, mask
         localized, known = found
         return pc.coalesce(moments, localized), pc.or_(mask, pc.fill_null(known, False))
+
+    def _cast(
+        self, text: pa.Array, pattern: str, kind: pa.DataType
+    ) -> tuple[pa.Array, pa.BooleanArray]:
+        any_day, common_day = self._DAYS
+        mask = pc.match_substring_regex(text, self._MONTH + any_day + pattern)
+        try:
+            return pc.cast(keep(text, mask), kind), mask
+        except pa.ArrowInvalid:
+            mask = pc.match_substring_regex(text, self._MONTH + common_day + pattern)
+            return pc.cast(keep(text, mask), kind), mask
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
         if not pa.types.is_timestamp(values.type):
