@@ -41,9 +41,13 @@ class Order:
         self.index = index
         self._keys = [(column, "ascending") for column in columns]
 
+    def sort(self, rows: pa.RecordBatch) -> pa.Array:
+        """Give the places of the rows from the first of the order to the last."""
+        return pc.sort_indices(rows, sort_keys=self._keys)
+
     def of(self, batch: TypedBatch) -> pa.Array:
         """Give the places of the batch's rows in this order; equal ones stay as they are."""
-        places = pc.sort_indices(batch.rows, sort_keys=self._keys)
+        places = self.sort(batch.rows)
         share = batch.records[0] * _SCATTER % 2**32 if len(places) else 0
         begin = share * len(places) >> 32
         return pa.concat_arrays([places[begin:], places[:begin]])

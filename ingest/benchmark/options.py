@@ -76,9 +76,8 @@ class BenchmarkOptions:
             )
         if self.existing < 0:
             raise ConfigurationError("--existing is a number of rows: 0 or more.")
-        if self.existing and (self.explain or "floor" in self.baselines):
-            option = "--explain" if self.explain else "--baseline floor"
-            raise ConfigurationError(f"{option} begins with an empty table: leave out --existing.")
+        if self.existing and self.explain:
+            raise ConfigurationError("--explain begins with an empty table: leave out --existing.")
         if self.role is not None and self.explain:
             raise ConfigurationError("--role measures a method and --explain none: leave out one.")
         if self.explain and (self.baselines or self.from_file or self.methods):

@@ -69,10 +69,6 @@ def run(*arguments, **options):
             "There is no baseline 'psq'. Did you mean 'psql'? The baselines are psql, floor.",
         ),
         (
-            ["finance.Account", "--existing", "9", "--baseline", "floor"],
-            "--baseline floor begins with an empty table: leave out --existing.",
-        ),
-        (
             ["finance.Account", "--existing", "9", "--explain"],
             "--explain begins with an empty table: leave out --existing.",
         ),

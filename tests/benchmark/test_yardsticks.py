@@ -76,6 +76,13 @@ def test_floor_alone_leaves_the_clock_at_rows_in_memory():
     assert outcomes(result) == [(40, "copy", True, ""), (40, "floor", True, "")]
 
 
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_floor_of_a_table_that_holds_rows(is_sorted, monkeypatch):
+    monkeypatch.setattr("ingest.ordering.LEAST_INDEX_BYTES", 0 if is_sorted else 2**40)
+    result = benchmark(existing=30, baselines=("floor",))
+    assert outcomes(result) == [(40, "copy", True, ""), (40, "floor", True, "")]
+
+
 def test_every_method_can_start_at_the_file():
     result = benchmark(methods=(), from_file=True)
     assert outcomes(result) == [(40, name, True, "") for name in method_names()]
