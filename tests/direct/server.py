@@ -86,5 +86,7 @@ class MortalServer:
     def close(self):
         """Stop it, and leave nothing behind."""
         del connections.databases[ALIAS]
+        with suppress(AttributeError):  # nobody asked for it through Django
+            del connections[ALIAS]  # else the next server's would lead to this one
         self._run("pg_ctl", "stop", "-m", "immediate")
         shutil.rmtree(self._home)
