@@ -15,6 +15,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
+from ingest.conversion.moments import check_offset
 from ingest.conversion.structures import (
     NO_NULL_CHARACTER,
     MisfitError,
@@ -140,6 +141,7 @@ def _moment_fit(zone: ZoneInfo, *, has_zone: bool) -> Callable[[Any], dt.datetim
             value = read if has_zone else read.replace(tzinfo=None)
         if not isinstance(value, dt.datetime):
             raise TypeError
+        check_offset(value)
         return in_zone(value, zone, has_zone=has_zone)
 
     return fit

@@ -71,17 +71,29 @@ class Browser:
         self.driver.add_cookie({"name": "sessionid", "value": value, "path": "/"})
 
     def open(self, address):
+        before = self.driver.find_element(By.TAG_NAME, "html")
         self.driver.get(f"{self.server}{address}")
+        self._wait_for_page_after(before)
 
     def click(self, text):
         before = self.driver.find_element(By.TAG_NAME, "html")
         self.driver.find_element(By.XPATH, f"//a[normalize-space()='{text}']").click()
-        self.wait(lambda: _is_gone(before))
+        self._wait_for_page_after(before)
 
     def press(self, selector):
         before = self.driver.find_element(By.TAG_NAME, "html")
         self.one(selector).click()
-        self.wait(lambda: _is_gone(before))
+        self._wait_for_page_after(before)
+
+    def _wait_for_page_after(self, before):
+        """Wait for the next page, and for all of it: its rows come after its beginning."""
+        self.wait(lambda: _is_gone(before) and self._is_whole())
+
+    def _is_whole(self):
+        try:
+            return self.driver.execute_script("return document.readyState") == "complete"
+        except WebDriverException:  # between two pages
+            return False
 
     def wait(self, condition):
         return WebDriverWait(self.driver, SECONDS, poll_frequency=0.1).until(lambda _: condition())
