@@ -23,6 +23,10 @@ pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
 BY_NAME = {family.name: family for family in FAMILIES}
 
 
+FAR_EAST = dt.timezone(dt.timedelta(hours=23, minutes=59))
+"""Farther than PostgreSQL reads a time zone."""
+
+
 def twins_of(family, variant):
     place = list(BY_NAME[family].fields).index(variant)
     return Twins(BY_NAME[family].models[place], family in JUDGED_BY_POSTGRESQL)
@@ -58,6 +62,10 @@ def cut(row, position, *, is_first):
     inner = row.removeprefix("(").removesuffix(")")
     value = inner.removesuffix(f",{position}") if is_first else inner.removeprefix(f"{position},")
     return value.strip('"')
+
+
+def test_bytes_in_an_array_of_integers(loaded):
+    assert loaded("array", "nested", [[b"abc"]]) == ["the column's type integer[] cannot hold it"]
 
 
 def test_bytes_that_are_no_text(loaded):
@@ -201,6 +209,7 @@ def test_texts_for_a_column_that_django_does_not_know(loaded):
         ("date", "limit of another type", text("2025-01-05")),
         ("duration", "blank", [[], "", dt.timedelta(1)]),
         ("time", "required", [dt.time(1, tzinfo=dt.UTC)]),
+        ("range", "moments", [(None, dt.datetime(2024, 2, 29, tzinfo=FAR_EAST))]),
     ],
 )
 def test_what_was_once_different(temporary_tables, family, variant, column):
@@ -227,4 +236,4 @@ def test_each_family_has_a_field_of_django(temporary_tables):
 def test_the_differences_are_documented():
     page = Path(__file__).parents[2] / "docs" / "fields.md"
     headings = [line for line in page.read_text().splitlines() if line.startswith("### ")]
-    assert len(headings) == 16
+    assert len(headings) == 17

@@ -31,6 +31,12 @@ def is_cut_by_the_orm(verdict):
     return message.startswith("value too long for type character varying") and "[]" in message
 
 
+def is_cast_by_the_orm(value, verdict):
+    """Say whether bytes were refused that PostgreSQL 18 casts to integers: a meant difference."""
+    refused = verdict.messages == ("the column's type integer[] cannot hold it",)
+    return refused and "b'" in repr(value)
+
+
 def parents_of(model):
     return [field.related_model for field in model._meta.fields if field.is_relation]
 
@@ -96,7 +102,7 @@ class Twins:
                 got_row = without_sign_of_zero(mine.stored, field)
                 if None not in (got_row, theirs.stored) and got_row != theirs.stored:
                     found.append(f"{value!r}: {mine} is not {theirs}")
-            elif is_cut_by_the_orm(mine):
+            elif is_cut_by_the_orm(mine) or is_cast_by_the_orm(value, mine):
                 continue
             elif without_sign_of_zero(mine.stored, field) != theirs.stored:
                 found.append(f"{value!r}: {mine} is not {theirs}")
