@@ -111,21 +111,28 @@ class Isolation:
             known = yield from doubts.find_known(rows)
             doubtful, self._meets_known = doubtful | known, len(known) > FEW_KNOWN
         for _ in range(FEW_KNOWN + 1):
-            found = yield from self._copy_certain(rows, doubtful)
-            if not found:
+            refused = yield from self._copy_certain(rows, doubtful)
+            if refused is None:
                 return sorted(doubtful)
-            doubtful |= found  # its key may be in the table
+            if not refused:
+                break
+            doubtful |= refused  # its key may be in the table
         if not self._meets_known:
             # It reads an index once for each row, so it is done only where it seems to be needed.
             known = yield from doubts.find_known(rows)
             self._meets_known = bool(known - doubtful)
-            if self._meets_known and not (yield from self._copy_certain(rows, doubtful | known)):
-                return sorted(doubtful | known)
+            if self._meets_known:
+                doubtful |= known
+                if (yield from self._copy_certain(rows, doubtful)) is None:
+                    return sorted(doubtful)
         self._doubts = None  # something else refuses rows, and will again
         return None
 
-    def _copy_certain(self, rows: pa.RecordBatch, doubtful: set[int]) -> Script[set[int]]:
-        """Send the rows that are not in doubt; give the place of the one that kept all out."""
+    def _copy_certain(self, rows: pa.RecordBatch, doubtful: set[int]) -> Script[set[int] | None]:
+        """Send the rows that are not in doubt; give None where they are in.
+
+        Else none is, and it gives the place of the one that was refused, where that is known.
+        """
         places = [at for at in range(rows.num_rows) if at not in doubtful]
         certain = rows.take(pa.array(places, pa.int64()))
         yield Statement("SAVEPOINT ingest_certain")
@@ -137,9 +144,9 @@ class Isolation:
             place = place_of(error, places)
             error.__traceback__ = None  # as in sending
             yield Statement("ROLLBACK TO SAVEPOINT ingest_certain")
-            return {-1 if place is None else place}
+            return set() if place is None else {place}
         yield Statement("RELEASE SAVEPOINT ingest_certain")
-        return set()
+        return None
 
 
 _REFUSED = """

@@ -222,7 +222,7 @@ class FloorYardstick(Contestant):
             yield write
 
     def problem(self, count: int) -> str | None:
-        return self.material.reference.problem(count, *filter(None, [self._bare]))
+        return self.material.reference.problem(count, self._bare or None)
 
 
 # As much as ``direct`` allows itself.
