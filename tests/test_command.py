@@ -11,6 +11,7 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
@@ -30,6 +31,13 @@ pytestmark = pytest.mark.django_db(
 ROOT = Path(__file__).parent.parent
 BERKA = ROOT.parent / "shared" / "data" / "berka" / "plain"
 HEADER = "user,account,amount,tx_date\n"
+ASK_FOR_POOL = """
+import atexit, django, pyarrow
+django.setup()
+from ingest.management.commands.bulk_load import Command
+atexit.register(lambda: print(pyarrow.default_memory_pool().backend_name))
+Command().run_from_argv(["manage.py", "bulk_load", "--help"])
+"""
 
 
 def run(*arguments, **options):
@@ -210,3 +218,15 @@ def test_the_berka_bank():
     assert Account.objects.count() == 4500
     got = Transaction.objects.aggregate(sum=Sum("amount"), count=Count("pk"))
     assert got == {"sum": Decimal("39246142.80"), "count": 49102}
+
+
+def test_the_process_of_the_command_gives_memory_back():
+    """Arrow keeps what is freed. A program that calls the command chooses for itself."""
+    before = pa.default_memory_pool().backend_name
+    with pytest.raises(CommandError, match="Say what to load"):
+        call_command("bulk_load")
+    assert pa.default_memory_pool().backend_name == before
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_POOL], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "system"

@@ -1,0 +1,48 @@
+"""Asking PostgreSQL, over the connection that fits.
+
+``open_session`` gives Django's own connection inside ``transaction.atomic()``, so that the load
+sees the caller's rows and rolls back with the caller; outside it gives an asyncpg connection.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ingest.connection.arguments import django_connection
+from ingest.session.base import Backend, Session, Transaction
+from ingest.session.over_asyncpg import IS_UNKNOWN, AsyncpgSession, open_asyncpg_session
+from ingest.session.over_django import DjangoSession, adaptation_context
+from ingest.session.steps import CopyFormat, Copying, CopyTarget, Query, Script, Statement, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "IS_UNKNOWN",
+    "AsyncpgSession",
+    "Backend",
+    "CopyFormat",
+    "CopyTarget",
+    "Copying",
+    "DjangoSession",
+    "Query",
+    "Script",
+    "Session",
+    "Statement",
+    "Step",
+    "Transaction",
+    "adaptation_context",
+    "open_asyncpg_session",
+    "open_session",
+]
+
+
+@contextmanager
+def open_session(alias: str) -> Iterator[Session]:
+    """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside."""
+    if django_connection(alias).in_atomic_block:
+        yield DjangoSession(alias)
+        return
+    with open_asyncpg_session(alias) as session:
+        yield session

@@ -1,0 +1,119 @@
+"""One transaction's view of PostgreSQL, the same over both drivers. SQL has ``$1`` parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+
+from ingest.session.steps import copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from ingest.session.steps import CopyTarget, Script, Step
+
+T = TypeVar("T")
+
+
+class Transaction:
+    """What is to become of an open transaction."""
+
+    is_rolled_back = False
+
+    def roll_back(self) -> None:
+        """Let it end without a trace, though nothing went wrong."""
+        self.is_rolled_back = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A process of the server."""
+
+    pid: int
+    began: str
+
+
+class Session(ABC):
+    """One connection, used by one load."""
+
+    driver: ClassVar[str]
+    """The driver's name, as the result reports it."""
+    is_callers: ClassVar[bool] = False
+    """Is it inside a transaction that goes on after the load?"""
+    lasts: bool = False
+    """Is it the load's own from one transaction to the next?"""
+    is_committing: bool = False
+    """Has a COMMIT been sent that was not answered?"""
+    landing: Callable[[], None] | None = None
+    """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
+
+    def backend(self) -> Backend:
+        """Say which of the server's processes serves it."""
+        [(pid, began)] = self.fetch(_BACKEND)
+        return Backend(pid=pid, began=began)
+
+    def end_backend(self, backend: Backend) -> None:
+        """End a process of the server whose connection was lost, if it has not noticed yet."""
+        self.fetch(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)
+
+    def settle(self) -> None:
+        """Let a COPY that is on its way come to its end, so that a query can be sent."""
+        if self.landing is not None:
+            self.landing()
+
+    @abstractmethod
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement with ``$1`` parameters and give its rows."""
+
+    @abstractmethod
+    def execute(self, sql: str) -> None:
+        """Run one statement that has neither parameters nor rows."""
+
+    @abstractmethod
+    def start(self, script: Script[T]) -> Future[T]:
+        """Play a script, which must have ended before anything else is asked.
+
+        Over asyncpg its code runs in the thread of the connection, while the caller goes on.
+        """
+
+    def start_copy(self, target: CopyTarget, payload: Sequence[bytes]) -> Future[int]:
+        """Send one whole COPY; the future gives the number of rows PostgreSQL counted."""
+        return self.start(copy(target, payload))
+
+    async def play(self, script: Script[T]) -> T:
+        """Take the steps of a script."""
+        answer: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = script.send(answer) if error is None else script.throw(error)
+            except StopIteration as end:
+                return cast("T", end.value)
+            answer = error = None
+            try:
+                answer = await self.take(step)
+            except Exception as raised:  # noqa: BLE001 - the script says what becomes of it
+                error = raised
+
+    @abstractmethod
+    async def take(self, step: Step) -> Any:
+        """Take one step and give its answer."""
+
+    @abstractmethod
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Open a transaction: commit at the end, roll back on any exception or when asked."""
+
+
+END_MILLISECONDS = 5_000
+"""How long a process of the server is waited for that was told to end."""
+_BACKEND = """
+SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()
+"""
+_END_BACKEND = """
+SELECT pg_catalog.pg_terminate_backend(pid, $3::int8) FROM pg_catalog.pg_stat_activity
+WHERE pid = $1::int4 AND backend_start::text = $2::text AND pid <> pg_backend_pid()
+"""

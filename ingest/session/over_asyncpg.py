@@ -1,0 +1,171 @@
+"""An asyncpg connection of the load's own, in an event loop of a background thread.
+
+So sending overlaps with what the caller's thread does.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asyncpg
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from ingest.connection import connect, connection_arguments
+from ingest.exceptions import ConnectionFailed
+from ingest.session.base import Session, Transaction
+from ingest.session.steps import Copying, Query
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+
+    from ingest.session.steps import CopyTarget, Script, Step
+
+T = TypeVar("T")
+
+
+class AsyncpgSession(Session):
+    """An asyncpg connection in an event loop of a background thread."""
+
+    driver = "asyncpg"
+
+    def __init__(self, portal: BlockingPortal, alias: str) -> None:
+        self._portal = portal
+        arguments = connection_arguments(alias)
+        self.lasts = not arguments.is_pooled
+        self._transaction_statements = arguments.transaction_statements
+        self._connection: asyncpg.Connection = portal.call(connect, alias)
+        self._playing: Future[Any] = Future()
+        self._playing.set_result(None)
+        self._has_sent = False  # rows, in the open transaction
+        if self.lasts:
+            with suppress(asyncpg.PostgresError):  # not every system can watch a socket
+                portal.call(self._connection.execute, _MISS_US)
+
+    def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
+        """Run a coroutine function on the connection, in the loop's thread."""
+        return self._call(function, self._connection)
+
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in self._call(self._connection.fetch, sql, *parameters)]
+
+    def execute(self, sql: str) -> None:
+        self._call(self._connection.execute, sql)
+
+    def _call(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        try:
+            return self._portal.call(function, *arguments)
+        except LOST as error:
+            raise ConnectionFailed(_lost(self, error)) from error
+
+    def start(self, script: Script[T]) -> Future[T]:
+        self._has_sent = True
+        future = self._portal.start_task_soon(self.play, script)
+        self._playing = future
+        return future
+
+    async def take(self, step: Step) -> Any:
+        try:
+            if isinstance(step, Copying):
+                return await self._copy(step.target, step.payload)
+            if isinstance(step, Query):
+                return [tuple(row) for row in await self._connection.fetch(step.sql)]
+            return await self._connection.execute(step.sql)
+        except LOST as error:
+            raise ConnectionFailed(_lost(self, error)) from error
+
+    async def _copy(self, target: CopyTarget, payload: Sequence[bytes]) -> int:
+        status = await self._connection.copy_to_table(
+            target.table,
+            schema_name=target.schema,
+            columns=target.columns,
+            format=target.format,
+            source=_each(payload),
+        )
+        return int(status.removeprefix("COPY "))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        self.execute("BEGIN")
+        self._has_sent = False
+        current = Transaction()
+        try:
+            for statement in self._transaction_statements:
+                self.execute(statement)
+            yield current
+        except BaseException:
+            self._portal.call(self._roll_back)
+            raise
+        self.is_committing = self._has_sent and not current.is_rolled_back
+        self.execute("ROLLBACK" if current.is_rolled_back else "COMMIT")
+        self.is_committing = False
+
+    async def _roll_back(self) -> None:
+        if not self._playing.done():
+            # Interrupted while a COPY was on its way: without a connection PostgreSQL rolls back.
+            self._connection.terminate()
+        elif not self._connection.is_closed():
+            with suppress(*LOST):  # without a connection PostgreSQL rolls back, too
+                await self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection; a COPY still on its way is cut off."""
+        if self._connection.is_closed():
+            return
+        try:
+            self._portal.call(self._close)
+        finally:
+            self._connection.terminate()
+
+    async def _close(self) -> None:
+        await self._connection.close(timeout=CLOSE_SECONDS)
+
+
+async def _each(payload: Sequence[bytes]) -> AsyncIterator[bytes]:
+    # asyncpg waits before each piece until the socket has taken the one before.
+    for piece in payload:
+        yield piece
+
+
+@contextmanager
+def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
+    """Open an asyncpg connection of its own for the alias; it is closed at the end."""
+    with start_blocking_portal(name="ingest-asyncpg") as portal:
+        session = AsyncpgSession(portal, alias)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+CLOSE_SECONDS = 5
+"""How long a polite goodbye to the server may take before the socket is dropped."""
+
+
+_MISS_US = """
+SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
+WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0'
+"""
+"""Else a process of the server that waits for a lock, or builds an index, notices only after it
+that the load was killed, and who goes on with the load must wait as long. Since PostgreSQL 14."""
+LOST = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    OSError,
+)
+"""How asyncpg says that there is no connection any more."""
+
+
+IS_UNKNOWN = "Whether the rows are in cannot be known from here: look before you load again."
+
+
+def _lost(session: Session, error: Exception) -> str:
+    said = str(error).rstrip(".") or type(error).__name__
+    if session.is_committing:
+        return f"The connection to PostgreSQL was lost while it committed: {said}. {IS_UNKNOWN}"
+    return f"The connection to PostgreSQL was lost: {said}. Nothing was loaded."

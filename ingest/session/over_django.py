@@ -1,0 +1,92 @@
+"""Django's own connection, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import psycopg
+from django.db import transaction
+
+from ingest.connection.arguments import django_connection
+from ingest.session.base import Session, Transaction
+from ingest.session.steps import Query, Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from psycopg.abc import AdaptContext
+
+    from ingest.session.steps import Script, Step
+    from ingest.table import Table
+
+T = TypeVar("T")
+
+
+class DjangoSession(Session):
+    """Django's own connection, inside the caller's transaction."""
+
+    driver = "psycopg"
+    is_callers = True
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        wrapper = django_connection(alias)
+        wrapper.ensure_connection()
+        self._connection: psycopg.Connection[Any] = wrapper.connection
+
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with psycopg.RawCursor(self._connection) as cursor:
+            cursor.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def execute(self, sql: str) -> None:
+        with psycopg.RawCursor(self._connection) as cursor:
+            cursor.execute(sql.encode())
+
+    def start(self, script: Script[T]) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            self.play(script).send(None)  # nothing in it waits for an event loop
+        except StopIteration as end:
+            future.set_result(end.value)
+        except Exception as error:  # noqa: BLE001 - the future carries it, as over asyncpg
+            future.set_exception(error)
+        return future
+
+    async def take(self, step: Step) -> Any:
+        if isinstance(step, Query):
+            return self.fetch(step.sql)
+        if isinstance(step, Statement):
+            return self.execute(step.sql)
+        with psycopg.RawCursor(self._connection) as cursor:
+            with cursor.copy(step.target.statement.encode()) as copy:
+                for piece in step.payload:
+                    copy.write(piece)
+            return cursor.rowcount
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        current = Transaction()
+        with transaction.atomic(using=self._alias):
+            yield current
+            if current.is_rolled_back:
+                transaction.set_rollback(True, using=self._alias)
+
+
+FIRST_USER_OID = 16_384
+"""Smaller oids are PostgreSQL's own: FirstNormalObjectId in src/include/access/transam.h."""
+
+
+def adaptation_context(alias: str, table: Table) -> AdaptContext:
+    """Give what psycopg knows of the database's types.
+
+    Types that an extension or a user made (hstore) are known only to a live connection: for them
+    Django's own is opened.
+    """
+    wrapper = django_connection(alias)
+    if any(column.type_oid >= FIRST_USER_OID for column in table.columns):
+        wrapper.ensure_connection()
+        return cast("AdaptContext", wrapper.connection)
+    return cast("AdaptContext", wrapper.get_connection_params()["context"])
