@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from psycopg import sql
 
 from ingest.benchmark.parts import create_bare, read_parts
 from ingest.exceptions import RecordsRefused
+from ingest.guards import why_not_leave_out_triggers
 from ingest.indexes import MAINTENANCE_MEMORY_KB
 from ingest.ordering import find_order
 from ingest.session import CopyTarget, DjangoSession, open_asyncpg_session
@@ -178,6 +180,10 @@ class FloorYardstick(Contestant):
             return [
                 f"The trigger {triggers[0].name!r} must see every row: there is no floor below it."
             ]
+        if self.material.ground.holds_rows:
+            reason = why_not_leave_out_triggers(DjangoSession(self.material.stage.alias))
+            if reason is not None:
+                return [f"Beside rows that are there no reference is to be checked, but {reason}"]
         return []
 
     @contextmanager
@@ -190,6 +196,7 @@ class FloorYardstick(Contestant):
             with self._open_on_rows(encoded) as write:
                 yield write
             return
+        payloads = encoded.payloads
         self._bare = create_bare(stage)
         parts = read_parts(stage, self._bare)
         target = encoded.target(stage.alias, self._bare)
@@ -197,7 +204,7 @@ class FloorYardstick(Contestant):
 
             def write() -> None:
                 with session.transaction():
-                    for payload in encoded.payloads:
+                    for payload in payloads:
                         session.start_copy(target, payload).result()
                     session.fetch(_MORE_MEMORY, MAINTENANCE_MEMORY_KB)
                     for part in parts:
@@ -238,7 +245,11 @@ class Encoded:
     def __init__(self, material: Material, batches: Sequence[TypedBatch]) -> None:
         self.encoding: Encoding = material.target.converter().encoding
         self._rows = [batch.rows for batch in batches]
-        self.payloads = list(map(self.encoding.encode, self._rows))
+
+    @cached_property
+    def payloads(self) -> list[tuple[bytes, ...]]:
+        """One COPY for each batch."""
+        return list(map(self.encoding.encode, self._rows))
 
     def in_order(self, order: Order | None) -> tuple[bytes, ...]:
         """Give all rows as one COPY, sorted: their keys are drawn in that order, too."""

@@ -120,10 +120,11 @@ class _Study:
         encoded = self._encoded
         assert encoded is not None  # noqa: S101 - run() made it
         target = encoded.target(self._material.stage.alias, self._bare)
+        payloads = encoded.payloads
         with open_asyncpg_session(self._material.stage.alias) as session:
             started = time.perf_counter()
             with session.transaction():
-                for payload in encoded.payloads:
+                for payload in payloads:
                     session.start_copy(target, payload).result()
             seconds = time.perf_counter() - started
         self._check(title, self._bare)

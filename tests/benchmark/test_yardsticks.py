@@ -83,6 +83,20 @@ def test_floor_of_a_table_that_holds_rows(is_sorted, monkeypatch):
     assert outcomes(result) == [(40, "copy", True, ""), (40, "floor", True, "")]
 
 
+def test_the_floor_beside_rows_names_the_grant_it_lacks():
+    with prepare(asked(existing=30), lambda _: None) as material:
+        floor = FloorYardstick(material)
+        assert floor.refusals() == []
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE ROLE floor_plain; SET ROLE floor_plain")
+            try:
+                [said] = floor.refusals()
+            finally:
+                cursor.execute("RESET ROLE; DROP ROLE floor_plain")
+    assert "GRANT SET ON PARAMETER session_replication_role TO" in said
+    assert "floor_plain" in said
+
+
 def test_every_method_can_start_at_the_file():
     result = benchmark(methods=(), from_file=True)
     assert outcomes(result) == [(40, name, True, "") for name in method_names()]
