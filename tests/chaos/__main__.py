@@ -9,6 +9,8 @@ import sys
 import time
 
 import django
+from rich.console import Console
+from rich.progress import track
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 django.setup()
@@ -69,7 +71,10 @@ def _plan(field, chosen):
 
 def _try(field, name, tries, said):
     row = collections.Counter()
-    for fault, seed, shape in tries:
+    is_watched = sys.stderr.isatty()
+    for fault, seed, shape in track(
+        tries, name, console=Console(stderr=True), transient=True, disable=not is_watched
+    ):
         outcome = field.attempt(fault, seed, **shape)
         row += collections.Counter(
             tries=1,
