@@ -85,9 +85,7 @@ class Flight:
                 name = f"{quote_name(self._table.schema)}.{quote_name(constraint.name)}"
                 self._session.execute(f"SET CONSTRAINTS {name} {when}")
 
-    def start(
-        self, batch: TypedBatch, payload: Sequence[bytes], order: pa.Array | None = None
-    ) -> None:
+    def start(self, batch: TypedBatch, payload: bytes, order: pa.Array | None = None) -> None:
         """Send a batch; the one before must have landed.
 
         ``order`` has the places of the rows as the payload has them, where it has another order.
@@ -130,7 +128,7 @@ class Flight:
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects, batch)
 
-    def _send(self, batch: TypedBatch, payload: Sequence[bytes]) -> Script[Sent]:
+    def _send(self, batch: TypedBatch, payload: bytes) -> Script[Sent]:
         copying = Copying(self._target, payload)
         if self._isolation is None:
             return (yield copying), ()

@@ -247,11 +247,11 @@ class Encoded:
         self._rows = [batch.rows for batch in batches]
 
     @cached_property
-    def payloads(self) -> list[tuple[bytes, ...]]:
+    def payloads(self) -> list[bytes]:
         """One COPY for each batch."""
         return list(map(self.encoding.encode, self._rows))
 
-    def in_order(self, order: Order | None) -> tuple[bytes, ...]:
+    def in_order(self, order: Order | None) -> bytes:
         """Give all rows as one COPY, sorted: their keys are drawn in that order, too."""
         [rows] = pa.Table.from_batches(self._rows).combine_chunks().to_batches()
         return self.encoding.encode(rows if order is None else rows.take(order.sort(rows)))

@@ -114,9 +114,7 @@ class CopyMethod(Method):
         """Give the places of the batch's rows in the order they are sent; None: as they are."""
         return None
 
-    def _encode(
-        self, encoding: Encoding, batch: TypedBatch
-    ) -> tuple[tuple[bytes, ...], pa.Array | None]:
+    def _encode(self, encoding: Encoding, batch: TypedBatch) -> tuple[bytes, pa.Array | None]:
         order = self.order_of(batch)
         rows = batch.rows if order is None else batch.rows.take(order)
         return encoding.encode(rows), order

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from ingest.session.steps import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from ingest.session.steps import CopyTarget, Script, Step
@@ -79,7 +79,7 @@ class Session(ABC):
         Over asyncpg its code runs in the thread of the connection, while the caller goes on.
         """
 
-    def start_copy(self, target: CopyTarget, payload: Sequence[bytes]) -> Future[int]:
+    def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
         """Send one whole COPY; the future gives the number of rows PostgreSQL counted."""
         return self.start(copy(target, payload))
 

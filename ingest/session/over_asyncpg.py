@@ -18,7 +18,7 @@ from ingest.session.base import Session, Transaction
 from ingest.session.steps import Copying, Query
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator
 
     from ingest.session.steps import CopyTarget, Script, Step
 
@@ -75,13 +75,15 @@ class AsyncpgSession(Session):
         except LOST as error:
             raise ConnectionFailed(_lost(self, error)) from error
 
-    async def _copy(self, target: CopyTarget, payload: Sequence[bytes]) -> int:
+    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
+        # asyncpg takes bytes for a file's path; a memoryview is data to it. An iterable of pieces
+        # would be waited for without end where the connection is lost between two of them.
         status = await self._connection.copy_to_table(
             target.table,
             schema_name=target.schema,
             columns=target.columns,
             format=target.format,
-            source=_each(payload),
+            source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
         )
         return int(status.removeprefix("COPY "))
 
@@ -120,12 +122,6 @@ class AsyncpgSession(Session):
 
     async def _close(self) -> None:
         await self._connection.close(timeout=CLOSE_SECONDS)
-
-
-async def _each(payload: Sequence[bytes]) -> AsyncIterator[bytes]:
-    # asyncpg waits before each piece until the socket has taken the one before.
-    for piece in payload:
-        yield piece
 
 
 @contextmanager

@@ -62,8 +62,7 @@ class DjangoSession(Session):
             return self.execute(step.sql)
         with psycopg.RawCursor(self._connection) as cursor:
             with cursor.copy(step.target.statement.encode()) as copy:
-                for piece in step.payload:
-                    copy.write(piece)
+                copy.write(step.payload)
             return cursor.rowcount
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
 CopyFormat = Literal["binary", "text"]
 
@@ -51,8 +51,7 @@ class Copying:
     """A step that is answered with the number of rows PostgreSQL counted."""
 
     target: CopyTarget
-    payload: Sequence[bytes]
-    """The bytes of the whole COPY, in pieces."""
+    payload: bytes
 
 
 T = TypeVar("T")
@@ -61,7 +60,7 @@ Script: TypeAlias = "Generator[Step, Any, T]"
 """Steps that are taken one after the other; what PostgreSQL refuses is raised where it stands."""
 
 
-def copy(target: CopyTarget, payload: Sequence[bytes]) -> Script[int]:
+def copy(target: CopyTarget, payload: bytes) -> Script[int]:
     """Send one whole COPY; the answer is the number of rows PostgreSQL counted."""
     rows: int = yield Copying(target, payload)
     return rows

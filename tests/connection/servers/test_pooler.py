@@ -63,12 +63,12 @@ def test_session_rolls_back_and_copies(add_alias, pooled):
     target = CopyTarget(schema="elsewhere", table="numbers", columns=("number",), format="text")
     with open_asyncpg_session(alias) as session:
         with contextlib.suppress(ZeroDivisionError), session.transaction():
-            assert session.start_copy(target, [b"1\n2\n"]).result() == 2
+            assert session.start_copy(target, b"1\n2\n").result() == 2
             raise ZeroDivisionError
         with session.transaction():
             # The unqualified name is found by the search path of the options.
             assert session.fetch("SELECT count(*) FROM numbers WHERE number < $1", 9) == [(0,)]
-            assert session.start_copy(target, [b"1\n2\n", b"3\n"]).result() == 3
+            assert session.start_copy(target, b"1\n2\n3\n").result() == 3
         with session.transaction():
             assert session.fetch("DELETE FROM numbers RETURNING number") == [(1,), (2,), (3,)]
 
