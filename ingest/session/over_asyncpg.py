@@ -137,8 +137,6 @@ def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
 
 CLOSE_SECONDS = 5
 """How long a polite goodbye to the server may take before the socket is dropped."""
-
-
 _MISS_US = """
 SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
 WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0'
@@ -155,8 +153,6 @@ LOST = (
     OSError,
 )
 """How asyncpg says that there is no connection any more."""
-
-
 IS_UNKNOWN = "Whether the rows are in cannot be known from here: look before you load again."
 
 
