@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ingest.refusals import SERVERS_OWN
+from ingest.staging import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from ingest.table import Table
 
 STAGE = "pg_temp.ingest_stage"
+READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::int8"
+"""How many rows the last statement has put in, as PostgreSQL counts them."""
 PIECE_ROWS = 4_096
 """Rows first tried at a time: a refused piece costs what it inserted."""
 
@@ -47,7 +50,7 @@ def _do(body: str, table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
         WHEN {_literal(key.name)} THEN
           SELECT bool_or({_IS_OURS}) INTO is_ours FROM {table.qualified_name}
           WHERE ({key.predicate}) AND ({key.expressions}) =
-            (SELECT {key.expressions} FROM {STAGE} WHERE "ingest place" = at);"""
+            (SELECT {key.expressions} FROM {STAGE} WHERE "{PLACE}" = at);"""
         for key in keys
     )
     if keys:
@@ -56,6 +59,7 @@ def _do(body: str, table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
         insert=f"INSERT INTO {table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
         f"SELECT {names} FROM {STAGE}",
         stage=STAGE,
+        place=f'"{PLACE}"',
         piece=PIECE_ROWS,
         note=_NOTE.format(told_apart=told_apart),
         servers_own=f"'{{{','.join(SERVERS_OWN)}}}'::text[]",
@@ -77,12 +81,14 @@ _IS_OURS = (
 # The stage's row type is as old as the load; the stage itself is made anew by each TRUNCATE.
 _DECLARE = """
 DECLARE
-  at int8 := 1;
+  at int8 := 0;
   up_to int8;
   size int8 := {piece};
-  final int8 := (SELECT coalesce(max("ingest place"), 0) FROM {stage});
+  final int8 := (SELECT coalesce(max({place}), -1) FROM {stage});
   began xid := (SELECT xmin FROM pg_catalog.pg_type WHERE oid = '{stage}'::regtype);
   this int8 := pg_catalog.pg_current_xact_id()::text::int8;
+  entered int8 := 0;
+  added int8;
   is_ours bool;
   message text; detail text; constraint_name text; column_name text;
 """
@@ -91,8 +97,10 @@ BEGIN
   WHILE at <= final LOOP
     up_to := least(at + size - 1, final);
     BEGIN
-      {insert} WHERE "ingest place" BETWEEN at AND up_to
-      ORDER BY "ingest place";
+      {insert} WHERE {place} BETWEEN at AND up_to
+      ORDER BY {place};
+      GET DIAGNOSTICS added = ROW_COUNT;
+      entered := entered + added;
       at := up_to + 1;
       size := least(size * 2, {piece});
     EXCEPTION WHEN OTHERS THEN
@@ -107,13 +115,16 @@ BEGIN
       END IF;
     END;
   END LOOP;
+  PERFORM pg_catalog.set_config('ingest.entered', entered::text, true);
 END
 """
 _SINGLY = """
 BEGIN
-  FOR at IN SELECT "ingest place" FROM {stage} ORDER BY 1 LOOP
+  FOR at IN SELECT {place} FROM {stage} ORDER BY 1 LOOP
     BEGIN
-      {insert} WHERE "ingest place" = at;
+      {insert} WHERE {place} = at;
+      GET DIAGNOSTICS added = ROW_COUNT;
+      entered := entered + added;
     EXCEPTION WHEN OTHERS THEN
       IF left(SQLSTATE, 2) = ANY ({servers_own}) THEN
         RAISE;
@@ -121,6 +132,7 @@ BEGIN
       {note}
     END;
   END LOOP;
+  PERFORM pg_catalog.set_config('ingest.entered', entered::text, true);
 END
 """
 # Writes down the row that was just refused.
@@ -132,5 +144,5 @@ _NOTE = """
           {told_apart}
         END IF;
         INSERT INTO pg_temp.ingest_refused
-        VALUES (at - 1, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
+        VALUES (at, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
 """

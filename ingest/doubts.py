@@ -7,23 +7,29 @@ a key twice only those that Arrow finds to share it with another row.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.attempts import UniqueKey
-from ingest.encoding import ColumnEncoding
-from ingest.session import Copying, CopyTarget, Query, Statement
-from ingest.table import Column, quote_name
+from ingest.session import Query
+from ingest.staging import PLACE, StagingTable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from ingest.encoding import Encoding
+    from ingest.refusals import Refusal
     from ingest.session import Script, Session
     from ingest.table import Table
+
+
+FEW_KNOWN = 2
+"""So many rows whose keys the table has are found by letting COPY be refused, for a batch that goes
+on after another has one or two; more of them, by asking for all: that reads an index once for each
+row."""
+_CHECK_VIOLATION = "23514"
 
 
 class Doubts:
@@ -42,91 +48,75 @@ class Doubts:
         ]
         self._may_share = [_shared_columns(key, encoding) for key in keys]
         watched = {name for key in keys for name in key.columns}
-        self._of_keys = _Probe(session, table, encoding, "ingest_keys", watched)
+        self._of_keys = StagingTable(session, table, encoding, "ingest_keys", watched)
         watched = {name for _, columns in checks for name in columns}
-        self._of_checks = _Probe(session, table, encoding, "ingest_checks", watched)
+        self._of_checks = StagingTable(session, table, encoding, "ingest_checks", watched)
         self._later = [_later_of_one_key(key, self._of_keys.name) for key in keys]
         self._known = [_known(table, key, self._of_keys.name) for key in keys]
         refused = " OR ".join(f"NOT ({expression})" for expression, _ in checks)
         self._refused = [f"{_PLACES} {self._of_checks.name} WHERE {refused}"] if checks else []
+        self._meets_refused = self._meets_known = False
+        """Did the batch before have rows that a check refused, or whose keys were in the table?"""
+        self._tries = 0
 
     def find(self, rows: pa.RecordBatch) -> Script[set[int]]:
-        """Give the places of rows that a check refuses, or that repeat a key of an earlier row."""
+        """Give the places of rows that might be refused, before the others of a batch are sent."""
         found = {
             int(place.as_py())
             for name in self._required
             if rows.column(name).null_count
             for place in pc.indices_nonzero(pc.is_null(rows.column(name)))
         }
-        found |= yield from self._of_checks.ask(rows, self._refused)
         sharing: set[int] = set()
         for names in self._may_share:
             sharing.update(range(rows.num_rows) if names is None else _sharing(rows, names))
-        found |= yield from self._of_keys.ask(rows, self._later, sorted(sharing))
+        found |= yield from _ask(self._of_keys, self._later, rows, sorted(sharing))
+        self._tries = 0
+        if self._meets_refused:
+            found |= yield from self._find_refused(rows)
+        if self._meets_known:
+            found |= yield from self._find_known(rows)
         return found
 
-    def find_known(self, rows: pa.RecordBatch) -> Script[set[int]]:
-        """Give the places of rows whose key the table has already."""
-        return (yield from self._of_keys.ask(rows, self._known))
+    def find_more(self, rows: pa.RecordBatch, refusal: Refusal) -> Script[set[int]]:
+        """Give the places of more such rows, when one of the others was refused after all."""
+        if refusal.state == _CHECK_VIOLATION and not self._meets_refused:
+            found = yield from self._find_refused(rows)
+            if found:
+                return found
+        self._tries += 1
+        if self._tries <= FEW_KNOWN and refusal.place is not None:
+            return {refusal.place}  # its key may be in the table
+        return set() if self._meets_known else (yield from self._find_known(rows))
 
+    def _find_refused(self, rows: pa.RecordBatch) -> Script[set[int]]:
+        found = yield from _ask(self._of_checks, self._refused, rows)
+        self._meets_refused = bool(found)
+        return found
 
-class _Probe:
-    """A temporary table that has some columns of a batch, to be asked about them."""
-
-    def __init__(
-        self,
-        session: Session,
-        table: Table,
-        encoding: Encoding,
-        name: str,
-        watched: Collection[str],
-    ) -> None:
-        columns = tuple(item for item in encoding.columns if item.column.name in watched)
-        self.name = f"pg_temp.{name}"
-        place = ColumnEncoding(column=_PLACE, arrow_type=pa.int64())
-        self._names = [item.column.name for item in columns]
-        self._encoding = dataclasses.replace(encoding, columns=(*columns, place))
-        self._target = CopyTarget(
-            schema="pg_temp", table=name, columns=self._encoding.names, format=encoding.format
-        )
-        if columns:
-            names = ", ".join(map(quote_name, self._names))
-            session.execute(
-                f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
-                f'SELECT {names}, 0::int8 AS "ingest place" '
-                f"FROM {table.qualified_name} WITH NO DATA"
-            )
-
-    def ask(
-        self, rows: pa.RecordBatch, questions: Sequence[str], places: Sequence[int] | None = None
-    ) -> Script[set[int]]:
-        """Give the places of the rows that any of the questions finds; of all, or of these."""
-        found: set[int] = set()
-        at = pa.array(range(rows.num_rows) if places is None else places, pa.int64())
-        if not questions or not len(at):
-            return found
-        part = rows.select(self._names)
-        part = part if places is None else part.take(at)
-        given = pa.RecordBatch.from_arrays([*part.columns, at], names=list(self._encoding.names))
-        yield Statement(f"TRUNCATE {self.name}")
-        yield Copying(self._target, self._encoding.encode(given))
-        for question in questions:
-            found |= {place for (place,) in (yield Query(question))}
+    def _find_known(self, rows: pa.RecordBatch) -> Script[set[int]]:
+        found = yield from _ask(self._of_keys, self._known, rows)
+        self._meets_known = len(found) > FEW_KNOWN
         return found
 
 
-_PLACE = Column(
-    name="ingest place",
-    type_oid=20,
-    type_name="int8",
-    type_kind="b",
-    type_modifier=-1,
-    sql_type="bigint",
-    is_required=True,
-    has_default=False,
-    identity="",
-    is_generated=False,
-)
+def _ask(
+    staging: StagingTable,
+    questions: Sequence[str],
+    rows: pa.RecordBatch,
+    places: Sequence[int] | None = None,
+) -> Script[set[int]]:
+    """Give the places of the rows that any of the questions finds; of all, or of these."""
+    found: set[int] = set()
+    at = pa.array(range(rows.num_rows) if places is None else places, pa.int64())
+    if not questions or not len(at):
+        return found
+    yield from staging.fill(rows, at)
+    for question in questions:
+        found |= {place for (place,) in (yield Query(question))}
+    return found
+
+
 _ALIKE = {
     *("bool", "int2", "int4", "int8", "numeric", "text", "varchar", "uuid"),
     *("date", "time", "timestamp", "timestamptz"),
@@ -147,14 +137,14 @@ def _shared_columns(key: UniqueKey, encoding: Encoding) -> list[str] | None:
 def _sharing(rows: pa.RecordBatch, names: list[str]) -> set[int]:
     """Give the places of rows that have the same values as another row; null is like no other."""
     keys = pa.Table.from_batches([rows.select(names)])
-    keys = keys.append_column("ingest place", pa.array(range(rows.num_rows), pa.int64()))
+    keys = keys.append_column(PLACE, pa.array(range(rows.num_rows), pa.int64()))
     groups = keys.drop_null().group_by(names, use_threads=False)
-    places = groups.aggregate([("ingest place", "list")])["ingest place_list"]
+    places = groups.aggregate([(PLACE, "list")])[f"{PLACE}_list"]
     shared = places.filter(pc.greater(pc.list_value_length(places), 1))
     return set(pc.list_flatten(shared).to_pylist())
 
 
-_PLACES = 'SELECT "ingest place" FROM'
+_PLACES = f'SELECT "{PLACE}" FROM'
 
 
 def unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[UniqueKey]:
@@ -177,8 +167,8 @@ def _later_of_one_key(key: UniqueKey, probe: str) -> str:
     where = f"WHERE ({key.predicate}) AND ROW({key.expressions}) IS NOT NULL"
     # Whatever becomes of the first of them, the others are tried after it.
     return (
-        f'{_PLACES} {probe} {where} AND "ingest place" NOT IN '
-        f'(SELECT min("ingest place") FROM {probe} {where} GROUP BY {key.expressions})'
+        f'{_PLACES} {probe} {where} AND "{PLACE}" NOT IN '
+        f'(SELECT min("{PLACE}") FROM {probe} {where} GROUP BY {key.expressions})'
     )
 
 

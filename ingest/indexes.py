@@ -40,11 +40,14 @@ class SetAside:
     """Why the indexes stay, in one sentence."""
 
 
-def plan_set_aside(session: Session, table: Table, *, with_unique: bool) -> SetAside:
+def plan_set_aside(
+    session: Session, table: Table, *, with_unique: bool, drawn: str | None = None
+) -> SetAside:
     """Choose the indexes to build after, and take the exclusive lock that makes it safe.
 
     Ask ``guards.why_not_look_up`` first. ``with_unique`` is for a load that is given up at the
-    first duplicate: unique indexes, too.
+    first duplicate: unique indexes, too. Without it only those of the column whose values were
+    ``drawn``: they refuse no row.
     """
     if session.is_callers:
         return SetAside(
@@ -56,10 +59,12 @@ def plan_set_aside(session: Session, table: Table, *, with_unique: bool) -> SetA
         return SetAside(reason=f"the role may not build the indexes of {name}: {missing_right}.")
     if has_event_trigger:
         return SetAside(reason="an event trigger watches what is created or dropped.")
-    look = _look(session, table, with_unique=with_unique)
+    look = _look(session, table, with_unique=with_unique, drawn=drawn)
     if look.reason is None and not _lock(session, table):
         return SetAside(reason=f"others use the table: no exclusive lock within {LOCK_TIMEOUT}.")
-    return look if look.reason is not None else _look(session, table, with_unique=with_unique)
+    if look.reason is None:  # the table may have changed until it was locked
+        look = _look(session, table, with_unique=with_unique, drawn=drawn)
+    return look
 
 
 @contextmanager
@@ -146,12 +151,12 @@ def _qualified(table: Table, index: SetAsideIndex) -> str:
     return f"{quote_name(table.schema)}.{quote_name(index.name)}"
 
 
-def _look(session: Session, table: Table, *, with_unique: bool) -> SetAside:
+def _look(session: Session, table: Table, *, with_unique: bool, drawn: str | None) -> SetAside:
     # The scan's lock keeps another load from dropping the indexes while they are read. It is given
     # back: two loads that each held it, and asked for the exclusive one, would wait for each other.
     session.execute("SAVEPOINT ingest_look")
     rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
-    indexes = read_plain_indexes(session, table, with_unique=with_unique)
+    indexes = read_plain_indexes(session, table, with_unique=with_unique, drawn=drawn)
     session.execute("ROLLBACK TO SAVEPOINT ingest_look")
     session.execute("RELEASE SAVEPOINT ingest_look")
     if not indexes:

@@ -1,4 +1,4 @@
-"""In which order a batch is sent into a table whose indexes are kept up: that of its largest index.
+"""In which order a batch is sent into a table whose indexes are kept up: that of the largest one.
 
 Rows that come in the order of an index find its pages in the processor's and the server's caches;
 in another order each row may need another page of each index. Only the place of a row in the table
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from ingest.keys import Keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from django.db import models
 
@@ -54,9 +54,15 @@ class Order:
 
 
 def plan_order(
-    session: Session, table: Table, model: type[models.Model], encoding: Encoding
+    session: Session,
+    table: Table,
+    model: type[models.Model],
+    encoding: Encoding,
+    set_aside: Collection[str] = (),
 ) -> tuple[Order, Keys] | None:
     """Choose an order where nobody can tell but by the time it takes, and what draws the keys.
+
+    Indexes that are ``set_aside`` do not count.
 
     What PostgreSQL itself gives to each row, it would give in that order: a key is drawn before,
     in the order of the records; any other default keeps the rows as they are.
@@ -68,25 +74,29 @@ def plan_order(
     names = keys.encoding.names
     if any(item.has_default and item.name not in names for item in table.columns):
         return None
-    order = find_order(session, table, names)
+    order = find_order(session, table, names, set_aside)
     return None if order is None else (order, keys)
 
 
-def find_order(session: Session, table: Table, given: Sequence[str]) -> Order | None:
+def find_order(
+    session: Session, table: Table, given: Sequence[str], set_aside: Collection[str] = ()
+) -> Order | None:
     """Choose the order that most bytes of indexes gain from, by the columns that are given.
 
     None where the indexes are small, or where the order of the rows in the table is an index's
-    matter: BRIN notes it, and CLUSTER makes it.
+    matter: BRIN notes it, and CLUSTER makes it. Where some are ``set_aside``, the table is empty,
+    and how large the others will be cannot be known.
     """
     indexes = session.fetch(_INDEXES, table.oid)
     is_ordered = any(method == "brin" or is_clustered for _, _, _, method, is_clustered in indexes)
-    if is_ordered or sum(size for _, _, size, _, _ in indexes) < LEAST_INDEX_BYTES:
+    is_small = sum(size for _, _, size, _, _ in indexes) < LEAST_INDEX_BYTES
+    if is_ordered or (is_small and not set_aside):
         return None
     gains: dict[str, int] = {}
     candidates = [
         (name, columns, size)
         for name, columns, size, method, _ in indexes
-        if method == "btree" and columns[0] in given
+        if method == "btree" and columns[0] in given and name not in set_aside
     ]
     for _, columns, size in candidates:
         gains[columns[0]] = gains.get(columns[0], 0) + size

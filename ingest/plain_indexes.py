@@ -29,14 +29,15 @@ class SetAsideIndex:
 
 
 def read_plain_indexes(
-    session: Session, table: Table, *, with_unique: bool
+    session: Session, table: Table, *, with_unique: bool, drawn: str | None = None
 ) -> tuple[SetAsideIndex, ...]:
     """Give the indexes that can be dropped and built again with nothing lost.
 
-    ``with_unique``: those of unique and primary keys, too, where nothing else depends on them.
+    ``with_unique``: those of unique and primary keys, too, where nothing else depends on them; else
+    only those that refuse no row, for they have the column whose values are ``drawn``.
     """
     names = [field.name for field in dataclasses.fields(SetAsideIndex)]
-    rows = session.fetch(_INDEXES, table.oid, with_unique)
+    rows = session.fetch(_INDEXES, table.oid, with_unique, drawn)
     found = [dict(zip(names, row, strict=True)) for row in rows]
     return tuple(SetAsideIndex(**{**row, "keys": tuple(row["keys"])}) for row in found)
 
@@ -58,7 +59,10 @@ LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid
     AND k.contype IN ('p', 'u', 'x')
 WHERE i.indrelid = $1::int8::oid AND c.relkind = 'i' AND NOT c.relispartition
   AND NOT (i.indisexclusion OR i.indisreplident OR i.indisclustered)
-  AND ($2::bool AND i.indimmediate AND NOT coalesce(k.condeferrable, false) OR NOT i.indisunique)
+  AND (NOT i.indisunique OR i.indimmediate AND NOT coalesce(k.condeferrable, false) AND (
+    $2::bool OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                        WHERE a.attrelid = i.indrelid AND a.attname = $3::text
+                          AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))))
   AND i.indisvalid AND i.indisready AND i.indislive
   AND c.reltablespace = 0 AND current_setting('default_tablespace') = ''
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a

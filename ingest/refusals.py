@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
 import psycopg
@@ -52,10 +52,19 @@ def explain(
     return ConstraintRefused(f"PostgreSQL refused {sentence} Nothing was loaded.")
 
 
-def place_of(error: BaseException, places: Sequence[int]) -> int | None:
-    """Give the place of the row that PostgreSQL refused, of those of the rows a COPY had."""
-    _, _, _, context, _ = _facts(error)
-    return _record(context, None, places)
+class Refusal(NamedTuple):
+    """What PostgreSQL says of the row that it refused of a COPY."""
+
+    state: str | None
+    """The SQLSTATE."""
+    place: int | None
+    """Which of the rows it was, where that is known."""
+
+
+def refusal_of(error: BaseException, places: Sequence[int]) -> Refusal:
+    """Read the refusal of a COPY that had the rows of these places."""
+    state, _, _, context, _ = _facts(error)
+    return Refusal(state, _record(context, None, places))
 
 
 def _facts(error: BaseException) -> tuple[str | None, ...]:

@@ -10,7 +10,7 @@ from ingest.exceptions import CountMismatch
 from ingest.isolation import Isolation
 from ingest.refusals import explain
 from ingest.rejects import Kind, Reject
-from ingest.session import Copying, CopyTarget, Statement
+from ingest.session import Copying, CopyTarget
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -95,7 +95,10 @@ class Flight:
                 self._refuse(batch.rejects, batch)
             return
         self._follower.idle(batch)
-        script = self._send(batch, payload)
+        if self._isolation is None:
+            script = _send(self._target, payload)
+        else:
+            script = self._isolation.send(batch.rows, payload, order)
         self._on_its_way = self._session.start(script), batch, order
 
     def land(self) -> None:
@@ -128,24 +131,11 @@ class Flight:
             rejects.sort(key=lambda reject: reject.record)
             self._refuse(rejects, batch)
 
-    def _send(self, batch: TypedBatch, payload: bytes) -> Script[Sent]:
-        copying = Copying(self._target, payload)
-        if self._isolation is None:
-            return (yield copying), ()
-        yield Statement("SAVEPOINT ingest_batch")
-        try:
-            rows = yield copying
-            sent: Sent = rows, ()
-        except Exception as error:
-            if explain(error) is None:
-                raise
-            # The frames it passed hold the batch, in a circle that is found late.
-            error.__traceback__ = None
-            yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
-            del copying, payload
-            sent = yield from self._isolation.isolate(batch.rows)
-        yield Statement("RELEASE SAVEPOINT ingest_batch")
-        return sent
+
+def _send(target: CopyTarget, payload: bytes) -> Script[Sent]:
+    """Send a batch whose first refused row is the end of the load."""
+    rows: int = yield Copying(target, payload)
+    return rows, ()
 
 
 def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:

@@ -19,7 +19,7 @@ LAYERS = [
     ["conf", "models", "table", "layout", "sources", "encoding", "refusals"],
     ["results", "fingerprints", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
-    ["attempts", "doubts", "isolation", "sending", "reject_log", "reject_file"],
+    ["staging", "attempts", "doubts", "isolation", "sending", "reject_log", "reject_file"],
     ["aftermath", "announcing", "keys", "lookups", "ordering"],
     ["arrangement"],
     ["methods"],
@@ -49,7 +49,7 @@ TALKING = {
         "duplicates",
         "audit",
     ),
-    *("isolation", "doubts", "aftermath", "lookups", "keys", "ledger", "workers"),
+    *("staging", "isolation", "doubts", "aftermath", "lookups", "keys", "ledger", "workers"),
     *("methods", "loading", "benchmark", "checks", "referring", "undoing", "admin"),
 }
 """Who may talk to PostgreSQL."""

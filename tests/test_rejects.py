@@ -10,7 +10,14 @@ import pytest
 from django.db import connection, transaction
 
 from finance.models import Account, Transaction
-from ingest import ConfigurationError, ConstraintRefused, RecordsRefused, TooManyRejects, load
+from ingest import (
+    ConfigurationError,
+    ConstraintRefused,
+    CountMismatch,
+    RecordsRefused,
+    TooManyRejects,
+    load,
+)
 from ingest.methods import direct
 from ingest.sources import records
 from tests.factories import AccountFactory, UserFactory
@@ -96,14 +103,19 @@ def contents():
     return sorted(Transaction.objects.values_list("amount", "description", "reference"))
 
 
+@pytest.mark.parametrize("is_empty", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_the_loaded_rows_are_those_of_one_at_a_time(method, seed, traps, request):
+def test_the_loaded_rows_are_those_of_one_at_a_time(
+    method, seed, is_empty, traps, monkeypatch, request
+):
     if seed == 2:
         request.getfixturevalue("trigger")
+    monkeypatch.setattr(records, "BATCH_ROWS", 150)
     account = AccountFactory()
-    Transaction.objects.create(
-        user=account.user, account=account, amount=1, tx_date="2025-01-01", reference="R7"
-    )
+    if not is_empty:
+        Transaction.objects.create(
+            user=account.user, account=account, amount=1, tx_date="2025-01-01", reference="R7"
+        )
     rows = list(random_rows(account, 700, seed))
     refused, stored = one_at_a_time(rows)
     got = load(Transaction, rows, columns=COLUMNS, method=method, on_error="reject")
@@ -112,8 +124,8 @@ def test_the_loaded_rows_are_those_of_one_at_a_time(method, seed, traps, request
     }
     assert contents() == stored
     assert (got.read, got.rows, got.rejected) == (700, 700 - len(refused), len(refused))
-    records = [reject.record for reject in got.rejects]
-    assert records == sorted(records)
+    numbers = [reject.record for reject in got.rejects]
+    assert numbers == sorted(numbers)
 
 
 @pytest.mark.parametrize("is_trapped", [False, True])
@@ -145,6 +157,77 @@ def test_rows_that_repeat_those_of_other_batches(method, is_trapped, monkeypatch
             else "The source has this key in an earlier record too."
         )
         assert reject.reason.endswith(where)
+
+
+KEPT = "transaction_account_reference"
+
+
+def test_only_the_indexes_that_may_refuse_a_row_are_kept_up(monkeypatch):
+    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+    monkeypatch.setattr(records, "BATCH_ROWS", 100)
+    account = AccountFactory()
+    rows = [
+        (account.user_id, account.pk, n, "x", "2025-01-01", f"R{n * 7_919 % 251}")
+        for n in range(500)
+    ]
+    got = load(Transaction, rows, columns=COLUMNS, on_error="reject")
+    assert got.decisions[:2] == (
+        "Indexes: 4 built after the rows.",
+        f"Order: each batch goes in the order of the index {KEPT!r}.",
+    )
+    assert [reject.record for reject in got.rejects] == list(range(252, 501))
+    assert {reject.constraint for reject in got.rejects} == {KEPT}
+    keys = list(Transaction.objects.order_by("amount").values_list("pk", flat=True))
+    assert keys == sorted(keys)  # drawn in the order of the records, whatever was sent first
+
+
+def test_a_given_key_is_asked_at_every_row(monkeypatch):
+    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+    account = AccountFactory()
+    rows = [(n % 3 + 1, account.user_id, account.pk, n, "x", "2025-01-01", "") for n in range(5)]
+    got = load(Transaction, rows, columns=("id", *COLUMNS), on_error="reject")
+    assert "Indexes: 3 built after the rows." in got.decisions
+    refused = [(reject.record, reject.constraint) for reject in got.rejects]
+    assert refused == [(4, "finance_transaction_pkey"), (5, "finance_transaction_pkey")]
+
+
+@pytest.mark.parametrize("bad", [[], [10**9]], ids=["none refused", "one refused"])
+@pytest.mark.parametrize("by", ["trigger", "rule"])
+def test_a_row_that_a_trigger_or_a_rule_keeps_out_is_missed(method, by, bad, traps):
+    account = AccountFactory()
+    amounts = [1, 2, 13, 3, *bad]
+    rows = [(account.user_id, account.pk, n, "x", "2025-01-01", f"R{n}") for n in amounts]
+    with connection.cursor() as cursor:
+        if by == "trigger":
+            cursor.execute(
+                "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "IF NEW.amount = 13 THEN RETURN NULL; END IF; RETURN NEW; END $$"
+            )
+            cursor.execute(
+                "CREATE TRIGGER swallow BEFORE INSERT ON finance_transaction "
+                "FOR EACH ROW EXECUTE FUNCTION swallow()"
+            )
+        else:
+            cursor.execute(
+                "CREATE RULE swallow AS ON INSERT TO finance_transaction "
+                "WHERE NEW.amount = 13 DO INSTEAD NOTHING"
+            )
+    try:
+        if by == "rule":  # which COPY does not ask
+            got = load(Transaction, rows, columns=COLUMNS, method=method, on_error="reject")
+            assert (got.rows, got.rejected) == (4, len(bad))
+        else:
+            with pytest.raises(CountMismatch, match=r"took 3 of \d rows that were sent"):
+                load(Transaction, rows, columns=COLUMNS, method=method, on_error="reject")
+            assert not contents()
+    finally:
+        with connection.cursor() as cursor:
+            what = (
+                "FUNCTION swallow CASCADE"
+                if by == "trigger"
+                else "RULE swallow ON finance_transaction"
+            )
+            cursor.execute(f"DROP {what}")
 
 
 @pytest.fixture(params=["reference", "amount", "lower(description)", "user_id, (amount * 2)"])

@@ -90,10 +90,10 @@ class DirectMethod(CopyMethod):
             return super().send(session, encoding, every, refuse, follower)
         table = self.target.table
         self._forget()
-        # A load that goes on without the rows refused needs the unique indexes at every row.
+        # A load that goes on without the rows refused asks the unique indexes at every row.
         plan = self._plan_indexes(session, encoding, with_unique=refuse is None)
-        if not plan.indexes:
-            encoding, every = self._plan_order(session, encoding, every)
+        if refuse is not None or not plan.indexes:
+            encoding, every = self._plan_order(session, encoding, every, plan)
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
 
         def record_of(index: SetAsideIndex) -> int | None:
@@ -208,7 +208,9 @@ class DirectMethod(CopyMethod):
         # table for itself could end in a deadlock that ordinary inserts would not have had.
         reason = why_not_look_up(session, self.target.table, encoding)
         if reason is None:
-            plan = plan_set_aside(session, self.target.table, with_unique=with_unique)
+            plan = plan_set_aside(
+                session, self.target.table, with_unique=with_unique, drawn=encoding.drawn
+            )
         else:
             plan = SetAside(reason=reason)
         if plan.reason is None:
@@ -220,12 +222,17 @@ class DirectMethod(CopyMethod):
         return plan
 
     def _plan_order(
-        self, session: Session, encoding: Encoding, batches: Iterable[TypedBatch]
+        self,
+        session: Session,
+        encoding: Encoding,
+        batches: Iterable[TypedBatch],
+        plan: SetAside,
     ) -> tuple[Encoding, Iterable[TypedBatch]]:
         table = self.target.table
         if self.indexes == "keep" or why_not_look_up(session, table, encoding) is not None:
             return encoding, batches
-        found = plan_order(session, table, self.target.model, encoding)
+        set_aside = [index.name for index in plan.indexes]
+        found = plan_order(session, table, self.target.model, encoding, set_aside)
         if found is None:
             return encoding, batches
         self._order, keys = found
