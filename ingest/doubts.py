@@ -108,7 +108,7 @@ def _ask(
 ) -> Script[set[int]]:
     """Give the places of the rows that any of the questions finds; of all, or of these."""
     found: set[int] = set()
-    at = pa.array(range(rows.num_rows) if places is None else places, pa.int64())
+    at = pa.arange(0, rows.num_rows) if places is None else pa.array(places, pa.int64())
     if not questions or not len(at):
         return found
     yield from staging.fill(rows, at)
@@ -136,12 +136,14 @@ def _shared_columns(key: UniqueKey, encoding: Encoding) -> list[str] | None:
 
 def _sharing(rows: pa.RecordBatch, names: list[str]) -> set[int]:
     """Give the places of rows that have the same values as another row; null is like no other."""
-    keys = pa.Table.from_batches([rows.select(names)])
-    keys = keys.append_column(PLACE, pa.array(range(rows.num_rows), pa.int64()))
-    groups = keys.drop_null().group_by(names, use_threads=False)
-    places = groups.aggregate([(PLACE, "list")])[f"{PLACE}_list"]
-    shared = places.filter(pc.greater(pc.list_value_length(places), 1))
-    return set(pc.list_flatten(shared).to_pylist())
+    order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in names])
+    following, before = order[1:], order[:-1]
+    is_same = pa.scalar(True)
+    for name in names:
+        values = rows.column(name)
+        is_same = pc.and_(is_same, pc.equal(values.take(following), values.take(before)))
+    at = pc.indices_nonzero(is_same)
+    return {*following.take(at).to_pylist(), *before.take(at).to_pylist()}
 
 
 _PLACES = f'SELECT "{PLACE}" FROM'

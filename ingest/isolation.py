@@ -80,7 +80,7 @@ class Isolation:
 
         ``payload`` has the rows in the ``order`` in which they are best sent; None: as they are.
         """
-        places = pa.array(range(rows.num_rows), pa.int64()) if order is None else order
+        places = pa.arange(0, rows.num_rows) if order is None else order
         self._entered = 0
         refusal = None
         if not self._expects_refused:

@@ -158,12 +158,12 @@ class Keys:
 
     def _draw(self, count: int) -> None:
         if self._next_spare is not None:
-            spare = pa.array(range(self._next_spare, self._next_spare + count))
+            spare = pa.arange(self._next_spare, self._next_spare + count)
             self._pool = pa.concat_arrays([self._pool, spare])
             self._next_spare += count
             return
         islands = self._session.fetch(_DRAW, self._sequence, count)
-        parts = [self._pool, *(pa.array(range(first, last + 1)) for first, last in islands)]
+        parts = [self._pool, *(pa.arange(first, last + 1) for first, last in islands)]
         self._pool = pa.concat_arrays(parts)
 
 
