@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -103,13 +104,14 @@ class Arrangement:
         """Add what the layout refused, and show the source's own values in every reject."""
         if not typed.rejects and not batch.refused:
             return typed
-        places = {record: place for place, record in enumerate(batch.records)}
         own = []
         for reject in typed.rejects:
             if (reject.record, reject.field) in batch.blamed:
                 continue
-            if reject.field in self._pickers and reject.record in places:
-                value = self._original(batch, str(reject.field), places[reject.record])
+            # A record that could not be read at all has no field, and is not among the batch's.
+            if reject.field in self._pickers:
+                place = bisect_left(batch.records, reject.record)
+                value = self._original(batch, str(reject.field), place)
                 own.append(dataclasses.replace(reject, value=value))
             else:
                 own.append(reject)

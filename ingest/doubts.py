@@ -29,6 +29,9 @@ FEW_KNOWN = 2
 """So many rows whose keys the table has are found by letting COPY be refused, for a batch that goes
 on after another has one or two; more of them, by asking for all: that reads an index once for each
 row."""
+TAIL_ROWS = 1_000
+"""Most records that repeat another follow it soon: so many rows of the batch before are looked at
+for a key, too."""
 _CHECK_VIOLATION = "23514"
 
 
@@ -47,8 +50,10 @@ class Doubts:
             item.name for item in table.columns if item.is_required and item.name in encoding.names
         ]
         self._may_share = [_shared_columns(key, encoding) for key in keys]
-        watched = {name for key in keys for name in key.columns}
-        self._of_keys = StagingTable(session, table, encoding, "ingest_keys", watched)
+        self._watched = sorted({name for key in keys for name in key.columns})
+        self._of_keys = StagingTable(session, table, encoding, "ingest_keys", self._watched)
+        self._tail: pa.RecordBatch | None = None
+        """The last rows of the batch before."""
         watched = {name for _, columns in checks for name in columns}
         self._of_checks = StagingTable(session, table, encoding, "ingest_checks", watched)
         self._later = [_later_of_one_key(key, self._of_keys.name) for key in keys]
@@ -67,10 +72,7 @@ class Doubts:
             if rows.column(name).null_count
             for place in pc.indices_nonzero(pc.is_null(rows.column(name)))
         }
-        sharing: set[int] = set()
-        for names in self._may_share:
-            sharing.update(range(rows.num_rows) if names is None else _sharing(rows, names))
-        found |= yield from _ask(self._of_keys, self._later, rows, sorted(sharing))
+        found |= yield from self._find_sharing(rows)
         self._tries = 0
         if self._meets_refused:
             found |= yield from self._find_refused(rows)
@@ -89,6 +91,19 @@ class Doubts:
             return {refusal.place}  # its key may be in the table
         return set() if self._meets_known else (yield from self._find_known(rows))
 
+    def _find_sharing(self, rows: pa.RecordBatch) -> Script[set[int]]:
+        if not self._may_share:
+            return set()
+        keys = rows.select(self._watched)
+        given = keys if self._tail is None else pa.concat_batches([self._tail, keys])
+        before = given.num_rows - rows.num_rows
+        self._tail = keys.take(pa.arange(max(rows.num_rows - TAIL_ROWS, 0), rows.num_rows))
+        sharing: set[int] = set()
+        for names in self._may_share:
+            every = range(before, given.num_rows)
+            sharing.update(every if names is None else _sharing(given, names))
+        return (yield from _ask(self._of_keys, self._later, given, sorted(sharing), before))
+
     def _find_refused(self, rows: pa.RecordBatch) -> Script[set[int]]:
         found = yield from _ask(self._of_checks, self._refused, rows)
         self._meets_refused = bool(found)
@@ -104,16 +119,20 @@ def _ask(
     staging: StagingTable,
     questions: Sequence[str],
     rows: pa.RecordBatch,
-    places: Sequence[int] | None = None,
+    chosen: Sequence[int] | None = None,
+    before: int = 0,
 ) -> Script[set[int]]:
-    """Give the places of the rows that any of the questions finds; of all, or of these."""
+    """Give the places of the rows that any of the questions finds; of all, or of those chosen.
+
+    Rows that come ``before`` those of the batch have no place in it.
+    """
     found: set[int] = set()
-    at = pa.arange(0, rows.num_rows) if places is None else pa.array(places, pa.int64())
+    at = pa.arange(0, rows.num_rows) if chosen is None else pa.array(chosen, pa.int64())
     if not questions or not len(at):
         return found
-    yield from staging.fill(rows, at)
+    yield from staging.fill(rows.take(at), pc.subtract(at, before))
     for question in questions:
-        found |= {place for (place,) in (yield Query(question))}
+        found |= {place for (place,) in (yield Query(question)) if place >= 0}
     return found
 
 

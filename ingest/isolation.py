@@ -68,28 +68,29 @@ class Isolation:
         # Where one row may stand in another's way unseen, all are tried as they come.
         may_doubt = not (table.triggers or any(item.kind == "x" for item in table.constraints))
         self._doubts = Doubts(session, table, encoding) if may_doubt else None
-        self._expects_refused = False
+        self.expects_refused = False
         """Were rows of the batch before refused? Then this one is not sent as a whole first."""
         self._entered = 0
         """How many rows of this batch are in, as PostgreSQL counts them."""
 
     def send(
-        self, rows: pa.RecordBatch, payload: bytes, order: pa.Array | None
+        self, rows: pa.RecordBatch, payload: bytes | None, order: pa.Array | None
     ) -> Script[tuple[int, Sequence[RefusedRow]]]:
         """Put in the rows that can go in; give their number, and those that were refused.
 
-        ``payload`` has the rows in the ``order`` in which they are best sent; None: as they are.
+        ``order`` has the places of the rows as they are best sent, and as the ``payload`` has them;
+        without one the batch is not sent as a whole.
         """
         places = pa.arange(0, rows.num_rows) if order is None else order
         self._entered = 0
         refusal = None
-        if not self._expects_refused:
+        if payload is not None and not self.expects_refused:
             refusal = yield from self._copy(payload, places)
             if refusal is None:
                 return self._entered, ()
         del payload
         refused = yield from self._isolate(rows, places, refusal)
-        self._expects_refused = bool(refused) and self._doubts is not None
+        self.expects_refused = bool(refused) and self._doubts is not None
         return self._entered, refused
 
     def _isolate(
@@ -100,7 +101,8 @@ class Isolation:
         if self._doubts is not None:
             doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
         staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
-        yield from self._stage.fill(rows, pa.array(staged, pa.int64()))
+        at = pa.array(staged, pa.int64())
+        yield from self._stage.fill(rows.take(at), at)
         yield Statement(self._in_pieces if doubtful is None else self._singly)
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered

@@ -18,7 +18,7 @@ from ingest.ranges import merge_ranges, ranges_of
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from django.db import models
 
@@ -102,7 +102,7 @@ class Keys:
             self._draw(rows + rows // SPARE_KEYS - len(self._pool))
         self._rows_before = rows
 
-    def note(self, batch: TypedBatch, refused: Iterable[int]) -> list[str]:
+    def note(self, batch: TypedBatch, refused: Collection[int]) -> list[str]:
         """Take down the keys of a batch that is in, but for the refused places.
 
         Gives those, as text, that are in no short ranges.
@@ -110,9 +110,9 @@ class Keys:
         if self.reason is not None or self._purpose != "record":
             return []
         keys = batch.rows.column(self.name)
-        out = set(refused)
-        if out:
-            keys = keys.filter(pa.array([place not in out for place in range(len(keys))]))
+        if refused:
+            out = pa.array(list(refused), pa.int64())
+            keys = keys.filter(pc.invert(pc.is_in(pa.arange(0, len(keys)), value_set=out)))
         ranges = ranges_of(keys) if pa.types.is_integer(keys.type) else None
         if ranges is None or len(ranges) > max(1, FEW_RANGES * len(keys)):
             return [_as_text(key) for key in keys.to_pylist()]

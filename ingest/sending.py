@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 
@@ -85,18 +85,21 @@ class Flight:
                 name = f"{quote_name(self._table.schema)}.{quote_name(constraint.name)}"
                 self._session.execute(f"SET CONSTRAINTS {name} {when}")
 
-    def start(self, batch: TypedBatch, payload: bytes, order: pa.Array | None = None) -> None:
-        """Send a batch; the one before must have landed.
+    def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
+        """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""
+        if self._isolation is not None and self._isolation.expects_refused:
+            return None
+        return self._encoding.encode(batch.rows if order is None else batch.rows.take(order))
 
-        ``order`` has the places of the rows as the payload has them, where it has another order.
-        """
+    def start(self, batch: TypedBatch, payload: bytes | None, order: pa.Array | None) -> None:
+        """Send a batch that was encoded in this order; the one before must have landed."""
         if not len(batch.records):
             if self._refuse is not None:
                 self._refuse(batch.rejects, batch)
             return
         self._follower.idle(batch)
         if self._isolation is None:
-            script = _send(self._target, payload)
+            script = _send(self._target, cast("bytes", payload))
         else:
             script = self._isolation.send(batch.rows, payload, order)
         self._on_its_way = self._session.start(script), batch, order

@@ -45,14 +45,12 @@ class StagingTable:
             )
 
     def fill(self, rows: pa.RecordBatch, places: pa.Array) -> Script[None]:
-        """Put in the rows at these places, and no others.
+        """Put in these rows, which have these places, and no others.
 
         Outside savepoints: a table of the same transaction is then emptied in its own file.
         """
-        part = rows.select(self._names).take(places)
-        given = pa.RecordBatch.from_arrays(
-            [*part.columns, places], names=list(self._encoding.names)
-        )
+        columns = [rows.column(name) for name in self._names]
+        given = pa.RecordBatch.from_arrays([*columns, places], names=list(self._encoding.names))
         yield Statement(f"TRUNCATE {self.name}")
         yield Copying(self._target, self._encoding.encode(given))
 

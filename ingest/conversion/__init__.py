@@ -8,6 +8,7 @@ column where that is certain to give the same result.
 from __future__ import annotations
 
 import dataclasses
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from ingest.exceptions import LayoutError
 from ingest.rejects import Reject, shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from django.db import models
     from psycopg.abc import AdaptContext
@@ -61,13 +62,24 @@ class TypedBatch:
         if not rejects:
             return self
         refused = {reject.record for reject in rejects}
-        places = [at for at, record in enumerate(self.records) if record not in refused]
-        return dataclasses.replace(
-            self,
-            rows=self.rows.take(pa.array(places, pa.int64())),
-            records=[self.records[at] for at in places],
-            rejects=(*self.rejects, *rejects),
-        )
+        places = {bisect_left(self.records, record) for record in refused}
+        # A record that is out already has no place.
+        places = {at for at in places if self.records[at : at + 1] and self.records[at] in refused}
+        left = self.without_places(places)
+        return dataclasses.replace(left, rejects=(*self.rejects, *rejects))
+
+    def without_places(self, places: Collection[int]) -> TypedBatch:
+        """Give the batch without the rows at these places."""
+        if not places:
+            return self
+        records: list[int] = []
+        start = 0
+        for place in sorted(places):
+            records.extend(self.records[start:place])
+            start = place + 1
+        records.extend(self.records[start:])
+        is_left = pc.invert(mask_of(places, len(self.records)))
+        return dataclasses.replace(self, rows=self.rows.filter(is_left), records=records)
 
 
 class Converter:
@@ -122,14 +134,9 @@ class Converter:
             _fill(converter, len(batch.records)) for converter in self._columns[len(given) :]
         ]
         rows = pa.RecordBatch.from_arrays(arrays, names=list(self.encoding.names))
-        records = batch.records
-        if refused_places:
-            places = pc.indices_nonzero(pc.invert(mask_of(refused_places, len(records))))
-            rows = rows.take(places)
-            records = [records[at] for at in places.to_pylist()]
-        return TypedBatch(
+        typed = TypedBatch(
             rows=rows,
-            records=records,
+            records=batch.records,
             rejects=self._rejects(batch, given),
             records_read=batch.records_read,
             source=batch.source or self._source,
@@ -137,6 +144,7 @@ class Converter:
             batch=batch,
             origins=self._origins,
         )
+        return typed.without_places(refused_places)
 
     def clean(self, batch: Batch) -> tuple[list[tuple[Any, ...]], tuple[Reject, ...]]:
         """Give the accepted records as rows of cleaned Python values, and the rejects."""

@@ -64,8 +64,8 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         if not is_raw(cells):
             return texts_of(cells.to_pylist())
-    bad = set(find_undecodable(cells))
-    undecodable = pa.array([place in bad for place in range(len(cells))])
+    bad = pa.array(find_undecodable(cells), pa.int64())
+    undecodable = pc.is_in(pa.arange(0, len(cells)), value_set=bad)
     texts = pc.if_else(undecodable, pa.scalar(b"", cells.type), cells)
     return pc.cast(texts, pa.string()), undecodable
 

@@ -156,10 +156,11 @@ class Picker:
             for place in pc.indices_nonzero(both).to_pylist()
         ]
         amount = self._reader.complete(amount)
-        for place in {place for place, _ in refused}:
-            both = pc.or_(both, pa.array([at == place for at in range(len(amount))]))
+        places = pa.array([place for place, _ in refused], pa.int64())
+        is_refused = pc.is_in(pa.arange(0, len(amount)), value_set=places)
         return Picked(
-            cells=as_raw(pc.if_else(both, pa.scalar(None, pa.string()), amount)), refused=refused
+            cells=as_raw(pc.if_else(is_refused, pa.scalar(None, pa.string()), amount)),
+            refused=refused,
         )
 
     def _read_side(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:

@@ -95,14 +95,16 @@ class CopyMethod(Method):
         stage = self.stages.stage
         for batch in batches:
             with stage("encode"):
-                payload, order = self._encode(encoding, batch)
+                order = self.order_of(batch)
+                payload = flight.encode(batch, order)
             with stage("send"):
                 flight.land()
             with stage("look up references"):
                 admitted = self.admit(batch, refuse)
             if admitted is not batch:
                 with stage("encode"):
-                    payload, order = self._encode(encoding, admitted)
+                    order = self.order_of(admitted)
+                    payload = flight.encode(admitted, order)
             with stage("send"):
                 flight.start(admitted, payload, order)
             del payload
@@ -113,11 +115,6 @@ class CopyMethod(Method):
     def order_of(self, batch: TypedBatch) -> pa.Array | None:  # noqa: ARG002
         """Give the places of the batch's rows in the order they are sent; None: as they are."""
         return None
-
-    def _encode(self, encoding: Encoding, batch: TypedBatch) -> tuple[bytes, pa.Array | None]:
-        order = self.order_of(batch)
-        rows = batch.rows if order is None else batch.rows.take(order)
-        return encoding.encode(rows), order
 
     def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002
         """Prove what PostgreSQL will not check of a batch, and give what it may have of it.

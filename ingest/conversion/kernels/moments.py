@@ -21,6 +21,15 @@ _KNOWN_YEARS = (dt.datetime(1970, 1, 1), dt.datetime(2037, 1, 1))  # noqa: DTZ00
 by their closing rule. Before 1970 the two disagree in some zones."""
 _PYTHON_YEARS = (dt.datetime(2, 1, 1), dt.datetime(9999, 1, 1))  # noqa: DTZ001 - likewise
 """What a datetime holds in every time zone."""
+_YEAR = "^[1-9][0-9]{3}-"
+_ANY_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_DAY_OF_EVERY_YEAR = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+"""Where one day does not exist, Arrow refuses the whole column: then only those that surely exist
+are its own, and what is left, as the 29th of February, is the field's."""
 
 
 class DateKernel(Kernel):
@@ -35,10 +44,7 @@ class DateKernel(Kernel):
         try:
             return pc.cast(text, pa.date32()), pc.invert(pc.starts_with(text, "0000"))
         except pa.ArrowInvalid:
-            # The 29th to 31st are left to the field, which knows the months.
-            mask = pc.match_substring_regex(
-                text, r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])$"
-            )
+            mask = pc.match_substring_regex(text, f"{_YEAR}{_DAY_OF_EVERY_YEAR}$")
             return pc.cast(keep(text, mask), pa.date32()), mask
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
@@ -53,10 +59,6 @@ class DateTimeKernel(Kernel):
 
     python_type = dt.datetime
 
-    _MONTH = r"^[1-9][0-9]{3}-(0[1-9]|1[0-2])-"
-    _DAYS = (r"(0[1-9]|[12][0-9]|3[01])", r"(0[1-9]|1[0-9]|2[0-8])")
-    """Any day, and those that every month has: where a month has not such a day, Arrow refuses the
-    whole column, and the last days are left to the field."""
     _TIME = r"[T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
     _OFFSET = r"(Z|[+-](0[0-9]|1[0-4])(:?[0-5][0-9])?)"
 
@@ -77,12 +79,11 @@ class DateTimeKernel(Kernel):
     def _cast(
         self, text: pa.Array, pattern: str, kind: pa.DataType
     ) -> tuple[pa.Array, pa.BooleanArray]:
-        any_day, common_day = self._DAYS
-        mask = pc.match_substring_regex(text, self._MONTH + any_day + pattern)
+        mask = pc.match_substring_regex(text, _YEAR + _ANY_DAY + pattern)
         try:
             return pc.cast(keep(text, mask), kind), mask
         except pa.ArrowInvalid:
-            mask = pc.match_substring_regex(text, self._MONTH + common_day + pattern)
+            mask = pc.match_substring_regex(text, _YEAR + _DAY_OF_EVERY_YEAR + pattern)
             return pc.cast(keep(text, mask), kind), mask
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
