@@ -1,10 +1,10 @@
 """Rows that only PostgreSQL can refuse, found exactly: as if they came one at a time, in order.
 
-A batch whose COPY was refused is copied into a temporary table and tried from there, in the server.
-Rows that cannot stand in anyone's way go in many at a time; a piece that is refused is halved until
-the row is found. Rows that share a unique key with another row, or that fail a check, are *in
-doubt*: they are tried one by one from the start. Which rows are in doubt is only a guess that saves
-time: the outcome never depends on it.
+A batch goes by one COPY. Where that is refused, the rows are taken apart: those that may be refused
+are *in doubt*, and those that cannot stand in anyone's way go by COPY without them. The rows in
+doubt are then tried one by one, in order, from a temporary table in the server. Which rows are in
+doubt is only a guess that saves time: where COPY is refused still, all rows are tried from there,
+many at a time, and a piece that is refused is halved until the row is found.
 """
 
 from __future__ import annotations
