@@ -4,13 +4,17 @@ django-import-export and django-postgres-copy are not in requirements.txt: insta
 beforehand. pgloader is a program of its own. What is not there is said to be absent.
 """
 
+import csv
 import dataclasses
+import datetime as dt
 import importlib.util
 import shutil
 import subprocess
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
-from django.db import connection
+from django.db import connection, transaction
 
 from finance.models import Transaction
 from tests.figures.ground import Figure, Ratio
@@ -32,6 +36,31 @@ class Outcome:
 def write_files(folder, rows):
     write_plain(folder / "plain.csv", rows)
     write_plain_bad(folder / "bad.csv", rows)
+
+
+def bulk_create(trial, name):
+    """Do it as a script would that checks nothing."""
+
+    def made():
+        for user, account, amount, description, day, reference in rows:
+            yield Transaction(
+                user_id=int(user),
+                account_id=int(account),
+                amount=Decimal(amount),
+                description=description,
+                tx_date=dt.date.fromisoformat(day),
+                reference=reference,
+            )
+
+    with Path(trial.path(name)).open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        try:
+            with transaction.atomic():
+                Transaction.objects.bulk_create(made(), batch_size=5_000)
+        except Exception as error:  # noqa: BLE001 - whatever it says is the outcome
+            return Outcome(0, f"{type(error).__name__}: {error}".partition("\n")[0])
+    return Outcome(Transaction.objects.count(), "")
 
 
 def import_export(trial, name):
@@ -75,7 +104,7 @@ def postgres_copy(trial, name):
     return Outcome(Transaction.objects.count(), f"{said} {_lost_constraints()}".strip())
 
 
-def pgloader(trial, name):
+def pgloader(trial, name, options=""):
     program = shutil.which("pgloader")
     if program is None:
         return Outcome(0, "absent: it is no program here")
@@ -88,7 +117,7 @@ def pgloader(trial, name):
         f"LOAD CSV FROM '{trial.path(name)}' ({fields}) "
         f"INTO postgresql://{parameters['user']}@unix:{parameters['host']}:{parameters['port']}"
         f"/{parameters['dbname']}?public.finance_transaction ({fields}) "
-        "WITH skip header = 1, fields terminated by ',', batch rows = 25000 "
+        f"WITH skip header = 1, fields terminated by ',', batch rows = 25000{options} "
         "BEFORE LOAD DO $$ ALTER TABLE finance_transaction ALTER created_at SET DEFAULT now() $$ "
         "AFTER LOAD DO $$ ALTER TABLE finance_transaction ALTER created_at DROP DEFAULT $$;"
     )
@@ -112,9 +141,11 @@ def _lost_constraints():
 
 
 PEERS = {
+    "bulk_create": bulk_create,
     "django-import-export": import_export,
     "django-postgres-copy": postgres_copy,
     "pgloader": pgloader,
+    "pgloader, drop indexes": partial(pgloader, options=", drop indexes"),
 }
 FIGURE = Figure(
     about="The same file and table with others.",
