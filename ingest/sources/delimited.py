@@ -142,7 +142,7 @@ class DelimitedSource(Source):
 
         def read_again() -> tuple[InputFile, TextReader]:
             again = InputFile(self._file.path)
-            reader = TextReader(again, self._options.encoding)
+            reader = TextReader(again, self._options.encoding, marks=False)
             if start.byte is None:
                 Head(reader, self.name, self._options)
             else:
@@ -240,9 +240,10 @@ class DelimitedSource(Source):
     def _restored(self, column: pa.Array) -> pa.Array:
         if not self._reader.has_undecodable:
             return column
-        is_marked = pc.match_substring(column, MARK)
-        if not pc.any(is_marked).as_py():
+        cells = column.buffers()[-1]
+        if cells is None or MARK.encode() not in cells.to_pybytes():
             return column
+        is_marked = pc.match_substring(column, MARK)
         restored = map(restore, column.filter(is_marked).to_pylist())
         return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 

@@ -54,8 +54,10 @@ class TextReader:
     that holds it can be named.
     """
 
-    def __init__(self, file: InputFile, encoding: str) -> None:
+    def __init__(self, file: InputFile, encoding: str, *, marks: bool = True) -> None:
+        """``marks``: else what is no UTF-8 stays as it is, for one who looks at ASCII alone."""
         self._file = file
+        self._marks = marks
         self._pending = b""
         self._cut_off = b""
         self._tail = (b"", b"")
@@ -164,7 +166,7 @@ class TextReader:
             chunk = self._file.read(CHUNK_BYTES)
             self._ended = not chunk
             if self._decoder is None:
-                given = self._checked(chunk)
+                given = self._checked(chunk) if self._marks else chunk
             else:
                 text = self._decode(self._decoder, chunk)
                 self.has_undecodable |= MARK in text
