@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import LayoutError
+from ingest.known_parents import BETWEEN_PARTS, KnownParents
 from ingest.layout import FieldLayout, match_fields
 from ingest.layout.cells import map_distinct, place_of, texts_of
 from ingest.layout.picking import Picked, Picker
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from ingest.session import Session
     from ingest.sources import Source
 
-_BETWEEN_KEYS = "\x1f"
 """The unit separator: it parts the texts of a natural key of several columns."""
 
 
@@ -132,7 +132,7 @@ class Arrangement:
         cells: dict[str, Cells] = {}
         refused: list[Reject] = []
         blamed: set[tuple[int, str]] = set()
-        found: dict[str, tuple[pa.Array, list[Any]]] = {}
+        found: dict[str, pa.Array] = {}
         shell = _shell(batch, names)
         for name, picker in self._pickers.items():
             if name in self._copies:
@@ -148,9 +148,7 @@ class Arrangement:
                 refused.append(self._reject(shell, name, place, reason, kind))
                 blamed |= {(batch.records[place], field) for field in (name, *dependants)}
         for name, (origin, number) in self._copies.items():
-            indices, rows_found = found[origin]
-            values = [row[number] if isinstance(row, tuple) else None for row in rows_found]
-            cells[name] = _spread(values, indices)
+            cells[name] = self._parents[origin].values(number, found[origin])
         common = {item.name: getattr(batch, item.name) for item in dataclasses.fields(Batch)}
         return ArrangedBatch(
             **{**common, "columns": tuple(cells[name] for name in self._pickers)},
@@ -160,32 +158,18 @@ class Arrangement:
             names=names,
         )
 
-    def _look_up(
-        self, name: str, batch: Batch, names: tuple[str, ...]
-    ) -> tuple[Picked, tuple[pa.Array, list[Any]]]:
+    def _look_up(self, name: str, batch: Batch, names: tuple[str, ...]) -> tuple[Picked, pa.Array]:
         """Give the keys of the parents, and for each record the place of its parent's values."""
-        texts = self._natural_keys(name, batch, names)
-        encoded = texts.dictionary_encode()
-        keys = encoded.dictionary.to_pylist()
-        asked = [key for key in keys if key.strip(_BETWEEN_KEYS)]
-        parents = self._parents[name]
-        answers = dict(
-            zip(
-                asked, parents.find([tuple(key.split(_BETWEEN_KEYS)) for key in asked]), strict=True
-            )
-        )
-        found = [answers.get(key) for key in keys]
-        values = [item[0] if isinstance(item, tuple) else None for item in found]
-        reasons = {place: item for place, item in enumerate(found) if isinstance(item, str)}
+        known = self._parents[name]
+        places = known.places_of(self._natural_keys(name, batch, names))
         refused = []
-        if reasons:
-            bad = pc.is_in(encoded.indices, value_set=pa.array(reasons, encoded.indices.type))
+        if known.reasons:
+            bad = pc.is_in(places, value_set=pa.array(known.reasons, places.type))
             refused = [
-                (place, _sentence(reasons[encoded.indices[place].as_py()]))
+                (place, _sentence(known.reasons[places[place].as_py()]))
                 for place in pc.indices_nonzero(bad).to_pylist()
             ]
-        picked = Picked(cells=_spread(values, encoded.indices), refused=refused)
-        return picked, (encoded.indices, found)
+        return Picked(cells=known.values(0, places), refused=refused), places
 
     def _natural_keys(self, name: str, batch: Batch, names: tuple[str, ...]) -> pa.Array:
         picker, said = self._pickers[name], self._layout.fields[name]
@@ -197,7 +181,7 @@ class Arrangement:
             place = place_of(self._layout, column, names, ("fields", name))
             texts = pc.fill_null(texts_of(batch.columns[place])[0], "")
             parts.append(map_distinct(texts, picker.prepare_key))
-        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, _BETWEEN_KEYS)
+        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, BETWEEN_PARTS)
 
     def _reject(
         self, batch: ArrangedBatch, name: str, place: int, reason: str, kind: Kind
@@ -240,7 +224,7 @@ class Arrangement:
 
     def _find_parents(
         self, session: Session, alias: str, name: str, field: models.Field[Any, Any]
-    ) -> Parents:
+    ) -> KnownParents:
         said = self._layout.fields[name]
         lookup = said.lookup or ()
         columns = self._pickers[name].columns or ("",)
@@ -249,7 +233,7 @@ class Arrangement:
                 ("fields", name, "lookup"),
                 f"{name} is looked up by {len(lookup)} fields in {len(columns)} columns.",
             )
-        return Parents(
+        parents = Parents(
             session,
             alias,
             self._layout,
@@ -258,6 +242,7 @@ class Arrangement:
             create=said.create,
             copies=self._copied_from(name),
         )
+        return KnownParents(parents)
 
     def _copied_from(self, name: str) -> list[str]:
         """Give the parent's fields that are copied, in the order of the fields that take them."""
@@ -312,13 +297,6 @@ def _find_field(layout: Layout, model: type[models.Model], name: str) -> models.
 def _shell(batch: Batch, names: tuple[str, ...]) -> ArrangedBatch:
     common = {item.name: getattr(batch, item.name) for item in dataclasses.fields(Batch)}
     return ArrangedBatch(**common, given=batch.columns, names=names)
-
-
-def _spread(values: list[Any], indices: pa.Array) -> Cells:
-    try:
-        return pa.array(values).take(indices) if any(values) else pa.nulls(len(indices), pa.int64())
-    except pa.ArrowException:
-        return [None if at is None else values[at] for at in indices.to_pylist()]
 
 
 def _value(cell: Any) -> Any:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from ingest.layout import Layout
     from ingest.session import Session
 
-REMEMBERED_PARENTS = 500_000
-"""Natural keys remembered for each foreign key, some 100 MB at most; one that is forgotten is
-asked for again."""
 ROWS_CREATED_AT_ONCE = 200
 """Parents in one INSERT: PostgreSQL takes 65,535 parameters."""
 
@@ -53,7 +50,6 @@ class Parents:
         self._keys = [self._find(name) for name in lookup]
         self._constants = None if create is None else dict(create)
         self._made: dict[str, Any] | None = None
-        self._known: dict[NaturalKey, Found] = {}
         wanted = [field.target_field, *(self._find(name) for name in copies)]
         given = ", ".join(
             f"${number}::text[]::{self._type(key)}[]" for number, key in enumerate(self._keys, 1)
@@ -72,14 +68,11 @@ class Parents:
 
     def find(self, keys: Sequence[NaturalKey]) -> list[Found]:
         """Give what each natural key leads to."""
-        unknown = [key for key in dict.fromkeys(keys) if key not in self._known]
-        if len(self._known) + len(unknown) > REMEMBERED_PARENTS:
-            self._known.clear()
-            unknown = list(dict.fromkeys(keys))
-        if unknown:
-            self._session.settle()
-            self._known |= self._ask(unknown)
-        return [self._known[key] for key in keys]
+        if not keys:
+            return []
+        self._session.settle()
+        found = self._ask(list(dict.fromkeys(keys)))
+        return [found[key] for key in keys]
 
     def _ask(self, keys: list[NaturalKey]) -> dict[NaturalKey, Found]:
         found = self._select(keys)

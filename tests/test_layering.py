@@ -20,7 +20,7 @@ LAYERS = [
     ["results", "fingerprints", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["staging", "attempts", "doubts", "isolation", "sending", "reject_log", "reject_file"],
-    ["aftermath", "announcing", "keys", "lookups", "ordering"],
+    ["aftermath", "announcing", "keys", "lookups", "known_parents", "ordering"],
     ["arrangement"],
     ["methods"],
     ["options", "job", "ledger", "failures", "reporting", "pipeline"],
