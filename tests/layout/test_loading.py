@@ -241,6 +241,29 @@ def test_new_parents_in_every_batch_while_others_are_on_their_way():
     assert Account.objects.count() == 200
 
 
+@pytest.mark.parametrize("remembered", [1, 3, 7, 1_000])
+def test_parents_that_were_forgotten_are_asked_for_again(remembered, monkeypatch):
+    monkeypatch.setattr("ingest.known_parents.REMEMBERED_PARENTS", remembered)
+    monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", 4)
+    accounts = {f"A{at}": AccountFactory(number=f"A{at}") for at in range(6)}
+    numbers = [f"A{at * 5 % 7}" for at in range(40)]  # there is no A6
+    rows = [("31.12.2024", number, str(at), "x") for at, number in enumerate(numbers)]
+    columns = HEADER.strip().split(";")
+    got = load(
+        Transaction,
+        rows,
+        columns=columns,
+        layout=Layout(fields=FIELDS, read=GERMAN),
+        on_error="reject",
+    )
+    missing = [at for at, number in enumerate(numbers, 1) if number == "A6"]
+    assert [reject.record for reject in got.rejects] == missing
+    assert {reject.reason for reject in got.rejects} == {"There is no account with number 'A6'."}
+    found = Transaction.objects.order_by("amount").values_list("account", "user")
+    want = [accounts[number] for number in numbers if number != "A6"]
+    assert list(found) == [(account.pk, account.user_id) for account in want]
+
+
 def shout(batch: pa.RecordBatch) -> pa.RecordBatch:
     at = batch.schema.get_field_index("Text")
     return batch.set_column(at, "Text", pc.utf8_upper(batch.column(at)))
