@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from ingest.session import Session
     from ingest.sources import Source
 
-"""The unit separator: it parts the texts of a natural key of several columns."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ArrangedBatch(Batch):

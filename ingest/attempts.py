@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from ingest.table import Table
 
-STAGE = "pg_temp.ingest_stage"
+STAGE_NAME = "ingest_stage"
+STAGE = f"pg_temp.{STAGE_NAME}"
 READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::int8"
 """How many rows the last statement has put in, as PostgreSQL counts them."""
 PIECE_ROWS = 4_096
@@ -78,7 +79,7 @@ _IS_OURS = (
     "age(xmin) <= age(began) AND pg_catalog.pg_xact_status("
     "(this - (this - xmin::text::int8) % 4294967296)::text::xid8) = 'in progress'"
 )
-# The stage's row type is as old as the load; the stage itself is made anew by each TRUNCATE.
+# The stage's row type is as old as the load, whatever TRUNCATE makes of its file.
 _DECLARE = """
 DECLARE
   at int8 := 0;

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.attempts import READ_ENTERED, attempt_in_pieces, attempt_singly
+from ingest.attempts import READ_ENTERED, STAGE_NAME, attempt_in_pieces, attempt_singly
 from ingest.doubts import Doubts, unique_keys
 from ingest.refusals import explain, refusal_of
 from ingest.session import Copying, CopyTarget, Query, Statement
@@ -56,7 +56,7 @@ class Isolation:
     def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
         names = ", ".join(map(quote_name, encoding.names))
         keys = unique_keys(session, table, encoding.names)
-        self._stage = StagingTable(session, table, encoding, "ingest_stage", encoding.names)
+        self._stage = StagingTable(session, table, encoding, STAGE_NAME, encoding.names)
         session.execute(f'ALTER TABLE {self._stage.name} ADD PRIMARY KEY ("{PLACE}")')
         session.execute(_REFUSED)
         self._encoding = encoding
@@ -117,7 +117,7 @@ class Isolation:
         Gives None where one of them was refused: then none is in.
         """
         doubtful = yield from doubts.find(rows)
-        if refusal is not None and refusal.place not in (None, *doubtful):
+        if refusal is not None and refusal.place is not None and refusal.place not in doubtful:
             doubtful |= yield from doubts.find_more(rows, refusal)
         while (refusal := (yield from self._copy_certain(rows, places, doubtful))) is not None:
             more = yield from doubts.find_more(rows, refusal)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ingest.lookups import Found, Parents
 
 BETWEEN_PARTS = "\x1f"
-"""What stands between the parts of a natural key in its text."""
+"""The unit separator: it parts the texts of a natural key of several columns."""
 REMEMBERED_PARENTS = 500_000
 """Natural keys remembered for each foreign key, some 100 MB at most; one that is forgotten is
 asked for again."""

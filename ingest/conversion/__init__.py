@@ -62,9 +62,9 @@ class TypedBatch:
         if not rejects:
             return self
         refused = {reject.record for reject in rejects}
-        places = {bisect_left(self.records, record) for record in refused}
+        found = {bisect_left(self.records, record) for record in refused}
         # A record that is out already has no place.
-        places = {at for at in places if self.records[at : at + 1] and self.records[at] in refused}
+        places = {at for at in found if at < len(self.records) and self.records[at] in refused}
         left = self.without_places(places)
         return dataclasses.replace(left, rejects=(*self.rejects, *rejects))
 

@@ -142,11 +142,12 @@ class DelimitedSource(Source):
 
         def read_again() -> tuple[InputFile, TextReader]:
             again = InputFile(self._file.path)
-            reader = TextReader(again, self._options.encoding, marks=False)
+            reader = TextReader(again, self._options.encoding)
             if start.byte is None:
                 Head(reader, self.name, self._options)
             else:
                 reader.go_to(start.byte)
+            reader.stop_marking()
             return again, reader
 
         return LineFinder(

@@ -54,10 +54,9 @@ class TextReader:
     that holds it can be named.
     """
 
-    def __init__(self, file: InputFile, encoding: str, *, marks: bool = True) -> None:
-        """``marks``: else what is no UTF-8 stays as it is, for one who looks at ASCII alone."""
+    def __init__(self, file: InputFile, encoding: str) -> None:
         self._file = file
-        self._marks = marks
+        self._marks = True
         self._pending = b""
         self._cut_off = b""
         self._tail = (b"", b"")
@@ -148,6 +147,10 @@ class TextReader:
         if self._decoder is not None:
             self._decoder.reset()
 
+    def stop_marking(self) -> None:
+        """Leave what is no UTF-8 as it is from here on, for one who looks at ASCII alone."""
+        self._marks = False
+
     def last_bytes(self) -> bytes:
         """Give the last two parts that ``read`` gave."""
         return b"".join(self._tail)
@@ -166,7 +169,7 @@ class TextReader:
             chunk = self._file.read(CHUNK_BYTES)
             self._ended = not chunk
             if self._decoder is None:
-                given = self._checked(chunk) if self._marks else chunk
+                given = self._checked(chunk)
             else:
                 text = self._decode(self._decoder, chunk)
                 self.has_undecodable |= MARK in text
@@ -190,7 +193,7 @@ class TextReader:
         chunk = self._cut_off + chunk if self._cut_off else chunk
         cut = 0 if self._ended else _length_of_cut_character(chunk)
         chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
-        if _is_utf8(chunk):
+        if not self._marks or _is_utf8(chunk):
             return chunk
         self.has_undecodable = True
         return chunk.decode(errors=_KEEP).encode()

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ingest.exceptions import ConfigurationError, SourceError
-from ingest.sources import delimited, text
+from ingest.sources import SourceOptions, delimited, open_source, text
 from tests.sources.reading import Got, Pipe, read
 
 
@@ -210,6 +210,19 @@ def test_a_short_record_with_a_byte_that_is_no_text():
     got = read(b"a,b\n\xe9\n1,2\n")
     assert got.texts == [("1", "2")]
     assert got.reasons[1].startswith("it has 1 cells, fewer than the 2 columns: '\\\\xe9")
+
+
+@pytest.mark.parametrize("has_preamble", [False, True])
+def test_lines_are_counted_whatever_bytes_are_no_text(tmp_path, small_blocks, has_preamble):
+    path = tmp_path / "latin.csv"
+    head = b"Umsatz M\xe4rz\n" if has_preamble else b""
+    path.write_bytes(head + b'a,caf\xe9\n1,"x\n\xffy"\n\xe9\n2,\xe9\n3\n')
+    options = SourceOptions(skip_records=int(has_preamble))
+    with open_source(path, options) as source:
+        [batch] = source.batches()
+        lines = [batch.find_line(record) for record in (1, 2, 3, 4)]
+    assert lines == [at + has_preamble for at in (2, 4, 5, 6)]
+    assert [reject.record for reject in batch.rejects] == [2, 4]
 
 
 def test_bytes_that_a_codec_cannot_read():
