@@ -20,3 +20,4 @@ class IngestConfig(AppConfig):
         register(checks.check_engines, "ingest")
         # Without our tag, by which Django would run it where no database was named.
         register(checks.check_databases, Tags.database)
+        register(checks.check_rights, Tags.database, deploy=True)
