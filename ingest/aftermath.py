@@ -81,30 +81,35 @@ ANALYZE_SHARE = 0.1
 
 
 _SEQUENCES = """
-SELECT a.attname::text,
-       pg_catalog.pg_get_serial_sequence(
-         pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), a.attname)
+SELECT a.attname::pg_catalog.text, s.name
 FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
-  AND pg_catalog.pg_get_serial_sequence(
-        pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), a.attname
-      ) IS NOT NULL
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+CROSS JOIN LATERAL pg_catalog.pg_get_serial_sequence(
+  pg_catalog.format('%I.%I', n.nspname, c.relname), a.attname::pg_catalog.text) s(name)
+WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND s.name IS NOT NULL
 """
 _POSITION = """
-SELECT coalesce(pg_catalog.pg_sequence_last_value(s.seqrelid), s.seqstart - s.seqincrement),
+SELECT coalesce(pg_catalog.pg_sequence_last_value(s.seqrelid),
+                s.seqstart OPERATOR(pg_catalog.-) s.seqincrement),
        s.seqincrement
-FROM pg_catalog.pg_sequence s WHERE s.seqrelid = $1::text::regclass
+FROM pg_catalog.pg_sequence s
+WHERE s.seqrelid OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass
 """
-_ROWS_BEFORE = "SELECT reltuples::float8 FROM pg_catalog.pg_class WHERE oid = $1::int8::oid"
+_ROWS_BEFORE = """
+SELECT reltuples::double precision FROM pg_catalog.pg_class
+WHERE oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+"""
 _ONE_LOAD_AT_A_TIME = """
-SELECT pg_advisory_xact_lock(hashtextextended('ingest moves ' || $1::text, 0))::text
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+  pg_catalog.concat('ingest moves ', $1::pg_catalog.text), 0))::pg_catalog.text
 """
 _DRAW = """
-SELECT count(nextval((SELECT $1::text::regclass))) FROM generate_series(1, $2::int8)
+SELECT pg_catalog.count(pg_catalog.nextval((SELECT $1::pg_catalog.text::pg_catalog.regclass)))
+FROM pg_catalog.generate_series(1, $2::bigint)
 """
 _SET = """
-SELECT setval($1::text::regclass, greatest($2::int8, pg_catalog.pg_sequence_last_value(
-  $1::text::regclass)))
+SELECT pg_catalog.setval($1::pg_catalog.text::pg_catalog.regclass, greatest(
+  $2::bigint, pg_catalog.pg_sequence_last_value($1::pg_catalog.text::pg_catalog.regclass)))
 """

@@ -105,70 +105,92 @@ def _refuse_key(session: Session, key: Constraint, table: Table, encoding: Encod
 # PostgreSQL calls for a row (in a default, a check, a domain) could write to other tables, whose
 # references would go unchecked; one that is not volatile may not write.
 _TABLE = """
-SELECT current_setting('transaction_isolation'),
-       NOT pg_catalog.row_security_active($1::int8::oid),
-       CASE WHEN NOT pg_catalog.has_table_privilege($1::int8::oid, 'INSERT')
-            THEN format('GRANT INSERT ON %s TO %I', $1::int8::oid::regclass, current_user) END,
-       (SELECT min(t.tgname::text) FROM pg_catalog.pg_trigger t
-        WHERE t.tgrelid = $1::int8::oid AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-          AND t.tgtype & 4 <> 0),
-       (SELECT min(p.oid::regprocedure::text)
+WITH given AS (SELECT $1::bigint::pg_catalog.oid AS oid)
+SELECT pg_catalog.current_setting('transaction_isolation'),
+       NOT pg_catalog.row_security_active(given.oid),
+       CASE WHEN NOT pg_catalog.has_table_privilege(given.oid, 'INSERT')
+            THEN pg_catalog.format('GRANT INSERT ON %s TO %I', given.oid::pg_catalog.regclass,
+                                   current_user) END,
+       (SELECT pg_catalog.min(t.tgname::pg_catalog.text) FROM pg_catalog.pg_trigger t
+        WHERE t.tgrelid OPERATOR(pg_catalog.=) given.oid AND NOT t.tgisinternal
+          AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+          AND (t.tgtype OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0),
+       (SELECT pg_catalog.min(p.oid::pg_catalog.regprocedure::pg_catalog.text)
         FROM pg_catalog.pg_depend d
-        JOIN pg_catalog.pg_proc p ON p.oid = d.refobjid AND p.provolatile = 'v'
-        JOIN pg_catalog.pg_language l ON l.oid = p.prolang AND l.lanname NOT IN ('internal', 'c')
-        WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass
-          AND (d.classid = 'pg_catalog.pg_attrdef'::regclass
-               AND d.objid IN (SELECT f.oid FROM pg_catalog.pg_attrdef f
-                               WHERE f.adrelid = $1::int8::oid)
-            OR d.classid = 'pg_catalog.pg_constraint'::regclass
-               AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint k
-                               WHERE k.conrelid = $1::int8::oid
-                                  OR k.contypid IN (SELECT a.atttypid
-                                                    FROM pg_catalog.pg_attribute a
-                                                    WHERE a.attrelid = $1::int8::oid))))
+        JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+          AND p.provolatile OPERATOR(pg_catalog.=) 'v'
+        JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
+          AND l.lanname OPERATOR(pg_catalog.<>) ALL (ARRAY['internal', 'c']::pg_catalog.name[])
+        WHERE d.refclassid OPERATOR(pg_catalog.=)
+              'pg_catalog.pg_proc'::pg_catalog.regclass
+          AND (d.classid OPERATOR(pg_catalog.=)
+               'pg_catalog.pg_attrdef'::pg_catalog.regclass
+               AND d.objid OPERATOR(pg_catalog.=) ANY (
+                 SELECT f.oid FROM pg_catalog.pg_attrdef f
+                 WHERE f.adrelid OPERATOR(pg_catalog.=) given.oid)
+            OR d.classid OPERATOR(pg_catalog.=)
+               'pg_catalog.pg_constraint'::pg_catalog.regclass
+               AND d.objid OPERATOR(pg_catalog.=) ANY (
+                 SELECT k.oid FROM pg_catalog.pg_constraint k
+                 WHERE k.conrelid OPERATOR(pg_catalog.=) given.oid
+                    OR k.contypid OPERATOR(pg_catalog.=) ANY (
+                      SELECT a.atttypid FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid OPERATOR(pg_catalog.=) given.oid))))
+FROM given
 """
 _RIGHT = """
-       current_setting('server_version_num')::int4,
-       current_user::text,
-       CASE WHEN (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN true
-            WHEN current_setting('server_version_num')::int4 < 150000 THEN false
-            ELSE (SELECT count(*) > 0 FROM pg_catalog.pg_parameter_acl p,
-                         LATERAL pg_catalog.aclexplode(p.paracl) a
-                  WHERE p.parname = 'session_replication_role' AND a.privilege_type = 'SET'
-                    AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
+       pg_catalog.current_setting('server_version_num')::integer,
+       current_user::pg_catalog.text,
+       CASE WHEN (SELECT rolsuper FROM pg_catalog.pg_roles
+                  WHERE rolname OPERATOR(pg_catalog.=) current_user) THEN true
+            WHEN pg_catalog.current_setting('server_version_num')::integer
+                 OPERATOR(pg_catalog.<) 150000 THEN false
+            ELSE EXISTS (SELECT FROM pg_catalog.pg_parameter_acl p,
+                           LATERAL pg_catalog.aclexplode(p.paracl) a
+                         WHERE p.parname OPERATOR(pg_catalog.=) 'session_replication_role'
+                           AND a.privilege_type OPERATOR(pg_catalog.=) 'SET'
+                           AND (a.grantee OPERATOR(pg_catalog.=) 0
+                                OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
        END"""
 # Triggers of foreign keys are made and named by PostgreSQL; any other internal trigger rechecks a
 # deferrable constraint. One that was disabled or made to fire always is no longer PostgreSQL's own.
 _ROLE = f"""
 SELECT {_RIGHT},
-       current_setting('session_replication_role'),
-       (SELECT min(coalesce(k.conname, t.tgname)::text)
+       pg_catalog.current_setting('session_replication_role'),
+       (SELECT pg_catalog.min(coalesce(k.conname, t.tgname)::pg_catalog.text)
         FROM pg_catalog.pg_trigger t
-        LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint
-        WHERE t.tgrelid = $1::int8::oid AND t.tgisinternal
-          AND (k.contype IS DISTINCT FROM 'f' OR t.tgenabled <> 'O'))
+        LEFT JOIN pg_catalog.pg_constraint k ON k.oid OPERATOR(pg_catalog.=) t.tgconstraint
+        WHERE t.tgrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid AND t.tgisinternal
+          AND (coalesce(k.contype, '') OPERATOR(pg_catalog.<>) 'f'
+               OR t.tgenabled OPERATOR(pg_catalog.<>) 'O'))
 """
 # The operator is the one that PostgreSQL's own check of the key uses. FOR KEY SHARE asks for the
 # right to update, though it changes nothing.
 _PARENT = """
-SELECT c.relkind::text, format('%s.%s', o.oprnamespace::regnamespace, o.oprname),
-       ARRAY(SELECT t.typname::text FROM pg_catalog.pg_type t
-             WHERE t.oid IN (o.oprleft, o.oprright)),
+SELECT c.relkind::pg_catalog.text,
+       pg_catalog.format('%s.%s', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
+       ARRAY(SELECT t.typname::pg_catalog.text FROM pg_catalog.pg_type t
+             WHERE t.oid OPERATOR(pg_catalog.=) ANY (ARRAY[o.oprleft, o.oprright])),
        NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                   JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation
+                   JOIN pg_catalog.pg_collation l ON l.oid OPERATOR(pg_catalog.=) a.attcollation
                    WHERE NOT l.collisdeterministic
-                     AND (a.attrelid = k.confrelid AND a.attnum = k.confkey[1]
-                          OR a.attrelid = k.conrelid AND a.attnum = k.conkey[1])),
+                     AND (a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+                          AND a.attnum OPERATOR(pg_catalog.=) k.confkey[1]
+                          OR a.attrelid OPERATOR(pg_catalog.=) k.conrelid
+                          AND a.attnum OPERATOR(pg_catalog.=) k.conkey[1])),
        NOT pg_catalog.row_security_active(c.oid),
        CASE WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-            THEN format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, current_user)
+            THEN pg_catalog.format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, current_user)
             WHEN NOT (pg_catalog.has_table_privilege(c.oid, 'SELECT')
                       AND pg_catalog.has_any_column_privilege(c.oid, 'UPDATE'))
-            THEN format('GRANT SELECT, UPDATE ON %I.%I TO %I', n.nspname, c.relname, current_user)
+            THEN pg_catalog.format('GRANT SELECT, UPDATE ON %I.%I TO %I', n.nspname, c.relname,
+                                   current_user)
        END
 FROM pg_catalog.pg_constraint k
-JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_operator o ON o.oid = k.conpfeqop[1]
-WHERE k.conrelid = $1::int8::oid AND k.conname = $2::text AND k.contype = 'f'
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.confrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) k.conpfeqop[1]
+WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.conname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+  AND k.contype OPERATOR(pg_catalog.=) 'f'
 """

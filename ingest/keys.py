@@ -144,7 +144,7 @@ class Keys:
         if least is None or table.triggers or any(self.name in item.columns for item in checks):
             return
         [(smallest,)] = self._session.fetch(
-            f"SELECT min({quote_name(self.name)})::int8 FROM {table.qualified_name}"
+            f"SELECT pg_catalog.min({quote_name(self.name)})::bigint FROM {table.qualified_name}"
         )
         if smallest is None or smallest > 0:
             self._next_spare = least
@@ -179,14 +179,16 @@ def _as_text(key: Any) -> str:
 _SEQUENCE = """
 SELECT s.name, q.seqincrement, q.seqcycle, pg_catalog.has_sequence_privilege(s.name, 'USAGE'),
        pg_catalog.quote_ident(current_user)
-FROM pg_catalog.pg_get_serial_sequence($1::text, $2::text) s(name)
-JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.name::regclass
+FROM pg_catalog.pg_get_serial_sequence($1::pg_catalog.text, $2::pg_catalog.text) s(name)
+JOIN pg_catalog.pg_sequence q
+  ON q.seqrelid OPERATOR(pg_catalog.=) s.name::pg_catalog.regclass
 """
 # Ranges of numbers that follow one another: others may draw in between.
 _DRAW = """
-SELECT min(key), max(key) FROM (
-  SELECT key, key - n AS island FROM (
-    SELECT n, nextval((SELECT $1::text::regclass)) AS key FROM generate_series(1, $2::int8) n
+SELECT pg_catalog.min(key), pg_catalog.max(key) FROM (
+  SELECT key, key OPERATOR(pg_catalog.-) n AS island FROM (
+    SELECT n, pg_catalog.nextval((SELECT $1::pg_catalog.text::pg_catalog.regclass)) AS key
+    FROM pg_catalog.generate_series(1, $2::bigint) n
   ) drawn
 ) numbered GROUP BY island ORDER BY 1
 """

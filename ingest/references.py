@@ -96,7 +96,7 @@ class _ForeignKey:
         # so that two loads lock the same rows in the same order.
         parent_key = quote_name(constraint.referenced_columns[0])
         self._sql = (
-            f"SELECT given.place FROM pg_catalog.unnest($1::{_ARRAY_TYPES[type_name]}) "
+            f"SELECT given.place FROM pg_catalog.unnest({_SENT[type_name]}) "
             "WITH ORDINALITY AS given(key, place) "
             f"JOIN ONLY {constraint.references} AS parent "
             f"ON parent.{parent_key} OPERATOR(pg_catalog.=) given.key "
@@ -126,7 +126,7 @@ class _ForeignKey:
         ]
 
     def _look_up(self, session: Session, keys: list[Any]) -> list[tuple[Any, ...]]:
-        sent = list(map(self._as_text, keys))
+        sent = [str(self._as_text(key)) for key in keys]
         if self._waits:
             return session.fetch(self._sql, sent)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -170,7 +170,7 @@ class Triggers:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        [(self._before,)] = session.fetch("SELECT current_setting('session_replication_role')")
+        [(self._before,)] = session.fetch(_REPLICATION_ROLE)
         self._are_on = True
 
     def turn_off(self) -> None:
@@ -184,15 +184,20 @@ class Triggers:
             self._are_on = True
 
     def _set(self, role: str) -> None:
-        self.session.fetch("SELECT set_config('session_replication_role', $1::text, true)", role)
+        self.session.fetch(_SET_REPLICATION_ROLE, role)
 
 
-_ARRAY_TYPES = {
-    "int2": "int2[]",
-    "int4": "int4[]",
-    "int8": "int8[]",
-    "text": "text[]",
-    "uuid": "text[]::uuid[]",
-    "varchar": "text[]",
+_REPLICATION_ROLE = "SELECT pg_catalog.current_setting('session_replication_role')"
+_SET_REPLICATION_ROLE = (
+    "SELECT pg_catalog.set_config('session_replication_role', $1::pg_catalog.text, true)"
+)
+_SENT = {
+    "int2": "$1::pg_catalog.text[]::smallint[]",
+    "int4": "$1::pg_catalog.text[]::integer[]",
+    "int8": "$1::pg_catalog.text[]::bigint[]",
+    "text": "$1::pg_catalog.text[]",
+    "uuid": "$1::pg_catalog.text[]::pg_catalog.uuid[]",
+    "varchar": "$1::pg_catalog.text[]",
 }
-"""What the keys are sent as, by the column's type; varchar is compared as text."""
+"""How the keys are sent, by the column's type; varchar is compared as text. Numbers go as text:
+asyncpg looks up any other array type in the catalog, by statements that name no schema."""
