@@ -98,17 +98,21 @@ async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadR
 
 def resume(
     load_id: int,
+    source: Any = None,
     *,
     using: str = DEFAULT_DB_ALIAS,
     progress: Callable[[Progress], None] | None = None,
 ) -> LoadResult:
     """Go on with a load that did not come to its end, after the last chunk that is committed.
 
-    Its source is read from there. Raises ``LedgerError`` where there is no such load, where it
-    cannot go on, or where the file or its layout is not what it was.
+    Its source is read from there. ``source`` says where the file, or the list of files, is now, if
+    it was moved or renamed since; its content must be the same. Raises ``LedgerError`` where there
+    is no such load, where it cannot go on, or where the file or its layout is not what it was.
     """
     found = find_load(load_id, using)
     job = Job.again(found, using)
+    if source is not None:
+        job = dataclasses.replace(job, given=source)
     check_same(found, job)
     return _perform(job, progress, LedgerEntry(found, using))
 
@@ -199,7 +203,7 @@ class _Loading:
                 session.end_backend(self._backend)
             self._backend = session.backend()
             if self._entry is None:
-                self._entry = self._begin(session, source)
+                self._entry = self._begin(session, source, fingerprint)
             entry = self._entry
             self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
             entry.lock(session)
@@ -208,8 +212,14 @@ class _Loading:
             self._is_unsure = False
             if not settled.is_finished:
                 if entry.load is not None and settled.chunks:
-                    check_file(entry.load, settled.fingerprint, str(fingerprint))
-                entry.note(status="running", error="", ended_at=None, is_cancel_asked=False)
+                    check_file(entry.load, settled.fingerprint, str(fingerprint), source.paths)
+                entry.note(
+                    status="running",
+                    error="",
+                    ended_at=None,
+                    is_cancel_asked=False,
+                    **self._rename(entry, source),
+                )
             announcement = self._reporter.announcement
             announcement.load = entry.load
             announcement.started(source=source.name, method=job.how.method)
@@ -257,7 +267,15 @@ class _Loading:
         self._notes.append(f"One worker, because {reason}")
         return Run
 
-    def _begin(self, session: Session, source: Source) -> Entry:
+    def _rename(self, entry: Entry, source: Source) -> dict[str, Any]:
+        """Give what the ledger must know of a file that has another name than it had."""
+        load, given = entry.load, self._job.to_json()["given"]
+        if load is None or load.options.get("given") == given:
+            return {}
+        load.options, load.source = {**load.options, "given": given}, source.name
+        return {"options": load.options, "source": load.source}
+
+    def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job
         if job.how.dry_run:
             return Entry()
@@ -265,10 +283,17 @@ class _Loading:
             if not is_recorded_on(session):
                 self._notes.append(NOT_RECORDED)
                 return Entry()
+        # Two names may be one file, so it is known by its content, which is digested first.
+        digest = str(fingerprint) if job.how.is_resumable else ""
+        if job.how.resumable and not digest:
+            self._notes.append(
+                f"{source.name} can be read only once: it is committed in chunks, but no other "
+                "load can go on with this one."
+            )
         with session.transaction():
-            if job.how.is_resumable and source.paths:
-                begin_alone(session, f"{job.model._meta.label} {job.to_json()['given']}")
-                unfinished = find_unfinished(job)
+            if digest:
+                begin_alone(session, f"{job.model._meta.label} {digest}")
+                unfinished = find_unfinished(job, digest)
                 if unfinished is not None:
                     check_same(unfinished, job)
                     self._notes.append(
@@ -281,6 +306,7 @@ class _Loading:
                 model=job.model._meta.label,
                 table=job.model._meta.db_table,
                 source=source.name,
+                fingerprint=digest,
                 layout="" if job.layout is None else job.layout.to_toml(),
                 options=job.to_json(),
                 method=job.how.method,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from ingest.exceptions import LayoutError, LedgerError
+from ingest.exceptions import LayoutError, LedgerError, SourceError
 from ingest.fingerprints import digest_of_part
 from ingest.job import Job
 from ingest.layout import find_layout
@@ -14,28 +14,38 @@ from ingest.ledger import is_alive
 from ingest.models import Load
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.rejects import Reject
+from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ingest.ledger import Entry, Settled
     from ingest.models import Chunk
 
 
-def find_unfinished(job: Job) -> Load | None:
+def find_unfinished(job: Job, digest: str) -> Load | None:
     """Find the last load of the same file into the same model that has chunks and no end.
 
-    One that runs counts too before its first chunk is in.
+    The file is known by the digest of its content, whatever it is called. One that runs counts too
+    before its first chunk is in. A load of the same name that has chunks is found as well, so that
+    ``check_file`` can say that the file was changed.
     """
     unfinished = Load.objects.using(job.alias).filter(
         model=job.model._meta.label,
         chunk_rows__isnull=False,
         status__in=[Load.Status.RUNNING, Load.Status.FAILED, Load.Status.INTERRUPTED],
-        options__given=job.to_json()["given"],
     )
-    begun = unfinished.filter(chunks__isnull=False).distinct().first()
-    running = unfinished.filter(status=Load.Status.RUNNING, chunks__isnull=True)
-    return begun or next(filter(is_alive, running), None)
+    named = unfinished.filter(options__given=job.to_json()["given"])
+    # A load that is only chunked, and not resumable, has no digest before its first chunk is in.
+    for same in (unfinished.filter(fingerprint=digest), named):
+        begun = same.filter(chunks__isnull=False).distinct().first()
+        running = same.filter(
+            status=Load.Status.RUNNING, chunks__isnull=True, fingerprint__in=("", digest)
+        )
+        found = begun or next(filter(is_alive, running), None)
+        if found is not None:
+            return found
+    return None
 
 
 def check_same(load: Load, job: Job) -> None:
@@ -50,9 +60,12 @@ def check_same(load: Load, job: Job) -> None:
         )
     _check_plan(load, job)
     _check_layout(load, job)
-    missing = [path for path in _paths(load) if load.fingerprint and not path.is_file()]
-    if missing:
-        raise LedgerError(f"Load {load.pk} cannot go on: the file {str(missing[0])!r} is gone.")
+    missing = _missing(job.given) if load.fingerprint else None
+    if missing is not None:
+        raise LedgerError(
+            f"Load {load.pk} cannot go on: the file {missing!r} is gone. Bring it back, or say "
+            f"where it is now: `bulk_load --resume {load.pk} FILE`."
+        )
 
 
 def _check_plan(load: Load, job: Job) -> None:
@@ -79,11 +92,10 @@ def _check_layout(load: Load, job: Job) -> None:
         )
 
 
-def check_file(load: Load, was: str, now: str) -> None:
+def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
     """Raise ``LedgerError`` where a load's file has another digest than it had."""
     if was in {"", now}:
         return
-    paths = _paths(load)
     where = "after the records that are in"
     for chunk in cast("Iterator[Chunk]", load.chunks.exclude(fingerprint="").order_by("ordinal")):
         if len(paths) == 1 and chunk.first_byte is not None and chunk.last_byte is not None:
@@ -98,9 +110,13 @@ def check_file(load: Load, was: str, now: str) -> None:
     )
 
 
-def _paths(load: Load) -> list[Path]:
-    given = load.options["given"]
-    return [Path(item) for item in (given if isinstance(given, list) else [given])]
+def _missing(given: Any) -> str | None:
+    """Give the first file, or pattern, that is not there."""
+    try:
+        files = expand(given) if SeveralSource.accepts(given) else [given]
+    except SourceError:
+        return str(given)
+    return next((str(file) for file in files if not Path(file).is_file()), None)
 
 
 class KeptLog:

@@ -41,5 +41,6 @@ def add_arguments(parser: CommandParser) -> None:
         "--resume",
         type=int,
         metavar="LOAD",
-        help="go on with this load of the ledger, after its last chunk; needs no model and no FILE",
+        help="go on with this load of the ledger, after its last chunk; needs no model, and a FILE "
+        "only where it was moved or renamed",
     )

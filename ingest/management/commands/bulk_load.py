@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from getpass import getuser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -28,6 +29,7 @@ from ingest.management import (
     undoing,
 )
 from ingest.management.display import KINDS, ProgressDisplay
+from ingest.sources.several import SeveralSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -122,7 +124,7 @@ class Command(BaseCommand):
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         usage = (
             "%(prog)s app.Model FILE [FILE ...] [options]\n"
-            "       %(prog)s --resume LOAD\n"
+            "       %(prog)s --resume LOAD [FILE ...]\n"
             "       %(prog)s --benchmark [app.Model] [options]"
         )
         parser = super().create_parser(prog_name, subcommand, usage=usage, **kwargs)
@@ -135,7 +137,7 @@ class Command(BaseCommand):
     ) -> None:
         try:
             if options["resume"] is not None:
-                self._resume(model, **options)
+                self._resume([model, *files] if model is not None else [], **options)
             elif options["benchmark"]:
                 benchmark.handle(self, model=model, file=next(iter(files), None), **options)
             elif options["undo"] is not None:
@@ -156,14 +158,15 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
-    def _resume(self, model: str | None, *, resume: int, **options: Any) -> None:
-        if model is not None:
+    def _resume(self, files: Sequence[str], *, resume: int, **options: Any) -> None:
+        source = reading.as_source(files) if files else None
+        if files and not (Path(files[0]).exists() or SeveralSource.accepts(files[0])):
             raise CommandError(
                 "A resume takes the model, the file and all options from the ledger: leave them "
-                "out.",
+                "out. Only a file that was moved or renamed is named: --resume LOAD FILE.",
                 returncode=WRONG_USAGE,
             )
-        work = partial(go_on, resume, using=options["database"] or DEFAULT_DB_ALIAS)
+        work = partial(go_on, resume, source, using=options["database"] or DEFAULT_DB_ALIAS)
         self._show(f"Going on with load {resume}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
