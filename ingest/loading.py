@@ -163,6 +163,7 @@ class _Loading:
         self._notes: list[str] = []
         self._backend: Backend | None = None
         self._can_go_on = False
+        self._was_marked = False
         self._is_unsure = False
         """Has a COMMIT been sent whose answer nobody knows?"""
         self._is_in = False
@@ -213,13 +214,7 @@ class _Loading:
             if not settled.is_finished:
                 if entry.load is not None and settled.chunks:
                     check_file(entry.load, settled.fingerprint, str(fingerprint), source.paths)
-                entry.note(
-                    status="running",
-                    error="",
-                    ended_at=None,
-                    is_cancel_asked=False,
-                    **self._rename(entry, source),
-                )
+                self._mark_as_running(entry, source)
             announcement = self._reporter.announcement
             announcement.load = entry.load
             announcement.started(source=source.name, method=job.how.method)
@@ -255,6 +250,18 @@ class _Loading:
                 with stages.stage("verify"), session.transaction():
                     audit = verify_table(session, run.table)
             return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
+
+    def _mark_as_running(self, entry: Entry, source: Source) -> None:
+        if self._was_marked and entry.is_cancel_asked():  # since the try before
+            raise LoadCancelled
+        entry.note(
+            status="running",
+            error="",
+            ended_at=None,
+            is_cancel_asked=False,
+            **self._rename(entry, source),
+        )
+        self._was_marked = True
 
     def _choose(self, source: Source, session: Session) -> type[Run | Team]:
         """Choose between one worker, which is this process, and several."""

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
 from django.db import models
 from django.db.models.functions import Cast
 
 from ingest.ranges import merge_ranges
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class LoadQuerySet(models.QuerySet["Load"]):
+    """Loads; running ones come with their live progress, which ``LoadProgress`` keeps."""
+
+    def _fetch_all(self) -> None:
+        is_cached = self._result_cache is not None
+        super()._fetch_all()
+        if not is_cached:
+            _add_progress(self._result_cache or [], self.db)
 
 
 class Load(models.Model):
@@ -54,7 +67,10 @@ class Load(models.Model):
     reject_file = models.TextField(blank=True, help_text="The path of the refused records.")
     is_cancel_asked = models.BooleanField(default=False)
 
+    objects = LoadQuerySet.as_manager()
+
     class Meta:
+        base_manager_name = "objects"
         ordering = ("-pk",)
         default_permissions = ("view",)
         permissions = (
@@ -101,6 +117,47 @@ class Load(models.Model):
             )
             wanted |= models.Q(pk__in=lists.annotate(key=key).values("key"))
         return model._base_manager.using(self._state.db).filter(wanted)
+
+
+class LoadProgress(models.Model):
+    """How far a running load has come, as of its last sign of life.
+
+    It is updated while the load's transaction is open. It has a row of its own because that
+    transaction updates the load's row in the end: from ``REPEATABLE READ`` upwards PostgreSQL
+    refuses to update a row that somebody else has updated meanwhile.
+    """
+
+    load = models.OneToOneField(
+        Load, on_delete=models.CASCADE, primary_key=True, related_name="progress"
+    )
+    seen_at = models.DateTimeField(help_text="The load's last sign of life.")
+    read = models.BigIntegerField(default=0)
+    loaded = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    bytes_read = models.BigIntegerField(default=0)
+    stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Progress of load {self.load_id}"
+
+
+LIVE = ("seen_at", "read", "loaded", "rejected", "bytes_read", "stages")
+"""The fields of a running load that ``LoadProgress`` keeps."""
+
+
+def _add_progress(rows: Sequence[Any], alias: str) -> None:
+    loads = {
+        row.pk: row.__dict__  # where a deferred field is not
+        for row in rows
+        if isinstance(row, Load) and row.__dict__.get("status") == Load.Status.RUNNING
+    }
+    if loads:
+        for found in LoadProgress.objects.using(alias).filter(load__in=loads).values("load", *LIVE):
+            values = loads[found["load"]]
+            values.update({name: found[name] for name in LIVE if name in values})
 
 
 class Chunk(models.Model):

@@ -58,7 +58,7 @@ class Reporter:
     def _note(self, entry: Entry, read: int, rejected: int, bytes_read: int) -> None:
         self._noted = time.monotonic()
         try:
-            is_cancelled = entry.note(
+            is_cancelled = entry.show_progress(
                 read=read,
                 loaded=read - rejected - self.counts.skipped,
                 rejected=rejected,

@@ -37,6 +37,8 @@ class Entry:
 
     load: Load | None = None
     """Its row in the ledger."""
+    rejects_kept: int = 0
+    """How many rejects the ledger has of the chunks that are committed."""
 
     def lock(self, session: Session) -> None:
         """Let others see that this load is at work, as long as the session lives."""
@@ -70,9 +72,22 @@ class Entry:
     def tell(self, session: Session, **facts: Any) -> None:
         """Write down facts of the load, in the transaction of a chunk's end."""
 
-    def note(self, **facts: Any) -> bool:  # noqa: ARG002
-        """Tell how it goes, over Django's connection; gives whether somebody asked to cancel."""
+    def note(self, **facts: Any) -> None:
+        """Write down facts of the load over Django's connection, between its transactions."""
+
+    def show_progress(self, **facts: Any) -> bool:  # noqa: ARG002
+        """Show how far the load is, over Django's connection, at any time.
+
+        Return whether somebody asked to cancel the load.
+        """
         return False
+
+    def is_cancel_asked(self) -> bool:
+        """Return whether somebody asked to cancel the load."""
+        return False
+
+    def count_kept(self, rejects: int) -> None:
+        """Count the rejects of a chunk that a worker has committed."""
 
     def status(self) -> str | None:
         """Give its status as the ledger has it now."""

@@ -19,7 +19,7 @@ from ingest.sources.batch import Position
 from ingest.table import find_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ingest.models import Load
     from ingest.ranges import Range
@@ -53,7 +53,7 @@ class LedgerEntry(Entry):
     def __init__(self, load: Load, alias: str) -> None:
         self.load = load
         self._alias = alias
-        self._rejects_kept = 0
+        self.rejects_kept = 0
         self._locked: Session | None = None
 
     @classmethod
@@ -75,9 +75,8 @@ class LedgerEntry(Entry):
         [(chunks, read, loaded, rejected, skipped, kept, status, fingerprint)] = session.fetch(
             _SETTLED.format(**tables), self.load.pk
         )
-        if status == "undone":  # since it was looked at
-            raise LedgerError(f"Load {self.load.pk} is undone: there is nothing to go on with.")
-        self._rejects_kept = kept
+        _refuse_undone(self.load, status)
+        self.rejects_kept = kept
         last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
         where = json.loads(last[0][0]) if last else {}
         return Settled(
@@ -120,12 +119,12 @@ class LedgerEntry(Entry):
                 list(first),
                 list(last),
             )
-        kept = rejects[: max(conf.rejects_kept() - self._rejects_kept, 0)]
+        kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}
             told = list(map(vars, kept))
             insert_many(session, self._alias, model_of("Reject"), common, told)
-            self._rejects_kept += len(kept)
+            self.rejects_kept += len(kept)
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
         session.fetch(
@@ -138,19 +137,43 @@ class LedgerEntry(Entry):
     def tell(self, session: Session, **facts: Any) -> None:
         update(session, self._alias, model_of("Load"), self.load.pk, **facts)
 
-    def note(self, **facts: Any) -> bool:
+    def note(self, **facts: Any) -> None:
         rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
         if "status" in facts:  # what is loaded stays so, whatever comes after the commit
             rows = rows.exclude(status__in=ENDED)
         facts["seen_at"] = timezone.now()
+        self._patiently(lambda: rows.update(**facts))
+
+    def show_progress(self, **facts: Any) -> bool:
+        facts["seen_at"] = timezone.now()
+        rows = model_of("LoadProgress").objects.using(self._alias).filter(load=self.load.pk)
+
+        def show() -> None:
+            if not rows.update(**facts):
+                rows.create(load_id=self.load.pk, **facts)
+
+        self._patiently(show)
+        return self.is_cancel_asked()
+
+    def _patiently(self, write: Callable[[], Any]) -> None:
+        """Write over Django's connection, and once more where the connection was lost."""
+        wrapper = connections[self._alias]
         try:
-            rows.update(**facts)
+            write()
         except (InterfaceError, OperationalError):
-            if connections[self._alias].in_atomic_block:
+            if wrapper.in_atomic_block:
                 raise
-            connections[self._alias].close()  # Django opens another one
-            rows.update(**facts)
+            if not wrapper.is_usable():
+                wrapper.close()  # Django opens another one
+            write()
+
+    def is_cancel_asked(self) -> bool:
+        rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
         return bool(rows.values_list("is_cancel_asked", flat=True).first())
+
+    def count_kept(self, rejects: int) -> None:
+        room = max(conf.rejects_kept() - self.rejects_kept, 0)
+        self.rejects_kept += min(rejects, room)
 
     def status(self) -> str | None:
         rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
@@ -165,10 +188,25 @@ class LedgerEntry(Entry):
 class SharedEntry(LedgerEntry):
     """A load that several workers are at, and whose lock their coordinator holds."""
 
+    def follow(self, session: Session, rejects_kept: int) -> None:
+        """Go on after the chunks before, whose rejects the coordinator has counted.
+
+        They are not read here: from REPEATABLE READ upwards this transaction does not see them.
+        """
+        [(status,)] = session.fetch(_STATUS.format(load=table_of("Load")), self.load.pk)
+        _refuse_undone(self.load, status)
+        self.rejects_kept = rejects_kept
+
     def lock(self, session: Session) -> None:
         """Leave it to the coordinator."""
 
 
+def _refuse_undone(load: Load, status: str) -> None:
+    if status == "undone":  # since it was looked at
+        raise LedgerError(f"Load {load.pk} is undone: there is nothing to go on with.")
+
+
+_STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::pg_catalog.int8"
 _SETTLED = """
 SELECT count(c.id), coalesce(sum(c.rows + c.rejected + c.skipped), 0)::int8,
        coalesce(sum(c.rows), 0)::int8, coalesce(sum(c.rejected), 0)::int8,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ingest.session import Session
 
-MODELS = ("Load", "Chunk", "KeyRange", "KeyList", "Reject")
+MODELS = ("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "Reject")
 
 
 def insert(session: Session, row: models.Model, alias: str) -> int:

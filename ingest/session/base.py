@@ -55,6 +55,15 @@ class Session(ABC):
         [(pid, began)] = self.fetch(_BACKEND)
         return Backend(pid=pid, began=began)
 
+    @property
+    def isolation_level(self) -> str:
+        """The isolation level of its transactions, as PostgreSQL writes it."""
+        with self.transaction():
+            [(level,)] = self.fetch(
+                "SELECT pg_catalog.current_setting('transaction_isolation')::pg_catalog.text"
+            )
+        return str(level)
+
     def end_backend(self, backend: Backend) -> None:
         """End a process of the server whose connection was lost, if it has not noticed yet."""
         self.fetch(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)

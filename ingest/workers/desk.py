@@ -103,7 +103,7 @@ class _Desk:
                 if not isinstance(answer, Commit):
                     transaction.roll_back()
                     return False
-                self._entry.settle(self._session)
+                self._entry.follow(self._session, answer.rejects_kept)
                 self._loader.record(counts, task.read_before, answer.marks, task.stop)
         return True
 

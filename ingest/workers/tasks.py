@@ -42,6 +42,8 @@ class Commit:
 
     marks: dict[str, dict[str, int]]
     """How far the rejects are written, with those of this chunk."""
+    rejects_kept: int
+    """How many rejects the ledger has of the chunks before."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

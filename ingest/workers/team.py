@@ -42,6 +42,8 @@ def why_alone(job: Job, source: Source, session: Session, entry: Entry) -> str |
         return "the load is not recorded."
     if not getattr(settings, "SETTINGS_MODULE", None):
         return "other processes would not find the settings: DJANGO_SETTINGS_MODULE is not set."
+    if session.isolation_level == "serializable":
+        return "at the isolation level SERIALIZABLE each chunk would be refused for the one before."
     if job.layout is not None and job.layout.continuation is not None:
         return "the layout puts records together, which might be cut apart."
     if not source.paths or source.find_ends(Position(), 1) is None:
@@ -165,7 +167,8 @@ class Team:
             if self._try.file is not None:
                 self._try.file.append(member.sent.refused)
             member.is_committing = True
-            member.tell(Commit(marks=self._try.mark()))
+            kept = self._entry.rejects_kept
+            member.tell(Commit(marks=self._try.mark(), rejects_kept=kept))
 
     def _take(self, member: Member, committed: Committed) -> None:
         """Count a chunk that is in."""
@@ -175,6 +178,7 @@ class Team:
         self._decisions.update(dict.fromkeys(member.sent.decisions))
         self._reporter.stages.add(committed.stages)
         self._reporter.counts += counts
+        self._entry.count_kept(len(member.sent.rejects))
         self._reporter.announcement.committed(self._turn, counts)
         member.task = None
         self._turn += 1
