@@ -14,9 +14,10 @@ from ingest.known_parents import BETWEEN_PARTS, KnownParents
 from ingest.layout import FieldLayout, match_fields
 from ingest.layout.cells import map_distinct, place_of, texts_of
 from ingest.layout.picking import Picked, Picker
+from ingest.layout.reading import as_text
 from ingest.layout.selecting import Hook, Selection
 from ingest.lookups import Parents
-from ingest.rejects import Reject
+from ingest.rejects import Reject, shorten
 from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.db import models
 
-    from ingest.conversion import TypedBatch
+    from ingest.conversion import Converter, TypedBatch
     from ingest.layout import Layout
     from ingest.layout.cells import Cells
     from ingest.rejects import Kind
@@ -97,6 +98,20 @@ class Arrangement:
         named = self._selection.put_together(map(self._named, batches))
         for batch, names in named:
             yield self._arrange(self._selection.leave_out(batch, names), names)
+
+    def judge_constants(self, converter: Converter) -> None:
+        """Raise ``LayoutError`` for a constant that its field refuses, before the first row."""
+        for place, name in enumerate(self._layout.fields):
+            said = self._layout.fields[name]
+            if said.constant is None or said.lookup:
+                continue
+            reason = converter.judge(place, as_text(said.constant).encode())
+            if reason is not None:
+                raise self._layout.error(
+                    ("fields", name),
+                    f"{name} refuses the value that all records get, "
+                    f"{shorten(said.constant)}: {reason}",
+                )
 
     def settle(self, typed: TypedBatch, batch: ArrangedBatch) -> TypedBatch:
         """Add what the layout refused, and show the source's own values in every reject."""
@@ -274,7 +289,9 @@ def _complete(layout: Layout, model: type[models.Model], source: Source) -> Layo
         for column in Picker(layout, name, _find_field(layout, model, name)).feeding
     }
     left = [name for place, name in enumerate(source.columns) if place not in used]
-    left = [name for name in left if name not in layout.fields]
+    taken = [_find_field(layout, model, name) for name in layout.fields]
+    taken_names = {name for field in taken for name in (field.name, field.attname)}
+    left = [name for name in left if name not in layout.fields and name not in taken_names]
     matched = match_fields(model, left, source.name)
     added = {
         field.name: FieldLayout(column=column)

@@ -172,7 +172,9 @@ class ChunkLoader:
             alias=self._job.alias,
             table=table,
             stages=self._reporter.stages,
+            clean=self._job.how.clean,
         )
+        self._decide(*pipeline.rules_not_asked)
         if self._keys is None:
             encoding = pipeline.encoding
             self._keys = Keys(

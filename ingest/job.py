@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, router
 
-from ingest.layout import Layout, find_layout, find_model
+from ingest.layout import Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.options import LoadOptions, split_options
 from ingest.sources import SourceOptions
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ingest.models import Load
 
-PLAN = ("method", "references", "indexes", "on_error", "reject_limit")
+PLAN = ("method", "references", "indexes", "on_error", "reject_limit", "clean")
 """Options of a load that decide what becomes of its records."""
 
 
@@ -43,7 +43,7 @@ class Job:
         cls, model: type[models.Model], source: Any, using: str | None, options: dict[str, Any]
     ) -> Self:
         """Take the arguments of ``load`` apart; raises what is wrong with them."""
-        layout = None if options.get("layout") is None else find_layout(options["layout"])
+        layout = choose_layout(options)
         said = {} if layout is None else layout.source
         reading, how = split_options({**said, **options})
         return cls(
@@ -68,7 +68,7 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``again`` needs beside the layout, as JSON's kinds of values."""
-        how = dataclasses.asdict(dataclasses.replace(self.how, layout=None))
+        how = dataclasses.asdict(dataclasses.replace(self.how, layout=None, set=None))
         return {
             "given": self._given(),
             "layout": self._layout_name(),

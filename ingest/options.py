@@ -11,6 +11,7 @@ from ingest.reject_log import RejectLimit
 from ingest.sources import SourceOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from ingest.layout import Layout
@@ -47,6 +48,12 @@ class LoadOptions:
     layout: Layout | str | Path | None = None
     """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
     that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
+    set: Mapping[str, Any] | None = None
+    """One value for all records, for fields that the source does not have: ``{"bank": "KB"}``. Each
+    is judged by its field before the first row; a field that the layout looks up is looked up."""
+    clean: bool = False
+    """Make an instance of each record and run ``Model.clean()``, also the ``clean()`` and
+    ``validate()`` of fields of your own. It costs as much as ``full_clean()`` of each record."""
     chunk_rows: int | None = None
     """Commit whenever so many records have been read. None: one commit for all."""
     resumable: bool = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ingest.arrangement import Arrangement
 from ingest.conversion import Converter
+from ingest.conversion.model_rules import rules_not_asked
 from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
 from ingest.layout import match_fields
 from ingest.results import Counts
@@ -40,15 +41,23 @@ class Pipeline:
         alias: str,
         table: Table,
         stages: Stages,
+        clean: bool = False,
     ) -> None:
-        """Plan it, or raise ``LayoutError`` for what does not fit."""
+        """Plan it, or raise ``LayoutError`` for what does not fit.
+
+        ``clean``: run ``Model.clean()`` for each record.
+        """
         self._source = source
         self._stages = stages
         self.table = table
         self._arrangement = (
             None if layout is None else Arrangement(layout, model, source, session, alias)
         )
-        self._converter = make_converter(model, source, alias, table, self._arrangement)
+        self._converter = make_converter(
+            model, source, alias, table, self._arrangement, clean=clean
+        )
+        self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
+        """What ``full_clean()`` would ask and the load does not, a sentence each."""
 
     @property
     def encoding(self) -> Encoding:
@@ -129,17 +138,23 @@ def make_converter(
     alias: str,
     table: Table,
     arrangement: Arrangement | None = None,
+    *,
+    clean: bool = False,
 ) -> Converter:
     """Plan how the batches of a source, or of a layout at work on it, become typed."""
     fed = arrangement or _Columns(match_fields(model, source.columns, source.name), source.columns)
-    return Converter(
+    converter = Converter(
         table=table,
         fields=fed.fields,
         alias=alias,
         context=adaptation_context(alias, table),
         source=source.name,
         source_columns=fed.source_columns,
+        clean=clean,
     )
+    if arrangement is not None:
+        arrangement.judge_constants(converter)
+    return converter
 
 
 class _Columns(NamedTuple):

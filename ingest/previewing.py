@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 from ingest.arrangement import Arrangement
 from ingest.encoding import decode
 from ingest.exceptions import ConfigurationError
-from ingest.layout import find_layout
+from ingest.layout import choose_layout
 from ingest.options import split_options
 from ingest.pipeline import make_converter
 from ingest.session import adaptation_context, open_session
@@ -68,8 +68,8 @@ def preview(
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
-    layout = None if options.get("layout") is None else find_layout(options["layout"])
-    reading, _ = split_options({**({} if layout is None else layout.source), **options})
+    layout = choose_layout(options)
+    reading, how = split_options({**({} if layout is None else layout.source), **options})
     with open_source(source, reading) as opened, open_session(alias) as session:
         with session.transaction() as transaction:
             transaction.roll_back()  # a layout may make missing parents
@@ -79,7 +79,7 @@ def preview(
             arrangement = None
             if layout is not None:
                 arrangement = Arrangement(layout, model, opened, session, alias)
-            converter = make_converter(model, opened, alias, table, arrangement)
+            converter = make_converter(model, opened, alias, table, arrangement, clean=how.clean)
             # In pieces, so that no more is looked up than is shown.
             parts = in_pieces(opened.batches(), rows)
             typed = list(_first(_typed(parts, converter, arrangement), rows))

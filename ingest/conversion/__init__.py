@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 from ingest.conversion.cells import mask_of, python_value
 from ingest.conversion.cleaning import Refusal
 from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
-from ingest.conversion.filling import fields_to_fill, fill, is_constant, needs_instance
+from ingest.conversion.filling import fields_to_fill, needs_instance
+from ingest.conversion.instances import Instances
 from ingest.conversion.preparing import Preparer
+from ingest.conversion.unfed import FilledColumn, judge_unfed
 from ingest.encoding import choose_encoding
 from ingest.exceptions import LayoutError
 from ingest.rejects import Reject, shorten
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from django.db import models
     from psycopg.abc import AdaptContext
 
+    from ingest.conversion.instances import Fault
     from ingest.encoding import Encoding
     from ingest.sources import Batch
     from ingest.table import Table
@@ -85,7 +88,7 @@ class TypedBatch:
 class Converter:
     """Converts the batches of one load."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what decides how a row becomes typed, each once
         self,
         *,
         table: Table,
@@ -94,8 +97,15 @@ class Converter:
         context: AdaptContext | None,
         source: str = "rows",
         source_columns: Sequence[str] | None = None,
+        clean: bool = False,
+        judges_unfed: bool = True,
     ) -> None:
-        """Plan the conversion; ``fields`` are those that the source feeds, column by column."""
+        """Plan the conversion; ``fields`` are those that the source feeds, column by column.
+
+        ``clean``: run ``Model.clean()`` for each record. ``judges_unfed``: judge what ``Model()``
+        gives a field that nothing feeds as ``clean_fields()`` would. Raises ``LayoutError`` where
+        that is refused.
+        """
         if not fields:
             raise LayoutError(
                 f"No column is given for {table.qualified_name}: COPY needs at least one."
@@ -104,8 +114,9 @@ class Converter:
         self._fields = tuple(fields)
         self._source = source
         self._source_columns = tuple(source_columns or (field.attname for field in fields))
-        self._filled = fields_to_fill(self._model, fields, table)
-        every = [*self._fields, *self._filled]
+        filled = fields_to_fill(self._model, fields, table)
+        self.fields = every = (*self._fields, *filled)
+        """The fields that are written: those that the source feeds come first."""
         self.encoding: Encoding = choose_encoding(
             [table.column(str(field.column)) for field in every], context
         )
@@ -117,7 +128,17 @@ class Converter:
             str(field.column): (column, field.name)
             for field, column in zip(self._fields, self._source_columns, strict=True)
         }
-        self._computed = [field for field in every if needs_instance(field)]
+        self._filled = [
+            FilledColumn(converter, judges=judges_unfed)
+            for converter in self._columns[len(fields) :]
+        ]
+        judge_unfed(self._filled)
+        is_whole = clean or any(map(needs_instance, every))
+        self._instances = (
+            Instances(self._model, self._columns, len(fields), alias, clean=clean)
+            if is_whole
+            else None
+        )
 
     def convert(self, batch: Batch) -> TypedBatch:
         """Convert one batch."""
@@ -125,33 +146,42 @@ class Converter:
             converter.convert(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)
         ]
-        refused_places = {cell.place for column in given for cell in column.refused}
-        if self._computed:
-            given = self._compute(batch, given, refused_places)
-            refused_places = {cell.place for column in given for cell in column.refused}
-        arrays = [column.values for column in given]
-        arrays += [
-            _fill(converter, len(batch.records)) for converter in self._columns[len(given) :]
-        ]
-        rows = pa.RecordBatch.from_arrays(arrays, names=list(self.encoding.names))
+        rows = len(batch.records)
+        columns = [*given, *(column.fill(rows) for column in self._filled)]
+        found: Sequence[Reject] = ()
+        if self._instances is not None and rows:
+            columns, faults = self._instances.apply(
+                columns, self._cleaned(batch), [column.values(rows) for column in self._filled]
+            )
+            found = [self._fault(batch, fault) for fault in faults]
+        refused_places = {cell.place for column in columns for cell in column.refused}
         typed = TypedBatch(
-            rows=rows,
+            rows=pa.RecordBatch.from_arrays(
+                [column.values for column in columns], names=list(self.encoding.names)
+            ),
             records=batch.records,
-            rejects=self._rejects(batch, given),
+            rejects=self._rejects(batch, columns),
             records_read=batch.records_read,
             source=batch.source or self._source,
             find_line=batch.find_line,
             batch=batch,
             origins=self._origins,
         )
-        return typed.without_places(refused_places)
+        typed = typed.without_places(refused_places)
+        if not found:
+            return typed
+        typed = typed.without(found)
+        rejects = sorted(typed.rejects, key=lambda reject: reject.record)
+        return dataclasses.replace(typed, rejects=tuple(rejects))
+
+    def judge(self, place: int, cell: Any) -> str | None:
+        """Give why the field at this place refuses a cell of a text file, or None."""
+        refused = self._columns[place].convert(pa.array([cell], pa.binary())).refused
+        return refused[0].reason if refused else None
 
     def clean(self, batch: Batch) -> tuple[list[tuple[Any, ...]], tuple[Reject, ...]]:
         """Give the accepted records as rows of cleaned Python values, and the rejects."""
-        columns = [
-            converter.clean(cells)
-            for converter, cells in zip(self._columns, batch.columns, strict=False)
-        ]
+        columns = self._cleaned(batch)
         refused = [
             TypedColumn(
                 pa.nulls(0),
@@ -168,34 +198,11 @@ class Converter:
         good = [row for place, row in enumerate(rows) if place not in bad]
         return good, self._rejects(batch, refused)
 
-    def _compute(
-        self, batch: Batch, given: list[TypedColumn], refused_places: set[int]
-    ) -> list[TypedColumn]:
-        """Let the fields compute their values from whole instances, as ``save()`` does."""
-        cleaned = [
+    def _cleaned(self, batch: Batch) -> list[list[Any]]:
+        return [
             converter.clean(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)
         ]
-        names = [field.attname for field in self._fields]
-        instances = [
-            None if place in refused_places else self._model(**dict(zip(names, row, strict=True)))
-            for place, row in enumerate(zip(*cleaned, strict=True))
-        ]
-        columns = []
-        for place, converter in enumerate(self._columns):
-            if place < len(given) and converter.field not in self._computed:
-                columns.append(given[place])
-                continue
-            values = [
-                None if instance is None else converter.field.pre_save(instance, add=True)
-                for instance in instances
-            ]
-            stored = converter.store(values, values)
-            # A row that was refused already is not refused for what was not computed.
-            new = [cell for cell in stored.refused if cell.place not in refused_places]
-            old = given[place].refused if place < len(given) else ()
-            columns.append(TypedColumn(stored.values, [*old, *new]))
-        return columns
 
     def _rejects(self, batch: Batch, columns: Sequence[TypedColumn]) -> tuple[Reject, ...]:
         found = list(batch.rejects)
@@ -214,22 +221,26 @@ class Converter:
             field=self._columns[place].field.name,
             # As the source has it: an empty cell of a file is not None there.
             value=_shown(batch.columns[place][cell.place] if is_given else cell.value),
-            reason=cell.reason,
+            reason=cell.reason
+            if is_given
+            else f"{cell.reason} (The field's default gave {shorten(cell.value)}.)",
             kind="value",
         )
 
-
-def _fill(converter: ColumnConverter, rows: int) -> pa.Array:
-    times = 1 if is_constant(converter.field) else rows
-    values = [fill(converter.field) for _ in range(times)]
-    column = converter.store(values, values)
-    if column.refused:
-        field, cell = converter.field, column.refused[0]
-        raise LayoutError(
-            f"The default of {field.model._meta.label}.{field.name} cannot be stored: "
-            f"{shorten(cell.value)}: {cell.reason}."
+    def _fault(self, batch: Batch, fault: Fault) -> Reject:
+        names = {field.name: place for place, field in enumerate(self._fields)}
+        place = names.get(fault.field or "")
+        record = batch.records[fault.place]
+        return Reject(
+            source=batch.source or self._source,
+            record=record,
+            line=batch.find_line(record),
+            column=None if place is None else self._source_columns[place],
+            field=fault.field,
+            value=None if place is None else _shown(batch.columns[place][fault.place]),
+            reason=fault.reason,
+            kind="value",
         )
-    return pa.repeat(column.values[0], rows) if is_constant(converter.field) else column.values
 
 
 def _shown(value: Any) -> Any:

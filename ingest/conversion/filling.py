@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from ingest.table import Table
 
+_STATIC_CALLABLES = (bool, bytes, dict, float, int, list, set, str, tuple)
+"""Callables that give equal values whenever they are called."""
+
 
 def fields_to_fill(
     model: type[models.Model], given: Sequence[models.Field[Any, Any]], table: Table
@@ -32,10 +35,18 @@ def fields_to_fill(
         if _has_no_value(field):
             raise LayoutError(
                 f"No source column feeds {model._meta.label}.{field.name}, which has no default "
-                f"and may not be NULL: add a column {field.name!r} to the source."
+                f"and may not be NULL: {cure(field)}."
             )
         filled.append(field)
     return tuple(filled)
+
+
+def cure(field: models.Field[Any, Any]) -> str:
+    """Say how a field that the source does not have gets a value."""
+    return (
+        f"add a column {field.name!r} to the source, or give all records one value with "
+        f"--set {field.name}=VALUE (set={{{field.name!r}: …}})"
+    )
 
 
 def is_constant(field: models.Field[Any, Any]) -> bool:
@@ -43,12 +54,19 @@ def is_constant(field: models.Field[Any, Any]) -> bool:
 
     ``auto_now`` and ``auto_now_add`` give a batch one moment, as one statement of PostgreSQL has.
     """
-    return _is_automatic(field) or not callable(field.default)
+    return is_automatic(field) or is_static(field)
+
+
+def is_static(field: models.Field[Any, Any]) -> bool:
+    """Say whether the field's default is the same at any time, so that it can be judged once."""
+    if not field.has_default() or not callable(field.default):
+        return True
+    return any(field.default is kind for kind in _STATIC_CALLABLES)
 
 
 def fill(field: models.Field[Any, Any]) -> Any:
     """Give the field's value for a new row: what ``Model()`` and ``save()`` would give it."""
-    return _now(field) if _is_automatic(field) else field.get_default()
+    return _now(field) if is_automatic(field) else field.get_default()
 
 
 def needs_instance(field: models.Field[Any, Any]) -> bool:
@@ -68,12 +86,13 @@ def _is_left_to_postgresql(field: models.Field[Any, Any], table: Table) -> bool:
 def _has_no_value(field: models.Field[Any, Any]) -> bool:
     if field.null or field.has_default() or needs_instance(field):
         return False
-    if _is_automatic(field):
+    if is_automatic(field):
         return False
     return field.primary_key or field.get_default() is None
 
 
-def _is_automatic(field: models.Field[Any, Any]) -> bool:
+def is_automatic(field: models.Field[Any, Any]) -> bool:
+    """Say whether the field takes the present time by itself."""
     return getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingest.layout.constants import choose_layout
 from ingest.layout.definition import (
     Condition,
     Continuation,
@@ -20,6 +21,7 @@ __all__ = [
     "Layout",
     "Reading",
     "Sign",
+    "choose_layout",
     "find_layout",
     "find_model",
     "layout_names",

@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError
-from ingest.layout import FieldLayout, Layout, Reading, find_layout
+from ingest.layout import Layout, find_layout
+from ingest.layout.constants import fed
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -70,25 +71,14 @@ def chosen(options: dict[str, Any]) -> Layout | None:
     layout = Layout(others="match") if options["layout"] is None else find_layout(options["layout"])
     fields = dict(layout.fields)
     for name, column in mapped.items():
-        fields[name] = _fed(fields.get(name), column=column)
+        fields[name] = fed(fields.get(name), column=column)
     for name, value in constants.items():
-        fields[name] = _fed(fields.get(name), constant=value)
+        fields[name] = fed(fields.get(name), constant=value)
     read = dataclasses.replace(layout.read, **said)
     if said:  # the command line has the last word
         cleared: dict[str, Any] = dict.fromkeys(said)
         fields = {name: dataclasses.replace(field, **cleared) for name, field in fields.items()}
     return dataclasses.replace(layout, fields=fields, read=read)
-
-
-def _fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
-    """Let a field be fed by something else, and be read as before."""
-    if field is None:
-        return FieldLayout(**origin)
-    other = dict.fromkeys(("column", "columns", "join", "debit", "credit", "constant", "copy"))
-    if "constant" in origin and not field.lookup:
-        kept = {item.name: getattr(field, item.name) for item in dataclasses.fields(Reading)}
-        return FieldLayout(**kept, **origin)
-    return dataclasses.replace(field, **{**other, **origin})
 
 
 def _pairs(given: list[str], option: str) -> dict[str, str]:

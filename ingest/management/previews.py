@@ -60,7 +60,10 @@ def handle(
     command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
 ) -> None:
     """Show the rows on standard output."""
-    how = reading.chosen(options) | {"layout": layouts.chosen(options)}
+    how = reading.chosen(options) | {
+        "layout": layouts.chosen(options),
+        "clean": options["clean"],
+    }
     shown = preview(
         model,
         reading.as_source(files),

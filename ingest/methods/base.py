@@ -48,6 +48,7 @@ class Target:
             fields=self.fields,
             alias=self.alias,
             context=adaptation_context(self.alias, self.table),
+            judges_unfed=False,  # as save(), which the methods are compared with
         )
 
 

@@ -16,7 +16,8 @@ ORDER_LEFT_EMPTY = (
 )
 ORDER_NOT_GIVEN = (
     "No source column feeds contract.Station._order, which has no default and may not be NULL: "
-    "add a column '_order' to the source."
+    "add a column '_order' to the source, or give all records one value with "
+    "--set _order=VALUE (set={{'_order': …}})."
 )
 REFUSED = {
     label: {name: told.get(name, told["*"]) for name in method_names() if name not in able}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
     *chunking.OPTIONS,
-    *("on_error", "reject_limit", "reject_file", "reject_log", "dry_run", "verify"),
+    *("on_error", "reject_limit", "reject_file", "reject_log", "dry_run", "verify", "clean"),
 )
 """Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
@@ -107,6 +107,11 @@ class Command(BaseCommand):
             help="do not ANALYZE the table after the load",
         )
         writing.add_argument("--dry-run", action="store_true", help="do everything but commit")
+        writing.add_argument(
+            "--clean",
+            action="store_true",
+            help="make an instance of each record and run Model.clean(); as slow as full_clean()",
+        )
         writing.add_argument(
             "--verify",
             action="store_true",
