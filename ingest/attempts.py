@@ -6,16 +6,16 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ingest.refusals import SERVERS_OWN
-from ingest.staging import PLACE
+from ingest.staging import own_prefix
+from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.staging import StagingTable
     from ingest.table import Table
 
-STAGE_NAME = "ingest_stage"
-STAGE = f"pg_temp.{STAGE_NAME}"
-READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::int8"
+READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::bigint"
 """How many rows the last statement has put in, as PostgreSQL counts them."""
 PIECE_ROWS = 4_096
 """Rows first tried at a time: a refused piece costs what it inserted."""
@@ -27,45 +27,86 @@ class UniqueKey:
 
     name: str
     """The name that PostgreSQL reports: the constraint's and its index's are the same."""
-    expressions: str
+    expressions: tuple[str, ...]
+    operators: tuple[str, ...]
+    """By which operator each expression is equal to another, with its schema."""
     predicate: str
     columns: tuple[str, ...]
     """The columns that the expressions and the predicate look at."""
     plain: tuple[str, ...]
     """The columns that make up the key; none where it has an expression."""
 
+    @property
+    def select(self) -> str:
+        """The key's expressions for a SELECT of their own, which names them k1, k2 …"""
+        return ", ".join(f"({item}) AS k{place}" for place, item in enumerate(self.expressions, 1))
 
-def attempt_in_pieces(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
-    """Give the DO statement that tries the stage's rows, many at a time."""
-    return _do(_IN_PIECES, table, names, keys)
+    def equal(self, one: str, other: str) -> str:
+        """Compare two such SELECTs, which have these aliases."""
+        return " AND ".join(
+            f"{one}.k{place} {operator} {other}.k{place}"
+            for place, operator in enumerate(self.operators, 1)
+        )
 
 
-def attempt_singly(table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
-    """Give the DO statement that tries the stage's rows one by one."""
-    return _do(_SINGLY, table, names, keys)
+class Attempts:
+    """Writes the DO statements for the rows of a staging table."""
 
+    def __init__(
+        self,
+        table: Table,
+        names: Sequence[str],
+        keys: Sequence[UniqueKey],
+        stage: StagingTable,
+        refused: str,
+    ) -> None:
+        """Prepare them: rows go from the stage into the table, or as a note into ``refused``."""
+        # PL/pgSQL takes its variables for columns, and columns for its variables: no name that we
+        # choose may be a column's. FOUND and SQLERRM cannot be chosen; there the column is meant.
+        self._own = own_prefix(table)
+        self._table, self._stage, self._refused = table, stage, refused
+        self._names = ", ".join(map(quote_name, names))
+        self._keys = keys
 
-def _do(body: str, table: Table, names: str, keys: Sequence[UniqueKey]) -> str:
-    told_apart = "".join(
-        f"""
-        WHEN {_literal(key.name)} THEN
-          SELECT bool_or({_IS_OURS}) INTO is_ours FROM {table.qualified_name}
-          WHERE ({key.predicate}) AND ({key.expressions}) =
-            (SELECT {key.expressions} FROM {STAGE} WHERE "{PLACE}" = at);"""
-        for key in keys
-    )
-    if keys:
-        told_apart = f"CASE constraint_name {told_apart}\n        ELSE NULL;\n        END CASE;"
-    text = (_DECLARE + body).format(
-        insert=f"INSERT INTO {table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
-        f"SELECT {names} FROM {STAGE}",
-        stage=STAGE,
-        place=f'"{PLACE}"',
-        piece=PIECE_ROWS,
-        note=_NOTE.format(told_apart=told_apart),
-        servers_own=f"'{{{','.join(SERVERS_OWN)}}}'::text[]",
-    )
-    return f"DO {_literal(text)}"
+    @property
+    def in_pieces(self) -> str:
+        """The statement that tries the stage's rows, many at a time."""
+        return self._do(_IN_PIECES)
+
+    @property
+    def singly(self) -> str:
+        """The statement that tries the stage's rows one by one."""
+        return self._do(_SINGLY)
+
+    def _do(self, body: str) -> str:
+        own = {"own": self._own, "stage": self._stage.name, "place": self._stage.place}
+        note = _NOTE.format(
+            **own,
+            refused=self._refused,
+            tell_apart="\n        ELS".join(map(self._tell_apart, self._keys)) + "\n        END IF;"
+            if self._keys
+            else "",
+        )
+        text = (_DECLARE + body).format(
+            **own,
+            insert=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
+            f"OVERRIDING SYSTEM VALUE SELECT {self._names} FROM {self._stage.name}",
+            piece=PIECE_ROWS,
+            note=note,
+            servers_own=f"'{{{','.join(SERVERS_OWN)}}}'::pg_catalog.text[]",
+        )
+        return f"DO {_literal(text)}"
+
+    def _tell_apart(self, key: UniqueKey) -> str:
+        """Find out whether the row that has the key of the refused one is the load's own."""
+        own, stage = self._own, self._stage
+        return f"""IF {own}constraint OPERATOR(pg_catalog.=) {_literal(key.name)} THEN
+          SELECT pg_catalog.bool_or({_IS_OURS.format(own=own)}) INTO {own}is_ours
+          FROM (SELECT xmin AS inserted_by, {key.select} FROM {self._table.qualified_name}
+                WHERE {key.predicate}) AS there,
+               (SELECT {key.select} FROM {stage.name}
+                WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at) AS refused
+          WHERE {key.equal("there", "refused")};"""
 
 
 def _literal(text: str) -> str:
@@ -75,75 +116,88 @@ def _literal(text: str) -> str:
 
 # A row that is seen though its transaction goes on is the load's own, or its caller's from before
 # the stage was made. xmin lacks the epoch.
-_IS_OURS = (
-    "age(xmin) <= age(began) AND pg_catalog.pg_xact_status("
-    "(this - (this - xmin::text::int8) % 4294967296)::text::xid8) = 'in progress'"
-)
+_IS_OURS = """
+            pg_catalog.age(there.inserted_by)
+              OPERATOR(pg_catalog.<=) pg_catalog.age({own}began)
+            AND pg_catalog.pg_xact_status((
+              {own}this OPERATOR(pg_catalog.-) (
+                ({own}this OPERATOR(pg_catalog.-) there.inserted_by::pg_catalog.text::bigint)
+                OPERATOR(pg_catalog.%) 4294967296)
+            )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress'"""
 # The stage's row type is as old as the load, whatever TRUNCATE makes of its file.
 _DECLARE = """
+#variable_conflict use_column
 DECLARE
-  at int8 := 0;
-  up_to int8;
-  size int8 := {piece};
-  final int8 := (SELECT coalesce(max({place}), -1) FROM {stage});
-  began xid := (SELECT xmin FROM pg_catalog.pg_type WHERE oid = '{stage}'::regtype);
-  this int8 := pg_catalog.pg_current_xact_id()::text::int8;
-  entered int8 := 0;
-  added int8;
-  is_ours bool;
-  message text; detail text; constraint_name text; column_name text;
+  {own}at bigint := 0;
+  {own}up_to bigint;
+  {own}size bigint := {piece};
+  {own}final bigint := (SELECT coalesce(pg_catalog.max({place}), -1) FROM {stage});
+  {own}began pg_catalog.xid := (SELECT t.xmin FROM pg_catalog.pg_type t
+    WHERE t.oid OPERATOR(pg_catalog.=) '{stage}'::pg_catalog.regtype);
+  {own}this bigint := pg_catalog.pg_current_xact_id()::pg_catalog.text::bigint;
+  {own}entered bigint := 0;
+  {own}added bigint;
+  {own}is_ours boolean;
+  {own}message pg_catalog.text;
+  {own}detail pg_catalog.text;
+  {own}constraint pg_catalog.text;
+  {own}column pg_catalog.text;
 """
 _IN_PIECES = """
 BEGIN
-  WHILE at <= final LOOP
-    up_to := least(at + size - 1, final);
+  WHILE {own}at OPERATOR(pg_catalog.<=) {own}final LOOP
+    {own}up_to := least({own}at OPERATOR(pg_catalog.+) {own}size OPERATOR(pg_catalog.-) 1,
+                        {own}final);
     BEGIN
-      {insert} WHERE {place} BETWEEN at AND up_to
+      {insert} WHERE {place} OPERATOR(pg_catalog.>=) {own}at
+        AND {place} OPERATOR(pg_catalog.<=) {own}up_to
       ORDER BY {place};
-      GET DIAGNOSTICS added = ROW_COUNT;
-      entered := entered + added;
-      at := up_to + 1;
-      size := least(size * 2, {piece});
+      GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
+      {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
+      {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
     EXCEPTION WHEN OTHERS THEN
-      IF left(SQLSTATE, 2) = ANY ({servers_own}) THEN
+      IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.=) ANY ({servers_own}) THEN
         RAISE;
-      ELSIF at < up_to THEN
-        size := (up_to - at + 1) / 2;
+      ELSIF {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
+        {own}size := ({own}up_to OPERATOR(pg_catalog.-) {own}at OPERATOR(pg_catalog.+) 1)
+                     OPERATOR(pg_catalog./) 2;
       ELSE
         {note}
-        at := at + 1;
-        size := 1;
+        {own}at := {own}at OPERATOR(pg_catalog.+) 1;
+        {own}size := 1;
       END IF;
     END;
   END LOOP;
-  PERFORM pg_catalog.set_config('ingest.entered', entered::text, true);
+  PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
 END
 """
 _SINGLY = """
 BEGIN
-  FOR at IN SELECT {place} FROM {stage} ORDER BY 1 LOOP
+  FOR {own}at IN SELECT {place} FROM {stage} ORDER BY 1 LOOP
     BEGIN
-      {insert} WHERE {place} = at;
-      GET DIAGNOSTICS added = ROW_COUNT;
-      entered := entered + added;
+      {insert} WHERE {place} OPERATOR(pg_catalog.=) {own}at;
+      GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
     EXCEPTION WHEN OTHERS THEN
-      IF left(SQLSTATE, 2) = ANY ({servers_own}) THEN
+      IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.=) ANY ({servers_own}) THEN
         RAISE;
       END IF;
       {note}
     END;
   END LOOP;
-  PERFORM pg_catalog.set_config('ingest.entered', entered::text, true);
+  PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
 END
 """
 # Writes down the row that was just refused.
 _NOTE = """
-        GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-          constraint_name = CONSTRAINT_NAME, column_name = COLUMN_NAME;
-        is_ours := NULL;
-        IF SQLSTATE = '23505' THEN
-          {told_apart}
+        GET STACKED DIAGNOSTICS {own}message = MESSAGE_TEXT, {own}detail = PG_EXCEPTION_DETAIL,
+          {own}constraint = CONSTRAINT_NAME, {own}column = COLUMN_NAME;
+        {own}is_ours := NULL;
+        IF SQLSTATE OPERATOR(pg_catalog.=) '23505' THEN
+          {tell_apart}
         END IF;
-        INSERT INTO pg_temp.ingest_refused
-        VALUES (at, SQLSTATE, message, detail, constraint_name, column_name, is_ours);
+        INSERT INTO {refused}
+        VALUES ({own}at, SQLSTATE, {own}message, {own}detail, {own}constraint, {own}column,
+                {own}is_ours);
 """

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from ingest.attempts import UniqueKey
 from ingest.session import Query
-from ingest.staging import PLACE, StagingTable
+from ingest.staging import StagingTable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,10 @@ TAIL_ROWS = 1_000
 """Most records that repeat another follow it soon: so many rows of the batch before are looked at
 for a key, too."""
 _CHECK_VIOLATION = "23514"
+REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
+"""Marks an expression, as the catalog keeps it, whose SQL text has ``NULLIF``, ``IS DISTINCT FROM``
+or ``CASE x WHEN``: these cannot name the operator that they compare by. Another ``=``, of a schema
+that comes earlier in the search path, could be taken when the text is read again."""
 
 
 class Doubts:
@@ -43,7 +47,7 @@ class Doubts:
         keys = unique_keys(session, table, encoding.given)
         checks = [
             (expression, columns)
-            for expression, columns in session.fetch(_CHECKS, table.oid)
+            for expression, columns in session.fetch(_CHECKS, table.oid, REREAD_BY_NAME)
             if set(columns) <= set(encoding.names)
         ]
         self._required = [
@@ -51,15 +55,16 @@ class Doubts:
         ]
         self._may_share = [_shared_columns(key, encoding) for key in keys]
         self._watched = sorted({name for key in keys for name in key.columns})
-        self._of_keys = StagingTable(session, table, encoding, "ingest_keys", self._watched)
+        self._of_keys = StagingTable(session, table, encoding, "keys", self._watched)
         self._tail: pa.RecordBatch | None = None
         """The last rows of the batch before."""
         watched = {name for _, columns in checks for name in columns}
-        self._of_checks = StagingTable(session, table, encoding, "ingest_checks", watched)
-        self._later = [_later_of_one_key(key, self._of_keys.name) for key in keys]
-        self._known = [_known(table, key, self._of_keys.name) for key in keys]
+        self._of_checks = StagingTable(session, table, encoding, "checks", watched)
+        self._later = [_later_of_one_key(key, self._of_keys) for key in keys]
+        self._known = [_known(table, key, self._of_keys) for key in keys]
         refused = " OR ".join(f"NOT ({expression})" for expression, _ in checks)
-        self._refused = [f"{_PLACES} {self._of_checks.name} WHERE {refused}"] if checks else []
+        places = f"SELECT {self._of_checks.place} FROM {self._of_checks.name}"
+        self._refused = [f"{places} WHERE {refused}"] if checks else []
         self._meets_refused = self._meets_known = False
         """Did the batch before have rows that a check refused, or whose keys were in the table?"""
         self._tries = 0
@@ -165,69 +170,93 @@ def _sharing(rows: pa.RecordBatch, names: list[str]) -> set[int]:
     return {*following.take(at).to_pylist(), *before.take(at).to_pylist()}
 
 
-_PLACES = f'SELECT "{PLACE}" FROM'
-
-
 def unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[UniqueKey]:
     """Find the unique keys that the given columns alone decide."""
     return [
         UniqueKey(
             name=name,
-            expressions=", ".join(expressions),
+            expressions=tuple(expressions),
+            operators=tuple(operators),
             predicate=predicate or "true",
             columns=tuple(columns),
             plain=tuple(plain),
         )
-        for name, expressions, predicate, columns, plain in session.fetch(_UNIQUE_KEYS, table.oid)
-        if set(columns) <= set(given)
+        for name, expressions, operators, predicate, columns, plain in session.fetch(
+            _UNIQUE_KEYS, table.oid, REREAD_BY_NAME
+        )
+        if set(columns) <= set(given) and len(expressions) == len(operators)
     ]
 
 
-def _later_of_one_key(key: UniqueKey, probe: str) -> str:
+def _later_of_one_key(key: UniqueKey, probe: StagingTable) -> str:
     """Ask for the rows that share a key with an earlier one; null is like no other."""
-    where = f"WHERE ({key.predicate}) AND ROW({key.expressions}) IS NOT NULL"
+    expressions = ", ".join(key.expressions)
+    rows = f"FROM {probe.name} WHERE ({key.predicate}) AND ROW({expressions}) IS NOT NULL"
     # Whatever becomes of the first of them, the others are tried after it.
     return (
-        f'{_PLACES} {probe} {where} AND "{PLACE}" NOT IN '
-        f'(SELECT min("{PLACE}") FROM {probe} {where} GROUP BY {key.expressions})'
+        f"SELECT {probe.place} {rows} AND NOT ({probe.place} OPERATOR(pg_catalog.=) ANY "
+        f"(SELECT pg_catalog.min({probe.place}) {rows} GROUP BY {expressions}))"
     )
 
 
-def _known(table: Table, key: UniqueKey, probe: str) -> str:
+def _known(table: Table, key: UniqueKey, probe: StagingTable) -> str:
     """Ask for the rows whose key the table has already."""
     # Only the keys that the table shares with the batch are read, by its own index.
+    given = f"(SELECT {probe.place} AS place, {key.select} FROM {probe.name} WHERE {key.predicate})"
+    known = f"(SELECT {key.select} FROM {table.qualified_name} WHERE {key.predicate})"
     return (
-        f"{_PLACES} {probe} WHERE ({key.predicate}) AND ({key.expressions}) IN "
-        f"(SELECT {key.expressions} FROM {table.qualified_name} WHERE ({key.predicate}) "
-        f"AND ({key.expressions}) IN (SELECT {key.expressions} FROM {probe} WHERE {key.predicate}))"
+        f"SELECT given.place FROM {given} AS given WHERE EXISTS "
+        f"(SELECT FROM {known} AS known WHERE {key.equal('known', 'given')} AND EXISTS "
+        f"(SELECT FROM {given} AS again WHERE {key.equal('known', 'again')}))"
     )
 
 
 _UNIQUE_KEYS = """
-SELECT c.relname::text,
+SELECT c.relname::pg_catalog.text,
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
-             FROM generate_series(1, i.indnkeyatts) n),
+             FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
+       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
+             FROM pg_catalog.unnest(i.indclass::pg_catalog.oid[]) WITH ORDINALITY k(class, place)
+             JOIN pg_catalog.pg_opclass p ON p.oid OPERATOR(pg_catalog.=) k.class
+             JOIN pg_catalog.pg_amop x ON x.amopfamily OPERATOR(pg_catalog.=) p.opcfamily
+               AND x.amoplefttype OPERATOR(pg_catalog.=) p.opcintype
+               AND x.amoprighttype OPERATOR(pg_catalog.=) p.opcintype
+               AND x.amopstrategy OPERATOR(pg_catalog.=) 3  -- a B-tree's "equal"
+             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
+             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
+             ORDER BY k.place),
        pg_catalog.pg_get_expr(i.indpred, i.indrelid),
-       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-             WHERE a.attrelid = i.indrelid AND (
-               a.attnum = ANY (i.indkey) OR EXISTS (
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND (
+               a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey) OR EXISTS (
                  SELECT FROM pg_catalog.pg_depend d
-                 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-                   AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum))),
+                 WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                   AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+                   AND d.refobjid OPERATOR(pg_catalog.=) i.indrelid
+                   AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum))),
        CASE WHEN i.indexprs IS NULL THEN
-         ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
+         ARRAY(SELECT a.attname::pg_catalog.text
+               FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k(attnum, place)
                JOIN pg_catalog.pg_attribute a
-                 ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-               WHERE k.place <= i.indnkeyatts ORDER BY k.place)
-         ELSE '{}'::text[] END
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indimmediate AND i.indisvalid
-ORDER BY c.relname::text COLLATE "C"
+                 ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+                 AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+               WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place)
+         ELSE '{}'::pg_catalog.text[] END
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c
+  ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND i.indisunique AND i.indimmediate AND i.indisvalid
+  AND NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
+    OPERATOR(pg_catalog.~) $2::pg_catalog.text
+ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
 _CHECKS = """
 SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid),
-       ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-             WHERE a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey))
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) k.conrelid
+               AND a.attnum OPERATOR(pg_catalog.=) ANY (k.conkey))
 FROM pg_catalog.pg_constraint k
-WHERE k.conrelid = $1::int8::oid AND k.contype = 'c' AND k.conkey IS NOT NULL
+WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.contype OPERATOR(pg_catalog.=) 'c' AND k.conkey IS NOT NULL
+  AND NOT k.conbin::pg_catalog.text OPERATOR(pg_catalog.~) $2::pg_catalog.text
 """

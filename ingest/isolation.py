@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.attempts import READ_ENTERED, STAGE_NAME, attempt_in_pieces, attempt_singly
+from ingest.attempts import READ_ENTERED, Attempts
 from ingest.doubts import Doubts, unique_keys
 from ingest.refusals import explain, refusal_of
 from ingest.session import Copying, CopyTarget, Query, Statement
-from ingest.staging import PLACE, StagingTable
-from ingest.table import quote_name
+from ingest.staging import StagingTable, temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,17 +53,18 @@ class Isolation:
     """Sends the batches of one load; made before its first row."""
 
     def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
-        names = ", ".join(map(quote_name, encoding.names))
         keys = unique_keys(session, table, encoding.names)
-        self._stage = StagingTable(session, table, encoding, STAGE_NAME, encoding.names)
-        session.execute(f'ALTER TABLE {self._stage.name} ADD PRIMARY KEY ("{PLACE}")')
-        session.execute(_REFUSED)
+        self._stage = StagingTable(session, table, encoding, "stage", encoding.names)
+        session.execute(f"ALTER TABLE {self._stage.name} ADD PRIMARY KEY ({self._stage.place})")
+        refused = temporary_name("refused")
+        session.execute(_REFUSED.format(refused=refused))
+        self._refused = f"pg_temp.{refused}"
         self._encoding = encoding
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        self._in_pieces = attempt_in_pieces(table, names, keys)
-        self._singly = attempt_singly(table, names, keys)
+        attempts = Attempts(table, encoding.names, keys, self._stage, self._refused)
+        self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
         # Where one row may stand in another's way unseen, all are tried as they come.
         may_doubt = not (table.triggers or any(item.kind == "x" for item in table.constraints))
         self._doubts = Doubts(session, table, encoding) if may_doubt else None
@@ -96,7 +96,7 @@ class Isolation:
     def _isolate(
         self, rows: pa.RecordBatch, places: pa.Array, refusal: Refusal | None
     ) -> Script[list[RefusedRow]]:
-        yield Statement("TRUNCATE pg_temp.ingest_refused")
+        yield Statement(f"TRUNCATE {self._refused}")
         doubtful = None
         if self._doubts is not None:
             doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
@@ -106,7 +106,7 @@ class Isolation:
         yield Statement(self._in_pieces if doubtful is None else self._singly)
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
-        found = yield Query(_READ_REFUSED)
+        found = yield Query(_READ_REFUSED.format(refused=self._refused))
         return [RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))) for row in found]
 
     def _put_in_certain(
@@ -152,12 +152,12 @@ class Isolation:
 
 
 _REFUSED = """
-CREATE TEMPORARY TABLE ingest_refused (
-  place int8, state text, message text, detail text, constraint_name text, column_name text,
-  is_in_source bool
+CREATE TEMPORARY TABLE {refused} (
+  place bigint, state pg_catalog.text, message pg_catalog.text, detail pg_catalog.text,
+  constraint_name pg_catalog.text, column_name pg_catalog.text, is_in_source boolean
 ) ON COMMIT DROP
 """
 _READ_REFUSED = """
 SELECT place, state, message, detail, constraint_name, column_name, is_in_source
-FROM pg_temp.ingest_refused ORDER BY place
+FROM {refused} ORDER BY place
 """

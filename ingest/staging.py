@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -18,19 +19,39 @@ if TYPE_CHECKING:
     from ingest.session import Script, Session
     from ingest.table import Table
 
-PLACE = "ingest place"
-"""The column that has the row's place in its batch, from 0."""
+
+def temporary_name(what: str) -> str:
+    """Return a name for a temporary table that no table of the user's has.
+
+    A temporary table comes before any other table of its name, for triggers and defaults, too.
+    """
+    return f"ingest_{what}_{secrets.token_hex(8)}"
+
+
+def own_prefix(table: Table) -> str:
+    """Return a prefix with which no column of the table begins, for names beside its columns'."""
+    names = [column.name for column in table.columns]
+    prefixes = (f"ingest{number or ''}_" for number in range(len(names) + 1))
+    return next(item for item in prefixes if not any(name.startswith(item) for name in names))
 
 
 class StagingTable:
     """Has rows of one batch after the other; it is gone at the end of the transaction."""
 
     def __init__(
-        self, session: Session, table: Table, encoding: Encoding, name: str, kept: Collection[str]
+        self, session: Session, table: Table, encoding: Encoding, what: str, kept: Collection[str]
     ) -> None:
-        """Make it, with those of the table's columns that are ``kept`` and sent."""
+        """Make it, with those of the table's columns that are ``kept`` and sent.
+
+        Its name says ``what`` it is for.
+        """
         columns = tuple(item for item in encoding.columns if item.column.name in kept)
-        place = ColumnEncoding(column=_PLACE, arrow_type=pa.int64())
+        self.place = f"{own_prefix(table)}place"
+        """The column that has the row's place in its batch, from 0."""
+        place = ColumnEncoding(
+            column=dataclasses.replace(_PLACE, name=self.place), arrow_type=pa.int64()
+        )
+        name = temporary_name(what)
         self.name = f"pg_temp.{name}"
         self._names = [item.column.name for item in columns]
         self._encoding = dataclasses.replace(encoding, columns=(*columns, place))
@@ -40,8 +61,8 @@ class StagingTable:
         if columns:
             names = ", ".join(map(quote_name, self._names))
             session.execute(
-                f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
-                f'SELECT {names}, 0::int8 AS "{PLACE}" FROM {table.qualified_name} WITH NO DATA'
+                f"CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS SELECT {names}, "
+                f"0::bigint AS {self.place} FROM {table.qualified_name} WITH NO DATA"
             )
 
     def fill(self, rows: pa.RecordBatch, places: pa.Array) -> Script[None]:
@@ -56,7 +77,7 @@ class StagingTable:
 
 
 _PLACE = Column(
-    name=PLACE,
+    name="place",
     type_oid=20,
     type_name="int8",
     type_kind="b",

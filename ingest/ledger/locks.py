@@ -53,7 +53,8 @@ def keep_still(load: Load) -> bool:
     """Keep others from a load until Django's transaction ends; False: one is at work on it."""
     with connections[load._state.db or "default"].cursor() as cursor:
         cursor.execute(
-            "SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK_CLASS, _lock_number(load.pk)]
+            "SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)",
+            [LOCK_CLASS, _lock_number(load.pk)],
         )
         [is_ours] = cursor.fetchone()
     return bool(is_ours)
@@ -66,9 +67,17 @@ def _lock_number(key: int) -> int:
 _IS_LOCKED = """
 SELECT EXISTS (
   SELECT FROM pg_catalog.pg_locks l
-  WHERE l.locktype = 'advisory' AND l.classid = %s AND l.objid = %s AND l.objsubid = 2
-    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+  WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'
+    AND l.classid OPERATOR(pg_catalog.=) %s::bigint::pg_catalog.oid
+    AND l.objid OPERATOR(pg_catalog.=) %s::bigint::pg_catalog.oid
+    AND l.objsubid OPERATOR(pg_catalog.=) 2
+    AND l.database OPERATOR(pg_catalog.=) (
+      SELECT d.oid FROM pg_catalog.pg_database d
+      WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
 """
-_BEGIN_ALONE = "SELECT pg_advisory_xact_lock(hashtextextended($1::text, 0))::text"
-_LOCK = "SELECT pg_try_advisory_lock($1::int4, $2::int4)"
-_LOCK_TRANSACTION = "SELECT pg_try_advisory_xact_lock($1::int4, $2::int4)"
+_BEGIN_ALONE = """
+SELECT pg_catalog.pg_advisory_xact_lock(
+  pg_catalog.hashtextextended($1::pg_catalog.text, 0))::pg_catalog.text
+"""
+_LOCK = "SELECT pg_catalog.pg_try_advisory_lock($1::integer, $2::integer)"
+_LOCK_TRANSACTION = "SELECT pg_catalog.pg_try_advisory_xact_lock($1::integer, $2::integer)"
