@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from django.db import DEFAULT_DB_ALIAS
 
 from ingest.exceptions import LayoutError, LedgerError, SourceError
 from ingest.fingerprints import digest_of_part
 from ingest.job import Job
 from ingest.layout import find_layout
 from ingest.ledger import is_alive
-from ingest.models import Load
+from ingest.ledger.rows import select
+from ingest.models import Chunk, Load
+from ingest.models import Reject as KeptReject
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.rejects import Reject
 from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ingest.ledger import Entry, Settled
-    from ingest.models import Chunk
 
 
 def find_unfinished(job: Job, digest: str) -> Load | None:
@@ -30,22 +34,42 @@ def find_unfinished(job: Job, digest: str) -> Load | None:
     before its first chunk is in. A load of the same name that has chunks is found as well, so that
     ``check_file`` can say that the file was changed.
     """
-    unfinished = Load.objects.using(job.alias).filter(
-        model=job.model._meta.label,
-        chunk_rows__isnull=False,
-        status__in=[Load.Status.RUNNING, Load.Status.FAILED, Load.Status.INTERRUPTED],
+    given = job.to_json()["given"]
+    unfinished = select(
+        job.alias, Load, _UNFINISHED, job.model._meta.label, digest, json.dumps(given)
     )
-    named = unfinished.filter(options__given=job.to_json()["given"])
+    has_chunks = {load.pk for load in unfinished if _rows(Chunk, load, "LIMIT 1")}
+    named = [load for load in unfinished if load.options["given"] == given]
     # A load that is only chunked, and not resumable, has no digest before its first chunk is in.
-    for same in (unfinished.filter(fingerprint=digest), named):
-        begun = same.filter(chunks__isnull=False).distinct().first()
-        running = same.filter(
-            status=Load.Status.RUNNING, chunks__isnull=True, fingerprint__in=("", digest)
+    for same in ([load for load in unfinished if load.fingerprint == digest], named):
+        begun = next((load for load in same if load.pk in has_chunks), None)
+        running = (
+            load
+            for load in same
+            if load.status == Load.Status.RUNNING
+            and load.pk not in has_chunks
+            and load.fingerprint in {"", digest}
         )
         found = begun or next(filter(is_alive, running), None)
         if found is not None:
-            return found
+            return cast("Load", found)
     return None
+
+
+def _rows(model: type[Chunk | KeptReject], load: Load, rest: str) -> list[Any]:
+    """Read what the ledger has of a load."""
+    where = "WHERE t.load_id OPERATOR(pg_catalog.=) $1::bigint"
+    return select(load._state.db or DEFAULT_DB_ALIAS, model, f"{where} {rest}", load.pk)
+
+
+_UNFINISHED = """
+WHERE t.model OPERATOR(pg_catalog.=) $1::pg_catalog.text AND t.chunk_rows IS NOT NULL
+  AND t.status OPERATOR(pg_catalog.=) ANY ('{running,failed,interrupted}'::pg_catalog.text[])
+  AND (t.fingerprint OPERATOR(pg_catalog.=) $2::pg_catalog.text
+       OR (t.options OPERATOR(pg_catalog.->) 'given')
+          OPERATOR(pg_catalog.=) $3::pg_catalog.text::pg_catalog.jsonb)
+ORDER BY t.id DESC
+"""
 
 
 def check_same(load: Load, job: Job) -> None:
@@ -97,7 +121,9 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
     if was in {"", now}:
         return
     where = "after the records that are in"
-    for chunk in cast("Iterator[Chunk]", load.chunks.exclude(fingerprint="").order_by("ordinal")):
+    for chunk in _rows(
+        Chunk, load, "AND t.fingerprint OPERATOR(pg_catalog.<>) '' ORDER BY t.ordinal"
+    ):
         if len(paths) == 1 and chunk.first_byte is not None and chunk.last_byte is not None:
             now = digest_of_part(paths[0], chunk.first_byte, chunk.last_byte)
             if now != chunk.fingerprint:
@@ -139,7 +165,9 @@ class KeptLog:
         is_there = path is not None and settled.chunks > 0 and Path(path).is_file()
         self.log = RejectLog(path, self._limit, settled.marks["log"] if is_there else None)
         if settled.chunks and not is_there and entry.load is not None:
-            self.log.restore(map(_told, entry.load.rejects.all()), settled.counts.rejected)
+            self.log.restore(
+                map(_told, _rows(KeptReject, entry.load, "ORDER BY t.id")), settled.counts.rejected
+            )
         self._chunks_before, self._mark = settled.chunks, self.log.mark()
         return self.log
 

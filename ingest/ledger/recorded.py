@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from django.apps import apps
 from django.db import InterfaceError, OperationalError, connections
@@ -13,10 +13,19 @@ from ingest import conf
 from ingest.exceptions import LedgerError
 from ingest.ledger.entry import Entry, Settled
 from ingest.ledger.locks import lock
-from ingest.ledger.rows import MODELS, insert, insert_many, model_of, table_of, update
+from ingest.ledger.rows import (
+    MODELS,
+    DjangoConnection,
+    insert,
+    insert_many,
+    model_of,
+    select,
+    table_of,
+    update,
+)
 from ingest.results import Counts
 from ingest.sources.batch import Position
-from ingest.table import find_table
+from ingest.table import find_table, quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,8 +35,7 @@ if TYPE_CHECKING:
     from ingest.rejects import Reject
     from ingest.session import Session
 
-ENDED = ("loaded", "undone")
-"""The states in which nobody goes on with a load."""
+_HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_catalog.text[])"
 
 
 def is_recorded_on(session: Session) -> bool:
@@ -39,10 +47,10 @@ def is_recorded_on(session: Session) -> bool:
 
 def find_load(number: int, alias: str) -> Load:
     """Find a load by its number, or raise ``LedgerError``."""
-    load: Load | None = model_of("Load").objects.using(alias).filter(pk=number).first()
-    if load is None:
+    rows = select(alias, model_of("Load"), "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint", number)
+    if not rows:
         raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
-    return load
+    return cast("Load", rows[0])
 
 
 class LedgerEntry(Entry):
@@ -114,10 +122,12 @@ class LedgerEntry(Entry):
             first, last = zip(*ranges, strict=True)
             session.fetch(
                 f"INSERT INTO {table_of('KeyRange')} (chunk_id, first, last) "
-                "SELECT $1::int8, * FROM unnest($2::int8[], $3::int8[])",
+                "SELECT $1::bigint, given.* FROM ROWS FROM ("
+                "pg_catalog.unnest($2::pg_catalog.text[]::bigint[]), "
+                "pg_catalog.unnest($3::pg_catalog.text[]::bigint[])) AS given",
                 chunk,
-                list(first),
-                list(last),
+                list(map(str, first)),  # asyncpg looks arrays of other types up in the catalog
+                list(map(str, last)),
             )
         kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
@@ -129,7 +139,7 @@ class LedgerEntry(Entry):
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
         session.fetch(
             f"INSERT INTO {table_of('KeyList')} (chunk_id, keys) "
-            "VALUES ($1::int8, $2::text::jsonb)",
+            "VALUES ($1::bigint, $2::pg_catalog.text::pg_catalog.jsonb)",
             chunk,
             json.dumps(keys),
         )
@@ -138,19 +148,27 @@ class LedgerEntry(Entry):
         update(session, self._alias, model_of("Load"), self.load.pk, **facts)
 
     def note(self, **facts: Any) -> None:
-        rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
-        if "status" in facts:  # what is loaded stays so, whatever comes after the commit
-            rows = rows.exclude(status__in=ENDED)
+        # What is loaded stays so, whatever comes after the commit.
+        condition = _HAS_NOT_ENDED if "status" in facts else "true"
         facts["seen_at"] = timezone.now()
-        self._patiently(lambda: rows.update(**facts))
+        self._patiently(
+            lambda: update(
+                DjangoConnection(self._alias),
+                self._alias,
+                model_of("Load"),
+                self.load.pk,
+                condition=condition,
+                **facts,
+            )
+        )
 
     def show_progress(self, **facts: Any) -> bool:
         facts["seen_at"] = timezone.now()
-        rows = model_of("LoadProgress").objects.using(self._alias).filter(load=self.load.pk)
+        connection, model = DjangoConnection(self._alias), model_of("LoadProgress")
 
         def show() -> None:
-            if not rows.update(**facts):
-                rows.create(load_id=self.load.pk, **facts)
+            if not update(connection, self._alias, model, self.load.pk, **facts):
+                insert(connection, model(load_id=self.load.pk, **facts), self._alias)
 
         self._patiently(show)
         return self.is_cancel_asked()
@@ -168,20 +186,27 @@ class LedgerEntry(Entry):
             write()
 
     def is_cancel_asked(self) -> bool:
-        rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
-        return bool(rows.values_list("is_cancel_asked", flat=True).first())
+        return bool(self._ask("is_cancel_asked"))
 
     def count_kept(self, rejects: int) -> None:
         room = max(conf.rejects_kept() - self.rejects_kept, 0)
         self.rejects_kept += min(rejects, room)
 
     def status(self) -> str | None:
-        rows = model_of("Load").objects.using(self._alias).filter(pk=self.load.pk)
-        found: str | None = rows.values_list("status", flat=True).first()
-        return found
+        found = self._ask("status")
+        return None if found is None else str(found)
+
+    def _ask(self, column: str) -> Any:
+        """Read one column of the load over Django's connection; None where the load is gone."""
+        rows = DjangoConnection(self._alias).fetch(
+            f"SELECT {quote_name(column)} FROM {table_of('Load')} "
+            "WHERE id OPERATOR(pg_catalog.=) $1::bigint",
+            self.load.pk,
+        )
+        return rows[0][0] if rows else None
 
     def read(self) -> Load:
-        self.load.refresh_from_db(using=self._alias)
+        self.load.__dict__.update(find_load(self.load.pk, self._alias).__dict__)
         return self.load
 
 
@@ -206,16 +231,21 @@ def _refuse_undone(load: Load, status: str) -> None:
         raise LedgerError(f"Load {load.pk} is undone: there is nothing to go on with.")
 
 
-_STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::pg_catalog.int8"
+_STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint"
 _SETTLED = """
-SELECT count(c.id), coalesce(sum(c.rows + c.rejected + c.skipped), 0)::int8,
-       coalesce(sum(c.rows), 0)::int8, coalesce(sum(c.rejected), 0)::int8,
-       coalesce(sum(c.skipped), 0)::int8,
-       (SELECT count(*) FROM {reject} WHERE load_id = $1::int8),
-       (SELECT status FROM {load} WHERE id = $1::int8),
-       (SELECT fingerprint FROM {load} WHERE id = $1::int8)
-FROM {chunk} c WHERE c.load_id = $1::int8
+SELECT pg_catalog.count(c.id),
+       coalesce(pg_catalog.sum(
+         c.rows OPERATOR(pg_catalog.+) c.rejected OPERATOR(pg_catalog.+) c.skipped), 0)::bigint,
+       coalesce(pg_catalog.sum(c.rows), 0)::bigint,
+       coalesce(pg_catalog.sum(c.rejected), 0)::bigint,
+       coalesce(pg_catalog.sum(c.skipped), 0)::bigint,
+       (SELECT pg_catalog.count(*) FROM {reject}
+        WHERE load_id OPERATOR(pg_catalog.=) $1::bigint),
+       (SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),
+       (SELECT fingerprint FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint)
+FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
 """
 _LAST_POSITION = """
-SELECT position::text FROM {chunk} WHERE load_id = $1::int8 ORDER BY ordinal DESC LIMIT 1
+SELECT position::pg_catalog.text FROM {chunk}
+WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1
 """

@@ -1,4 +1,8 @@
-"""Rows of the ledger's models, written over a load's own session."""
+"""Rows of the ledger's models, written over a load's own session or Django's connection.
+
+Not by the ORM: its statements name no schema. A function or an operator of somebody who may create
+one in a schema of the search path could be called by them, with the rights of the load's role.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections
 
+from ingest.session import DjangoSession
 from ingest.table import quote_db_table, quote_name
 
 if TYPE_CHECKING:
@@ -20,32 +25,60 @@ if TYPE_CHECKING:
 MODELS = ("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "Reject")
 
 
-def insert(session: Session, row: models.Model, alias: str) -> int:
-    """Insert a row over the load's session, and give its key."""
-    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
+class DjangoConnection:
+    """Django's connection: raises Django's exceptions, as the ORM does."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+
+    def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement with ``$1`` parameters and give its rows."""
+        session = DjangoSession(self._alias)
+        wrapper = connections[self._alias]
+        wrapper.validate_no_broken_transaction()
+        with wrapper.wrap_database_errors:
+            return session.fetch(sql, *parameters)
+
+
+def insert(session: Session | DjangoConnection, row: models.Model, alias: str) -> int:
+    """Insert a row, and give its key."""
+    fields = [
+        field
+        for field in row._meta.concrete_fields
+        if not field.primary_key or row.pk is not None  # else PostgreSQL gives one
+    ]
     names = ", ".join(quote_name(str(field.column)) for field in fields)
-    casts = ", ".join(
-        f"${place}::text::{_cast(field, alias)}" for place, field in enumerate(fields, 1)
-    )
+    casts = ", ".join(_given(place, field, alias) for place, field in enumerate(fields, 1))
     [(key,)] = session.fetch(
-        f"INSERT INTO {quote_db_table(row._meta.db_table)} ({names}) VALUES ({casts}) RETURNING id",
+        f"INSERT INTO {quote_db_table(row._meta.db_table)} ({names}) VALUES ({casts}) "
+        f"RETURNING {_key(row)}",
         *(_text(getattr(row, field.attname)) for field in fields),
     )
     return int(key)
 
 
-def update(session: Session, alias: str, model: Any, key: int, **facts: Any) -> None:
-    """Update some fields of a row over the load's session."""
+def update(
+    session: Session | DjangoConnection,
+    alias: str,
+    model: Any,
+    key: int,
+    *,
+    condition: str = "true",
+    **facts: Any,
+) -> bool:
+    """Update some fields of a row; gives whether there is one that meets the condition."""
     fields = [model._meta.get_field(name) for name in facts]
     pairs = ", ".join(
-        f"{quote_name(field.column)} = ${place}::text::{_cast(field, alias)}"
+        f"{quote_name(field.column)} = {_given(place, field, alias)}"
         for place, field in enumerate(fields, 2)
     )
-    session.fetch(
-        f"UPDATE {quote_db_table(model._meta.db_table)} SET {pairs} WHERE id = $1::int8",
+    rows = session.fetch(
+        f"UPDATE {quote_db_table(model._meta.db_table)} SET {pairs} "
+        f"WHERE {_key(model)} OPERATOR(pg_catalog.=) $1::bigint AND {condition} RETURNING 1",
         key,
         *map(_text, facts.values()),
     )
+    return bool(rows)
 
 
 def insert_many(
@@ -54,24 +87,59 @@ def insert_many(
     """Insert rows with the same fields; ``common`` has the keys that all of them have."""
     names = list(rows[0])
     columns = [[None if row[name] is None else _text(row[name]) for row in rows] for name in names]
-    casts = [f"${place}::int8" for place in range(1, len(common) + 1)]
+    casts = [f"${place}::bigint" for place in range(1, len(common) + 1)]
     arrays = ", ".join(
-        f"${place}::text[]::{_cast(model._meta.get_field(name), alias)}[]"
+        f"pg_catalog.unnest(${place}::pg_catalog.text[]::"
+        f"{_cast(model._meta.get_field(name), alias)}[])"
         for place, name in enumerate(names, len(common) + 1)
     )
     session.fetch(
         f"INSERT INTO {quote_db_table(model._meta.db_table)} "
         f"({', '.join(map(quote_name, (*common, *names)))}) "
-        f"SELECT {', '.join(casts)}, * FROM unnest({arrays})",
+        f"SELECT {', '.join(casts)}, given.* FROM ROWS FROM ({arrays}) AS given",
         *common.values(),
         *columns,
     )
 
 
+def select(alias: str, model: Any, rest: str, *parameters: Any) -> list[Any]:
+    """Read rows over Django's connection; ``rest`` follows ``SELECT … FROM table t``."""
+    fields = model._meta.concrete_fields
+    names = ", ".join(f"t.{quote_name(str(field.column))}" for field in fields)
+    rows = DjangoConnection(alias).fetch(
+        f"SELECT {names} FROM {quote_db_table(model._meta.db_table)} t {rest}", *parameters
+    )
+    attributes = [field.attname for field in fields]
+    return [model.from_db(alias, attributes, _values(fields, row, alias)) for row in rows]
+
+
+def _values(fields: Sequence[Any], row: tuple[Any, ...], alias: str) -> list[Any]:
+    return [
+        field.from_db_value(value, None, connections[alias])
+        if hasattr(field, "from_db_value")
+        else value
+        for field, value in zip(fields, row, strict=True)
+    ]
+
+
+def _key(model: Any) -> str:
+    return quote_name(str(model._meta.pk.column))
+
+
+def _given(place: int, field: Any, alias: str) -> str:
+    return f"${place}::pg_catalog.text::{_cast(field, alias)}"
+
+
+_GRAMMAR_TYPES = ("bigint", "boolean", "double precision", "integer", "smallint", "timestamp")
+"""Types that have their names from PostgreSQL's grammar: no other schema's is meant by them."""
+
+
 def _cast(field: Any, alias: str) -> str:
     """Give the type to cast a text to; a text that is too long is refused, not cut."""
     kind = str(field.db_type(connections[alias]))
-    return "text" if kind.startswith("varchar") else kind
+    if kind.startswith("varchar"):
+        return "pg_catalog.text"
+    return kind if kind.startswith(_GRAMMAR_TYPES) else f"pg_catalog.{kind}"
 
 
 def _text(value: Any) -> str | None:
