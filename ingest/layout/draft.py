@@ -11,6 +11,8 @@ from ingest.layout.definition import dump
 from ingest.layout.text import write_key, write_value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ingest.layout.definition import Column, FieldLayout, Layout
     from ingest.sources.detection import DetectedColumn
 
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 
 NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
 """The fields of numbers."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """How a field may be fed."""
+
+    layout: FieldLayout
+    reason: str
+    """Why it is proposed, and what to look at."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +43,10 @@ class Draft:
     """Fields that each record needs and that nothing feeds."""
     unused: tuple[tuple[Column, DetectedColumn], ...]
     """Source columns that feed nothing."""
+    guesses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What is only guessed of a field, by its name."""
+    proposals: Mapping[str, Proposal] = dataclasses.field(default_factory=dict)
+    """What may feed a missing field, by its name: somebody must say whether it does."""
 
     def to_toml(self) -> str:
         """Give a layout's file, whose comments say the rest."""
@@ -39,18 +54,29 @@ class Draft:
         lines = [*(f"# {finding}" for finding in self.findings), "", head.to_toml().rstrip()]
         lines += ["", "[fields]"]
         lines += [
-            f"{write_key(name)} = {write_value(_shortest(said))}"
+            f"{write_key(name)} = {write_value(_shortest(said))}{self._guess(name)}"
             for name, said in self.layout.fields.items()
         ]
         if self.missing:
             lines += [
                 "# Each record needs these too. Write a column in, or give one value for all:"
             ]
-            lines += [f"# {_suggest(field)}" for field in self.missing]
+            lines += [f"# {self._suggest(field)}" for field in self.missing]
         if self.unused:
             lines += ["# Source columns that feed nothing:"]
             lines += [f"# {write_value(name)}{_kind(column)}" for name, column in self.unused]
         return "\n".join(lines).replace("\r", " ") + "\n"
+
+    def _guess(self, name: str) -> str:
+        guess = self.guesses.get(name)
+        return "" if guess is None else f"  # a guess: {guess}"
+
+    def _suggest(self, field: Field) -> str:
+        proposal = self.proposals.get(field.name)
+        if proposal is None:
+            return _suggest(field)
+        said = write_value(_shortest(proposal.layout))
+        return f"{write_key(field.name)} = {said}  # {proposal.reason}"
 
 
 def natural_key(field: models.ForeignKey[Any, Any]) -> str | None:
@@ -65,8 +91,10 @@ def natural_key(field: models.ForeignKey[Any, Any]) -> str | None:
 
 
 def _shortest(said: FieldLayout) -> Any:
-    dumped = {"column": said.column, **dump(said)}
-    return said.column if len(dumped) == 1 else dumped
+    dumped = dump(said)
+    if said.column is not None:
+        dumped = {"column": said.column, **dumped}
+    return said.column if list(dumped) == ["column"] else dumped
 
 
 def _suggest(field: Field) -> str:

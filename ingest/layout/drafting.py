@@ -9,19 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from ingest.layout.definition import FieldLayout, Layout, Reading
-from ingest.layout.draft import NUMBERS, Draft, natural_key
+from ingest.layout.definition import FieldLayout, Layout, Reading, Sign
+from ingest.layout.draft import NUMBERS, Draft, Proposal, natural_key
+from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
+from ingest.layout.text import write_value
 from ingest.sources import SourceOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ingest.layout.definition import Column
+    from ingest.layout.signs import Pair
     from ingest.sources.detection import Detected, DetectedColumn
 
     Field = models.Field[Any, Any]
 
 _FRACTIONS = (models.DecimalField, models.FloatField)
+_FIELDS_OWN_TRUTHS = {"True", "t", "1", "False", "f", "0"}
+"""What BooleanField.to_python reads: https://github.com/django/django, db/models/fields."""
 _DAYS = (models.DateField,)  # DateTimeField is one
 
 
@@ -38,11 +43,14 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
     for field, (name, column) in _certain(columns, fields, fed):
         fed[field.name] = (name, column)
     read = _reading(found)
+    proposals = dict(_signed(columns, fields, fed))
+    for name in proposals:  # whether it is so is for somebody to say
+        fed.pop(name, None)
     used = [name for name, _ in fed.values()]
     return Draft(
         layout=Layout(
             model=model._meta.label,
-            source=_told(found.options),
+            source=_told(found),
             read=read,
             fields={
                 field.name: _fed(field, *fed[field.name], read)
@@ -57,6 +65,70 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
             for name, column in columns
             if name not in used and (column.name or column.is_known)
         ),
+        guesses={
+            field.name: guess
+            for field in fields
+            if field.name in fed and (guess := _guess(field, fed[field.name][1]))
+        },
+        proposals=proposals,
+    )
+
+
+def _guess(field: Field, column: DetectedColumn) -> str | None:
+    """Return how the column's cells could be read as well."""
+    if isinstance(field, _DAYS) and column.other_date_format is not None:
+        return f'or formats = ["{column.other_date_format}"]'
+    if isinstance(field, NUMBERS) and column.unclear_mark is not None:
+        mark = write_value(column.unclear_mark)
+        return f"or decimal = {mark}" if column.decimal_mark is None else f"or thousands = [{mark}]"
+    return None
+
+
+def _signed(
+    columns: Sequence[tuple[Column, DetectedColumn]],
+    fields: Sequence[Field],
+    fed: Mapping[str, tuple[Column, DetectedColumn]],
+) -> Iterator[tuple[str, Proposal]]:
+    """Propose how the only amount that each record needs gets its sign.
+
+    A word beside the amounts, or a column for each side, says whether money goes out or comes in.
+    Which of them is negative depends on whose books these are.
+    """
+    needy = [field for field in fields if isinstance(field, _FRACTIONS) and _is_needed(field)]
+    if len(needy) != 1:
+        return
+    [field] = needy
+    sides = find_sides([column.name for _, column in columns])
+    if sides is not None and field.name not in fed:
+        debit, credit = (columns[place] for place in sides)
+        if all(column.is_number or not column.is_known for _, column in (debit, credit)):
+            yield field.name, _two_sides(debit, credit)
+            return
+    amount = fed.get(field.name)
+    marked = [(name, pair) for name, column in columns if (pair := sign_words(column)) is not None]
+    if amount is None or amount[1].has_negative or len(marked) != 1:
+        return
+    [(name, (negative, positive))] = marked
+    yield (
+        field.name,
+        Proposal(
+            layout=FieldLayout(
+                column=amount[0], sign=Sign(column=name, negative=negative, positive=positive)
+            ),
+            reason=f"the amounts have no sign, and {name!r} seems to say which go out",
+        ),
+    )
+
+
+def _two_sides(
+    debit: tuple[Column, DetectedColumn], credit: tuple[Column, DetectedColumn]
+) -> Proposal:
+    is_negative = debit[1].has_negative
+    return Proposal(
+        layout=FieldLayout(
+            debit=debit[0], credit=credit[0], debit_is_negative=True if is_negative else None
+        ),
+        reason="the debits have a minus" if is_negative else "the debits become negative",
     )
 
 
@@ -87,9 +159,10 @@ def _fitting(
 ) -> Iterator[tuple[str, tuple[Column, DetectedColumn]]]:
     taken: set[Column] = set()
     for field in fields:
+        if _is_own_key(field):
+            continue
         names = [field.name, field.attname, str(field.column), str(field.verbose_name)]
-        # A key that the table draws itself is fed by its very name only.
-        for alike in (str,) if isinstance(field, models.AutoField) else (str, _bare):
+        for alike in (str, _bare):
             wanted = {alike(name) for name in names}
             fits = [
                 (name, column)
@@ -100,6 +173,16 @@ def _fitting(
                 taken.add(fits[0][0])
                 yield field.name, fits[0]
                 break
+
+
+def _is_own_key(field: Field) -> bool:
+    """Return whether the table gives its rows this key, or calls it no more than ``id``.
+
+    What a file calls so is the number that another system gave the record.
+    """
+    if not field.primary_key or field.remote_field is not None:
+        return False
+    return not _is_needed(field) or _bare(field.name) == "id"
 
 
 def _bare(name: str) -> str:
@@ -138,7 +221,7 @@ def _amounts(
     for place, (name, column) in enumerate(columns):
         beside = (*columns[max(place - 1, 0) : place], *columns[place + 1 : place + 2])
         is_side = not column.is_known and any(other.is_number for _, other in beside)
-        if column.is_number or (is_side and column.name):
+        if (column.is_number or (is_side and column.name)) and not is_balance(column.name):
             yield name, column
 
 
@@ -153,6 +236,9 @@ def _is_needed(field: Field) -> bool:
 def _fed(field: Field, name: Column, column: DetectedColumn, read: Reading) -> FieldLayout:
     if isinstance(field, _DAYS):
         return FieldLayout(column=name, formats=_formats(field, column) or None)
+    if isinstance(field, models.BooleanField) and (words := _unknown_truths(column)):
+        true, false = words
+        return FieldLayout(column=name, true=true or None, false=false or None)
     if isinstance(field, models.ForeignKey):
         key = natural_key(field)
         is_natural = column.is_known and not column.is_number and key is not None
@@ -169,6 +255,12 @@ def _fed(field: Field, name: Column, column: DetectedColumn, read: Reading) -> F
     return FieldLayout(column=name, decimal=mark, thousands=own if is_other else None)
 
 
+def _unknown_truths(column: DetectedColumn) -> Pair | None:
+    """Return the words for true and for false, where the field does not know them by itself."""
+    words = truth_words(column)
+    return None if words is None or set(column.words) <= _FIELDS_OWN_TRUTHS else words
+
+
 def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
     """Give the formats, unless the field reads them by itself."""
     has_time = isinstance(field, models.DateTimeField)
@@ -179,9 +271,14 @@ def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
     return () if all(is_own) else column.date_formats
 
 
-def _told(options: SourceOptions) -> dict[str, Any]:
-    """Give the options that are not as they would be anyway."""
+def _told(found: Detected) -> dict[str, Any]:
+    """Return the options that are not as they would be anyway."""
     usual = SourceOptions()
+    options = found.options
+    if found.trailer_pattern is not None:  # next month's trailer may be of another length
+        options = dataclasses.replace(
+            options, trailer_pattern=found.trailer_pattern, trailer_records=0
+        )
     told = {
         item.name: getattr(options, item.name)
         for item in dataclasses.fields(options)

@@ -34,7 +34,7 @@ class Head:
         self._options = options
         self._pattern = RecordPattern(options)
         for number in range(options.skip_records):
-            if not self._read_record().strip():
+            if not self._read_record().strip(b"\r\n"):
                 raise SourceError(
                     f"{name} has only {number:,} records, fewer than the "
                     f"{options.skip_records:,} to be skipped before the first."
@@ -63,7 +63,7 @@ class Head:
         text = self._read_record()
         self._reader.put_back(self.text[len(before) :])
         self.lines, self.text = lines, before
-        return self._split(text) if text.strip() else []
+        return self._split(text) if text.strip(b"\r\n") else []
 
     def _split(self, text: bytes) -> list[str]:
         options = self._options
@@ -87,7 +87,7 @@ class Head:
             if not line:
                 return record
             record += line
-            if not record.strip():
+            if not record.strip(b"\r\n"):
                 record = b""
             elif len(record) > RECORD_BYTES or self._pattern.is_whole(record):
                 return record

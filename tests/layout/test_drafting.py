@@ -24,7 +24,7 @@ GERMAN = (
     "Buchungstag;Empfänger;Betrag;Account;User\n"
     "31.01.2026;Müller;-1.234,50 €;DE 1;owner\n"
     "01.02.2026;Bäcker;2,00 €;DE 1;owner\n"
-    "Summe;;-1.232,50 €;;\n"
+    "Summe;;-1,50 €;;\n"
 )
 
 
@@ -46,12 +46,12 @@ def test_the_whole_text(tmp_path):
     assert (
         drafted(path).to_toml()
         == f"""\
-# {path} is read with encoding cp1252: its letters are German.
+# {path} is read with encoding cp1252: its letters fit that best.
 # The encoding is a guess: look at a few names with accents.
 # The delimiter is ';': 4 of 5 records then have 5 cells.
-# The table begins after 1 record.
+# The table begins after 1 record, which a load leaves out (skip_records = 1): 'Konto DE12'.
 # The header is 'Buchungstag', 'Empfänger', 'Betrag', 'Account', 'User'.
-# The table ends before 1 record, which does not begin like the rest.
+# The table ends before 1 record, which a load leaves out (trailer_records = 1): 'Summe -1,50 €'.
 # Column 'Buchungstag' has dates as %d.%m.%Y.
 # Column 'Betrag' has numbers with decimal mark ',' and thousands mark '.'.
 
@@ -61,7 +61,7 @@ model = "finance.Transaction"
 encoding = "cp1252"
 delimiter = ";"
 skip_records = 1
-trailer_records = 1
+trailer_pattern = "^Summe"
 
 [read]
 decimal = ","
@@ -101,7 +101,7 @@ def test_what_is_missing_is_named(tmp_path):
         "# Each record needs these too. Write a column in, or give one value for all:",
         '# user = {constant = "", lookup = "username"}  # which auth.User',
         '# account = {constant = "", lookup = "number"}  # which finance.Account',
-        '# amount = ""  # or {debit = "", credit = ""}',
+        '# amount = {debit = "Debit", credit = "Credit"}  # the debits become negative',
         '# tx_date = ""',
         "# Source columns that feed nothing:",
         '# "Day": dates as %m/%d/%Y',

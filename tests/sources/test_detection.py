@@ -61,12 +61,18 @@ def test_the_findings(tmp_path):
     )
     path.write_bytes(text.encode("cp1252"))
     assert str(detect(path)).splitlines() == [
-        f"{path} is read with encoding cp1252: its letters are German.",
+        f"{path} is read with encoding cp1252: its letters fit that best.",
         "The encoding is a guess: look at a few names with accents.",
         "The delimiter is ';': 4 of 5 records then have 3 cells.",
-        "The table begins after 1 record.",
+        (
+            "The table begins after 1 record, which a load leaves out (skip_records = 1): "
+            "'Konto DE12 3456'."
+        ),
         "The header is 'Tag', 'Empfänger', 'Betrag'.",
-        "The table ends before 1 record, which does not begin like the rest.",
+        (
+            "The table ends before 1 record, which a load leaves out (trailer_records = 1): "
+            "'Summe -1.232,50'."
+        ),
         "Column 'Tag' has dates as %d.%m.%Y.",
         "Column 'Betrag' has numbers with decimal mark ',' and thousands mark '.'.",
     ]

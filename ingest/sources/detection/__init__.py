@@ -1,16 +1,18 @@
-"""What a delimited file is like, told from its beginning and its end.
+"""What a delimited file is like, detected from its beginning and its end.
 
-What was detected is a starting point for a layout: it says why it thinks so, and is not used for a
-load unless somebody passes it on.
+What was detected is a starting point for a layout: it says why it thinks so, marks what it only
+guesses, and is not used for a load unless somebody passes it on.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import SourceError
+from ingest.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
 from ingest.sources.detection.encodings import Encoding, detect_encoding
@@ -19,7 +21,10 @@ from ingest.sources.detection.values import (
     choose_date_formats,
     choose_marks,
     currencies,
+    has_unclear_mark,
+    is_negative,
     is_plain_number,
+    rival_format,
 )
 from ingest.sources.files import InputFile
 from ingest.sources.several import expand
@@ -36,6 +41,10 @@ SAMPLE_BYTES = 256 << 10
 """Bytes looked at from the beginning of a file; a smaller file is looked at whole."""
 TAIL_BYTES = 16 << 10
 """Bytes looked at from the end of a larger file, for its trailer."""
+WORDS_LISTED = 6
+"""More distinct texts than this are no code for a sign or a truth value."""
+RECORDS_SHOWN = 3
+"""Records of a preamble or a trailer that a finding shows."""
 CONTROL_SHARE = 0.05
 """Share of control characters from which a file is no text: an old export has a few."""
 _CONTROLS = [chr(code) for code in (*range(9), *range(14, 32), 127)]
@@ -77,9 +86,10 @@ def _detect(
     table = find_table(text, is_whole=is_whole, delimiters=delimiters)
     if table is None:
         raise SourceError(f"{name} is empty: there is nothing to detect.")
-    trailer = len(table.records) - table.stop
+    end = table
     if tail:
-        trailer = _trailer_of(tail, encoding.name, table)
+        end = _end_of(tail, encoding.name, table) or table
+    trailer = end.records[end.stop :]
     options = SourceOptions(
         encoding=encoding.name,
         delimiter=table.delimiter,
@@ -88,15 +98,21 @@ def _detect(
         escape=table.escape,
         skip_records=table.start,
         header=table.header is not None,
-        trailer_records=trailer,
+        trailer_records=len(trailer),
     )
     columns = _columns(table)
     findings = [
         f"{name} is read with encoding {encoding.name}: {encoding.reason}.",
-        *_findings(table, trailer, encoding, is_whole=is_whole or bool(tail)),
+        *_findings(table, end, encoding, is_whole=is_whole or bool(tail)),
         *map(_finding, filter(_is_special, columns)),
     ]
-    return Detected(source=name, options=options, columns=columns, findings=tuple(findings))
+    return Detected(
+        source=name,
+        options=options,
+        columns=columns,
+        findings=tuple(findings),
+        trailer_pattern=_trailer_pattern(table, trailer),
+    )
 
 
 def _of_the_first(
@@ -121,10 +137,12 @@ def _of_named_columns(given: Any, kind: str) -> Detected:
 
 def _columns(table: Table) -> tuple[DetectedColumn, ...]:
     body = [record for record in table.body if len(record) == table.width]
-    cells = [
-        [cell.strip() for cell in column if cell.strip()] for column in zip(*body, strict=True)
-    ] or [[] for _ in range(table.width)]
     names = table.header or [str(place) for place in range(1, table.width + 1)]
+    # A column that the header does not name is none for the loader, either.
+    cells = [
+        [record[place].strip() for record in body if place < len(record) and record[place].strip()]
+        for place in range(len(names))
+    ]
     dates = [choose_date_formats(column) for column in cells]
     marks = [
         None if formats else choose_marks(column, None)
@@ -138,9 +156,13 @@ def _columns(table: Table) -> tuple[DetectedColumn, ...]:
             DetectedColumn(
                 name=name.strip(),
                 date_formats=formats,
+                other_date_format=rival_format(column, formats),
                 is_number=mark is not None,
                 decimal_mark=decimal,
                 thousands_mark=thousands,
+                unclear_mark=has_unclear_mark(column) if mark else None,
+                has_negative=mark is not None and any(map(is_negative, column)),
+                words=_few_words(column) if not formats and mark is None else (),
                 is_plain=mark is None or all(map(is_plain_number, column)),
                 currency=currencies(column) if mark else (),
                 is_known=bool(column),
@@ -149,7 +171,12 @@ def _columns(table: Table) -> tuple[DetectedColumn, ...]:
     return tuple(found)
 
 
-def _findings(table: Table, trailer: int, encoding: Encoding, *, is_whole: bool) -> list[str]:
+def _few_words(cells: Sequence[str]) -> tuple[str, ...]:
+    words = tuple(dict.fromkeys(cells))
+    return words if len(words) <= WORDS_LISTED else ()
+
+
+def _findings(table: Table, end: Table, encoding: Encoding, *, is_whole: bool) -> list[str]:
     wide = sum(len(record) == table.width for record in table.records)
     delimiter = {"\t": "a tab"}.get(table.delimiter, repr(table.delimiter))
     found = []
@@ -166,19 +193,59 @@ def _findings(table: Table, trailer: int, encoding: Encoding, *, is_whole: bool)
     if table.escape:
         found.append(f"A quote inside a cell is written {table.escape}{table.quote}.")
     if table.start:
-        found.append(f"The table begins after {_count(table.start)}.")
+        found.append(
+            f"The table begins after {_count(table.start)}, which a load leaves out "
+            f"(skip_records = {table.start}): {_shown(table.records[: table.start])}."
+        )
     found.append(
         "There is no header: the first record holds dates or numbers, or is like any other."
         if table.header is None
         else f"The header is {', '.join(map(repr, table.header))}."
     )
+    if table.header is not None and len(table.header) != table.width:
+        found.append(
+            f"The header has {len(table.header)} cells, but most records have {table.width}: a "
+            "load refuses these. Complete the header, so that it names every column."
+        )
+    trailer = end.records[end.stop :]
     if trailer:
         found.append(
-            f"The table ends before {_count(trailer)}, which does not begin like the rest."
+            f"The table ends before {_count(len(trailer))}, which a load leaves out "
+            f"(trailer_records = {len(trailer)}): {_shown(trailer)}."
         )
-    elif not is_whole:
+    if end.suspects:
+        suspects = end.records[end.stop - end.suspects : end.stop]
+        kind = "date" if end.date_column is not None else "number"
+        found.append(
+            f"The last {_count(end.suspects)} of the table, {_shown(suspects)}, lacks the {kind} "
+            "that the others have. It is read as a record. If it is none, leave it out with "
+            f"trailer_records = {len(trailer) + end.suspects}."
+        )
+    if not trailer and not is_whole:
         found.append("The file's end was not looked at: see yourself whether it has totals there.")
     return found
+
+
+def _shown(records: Sequence[Sequence[str]]) -> str:
+    """Return the beginning of the first records, as a message shows them."""
+    shown = [shorten(" ".join(" ".join(record).split())) for record in records[:RECORDS_SHOWN]]
+    return ", ".join(shown) + (", …" if len(records) > RECORDS_SHOWN else "")
+
+
+def _trailer_pattern(table: Table, trailer: Sequence[Sequence[str]]) -> str | None:
+    """Return a pattern by which the trailer is found, however many records it will have.
+
+    There is one where the trailer begins with a word in the place where each record has its date:
+    no record of the table will ever begin so.
+    """
+    if not trailer or table.date_column != 0 or not trailer[0]:
+        return None
+    word = re.match(r"[^\W\d_]{3,}", trailer[0][0])
+    if word is None:
+        return None
+    # Of a record of another width the loader has the text as it is, with its quotes.
+    quote = "" if len(trailer[0]) == table.width or not table.quote else f"{table.quote}?"
+    return f"^{quote}{word[0]}"
 
 
 def _count(records: int) -> str:
@@ -191,13 +258,22 @@ def _is_special(column: DetectedColumn) -> bool:
 
 def _finding(column: DetectedColumn) -> str:
     if column.date_formats:
-        return f"Column {column.name!r} has dates as {', '.join(column.date_formats)}."
+        finding = f"Column {column.name!r} has dates as {', '.join(column.date_formats)}"
+        if column.other_date_format is None:
+            return f"{finding}."
+        return (
+            f"{finding}: a guess, since {column.other_date_format} reads them too, as other days."
+        )
     said = [
         f"{word} mark {mark!r}"
         for word, mark in (("decimal", column.decimal_mark), ("thousands", column.thousands_mark))
         if mark
     ]
-    return f"Column {column.name!r} has numbers with {' and '.join(said)}."
+    finding = f"Column {column.name!r} has numbers with {' and '.join(said)}"
+    if column.unclear_mark is None:
+        return f"{finding}."
+    other = "thousands" if column.decimal_mark else "decimal"
+    return f"{finding}: a guess, since it could be the {other} mark."
 
 
 def _read(file: InputFile, size: int) -> bytes:
@@ -217,11 +293,12 @@ def _read_tail(file: InputFile) -> bytes:
         return again.read()
 
 
-def _trailer_of(tail: bytes, encoding: str, table: Table) -> int:
+def _end_of(tail: bytes, encoding: str, table: Table) -> Table | None:
+    """Return the end of the table, found in the end of the file; None where it is not like it."""
     text = tail.decode(encoding, "replace")
     first, mark, rest = text.partition("\n")
     # The first line is most likely cut, and may be the middle of a cell: that does not matter here.
     found = find_table(rest if mark else first, is_whole=True, delimiters=table.delimiter)
     if found is None or found.width != table.width or table.delimiter not in DELIMITERS:
-        return 0
-    return len(found.records) - found.stop
+        return None
+    return found

@@ -19,12 +19,20 @@ class DetectedColumn:
     """The source column's name, or its position from 1 where there is no header."""
     date_formats: tuple[str, ...] = ()
     """The formats that its dates are in, the commonest first; empty if it has none."""
+    other_date_format: str | None = None
+    """Another format that reads these dates, as other days: the first one is then a guess."""
     is_number: bool = False
     """Are its cells numbers?"""
     decimal_mark: str | None = None
     """What stands before the fraction, where some cell has one."""
     thousands_mark: str | None = None
     """What stands between thousands, where some cell has it."""
+    unclear_mark: str | None = None
+    """A mark that may be the decimal or the thousands mark: what it is taken for is a guess."""
+    has_negative: bool = False
+    """Does some number have a minus, parentheses or ``DR``?"""
+    words: tuple[str, ...] = ()
+    """Its distinct texts, where they are few."""
     is_plain: bool = True
     """Are its numbers written as Python writes them?"""
     currency: tuple[str, ...] = ()
@@ -43,6 +51,8 @@ class Detected:
     """How it is to be read."""
     columns: tuple[DetectedColumn, ...]
     """Its columns, in order."""
+    trailer_pattern: str | None = None
+    """A regular expression (RE2) that is found where the trailer begins, and in no record."""
     findings: tuple[str, ...]
     """What was detected and why, in sentences."""
 

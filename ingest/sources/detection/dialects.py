@@ -37,7 +37,11 @@ def find_dialects(text: str, delimiter: str) -> list[Dialect]:
 
 
 def split(text: str, dialect: Dialect, *, is_whole: bool) -> list[list[str]]:
-    """Give the records of a text, blank ones left out; none where the dialect does not fit."""
+    """Return the records of a text; none where the dialect does not fit.
+
+    Only an empty line is no record, as for the loader: one of blanks or of an empty quoted cell is.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=dialect.delimiter,
@@ -51,7 +55,7 @@ def split(text: str, dialect: Dialect, *, is_whole: bool) -> list[list[str]]:
         for record in reader:
             if any(cell.count("\n") > _OPEN_LINES for cell in record):
                 return []
-            if len(record) > 1 or (record and record[0].strip()):
+            if record:
                 records.append(record)
     except csv.Error:
         return []

@@ -25,6 +25,20 @@ PREAMBLE_RECORDS = 20
 """Records at the beginning from which, as far as there are others, no kind is told."""
 TRAILER_RECORDS = 20
 """More records at the end than this are no trailer."""
+_DATED_SHARE = 1 / 3
+"""Share of the records of a small file that must have a date for its run of dates to count."""
+_RUN_SHARE = 0.6
+"""Share of dates from the first record with a date to the last one."""
+_FEW_CELLS = 2
+"""Of so few cells half is not nearly nothing."""
+_SUMMARY = re.compile(
+    r"(?:sub|grand )?total|totaal|sum[am]?\b|summe|gesamt|suma\b|somme|soma\b|ukupno|összesen|"
+    r"celkem|razem|итого|всего|сальдо|остаток|合計|合计|总计|小计|總計|残高|余额|saldo|solde|sald\b|"
+    r"bal(?:ance)?\b|kontostand|zůst|(?:opening|closing|end(?:ing)?|anfangs|end)[ -]?(?:bal|saldo)|"
+    r"end of|eof\b|\*{3}|-{3}|={3}|records?:|rows?:|count:|generated|disclaimer|note:",
+    re.IGNORECASE,
+)
+"""How cells begin that sum up a table or end a file; a record of the table may begin so, too."""
 _UNTYPED_WORTH = 0.25
 _SAID = re.compile(r"(?i)sep=([^\w\s]|\t)(?:\r\n|\r|\n)")
 """What a spreadsheet writes and reads before the header."""
@@ -49,6 +63,10 @@ class Table:
     header: Record | None
     stop: int
     """The place after the last record; what follows is a trailer."""
+    suspects: int = 0
+    """How many of the last records lack what the others have, without being surely a trailer."""
+    date_column: int | None = None
+    """The place of the column that has a date in nearly every record."""
 
     @property
     def body(self) -> list[Record]:
@@ -73,12 +91,30 @@ def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> Ta
     for delimiter in delimiters:
         if delimiter not in text:
             continue
-        for dialect in find_dialects(text, delimiter):
-            records = split(text, dialect, is_whole=is_whole)
-            score, width = _score(records)
-            if score > best_score:
-                best, best_score = _locate(records, width, dialect, is_whole=is_whole), score
+        dialect, records = _choose_dialect(text, delimiter, is_whole=is_whole)
+        score, width = _score(records)
+        if score > best_score:
+            best, best_score = _locate(records, width, dialect, is_whole=is_whole), score
     return best or _single_column(text, is_whole=is_whole)
+
+
+def _choose_dialect(text: str, delimiter: str, *, is_whole: bool) -> tuple[Dialect, list[Record]]:
+    """Choose the quoting that makes the greatest share of the records equally wide.
+
+    Of equal ones the one that makes more records wins, and then the first: a quote that is never
+    closed takes in many lines.
+    """
+
+    def regularity(records: Sequence[Record]) -> tuple[float, int]:
+        widths = Counter(map(len, records))
+        most = max(widths.values(), default=0)
+        return (most / len(records) if records else 0.0, most)
+
+    found = [
+        (dialect, split(text, dialect, is_whole=is_whole))
+        for dialect in find_dialects(text, delimiter)
+    ]
+    return max(found, key=lambda item: regularity(item[1]))
 
 
 def _score(records: Sequence[Record]) -> tuple[float, int]:
@@ -101,34 +137,78 @@ def _is_typed(cell: str) -> bool:
 
 def _locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bool) -> Table:
     wide = [place for place, record in enumerate(records) if len(record) == width]
-    # The first ones may be a preamble as wide as the table, and its header.
-    first = max(1, min(len(wide) // 3, PREAMBLE_RECORDS))
-    profile = _Profile([records[place] for place in wide[first : first + PROFILED_RECORDS]])
-    start = next((place for place in wide if profile.is_data(records[place])), wide[0])
-    header = None
-    if profile.is_empty:
-        # Nothing but text: the first record names the columns if it could.
-        header = records[start] if is_header(records[start]) else None
-    else:
-        while start > 0 and len(records[start - 1]) == width:
-            if is_header(records[start - 1]):
-                start -= 1
-                header = records[start]
-                break
-            if not any(_is_typed(cell.strip()) for cell in records[start - 1]):
-                break
-            start -= 1
-    stop = len(records)
+    profile = _Profile([records[place] for place in _sample(records, wide)])
+    start, header = _find_start(records, wide, width, profile)
+    trailer = suspects = 0
     if is_whole:
-        stop -= _trailer_length(records[start + (header is not None) :], profile)
+        body = records[start + (header is not None) :]
+        trailer, suspects = _count_trailer(body, profile)
     return Table(
         **dataclasses.asdict(dialect),
         width=width,
         records=records,
         start=start,
         header=header,
-        stop=stop,
+        stop=len(records) - trailer,
+        suspects=suspects,
+        date_column=profile.date_column,
     )
+
+
+def _sample(records: Sequence[Record], wide: Sequence[int]) -> Sequence[int]:
+    """Return the places of records that surely are of the table, to tell its kinds of columns.
+
+    A preamble, a header and a trailer may be as wide as the table. The longest run of dates in a
+    column, from the first to the last, is not; else some records at the beginning are left out.
+    """
+    runs = [
+        run
+        for column in range(len(records[wide[0]]))
+        if (run := _run_of_dates([records[place][column].strip() for place in wide]))
+    ]
+    if runs:
+        first, last = max(runs, key=lambda run: run[1] - run[0])
+        return wide[first : last + 1][:PROFILED_RECORDS]
+    first = max(1, min(len(wide) // 3, PREAMBLE_RECORDS))
+    return wide[first : first + PROFILED_RECORDS]
+
+
+def _run_of_dates(cells: Sequence[str]) -> tuple[int, int] | None:
+    dated = [place for place, cell in enumerate(cells) if date_formats(cell)]
+    if not dated or len(dated) < _DATED_SHARE * len(cells):
+        return None
+    run = cells[dated[0] : dated[-1] + 1]
+    if len(dated) < _RUN_SHARE * len(run) or not choose_date_formats([c for c in run if c]):
+        return None
+    return dated[0], dated[-1]
+
+
+def _find_start(
+    records: Sequence[Record], wide: Sequence[int], width: int, profile: _Profile
+) -> tuple[int, Record | None]:
+    """Return the place where the table starts, and its header.
+
+    What looks like a record is never left to a preamble, even where it is too short or too long.
+    """
+    start = next((place for place in wide if profile.is_data(records[place])), wide[0])
+    if profile.is_empty:
+        # Nothing but text: the first record names the columns if it could.
+        return start, records[start] if is_header(records[start]) else None
+    above = range(start - 1, -1, -1)
+    for place in above:
+        if len(records[place]) == width and is_header(records[place]):
+            return place, records[place]
+    start = min(
+        (place for place in range(start) if profile.is_dated(records[place])), default=start
+    )
+    while start > 0 and len(records[start - 1]) == width:
+        if not any(_is_typed(cell.strip()) for cell in records[start - 1]):
+            break
+        start -= 1
+    # A header may name fewer columns than the records have.
+    if start > 0 and width / 2 <= len(records[start - 1]) != 1 and is_header(records[start - 1]):
+        return start - 1, records[start - 1]
+    return start, None
 
 
 def is_header(record: Sequence[str]) -> bool:
@@ -147,6 +227,9 @@ class _Profile:
         columns = [
             [cell.strip() for cell in column if cell.strip()] for column in zip(*rows, strict=True)
         ]
+        filled = sorted(sum(bool(cell.strip()) for cell in row) for row in rows)
+        self._width = len(rows[0]) if rows else 0
+        self._usual_cells = filled[len(filled) // 2] if filled else 0
         self._dates = {
             place: _filled([row[place].strip() for row in rows])
             for place, column in enumerate(columns)
@@ -177,12 +260,29 @@ class _Profile:
             date_formats(record[place].strip()) for place in self._dates
         )
 
-    def is_after(self, record: Record) -> bool:
-        """Is this no record of the table, even a bad one: no date where each other has one?"""
+    def is_dated(self, record: Record) -> bool:
+        """Has the record, of whatever width, a date where nearly every other one has it?"""
         place = self.date_column
-        if place is None:
-            return 0 in self._numbers and not is_number(record[0].strip())
-        return place >= len(record) or not date_formats(record[place].strip())
+        return (
+            place is not None and place < len(record) and bool(date_formats(record[place].strip()))
+        )
+
+    def lacks_its_mark(self, record: Record) -> bool:
+        """Has the record no date, or else no number at its beginning, where the others have one?"""
+        if self.date_column is not None:
+            return not self.is_dated(record)
+        return 0 in self._numbers and not is_number(record[0].strip())
+
+    def is_summary(self, record: Record) -> bool:
+        """Does the record begin as a total or the end of a file does?"""
+        cells = [cell.strip() for cell in record if cell.strip()]
+        return bool(cells and _SUMMARY.match(cells[0]))
+
+    def is_nearly_empty(self, record: Record) -> bool:
+        """Has the record at most half of the cells that the others have, or have filled?"""
+        filled = sum(bool(cell.strip()) for cell in record)
+        is_short = 2 * len(record) <= self._width > _FEW_CELLS
+        return is_short or 2 * filled <= self._usual_cells > _FEW_CELLS
 
 
 def _filled(cells: Sequence[str]) -> float:
@@ -193,12 +293,24 @@ def _filled(cells: Sequence[str]) -> float:
     return sum(map(bool, counted)) / len(counted)
 
 
-def _trailer_length(body: Sequence[Record], profile: _Profile) -> int:
-    length = 0
-    while length < len(body) and profile.is_after(body[-1 - length]):
+def _count_trailer(body: Sequence[Record], profile: _Profile) -> tuple[int, int]:
+    """Return how many records at the end are a trailer, and how many more look like one.
+
+    A trailer lacks the date that the records of the table have, and sums them up or is nearly
+    empty. A record that only lacks its date may be a bad one: it is left for the load to refuse.
+    """
+    length = trailer = 0
+    while length < len(body) and profile.lacks_its_mark(body[-1 - length]):
         length += 1
-    # A record that is cut off begins like the others; a trailer does not. And many are bad data.
-    return length if length <= TRAILER_RECORDS and 2 * length <= len(body) else 0
+        # A line of text among totals belongs to the trailer that begins above it.
+        is_most = 2 * length >= len(body)
+        if profile.is_summary(body[-length]) or (
+            profile.is_nearly_empty(body[-length]) and not is_most
+        ):
+            trailer = length
+    if length > TRAILER_RECORDS or 2 * length > len(body):  # many are bad data
+        return 0, 0
+    return trailer, length - trailer
 
 
 def _single_column(text: str, *, is_whole: bool) -> Table | None:

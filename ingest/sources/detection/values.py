@@ -131,6 +131,28 @@ def choose_date_formats(cells: Sequence[str]) -> tuple[str, ...]:
     return tuple(chosen) if covered >= _SHARE * len(cells) else ()
 
 
+def rival_format(cells: Sequence[str], chosen: Sequence[str]) -> str | None:
+    """Return another format that would read the dates as well, but as other days.
+
+    Where it reads every cell that the first chosen format reads, the choice is a guess; so it is
+    where two chosen formats, such as day first and month first, both read some cell.
+    """
+    if not chosen:
+        return None
+    read = [formats for cell in cells if chosen[0] in (formats := date_formats(cell))]
+    rivals = set.intersection(*map(set, read)) - {chosen[0]}
+    mixed = {
+        form
+        for formats in read
+        for form in chosen[1:]
+        if form in formats and formats[form] != formats[chosen[0]]
+    }
+    differing = {
+        form for form in rivals if any(formats[form] != formats[chosen[0]] for formats in read)
+    }
+    return min(differing | mixed, default=None)
+
+
 def _is_day_number(cells: Sequence[str], counts: Counter[str]) -> bool:
     """Are bare numbers dates? They all must be, for a few are by chance."""
     enough = 1 if all(len(cell) == len("20260131") for cell in cells) else _BARE_CELLS
@@ -153,12 +175,18 @@ _CURRENCY = (
     rf"{'|'.join(_CODES.split())}|(?:R|US|A|C|NZ|HK|S)\$|[$€£¥₹₽₺₩₪฿₫₴￥円元\\]|"
     r"Kč|zł|kr\.?|Fr\.|Ft|лв|\u0440\u0443\u0431\.?"
 )
+_SIDE = r"(?:CR|DR|Cr|Dr|C|D)"
 _NUMBER = re.compile(
-    rf"\(?\s*[-+\u2212]?\s*(?P<before>{_CURRENCY})?\s*[-+\u2212]?\s*"
+    rf"\(?\s*(?:{_SIDE}\s)?\s*[-+\u2212\u2013]?\s*(?P<before>{_CURRENCY})?\s*"
+    r"\(?\s*[-+\u2212\u2013]?\s*"
     r"(?P<digits>\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)"
-    rf"\s*[-+\u2212]?\s*(?:CR|DR|Cr|Dr)?\s*(?P<after>{_CURRENCY}|%)?\s*\)?"
+    rf"(?P<dash>(?<=[.,])[-\u2013\u2014\u2212]+)?\s*[-+\u2212\u2013]?\s*{_SIDE}?\s*\)?\s*"
+    rf"(?P<after>{_CURRENCY}|%)?\s*\)?"
 )
+_NEGATIVE = re.compile(r"\s*[-\u2212\u2013(]|.*[-\u2212\u2013)]\s*$|.*\b(?:DR|Dr|D)\b", re.DOTALL)
 _PLAIN = re.compile(r"[-+]?(?:\d+(?:[.]\d*)?|[.]\d+)")
+_LONGEST_NUMBER = 80
+"""A longer cell is text, whatever it looks like."""
 _GROUP = 3
 _BLANKS = "'\u2019\u00a0\u202f "
 
@@ -166,12 +194,18 @@ Marks = tuple[str | None, str | None, str | None]
 """The decimal mark, the thousands mark, and a mark that could be either, as far as a cell tells."""
 
 
+def _match_number(cell: str) -> re.Match[str] | None:
+    return _NUMBER.fullmatch(cell) if len(cell) <= _LONGEST_NUMBER else None
+
+
 def number_marks(cell: str) -> Marks | None:
     """Tell the marks in a number, or None for what is no number."""
-    match = _NUMBER.fullmatch(cell)
+    match = _match_number(cell)
     if match is None:
         return None
     digits = match["digits"].strip()
+    if match["dash"]:  # a Swiss "12.-" has no cents: the dash is no sign
+        digits += "00"
     *groups, last = re.split(r"[^\d]", digits)
     marks = re.findall(r"[^\d]", digits)
     if not marks:
@@ -198,6 +232,14 @@ def is_number(cell: str) -> bool:
     return number_marks(cell) is not None
 
 
+def is_negative(cell: str) -> bool:
+    """Return whether a number's own text gives it a negative sign."""
+    match = _match_number(cell)
+    if match is None:
+        return False
+    return bool(_NEGATIVE.match(cell if match["dash"] is None else cell[: match.start("dash")]))
+
+
 def is_plain_number(cell: str) -> bool:
     """Is the cell a number as Python writes it, or none at all?"""
     return _PLAIN.fullmatch(cell) is not None or not is_number(cell)
@@ -205,10 +247,21 @@ def is_plain_number(cell: str) -> bool:
 
 def currencies(cells: Sequence[str]) -> tuple[str, ...]:
     """Give the currency signs and codes that stand beside numbers, the commonest first."""
-    matches = filter(None, map(_NUMBER.fullmatch, cells))
+    matches = filter(None, map(_match_number, cells))
     found = Counter(sign for match in matches for sign in match.group("before", "after") if sign)
     found.pop("%", None)
     return tuple(sign for sign, _ in found.most_common())
+
+
+def has_unclear_mark(cells: Sequence[str]) -> str | None:
+    """Return the only mark in the column's numbers, if it could be the decimal or thousands mark.
+
+    ``1,234`` is one and a bit or more than a thousand: nothing in the column says which.
+    """
+    found = [marks for cell in cells if (marks := number_marks(cell)) is not None]
+    if any(decimal or thousand for decimal, thousand, _ in found):
+        return None
+    return next((either for *_, either in found if either), None)
 
 
 def choose_marks(cells: Sequence[str], usual: str | None) -> tuple[str | None, str | None] | None:
