@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest.findings import Audit, Finding
 from ingest.session import open_session
-from ingest.table import quote_name, read_settled_table
+from ingest.table import REREAD_BY_NAME, quote_name, read_settled_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ def _count(session: Session, table: Table, condition: str) -> int:
     # Not ONLY: the constraints of a partitioned table are those of its partitions.
     only = "" if table.kind == "p" else "ONLY "
     [(rows,)] = session.fetch(
-        f"SELECT count(*) FROM {only}{table.qualified_name} AS given WHERE {condition}"
+        f"SELECT pg_catalog.count(*) FROM {only}{table.qualified_name} AS given WHERE {condition}"
     )
     return int(rows)
 
@@ -115,7 +115,9 @@ def _count(session: Session, table: Table, condition: str) -> int:
 def _verify_not_null(session: Session, table: Table, column: str) -> Finding:
     # The planner leaves the question out where the column is NOT NULL (17 and later); a value
     # that is compared as a whole row is not left out.
-    rows = _count(session, table, f"num_nulls(given.{quote_name(column)}) > 0")
+    rows = _count(
+        session, table, f"pg_catalog.num_nulls(given.{quote_name(column)}) OPERATOR(pg_catalog.>) 0"
+    )
     return _finding("not null", column, rows, "no value")
 
 
@@ -123,7 +125,7 @@ def _verify_constraint(session: Session, table: Table, item: Constraint) -> Find
     if not item.is_enforced:
         return Finding(kind="constraint", name=item.name, note="is not enforced.")
     if item.kind == "c":
-        [(expression,)] = session.fetch(_EXPRESSION, table.oid, item.name)
+        [expression] = _fetch_expressions(session, _EXPRESSION, table, item.name)
         rows = _count(session, table, f"NOT ({expression})")
         return _finding("check", item.name, rows, "values that it refuses")
     if item.kind == "f":
@@ -133,6 +135,16 @@ def _verify_constraint(session: Session, table: Table, item: Constraint) -> Find
     if item.kind == "x":
         return Finding(kind="constraint", name=item.name, note="an exclusion is left to its index.")
     return Finding(kind="constraint", name=item.name, note="see its unique index.")
+
+
+def _fetch_expressions(session: Session, query: str, table: Table, name: str) -> list[Any]:
+    """Read expressions of the table as SQL, which means the same when it is read again."""
+    [(*found, is_reread_by_name)] = session.fetch(query, table.oid, name, REREAD_BY_NAME)
+    if is_reread_by_name:
+        # Until the savepoint is rolled back nobody's operators are found but PostgreSQL's.
+        session.execute("SET LOCAL search_path = ''")
+        [(*found, _)] = session.fetch(query, table.oid, name, REREAD_BY_NAME)
+    return found
 
 
 def _verify_foreign_key(session: Session, table: Table, key: Constraint) -> Finding:
@@ -147,8 +159,11 @@ def _verify_foreign_key(session: Session, table: Table, key: Constraint) -> Find
     )
     listed = ", ".join(columns)
     only = "" if parent_kind == "p" else "ONLY "
-    complete = f"num_nulls({listed}) = 0"
-    partly = f"num_nulls({listed}) NOT IN (0, {len(columns)}) OR " if is_full else ""
+    nulls = f"pg_catalog.num_nulls({listed})"
+    complete = f"{nulls} OPERATOR(pg_catalog.=) 0"
+    partly = (
+        f"{nulls} OPERATOR(pg_catalog.<>) ALL (ARRAY[0, {len(columns)}]) OR " if is_full else ""
+    )
     orphan = f"NOT EXISTS (SELECT FROM {only}{key.references} AS parent WHERE {equal})"
     rows = _count(session, table, f"{partly}({complete} AND {orphan})")
     found = _finding("foreign key", key.name, rows, f"no row in {key.references}")
@@ -158,15 +173,16 @@ def _verify_foreign_key(session: Session, table: Table, key: Constraint) -> Find
 
 
 def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
-    [(keys, predicate, are_nulls_equal)] = session.fetch(_UNIQUE, table.oid, index.name)
+    [keys, predicate, are_nulls_equal] = _fetch_expressions(session, _UNIQUE, table, index.name)
     conditions = [predicate] if predicate else []
     if not are_nulls_equal:
-        conditions.append(f"num_nulls({', '.join(keys)}) = 0")
+        conditions.append(f"pg_catalog.num_nulls({', '.join(keys)}) OPERATOR(pg_catalog.=) 0")
     where = f"WHERE {' AND '.join(f'({item})' for item in conditions)}" if conditions else ""
     only = "" if table.kind == "p" else "ONLY "
     # A group by, not the index itself: its expressions are sorted or hashed anew.
     [(rows,)] = session.fetch(
-        f"SELECT coalesce(sum(times - 1), 0)::int8 FROM (SELECT count(*) AS times "
+        f"SELECT coalesce(pg_catalog.sum(times OPERATOR(pg_catalog.-) 1), 0)::bigint "
+        f"FROM (SELECT pg_catalog.count(*) AS times "
         f"FROM {only}{table.qualified_name} {where} GROUP BY {', '.join(keys)}) AS counted"
     )
     return _finding("unique", index.name, int(rows), "a key that another row has")
@@ -186,7 +202,7 @@ def _verify_index(session: Session, oid: int, name: str, amcheck: str | None) ->
     if amcheck is None:
         return _unread(name, is_valid=True)
     # Every row of the table must be in the index, too.
-    session.fetch(f"SELECT {amcheck}($1::int8::oid::regclass, true)", oid)
+    session.fetch(f"SELECT {amcheck}($1::bigint::pg_catalog.oid::pg_catalog.regclass, true)", oid)
     return Finding(kind="index", name=name)
 
 
@@ -205,46 +221,70 @@ def _finding(kind: Kind, name: str, rows: int, what: str) -> Finding:
 
 
 _EXPRESSION = """
-SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid) FROM pg_catalog.pg_constraint k
-WHERE k.conrelid = $1::int8::oid AND k.conname = $2::text AND k.contype = 'c'
+SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid),
+       k.conbin::pg_catalog.text OPERATOR(pg_catalog.~) $3::pg_catalog.text
+FROM pg_catalog.pg_constraint k
+WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.conname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+  AND k.contype OPERATOR(pg_catalog.=) 'c'
 """
 # conperiod came with PostgreSQL 18: read through JSON, it is merely absent before.
 _KEY = """
-SELECT c.relkind::text,
-       ARRAY(SELECT format('%I.%s', n.nspname, o.oprname)
-             FROM unnest(k.conpfeqop) WITH ORDINALITY u(oid, place)
-             JOIN pg_catalog.pg_operator o ON o.oid = u.oid
-             JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace ORDER BY u.place),
-       k.confmatchtype = 'f', coalesce((to_jsonb(k) ->> 'conperiod')::bool, false)
-FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
-WHERE k.conrelid = $1::int8::oid AND k.conname = $2::text AND k.contype = 'f'
+SELECT c.relkind::pg_catalog.text,
+       ARRAY(SELECT pg_catalog.format('%I.%s', n.nspname, o.oprname)
+             FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY u(oid, place)
+             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) u.oid
+             JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
+             ORDER BY u.place),
+       k.confmatchtype OPERATOR(pg_catalog.=) 'f',
+       coalesce((pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.->>) 'conperiod')::boolean, false)
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.confrelid
+WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.conname OPERATOR(pg_catalog.=) $2::pg_catalog.name
+  AND k.contype OPERATOR(pg_catalog.=) 'f'
 """
 # Of a key to a partitioned table PostgreSQL keeps one for each partition, too.
 _PARTS = """
-SELECT k.conname::text
-FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_constraint whole ON whole.oid = k.conparentid
-WHERE k.conrelid = $1::int8::oid AND whole.conrelid = k.conrelid
+SELECT k.conname::pg_catalog.text
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_constraint whole ON whole.oid OPERATOR(pg_catalog.=) k.conparentid
+WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND whole.conrelid OPERATOR(pg_catalog.=) k.conrelid
 """
 _UNIQUE = """
 SELECT ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
-             FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
+             FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
        pg_catalog.pg_get_expr(i.indpred, i.indrelid),
-       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false)
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = $1::int8::oid AND c.relname = $2::text
+       coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::boolean,
+                false),
+       pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
+         OPERATOR(pg_catalog.~) $3::pg_catalog.text
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND c.relname OPERATOR(pg_catalog.=) $2::pg_catalog.name
 """
 _AMCHECK = """
-SELECT min(p.oid::regproc::text), bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
+SELECT pg_catalog.min(pg_catalog.format('%I.%I', n.nspname, p.proname)),
+       pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
 FROM pg_catalog.pg_extension e
-JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_extension'::regclass
-    AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_proc'::regclass
-JOIN pg_catalog.pg_proc p ON p.oid = d.objid AND p.proname = 'bt_index_check' AND p.pronargs = 2
-WHERE e.extname = 'amcheck'
+JOIN pg_catalog.pg_depend d
+  ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+  AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+  AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+  AND p.proname OPERATOR(pg_catalog.=) 'bt_index_check' AND p.pronargs OPERATOR(pg_catalog.=) 2
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+WHERE e.extname OPERATOR(pg_catalog.=) 'amcheck'
 """
 _INDEXES = """
-SELECT c.oid::int8, c.relname::text, m.amname = 'btree' AND c.relkind = 'i',
+SELECT c.oid::bigint, c.relname::pg_catalog.text,
+       m.amname OPERATOR(pg_catalog.=) 'btree' AND c.relkind OPERATOR(pg_catalog.=) 'i',
        i.indisvalid AND i.indisready
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_am m ON m.oid = c.relam
-WHERE i.indrelid = $1::int8::oid ORDER BY c.relname::text COLLATE "C"
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """

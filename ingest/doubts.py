@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from ingest.attempts import UniqueKey
 from ingest.session import Query
 from ingest.staging import StagingTable
+from ingest.table import REREAD_BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +34,6 @@ TAIL_ROWS = 1_000
 """Most records that repeat another follow it soon: so many rows of the batch before are looked at
 for a key, too."""
 _CHECK_VIOLATION = "23514"
-REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
-"""Marks an expression, as the catalog keeps it, whose SQL text has ``NULLIF``, ``IS DISTINCT FROM``
-or ``CASE x WHEN``: these cannot name the operator that they compare by. Another ``=``, of a schema
-that comes earlier in the search path, could be taken when the text is read again."""
 
 
 class Doubts:

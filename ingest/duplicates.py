@@ -29,23 +29,29 @@ def place_of_duplicate(
     where = f"WHERE {predicate}" if predicate else ""
     rows = session.fetch(
         f"WITH repeated AS ("
-        f"SELECT {number} AS number, row_number() OVER (PARTITION BY {', '.join(keys)} "
+        f"SELECT {number} AS number, pg_catalog.row_number() OVER (PARTITION BY {', '.join(keys)} "
         f"ORDER BY {number}) AS time, ({' IS NULL OR '.join(keys)} IS NULL) AS has_null "
         f"FROM ONLY {table.qualified_name} {where}) "
-        f"SELECT (SELECT count(*) FROM ONLY {table.qualified_name} WHERE {number} <= r.number) "
-        f"FROM repeated r WHERE r.time > 1 AND NOT r.has_null ORDER BY r.number LIMIT 1"
+        f"SELECT (SELECT pg_catalog.count(*) FROM ONLY {table.qualified_name} "
+        f"WHERE {number} OPERATOR(pg_catalog.<=) r.number) "
+        f"FROM repeated r WHERE r.time OPERATOR(pg_catalog.>) 1 AND NOT r.has_null "
+        "ORDER BY r.number LIMIT 1"
     )
     return int(rows[0][0]) if rows else None
 
 
 # Identities that count up, and never start again.
 _NUMBERS = """
-SELECT a.attname::text
+SELECT a.attname::pg_catalog.text
 FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::regclass
-    AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum AND d.deptype = 'i'
-    AND d.classid = 'pg_catalog.pg_class'::regclass
-JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.objid
-WHERE a.attrelid = $1::int8::oid AND a.attidentity <> '' AND q.seqincrement > 0
-  AND NOT q.seqcycle
+JOIN pg_catalog.pg_depend d
+  ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+  AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid
+  AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum
+  AND d.deptype OPERATOR(pg_catalog.=) 'i'
+  AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+JOIN pg_catalog.pg_sequence q ON q.seqrelid OPERATOR(pg_catalog.=) d.objid
+WHERE a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND a.attidentity OPERATOR(pg_catalog.<>) ''
+  AND q.seqincrement OPERATOR(pg_catalog.>) 0 AND NOT q.seqcycle
 """

@@ -90,7 +90,7 @@ def indexes_set_aside(
     if plan.indexes:
         # CREATE INDEX is refused while deferred checks of the table's rows still wait.
         session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        session.fetch(_MORE_MEMORY, MAINTENANCE_MEMORY_KB)
+        session.fetch(MORE_MEMORY, MAINTENANCE_MEMORY_KB)
     for index in plan.indexes:
         _create(session, table, index, record_of)
 
@@ -126,7 +126,9 @@ def _create(
         ),
     ):
         if comment is not None:
-            [(literal,)] = session.fetch("SELECT pg_catalog.quote_literal($1::text)", comment)
+            [(literal,)] = session.fetch(
+                "SELECT pg_catalog.quote_literal($1::pg_catalog.text)", comment
+            )
             session.execute(f"COMMENT ON {what} IS {literal}")
 
 
@@ -175,7 +177,7 @@ _NOT_GRANTED = (
 
 
 def _lock(session: Session, table: Table) -> bool:
-    [(before,)] = session.fetch("SELECT current_setting('lock_timeout')")
+    [(before,)] = session.fetch("SELECT pg_catalog.current_setting('lock_timeout')")
     session.execute("SAVEPOINT ingest_lock")
     try:
         session.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
@@ -184,7 +186,7 @@ def _lock(session: Session, table: Table) -> bool:
         session.execute("ROLLBACK TO SAVEPOINT ingest_lock")
         is_locked = False
     else:
-        session.fetch("SELECT set_config('lock_timeout', $1::text, true)", before)
+        session.fetch(_SET_LOCK_TIMEOUT, before)
         is_locked = True
     session.execute("RELEASE SAVEPOINT ingest_lock")
     return is_locked
@@ -192,15 +194,19 @@ def _lock(session: Session, table: Table) -> bool:
 
 _RIGHTS = """
 SELECT CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
-            THEN format('GRANT %s TO %I', c.relowner::regrole, current_user)
+            THEN pg_catalog.format('GRANT %s TO %I', c.relowner::pg_catalog.regrole, current_user)
             WHEN NOT pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE')
-            THEN format('GRANT CREATE ON SCHEMA %I TO %I', n.nspname, current_user) END,
+            THEN pg_catalog.format('GRANT CREATE ON SCHEMA %I TO %I', n.nspname, current_user) END,
        EXISTS (SELECT FROM pg_catalog.pg_event_trigger
-               WHERE evtenabled <> 'D' AND evtevent <> 'login')
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = $1::int8::oid
+               WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'
+                 AND evtevent OPERATOR(pg_catalog.<>) 'login')
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
-_MORE_MEMORY = """
-SELECT set_config('maintenance_work_mem', greatest(s.setting::int8, $1::int8)::text || 'kB', true)
-FROM pg_catalog.pg_settings s WHERE s.name = 'maintenance_work_mem'
+_SET_LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', $1::pg_catalog.text, true)"
+MORE_MEMORY = """
+SELECT pg_catalog.set_config('maintenance_work_mem',
+  pg_catalog.concat(greatest(s.setting::bigint, $1::bigint), 'kB'), true)
+FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'maintenance_work_mem'
 """

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ingest.layout import Layout
     from ingest.session import Session
+    from ingest.table import Column
 
 ROWS_CREATED_AT_ONCE = 200
 """Parents in one INSERT: PostgreSQL takes 65,535 parameters."""
@@ -52,16 +53,17 @@ class Parents:
         self._made: dict[str, Any] | None = None
         wanted = [field.target_field, *(self._find(name) for name in copies)]
         given = ", ".join(
-            f"${number}::text[]::{self._type(key)}[]" for number, key in enumerate(self._keys, 1)
+            f"pg_catalog.unnest(${number}::pg_catalog.text[]::{self._type(key)}[])"
+            for number, key in enumerate(self._keys, 1)
         )
         names = ", ".join(f"k{number}" for number in range(len(self._keys)))
         columns = ", ".join(f"parent.{quote_name(str(item.column))}" for item in wanted)
         equal = " AND ".join(
-            f"parent.{quote_name(str(key.column))} = given.k{number}"
+            f"parent.{quote_name(str(key.column))} {self._column(key).equal} given.k{number}"
             for number, key in enumerate(self._keys)
         )
         self._sql = (
-            f"SELECT given.place, {columns} FROM unnest({given}) WITH ORDINALITY "
+            f"SELECT given.place, {columns} FROM ROWS FROM ({given}) WITH ORDINALITY "
             f"AS given({names}, place) JOIN {self._table.qualified_name} AS parent ON {equal} "
             "ORDER BY given.place"
         )
@@ -174,7 +176,7 @@ class Parents:
             for field in fields:
                 value = field.get_db_prep_save(field.pre_save(instance, add=True), connection)
                 parameters.append(None if value is None else str(value))
-                marks.append(f"${len(parameters)}::text::{self._type(field)}")
+                marks.append(f"${len(parameters)}::pg_catalog.text::{self._type(field)}")
             rows.append(f"({', '.join(marks)})")
         columns = ", ".join(quote_name(str(field.column)) for field in fields)
         self._session.fetch(
@@ -202,7 +204,10 @@ class Parents:
         return field
 
     def _type(self, field: models.Field[Any, Any]) -> str:
-        return quote_name(self._table.column(str(field.column)).type_name)
+        return self._column(field).qualified_type
+
+    def _column(self, field: models.Field[Any, Any]) -> Column:
+        return self._table.column(str(field.column))
 
     def _error(self, message: str) -> Exception:
         return self._layout.error(("fields", self._field.name), message)

@@ -109,15 +109,20 @@ def find_order(
 # The primary key's own order is mostly that of the records. An expression has no column, and an
 # index that another load has dropped a moment ago has no size.
 _INDEXES = """
-SELECT c.relname::text,
-       ARRAY(SELECT coalesce(a.attname::text, '')
-             FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, place)
+SELECT c.relname::pg_catalog.text,
+       ARRAY(SELECT coalesce(a.attname::pg_catalog.text, '')
+             FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k(attnum, place)
              LEFT JOIN pg_catalog.pg_attribute a
-               ON a.attrelid = i.indrelid AND a.attnum = k.attnum AND k.attnum > 0
-             WHERE k.place <= i.indnkeyatts ORDER BY k.place),
-       coalesce(pg_catalog.pg_relation_size(i.indexrelid), 0), m.amname::text, i.indisclustered
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_am m ON m.oid = c.relam
-WHERE i.indrelid = $1::int8::oid AND NOT i.indisprimary AND i.indisready
-ORDER BY c.relname::text COLLATE "C"
+               ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+               AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+               AND k.attnum OPERATOR(pg_catalog.>) 0
+             WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place),
+       coalesce(pg_catalog.pg_relation_size(i.indexrelid::pg_catalog.regclass), 0),
+       m.amname::pg_catalog.text, i.indisclustered
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND NOT i.indisprimary AND i.indisready
+ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from ingest.table import REREAD_BY_NAME
+
 if TYPE_CHECKING:
     from ingest.session import Session
     from ingest.table import Table
@@ -37,7 +39,7 @@ def read_plain_indexes(
     only those that refuse no row, for they have the column whose values are ``drawn``.
     """
     names = [field.name for field in dataclasses.fields(SetAsideIndex)]
-    rows = session.fetch(_INDEXES, table.oid, with_unique, drawn)
+    rows = session.fetch(_INDEXES, table.oid, with_unique, drawn, REREAD_BY_NAME)
     found = [dict(zip(names, row, strict=True)) for row in rows]
     return tuple(SetAsideIndex(**{**row, "keys": tuple(row["keys"])}) for row in found)
 
@@ -46,41 +48,63 @@ def read_plain_indexes(
 # mark for CLUSTER or the replica identity, statistics targets, an extension or another object that
 # depends on it or on its constraint, a partitioned index above it, a label. Nor one that calls a
 # function of the user's own: CREATE INDEX calls it as the table's owner and with another
-# search_path than COPY does. The unique ones come first: a duplicate is found before the rest.
+# search_path than COPY does. Nor one whose definition does not name each operator. The unique ones
+# come first: a duplicate is found before the rest.
 _INDEXES = """
-SELECT c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid),
+SELECT c.relname::pg_catalog.text, pg_catalog.pg_get_indexdef(i.indexrelid),
        pg_catalog.obj_description(i.indexrelid, 'pg_class'),
-       k.contype::text, pg_catalog.obj_description(k.oid, 'pg_constraint'), i.indisunique,
+       k.contype::pg_catalog.text, pg_catalog.obj_description(k.oid, 'pg_constraint'),
+       i.indisunique,
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
-             FROM generate_series(1, i.indnkeyatts) n ORDER BY n),
+             FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
        pg_catalog.pg_get_expr(i.indpred, i.indrelid)
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = i.indrelid
-    AND k.contype IN ('p', 'u', 'x')
-WHERE i.indrelid = $1::int8::oid AND c.relkind = 'i' AND NOT c.relispartition
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+LEFT JOIN pg_catalog.pg_constraint k ON k.conindid OPERATOR(pg_catalog.=) i.indexrelid
+  AND k.conrelid OPERATOR(pg_catalog.=) i.indrelid
+  AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,x}'::pg_catalog."char"[])
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND c.relkind OPERATOR(pg_catalog.=) 'i' AND NOT c.relispartition
+  AND NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
+    OPERATOR(pg_catalog.~) $4::pg_catalog.text
   AND NOT (i.indisexclusion OR i.indisreplident OR i.indisclustered)
   AND (NOT i.indisunique OR i.indimmediate AND NOT coalesce(k.condeferrable, false) AND (
-    $2::bool OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                        WHERE a.attrelid = i.indrelid AND a.attname = $3::text
-                          AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))))
+    $2::boolean OR EXISTS (
+      SELECT FROM pg_catalog.pg_attribute a
+      WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+        AND a.attname OPERATOR(pg_catalog.=) $3::pg_catalog.name
+        AND a.attnum OPERATOR(pg_catalog.=)
+            ANY ((i.indkey::smallint[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1]))))
   AND i.indisvalid AND i.indisready AND i.indislive
-  AND c.reltablespace = 0 AND current_setting('default_tablespace') = ''
+  AND c.reltablespace OPERATOR(pg_catalog.=) 0
+  AND pg_catalog.current_setting('default_tablespace') OPERATOR(pg_catalog.=) ''
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
-                  WHERE a.attrelid = i.indexrelid AND coalesce(a.attstattarget, -1) <> -1)
+                  WHERE a.attrelid OPERATOR(pg_catalog.=) i.indexrelid
+                    AND coalesce(a.attstattarget, -1) OPERATOR(pg_catalog.<>) -1)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.refclassid = 'pg_catalog.pg_class'::regclass
-                    AND d.refobjid = i.indexrelid)
+                  WHERE d.refclassid OPERATOR(pg_catalog.=)
+                        'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.refobjid OPERATOR(pg_catalog.=) i.indexrelid)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.refclassid = 'pg_catalog.pg_constraint'::regclass
-                    AND d.refobjid = k.oid AND d.objid <> i.indexrelid)
+                  WHERE d.refclassid OPERATOR(pg_catalog.=)
+                        'pg_catalog.pg_constraint'::pg_catalog.regclass
+                    AND d.refobjid OPERATOR(pg_catalog.=) k.oid
+                    AND d.objid OPERATOR(pg_catalog.<>) i.indexrelid)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.deptype IN ('e', 'x', 'P', 'S')
-                    AND (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-                         OR d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = k.oid))
+                  WHERE d.deptype OPERATOR(pg_catalog.=) ANY ('{e,x,P,S}'::pg_catalog."char"[])
+                    AND (d.classid OPERATOR(pg_catalog.=)
+                         'pg_catalog.pg_class'::pg_catalog.regclass
+                         AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+                         OR d.classid OPERATOR(pg_catalog.=)
+                            'pg_catalog.pg_constraint'::pg_catalog.regclass
+                         AND d.objid OPERATOR(pg_catalog.=) k.oid))
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = i.indexrelid
-                    AND d.refclassid IN ('pg_catalog.pg_proc'::regclass,
-                                         'pg_catalog.pg_operator'::regclass))
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_seclabel s WHERE s.objoid IN (i.indexrelid, k.oid))
-ORDER BY i.indisunique DESC, c.relname::text COLLATE "C"
+                  WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+                    AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
+                    AND d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY[
+                      'pg_catalog.pg_proc'::pg_catalog.regclass,
+                      'pg_catalog.pg_operator'::pg_catalog.regclass]::pg_catalog.oid[]))
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_seclabel s
+                  WHERE s.objoid OPERATOR(pg_catalog.=) ANY (ARRAY[i.indexrelid, k.oid]))
+ORDER BY i.indisunique DESC, c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from ingest.session import Session
 
+REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
+"""Marks an expression, as the catalog keeps it, whose SQL text has ``NULLIF``, ``IS DISTINCT FROM``
+or ``CASE x WHEN``: these cannot name the operator that they compare by. Another ``=``, of a schema
+that comes earlier in the search path, could be taken when the text is read again."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
@@ -29,6 +34,10 @@ class Column:
     """The base type's pg_type.typname: ``int8``, ``_text`` for an array of text."""
     type_kind: str
     """pg_type.typtype: ``b`` base, ``e`` enum, ``r`` range, ``m`` multirange, ``c`` composite."""
+    type_schema: str = "pg_catalog"
+    """The schema of the base type."""
+    equal: str = "OPERATOR(pg_catalog.=)"
+    """The operator by which two values of the base type are equal, with its schema."""
     type_modifier: int
     """atttypmod, or the domain's; -1 where there is none."""
     sql_type: str
@@ -41,6 +50,11 @@ class Column:
     """``a`` always, ``d`` by default, or empty."""
     is_generated: bool
     """Is it computed from other columns?"""
+
+    @property
+    def qualified_type(self) -> str:
+        """The base type's name with its schema, quoted, to be put into SQL."""
+        return f"{quote_name(self.type_schema)}.{quote_name(self.type_name)}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -144,7 +158,7 @@ def quote_db_table(db_table: str) -> str:
 
 def find_table(session: Session, db_table: str) -> int | None:
     """Give the oid of the table a ``db_table`` names on this connection, or None."""
-    [(oid,)] = session.fetch("SELECT to_regclass($1::text)::oid::int8", quote_db_table(db_table))
+    [(oid,)] = session.fetch(_FIND, quote_db_table(db_table))
     return None if oid is None else int(oid)
 
 
@@ -213,14 +227,18 @@ def _constraint(row: tuple[object, ...]) -> Constraint:
     return Constraint(**values)
 
 
+_FIND = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid::bigint"
 _MAY_LOCK = """
-SELECT c.relkind IN ('r', 'p') AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
-FROM pg_catalog.pg_class c WHERE c.oid = $1::int8::oid
+SELECT c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
+       AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
+FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 _TABLE = """
-SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relispartition
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = $1::int8::oid
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
+       c.relispartition
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 
 _COLUMN_FIELDS = (
@@ -228,6 +246,8 @@ _COLUMN_FIELDS = (
     "type_oid",
     "type_name",
     "type_kind",
+    "type_schema",
+    "equal",
     "type_modifier",
     "sql_type",
     "is_required",
@@ -241,32 +261,55 @@ _COLUMNS = """
 WITH RECURSIVE base AS (
     SELECT a.attnum, a.atttypid AS type_oid, a.atttypmod AS modifier, a.attnotnull AS is_required
     FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+      AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
   UNION ALL
     SELECT b.attnum, t.typbasetype, t.typtypmod, b.is_required OR t.typnotnull
-    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type_oid
-    WHERE t.typtype = 'd'
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.type_oid
+    WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
 )
-SELECT a.attname::text, t.oid::int8, t.typname::text, t.typtype::text, b.modifier::int4,
+SELECT a.attname::pg_catalog.text, t.oid::bigint, t.typname::pg_catalog.text,
+       t.typtype::pg_catalog.text, s.nspname::pg_catalog.text,
+       coalesce(
+         CASE WHEN s.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' THEN (
+           SELECT pg_catalog.format('OPERATOR(%I.%s)', e.nspname, o.oprname)
+           FROM pg_catalog.pg_opclass p
+           JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) p.opcmethod
+           JOIN pg_catalog.pg_amop x ON x.amopfamily OPERATOR(pg_catalog.=) p.opcfamily
+             AND x.amoplefttype OPERATOR(pg_catalog.=) p.opcintype
+             AND x.amoprighttype OPERATOR(pg_catalog.=) p.opcintype
+             AND x.amopstrategy OPERATOR(pg_catalog.=) 3  -- "equal" of a B-tree
+           JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
+           JOIN pg_catalog.pg_namespace e ON e.oid OPERATOR(pg_catalog.=) o.oprnamespace
+           WHERE p.opcdefault AND p.opcintype OPERATOR(pg_catalog.=) t.oid
+             AND m.amname OPERATOR(pg_catalog.=) 'btree') END,
+         'OPERATOR(pg_catalog.=)'),
+       b.modifier::integer,
        pg_catalog.format_type(a.atttypid, a.atttypmod), b.is_required,
-       a.attidentity <> '' OR (a.atthasdef AND a.attgenerated = ''),
-       a.attidentity::text, a.attgenerated <> ''
+       a.attidentity OPERATOR(pg_catalog.<>) ''
+         OR (a.atthasdef AND a.attgenerated OPERATOR(pg_catalog.=) ''),
+       a.attidentity::pg_catalog.text, a.attgenerated OPERATOR(pg_catalog.<>) ''
 FROM base b
-JOIN pg_catalog.pg_attribute a ON a.attrelid = $1::int8::oid AND a.attnum = b.attnum
-JOIN pg_catalog.pg_type t ON t.oid = b.type_oid
-WHERE t.typtype <> 'd'
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND a.attnum OPERATOR(pg_catalog.=) b.attnum
+JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.type_oid
+JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) t.typnamespace
+WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
 ORDER BY a.attnum
 """
 
 _INDEX_FIELDS = ("name", "definition", "is_primary", "is_unique", "constraint")
 _INDEXES = """
-SELECT c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisprimary, i.indisunique,
-       (SELECT min(k.conname::text) FROM pg_catalog.pg_constraint k
-        WHERE k.conindid = i.indexrelid AND k.conrelid = i.indrelid
-          AND k.contype IN ('p', 'u', 'x'))
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-WHERE i.indrelid = $1::int8::oid
-ORDER BY NOT i.indisprimary, c.relname::text COLLATE "C"
+SELECT c.relname::pg_catalog.text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisprimary,
+       i.indisunique,
+       (SELECT pg_catalog.min(k.conname::pg_catalog.text) FROM pg_catalog.pg_constraint k
+        WHERE k.conindid OPERATOR(pg_catalog.=) i.indexrelid
+          AND k.conrelid OPERATOR(pg_catalog.=) i.indrelid
+          AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,x}'::pg_catalog."char"[]))
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+ORDER BY NOT i.indisprimary, c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
 
 _CONSTRAINT_FIELDS = (
@@ -284,27 +327,36 @@ _CONSTRAINT_FIELDS = (
     "referenced_columns",
 )
 _CONSTRAINTS = """
-SELECT k.conname::text, k.contype::text, pg_catalog.pg_get_constraintdef(k.oid),
-       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(attnum, place)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum
+SELECT k.conname::pg_catalog.text, k.contype::pg_catalog.text,
+       pg_catalog.pg_get_constraintdef(k.oid),
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.conrelid
+               AND a.attnum OPERATOR(pg_catalog.=) u.attnum
              ORDER BY u.place),
        k.condeferrable, k.condeferred, k.convalidated,
-       coalesce((to_jsonb(k) ->> 'conenforced')::bool, true),
-       nullif(k.confrelid::int8, 0), n.nspname::text, c.relname::text,
-       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(attnum, place)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.attnum
+       coalesce((pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.->>) 'conenforced')::boolean, true),
+       CASE WHEN k.confrelid OPERATOR(pg_catalog.<>) 0 THEN k.confrelid::bigint END,
+       n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+               AND a.attnum OPERATOR(pg_catalog.=) u.attnum
              ORDER BY u.place)
 FROM pg_catalog.pg_constraint k
-LEFT JOIN pg_catalog.pg_class c ON c.oid = k.confrelid
-LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE k.conrelid = $1::int8::oid AND k.contype IN ('c', 'u', 'x', 'p', 'f')
-ORDER BY k.contype::text COLLATE "C", k.conname::text COLLATE "C"
+LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.confrelid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.contype OPERATOR(pg_catalog.=) ANY ('{c,u,x,p,f}'::pg_catalog."char"[])
+ORDER BY k.contype::pg_catalog.text COLLATE pg_catalog."C",
+         k.conname::pg_catalog.text COLLATE pg_catalog."C"
 """
 
 _TRIGGER_FIELDS = ("name", "definition", "enabled")
 _TRIGGERS = """
-SELECT t.tgname::text, pg_catalog.pg_get_triggerdef(t.oid), t.tgenabled::text
+SELECT t.tgname::pg_catalog.text, pg_catalog.pg_get_triggerdef(t.oid),
+       t.tgenabled::pg_catalog.text
 FROM pg_catalog.pg_trigger t
-WHERE t.tgrelid = $1::int8::oid AND NOT t.tgisinternal
-ORDER BY t.tgname::text COLLATE "C"
+WHERE t.tgrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid AND NOT t.tgisinternal
+ORDER BY t.tgname::pg_catalog.text COLLATE pg_catalog."C"
 """

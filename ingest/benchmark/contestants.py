@@ -16,7 +16,7 @@ from psycopg import sql
 from ingest.benchmark.parts import create_bare, read_parts
 from ingest.exceptions import RecordsRefused
 from ingest.guards import why_not_leave_out_triggers
-from ingest.indexes import MAINTENANCE_MEMORY_KB
+from ingest.indexes import MAINTENANCE_MEMORY_KB, MORE_MEMORY
 from ingest.ordering import find_order
 from ingest.session import CopyTarget, DjangoSession, open_asyncpg_session
 from ingest.sources import SourceOptions, open_source
@@ -154,10 +154,13 @@ class PsqlYardstick(Contestant):
 
 
 _DEFAULT = """
-SELECT pg_get_expr(d.adbin, d.adrelid)
+SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)
 FROM pg_catalog.pg_attrdef d
-JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
-WHERE d.adrelid = $1::text::regclass AND '"' || replace(a.attname, '"', '""') || '"' = $2::text
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid
+  AND a.attnum OPERATOR(pg_catalog.=) d.adnum
+WHERE d.adrelid OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass
+  AND pg_catalog.concat('"', pg_catalog.replace(a.attname::pg_catalog.text, '"', '""'), '"')
+      OPERATOR(pg_catalog.=) $2::pg_catalog.text
 """
 
 
@@ -206,7 +209,7 @@ class FloorYardstick(Contestant):
                 with session.transaction():
                     for payload in payloads:
                         session.start_copy(target, payload).result()
-                    session.fetch(_MORE_MEMORY, MAINTENANCE_MEMORY_KB)
+                    session.fetch(MORE_MEMORY, MAINTENANCE_MEMORY_KB)  # as ``direct`` does
                     for part in parts:
                         for statement in part.add:
                             session.execute(statement)
@@ -230,13 +233,6 @@ class FloorYardstick(Contestant):
 
     def problem(self, count: int) -> str | None:
         return self.material.reference.problem(count, self._bare or None)
-
-
-# As much as ``direct`` allows itself.
-_MORE_MEMORY = """
-SELECT set_config('maintenance_work_mem', greatest(s.setting::int8, $1::int8)::text || 'kB', true)
-FROM pg_catalog.pg_settings s WHERE s.name = 'maintenance_work_mem'
-"""
 
 
 class Encoded:

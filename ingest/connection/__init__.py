@@ -108,7 +108,7 @@ async def _open(
 async def _check(connection: asyncpg.Connection, attributes: str) -> None:
     # Not asyncpg's own check: it misses default_transaction_read_only before PostgreSQL 14.
     [(read_only, is_standby)] = await connection.fetch(
-        "SELECT current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery()"
+        "SELECT pg_catalog.current_setting('transaction_read_only'), pg_catalog.pg_is_in_recovery()"
     )
     is_read_only = read_only == "on"
     fits = {

@@ -106,7 +106,7 @@ class InsertingMethod(Method):
                 adapters.append(str)
             else:
                 # PostgreSQL reads the text as it would read a literal of the type.
-                places.append(f"${number}::text::{column.sql_type}")
+                places.append(f"${number}::pg_catalog.text::{column.sql_type}")
                 adapters.append(_text_dumper(transformer))
         names = ", ".join(quote_name(column.name) for column in columns)
         sql = f"INSERT INTO {table.qualified_name} ({names}) VALUES ({', '.join(places)})"

@@ -120,9 +120,12 @@ class Session(ABC):
 END_MILLISECONDS = 5_000
 """How long a process of the server is waited for that was told to end."""
 _BACKEND = """
-SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()
+SELECT pid, backend_start::pg_catalog.text FROM pg_catalog.pg_stat_activity
+WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
 """
 _END_BACKEND = """
-SELECT pg_catalog.pg_terminate_backend(pid, $3::int8) FROM pg_catalog.pg_stat_activity
-WHERE pid = $1::int4 AND backend_start::text = $2::text AND pid <> pg_backend_pid()
+SELECT pg_catalog.pg_terminate_backend(pid, $3::bigint) FROM pg_catalog.pg_stat_activity
+WHERE pid OPERATOR(pg_catalog.=) $1::integer
+  AND backend_start::pg_catalog.text OPERATOR(pg_catalog.=) $2::pg_catalog.text
+  AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
 """

@@ -139,7 +139,8 @@ CLOSE_SECONDS = 5
 """How long a polite goodbye to the server may take before the socket is dropped."""
 _MISS_US = """
 SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
-WHERE pg_catalog.current_setting('client_connection_check_interval', true) = '0'
+WHERE pg_catalog.current_setting('client_connection_check_interval', true)
+  OPERATOR(pg_catalog.=) '0'
 """
 """Else a process of the server that waits for a lock, or builds an index, notices only after it
 that the load was killed, and who goes on with the load must wait as long. Since PostgreSQL 14."""

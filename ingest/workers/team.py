@@ -229,7 +229,7 @@ class Team:
         others = [item for item in self._members if item is not first and item.sent is not None]
         if first is None or first.sent is not None or first.backend is None or not others:
             return
-        [(pids,)] = self._session.fetch(_BLOCKING, first.backend.pid)
+        pids = {pid for (pid,) in self._session.fetch(_BLOCKING, first.backend.pid)}
         for member in others:
             if member.backend is not None and member.backend.pid in pids:
                 member.begin_again(Again())
@@ -245,4 +245,4 @@ class Team:
         )
 
 
-_BLOCKING = "SELECT pg_catalog.pg_blocking_pids($1::int4)"
+_BLOCKING = "SELECT * FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::integer))"
