@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
@@ -29,10 +30,26 @@ def rejects_kept() -> int:
     return cast("int", _get("REJECTS_KEPT"))
 
 
+def session_settings() -> tuple[str, ...]:
+    """Give ``SESSION_SETTINGS``: custom parameters that a load takes over from the session.
+
+    Those that the database's own functions, policies, defaults, checks and views name are taken
+    over anyway.
+    """
+    return tuple(cast("list[str]", _get("SESSION_SETTINGS")))
+
+
 def _is_label(value: Any) -> bool:
     if not isinstance(value, str):
         return value is None
     return value.count(".") == 1 and all(part.isidentifier() for part in value.split("."))
+
+
+def _is_list_of_parameters(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)+", name)
+        for name in value
+    )
 
 
 def _is_number_from(least: int) -> Callable[[Any], bool]:
@@ -58,6 +75,11 @@ SETTINGS = {
     # Seconds of work to do again after a crash, and so few commits that they cost nothing.
     "CHUNK_ROWS": Setting(
         default=250_000, takes=_is_number_from(1), kind="a whole number from 1 upwards"
+    ),
+    "SESSION_SETTINGS": Setting(
+        default=(),
+        takes=_is_list_of_parameters,
+        kind="a list of the names of custom parameters, such as ['app.tenant']",
     ),
     # More than a person reads; the reject log has them all.
     "REJECTS_KEPT": Setting(

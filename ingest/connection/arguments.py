@@ -84,13 +84,13 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
         raise ConfigurationError(str(error)) from error
     one_of(options, "target_session_attrs", SESSION_ATTRIBUTES)
     one_of(options, "load_balance_hosts", ("", "disable", "random"))
-    is_pooled = bool(wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
+    pooled = is_pooled(wrapper)
     environment = {
         name: os.environ[variable]
         for variable, name in STARTUP_VARIABLES.items()
         if os.environ.get(variable, "default").lower() != "default"
     }
-    startup, session, statements = _settings(wrapper, options, environment, is_pooled=is_pooled)
+    startup, session, statements = _settings(wrapper, options, environment, is_pooled=pooled)
     application = options["application_name"] or options["fallback_application_name"]
     if application:
         startup["application_name"] = application
@@ -101,7 +101,7 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
             "database": options["dbname"],
             "timeout": timeout_seconds(options),
             "server_settings": startup,
-            "statement_cache_size": 0 if is_pooled else 100,  # asyncpg's default
+            "statement_cache_size": 0 if pooled else 100,  # asyncpg's default
             "direct_tls": options["sslnegotiation"] == "direct",
             "krbsrvname": options["krbsrvname"],
             # Given, so that asyncpg does not read the environment a second time.
@@ -115,6 +115,11 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
         transaction_statements=statements,
         socket_options=socket_options(options),
     )
+
+
+def is_pooled(wrapper: BaseDatabaseWrapper) -> bool:
+    """Return whether a pooler in transaction mode stands before the alias's server."""
+    return bool(wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
 
 
 def django_connection(alias: str) -> BaseDatabaseWrapper:

@@ -13,6 +13,7 @@ from ingest.connection.arguments import django_connection
 from ingest.session.base import Backend, Session, Transaction
 from ingest.session.over_asyncpg import IS_UNKNOWN, AsyncpgSession, open_asyncpg_session
 from ingest.session.over_django import DjangoSession, adaptation_context
+from ingest.session.state import SessionState, bring_django, django_in_state, read_state
 from ingest.session.steps import CopyFormat, Copying, CopyTarget, Query, Script, Statement, Step
 
 if TYPE_CHECKING:
@@ -29,20 +30,28 @@ __all__ = [
     "Query",
     "Script",
     "Session",
+    "SessionState",
     "Statement",
     "Step",
     "Transaction",
     "adaptation_context",
+    "bring_django",
+    "django_in_state",
     "open_asyncpg_session",
     "open_session",
+    "read_state",
 ]
 
 
 @contextmanager
-def open_session(alias: str) -> Iterator[Session]:
-    """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside."""
+def open_session(alias: str, state: SessionState | None = None) -> Iterator[Session]:
+    """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside.
+
+    The asyncpg connection gets the given state, or the one that Django's connection has now.
+    """
     if django_connection(alias).in_atomic_block:
         yield DjangoSession(alias)
         return
     with open_asyncpg_session(alias) as session:
+        session.adopt(read_state(alias) if state is None else state)
         yield session

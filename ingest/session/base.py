@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
+    from ingest.session.state import SessionState
     from ingest.session.steps import CopyTarget, Script, Step
 
 T = TypeVar("T")
@@ -47,6 +48,8 @@ class Session(ABC):
     """Is it the load's own from one transaction to the next?"""
     is_committing: bool = False
     """Has a COMMIT been sent that was not answered?"""
+    state: SessionState
+    """What was set in the session of Django's connection, and holds for this one."""
     landing: Callable[[], None] | None = None
     """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
 

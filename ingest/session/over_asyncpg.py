@@ -13,8 +13,10 @@ import asyncpg
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ingest.connection import connect, connection_arguments
-from ingest.exceptions import ConnectionFailed
+from ingest.connection.arguments import set_config
+from ingest.exceptions import ConfigurationError, ConnectionFailed
 from ingest.session.base import Session, Transaction
+from ingest.session.state import NO_ROLE, SessionState
 from ingest.session.steps import Copying, Query
 
 if TYPE_CHECKING:
@@ -36,12 +38,46 @@ class AsyncpgSession(Session):
         self.lasts = not arguments.is_pooled
         self._transaction_statements = arguments.transaction_statements
         self._connection: asyncpg.Connection = portal.call(connect, alias)
+        self.state = SessionState()
         self._playing: Future[Any] = Future()
         self._playing.set_result(None)
         self._has_sent = False  # rows, in the open transaction
         if self.lasts:
             with suppress(asyncpg.PostgresError):  # not every system can watch a socket
                 portal.call(self._connection.execute, _MISS_US)
+
+    def adopt(self, state: SessionState) -> None:
+        """Bring the connection into the state of Django's.
+
+        Behind a pooler in transaction mode each transaction is. Raises ``ConfigurationError`` where
+        PostgreSQL refuses a setting.
+        """
+        self.state = state
+        if not self.lasts:
+            settings = state.transaction_settings
+            if settings:
+                self._transaction_statements += (set_config(settings, local=True),)
+            return
+        wanted = {**state.usual, **state.settings}
+        present = dict(self.fetch(_PRESENT, list(wanted)))
+        changes = {name: text for name, text in wanted.items() if present[name] != text}
+        if state.user:
+            changes["session_authorization"] = state.user
+        if present["role"] != state.role or state.user:
+            changes["role"] = state.role  # the last: it may not be allowed to set the others
+        if not changes:
+            return
+        try:
+            if present["role"] != NO_ROLE:
+                self.execute(set_config({"role": NO_ROLE}, local=False))
+                changes.setdefault("role", state.role)
+            self.execute(set_config(changes, local=False))
+        except asyncpg.PostgresError as error:
+            raise ConfigurationError(
+                "The load's own connection cannot be brought into the state of Django's, where "
+                f"these were set: {', '.join(changes)}. PostgreSQL says: {error}. Load inside "
+                "transaction.atomic(), over Django's own connection."
+            ) from error
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
         """Run a coroutine function on the connection, in the loop's thread."""
@@ -144,6 +180,12 @@ WHERE pg_catalog.current_setting('client_connection_check_interval', true)
 """
 """Else a process of the server that waits for a lock, or builds an index, notices only after it
 that the load was killed, and who goes on with the load must wait as long. Since PostgreSQL 14."""
+_PRESENT = """
+SELECT w.name, coalesce(s.setting, pg_catalog.current_setting(w.name, true))
+FROM pg_catalog.unnest($1::pg_catalog.text[]) w (name)
+LEFT JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) w.name
+UNION ALL SELECT 'role', pg_catalog.current_setting('role')
+"""
 LOST = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,

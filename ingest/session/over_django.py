@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
@@ -11,6 +12,7 @@ from django.db import transaction
 
 from ingest.connection.arguments import django_connection
 from ingest.session.base import Session, Transaction
+from ingest.session.state import SessionState, read_state
 from ingest.session.steps import Query, Statement
 
 if TYPE_CHECKING:
@@ -33,8 +35,13 @@ class DjangoSession(Session):
     def __init__(self, alias: str) -> None:
         self._alias = alias
         wrapper = django_connection(alias)
-        wrapper.ensure_connection()
+        with wrapper.cursor():  # a tenant-aware backend sets its search path at a cursor
+            pass
         self._connection: psycopg.Connection[Any] = wrapper.connection
+
+    @cached_property
+    def state(self) -> SessionState:
+        return read_state(self._alias)
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.RawCursor(self._connection) as cursor:
