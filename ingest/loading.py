@@ -25,14 +25,22 @@ from ingest.failures import NOTHING_LOADED, is_passing, tell, translate
 from ingest.fingerprints import Fingerprint
 from ingest.job import Job
 from ingest.layout import match_fields
-from ingest.ledger import Entry, LedgerEntry, begin_alone, find_load, is_recorded_on
+from ingest.ledger import (
+    Entry,
+    LedgerEntry,
+    begin_alone,
+    describe_place,
+    find_load,
+    in_place_of,
+    is_recorded_on,
+)
 from ingest.pipeline import make_converter
 from ingest.reject_file import open_reject_file
 from ingest.reporting import Reporter
 from ingest.results import LoadResult
 from ingest.resuming import KeptLog, check_file, check_same, find_unfinished
 from ingest.running import Run
-from ingest.session import IS_UNKNOWN, open_session
+from ingest.session import IS_UNKNOWN, open_session, read_state
 from ingest.sources import open_source
 from ingest.table import read_settled_table
 from ingest.tries import Try
@@ -45,7 +53,7 @@ if TYPE_CHECKING:
 
     from ingest.methods import Row
     from ingest.results import Progress
-    from ingest.session import Backend, Session
+    from ingest.session import Backend, Session, SessionState
     from ingest.sources import Source
 
 FIRST_PAUSE_SECONDS = 0.5
@@ -105,16 +113,19 @@ def resume(
 ) -> LoadResult:
     """Go on with a load that did not come to its end, after the last chunk that is committed.
 
-    Its source is read from there. ``source`` says where the file, or the list of files, is now, if
-    it was moved or renamed since; its content must be the same. Raises ``LedgerError`` where there
+    It goes on where it was begun: with the same search path, role and custom settings, whatever
+    those of Django's connection are now. Its source is read from there. ``source`` says where the
+    file, or the list of files, is now, if it was moved or renamed since; its content must be the
+    same. Raises ``LedgerError`` where there
     is no such load, where it cannot go on, or where the file or its layout is not what it was.
     """
     found = find_load(load_id, using)
-    job = Job.again(found, using)
-    if source is not None:
-        job = dataclasses.replace(job, given=source)
-    check_same(found, job)
-    return _perform(job, progress, LedgerEntry(found, using))
+    with in_place_of(found) as state:
+        job = Job.again(found, using)
+        if source is not None:
+            job = dataclasses.replace(job, given=source)
+        check_same(found, job)
+        return _perform(job, progress, LedgerEntry(found, using), state)
 
 
 def read_rows(
@@ -138,11 +149,14 @@ def read_rows(
 
 
 def _perform(
-    job: Job, progress: Callable[[Progress], None] | None, entry: Entry | None = None
+    job: Job,
+    progress: Callable[[Progress], None] | None,
+    entry: Entry | None = None,
+    state: SessionState | None = None,
 ) -> LoadResult:
     with announced(job.model, job.alias) as announcement:
         reporter = Reporter(progress, announcement)
-        announcement.result = _Loading(job, reporter, entry).perform()
+        announcement.result = _Loading(job, reporter, entry, state).perform()
         return announcement.result
 
 
@@ -154,8 +168,9 @@ class _Loading:
         job: Job,
         reporter: Reporter,
         entry: Entry | None = None,
+        state: SessionState | None = None,
     ) -> None:
-        """``entry``: go on with a load that the ledger has."""
+        """``entry``: go on with a load that the ledger has, in the ``state`` that it had."""
         self._job = job
         self._entry = entry
         self._reporter = reporter
@@ -167,10 +182,15 @@ class _Loading:
         self._is_unsure = False
         """Has a COMMIT been sent whose answer nobody knows?"""
         self._is_in = False
+        self._state = state
 
     def perform(self) -> LoadResult:
         """Try until it is loaded, or until it makes no sense any more."""
         started = time.perf_counter()
+        if self._state is None:
+            # Before the source is opened: a generator may change Django's connection.
+            with suppress(DatabaseError):  # it is asked again when the load has its connection
+                self._state = read_state(self._job.alias)
         tries = 0
         while True:
             before = self._reporter.counts
@@ -198,7 +218,10 @@ class _Loading:
 
     def _try(self) -> LoadResult:
         job, stages = self._job, self._reporter.stages
-        with open_source(job.given, job.reading) as source, open_session(job.alias) as session:
+        with (
+            open_source(job.given, job.reading) as source,
+            open_session(job.alias, self._state) as session,
+        ):
             fingerprint = Fingerprint(source.paths)
             if self._backend is not None:
                 session.end_backend(self._backend)
@@ -300,7 +323,7 @@ class _Loading:
         with session.transaction():
             if digest:
                 begin_alone(session, f"{job.model._meta.label} {digest}")
-                unfinished = find_unfinished(job, digest)
+                unfinished = find_unfinished(job, digest, session)
                 if unfinished is not None:
                     check_same(unfinished, job)
                     self._notes.append(
@@ -311,7 +334,7 @@ class _Loading:
                 session,
                 job.alias,
                 model=job.model._meta.label,
-                table=job.model._meta.db_table,
+                **describe_place(session, job.model),
                 source=source.name,
                 fingerprint=digest,
                 layout="" if job.layout is None else job.layout.to_toml(),

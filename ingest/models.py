@@ -38,6 +38,13 @@ class Load(models.Model):
 
     model = models.CharField(max_length=200, help_text="The model's label.")
     table = models.CharField(max_length=200, help_text="The table with its schema, quoted.")
+    schema = models.CharField(max_length=63, blank=True, help_text="The schema of the table.")
+    role = models.CharField(max_length=63, blank=True, help_text="The role that put the rows in.")
+    session_state = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What was set in the session: search path, role, custom settings.",
+    )
     source = models.TextField(help_text="The file as it was named, or the kind of iterable.")
     fingerprint = models.CharField(
         max_length=64, blank=True, help_text="BLAKE2b of the source's bytes; empty: it has none."

@@ -13,7 +13,7 @@ from ingest.exceptions import LayoutError, LedgerError, SourceError
 from ingest.fingerprints import digest_of_part
 from ingest.job import Job
 from ingest.layout import find_layout
-from ingest.ledger import is_alive
+from ingest.ledger import describe_place, is_alive
 from ingest.ledger.rows import select
 from ingest.models import Chunk, Load
 from ingest.models import Reject as KeptReject
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.ledger import Entry, Settled
+    from ingest.session import Session
 
 
-def find_unfinished(job: Job, digest: str) -> Load | None:
+def find_unfinished(job: Job, digest: str, session: Session) -> Load | None:
     """Find the last load of the same file into the same model that has chunks and no end.
 
     The file is known by the digest of its content, whatever it is called. One that runs counts too
@@ -38,6 +39,9 @@ def find_unfinished(job: Job, digest: str) -> Load | None:
     unfinished = select(
         job.alias, Load, _UNFINISHED, job.model._meta.label, digest, json.dumps(given)
     )
+    place = describe_place(session, job.model)
+    # Another tenant's load is another one. Loads of an earlier version do not say whose they are.
+    unfinished = [load for load in unfinished if not load.session_state or _is_at(load, place)]
     has_chunks = {load.pk for load in unfinished if _rows(Chunk, load, "LIMIT 1")}
     named = [load for load in unfinished if load.options["given"] == given]
     # A load that is only chunked, and not resumable, has no digest before its first chunk is in.
@@ -70,6 +74,10 @@ WHERE t.model OPERATOR(pg_catalog.=) $1::pg_catalog.text AND t.chunk_rows IS NOT
           OPERATOR(pg_catalog.=) $3::pg_catalog.text::pg_catalog.jsonb)
 ORDER BY t.id DESC
 """
+
+
+def _is_at(load: Load, place: dict[str, Any]) -> bool:
+    return all(getattr(load, name) == place[name] for name in ("schema", "role", "session_state"))
 
 
 def check_same(load: Load, job: Job) -> None:

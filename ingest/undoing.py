@@ -10,7 +10,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from ingest.exceptions import LedgerError
-from ingest.ledger import keep_still
+from ingest.ledger import find_load, in_place_of, keep_still
 from ingest.models import KeyList, Load
 from ingest.referring import find_referrers, lock_cascading_tables
 
@@ -40,7 +40,9 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> Undone:
     was undone, or if other rows refer to its rows. It does not call ``delete()``, sends no signals
     of the rows and deletes nothing along with them.
     """
-    with transaction.atomic(using=using):
+    found = find_load(load_id, using)
+    # Behind a pooler settings hold for a transaction only.
+    with transaction.atomic(using=using), in_place_of(found):
         load = _locked(load_id, using)
         rows = _rows(load)
         _check_later_loads(load)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ingest.ledger.entry import Entry, Settled
 from ingest.ledger.locks import LOCK_CLASS, begin_alone, is_alive, keep_still
+from ingest.ledger.place import check_place, describe_place, in_place_of, state_of
 from ingest.ledger.recorded import LedgerEntry, SharedEntry, find_load, is_recorded_on
 
 __all__ = [
@@ -18,8 +19,12 @@ __all__ = [
     "Settled",
     "SharedEntry",
     "begin_alone",
+    "check_place",
+    "describe_place",
     "find_load",
+    "in_place_of",
     "is_alive",
     "is_recorded_on",
     "keep_still",
+    "state_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from typing import TYPE_CHECKING
 
 from django.db import connections
@@ -29,7 +30,7 @@ def lock(session: Session, load: Load) -> None:
     """Let others see that a load is at work, as long as the session (or its transaction) lives."""
     statement = _LOCK if session.lasts else _LOCK_TRANSACTION
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not session.fetch(statement, LOCK_CLASS, _lock_number(load.pk))[0][0]:
+    while not session.fetch(statement, _lock_class(load), _lock_number(load.pk))[0][0]:
         if time.monotonic() > deadline:
             raise LedgerError(
                 f"Another process is at work on load {load.pk}: wait for its end, or cancel it."
@@ -44,7 +45,7 @@ def is_alive(load: Load) -> bool:
     chunks is not seen.
     """
     with connections[load._state.db or "default"].cursor() as cursor:
-        cursor.execute(_IS_LOCKED, [LOCK_CLASS, _lock_number(load.pk)])
+        cursor.execute(_IS_LOCKED, [_lock_class(load), _lock_number(load.pk)])
         [is_locked] = cursor.fetchone()
     return bool(is_locked)
 
@@ -54,10 +55,20 @@ def keep_still(load: Load) -> bool:
     with connections[load._state.db or "default"].cursor() as cursor:
         cursor.execute(
             "SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)",
-            [LOCK_CLASS, _lock_number(load.pk)],
+            [_lock_class(load), _lock_number(load.pk)],
         )
         [is_ours] = cursor.fetchone()
     return bool(is_ours)
+
+
+def _lock_class(load: Load) -> int:
+    """Return the first number of a load's lock.
+
+    Tenants may have ledgers of their own, whose loads have the same numbers.
+    """
+    state = load.session_state or {}
+    path = state.get("settings", {}).get("search_path", "")
+    return (LOCK_CLASS + zlib.crc32(path.encode())) % 2**31 if path else LOCK_CLASS
 
 
 def _lock_number(key: int) -> int:

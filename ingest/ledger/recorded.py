@@ -13,6 +13,7 @@ from ingest import conf
 from ingest.exceptions import LedgerError
 from ingest.ledger.entry import Entry, Settled
 from ingest.ledger.locks import lock
+from ingest.ledger.place import find_ledger
 from ingest.ledger.rows import (
     MODELS,
     DjangoConnection,
@@ -28,7 +29,7 @@ from ingest.sources.batch import Position
 from ingest.table import find_table, quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ingest.models import Load
     from ingest.ranges import Range
@@ -47,7 +48,7 @@ def is_recorded_on(session: Session) -> bool:
 
 def find_load(number: int, alias: str) -> Load:
     """Find a load by its number, or raise ``LedgerError``."""
-    rows = select(alias, model_of("Load"), "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint", number)
+    rows = select(alias, model_of("Load"), _OF_NUMBER, number)
     if not rows:
         raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
     return cast("Load", rows[0])
@@ -63,6 +64,7 @@ class LedgerEntry(Entry):
         self._alias = alias
         self.rejects_kept = 0
         self._locked: Session | None = None
+        self._ledger: Mapping[str, str] = {}
 
     @classmethod
     def begin(cls, session: Session, alias: str, **facts: Any) -> Self:
@@ -79,6 +81,7 @@ class LedgerEntry(Entry):
         self._locked = session
 
     def settle(self, session: Session) -> Settled:
+        self._ledger = self._ledger or find_ledger(session)
         tables = {name.lower(): table_of(name) for name in MODELS}
         [(chunks, read, loaded, rejected, skipped, kept, status, fingerprint)] = session.fetch(
             _SETTLED.format(**tables), self.load.pk
@@ -158,6 +161,7 @@ class LedgerEntry(Entry):
                 model_of("Load"),
                 self.load.pk,
                 condition=condition,
+                into=self._table("Load"),
                 **facts,
             )
         )
@@ -165,13 +169,21 @@ class LedgerEntry(Entry):
     def show_progress(self, **facts: Any) -> bool:
         facts["seen_at"] = timezone.now()
         connection, model = DjangoConnection(self._alias), model_of("LoadProgress")
+        into = self._table("LoadProgress")
 
         def show() -> None:
-            if not update(connection, self._alias, model, self.load.pk, **facts):
-                insert(connection, model(load_id=self.load.pk, **facts), self._alias)
+            if not update(connection, self._alias, model, self.load.pk, into=into, **facts):
+                insert(connection, model(load_id=self.load.pk, **facts), self._alias, into)
 
         self._patiently(show)
         return self.is_cancel_asked()
+
+    def _table(self, name: str) -> str:
+        """Return a table's name with its schema.
+
+        Django's search path may be another one now: a generator that is read may change it.
+        """
+        return self._ledger.get(name) or table_of(name)
 
     def _patiently(self, write: Callable[[], Any]) -> None:
         """Write over Django's connection, and once more where the connection was lost."""
@@ -199,14 +211,17 @@ class LedgerEntry(Entry):
     def _ask(self, column: str) -> Any:
         """Read one column of the load over Django's connection; None where the load is gone."""
         rows = DjangoConnection(self._alias).fetch(
-            f"SELECT {quote_name(column)} FROM {table_of('Load')} "
+            f"SELECT {quote_name(column)} FROM {self._table('Load')} "
             "WHERE id OPERATOR(pg_catalog.=) $1::bigint",
             self.load.pk,
         )
         return rows[0][0] if rows else None
 
     def read(self) -> Load:
-        self.load.__dict__.update(find_load(self.load.pk, self._alias).__dict__)
+        [found] = select(
+            self._alias, model_of("Load"), _OF_NUMBER, self.load.pk, table=self._table("Load")
+        )
+        self.load.__dict__.update(found.__dict__)
         return self.load
 
 
@@ -231,6 +246,7 @@ def _refuse_undone(load: Load, status: str) -> None:
         raise LedgerError(f"Load {load.pk} is undone: there is nothing to go on with.")
 
 
+_OF_NUMBER = "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint"
 _STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint"
 _SETTLED = """
 SELECT pg_catalog.count(c.id),

@@ -40,8 +40,11 @@ class DjangoConnection:
             return session.fetch(sql, *parameters)
 
 
-def insert(session: Session | DjangoConnection, row: models.Model, alias: str) -> int:
-    """Insert a row, and give its key."""
+def insert(
+    session: Session | DjangoConnection, row: models.Model, alias: str, into: str = ""
+) -> int:
+    """Insert a row, and give its key; ``into`` is the table's name with its schema."""
+    into = into or quote_db_table(row._meta.db_table)
     fields = [
         field
         for field in row._meta.concrete_fields
@@ -50,8 +53,7 @@ def insert(session: Session | DjangoConnection, row: models.Model, alias: str) -
     names = ", ".join(quote_name(str(field.column)) for field in fields)
     casts = ", ".join(_given(place, field, alias) for place, field in enumerate(fields, 1))
     [(key,)] = session.fetch(
-        f"INSERT INTO {quote_db_table(row._meta.db_table)} ({names}) VALUES ({casts}) "
-        f"RETURNING {_key(row)}",
+        f"INSERT INTO {into} ({names}) VALUES ({casts}) RETURNING {_key(row)}",
         *(_text(getattr(row, field.attname)) for field in fields),
     )
     return int(key)
@@ -64,16 +66,18 @@ def update(
     key: int,
     *,
     condition: str = "true",
+    into: str = "",
     **facts: Any,
 ) -> bool:
     """Update some fields of a row; gives whether there is one that meets the condition."""
+    into = into or quote_db_table(model._meta.db_table)
     fields = [model._meta.get_field(name) for name in facts]
     pairs = ", ".join(
         f"{quote_name(field.column)} = {_given(place, field, alias)}"
         for place, field in enumerate(fields, 2)
     )
     rows = session.fetch(
-        f"UPDATE {quote_db_table(model._meta.db_table)} SET {pairs} "
+        f"UPDATE {into} SET {pairs} "
         f"WHERE {_key(model)} OPERATOR(pg_catalog.=) $1::bigint AND {condition} RETURNING 1",
         key,
         *map(_text, facts.values()),
@@ -102,13 +106,12 @@ def insert_many(
     )
 
 
-def select(alias: str, model: Any, rest: str, *parameters: Any) -> list[Any]:
+def select(alias: str, model: Any, rest: str, *parameters: Any, table: str = "") -> list[Any]:
     """Read rows over Django's connection; ``rest`` follows ``SELECT … FROM table t``."""
+    table = table or quote_db_table(model._meta.db_table)
     fields = model._meta.concrete_fields
     names = ", ".join(f"t.{quote_name(str(field.column))}" for field in fields)
-    rows = DjangoConnection(alias).fetch(
-        f"SELECT {names} FROM {quote_db_table(model._meta.db_table)} t {rest}", *parameters
-    )
+    rows = DjangoConnection(alias).fetch(f"SELECT {names} FROM {table} t {rest}", *parameters)
     attributes = [field.attname for field in fields]
     return [model.from_db(alias, attributes, _values(fields, row, alias)) for row in rows]
 

@@ -40,7 +40,7 @@ class DjangoSession(Session):
         self._connection: psycopg.Connection[Any] = wrapper.connection
 
     @cached_property
-    def state(self) -> SessionState:
+    def state(self) -> SessionState:  # type: ignore[override]
         return read_state(self._alias)
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

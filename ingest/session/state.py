@@ -189,7 +189,7 @@ def django_in_state(alias: str, wanted: SessionState) -> Iterator[None]:
 
     Behind a pooler in transaction mode it must be inside ``transaction.atomic()``.
     """
-    wrapper = django_connection(alias)
+    wrapper: Any = django_connection(alias)
     before = read_state(alias)
     tenant = getattr(wrapper, "tenant", None)
     bring_django(wrapper, before, wanted)

@@ -17,7 +17,7 @@ from ingest.ledger import SharedEntry, find_load
 from ingest.reject_file import RejectFile
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.reporting import Reporter
-from ingest.session import open_session
+from ingest.session import bring_django, open_session, read_state
 from ingest.sources import open_source
 from ingest.workers.tasks import Commit, Committed, Failed, Ready, Seen, Sent
 
@@ -36,9 +36,10 @@ def work(pipe: Connection[Any, Any]) -> None:
     assignment: Assignment = pipe.recv()
     alias = assignment.alias
     connections[alias].settings_dict.update(assignment.database)
-    load = find_load(assignment.load, alias)
     try:
-        with open_session(alias) as session:
+        bring_django(connections[alias], read_state(alias), assignment.state)
+        load = find_load(assignment.load, alias)
+        with open_session(alias, assignment.state) as session:
             _take_tasks(pipe, Job.again(load, alias), SharedEntry(load, alias), session)
     except PIPE_ENDS:
         raise

@@ -16,7 +16,7 @@ from django.db import connections
 from ingest.workers.tasks import Assignment, Committed, Failed, Ready, Seen, Sent
 
 if TYPE_CHECKING:
-    from ingest.session import Backend
+    from ingest.session import Backend, SessionState
     from ingest.workers.tasks import Task
 
 GOODBYE_SECONDS = 5.0
@@ -96,6 +96,7 @@ class Member:
             self._process.wait()
 
 
-def assignment_of(load: int, alias: str) -> Assignment:
+def assignment_of(load: int, alias: str, state: SessionState) -> Assignment:
     """Say what a worker must know before its first chunk."""
-    return Assignment(load=load, alias=alias, database=dict(connections[alias].settings_dict))
+    database = dict(connections[alias].settings_dict)
+    return Assignment(load=load, alias=alias, database=database, state=state)

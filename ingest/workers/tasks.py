@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ingest.rejects import Reject
     from ingest.results import Counts
-    from ingest.session import Backend
+    from ingest.session import Backend, SessionState
     from ingest.sources import Position
 
 
@@ -22,6 +22,8 @@ class Assignment:
     alias: str
     database: dict[str, Any]
     """The alias's settings as they are in the coordinator."""
+    state: SessionState
+    """What was set in the session of Django's connection in the coordinator."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ class Team:
         load = self._entry.load
         if load is None:
             raise RuntimeError("A load that is not recorded has one worker: see why_alone().")
-        return Member(assignment_of(load.pk, self._job.alias))
+        return Member(assignment_of(load.pk, self._job.alias, self._session.state))
 
     def _of_turn(self) -> Member | None:
         """Give the worker whose chunk is the next to be committed."""

@@ -1,0 +1,112 @@
+"""Where and as whom a load was made, and how to get there again."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from ingest.exceptions import LedgerError
+from ingest.ledger.rows import MODELS, model_of
+from ingest.session import SessionState, django_in_state, read_state
+from ingest.table import quote_db_table, quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django.db import models
+
+    from ingest.models import Load
+    from ingest.session import Session
+
+
+def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any]:
+    """Return the fields of ``Load`` that say into which table a load goes, and as whom."""
+    name = quote_db_table(model._meta.db_table)
+    [(schema, table, role)] = session.fetch(_PLACE, name)
+    return {
+        "table": name if schema is None else f"{quote_name(schema)}.{quote_name(table)}",
+        "schema": schema or "",
+        "role": role,
+        "session_state": session.state.to_json(),
+    }
+
+
+def find_ledger(session: Session) -> Mapping[str, str]:
+    """Return the qualified names of the ledger's tables, by the names of their models."""
+    names = [quote_db_table(model_of(name)._meta.db_table) for name in MODELS]
+    found = {name: (schema, table) for name, schema, table in session.fetch(_TABLES, names)}
+    return {
+        model: ".".join(map(quote_name, found[name]))
+        for model, name in zip(MODELS, names, strict=True)
+    }
+
+
+def state_of(load: Load) -> SessionState:
+    """Return the state of Django's connection with what the ledger keeps of the load's."""
+    now = read_state(_alias(load))
+    return now.again(load.session_state, f"Load {load.pk}") if load.session_state else now
+
+
+@contextmanager
+def in_place_of(load: Load) -> Iterator[SessionState]:
+    """Bring Django's connection to where a load was made, and back at the end; give its state.
+
+    Raises ``LedgerError`` where another table or another ledger would be found there.
+    """
+    alias = _alias(load)
+    wanted, ledger = state_of(load), _oid_of(alias, quote_db_table(load._meta.db_table))
+    with django_in_state(alias, wanted):
+        if _oid_of(alias, quote_db_table(load._meta.db_table)) != ledger:
+            raise LedgerError(
+                f"Load {load.pk} is in another ledger than the one that its own session finds: "
+                f"that has the search path {wanted.settings.get('search_path', '')!r}. Go there, "
+                "and try again."
+            )
+        check_place(load)
+        yield wanted
+
+
+def check_place(load: Load) -> None:
+    """Raise ``LedgerError`` where Django's connection finds another table than the load did."""
+    if not load.schema:  # it was recorded by an earlier version
+        return
+    alias = _alias(load)
+    try:
+        model = apps.get_model(load.model)
+    except LookupError:
+        return
+    here = _oid_of(alias, quote_db_table(model._meta.db_table))
+    if here != _oid_of(alias, load.table):
+        raise LedgerError(
+            f"Load {load.pk} went into {load.table}, but this connection finds another table of "
+            f"{load.model}, or none: the search path is another one."
+        )
+
+
+def _oid_of(alias: str, name: str) -> int | None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid", [name])
+        [oid] = cursor.fetchone() or (None,)
+    return None if oid is None else int(oid)
+
+
+def _alias(load: Load) -> str:
+    return load._state.db or DEFAULT_DB_ALIAS
+
+
+_PLACE = """
+SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, current_user::pg_catalog.text
+FROM (SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid AS oid) t
+LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+"""
+_TABLES = """
+SELECT t.name, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+FROM pg_catalog.unnest($1::pg_catalog.text[]) t (name)
+JOIN pg_catalog.pg_class c
+  ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(t.name)::pg_catalog.oid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+"""
