@@ -16,6 +16,7 @@ from django.db import connections
 
 from ingest.admin.counting import count_rows
 from ingest.admin.indexes import TableIndexes
+from ingest.exceptions import LedgerError
 from ingest.models import Load
 
 if TYPE_CHECKING:
@@ -97,10 +98,21 @@ class LoadFilter(SimpleListFilter):
         if load is None:
             raise IncorrectLookupParameters
         try:
+            _check_place(load)
+        except LedgerError:  # another tenant's, which has other rows with the same keys
+            raise IncorrectLookupParameters from None
+        try:
             rows: QuerySet[Any] = queryset & load.rows()
         except TypeError:  # a proxy model's, or one that is made distinct
             rows = queryset.filter(pk__in=load.rows().values("pk"))
         return rows
+
+
+def _check_place(load: Load) -> None:
+    # Django imports this module at every start; Arrow, which this needs, can wait.
+    from ingest.ledger import check_place
+
+    check_place(load)
 
 
 def loads_of(model: type[Model], alias: str) -> QuerySet[Load]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,22 +34,28 @@ def why_not_resume(load: Load) -> str | None:
 
 
 def start_resuming(load: Load, alias: str) -> Path:
-    """Start ``bulk_load --resume`` and leave it to itself; gives the file with what it says.
+    """Start a process that resumes the load, and return the file with what it says.
 
     Raises ``IngestError`` with the end of that file when the process fails at once.
     """
     descriptor, name = tempfile.mkstemp(prefix=f"ingest-load-{load.pk}-", suffix=".log")
-    command = [sys.executable, "-m", "django", "bulk_load", "--resume", str(load.pk)]
+    from ingest.session import read_state  # Arrow, which this needs, can wait
+
+    # The process is to find the ledger that this request has found.
+    state = pickle.dumps(read_state(alias))
+    command = [sys.executable, "-m", "ingest.admin.resume_load", str(load.pk), alias]
     path = [entry or str(Path.cwd()) for entry in sys.path]  # as this process finds the project
     with open(descriptor, "wb") as log:  # noqa: PTH123 - a descriptor, not a path
         process = subprocess.Popen(  # noqa: S603 - our own command, and a number
-            [*command, "--database", alias, "--progress", "none"],
-            stdin=subprocess.DEVNULL,
+            command,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # it goes on when the server is restarted
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         )
+    with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr] # it is one
+        pipe.write(state)
     try:
         code = process.wait(STARTING_SECONDS)
     except subprocess.TimeoutExpired:

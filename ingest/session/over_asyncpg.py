@@ -75,8 +75,8 @@ class AsyncpgSession(Session):
         except asyncpg.PostgresError as error:
             raise ConfigurationError(
                 "The load's own connection cannot be brought into the state of Django's, where "
-                f"these were set: {', '.join(changes)}. PostgreSQL says: {error}. Load inside "
-                "transaction.atomic(), over Django's own connection."
+                f"these were set: {', '.join(changes)}. PostgreSQL says: {error.args[0]}. Load "
+                "inside transaction.atomic(), over Django's own connection."
             ) from error
 
     def run(self, function: Callable[[asyncpg.Connection], Awaitable[Any]]) -> Any:
