@@ -76,14 +76,14 @@ SETTINGS = {
     "CHUNK_ROWS": Setting(
         default=250_000, takes=_is_number_from(1), kind="a whole number from 1 upwards"
     ),
+    # More than a person reads; the reject log has them all.
+    "REJECTS_KEPT": Setting(
+        default=10_000, takes=_is_number_from(0), kind="a whole number from 0 upwards"
+    ),
     "SESSION_SETTINGS": Setting(
         default=(),
         takes=_is_list_of_parameters,
         kind="a list of the names of custom parameters, such as ['app.tenant']",
-    ),
-    # More than a person reads; the reject log has them all.
-    "REJECTS_KEPT": Setting(
-        default=10_000, takes=_is_number_from(0), kind="a whole number from 0 upwards"
     ),
 }
 """Every setting, by its key."""

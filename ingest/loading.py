@@ -40,7 +40,7 @@ from ingest.reporting import Reporter
 from ingest.results import LoadResult
 from ingest.resuming import KeptLog, check_file, check_same, find_unfinished
 from ingest.running import Run
-from ingest.session import IS_UNKNOWN, open_session, read_state
+from ingest.session import IS_UNKNOWN, has_state, open_session, read_state
 from ingest.sources import open_source
 from ingest.table import read_settled_table
 from ingest.tries import Try
@@ -187,7 +187,7 @@ class _Loading:
     def perform(self) -> LoadResult:
         """Try until it is loaded, or until it makes no sense any more."""
         started = time.perf_counter()
-        if self._state is None:
+        if self._state is None and has_state(self._job.alias):
             # Before the source is opened: a generator may change Django's connection.
             with suppress(DatabaseError):  # it is asked again when the load has its connection
                 self._state = read_state(self._job.alias)

@@ -80,7 +80,7 @@ def test_without_a_database_named_none_is_asked(tags):
 
 @override_settings(INGEST={"CHUNK_ROW": 5, "REJECTS": 5, "colour": "red", "REJECTS_KEPT": -1})
 def test_settings():
-    known = "There are: BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT."
+    known = "There are: BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS."
     assert checked() == [
         (
             "ingest.W001",
@@ -107,7 +107,8 @@ def test_settings_that_are_no_dict():
         (
             "ingest.W002",
             "INGEST is None, which is not a dict.",
-            "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, or leave it out.",
+            "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS, "
+            "or leave it out.",
         )
     ]
 

@@ -11,7 +11,12 @@ from ingest import ConfigurationError, conf
 DOCS = Path(__file__).parent.parent / "docs" / "settings.md"
 READERS = {name: getattr(conf, name.lower()) for name in conf.SETTINGS}
 """Each setting's function, by the setting's name."""
-VALUES = {"BENCHMARK_MODEL": "shop.Order", "CHUNK_ROWS": 7, "REJECTS_KEPT": 0}
+VALUES = {
+    "BENCHMARK_MODEL": "shop.Order",
+    "CHUNK_ROWS": 7,
+    "REJECTS_KEPT": 0,
+    "SESSION_SETTINGS": ("app.tenant",),
+}
 
 
 @pytest.mark.parametrize("name", conf.SETTINGS)
@@ -65,7 +70,8 @@ def test_a_project_without_ingest_settings_has_the_defaults():
             conf.chunk_rows,
             (
                 "INGEST is ['CHUNK_ROWS'], which is not a dict. "
-                "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, or leave it out."
+                "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS, "
+                "or leave it out."
             ),
         ),
     ],
@@ -85,7 +91,7 @@ def test_the_documentation_lists_every_setting_with_its_default():
     rows = re.findall(
         r"^\| `([A-Z_]+)` \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE
     )
-    shown = {None: "none"}
+    shown = {None: "none", (): "none"}
     want = [
         (name, shown.get(setting.default, f"{setting.default:,}" if setting.default else "0"))
         for name, setting in conf.SETTINGS.items()

@@ -43,7 +43,7 @@ def start_resuming(load: Load, alias: str) -> Path:
 
     # The process is to find the ledger that this request has found.
     state = pickle.dumps(read_state(alias))
-    command = [sys.executable, "-m", "ingest.admin.resume_load", str(load.pk), alias]
+    command = [sys.executable, "-m", "ingest.management.resume_load", str(load.pk), alias]
     path = [entry or str(Path.cwd()) for entry in sys.path]  # as this process finds the project
     with open(descriptor, "wb") as log:  # noqa: PTH123 - a descriptor, not a path
         process = subprocess.Popen(  # noqa: S603 - our own command, and a number

@@ -13,7 +13,7 @@ from ingest.connection.arguments import django_connection
 from ingest.session.base import Backend, Session, Transaction
 from ingest.session.over_asyncpg import IS_UNKNOWN, AsyncpgSession, open_asyncpg_session
 from ingest.session.over_django import DjangoSession, adaptation_context
-from ingest.session.state import SessionState, bring_django, django_in_state, read_state
+from ingest.session.state import SessionState, bring_django, django_in_state, has_state, read_state
 from ingest.session.steps import CopyFormat, Copying, CopyTarget, Query, Script, Statement, Step
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "adaptation_context",
     "bring_django",
     "django_in_state",
+    "has_state",
     "open_asyncpg_session",
     "open_session",
     "read_state",

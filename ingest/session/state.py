@@ -121,6 +121,16 @@ def _is_secret(name: str) -> bool:
     return _is_custom(name) and any(part in name.lower() for part in SECRETS)
 
 
+def has_state(alias: str) -> bool:
+    """Return whether something may have been set for Django's connection.
+
+    It is not open otherwise. The load's own connection is then opened first, and says what is wrong
+    where that fails.
+    """
+    wrapper = django_connection(alias)
+    return wrapper.connection is not None or _tenant(wrapper) is not None
+
+
 def read_state(alias: str) -> SessionState:
     """Read the state of Django's connection, which is opened where it is not open.
 
