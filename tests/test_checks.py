@@ -107,8 +107,10 @@ def test_settings_that_are_no_dict():
         (
             "ingest.W002",
             "INGEST is None, which is not a dict.",
-            "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS, "
-            "or leave it out.",
+            (
+                "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS, "
+                "or leave it out."
+            ),
         )
     ]
 

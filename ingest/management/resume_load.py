@@ -18,11 +18,10 @@ def main(load: str, alias: str) -> None:
     django.setup()
     # Models can be imported only now.
     from django.core.management import execute_from_command_line
-    from django.db import connections
 
-    from ingest.session import bring_django, read_state
+    from ingest.session import put_django_in
 
-    bring_django(connections[alias], read_state(alias), state)
+    put_django_in(alias, state)
     arguments = ["--resume", load, "--database", alias, "--progress", "none"]
     execute_from_command_line(["manage.py", "bulk_load", *arguments])
 

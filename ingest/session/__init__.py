@@ -13,7 +13,7 @@ from ingest.connection.arguments import django_connection
 from ingest.session.base import Backend, Session, Transaction
 from ingest.session.over_asyncpg import IS_UNKNOWN, AsyncpgSession, open_asyncpg_session
 from ingest.session.over_django import DjangoSession, adaptation_context
-from ingest.session.state import SessionState, bring_django, django_in_state, has_state, read_state
+from ingest.session.state import SessionState, django_in_state, has_state, put_django_in, read_state
 from ingest.session.steps import CopyFormat, Copying, CopyTarget, Query, Script, Statement, Step
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ __all__ = [
     "Step",
     "Transaction",
     "adaptation_context",
-    "bring_django",
     "django_in_state",
     "has_state",
     "open_asyncpg_session",
     "open_session",
+    "put_django_in",
     "read_state",
 ]
 

@@ -193,6 +193,11 @@ def _tenant(wrapper: Any) -> Tenant | None:
     return Tenant(schema=str(schema), includes_public=includes_public)
 
 
+def put_django_in(alias: str, wanted: SessionState) -> None:
+    """Bring Django's connection into a state for good."""
+    bring_django(django_connection(alias), read_state(alias), wanted)
+
+
 @contextmanager
 def django_in_state(alias: str, wanted: SessionState) -> Iterator[None]:
     """Bring Django's connection into a state, and back into its own at the end.

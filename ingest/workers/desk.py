@@ -17,7 +17,7 @@ from ingest.ledger import SharedEntry, find_load
 from ingest.reject_file import RejectFile
 from ingest.reject_log import RejectLimit, RejectLog
 from ingest.reporting import Reporter
-from ingest.session import bring_django, open_session, read_state
+from ingest.session import open_session, put_django_in
 from ingest.sources import open_source
 from ingest.workers.tasks import Commit, Committed, Failed, Ready, Seen, Sent
 
@@ -37,7 +37,7 @@ def work(pipe: Connection[Any, Any]) -> None:
     alias = assignment.alias
     connections[alias].settings_dict.update(assignment.database)
     try:
-        bring_django(connections[alias], read_state(alias), assignment.state)
+        put_django_in(alias, assignment.state)
         load = find_load(assignment.load, alias)
         with open_session(alias, assignment.state) as session:
             _take_tasks(pipe, Job.again(load, alias), SharedEntry(load, alias), session)
