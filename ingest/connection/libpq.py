@@ -34,6 +34,11 @@ SOCKET_OPTIONS = {
 }
 """libpq's options -> the socket's, in the same units."""
 
+USUAL_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
+"""Seconds, seconds and a number, where no option says otherwise: a server or network that is gone
+is noticed after two minutes of silence. Linux would take over two hours. A server that is at work
+answers such probes however long its statement takes."""
+
 
 PSYCOPG_ONLY = frozenset(
     {"autocommit", "context", "cursor_factory", "prepare_threshold", "row_factory"}
@@ -223,9 +228,12 @@ def socket_options(options: Mapping[str, str]) -> tuple[tuple[int, int, int], ..
     else:
         names = list(SOCKET_OPTIONS)
         made[socket.SOL_SOCKET, socket.SO_KEEPALIVE] = 1
-    for name in names:
+    numbers: dict[str, int] = {name: _number(options, name) for name in names}
+    if options["keepalives"] != "0" and not any(options[name] for name in names):
+        numbers |= USUAL_KEEPALIVES
+    for name, number in numbers.items():
         # 0 and less leave the system's default.
-        if (number := _number(options, name)) > 0:
+        if number > 0:
             made[socket.IPPROTO_TCP, getattr(socket, SOCKET_OPTIONS[name])] = number
     return tuple((*option, number) for option, number in made.items())
 

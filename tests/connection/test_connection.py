@@ -85,6 +85,16 @@ def test_timeout(translate, given_seconds, want):
     assert translate({"connect_timeout": given_seconds}).connect["timeout"] == want
 
 
+def test_a_server_that_is_gone_is_noticed_without_options(translate):
+    assert translate({}).socket_options == (
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+    )
+    assert translate({"keepalives": 0}).socket_options == ()
+
+
 def test_keepalives(translate):
     options = {"keepalives_idle": 30, "keepalives_count": "3", "tcp_user_timeout": 900}
     assert translate(options).socket_options == (

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 
 import pytest
+from django.db import connections
 
 from ingest.connection import connect, connection_arguments
-from ingest.session import CopyTarget, open_asyncpg_session
+from ingest.session import CopyTarget, open_asyncpg_session, open_session
 from tests.connection.servers.facts import over_asyncpg, over_psycopg, refusal
 
 SIGN = {"DISABLE_SERVER_SIDE_CURSORS": True}
@@ -120,3 +121,23 @@ def test_wrong_password(add_alias, pooled):
 def test_without_the_sign_pgbouncer_refuses_the_options(add_alias, pooled):
     entry = pooled(SETTINGS, DISABLE_SERVER_SIDE_CURSORS=False)
     assert "unsupported startup parameter: options" in str(refusal(add_alias(entry)))
+
+
+def test_what_was_set_in_the_session_holds_in_each_transaction(
+    add_alias, pooled, django_db_blocker
+):
+    alias = add_alias(pooled())
+    with django_db_blocker.unblock(), connections[alias].cursor() as cursor:
+        cursor.execute("SET search_path = elsewhere, public")
+        cursor.execute('SET ROLE "the owner"')
+        try:
+            with open_session(alias) as session:
+                for _ in range(2):
+                    with session.transaction():
+                        assert session.fetch(
+                            "SELECT current_user::text, current_setting('search_path')"
+                        ) == [("the owner", "elsewhere, public")]
+        finally:
+            cursor.execute("RESET ALL")
+            cursor.execute("RESET ROLE")
+            connections[alias].close()
