@@ -86,7 +86,8 @@ class TableCopier:
 
     def has_triggers(self) -> bool:
         """Tell whether a user made a trigger on any of the tables."""
-        return any(self._session.fetch(definitions.TRIGGERS, oid) for oid in self.copies)
+        with plain_names(self._scratch.alias):
+            return any(self._session.fetch(definitions.TRIGGERS, oid) for oid in self.copies)
 
     def copy_triggers(self) -> None:
         """Add the triggers that users made; their functions stay where they are."""
@@ -185,13 +186,18 @@ class TableCopier:
 
 @contextmanager
 def plain_names(alias: str) -> Iterator[None]:
-    """Open a transaction in which PostgreSQL names every table with its schema."""
+    """Open a transaction in which PostgreSQL names every table with its schema.
+
+    What a statement in it does not name with a schema is PostgreSQL's own.
+    """
     session = DjangoSession(alias)
     with transaction.atomic(using=alias):
-        [(path,)] = session.fetch("SELECT current_setting('search_path')")
-        session.fetch("SELECT set_config('search_path', '', true)")
+        [(path,)] = session.fetch("SELECT pg_catalog.current_setting('search_path')")
+        session.fetch("SELECT pg_catalog.set_config('search_path', '', true)")
         yield
-        session.fetch("SELECT set_config('search_path', $1::text, true)", path)
+        session.fetch(
+            "SELECT pg_catalog.set_config('search_path', $1::pg_catalog.text, true)", path
+        )
 
 
 def exchange(definition: str, head: str, new_head: str) -> str:

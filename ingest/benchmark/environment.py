@@ -26,7 +26,7 @@ def describe_environment(alias: str) -> dict[str, Any]:
     settings = {}
     with connections[alias].cursor() as cursor:
         for name in SETTINGS:
-            cursor.execute("SELECT current_setting(%s)", [name])
+            cursor.execute("SELECT pg_catalog.current_setting(%s)", [name])
             settings[name] = cursor.fetchone()[0]
     return {
         "postgresql": settings.pop("server_version"),

@@ -70,6 +70,11 @@ def frozen_garbage() -> Iterator[None]:
         gc.unfreeze()
 
 
+_WAL_POSITION = """
+SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_insert_lsn(), '0/0')::bigint
+"""
+
+
 def _cpu_seconds() -> float:
     children = os.times()
     return time.process_time() + children.children_user + children.children_system
@@ -77,7 +82,7 @@ def _cpu_seconds() -> float:
 
 def _wal_position(alias: str) -> int:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8")
+        cursor.execute(_WAL_POSITION)
         return int(cursor.fetchone()[0])
 
 

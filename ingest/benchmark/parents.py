@@ -8,6 +8,7 @@ from django.core.management.color import no_style
 from django.db import connections, models
 
 from ingest.benchmark import definitions
+from ingest.benchmark.copying import plain_names
 from ingest.benchmark.rows import Keys, RowMaker, made_fields
 from ingest.exceptions import BenchmarkError
 from ingest.session import DjangoSession
@@ -37,7 +38,8 @@ class Parents:
         self._copies = stage.copier.copies if stage.copier else {}
         self._root = next(iter(self._copies), 0)
         if self._copies:
-            self._edges = self._session.fetch(definitions.EDGES, list(self._copies))
+            with plain_names(stage.alias):
+                self._edges = self._session.fetch(definitions.EDGES, list(self._copies))
 
     def copy_some(self) -> None:
         """Copy rows of the tables that the model's table refers to, and all that those refer to."""
@@ -90,7 +92,9 @@ class Parents:
 
     def _ensure(self, model: Any, needed: int, above: set[Any]) -> None:
         manager = model._base_manager.using(self._stage.alias)
-        present = manager.count()
+        [(present,)] = self._session.fetch(
+            f"SELECT pg_catalog.count(*) FROM {self._stage.names[model]}"
+        )
         if present >= needed or model in above:
             return
         fields, notes = made_fields(model)
@@ -130,7 +134,8 @@ class Parents:
 
     def _insert(self, oid: int, referenced: Sequence[str], condition: str) -> int:
         copy = self._copies[oid]
-        columns = self._session.fetch(definitions.COPIED_COLUMNS, oid, self._root)
+        with plain_names(self._stage.alias):
+            columns = self._session.fetch(definitions.COPIED_COLUMNS, oid, self._root)
         for name, leads_back, is_required in columns:
             if leads_back and is_required:
                 raise BenchmarkError(
@@ -159,7 +164,7 @@ class Parents:
         copy = self._copies[parent]
         is_given = " AND ".join(f"r.{quote_name(column)} IS NOT NULL" for column in referring)
         missing = self._session.fetch(
-            f"SELECT {', '.join(f'r.{quote_name(column)}::text' for column in referring)} "
+            f"SELECT {', '.join(f'r.{quote_name(it)}::pg_catalog.text' for it in referring)} "
             f"FROM {name} r WHERE {is_given} AND NOT EXISTS (SELECT FROM {copy.name} o "
             f"WHERE {_equal('r', 'o', referring, referenced)}) LIMIT 1"
         )
@@ -176,6 +181,6 @@ def _found_in(name: str, referring: Sequence[str], referenced: Sequence[str]) ->
 
 def _equal(left: str, right: str, left_names: Sequence[str], right_names: Sequence[str]) -> str:
     return " AND ".join(
-        f"{left}.{quote_name(one)} = {right}.{quote_name(other)}"
+        f"{left}.{quote_name(one)} OPERATOR(pg_catalog.=) {right}.{quote_name(other)}"
         for one, other in zip(left_names, right_names, strict=True)
     )

@@ -89,8 +89,8 @@ def check_privilege(alias: str) -> None:
     """Raise ``BenchmarkError`` if the role may not create a schema in the alias's database."""
     with connections[alias].cursor() as cursor:
         cursor.execute(
-            "SELECT current_user, current_database(), "
-            "has_database_privilege(current_database(), 'CREATE')"
+            "SELECT current_user, pg_catalog.current_database(), "
+            "pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
         )
         [role, database, is_allowed] = cursor.fetchone()
     if not is_allowed:
@@ -128,7 +128,10 @@ def _try_guard(alias: str, prefix: str) -> BaseDatabaseWrapper | None:
             cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             if guard.pg_version >= TRANSACTION_TIMEOUT_SINCE:  # type: ignore[attr-defined]
                 cursor.execute("SET LOCAL transaction_timeout = 0")
-            cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [prefix])
+            cursor.execute(
+                "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))",
+                [prefix],
+            )
             if cursor.fetchone() == (True,):
                 return guard
     except BaseException:
@@ -148,9 +151,10 @@ def _existing(alias_or_guard: str | BaseDatabaseWrapper, prefix: str) -> list[st
     )
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT nspname::text FROM pg_catalog.pg_namespace WHERE starts_with(nspname, %s) "
-            "AND obj_description(oid, 'pg_namespace') = %s "
-            "AND pg_has_role(nspowner, 'USAGE') ORDER BY 1",
+            "SELECT nspname::pg_catalog.text FROM pg_catalog.pg_namespace "
+            "WHERE pg_catalog.starts_with(nspname::pg_catalog.text, %s) "
+            "AND pg_catalog.obj_description(oid, 'pg_namespace') OPERATOR(pg_catalog.=) %s "
+            "AND pg_catalog.pg_has_role(nspowner, 'USAGE') ORDER BY 1",
             [prefix, COMMENT],
         )
         return [name for (name,) in cursor.fetchall()]
@@ -188,13 +192,14 @@ def _end_users(guard: BaseDatabaseWrapper, prefix: str) -> None:
     # Nobody but the run that made the schemas works in them, so only its own connections end.
     with guard.cursor() as cursor:
         cursor.execute(
-            "SELECT count(pg_terminate_backend(pid, 5000)) FROM ("
+            "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM ("
             "SELECT DISTINCT l.pid FROM pg_catalog.pg_locks l "
-            "JOIN pg_catalog.pg_class c ON c.oid = l.relation "
-            "JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE starts_with(n.nspname, %s) AND l.pid <> pg_backend_pid() "
-            "AND l.database = (SELECT oid FROM pg_catalog.pg_database "
-            "WHERE datname = current_database())) others",
+            "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation "
+            "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+            "WHERE pg_catalog.starts_with(n.nspname::pg_catalog.text, %s) "
+            "AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() "
+            "AND l.database OPERATOR(pg_catalog.=) (SELECT oid FROM pg_catalog.pg_database "
+            "WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())) others",
             [prefix],
         )
 

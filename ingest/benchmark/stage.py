@@ -133,5 +133,10 @@ def _needed(model: Any, seen: set[Any]) -> Iterator[type[Model]]:
 def _split(scratch: Scratch, db_table: str) -> tuple[str, str]:
     if not (db_table.startswith('"') and db_table.endswith('"')):
         return "", db_table
-    [(parts,)] = DjangoSession(scratch.alias).fetch("SELECT parse_ident($1::text)", db_table)
+    [(parts,)] = DjangoSession(scratch.alias).fetch(
+        "SELECT pg_catalog.parse_ident($1::pg_catalog.text)", db_table
+    )
     return (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
+
+
+_SPLIT = "SELECT pg_catalog.parse_ident($1::pg_catalog.text)"

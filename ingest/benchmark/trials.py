@@ -112,11 +112,12 @@ def _written(stage: Stage) -> dict[str, int]:
     # The counts may still hold those of earlier transactions: only the difference counts.
     session = DjangoSession(stage.alias)
     rows = session.fetch(
-        "SELECT format('%I.%I', schemaname, relname), (n_tup_ins + n_tup_upd + n_tup_del)::int8 "
-        "FROM pg_catalog.pg_stat_xact_all_tables WHERE schemaname <> ALL($1::text[]) "
-        "AND schemaname NOT IN ('pg_catalog', 'pg_toast', 'information_schema') "
-        "AND NOT starts_with(schemaname, 'pg_temp')",
-        list(stage.scratch.schemas),
+        "SELECT pg_catalog.format('%I.%I', schemaname, relname), (n_tup_ins OPERATOR(pg_catalog.+) "
+        "n_tup_upd OPERATOR(pg_catalog.+) n_tup_del)::bigint "
+        "FROM pg_catalog.pg_stat_xact_all_tables "
+        "WHERE schemaname OPERATOR(pg_catalog.<>) ALL ($1::pg_catalog.text[]) "
+        "AND NOT pg_catalog.starts_with(schemaname::pg_catalog.text, 'pg_temp')",
+        [*stage.scratch.schemas, "pg_catalog", "pg_toast", "information_schema"],
     )
     return {name: count for name, count in rows if count}
 

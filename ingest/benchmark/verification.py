@@ -14,6 +14,7 @@ from django.db import connections, models
 
 from ingest.benchmark.prepared import placeholder, prepared_rows
 from ingest.benchmark.rows import FILLED_KINDS
+from ingest.ledger.rows import DjangoConnection
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -75,13 +76,17 @@ class Reference:
         connection = connections[self._stage.alias]
         for field, column in zip(self._fields, self._columns, strict=True):
             if field.null and isinstance(field, (models.CharField, models.TextField)):
-                self._execute(f"UPDATE {self.name} SET {column} = NULL WHERE {column} = ''")
+                self._execute(
+                    f"UPDATE {self.name} SET {column} = NULL "
+                    f"WHERE {column} OPERATOR(pg_catalog.=) ''"
+                )
         named = ", ".join(
             f"{column} AS {quote_name(field.attname)}"
             for field, column in zip(self._fields, self._columns, strict=True)
         )
         query = (
-            f"COPY (SELECT {named} FROM {self.name} WHERE ingest_ordinal <= {count:d} "
+            f"COPY (SELECT {named} FROM {self.name} "
+            f"WHERE ingest_ordinal OPERATOR(pg_catalog.<=) {count:d} "
             "ORDER BY ingest_ordinal) TO STDOUT (FORMAT csv, HEADER, ENCODING 'UTF8')"
         )
         with (
@@ -94,7 +99,7 @@ class Reference:
 
     def insert_into_table(self, count: int) -> None:
         """Put the first rows into the model's table, from one table to the other."""
-        self._insert(f"ingest_ordinal <= {count:d}")
+        self._insert(f"ingest_ordinal OPERATOR(pg_catalog.<=) {count:d}")
 
     def keep_for_existing(self, after: int) -> None:
         """Take the rows after that ordinal for those that the table holds already."""
@@ -102,7 +107,7 @@ class Reference:
 
     def insert_existing(self) -> None:
         """Put the existing rows into the model's table."""
-        self._insert(f"ingest_ordinal > {self._existing_after:d}")
+        self._insert(f"ingest_ordinal OPERATOR(pg_catalog.>) {self._existing_after:d}")
 
     def expect_existing(self) -> None:
         """Expect what the model's table holds now to be there beside the rows given."""
@@ -121,26 +126,23 @@ class Reference:
         ]
 
     def _insert(self, condition: str) -> None:
-        connection = connections[self._stage.alias]
         names, values = [], []
         for name, value in self.constants():
             names.append(name)
             values.append(value)
         columns = ", ".join([*self._columns, *names])
-        with connection.cursor() as cursor:
-            if not columns:
-                cursor.execute(
-                    f"INSERT INTO {self._stage.name} SELECT FROM {self.name} WHERE {condition}"
-                )
-                return
-            escaped = ", ".join(name.replace("%", "%%") for name in self._columns)
-            source = ", ".join(filter(None, [escaped, *["%s"] * len(values)]))
-            cursor.execute(
-                f"INSERT INTO {self._stage.name} ({columns})".replace("%", "%%")
-                + f" SELECT {source} FROM {self.name} WHERE {condition} "
-                "ORDER BY ingest_ordinal",
-                values,
+        if not columns:
+            self._execute(
+                f"INSERT INTO {self._stage.name} SELECT FROM {self.name} WHERE {condition}"
             )
+            return
+        # Parameters that are bound: psycopg would write a time as '…'::timestamptz.
+        source = ", ".join([*self._columns, *(f"${place}" for place in range(1, len(values) + 1))])
+        DjangoConnection(self._stage.alias).fetch(
+            f"INSERT INTO {self._stage.name} ({columns}) SELECT {source} FROM {self.name} "
+            f"WHERE {condition} ORDER BY ingest_ordinal",
+            *values,
+        )
 
     def expect_triggers(self) -> None:
         """Take what PostgreSQL's own triggers make of the rows for what must be stored."""
@@ -171,7 +173,7 @@ class Reference:
                 self.insert_into_table(count)
                 self._wanted[count] = self._sum(self._stage.name, "")
             else:
-                where = f"WHERE ingest_ordinal <= {count:d}"
+                where = f"WHERE ingest_ordinal OPERATOR(pg_catalog.<=) {count:d}"
                 self._wanted[count] = self._sum(self.name, where)
         return self._wanted[count]
 
@@ -180,21 +182,23 @@ class Reference:
         self._want(count)
 
     def _sum(self, name: str, where: str) -> Sum:
-        row = f"ROW({', '.join(self._columns)})::text"
+        row = f"ROW({', '.join(self._columns)})::pg_catalog.text"
         hashes = ", ".join(
-            f"coalesce(sum(hashtextextended({row}, {seed})::numeric), 0)" for seed in (0, 1)
+            f"coalesce(pg_catalog.sum(pg_catalog.hashtextextended({row}, {seed})::numeric), 0)"
+            for seed in (0, 1)
         )
-        [result] = self._execute(f"SELECT count(*), {hashes} FROM {name} {where}")
+        [result] = self._execute(f"SELECT pg_catalog.count(*), {hashes} FROM {name} {where}")
         return tuple(result)
 
     def _example(self, count: int, name: str | None) -> str:
-        row = f"ROW({', '.join(self._columns)})::text"
+        row = f"ROW({', '.join(self._columns)})::pg_catalog.text"
         existing = ""
         if name is None and self._existing_after is not None:
-            existing = f"OR ingest_ordinal > {self._existing_after:d}"
+            existing = f"OR ingest_ordinal OPERATOR(pg_catalog.>) {self._existing_after:d}"
         found = self._execute(
             f"SELECT {row} FROM {name or self._stage.name} EXCEPT ALL SELECT {row} "
-            f"FROM {self.name} WHERE ingest_ordinal <= {count:d} {existing} LIMIT 1"
+            f"FROM {self.name} WHERE ingest_ordinal OPERATOR(pg_catalog.<=) {count:d} "
+            f"{existing} LIMIT 1"
         )
         return str(found[0][0]) if found else "a row twice"
 
@@ -205,9 +209,15 @@ class Reference:
         with connection.cursor() as cursor:
             if field.has_default() and not callable(field.default):
                 value = field.get_db_prep_save(field.get_default(), connection)
+                equal = self._table.column(str(field.column)).equal
+                differs = (
+                    f"({column} {equal} %s) IS NOT TRUE"
+                    if value is not None
+                    else f"{column} IS NOT NULL"
+                )
+                given = [] if value is None else [value]
                 cursor.execute(
-                    f"SELECT {column}::text FROM {name} WHERE {column} IS DISTINCT FROM %s LIMIT 1",
-                    [value],
+                    f"SELECT {column}::pg_catalog.text FROM {name} WHERE {differs} LIMIT 1", given
                 )
             else:
                 instance = self._stage.model()
