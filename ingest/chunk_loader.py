@@ -6,15 +6,16 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ingest import conf
-from ingest.aftermath import Sequences
-from ingest.exceptions import ConfigurationError, CountMismatch
+from ingest.exceptions import ConfigurationError, CountMismatch, UnsupportedModelError
 from ingest.fingerprints import digest_of_part
+from ingest.guards import why_not_copy
 from ingest.keys import Keys
 from ingest.methods import Target, get_method
 from ingest.methods.copy import CopyMethod
 from ingest.methods.direct import DirectMethod
 from ingest.pipeline import Chunks, Pipeline
 from ingest.sending import Follower
+from ingest.sequences import Sequences, read_defaults
 from ingest.sources import Position
 from ingest.table import read_settled_table
 
@@ -99,6 +100,7 @@ class ChunkLoader:
         """Send the next chunk in the open transaction; ``read_before``: records before it."""
         chunks, keys = self._planned()
         keys.take_ranges()  # of a try that was rolled back
+        self._sequences.begin()
         self._kept = []
         rejected_before = self._log.records
         self._chunk = self._entry.begin_chunk(self._session, ordinal, read_before + 1)
@@ -121,13 +123,23 @@ class ChunkLoader:
         rows = writer.send(
             self._session,
             keys.encoding,
-            keys.number(self._sequences.watch(seen(chunks.chunk()))),
+            keys.number(seen(chunks.chunk())),
             refuse if self._job.how.on_error == "reject" else None,
-            _KeyWatcher(keys, self._entry, self._session, self._chunk, is_first=ordinal == 1),
+            _KeyWatcher(
+                keys,
+                self._sequences,
+                self._entry,
+                self._session,
+                self._chunk,
+                is_first=ordinal == 1,
+            ),
         )
         self._decide(*writer.decisions)
+        if keys.reason is not None:
+            self._decide(f"Rows: this load cannot be undone, because {keys.reason}")
         if not self._job.how.dry_run:
-            self._sequences.move()
+            self._sequences.plan()
+            self._decide(*self._sequences.decisions)
         counts = chunks.counts(rows, self._log.records - rejected_before)
         self._check(counts)
         self._source.check_unchanged()
@@ -163,6 +175,18 @@ class ChunkLoader:
         )
         self._source.check_unchanged()  # while its bytes were digested
 
+    def move_sequences(self) -> None:
+        """Move the sequences past the keys that were given; the last thing before the COMMIT.
+
+        A move cannot be rolled back. So whatever may still be refused at the COMMIT is asked for
+        first, but for a caller's constraints: these wait for what the caller does afterwards.
+        """
+        if self._keys is None or self._job.how.dry_run:
+            return
+        if self._sequences.has_moves and not self._session.is_callers:
+            self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._sequences.move()
+
     def _plan(self, table: Table) -> None:
         pipeline = Pipeline(
             self._job.model,
@@ -177,12 +201,23 @@ class ChunkLoader:
         self._decide(*pipeline.rules_not_asked)
         if self._keys is None:
             encoding = pipeline.encoding
+            reason = why_not_copy(table, encoding.names)
+            if reason is not None:
+                raise UnsupportedModelError(f"{reason} Nothing was loaded.")
+            defaults = read_defaults(self._session, table)
             self._keys = Keys(
-                self._session, table, self._job.model, encoding, purpose=self._purpose()
+                self._session,
+                table,
+                self._job.model,
+                encoding,
+                purpose=self._purpose(),
+                defaults=defaults,
             )
-            self._sequences = Sequences(self._session, table, encoding.names)
-            if self._keys.reason is not None:
-                self._decide(f"Rows: not to be told from others, for {self._keys.reason}")
+            self._sequences = Sequences(
+                self._session, defaults, () if self._job.how.dry_run else encoding.names
+            )
+            if self._keys.decision is not None:
+                self._decide(self._keys.decision)
         self._chunks = Chunks(
             pipeline.batches(self._position, self._rows),
             self._position,
@@ -216,11 +251,19 @@ class _KeyWatcher(Follower):
     """Keeps the keys of the rows that are in."""
 
     def __init__(
-        self, keys: Keys, entry: Entry, session: Session, chunk: int, *, is_first: bool
+        self,
+        keys: Keys,
+        sequences: Sequences,
+        entry: Entry,
+        session: Session,
+        chunk: int,
+        *,
+        is_first: bool,
     ) -> None:
         if not is_first:
             self.known = "The table has this key from before the load, or from an earlier chunk."
         self._keys = keys
+        self._sequences = sequences
         self._entry = entry
         self._session = session
         self._chunk = chunk
@@ -229,6 +272,7 @@ class _KeyWatcher(Follower):
         self._keys.reserve(len(batch.records))
 
     def landed(self, batch: TypedBatch, refused: Collection[int]) -> None:
+        self._sequences.note(batch, refused)
         keys = self._keys.note(batch, refused)
         if keys:
             self._entry.keep_keys(self._session, self._chunk, keys)

@@ -59,6 +59,7 @@ class Run:
                 is_over = self._loader.is_over
                 if is_over:
                     self._try.finish(counts, self.table, self.decisions)
+                self._loader.move_sequences()
                 if how.dry_run:
                     transaction.roll_back()
             if self._is_chunked:

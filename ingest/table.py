@@ -117,6 +117,12 @@ class Table:
     indexes: tuple[Index, ...]
     constraints: tuple[Constraint, ...]
     triggers: tuple[Trigger, ...]
+    insert_triggers: tuple[str, ...]
+    """Users' triggers that may fire on INSERT, by name; those of its partitions, too."""
+    rules: tuple[str, ...]
+    """Rules on INSERT, by name."""
+    takes_copy: bool
+    """Can COPY write to it? To a view only where an INSTEAD OF trigger takes the rows."""
 
     @property
     def qualified_name(self) -> str:
@@ -193,7 +199,9 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
 
 def read_table(session: Session, oid: int) -> Table:
     """Describe the table with this oid."""
-    [(schema, name, kind, is_partition)] = session.fetch(_TABLE, oid)
+    [(schema, name, kind, is_partition, insert_triggers, rules, takes_copy)] = session.fetch(
+        _TABLE, oid
+    )
     return Table(
         oid=oid,
         schema=schema,
@@ -213,6 +221,9 @@ def read_table(session: Session, oid: int) -> Table:
             Trigger(**dict(zip(_TRIGGER_FIELDS, row, strict=True)))
             for row in session.fetch(_TRIGGERS, oid)
         ),
+        insert_triggers=tuple(insert_triggers),
+        rules=tuple(rules),
+        takes_copy=takes_copy,
     )
 
 
@@ -233,9 +244,30 @@ SELECT c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
        AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
 FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
+# Bits of tgtype (pg_trigger.h): 4 fires on INSERT, 64 INSTEAD OF it. A rule's ev_type 3 is INSERT.
 _TABLE = """
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
-       c.relispartition
+       c.relispartition,
+       ARRAY(SELECT t.tgname::pg_catalog.text FROM pg_catalog.pg_trigger t
+             WHERE (t.tgrelid OPERATOR(pg_catalog.=) c.oid
+                    OR t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(
+                      SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) p
+                      WHERE c.relkind OPERATOR(pg_catalog.=) 'p')))
+               AND NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+               AND (t.tgtype OPERATOR(pg_catalog.&) 4::smallint) OPERATOR(pg_catalog.<>) 0
+             ORDER BY 1),
+       ARRAY(SELECT r.rulename::pg_catalog.text FROM pg_catalog.pg_rewrite r
+             WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid
+               AND r.ev_type OPERATOR(pg_catalog.=) '3'
+               AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D'
+             ORDER BY 1),
+       c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'f']::pg_catalog."char"[])
+         OR EXISTS (
+           SELECT FROM pg_catalog.pg_trigger t
+           WHERE c.relkind OPERATOR(pg_catalog.=) 'v'
+             AND t.tgrelid OPERATOR(pg_catalog.=) c.oid
+             AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
+             AND (t.tgtype OPERATOR(pg_catalog.&) 68::smallint) OPERATOR(pg_catalog.=) 68)
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid

@@ -106,6 +106,7 @@ class _Desk:
                     return False
                 self._entry.follow(self._session, answer.rejects_kept)
                 self._loader.record(counts, task.read_before, answer.marks, task.stop)
+                self._loader.move_sequences()
         return True
 
     def _wait_for_turn(self, counts: Counts) -> Any:
