@@ -188,6 +188,7 @@ class ChunkLoader:
         self._sequences.move()
 
     def _plan(self, table: Table) -> None:
+        _check_copy(table, ())
         pipeline = Pipeline(
             self._job.model,
             self._source,
@@ -201,9 +202,7 @@ class ChunkLoader:
         self._decide(*pipeline.rules_not_asked)
         if self._keys is None:
             encoding = pipeline.encoding
-            reason = why_not_copy(table, encoding.names)
-            if reason is not None:
-                raise UnsupportedModelError(f"{reason} Nothing was loaded.")
+            _check_copy(table, encoding.names)
             defaults = read_defaults(self._session, table)
             self._keys = Keys(
                 self._session,
@@ -245,6 +244,12 @@ class ChunkLoader:
                 f"rejected and {counts.skipped:,} skipped, but PostgreSQL counted "
                 f"{counts.loaded:,} rows. Nothing was loaded."
             )
+
+
+def _check_copy(table: Table, given: Sequence[str]) -> None:
+    reason = why_not_copy(table, given)
+    if reason is not None:
+        raise UnsupportedModelError(f"{reason} Nothing was loaded.")
 
 
 class _KeyWatcher(Follower):

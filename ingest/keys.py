@@ -207,15 +207,19 @@ class Keys:
     def _find_spare(self, column: Column) -> None:
         """Use numbers that nobody uses, where that shows what the sequence's would have shown.
 
-        Else PostgreSQL draws for each row, as it would in earnest, and the numbers are lost.
+        Else keys are drawn as in earnest, and are lost.
         """
         if self._default is None or self._default.sequence is None:
+            self._find_source(column)
+            self.reason = None
             return
         sequence = self._default.sequence
         reason = self._why_no_spare(column, sequence)
         if reason is None:
             self._take_column(column)
         else:
+            self._find_source(column)
+            self.reason = None
             self.decision = (
                 f"Dry run: numbers of the sequence {sequence.name} are used up, because {reason}"
             )
@@ -423,7 +427,8 @@ WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.text
 """
 # What may depend on the key and not look at its value: its own default, the sequence, plain
-# indexes, unique and NOT NULL constraints, foreign keys of others, views.
+# indexes, unique and NOT NULL constraints, foreign keys of others, views. An expression that looks
+# at the whole row has a variable with the number 0, which leaves no dependency on the key.
 _IS_USED = """
 SELECT pg_catalog.row_security_active(a.attrelid) OR EXISTS (
   SELECT FROM pg_catalog.pg_depend d
@@ -448,12 +453,15 @@ SELECT pg_catalog.row_security_active(a.attrelid) OR EXISTS (
         OR k.confrelid OPERATOR(pg_catalog.=) a.attrelid,
       d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass)
 ) OR EXISTS (
-  SELECT FROM pg_catalog.pg_depend d
-  JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) d.objid
-  WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-    AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-    AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid
-    AND d.refobjsubid OPERATOR(pg_catalog.=) 0
+  SELECT FROM pg_catalog.pg_index i
+  WHERE i.indrelid OPERATOR(pg_catalog.=) a.attrelid
+    AND pg_catalog.strpos(pg_catalog.concat(
+      i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text), ':varattno 0 ')
+      OPERATOR(pg_catalog.>) 0
+) OR EXISTS (
+  SELECT FROM pg_catalog.pg_constraint k
+  WHERE k.conrelid OPERATOR(pg_catalog.=) a.attrelid
+    AND pg_catalog.strpos(k.conbin::pg_catalog.text, ':varattno 0 ') OPERATOR(pg_catalog.>) 0
 )
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid

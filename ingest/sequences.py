@@ -55,6 +55,13 @@ class Sequence:
         [(last,)] = session.fetch(_LAST_VALUE, self.oid)
         return self.start - self.step if last is None else int(last)
 
+    def earliest(self, session: Session) -> int:
+        """Return the earliest position that this session may draw from.
+
+        With a CACHE it may still hold numbers that lie before the sequence's own position.
+        """
+        return self.position(session) - (self.cache - 1) * self.step
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Default:
@@ -129,7 +136,7 @@ class Sequences:
                 continue
             sequence = default.sequence
             if sequence.may_look and (sequence.may_draw or sequence.may_set):
-                position = sequence.position(session)
+                position = sequence.earliest(session)
                 self._followed.append(_Followed(name, sequence, default.limit, position))
             else:
                 self._decide(
@@ -154,7 +161,7 @@ class Sequences:
     def plan(self) -> None:
         """Decide how far each sequence is to be moved."""
         for item in self._followed:
-            item.plan(item.sequence.position(self._session) if item.has_keys else item.position)
+            item.plan(item.sequence.earliest(self._session) if item.has_keys else item.position)
             name = item.sequence.name
             if item.goal is not None and not self._may_reach(item):
                 item.goal = None
@@ -204,12 +211,9 @@ class _Followed:
         self.column = column
         self.sequence = sequence
         self.position = position
-        self._sign = 1 if sequence.step > 0 else -1
-        end = (
-            min(sequence.greatest, limit)
-            if sequence.step > 0
-            else -max(sequence.smallest, -limit - 1)
-        )
+        self._is_up = sequence.step > 0
+        bound = min(sequence.greatest, limit) if self._is_up else max(sequence.smallest, -limit - 1)
+        end = self._turn(bound)
         if abs(position) < EXACT_IN_JSON:
             end = min(end, 2 * EXACT_IN_JSON)
         self._end = end
@@ -222,6 +226,10 @@ class _Followed:
         self._beyond: int | None = None
         self.has_told = False
 
+    def _turn(self, number: int) -> int:
+        """Turn the order around where the sequence goes downwards; twice is not at all."""
+        return number if self._is_up else ~number
+
     @property
     def has_keys(self) -> bool:
         return bool(self.noted or self._left)
@@ -233,13 +241,14 @@ class _Followed:
 
     def note(self, keys: pa.Array) -> None:
         """Note the given keys; those before the sequence's position do not count."""
-        if self._sign < 0:
-            keys = pc.negate(pc.cast(keys, pa.int64()))
+        if not self._is_up:
+            keys = pc.bit_wise_not(pc.cast(keys, pa.int64()))
+        position = self._turn(self.position)
         least, greatest = pc.min_max(keys).as_py().values()
-        if greatest is None or greatest <= self._sign * self.position:
+        if greatest is None or greatest <= position:
             return
-        if least <= self._sign * self.position:
-            keys = keys.filter(pc.greater(keys, self._sign * self.position))
+        if least <= position:
+            keys = keys.filter(pc.greater(keys, position))
         while len(keys):
             least, greatest = pc.min_max(keys).as_py().values()
             if greatest > self._end:
@@ -263,33 +272,32 @@ class _Followed:
         zones = dict(self._left)
         for least, most in self.noted.values():
             _widen(zones, least, most)
-        start = room = self._end - self._sign * position
+        start = room = self._end - self._turn(position)
         self.skipped = None
         for zone in sorted(zones, reverse=True):
             least, most = zones[zone]
             if least >= room:
                 continue
             if 2 * most < room:
-                self.skipped = self._sign * (self._end - most)
+                self.skipped = self._turn(self._end - most)
                 break
             room = least
         if self.skipped is None and self._beyond is not None:
-            self.skipped = self._sign * self._beyond
-        self.goal = self._sign * (self._end - room) if room < start else None
+            self.skipped = self._turn(self._beyond)
+        self.goal = self._turn(self._end - room) if room < start else None
 
     def keep(self) -> None:
         """Keep the keys that are still beyond, for the transactions that follow."""
         reached = self.position if self.goal is None else self.goal
         for least, most in self.noted.values():
-            if self._end - self._sign * reached > least:
+            if self._end - self._turn(reached) > least:
                 _widen(self._left, least, most)
         self.forget()
 
     def steps_from(self, position: int) -> int:
-        """Return how many numbers lie between a position and the goal, in steps."""
+        """Return how many numbers to draw from a position, so that the next is past the goal."""
         goal = self.position if self.goal is None else self.goal
-        distance = self._sign * (goal - position)
-        return -(-distance // abs(self.sequence.step))
+        return (goal - position) // self.sequence.step
 
 
 def _widen(zones: dict[int, tuple[int, int]], least: int, most: int) -> None:
@@ -299,24 +307,23 @@ def _widen(zones: dict[int, tuple[int, int]], least: int, most: int) -> None:
 
 def _move(session: Session, item: _Followed) -> None:
     sequence = item.sequence
-    while (steps := item.steps_from(_next_here(session, sequence))) > 0:
+    position = _drawn_last(session, sequence)
+    while (steps := item.steps_from(position)) > 0:
         if steps <= SINGLE_STEPS and sequence.may_draw:
-            session.fetch(_DRAW, sequence.oid, steps)
+            [(least, greatest)] = session.fetch(_DRAW, sequence.oid, steps)
+            position = greatest if sequence.step > 0 else least
         else:
             # Other loads wait here; and nobody draws a hundred thousand within a statement.
             session.fetch(_ONE_LOAD_AT_A_TIME, sequence.oid)
-            session.fetch(_SET_UP if sequence.step > 0 else _SET_DOWN, sequence.oid, item.goal)
+            goal = position + steps * sequence.step
+            session.fetch(_SET_UP if sequence.step > 0 else _SET_DOWN, sequence.oid, goal)
             return
 
 
-def _next_here(session: Session, sequence: Sequence) -> int:
-    """Return the position from which this session would draw.
-
-    With a CACHE a session may still hold numbers that lie before the sequence's own position: only
-    a draw tells.
-    """
+def _drawn_last(session: Session, sequence: Sequence) -> int:
+    """Return the position from which this session would draw; with a CACHE only a draw tells."""
     if sequence.cache > 1 and sequence.may_draw:
-        [(drawn,)] = session.fetch(_DRAW_ONE, sequence.oid)
+        [(drawn, _)] = session.fetch(_DRAW, sequence.oid, 1)
         return int(drawn)
     return sequence.position(session)
 
@@ -406,11 +413,11 @@ SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
   pg_catalog.concat('ingest moves ', $1::bigint), 0))::pg_catalog.text
 """
 _DRAW = """
-SELECT pg_catalog.count(pg_catalog.nextval(
-  (SELECT $1::bigint::pg_catalog.oid::pg_catalog.regclass)))
-FROM pg_catalog.generate_series(1, $2::bigint)
+SELECT pg_catalog.min(d.key), pg_catalog.max(d.key) FROM (
+  SELECT pg_catalog.nextval((SELECT $1::bigint::pg_catalog.oid::pg_catalog.regclass)) AS key
+  FROM pg_catalog.generate_series(1, $2::bigint)
+) d
 """
-_DRAW_ONE = "SELECT pg_catalog.nextval($1::bigint::pg_catalog.oid::pg_catalog.regclass)"
 _SET_UP = """
 SELECT pg_catalog.setval(s.sequence, greatest(
   $2::bigint, pg_catalog.pg_sequence_last_value(s.sequence)))

@@ -45,7 +45,7 @@ class Column:
     is_required: bool
     """Is it NOT NULL?"""
     has_default: bool
-    """Does PostgreSQL fill it by itself: by a default or an identity?"""
+    """Does PostgreSQL fill it by itself: by a default, its own or its type's, or an identity?"""
     identity: str
     """``a`` always, ``d`` by default, or empty."""
     is_generated: bool
@@ -319,7 +319,9 @@ SELECT a.attname::pg_catalog.text, t.oid::bigint, t.typname::pg_catalog.text,
        b.modifier::integer,
        pg_catalog.format_type(a.atttypid, a.atttypmod), b.is_required,
        a.attidentity OPERATOR(pg_catalog.<>) ''
-         OR (a.atthasdef AND a.attgenerated OPERATOR(pg_catalog.=) ''),
+         OR (a.atthasdef AND a.attgenerated OPERATOR(pg_catalog.=) '')
+         OR EXISTS (SELECT FROM pg_catalog.pg_type y
+                    WHERE y.oid OPERATOR(pg_catalog.=) a.atttypid AND y.typdefault IS NOT NULL),
        a.attidentity::pg_catalog.text, a.attgenerated OPERATOR(pg_catalog.<>) ''
 FROM base b
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid

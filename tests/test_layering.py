@@ -20,7 +20,7 @@ LAYERS = [
     ["results", "fingerprints", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["staging", "attempts", "doubts", "isolation", "sending", "reject_log", "reject_file"],
-    ["aftermath", "announcing", "keys", "lookups", "known_parents", "ordering"],
+    ["aftermath", "announcing", "sequences", "keys", "lookups", "known_parents", "ordering"],
     ["arrangement"],
     ["methods"],
     ["options", "job", "ledger", "failures", "reporting", "pipeline"],
@@ -49,7 +49,17 @@ TALKING = {
         "duplicates",
         "audit",
     ),
-    *("staging", "isolation", "doubts", "aftermath", "lookups", "keys", "ledger", "workers"),
+    *(
+        "staging",
+        "isolation",
+        "doubts",
+        "aftermath",
+        "lookups",
+        "keys",
+        "sequences",
+        "ledger",
+        "workers",
+    ),
     *("methods", "loading", "benchmark", "checks", "referring", "undoing", "admin"),
 }
 """Who may talk to PostgreSQL."""

@@ -101,7 +101,11 @@ STAY = {
     "no index but the key's": "DROP INDEX child_parent_id",
     "an expression alone": "DROP INDEX child_parent_id; CREATE INDEX e ON child (lower(note))",
     "another default": "ALTER TABLE child ADD at timestamptz DEFAULT clock_timestamp()",
-    "keys in steps of two": "ALTER SEQUENCE child_id_seq INCREMENT 2",
+    "keys that a function gives": (
+        "CREATE FUNCTION next_id() RETURNS bigint LANGUAGE sql VOLATILE AS "
+        "'SELECT coalesce(max(id), 0) + 1 FROM direct_test.child'; "
+        "ALTER TABLE child ALTER id DROP IDENTITY, ALTER id SET DEFAULT direct_test.next_id()"
+    ),
     "a trigger": (
         "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
         "CREATE TRIGGER t AFTER INSERT ON child FOR EACH ROW EXECUTE FUNCTION look()"
