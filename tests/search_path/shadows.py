@@ -11,8 +11,6 @@ from contextlib import contextmanager
 import psycopg
 from django.db import connection
 
-SCHEMA = "shadows"
-
 _MAKE = """
 SET search_path = pg_catalog;
 SET check_function_bodies = off;
@@ -147,11 +145,12 @@ class Shadows:
             self._session.execute(alter + psycopg.sql.SQL("RESET track_functions"))
             self._wait()
 
-    def called(self):
-        """Name the shadows that were called, each with the number of calls."""
+    def called(self, schema="shadows"):
+        """Name the schema's functions that were called, each with the number of calls."""
         rows = self._session.execute(
             "SELECT funcname, calls FROM pg_catalog.pg_stat_user_functions "
-            "WHERE schemaname = 'shadows' AND calls > 0 ORDER BY 1"
+            "WHERE schemaname = %s AND calls > 0 ORDER BY 1",
+            [schema],
         )
         return dict(rows.fetchall())
 

@@ -184,3 +184,29 @@ def test_benchmark(trap, account):
         run_benchmark(
             BenchmarkOptions(model=Transaction, rows=(3, 10), repeat=1, methods=("copy", "direct"))
         )
+
+
+def test_a_shadow_whose_arguments_fit_better(shadows, account, tmp_path):
+    # PostgreSQL's own come first in this path, but not for arguments that it has no function for.
+    path = write(tmp_path / "rows.csv", rows_of(account, 20, **BAD))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE SCHEMA better; "
+            "CREATE FUNCTION better.unnest(smallint[]) RETURNS SETOF smallint LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN QUERY SELECT * FROM pg_catalog.unnest($1); END'; "
+            "CREATE FUNCTION better.same(varchar, varchar) RETURNS bool LANGUAGE plpgsql "
+            "AS 'BEGIN RETURN $1::text = $2::text; END'; "
+            "CREATE OPERATOR better.= (FUNCTION = better.same, LEFTARG = varchar, "
+            "RIGHTARG = varchar)"
+        )
+    try:
+        with shadows.cast("public, better"), connection.cursor() as cursor:
+            cursor.execute("SELECT 'a'::varchar = 'b'::varchar, unnest('{1}'::smallint[])")
+        assert shadows.called("better").keys() == {"same", "unnest"}
+        with shadows.cast("public, better"):
+            assert load(Transaction, path, on_error="reject", verify=True).rows == 16
+            assert not verify(Transaction).problems
+        assert shadows.called("better") == {}
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP SCHEMA better CASCADE")
