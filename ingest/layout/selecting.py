@@ -165,6 +165,7 @@ def _concatenate(held: Batch, following: Batch) -> Batch:
         records=[*held.records, *following.records],
         columns=columns,
         rejects=(*held.rejects, *following.rejects),
+        misfits={**held.misfits, **following.misfits},
         skipped=held.skipped + following.skipped,
     )
 

@@ -1,68 +1,75 @@
-"""How far a parser reads ahead of whoever takes its batches."""
+"""Reading ahead of whoever takes what was read."""
 
 from __future__ import annotations
 
-from threading import Condition
-from typing import TYPE_CHECKING
+from threading import Condition, Thread
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    import pyarrow as pa
+T = TypeVar("T")
 
-    from ingest.sources.text import TextReader
-
-BLOCKS_AHEAD = 4
-"""Blocks that are read and not yet a batch. The parser needs the one after a block to know where
-its last record ends; Arrow would read 32, which is 64 MB where the server is slower than the file.
-https://github.com/apache/arrow/blob/main/cpp/src/arrow/util/iterator.h, kDefaultBackgroundMaxQ"""
-STARVING_SECONDS = 0.1
-"""How long a parser that is waited for goes without a block, where blocks gave no batch."""
+ITEMS_AHEAD = 2
+"""How many items wait to be taken: enough for reading, decompressing and decoding to go on while
+the last block is parsed and sent. More would only take memory."""
 
 
-class ReadAhead:
-    """A text for pyarrow's parser, which reads it in a thread of its own."""
+class ReadAhead(Generic[T]):
+    """The items of an iterator, made in a thread of its own.
 
-    def __init__(self, reader: TextReader) -> None:
-        self._reader = reader
-        self._room = Condition()
-        self._blocks = 0
-        self._is_waited_for = False
+    Nothing but the taker ever makes the thread wait, and the taker waits for nothing but the next
+    item, so neither can wait for the other at the same time.
+    """
 
-    @property
-    def closed(self) -> bool:
-        """Is there nothing to be read any more?"""
-        return self._reader.closed
+    def __init__(self, items: Iterator[T]) -> None:
+        self._items = items
+        self._changed = Condition()
+        self._made: list[T] = []
+        self._error: BaseException | None = None
+        self._is_over = False
+        self._is_let_go = False
+        self._thread = Thread(target=self._make, name="ingest-read-ahead", daemon=True)
+        self._thread.start()
 
-    def readable(self) -> bool:
-        return True
+    def __iter__(self) -> Iterator[T]:
+        return self
 
-    def read(self, size: int = -1) -> bytes:
-        """Give the next block once there is room for it."""
-        with self._room:
-            while self._blocks >= BLOCKS_AHEAD and not self.closed:
-                if not self._room.wait(STARVING_SECONDS) and self._is_waited_for:
-                    break
-            self._blocks += 1
-        return self._reader.read(size)
+    def __next__(self) -> T:
+        with self._changed:
+            self._changed.wait_for(lambda: self._made or self._is_over)
+            if self._made:
+                self._changed.notify_all()
+                return self._made.pop(0)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        raise StopIteration
 
-    def follow(self, parser: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Give the parser's batches; each makes room for a block."""
-        batches = iter(parser)
-        while True:
-            self._is_waited_for = True
-            batch = next(batches, None)
-            self._is_waited_for = False
-            if batch is None:
-                return
-            with self._room:
-                self._blocks = max(self._blocks - 1, 0)
-                self._room.notify()
-            yield batch
+    def let_go(self) -> None:
+        """Let the thread end as soon as it has made the item that it is about to make."""
+        with self._changed:
+            self._is_let_go = True
+            self._changed.notify_all()
 
-    def close(self) -> None:
-        """Close the text, and let go of a thread that waits for room."""
-        with self._room:
-            self._reader.closed = True
-            self._room.notify()
-        self._reader.close()
+    def join(self) -> None:
+        """Wait until the thread has ended, which ``let_go`` has asked for."""
+        self._thread.join()
+
+    def _make(self) -> None:
+        try:
+            for item in self._items:
+                with self._changed:
+                    self._made.append(item)
+                    self._changed.notify_all()
+                    self._changed.wait_for(
+                        lambda: len(self._made) < ITEMS_AHEAD or self._is_let_go
+                    )
+                    if self._is_let_go:
+                        return
+        except BaseException as error:  # noqa: BLE001 - whoever takes the items raises it
+            self._error = error
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()

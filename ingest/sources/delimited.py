@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-from codecs import BOM_UTF8
-from contextlib import suppress
+from collections import deque
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
-from ingest.exceptions import ConfigurationError, SourceError
+from ingest.exceptions import ConfigurationError, IngestError, SourceError
 from ingest.rejects import Reject
 from ingest.sources.ahead import ReadAhead
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
-from ingest.sources.lines import LineFinder, RecordPattern
+from ingest.sources.parser import CellParser
+from ingest.sources.record_text import (
+    NOTHING_ESCAPED,
+    OPEN_QUOTE,
+    TEXT_AFTER_QUOTE,
+    Block,
+    RecordPattern,
+    RecordTooLongError,
+    count_lines,
+    read_blocks,
+)
 from ingest.sources.rewriting_delimited import DelimitedWriter
-from ingest.sources.scanning import RecordScanner, find_ends, is_transparent
+from ingest.sources.scanning import is_transparent
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 BLOCK_BYTES = 2 << 20
 """Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
 needs some ten times a block's size of memory."""
+BLOCKS_REMEMBERED = 3
+"""Blocks whose lines and positions are known while a later one is at hand: a layout may hold a record
+back until it knows what follows it."""
 
 
 class DelimitedSource(Source):
@@ -48,15 +60,13 @@ class DelimitedSource(Source):
         self._file = file
         self._options = options
         self._reader = TextReader(file, options.encoding)
-        self._ahead = ReadAhead(self._reader)
-        self._parser: Iterable[pa.RecordBatch] = ()
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
         self._head = head
         self._pattern = RecordPattern(options)
-        self._start = Position(line=head.lines)
-        self._find_line = self._line_finder()
-        self._scanner: RecordScanner | None = None
+        byte = self._reader.first_byte + head.bytes if self._can_seek else None
+        self._start = self._first = Position(line=head.lines, byte=byte)
+        self._ahead: ReadAhead[Block] | None = None
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -80,36 +90,32 @@ class DelimitedSource(Source):
         yield from cut_trailer(map(self._without_reasons, self._batches()), self._options)
 
     def writer(self) -> DelimitedWriter:
-        return DelimitedWriter(self._options, self._head.text, self._head.reasons_at)
+        return DelimitedWriter(
+            self._options, self._head.text, self._head.reasons_at, len(self.columns)
+        )
 
     def go_to(self, position: Position) -> bool:
         if position.byte is None or not self._can_seek:
             return False
         self._reader.go_to(position.byte)
         self._start = position
-        self._find_line.close()
-        self._find_line = self._line_finder()
         return True
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
         # Where the end is cut off, no part of the file can be told to be without it.
         if not self._can_seek or self._options.trailer_records:
             return None
-        return find_ends(self._new_scanner(start), start, records)
+        return self._find_ends(self._first if start.byte is None else start, records)
 
     def check_unchanged(self) -> None:
         self._file.check_unchanged()
 
     def close(self) -> None:
-        self._find_line.close()
-        if self._scanner is not None:
-            self._scanner.close()
-        self._ahead.close()
-        # To the end, which is here now: Arrow's thread that reads ahead waits for itself, and for
-        # ever, where it is left with a reader that nobody wants any more.
-        with suppress(pa.ArrowException):
-            for _ in self._parser:
-                pass
+        if self._ahead is not None:
+            self._ahead.let_go()
+        self._reader.close()
+        if self._ahead is not None:
+            self._ahead.join()
 
     @property
     def _can_seek(self) -> bool:
@@ -120,116 +126,101 @@ class DelimitedSource(Source):
             and is_transparent(self._options.encoding)
         )
 
-    def _find_position(self, record: int) -> Position:
-        """Give the position after a record; the file is walked a second time for it."""
-        if not self._can_seek:
-            return Position(record=record)
-        if self._scanner is None:
-            self._scanner = self._new_scanner(self._start)
-        return self._scanner.after(record)
-
-    def _new_scanner(self, start: Position) -> RecordScanner:
-        [path] = self.paths
-        if start.byte is None:
-            with path.open("rb") as file:
-                has_mark = file.read(len(BOM_UTF8)) == BOM_UTF8
-            head = self._options.skip_records + self._options.has_header
-            start = Position(record=-head, byte=len(BOM_UTF8) if has_mark else 0)
-        return RecordScanner(path, self._pattern, start)
-
-    def _line_finder(self) -> LineFinder:
-        start = self._start
-
-        def read_again() -> tuple[InputFile, TextReader]:
-            again = InputFile(self._file.path)
-            reader = TextReader(again, self._options.encoding)
-            if start.byte is None:
-                Head(reader, self.name, self._options)
-            else:
-                reader.go_to(start.byte)
-            reader.stop_marking()
-            return again, reader
-
-        return LineFinder(
-            self._reader,
-            self._pattern,
-            None if self._file.path is None else read_again,
-            lines_before=start.line or 0,
-            records_before=start.record,
-        )
-
-    def _batches(self) -> Iterator[Batch]:
-        refused: list[pyarrow.csv.InvalidRow] = []
-
-        before = self._start.record
-
-        def refuse(row: pyarrow.csv.InvalidRow) -> str:
-            refused.append(row._replace(number=row.number + before))
-            return "skip"
-
-        next_record = before + 1
-        last: Batch | None = None
-        try:
-            for table in self._parse(refuse):
-                if last is not None:
-                    yield last
-                numbers, next_record = _number(table.num_rows, next_record, refused)
-                mine = [row for row in refused if row.number < next_record]
-                del refused[: len(mine)]
-                last = Batch(
-                    records=numbers,
-                    columns=tuple(map(self._restored, table.columns)),
-                    rejects=tuple(map(self._reject, mine)),
-                    misfits={row.number: row.text for row in mine},
-                    find_line=self._find_line,
-                    find_position=self._find_position,
-                )
-        except pa.ArrowInvalid as error:
-            raise SourceError(_explain(self.name, error)) from error
-        if last is None:
-            columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
-            last = Batch(
-                records=(),
-                columns=columns,
-                find_line=self._find_line,
-                find_position=self._find_position,
-            )
-        yield self._without_open_quote(
-            dataclasses.replace(
-                last,
-                rejects=(*last.rejects, *map(self._reject, refused)),
-                misfits={**last.misfits, **{row.number: row.text for row in refused}},
-            )
-        )
-
-    def _parse(self, refuse: Any) -> Iterator[pa.RecordBatch]:
-        if self._reader.is_exhausted():
-            return
-        # Distinct stand-ins, since nothing forbids a file to name two columns alike.
-        names = [str(place) for place in range(self._width)]
-        self._parser = pyarrow.csv.open_csv(
-            self._ahead,
-            read_options=pyarrow.csv.ReadOptions(
-                block_size=BLOCK_BYTES, use_threads=False, column_names=names
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=self._options.delimiter,
-                quote_char=self._options.quote or False,
-                double_quote=self._options.doubled_quotes,
-                escape_char=self._options.escape or False,
-                newlines_in_values=True,
-                invalid_row_handler=refuse,
-            ),
-            # Binary, so that a byte that is no text can be pinned on its record.
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
-            ),
-        )
-        yield from self._ahead.follow(self._parser)
-
     @property
     def _width(self) -> int:
         return len(self.columns) + (self._head.reasons_at is not None)
+
+    def _find_ends(self, start: Position, records: int) -> Iterator[Position]:
+        with closing(InputFile(self.paths[0])) as file:
+            reader = TextReader(file, self._options.encoding)
+            reader.go_to(start.byte or 0)
+            last = latest = start
+            next_end = start.record + records
+            for block in self._place(read_blocks(reader, self._pattern, BLOCK_BYTES), start):
+                block.count = len(block.text.spans[0])
+                while next_end < block.next_record:
+                    last = block.position_after(next_end)
+                    yield last
+                    next_end += records
+                if block.count:
+                    latest = block.position_after(block.next_record - 1)
+            if latest.record > last.record:
+                yield latest
+
+    def _place(self, blocks: Iterator[Block], start: Position) -> Iterator[PlacedBlock]:
+        """Say of each block where it is in the file; each must be told its number of records."""
+        position = start
+        earlier: deque[PlacedBlock] = deque(maxlen=BLOCKS_REMEMBERED)
+        measure = self._reader.bytes_in_file if self._can_seek else None
+        while True:
+            try:
+                block = next(blocks, None)
+            except RecordTooLongError as error:
+                raise self._too_long(error, position) from error
+            if block is None:
+                return
+            placed = PlacedBlock(block, position, tuple(earlier), measure)
+            yield placed
+            earlier.append(placed)
+            position = placed.end()
+
+    def _batches(self) -> Iterator[Batch]:
+        blocks = read_blocks(self._reader, self._pattern, BLOCK_BYTES)
+        self._ahead = ReadAhead(blocks)
+        parser = CellParser(self._options, self._width)
+        is_empty = True
+        try:
+            for placed in self._place(self._ahead, self._start):
+                yield self._batch(placed, *self._parse(parser, placed))
+                is_empty = False
+        finally:
+            self._ahead.let_go()
+        if is_empty:
+            columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
+            yield Batch(records=(), columns=columns)
+
+    def _parse(
+        self, parser: CellParser, placed: PlacedBlock
+    ) -> tuple[list[pa.Array], dict[int, str]]:
+        """Give the columns of a block, and why some of its records, by place, are not in them."""
+        block = placed.text
+        try:
+            columns, widths = parser.parse(block.text)
+        except pa.ArrowInvalid as error:
+            raise SourceError(
+                f"{self.name} cannot be read as delimited text: {error}"
+            ) from error
+        placed.count = len(columns[0]) + len(widths)
+        faults = block.faulty_places
+        if (faults or widths) and placed.count != len(block.spans[0]):
+            raise IngestError(
+                f"{self.name}: {placed.count:,} records were parsed from line "
+                f"{placed.start.line} on, but {len(block.spans[0]):,} were counted. This is a "
+                "fault of django-ingest: please report it with the file's dialect."
+            )
+        refused = {place: self._misfit_reason(width) for place, width in widths.items()}
+        dropped = [place for place in faults if place not in widths]
+        if dropped:
+            columns = _without_rows(columns, dropped, sorted(widths), placed.count)
+        refused.update({place: _FAULTS[fault] for place, fault in faults.items()})
+        return columns, dict(sorted(refused.items()))
+
+    def _batch(
+        self, placed: PlacedBlock, columns: list[pa.Array], refused: dict[int, str]
+    ) -> Batch:
+        first = placed.start.record + 1
+        texts = {first + place: placed.text.record(place).decode() for place in refused}
+        return Batch(
+            records=_numbers(first, placed.count, refused),
+            columns=tuple(map(self._restored, columns)),
+            rejects=tuple(
+                self._reject(placed, first + place, show(texts[first + place]), reason)
+                for place, reason in refused.items()
+            ),
+            misfits=texts,
+            find_line=placed.find_line,
+            find_position=placed.position_after,
+        )
 
     def _without_reasons(self, batch: Batch) -> Batch:
         place = self._head.reasons_at
@@ -248,82 +239,139 @@ class DelimitedSource(Source):
         restored = map(restore, column.filter(is_marked).to_pylist())
         return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 
-    def _reject(self, row: pyarrow.csv.InvalidRow) -> Reject:
-        word = "more" if row.actual_columns > row.expected_columns else "fewer"
-        text = show(row.text)
-        return self._parse_reject(
-            row.number,
-            text,
-            f"it has {row.actual_columns} cells, {word} than the {row.expected_columns} columns: "
-            f"{text[:60]!r}. Mend the line, or quote the cell that holds a delimiter",
+    def _misfit_reason(self, width: int) -> str:
+        word = "more" if width > self._width else "fewer"
+        return (
+            f"it has {width} cells, {word} than the {self._width} columns: {{text!r}}. "
+            "Mend the line, or quote the cell that holds a delimiter"
         )
 
-    def _parse_reject(self, record: int, value: str, reason: str) -> Reject:
+    def _reject(self, placed: PlacedBlock, record: int, text: str, reason: str) -> Reject:
         return Reject(
             source=self.name,
             record=record,
             column=None,
             field=None,
-            value=value,
-            reason=reason,
+            value=text,
+            reason=reason.format(text=text[:60]),
             kind="parse",
-            line=self._find_line(record),
+            line=placed.find_line(record),
         )
 
-    def _without_open_quote(self, last: Batch) -> Batch:
-        """Give the last batch, without a last record whose quote is never closed."""
-        # A refused record after the last good one would have ended the open quote.
-        if not last.records or any(reject.record > last.records[-1] for reject in last.rejects):
-            return last
-        cell = last.columns[-1][-1].as_py()
-        if not self._ends_open(cell):
-            return last
-        shown = cell[:40].decode(errors="replace")
-        reject = self._parse_reject(
-            last.records[-1],
-            shown,
-            f"its last cell opens a quote that is never closed: {shown!r}. Close the quote",
-        )
-        # With a cell too many, so that nobody loads by chance what the open quote took in.
-        text = self.writer().join([*(column[-1] for column in last.columns), ""])
-        return dataclasses.replace(
-            last,
-            records=last.records[:-1],
-            columns=tuple(column[:-1] for column in last.columns),
-            rejects=(*last.rejects, reject),
-            misfits={**last.misfits, last.records[-1]: text},
+    def _too_long(self, error: RecordTooLongError, position: Position) -> SourceError:
+        blank = len(error.text) - len(error.text.lstrip(b"\r\n"))
+        line = (position.line or 0) + count_lines(error.text[:blank]) + 1
+        shown = show(error.text[blank:][:40].decode(errors="replace"))
+        where = f"{self.name}, record {position.record + 1:,} (line {line:,})"
+        if error.is_open:
+            return SourceError(
+                f"{where} opens {OPEN_QUOTE} within {BLOCK_BYTES:,} bytes: {shown!r}. Close the "
+                "quote, or say the quote and the escape if they are others."
+            )
+        return SourceError(
+            f"{where} is longer than {BLOCK_BYTES:,} bytes: {shown!r}. Cut the record, or say the "
+            "encoding if it is another."
         )
 
-    def _ends_open(self, cell: bytes) -> bool:
-        """Does the text end inside a quoted cell with this content?
 
-        The whole text is looked at only if its end is like that.
-        """
-        mark = self._options.quote.encode()
-        if not mark:
-            return False
-        opening = mark + cell.replace(mark, mark + mark)
-        tail = self._reader.last_bytes()
-        if not tail.endswith(opening):
-            return False
-        return self._find_line.ends_open()
+_FAULTS = {
+    OPEN_QUOTE: f"its last cell opens {OPEN_QUOTE}: {{text!r}}. Close the quote",
+    TEXT_AFTER_QUOTE: (
+        f"it has {TEXT_AFTER_QUOTE}: {{text!r}}. Write each quote inside the cell twice, or "
+        "escape it; or take the quotes away"
+    ),
+    NOTHING_ESCAPED: f"it ends with {NOTHING_ESCAPED}: {{text!r}}. Take it away, or write it twice",
+}
+"""Why a record is refused whose quotes or escapes are not as they should be."""
 
 
-def _number(
-    rows: int, first: int, refused: Sequence[pyarrow.csv.InvalidRow]
-) -> tuple[Sequence[int], int]:
-    """Number a batch's rows from ``first``, leaving out the numbers of refused records."""
+class PlacedBlock:
+    """A block of whole records, and where it stands in the file."""
+
+    def __init__(
+        self,
+        text: Block,
+        start: Position,
+        earlier: tuple[PlacedBlock, ...],
+        measure: Callable[[bytes], int] | None,
+    ) -> None:
+        """``measure`` says how many bytes of the file a text is, where that can be said."""
+        self.text = text
+        self.start = start
+        self.count = 0
+        """How many records it has, once somebody has counted them."""
+        self._earlier = tuple(block.alone() for block in earlier)
+        self._measure = measure
+        self._known = 0, start.byte or 0  # a place in the text, and where in the file that is
+
+    def alone(self) -> PlacedBlock:
+        """Give this block without those before it, which it would keep in memory."""
+        block = PlacedBlock(self.text, self.start, (), self._measure)
+        block.count = self.count
+        return block
+
+    @property
+    def next_record(self) -> int:
+        """The number of the first record after it."""
+        return self.start.record + self.count + 1
+
+    def end(self) -> Position:
+        """Give the position after it."""
+        text = self.text.text
+        lines = count_lines(text) + (not text.endswith((b"\n", b"\r")))
+        line = (self.start.line or 0) + lines
+        record = self.start.record + self.count
+        return Position(record=record, byte=self._byte(len(text)), line=line)
+
+    def find_line(self, record: int) -> int | None:
+        """Give the line on which a record of it begins, or of a block not long before it."""
+        place = record - self.start.record - 1
+        if place >= 0:
+            return (self.start.line or 0) + self.text.lines[place] + 1
+        found = self._block_of(record)
+        return None if found is None else found.find_line(record)
+
+    def position_after(self, record: int) -> Position:
+        """Give the position after a record of it, or of a block not long before it."""
+        place = record - self.start.record - 1
+        if place >= 0:
+            start, stop = (side[place] for side in self.text.spans)
+            lines = self.text.lines[place] + (count_lines(self.text.text, start, stop) or 1)
+            line = (self.start.line or 0) + lines
+            return Position(record=record, byte=self._byte(stop), line=line)
+        found = self._block_of(record)
+        return Position(record=record) if found is None else found.position_after(record)
+
+    def _block_of(self, record: int) -> PlacedBlock | None:
+        latest_first = reversed(self._earlier)
+        return next((block for block in latest_first if record > block.start.record), None)
+
+    def _byte(self, stop: int) -> int | None:
+        """Say where in the file a place of the text is; mostly asked for ever greater places."""
+        if self._measure is None or self.start.byte is None:
+            return None
+        known, byte = self._known if self._known[0] <= stop else (0, self.start.byte)
+        byte += self._measure(self.text.text[known:stop])
+        self._known = stop, byte
+        return byte
+
+
+def _numbers(first: int, count: int, refused: dict[int, str]) -> Sequence[int]:
+    """Number the records of a block from ``first``, leaving out those that are refused."""
     if not refused:
-        return range(first, first + rows), first + rows
-    numbers: list[int] = []
-    for gap in [row.number for row in refused]:
-        if gap - first >= rows - len(numbers):
-            break
-        numbers.extend(range(first, gap))
-        first = gap + 1
-    left = rows - len(numbers)
-    numbers.extend(range(first, first + left))
-    return numbers, first + left
+        return range(first, first + count)
+    return [first + place for place in range(count) if place not in refused]
+
+
+def _without_rows(
+    columns: list[pa.Array], dropped: list[int], gaps: list[int], count: int
+) -> list[pa.Array]:
+    """Leave out the rows of these records; the records at ``gaps`` have no rows."""
+    gone = set(gaps)
+    places = [place for place in range(count) if place not in gone]
+    unwanted = set(dropped)
+    keep = pa.array([place not in unwanted for place in places], pa.bool_())
+    return [column.filter(keep) for column in columns]
 
 
 def _check(options: SourceOptions) -> None:
@@ -338,12 +386,8 @@ def _check(options: SourceOptions) -> None:
             )
     if options.delimiter in (options.quote, options.escape):
         raise ConfigurationError(f"The delimiter {options.delimiter!r} has two meanings.")
-
-
-def _explain(name: str, error: Exception) -> str:
-    if "straddling" in str(error):
-        return (
-            f"{name} has a record longer than {BLOCK_BYTES:,} bytes, or a quote that is opened "
-            "and never closed: close the quote, or cut the record."
+    if options.escape and options.escape == options.quote:
+        raise ConfigurationError(
+            f"The escape {options.escape!r} is the quote: leave it out, for a quote that is "
+            "written twice stands for itself without it."
         )
-    return f"{name} cannot be read as delimited text: {error}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ingest.exceptions import SourceError
-from ingest.sources.lines import RecordPattern
+from ingest.sources.parser import split_record
+from ingest.sources.record_text import NOTHING_ESCAPED, OPEN_QUOTE, RecordPattern, count_lines
 from ingest.sources.rewriting import REASONS
-from ingest.sources.rewriting_delimited import PREFIX
+from ingest.sources.rewriting_delimited import PREFIX, REASONS_FOLLOW, plain_text
 from ingest.sources.text import show
 
 if TYPE_CHECKING:
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
     from ingest.sources.text import TextReader
 
 RECORD_BYTES = 2 << 20
-"""A record of a head that is longer than this has a quote that is never closed."""
+"""The longest record of a head."""
+BLANK_BYTES = 64 << 10
+"""Bytes of blank lines that are kept, to be written again before rejected records; there may be
+any number of them."""
 
 
 class Head:
@@ -26,68 +28,136 @@ class Head:
     def __init__(self, reader: TextReader, name: str, options: SourceOptions) -> None:
         self.lines = 0
         """How many lines it takes."""
+        self.bytes = 0
+        """How many bytes of the file it takes, where one can say."""
         self.text = b""
         """The text of it."""
         self.reasons_at: int | None = None
         """The place of the column in which an earlier load said why it refused the records."""
+        self._name = name
         self._reader = reader
         self._options = options
         self._pattern = RecordPattern(options)
+        self._rest = b""
+        self._blank_bytes = 0
+        self._is_last = False
+        try:
+            self._read()
+        finally:
+            reader.put_back(self._rest)
+
+    def _read(self) -> None:
+        options = self._options
         for number in range(options.skip_records):
-            if not self._read_record().strip(b"\r\n"):
+            if not self._take_record():
                 raise SourceError(
-                    f"{name} has only {number:,} records, fewer than the "
+                    f"{self._name} has only {number:,} records, fewer than the "
                     f"{options.skip_records:,} to be skipped before the first."
                 )
-        names = self._read_header(name) if options.has_header else None
-        first = [] if options.has_header else self._look_at_first()
-        if names and REASONS in names:
-            self.reasons_at = names.index(REASONS)
-            names = (*names[: self.reasons_at], *names[self.reasons_at + 1 :])
-        elif first and first[-1].startswith(PREFIX):
-            first = first[:-1]
-            self.reasons_at = len(options.columns or first)
+        names: tuple[str, ...] = ()
+        first: list[str] = []
+        if options.has_header:
+            names = self._take_header()
+            reasons = plain_text(REASONS, options)
+            if reasons in names:
+                self.reasons_at = names.index(reasons)
+                names = (*names[: self.reasons_at], *names[self.reasons_at + 1 :])
+        else:
+            first = self._look_at_first()
         if not (options.columns or names or first):
-            raise SourceError(f"{name} is empty: nothing says how many columns it has.")
+            raise SourceError(f"{self._name} is empty: nothing says how many columns it has.")
         positions = map(str, range(1, len(first) + 1))
         self.columns: tuple[str, ...] = options.columns or names or tuple(positions)
 
-    def _read_header(self, name: str) -> tuple[str, ...]:
-        text = self._read_record()
+    def _take_header(self) -> tuple[str, ...]:
+        text = self._take_record()
         if not text.strip():
-            raise SourceError(f"{name} is empty: its first line should name the columns.")
+            raise SourceError(f"{self._name} is empty: its first line should name the columns.")
+        fault = self._pattern.fault_of(text)
+        if fault in {OPEN_QUOTE, NOTHING_ESCAPED}:
+            raise SourceError(
+                f"{self._name} cannot be read: its header, up to line {self.lines:,}, has "
+                f"{fault}: {_shown(text)}. Say the quote and the escape if they are others."
+            )
         return tuple(cell.strip() for cell in self._split(text))
 
     def _look_at_first(self) -> list[str]:
-        lines, before = self.lines, self.text
-        text = self._read_record()
-        self._reader.put_back(self.text[len(before) :])
-        self.lines, self.text = lines, before
-        return self._split(text) if text.strip(b"\r\n") else []
-
-    def _split(self, text: bytes) -> list[str]:
-        options = self._options
-        [cells] = csv.reader(
-            io.StringIO(show(text.decode().rstrip("\r\n")), newline=""),
-            delimiter=options.delimiter,
-            quotechar=options.quote or None,
-            quoting=csv.QUOTE_MINIMAL if options.quote else csv.QUOTE_NONE,
-            doublequote=options.doubled_quotes,
-            escapechar=options.escape,
-        )
+        """Give the cells of the first record, which stays to be read."""
+        record = self._find_record()
+        if record is None:
+            return []
+        text = self._content(*record)
+        if self._pattern.fault_of(text) in {OPEN_QUOTE, NOTHING_ESCAPED}:
+            return []
+        cells = self._split(text)
+        if cells[-1] == plain_text(REASONS_FOLLOW, self._options):
+            self._take_record()
+            self.reasons_at = len(self._options.columns or cells[:-1])
+            return cells[:-1]
+        if cells[-1].startswith(PREFIX):  # as in the reject files of versions up to 0.1
+            self.reasons_at = len(self._options.columns or cells[:-1])
+            return cells[:-1]
         return cells
 
-    def _read_record(self) -> bytes:
-        """Read one record, line ends inside quotes included; blank lines before it are dropped."""
-        record = b""
+    def _split(self, text: bytes) -> list[str]:
+        return list(map(show, split_record(text, self._options)))
+
+    def _take_record(self) -> bytes:
+        """Give the next record without its line end, and go on after it; none at the end."""
+        record = self._find_record()
+        if record is None:
+            return b""
+        content = self._content(*record)
+        self._pass(record[1])
+        return content
+
+    def _content(self, start: int, stop: int) -> bytes:
+        return self._pattern.content(self._rest[start:stop])
+
+    def _find_record(self) -> tuple[int, int] | None:
+        """Say where the next record is in the text at hand; None at the end."""
         while True:
-            line = self._reader.read_line()
-            self.lines += bool(line)
-            self.text += line
-            if not line:
-                return record
-            record += line
-            if not record.strip(b"\r\n"):
-                record = b""
-            elif len(record) > RECORD_BYTES or self._pattern.is_whole(record):
-                return record
+            self._pass_blank_lines()
+            found = self._pattern.first_record(self._rest, is_last=self._is_last)
+            if found is not None:
+                return found if found[1] > found[0] else None
+            if len(self._rest) > RECORD_BYTES:
+                self._refuse_long_record()
+            more = self._reader.read_chunk()
+            self._is_last = not more
+            self._rest += more
+
+    def _pass_blank_lines(self) -> None:
+        stop = len(self._rest) - len(self._rest.lstrip(b"\r\n"))
+        if stop == len(self._rest) and self._rest.endswith(b"\r") and not self._is_last:
+            stop -= 1  # the other half of a line end may come
+        if stop:
+            self._pass(stop, keeps=self._blank_bytes + stop <= BLANK_BYTES)
+            self._blank_bytes += stop
+
+    def _pass(self, stop: int, *, keeps: bool = True) -> None:
+        text, self._rest = self._rest[:stop], self._rest[stop:]
+        self.lines += count_lines(text) or bool(text)
+        self.bytes += self._reader.bytes_in_file(text)
+        if keeps:
+            self.text += text
+
+    def _refuse_long_record(self) -> NoReturn:
+        what = "record before the first that is to be loaded"
+        if self._options.has_header:
+            what = "header, or a record before it,"
+        cure = "close the quote" if self._pattern.is_open(self._rest) else "cut it"
+        why = (
+            f"opens {OPEN_QUOTE} within"
+            if self._pattern.is_open(self._rest)
+            else "has no end within"
+        )
+        raise SourceError(
+            f"{self._name} cannot be read: a {what} (line {self.lines + 1:,}) {why} "
+            f"{RECORD_BYTES:,} bytes: {_shown(self._rest)}. Say the delimiter, the quote and the "
+            f"encoding if they are others, or {cure}."
+        )
+
+
+def _shown(text: bytes) -> str:
+    return repr(show(text[:40].decode(errors="replace")))

@@ -15,7 +15,7 @@ from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile, kind_suffix
 from ingest.sources.rewriting import REASONS, JsonLinesWriter
-from ingest.sources.scanning import LinePattern, RecordScanner, find_ends, is_transparent
+from ingest.sources.scanning import LineScanner, find_ends, is_transparent
 from ingest.sources.text import MARK, TextReader, show
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class JsonLinesSource(Source):
         self.columns = options.columns or self._find_columns()
         self._encoding = options.encoding
         self._start = Position(line=0)
-        self._scanner: RecordScanner | None = None
+        self._scanner: LineScanner | None = None
         self._may_have_more = options.columns is not None
         self._decode_record = _fast_decoder(self.columns, self._may_have_more)
         self._getters = [attrgetter(f"c{place}") for place in range(len(self.columns))]
@@ -90,7 +90,7 @@ class JsonLinesSource(Source):
         if not self._can_seek:
             return None
         [path] = self.paths
-        return find_ends(RecordScanner(path, LinePattern(), start), start, records)
+        return find_ends(LineScanner(path, start), start, records)
 
     def check_unchanged(self) -> None:
         self._file.check_unchanged()
@@ -125,7 +125,7 @@ class JsonLinesSource(Source):
             return Position(record=record)
         if self._scanner is None:
             [path] = self.paths
-            self._scanner = RecordScanner(path, LinePattern(), self._start)
+            self._scanner = LineScanner(path, self._start)
         return self._scanner.after(record)
 
     def _next_block(self) -> bytes:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from abc import ABC, abstractmethod
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 import pyarrow as pa
 
+from ingest.sources.scanning import is_transparent
 from ingest.sources.text import show
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ TEXT = "ingest_text"
 _GIVE_BACK = "ingest.give_back"
 _ESCAPED = range(0xDC80, 0xDD00)
 """Bytes that are no text, as ``surrogateescape`` has them."""
+_ESCAPES = re.compile("[\udc80-\udcff]")
 
 
 def _give_back(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -40,6 +44,23 @@ def _give_back(error: UnicodeError) -> tuple[str | bytes, int]:
 codecs.register_error(_GIVE_BACK, _give_back)
 
 
+@cache
+def _find_never_text(encoding: str) -> str | None:
+    """Give a byte, escaped, that is no text in this encoding, whatever stands around it."""
+    for code in range(0xFF, 0x7F, -1):
+        escaped = chr(0xDC00 + code)
+        try:
+            if all(
+                bytes([letter, code, letter]).decode(encoding, "surrogateescape")
+                == f"{chr(letter)}{escaped}{chr(letter)}"
+                for letter in range(0x80)
+            ):
+                return escaped
+        except UnicodeError:
+            return None
+    return None
+
+
 class RecordWriter(ABC):
     """Writes records of one format, each with the reasons why it was refused."""
 
@@ -51,6 +72,9 @@ class RecordWriter(ABC):
         # Half a surrogate pair is the only thing that is no text in UTF-16, and stays what it is.
         errors = "surrogatepass" if is_wide else _GIVE_BACK
         self._encoder = codecs.getincrementalencoder(encoding)(errors)
+        self._encoding = encoding
+        is_safe = is_wide or is_transparent(encoding)
+        self._never_text = None if is_safe else _find_never_text(encoding)
 
     def head(self) -> bytes:
         """Give what stands before the first record."""
@@ -70,7 +94,14 @@ class RecordWriter(ABC):
 
     def encode(self, text: str) -> bytes:
         """Give text in the source's encoding; bytes that were no text are what they were."""
-        return self._encoder.encode(text)
+        encoded = self._encoder.encode(text)
+        if self._never_text is None or not _ESCAPES.search(text):
+            return encoded
+        # In an encoding of several bytes a character, such a byte may become a character together
+        # with what follows it here: with a delimiter, which would be none any more.
+        if encoded.decode(self._encoding, "surrogateescape") == text:
+            return encoded
+        return self._encoder.encode(_ESCAPES.sub(self._never_text, text))
 
 
 class JsonLinesWriter(RecordWriter):

@@ -13,8 +13,6 @@ import pyarrow.compute as pc
 from ingest.exceptions import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.sources.files import InputFile
 
 CHUNK_BYTES = 2 << 20
@@ -25,6 +23,8 @@ _UTF8 = {"utf-8", "utf-8-sig", "ascii"}
 # must be given valid UTF-8.
 MARK = "\ufdef"
 _MARKED = re.compile(MARK.encode() + b"([0-9a-f]{2})")
+_MARK_BYTES = MARK.encode()
+_MARKED_MARK = b"".join(_MARK_BYTES + b"%02x" % byte for byte in _MARK_BYTES)
 _KEEP = "ingest.keep"
 _OTHER_FILES = {
     b"PK\x03\x04": "a spreadsheet or another zip archive: save it as CSV, or unpack it",
@@ -56,15 +56,13 @@ class TextReader:
 
     def __init__(self, file: InputFile, encoding: str) -> None:
         self._file = file
-        self._marks = True
         self._pending = b""
         self._cut_off = b""
-        self._tail = (b"", b"")
         self._ended = False
         self.closed = False
         self._reading = Lock()
-        self.tee: Callable[[bytes], None] | None = None
-        """Is told every part that ``read`` gives, and of the end of the text."""
+        self.first_byte = 0
+        """Where in the file the text begins, after a byte-order mark."""
         self.has_undecodable = False
         """Was there a byte that is no text?"""
         codec = find_codec(encoding, file.name)
@@ -99,12 +97,7 @@ class TextReader:
             self._pending = self._pending[len(part) :]
             parts.append(part)
             wanted -= len(part)
-        given = parts[0] if len(parts) == 1 else b"".join(parts)
-        if given:
-            self._tail = (self._tail[-1], given)
-        if self.tee is not None:
-            self.tee(given)
-        return given
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def is_exhausted(self) -> bool:
         """Is there nothing left to read?"""
@@ -118,24 +111,6 @@ class TextReader:
         given, self._pending = self._pending, b""
         return given
 
-    def read_line(self) -> bytes:
-        """Give the next line with its end; none at the end of the text."""
-        line = b""
-        while True:
-            if self.is_exhausted():
-                return line
-            ends = [at for at in map(self._pending.find, (b"\n", b"\r")) if at >= 0]
-            if not ends:
-                line, self._pending = line + self._pending, b""
-                continue
-            stop = min(ends) + 1
-            if self._pending[stop - 1 : stop] == b"\r":
-                if len(self._pending) == stop:
-                    self._pending += self._next()
-                stop += self._pending[stop : stop + 1] == b"\n"
-            line, self._pending = line + self._pending[:stop], self._pending[stop:]
-            return line
-
     def put_back(self, text: bytes) -> None:
         """Let ``text`` be what is read next."""
         self._pending = text + self._pending
@@ -143,17 +118,21 @@ class TextReader:
     def go_to(self, byte: int) -> None:
         """Let what is read next be the text from this byte of the file on."""
         self._file.go_to(byte)
-        self._pending, self._cut_off, self._tail, self._ended = b"", b"", (b"", b""), False
+        self._pending, self._cut_off, self._ended = b"", b"", False
         if self._decoder is not None:
             self._decoder.reset()
 
-    def stop_marking(self) -> None:
-        """Leave what is no UTF-8 as it is from here on, for one who looks at ASCII alone."""
-        self._marks = False
+    def bytes_in_file(self, text: bytes) -> int:
+        """Say how many bytes of the file a part of the text is, where ASCII is one byte each.
 
-    def last_bytes(self) -> bytes:
-        """Give the last two parts that ``read`` gave."""
-        return b"".join(self._tail)
+        That is in UTF-8 and in encodings of one byte a character.
+        """
+        if self._decoder is None:
+            return len(text) - (len(_MARK_BYTES) + 1) * text.count(_MARK_BYTES)
+        if text.isascii():
+            return len(text)
+        letters = text.decode()
+        return len(letters) - 2 * letters.count(MARK)
 
     def _skip_byte_order_mark(self) -> None:
         self._pending = self._next()
@@ -162,7 +141,9 @@ class TextReader:
             if not more:
                 break
             self._pending += more
-        self._pending = self._pending.removeprefix(codecs.BOM_UTF8)
+        if self._pending.startswith(codecs.BOM_UTF8):
+            self._pending = self._pending.removeprefix(codecs.BOM_UTF8)
+            self.first_byte = len(codecs.BOM_UTF8)
 
     def _next(self) -> bytes:
         while not self._ended:
@@ -193,10 +174,12 @@ class TextReader:
         chunk = self._cut_off + chunk if self._cut_off else chunk
         cut = 0 if self._ended else _length_of_cut_character(chunk)
         chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
-        if not self._marks or _is_utf8(chunk):
+        if _is_utf8(chunk) and _MARK_BYTES not in chunk:
             return chunk
         self.has_undecodable = True
-        return chunk.decode(errors=_KEEP).encode()
+        # The mark itself, which a text should not have, is marked like a byte that is no text.
+        parts = [part.decode(errors=_KEEP).encode() for part in chunk.split(_MARK_BYTES)]
+        return _MARKED_MARK.join(parts)
 
 
 def check_is_text(head: bytes, name: str) -> None:

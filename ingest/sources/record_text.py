@@ -1,0 +1,274 @@
+"""Where the records of a delimited text begin and end.
+
+Everything that has to know it asks here: the parser is given whole records only, and positions,
+line numbers, chunks and reject files come from the same places. The rules are those of pyarrow's
+CSV parser: a quote opens at the start of a cell only, an escape character takes the meaning from
+the next byte, also from a line end, and blank lines are no records.
+https://github.com/apache/arrow/blob/main/cpp/src/arrow/csv/parser.cc
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from array import array
+from bisect import bisect_left
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.sources.base import SourceOptions
+    from ingest.sources.text import TextReader
+
+OPEN_QUOTE = "a quote that is never closed"
+TEXT_AFTER_QUOTE = "text after the closing quote of a cell"
+NOTHING_ESCAPED = "an escape character with nothing after it"
+
+_BLANK = re.compile(rb"[\r\n]*+")
+_LINE_END = rb"(?:\r\n|\r|\n)"
+
+
+class RecordTooLongError(Exception):
+    """No record ends within the bytes that one may take."""
+
+    def __init__(self, text: bytes, *, is_open: bool) -> None:
+        super().__init__(text, is_open)
+        self.text = text
+        """Its beginning."""
+        self.is_open = is_open
+        """Does it end inside a cell whose quote is open?"""
+
+
+class RecordPattern:
+    """The records of one dialect as regular expressions.
+
+    Every quantifier is possessive and every alternative begins with another byte, so a text is
+    walked once, at some 100 MB/s.
+    """
+
+    def __init__(self, options: SourceOptions) -> None:
+        self.quote = options.quote.encode()
+        self.escape = (options.escape or "").encode()
+        self._delimiter = options.delimiter.encode()
+        self._doubled = options.doubled_quotes
+        anything, strict = self._text(strict=False), self._text(strict=True)
+        compiled = [
+            re.compile(pattern, re.DOTALL)
+            for pattern in (
+                rb"[\r\n]*+(" + anything + _LINE_END + rb")",
+                rb"(?:" + strict + _LINE_END + rb")*+",
+                anything,
+                strict,
+                self._cell() + re.escape(self._delimiter),
+            )
+        ]
+        self._record, self._good_records, self._anything, self._strict, cell = compiled
+        self._cell_and_delimiter = cell
+
+    def _text(self, *, strict: bool) -> bytes:
+        """Give the pattern of a record without its line end.
+
+        ``strict``: without text after a closing quote.
+        """
+        mark, escape = re.escape(self.quote), re.escape(self.escape)
+        kinds = [rb"[^" + mark + escape + rb"\r\n]++"]
+        if mark:
+            # A line end before it is that of the record before, or it was escaped: see below.
+            at_start = rb"[^" + re.escape(self._delimiter) + rb"\r\n]"
+            after = rb"(?![^" + re.escape(self._delimiter) + rb"\r\n])" if strict else b""
+            kinds += [
+                rb"(?<!" + at_start + rb")" + self._quoted() + after,
+                rb"(?<=" + at_start + rb")" + mark,
+            ]
+        if escape:
+            # What was escaped is no start of a cell, so that a quote after it opens nothing.
+            kinds.append(escape + b"." + (b"(?:" + mark + b")*+" if mark else b""))
+        return b"(?:" + b"|".join(kinds) + b")*+"
+
+    def _quoted(self) -> bytes:
+        mark, escape = re.escape(self.quote), re.escape(self.escape)
+        inner = b"[^" + mark + escape + b"]*+"
+        again = [mark * 2] if self._doubled else []
+        if escape:
+            again.append(escape + b".")
+        more = b"(?:(?:" + b"|".join(again) + b")" + inner + b")*+" if again else b""
+        return mark + inner + more + mark
+
+    def _cell(self) -> bytes:
+        mark, escape = re.escape(self.quote), re.escape(self.escape)
+        bare = b"[^" + re.escape(self._delimiter) + escape + b"]*+"
+        if escape:
+            bare += b"(?:" + escape + b"." + bare + b")*+"
+        if not mark:
+            return bare
+        return b"(?:" + self._quoted() + bare + b"|(?!" + mark + b")" + bare + b")"
+
+    def is_plain(self, text: bytes) -> bool:
+        """Is every line end of the text the end of a record?"""
+        return not (
+            (self.quote and self.quote in text) or (self.escape and self.escape in text)
+        )
+
+    def first_record(self, text: bytes, *, is_last: bool) -> tuple[int, int] | None:
+        """Say where the first record begins and ends, with its line end; None if it is not whole.
+
+        ``is_last``: no more text comes, so that the end of the text is the end of a record.
+        """
+        stop = len(text) - (not is_last and text.endswith(b"\r"))
+        found = self._record.match(text, 0, stop)
+        if found is not None:
+            return found.span(1)
+        return (_blank_end(text, 0), len(text)) if is_last else None
+
+    def fault_of(self, text: bytes) -> str | None:
+        """Say what is wrong with the quotes and escapes of one record without its line end."""
+        if self._strict.fullmatch(text):
+            return None
+        end = self.content_end(text, 0)
+        if end == len(text):
+            return TEXT_AFTER_QUOTE
+        return OPEN_QUOTE if text[end : end + 1] == self.quote else NOTHING_ESCAPED
+
+    def split(self, text: str) -> list[str] | None:
+        """Give the cells of a record as they stand there; None where the record does not end."""
+        record = self.content(text.encode(errors="surrogatepass"))
+        if self.fault_of(record) in {OPEN_QUOTE, NOTHING_ESCAPED}:
+            return None
+        cells, at = [], 0
+        while (found := self._cell_and_delimiter.match(record, at)) is not None:
+            cells.append(record[at : found.end() - len(self._delimiter)])
+            at = found.end()
+        return [cell.decode(errors="surrogatepass") for cell in (*cells, record[at:])]
+
+    def cut(self, text: bytes, *, is_last: bool) -> Block | None:
+        """Give the whole records at the beginning of a text; None if there is none."""
+        # The other half of a line end may come with the next bytes.
+        stop = len(text) - (not is_last and text.endswith(b"\r"))
+        if self.is_plain(text):
+            end = max(text.rfind(b"\n", 0, stop), text.rfind(b"\r", 0, stop)) + 1
+            end, faults = (stop if is_last else end), {}
+        else:
+            end, faults = self._walk(text, stop)
+            if is_last and (start := _blank_end(text, end)) < stop:
+                fault = self.fault_of(text[start:])
+                faults.update({start: fault} if fault else {})
+            end = stop if is_last else end
+        return Block(text[:end], self, faults) if end else None
+
+    def content_end(self, text: bytes, start: int) -> int:
+        """Say where the record that begins there ends, without its line end."""
+        found = self._anything.match(text, start)
+        return found.end() if found else start
+
+    def content(self, text: bytes) -> bytes:
+        """Give the text of one record without its line end."""
+        end = self.content_end(text, 0)
+        return text if text[end:].strip(b"\r\n") else text[:end]
+
+    def is_open(self, text: bytes) -> bool:
+        """Does the text, in which no record ends, end inside a cell whose quote is open?"""
+        end = self.content_end(text, _blank_end(text, 0))
+        return bool(self.quote) and text[end : end + 1] == self.quote
+
+    def _walk(self, text: bytes, stop: int) -> tuple[int, dict[int, str]]:
+        """Say where the last whole record ends, and which ones are faulty by where they begin."""
+        faults, at = {}, 0
+        while True:
+            good = self._good_records.match(text, at, stop)
+            at = good.end() if good else at
+            faulty = self._record.match(text, at, stop)
+            if faulty is None:
+                return at, faults
+            faults[faulty.start(1)] = TEXT_AFTER_QUOTE
+            at = faulty.end()
+
+    def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
+        """Give the begin and the end of each record, blank lines left out."""
+        at = 0
+        while (found := self._record.match(text, at)) is not None:
+            yield found.span(1)
+            at = found.end()
+        if (start := _blank_end(text, at)) < len(text):
+            yield start, len(text)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """Whole records of a text."""
+
+    text: bytes
+    pattern: RecordPattern
+    faults: dict[int, str]
+    """What is wrong with a record's quotes or escapes, by the byte at which it begins."""
+
+    @cached_property
+    def spans(self) -> tuple[array[int], array[int]]:
+        """Where each record begins, and where it ends with its line end."""
+        if self.pattern.is_plain(self.text):
+            lines = self.text.splitlines(keepends=True)
+            stops = array("q", accumulate(map(len, lines)))
+            starts = array("q", [0, *stops[:-1]]) if stops else array("q")
+            if not any(line[0] in b"\r\n" for line in lines):
+                return starts, stops
+        spans = list(self.pattern.spans(self.text))
+        return array("q", [span[0] for span in spans]), array("q", [span[1] for span in spans])
+
+    @cached_property
+    def lines(self) -> array[int]:
+        """How many lines there are before each record."""
+        starts, _ = self.spans
+        between = zip([0, *starts], starts, strict=False)
+        return array("q", accumulate(count_lines(self.text, *part) for part in between))
+
+    @property
+    def faulty_places(self) -> dict[int, str]:
+        """The faults by the places of the records, from 0."""
+        if not self.faults:
+            return {}
+        starts, _ = self.spans
+        return {bisect_left(starts, start): fault for start, fault in self.faults.items()}
+
+    def record(self, place: int) -> bytes:
+        """Give the text of a record without its line end."""
+        starts, stops = self.spans
+        start, stop = starts[place], stops[place]
+        if self.faults.get(start) not in {OPEN_QUOTE, NOTHING_ESCAPED}:
+            stop = self.pattern.content_end(self.text, start)
+        return self.text[start:stop]
+
+
+def read_blocks(
+    reader: TextReader, pattern: RecordPattern, block_bytes: int
+) -> Iterator[Block]:
+    """Give the text, some whole records at a time, at most so many bytes.
+
+    Raises ``RecordTooLongError`` for a record that takes more.
+    """
+    text, is_last = b"", False
+    while not is_last:
+        text += reader.read(block_bytes - len(text))
+        is_last = reader.is_exhausted()
+        if not text:
+            return
+        block = pattern.cut(text, is_last=is_last)
+        if block is None:
+            raise RecordTooLongError(text, is_open=pattern.is_open(text))
+        yield block
+        text = text[len(block.text) :]
+
+
+def count_lines(text: bytes, start: int = 0, stop: int | None = None) -> int:
+    r"""Count the line ends of a part of a text: ``\n``, ``\r\n`` and ``\r``."""
+    stop = len(text) if stop is None else stop
+    newlines = text.count(b"\n", start, stop)
+    if text.find(b"\r", start, stop) < 0:
+        return newlines
+    return newlines + text.count(b"\r", start, stop) - text.count(b"\r\n", start, stop)
+
+
+def _blank_end(text: bytes, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
