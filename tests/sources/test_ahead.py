@@ -1,4 +1,4 @@
-"""The parser's thread reads no further ahead than it must."""
+"""Reading goes on ahead of whoever takes the items, and no further than it must."""
 
 import threading
 
@@ -6,54 +6,59 @@ import pytest
 
 from ingest.sources import ahead
 from ingest.sources.ahead import ReadAhead
-from ingest.sources.files import InputFile
-from ingest.sources.text import TextReader
-
-BLOCK = 1_000
 
 
-@pytest.fixture
-def reader(tmp_path):
-    path = tmp_path / "text.csv"
-    path.write_bytes(b"x" * BLOCK * 20)
-    reader = ReadAhead(TextReader(InputFile(path), "utf-8"))
-    yield reader
-    reader.close()
+class Items:
+    def __init__(self, count):
+        self.made = 0
+        self._count = count
+        self._changed = threading.Condition()
+
+    def __iter__(self):
+        for number in range(self._count):
+            with self._changed:
+                self.made += 1
+                self._changed.notify_all()
+            yield number
+
+    def wait_until_made(self, count):
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.made >= count, 10)
 
 
-def read_in_a_thread(reader, blocks):
-    got = []
-    thread = threading.Thread(
-        target=lambda: got.extend(reader.read(BLOCK) for _ in range(blocks)), daemon=True
-    )
-    thread.start()
-    return thread, got
+def test_items_come_in_order_and_all():
+    assert list(ReadAhead(iter(range(1_000)))) == list(range(1_000))
 
 
-def test_a_block_waits_until_a_batch_was_taken(reader):
-    thread, got = read_in_a_thread(reader, ahead.BLOCKS_AHEAD + 2)
-    batches = reader.follow(["one", "two"])
-    thread.join(3 * ahead.STARVING_SECONDS)
-    assert len(got) == ahead.BLOCKS_AHEAD
-    assert next(batches) == "one"
-    thread.join(3 * ahead.STARVING_SECONDS)
-    assert len(got) == ahead.BLOCKS_AHEAD + 1
-    assert next(batches) == "two"
-    thread.join()
-    assert got == [b"x" * BLOCK] * (ahead.BLOCKS_AHEAD + 2)
+def test_no_more_is_made_than_may_wait():
+    items = Items(20)
+    reading = ReadAhead(iter(items))
+    items.wait_until_made(ahead.ITEMS_AHEAD)
+    assert next(reading) == 0
+    items.wait_until_made(ahead.ITEMS_AHEAD + 1)
+    threading.Event().wait(0.05)
+    assert items.made == ahead.ITEMS_AHEAD + 1
+    reading.let_go()
+    reading.join()
 
 
-def test_a_parser_that_makes_no_batch_of_its_blocks_is_not_left_waiting(reader):
-    def parser():
-        for _ in range(ahead.BLOCKS_AHEAD + 2):
-            reader.read(BLOCK)
-        yield "at last"
+def test_an_error_comes_after_the_items_before_it():
+    def items():
+        yield 1
+        raise ValueError("no more")
 
-    assert list(reader.follow(parser())) == ["at last"]
+    reading = ReadAhead(items())
+    assert next(reading) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(reading)
+    with pytest.raises(StopIteration):
+        next(reading)
 
 
-def test_closing_lets_go_of_a_thread_that_waits(reader):
-    thread, got = read_in_a_thread(reader, ahead.BLOCKS_AHEAD + 1)
-    reader.close()
-    thread.join()
-    assert got[-1] == b""
+def test_the_thread_ends_when_it_is_let_go():
+    items = Items(20)
+    reading = ReadAhead(iter(items))
+    items.wait_until_made(ahead.ITEMS_AHEAD)
+    reading.let_go()
+    reading.join()
+    assert items.made <= ahead.ITEMS_AHEAD + 1

@@ -114,13 +114,59 @@ def test_a_record_of_the_wrong_width_is_written_as_it_stood_and_only_once_with_r
 
 
 @pytest.mark.parametrize("options", [{"header": False}, {"columns": ("x", "y")}])
-def test_without_a_header_the_first_record_shows_that_there_are_reasons(options):
+def test_without_a_header_the_first_line_shows_that_there_are_reasons(options):
     with open_source(io.BytesIO(b"1,2\n3,4\n"), SourceOptions(**options)) as source:
         content = written(source.writer(), ("1", "2"), ("3", "4"))
-    assert content.splitlines()[0] == b"1,2,ingest: amount: 'x' value must be a decimal number."
+    assert content.splitlines()[:2] == [
+        b",,ingest: reasons",
+        b"1,2,ingest: amount: 'x' value must be a decimal number.",
+    ]
     got = read(content, **options)
-    assert got.texts == [("1", "2"), ("3", "4")]
+    assert (got.texts, got.lines) == ([("1", "2"), ("3", "4")], [2, 3])
     assert got.columns == options.get("columns", ("1", "2"))
+    with open_source(io.BytesIO(content), SourceOptions(**options)) as source:
+        assert written(source.writer(), ("1", "2"), ("3", "4")) == content
+
+
+def test_reject_files_of_earlier_versions_have_no_such_line():
+    got = read(b"1,2,ingest: x\n3,4,ingest: x\n", header=False)
+    assert (got.texts, got.columns) == ([("1", "2"), ("3", "4")], ("1", "2"))
+
+
+@pytest.mark.parametrize("options", [{"header": False}, {"columns": ("a", "b", "c")}, {}])
+def test_a_reject_that_comes_first_does_not_say_how_many_columns_there_are(options):
+    content = b"1,2,3\n4,5\n"
+    with open_source(io.BytesIO(content), SourceOptions(**options)) as source:
+        [batch] = source.batches()
+        writer = source.writer()
+        short = max(batch.misfits)
+        content = writer.head() + writer.misfit(batch.misfits[short], "short")
+    assert list(read(content, **options).reasons) == [1]
+
+
+def test_what_stands_after_the_reasons_stays():
+    content = b'a,ingest_reasons,b\n"x"y,ingest: text,2\n1,\n'
+    with open_source(io.BytesIO(content)) as source:
+        [batch] = source.batches()
+        writer = source.writer()
+        content = writer.head() + b"".join(
+            writer.misfit(batch.misfits[record], "again") for record in (1, 2)
+        )
+    assert content == b'a,ingest_reasons,b\n"x"y,ingest: again,2\n1,,,ingest: again\n'
+    assert list(read(content).reasons) == [1, 2]
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "cp932", "big5", "euc_kr"])
+def test_a_byte_that_is_no_text_does_not_become_a_character_with_a_delimiter(encoding):
+    options = SourceOptions(encoding=encoding, delimiter="~")
+    content = b"a~b\n1~\xd2\n1~x~\xd2\n"
+    with open_source(io.BytesIO(content), options) as source:
+        [batch] = source.batches()
+        writer = source.writer()
+        content = writer.head() + writer.record([column[0] for column in batch.columns], "r")
+        content += writer.misfit(batch.misfits[2], "r") if batch.misfits else b""
+    got = read(content, encoding=encoding, delimiter="~")
+    assert (got.records, list(got.reasons)) == ([1], [2] if batch.misfits else [])
 
 
 def test_the_column_of_reasons_may_stand_anywhere_and_stays_there():
