@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 from django.conf import settings
-from django.contrib.postgres.fields import HStoreField
+from django.contrib.postgres.fields import ArrayField, HStoreField
 from django.core.exceptions import ValidationError
 from django.db import Error, connections, models
 from django.db.models.fields.files import FieldFile
@@ -30,6 +31,10 @@ PLAIN_DESCRIPTORS = {DeferredAttribute, ForeignKeyDeferredAttribute}
 """What gives an instance's value as it was assigned."""
 REMEMBERED_VALUES = 65_536
 """Distinct texts whose judgement is remembered for each field: some 10 MB at most."""
+
+WHOLE_DIGITS = 400
+"""Digits before the point from which a decimal is only known to be too large for any integer field:
+to make an integer of 999,999,999 digits takes minutes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +66,7 @@ class Cleaner:
         self._has_moments = settings.USE_TZ and holds_moments(field)
         self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
+        self._is_whole = _is_whole(field)
         self.empty_text = "" if field.empty_strings_allowed and not field.null else None
         if isinstance(field, models.ForeignKey):
             self.empty_text = None
@@ -154,6 +160,8 @@ class Cleaner:
 
     def _clean(self, value: Any) -> Any:
         field = self.field
+        if self._is_whole:
+            value = _within_reach(value)
         if not isinstance(field, models.ForeignKey):
             if self._has_moments and type(value) is dt.date:
                 # As DateTimeField.to_python() does, but without a warning.
@@ -164,6 +172,24 @@ class Cleaner:
         models.Field.validate(field, value, self._instance)
         field.run_validators(value)
         return value
+
+
+def _is_whole(field: models.Field[Any, Any]) -> bool:
+    """Does the field make an ``int`` of its values, or of the items of its lists?"""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    while isinstance(field, ArrayField):
+        field = field.base_field
+    return isinstance(field, models.IntegerField)
+
+
+def _within_reach(value: Any) -> Any:
+    """Give a smaller decimal for a huge one, which is too large for the field as well."""
+    if isinstance(value, list | tuple):
+        return [_within_reach(item) for item in value]
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > WHOLE_DIGITS:
+        return Decimal(f"1e{WHOLE_DIGITS}").copy_sign(value)
+    return value
 
 
 def _refuse(error: ValidationError) -> Refusal:

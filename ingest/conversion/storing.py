@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 4
 """What PostgreSQL adds to a length in ``atttypmod``: VARHDRSZ."""
+MOST_DIGITS, MOST_PLACES = 131_072, 16_383
+"""Digits that numeric has before and after the point.
+https://www.postgresql.org/docs/current/datatype-numeric.html"""
 LARGEST_REAL = 3.4028234663852886e38
 _INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*", re.ASCII)
 _FLOAT = re.compile(
@@ -96,6 +99,17 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
     return list_fit(fit) if name.startswith("_") else fit
 
 
+def _check_digits(value: Decimal, column: Column) -> None:
+    """Raise ``MisfitError`` for a number that no numeric holds, before its digits are written."""
+    exponent = value.as_tuple().exponent
+    if (
+        isinstance(exponent, int)
+        and value
+        and (value.adjusted() >= MOST_DIGITS or exponent < -MOST_PLACES)
+    ):
+        raise MisfitError(f"it has more digits than the column's type {column.sql_type} can hold")
+
+
 def _text_fit(column: Column) -> Callable[[Any], str]:
     limit = text_limit(column)
 
@@ -104,6 +118,7 @@ def _text_fit(column: Column) -> Callable[[Any], str]:
             # str() of a text that is an Enum, too, would give its name.
             text = str.__str__(value)
         elif isinstance(value, Decimal):
+            _check_digits(value, column)
             text = format(value, "f")
         elif type(value) in {int, UUID, dt.date}:
             text = str(value)

@@ -62,9 +62,7 @@ class ReadAhead(Generic[T]):
                 with self._changed:
                     self._made.append(item)
                     self._changed.notify_all()
-                    self._changed.wait_for(
-                        lambda: len(self._made) < ITEMS_AHEAD or self._is_let_go
-                    )
+                    self._changed.wait_for(lambda: len(self._made) < ITEMS_AHEAD or self._is_let_go)
                     if self._is_let_go:
                         return
         except BaseException as error:  # noqa: BLE001 - whoever takes the items raises it

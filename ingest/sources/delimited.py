@@ -41,8 +41,8 @@ BLOCK_BYTES = 2 << 20
 """Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
 needs some ten times a block's size of memory."""
 BLOCKS_REMEMBERED = 3
-"""Blocks whose lines and positions are known while a later one is at hand: a layout may hold a record
-back until it knows what follows it."""
+"""Blocks whose lines and positions are known while a later one is at hand: a layout may hold a
+record back until it knows what follows it."""
 
 
 class DelimitedSource(Source):
@@ -187,9 +187,7 @@ class DelimitedSource(Source):
         try:
             columns, widths = parser.parse(block.text)
         except pa.ArrowInvalid as error:
-            raise SourceError(
-                f"{self.name} cannot be read as delimited text: {error}"
-            ) from error
+            raise SourceError(f"{self.name} cannot be read as delimited text: {error}") from error
         placed.count = len(columns[0]) + len(widths)
         faults = block.faulty_places
         if (faults or widths) and placed.count != len(block.spans[0]):

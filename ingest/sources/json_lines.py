@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +14,7 @@ from ingest.rejects import Reject
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile, kind_suffix
-from ingest.sources.rewriting import REASONS, JsonLinesWriter
+from ingest.sources.rewriting import COLUMNS, REASONS, JsonLinesWriter
 from ingest.sources.scanning import LineScanner, find_ends, is_transparent
 from ingest.sources.text import MARK, TextReader, show
 
@@ -27,7 +27,8 @@ CACHED_ROWS = 2_048
 """Rows decoded before they are turned into columns: few enough to be in the processor's cache then,
 which saves a quarter of the time."""
 
-_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# decimal.InvalidOperation: an exponent of more than eighteen digits.
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation)
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
@@ -156,8 +157,11 @@ class JsonLinesSource(Source):
                 first = _decode(line)
             except _NO_JSON:
                 continue
-            if isinstance(first, dict) and first.keys() - {REASONS}:
-                return tuple(name for name in first if name != REASONS)
+            if isinstance(first, dict) and first.keys() - {REASONS, COLUMNS}:
+                said = first.get(COLUMNS)
+                if isinstance(said, list) and all(isinstance(name, str) for name in said):
+                    return tuple(said)
+                return tuple(name for name in first if name not in {REASONS, COLUMNS})
         if not self._block.strip():
             raise SourceError(f"{self.name} is empty: its first line should be a JSON object.")
         raise SourceError(
@@ -218,6 +222,10 @@ class JsonLinesSource(Source):
             raise _MisfitError(f"it has a byte that is no text in the file's encoding: {shown!r}")
         try:
             found = _decode(line)
+        except InvalidOperation as error:
+            raise _MisfitError(
+                f"it has a number whose exponent is beyond all bounds: {shown!r}"
+            ) from error
         except _NO_JSON as error:
             raise _MisfitError(f"it is no JSON object on one line ({error}): {shown!r}") from error
         if not isinstance(found, dict):
@@ -227,7 +235,7 @@ class JsonLinesSource(Source):
                 raise _MisfitError(
                     f'it has no key {name!r}: write "{name}": null where there is no value'
                 )
-        unknown = [name for name in found if name not in (*self.columns, REASONS)]
+        unknown = [name for name in found if name not in (*self.columns, REASONS, COLUMNS)]
         if unknown and not self._may_have_more:
             raise _MisfitError(
                 f"it has a key {unknown[0]!r}, which the first record has not."

@@ -73,7 +73,7 @@ def _parse_options(options: SourceOptions, **more: Any) -> pyarrow.csv.ParseOpti
 
 
 def _guarded(text: bytes) -> bytes:
-    """Give text of which Arrow drops nothing; it takes the same characters for a byte-order mark."""
+    """Give text of which Arrow drops nothing: a block may begin like a byte-order mark."""
     return b"\n" + text if text.startswith(BOM_UTF8) else text
 
 

@@ -108,9 +108,7 @@ class RecordPattern:
 
     def is_plain(self, text: bytes) -> bool:
         """Is every line end of the text the end of a record?"""
-        return not (
-            (self.quote and self.quote in text) or (self.escape and self.escape in text)
-        )
+        return not ((self.quote and self.quote in text) or (self.escape and self.escape in text))
 
     def first_record(self, text: bytes, *, is_last: bool) -> tuple[int, int] | None:
         """Say where the first record begins and ends, with its line end; None if it is not whole.
@@ -147,9 +145,10 @@ class RecordPattern:
         """Give the whole records at the beginning of a text; None if there is none."""
         # The other half of a line end may come with the next bytes.
         stop = len(text) - (not is_last and text.endswith(b"\r"))
+        faults: dict[int, str] = {}
         if self.is_plain(text):
             end = max(text.rfind(b"\n", 0, stop), text.rfind(b"\r", 0, stop)) + 1
-            end, faults = (stop if is_last else end), {}
+            end = stop if is_last else end
         else:
             end, faults = self._walk(text, stop)
             if is_last and (start := _blank_end(text, end)) < stop:
@@ -175,7 +174,8 @@ class RecordPattern:
 
     def _walk(self, text: bytes, stop: int) -> tuple[int, dict[int, str]]:
         """Say where the last whole record ends, and which ones are faulty by where they begin."""
-        faults, at = {}, 0
+        faults: dict[int, str] = {}
+        at = 0
         while True:
             good = self._good_records.match(text, at, stop)
             at = good.end() if good else at
@@ -240,9 +240,7 @@ class Block:
         return self.text[start:stop]
 
 
-def read_blocks(
-    reader: TextReader, pattern: RecordPattern, block_bytes: int
-) -> Iterator[Block]:
+def read_blocks(reader: TextReader, pattern: RecordPattern, block_bytes: int) -> Iterator[Block]:
     """Give the text, some whole records at a time, at most so many bytes.
 
     Raises ``RecordTooLongError`` for a record that takes more.

@@ -10,7 +10,7 @@ import codecs
 import math
 import re
 from abc import ABC, abstractmethod
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,9 @@ REASONS = "ingest_reasons"
 """The column, or the key, of the reasons. A load leaves it out."""
 TEXT = "ingest_text"
 """The key of a line that is no JSON object."""
+COLUMNS = "ingest_columns"
+"""The key of the columns, in a line that does not have all of them or has others: where such a line
+is the first of a file, it says which ones there are."""
 _GIVE_BACK = "ingest.give_back"
 _ESCAPED = range(0xDC80, 0xDD00)
 """Bytes that are no text, as ``surrogateescape`` has them."""
@@ -122,11 +125,11 @@ class JsonLinesWriter(RecordWriter):
         if isinstance(given, str):
             try:
                 given = _DECODE(given)
-            except (msgspec.DecodeError, RecursionError):
+            except (msgspec.DecodeError, RecursionError, InvalidOperation):
                 given = show(given)
         if not isinstance(given, dict):
             given = {TEXT: given if isinstance(given, str) else repr(given)}
-        return self._line({**given, REASONS: reasons})
+        return self._line({**given, COLUMNS: list(self._columns), REASONS: reasons})
 
     def _line(self, record: dict[Any, Any]) -> bytes:
         text = _ENCODE(record).decode()

@@ -123,16 +123,18 @@ class DelimitedWriter(RecordWriter):
 
     def _cell(self, text: str) -> str:
         """Give the text of a cell that is read as this value."""
-        quote, escape, delimiter = self._options.quote, self._options.escape, self._options.delimiter
+        quote, escape, delimiter = (
+            self._options.quote,
+            self._options.escape,
+            self._options.delimiter,
+        )
         if escape:
             text = text.replace(escape, escape * 2)
         if not quote:
             for mark in (delimiter, "\r", "\n"):
                 text = text.replace(mark, escape + mark if escape else " ")
             return text
-        if not text.startswith(quote) and not any(
-            mark in text for mark in (delimiter, "\r", "\n")
-        ):
+        if not text.startswith(quote) and not any(mark in text for mark in (delimiter, "\r", "\n")):
             return text
         # Without either, no cell of such a text can hold a quote and need to be quoted.
         again = quote * 2 if self._options.doubled_quotes else f"{escape}{quote}" if escape else "'"

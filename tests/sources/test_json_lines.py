@@ -166,3 +166,10 @@ def test_the_name_tells_what_it_is(tmp_path, suffix):
     path = tmp_path / f"file.{suffix}"
     path.write_bytes(b'{"a": 1}\n')
     assert read_source(path).rows == [(1,)]
+
+
+def test_an_exponent_that_no_decimal_has():
+    got = read(b'{"a": 1}\n{"a": 1e9999999999999999999}\n')
+    assert got.reasons == {
+        2: "it has a number whose exponent is beyond all bounds: '{\"a\": 1e9999999999999999999}'"
+    }

@@ -80,7 +80,7 @@ def random_text(rng, options, letters="abé円"):
     return given[:-1] if rng.random() < 0.3 else given
 
 
-def walk(content, options):
+def walk(content, options):  # noqa: C901, PLR0912 - a state machine, to be compared with
     """Give the records of a text as (start, stop, fault), a character at a time."""
     quote, escape = options.quote or None, options.escape
     found, at = [], 0
@@ -250,7 +250,9 @@ def test_rejects_are_rejected_again(seed):
     reasons = "".join(rng.choices("a,;:\"'|$~\\/^. _é円\t", k=rng.randrange(8)))
     given = content.encode(encoding)
     if not encoding.startswith("utf-16") and rng.random() < 0.5:
-        at = rng.randint(len((options.delimiter.join("abc") + line_end).encode(encoding)), len(given))
+        at = rng.randint(
+            len((options.delimiter.join("abc") + line_end).encode(encoding)), len(given)
+        )
         given = given[:at] + b"\x81\xff" + given[at:]
     has_header = rng.random() < 0.5
     options = dataclasses.replace(options, encoding=encoding, header=has_header)

@@ -211,9 +211,9 @@ def test_json_lines_have_the_numbers_of_the_file():
     assert text.decode().splitlines() == [
         '{"a":1.10,"b":[0.5],"c":12345678901234567890,"ingest_reasons":"r"}',
         '{"a":"x","b":"é","c":null,"ingest_reasons":"r"}',
-        '{"a":1,"ingest_reasons":"m"}',
-        '{"ingest_text":"{\\"a\\":","ingest_reasons":"m"}',
-        '{"ingest_text":"[1]","ingest_reasons":"m"}',
+        '{"a":1,"ingest_columns":["a","b","c"],"ingest_reasons":"m"}',
+        '{"ingest_text":"{\\"a\\":","ingest_columns":["a","b","c"],"ingest_reasons":"m"}',
+        '{"ingest_text":"[1]","ingest_columns":["a","b","c"],"ingest_reasons":"m"}',
     ]
     got = read(text, format="jsonl")
     assert got.columns == ("a", "b", "c")
@@ -246,8 +246,23 @@ def test_typed_values_as_json():
 
 def test_misfits_among_python_values():
     writer = JsonLinesWriter(["a"])
-    assert json.loads(writer.misfit({"b": 1}, "r")) == {"b": 1, REASONS: "r"}
-    assert json.loads(writer.misfit((1, 2), "r")) == {"ingest_text": "(1, 2)", REASONS: "r"}
+    more = {"ingest_columns": ["a"], REASONS: "r"}
+    assert json.loads(writer.misfit({"b": 1}, "r")) == {"b": 1, **more}
+    assert json.loads(writer.misfit((1, 2), "r")) == {"ingest_text": "(1, 2)", **more}
+
+
+@pytest.mark.parametrize("line", [b'{"a": 2}', b'{"a": 2, "b": 3, "c": 4}', b"[5]", b"oops"])
+def test_a_reject_of_json_that_comes_first_does_not_say_which_columns_there_are(line):
+    with open_source(
+        io.BytesIO(b'{"a": 1, "b": 2}\n' + line), SourceOptions(format="jsonl")
+    ) as source:
+        *_, batch = source.batches()
+        writer = source.writer()
+        content = writer.head() + writer.misfit(batch.misfits[2], "r")
+    got = read(content, format="jsonl")
+    assert (got.columns, got.rows, list(got.reasons)) == (("a", "b"), [], [1])
+    again = writer.misfit(content.decode().rstrip(), "r")
+    assert again == content
 
 
 def test_cells_of_several_files_of_different_formats():
