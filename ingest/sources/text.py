@@ -128,6 +128,8 @@ class TextReader:
         That is in UTF-8 and in encodings of one byte a character.
         """
         if self._decoder is None:
+            if not self.has_undecodable:
+                return len(text)
             return len(text) - (len(_MARK_BYTES) + 1) * text.count(_MARK_BYTES)
         if text.isascii():
             return len(text)
@@ -174,7 +176,7 @@ class TextReader:
         chunk = self._cut_off + chunk if self._cut_off else chunk
         cut = 0 if self._ended else _length_of_cut_character(chunk)
         chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
-        if _is_utf8(chunk) and _MARK_BYTES not in chunk:
+        if chunk.isascii() or (_is_utf8(chunk) and _MARK_BYTES not in chunk):
             return chunk
         self.has_undecodable = True
         # The mark itself, which a text should not have, is marked like a byte that is no text.
