@@ -71,6 +71,18 @@ class Announcement:
             skipped=counts.skipped,
         )
 
+    def waiting(self, seconds: float) -> None:
+        """Log that nobody else can read the table, and that it waits for the source."""
+        _log(
+            logging.WARNING,
+            "waiting",
+            "The load into %(model)s on %(database)s has the table for itself until it commits, "
+            "and has waited %(seconds).1f s for its source. With --indexes keep (indexes='keep') "
+            "others can read the table meanwhile.",
+            **self.facts,
+            seconds=seconds,
+        )
+
     def retrying(self, error: BaseException, *, tries: int, wait_seconds: float) -> None:
         """Log that the load goes on after an error, when ``tries`` have failed."""
         _log(

@@ -22,6 +22,7 @@ from ingest.table import read_settled_table
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from ingest.announcing import Announcement
     from ingest.conversion import TypedBatch
     from ingest.job import Job
     from ingest.keys import Purpose
@@ -131,6 +132,7 @@ class ChunkLoader:
                 self._entry,
                 self._session,
                 self._chunk,
+                self._reporter.announcement,
                 is_first=ordinal == 1,
             ),
         )
@@ -262,6 +264,7 @@ class _KeyWatcher(Follower):
         entry: Entry,
         session: Session,
         chunk: int,
+        announcement: Announcement,
         *,
         is_first: bool,
     ) -> None:
@@ -272,6 +275,10 @@ class _KeyWatcher(Follower):
         self._entry = entry
         self._session = session
         self._chunk = chunk
+        self._announcement = announcement
+
+    def waiting(self, seconds: float) -> None:
+        self._announcement.waiting(seconds)
 
     def idle(self, batch: TypedBatch) -> None:
         self._keys.reserve(len(batch.records))

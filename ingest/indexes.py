@@ -38,6 +38,8 @@ class SetAside:
     indexes: tuple[SetAsideIndex, ...] = ()
     reason: str | None = None
     """Why the indexes stay, in one sentence."""
+    keeps_primary: bool = False
+    """Does the primary key stay, because others know the rows by it?"""
 
 
 def plan_set_aside(
@@ -53,17 +55,29 @@ def plan_set_aside(
         return SetAside(
             reason="the exclusive lock would be held until the end of the caller's transaction."
         )
-    [(missing_right, has_event_trigger)] = session.fetch(_RIGHTS, table.oid)
+    if session.runs_functions:
+        return SetAside(
+            reason="functions that run for the rows that the layout makes could look for them."
+        )
+    [(missing_right, has_event_trigger, is_subscribed, is_decoded)] = session.fetch(
+        _RIGHTS, table.oid
+    )
     if missing_right is not None:
         name = table.qualified_name
         return SetAside(reason=f"the role may not build the indexes of {name}: {missing_right}.")
     if has_event_trigger:
         return SetAside(reason="an event trigger watches what is created or dropped.")
-    look = _look(session, table, with_unique=with_unique, drawn=drawn)
+    if is_subscribed:
+        return SetAside(reason="a subscription writes to the table, too, and would have to wait.")
+
+    def look_again() -> SetAside:
+        return _look(session, table, with_unique=with_unique, drawn=drawn, keeps_primary=is_decoded)
+
+    look = look_again()
     if look.reason is None and not _lock(session, table):
         return SetAside(reason=f"others use the table: no exclusive lock within {LOCK_TIMEOUT}.")
     if look.reason is None:  # the table may have changed until it was locked
-        look = _look(session, table, with_unique=with_unique, drawn=drawn)
+        look = look_again()
     return look
 
 
@@ -153,19 +167,28 @@ def _qualified(table: Table, index: SetAsideIndex) -> str:
     return f"{quote_name(table.schema)}.{quote_name(index.name)}"
 
 
-def _look(session: Session, table: Table, *, with_unique: bool, drawn: str | None) -> SetAside:
+def _look(
+    session: Session,
+    table: Table,
+    *,
+    with_unique: bool,
+    drawn: str | None,
+    keeps_primary: bool,
+) -> SetAside:
     # The scan's lock keeps another load from dropping the indexes while they are read. It is given
     # back: two loads that each held it, and asked for the exclusive one, would wait for each other.
     session.execute("SAVEPOINT ingest_look")
     rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
-    indexes = read_plain_indexes(session, table, with_unique=with_unique, drawn=drawn)
+    indexes = read_plain_indexes(
+        session, table, with_unique=with_unique, drawn=drawn, keeps_primary=keeps_primary
+    )
     session.execute("ROLLBACK TO SAVEPOINT ingest_look")
     session.execute("RELEASE SAVEPOINT ingest_look")
     if not indexes:
         return SetAside(reason="the table has no index that is its own definition and no more.")
     if rows:
         return SetAside(reason="the table holds rows already.")
-    return SetAside(indexes=indexes)
+    return SetAside(indexes=indexes, keeps_primary=keeps_primary)
 
 
 _NOT_GRANTED = (
@@ -192,6 +215,8 @@ def _lock(session: Session, table: Table) -> bool:
     return is_locked
 
 
+# What is decoded from the log tells subscribers by which columns a row is known: by the primary key
+# that the table has while the row goes in.
 _RIGHTS = """
 SELECT CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN pg_catalog.format('GRANT %s TO %I', c.relowner::pg_catalog.regrole, current_user)
@@ -199,7 +224,16 @@ SELECT CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN pg_catalog.format('GRANT CREATE ON SCHEMA %I TO %I', n.nspname, current_user) END,
        EXISTS (SELECT FROM pg_catalog.pg_event_trigger
                WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'
-                 AND evtevent OPERATOR(pg_catalog.<>) 'login')
+                 AND evtevent OPERATOR(pg_catalog.<>) 'login'),
+       EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s
+               WHERE s.srrelid OPERATOR(pg_catalog.=) c.oid),
+       pg_catalog.current_setting('wal_level') OPERATOR(pg_catalog.=) 'logical'
+       AND c.relpersistence OPERATOR(pg_catalog.=) 'p'
+       AND (EXISTS (SELECT FROM pg_catalog.pg_publication_tables p
+                    WHERE p.schemaname OPERATOR(pg_catalog.=) n.nspname
+                      AND p.tablename OPERATOR(pg_catalog.=) c.relname)
+            OR EXISTS (SELECT FROM pg_catalog.pg_replication_slots r
+                       WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()))
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from ingest.attempts import READ_ENTERED, Attempts
 from ingest.doubts import Doubts, unique_keys
 from ingest.refusals import explain, refusal_of
-from ingest.session import Copying, CopyTarget, Query, Statement
+from ingest.session import Copying, CopyTarget, Query, Statement, without_triggers
 from ingest.staging import StagingTable, temporary_name
+from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,10 @@ class Isolation:
         )
         attempts = Attempts(table, encoding.names, keys, self._stage, self._refused)
         self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
+        # A deferred constraint would speak when it is too late to say which row it was.
+        self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
+        self._deferred = _set_constraints(table, "is_deferred", "DEFERRED")
+        self._leaves_out_triggers = False
         # Where one row may stand in another's way unseen, all are tried as they come.
         may_doubt = not (table.triggers or any(item.kind == "x" for item in table.constraints))
         self._doubts = Doubts(session, table, encoding) if may_doubt else None
@@ -74,13 +79,19 @@ class Isolation:
         """How many rows of this batch are in, as PostgreSQL counts them."""
 
     def send(
-        self, rows: pa.RecordBatch, payload: bytes | None, order: pa.Array | None
+        self,
+        rows: pa.RecordBatch,
+        payload: bytes | None,
+        order: pa.Array | None,
+        *,
+        leaves_out_triggers: bool,
     ) -> Script[tuple[int, Sequence[RefusedRow]]]:
         """Put in the rows that can go in; give their number, and those that were refused.
 
         ``order`` has the places of the rows as they are best sent, and as the ``payload`` has them;
         without one the batch is not sent as a whole.
         """
+        self._leaves_out_triggers = leaves_out_triggers
         places = pa.arange(0, rows.num_rows) if order is None else order
         self._entered = 0
         refusal = None
@@ -103,7 +114,7 @@ class Isolation:
         staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
         at = pa.array(staged, pa.int64())
         yield from self._stage.fill(rows.take(at), at)
-        yield Statement(self._in_pieces if doubtful is None else self._singly)
+        yield Statement(self._guard(self._in_pieces if doubtful is None else self._singly))
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
         found = yield Query(_READ_REFUSED.format(refused=self._refused))
@@ -137,9 +148,11 @@ class Isolation:
     def _copy(self, payload: bytes, places: pa.Array) -> Script[Refusal | None]:
         """Send the rows of these places; give None where they are in, else none is."""
         refusal = None
-        yield Statement("SAVEPOINT ingest_batch")
+        leaves_out = self._leaves_out_triggers
+        immediate, deferred = ("", "") if leaves_out else (self._immediate, self._deferred)
+        yield Statement(f"SAVEPOINT ingest_batch; {immediate}")
         try:
-            self._entered += yield Copying(self._target, payload)
+            self._entered += yield Copying(self._target, payload, leaves_out)
         except Exception as error:
             if explain(error) is None:
                 raise
@@ -147,8 +160,24 @@ class Isolation:
             # The frames it passed hold the batch, in a circle that is found late.
             error.__traceback__ = None
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
-        yield Statement("RELEASE SAVEPOINT ingest_batch")
+            deferred = ""  # as they were before it
+        yield Statement(f"{deferred}RELEASE SAVEPOINT ingest_batch")
         return refusal
+
+    def _guard(self, attempt: str) -> str:
+        """Put around an attempt what COPY has around it."""
+        if self._leaves_out_triggers:
+            return without_triggers(attempt)
+        return f"{self._immediate}{attempt}; {self._deferred}"
+
+
+def _set_constraints(table: Table, which: str, when: str) -> str:
+    """Return the statements that set the constraints of this attribute; each ends in ``;``."""
+    return "".join(
+        f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(constraint.name)} {when}; "
+        for constraint in table.constraints
+        if getattr(constraint, which)
+    )
 
 
 _REFUSED = """

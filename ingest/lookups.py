@@ -8,15 +8,16 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models
 
 from ingest.exceptions import did_you_mean
+from ingest.guards import runs_functions
 from ingest.layout.reading import as_text
 from ingest.table import quote_name, read_model_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ingest.layout import Layout
     from ingest.session import Session
-    from ingest.table import Column
+    from ingest.table import Column, Table
 
 ROWS_CREATED_AT_ONCE = 200
 """Parents in one INSERT: PostgreSQL takes 65,535 parameters."""
@@ -50,6 +51,8 @@ class Parents:
         self._table = read_model_table(session, self._parent)
         self._keys = [self._find(name) for name in lookup]
         self._constants = None if create is None else dict(create)
+        if self._constants is not None:
+            session.runs_functions |= self._runs_functions(self._constants)
         self._made: dict[str, Any] | None = None
         wanted = [field.target_field, *(self._find(name) for name in copies)]
         given = ", ".join(
@@ -160,6 +163,11 @@ class Parents:
             raise self._error(found)
         return found[0]
 
+    def _runs_functions(self, constants: Mapping[str, Any]) -> bool:
+        """Say whether the rows to be made, and those that they refer to, may run functions."""
+        tables = [self._table, *_tables_made(self._session, self._parent, constants)]
+        return any(runs_functions(self._session, table) for table in tables)
+
     def _insert(self, instances: list[models.Model]) -> None:
         connection = connections[self._alias]
         fields = [
@@ -179,6 +187,7 @@ class Parents:
                 marks.append(f"${len(parameters)}::pg_catalog.text::{self._type(field)}")
             rows.append(f"({', '.join(marks)})")
         columns = ", ".join(quote_name(str(field.column)) for field in fields)
+        self._session.functions_run += self._session.runs_functions
         self._session.fetch(
             f"INSERT INTO {self._table.qualified_name} ({columns}) VALUES {', '.join(rows)} "
             "ON CONFLICT DO NOTHING RETURNING 1",
@@ -215,3 +224,19 @@ class Parents:
     def _say(self, key: NaturalKey, what: str) -> str:
         pairs = [f"{field.name} {text!r}" for field, text in zip(self._keys, key, strict=True)]
         return f"{what} {self._parent._meta.verbose_name} with {' and '.join(pairs)}."
+
+
+def _tables_made(
+    session: Session, model: type[models.Model], constants: Mapping[str, Any]
+) -> Iterator[Table]:
+    """Give the tables whose rows the constants say to create where there is none."""
+    for name, said in constants.items():
+        if not isinstance(said, dict) or not isinstance(said.get("create"), dict):
+            continue
+        try:
+            parent = model._meta.get_field(name).related_model
+        except FieldDoesNotExist:
+            continue  # it is named as wrong when the first row is made
+        if isinstance(parent, type) and issubclass(parent, models.Model):
+            yield read_model_table(session, parent)
+            yield from _tables_made(session, parent, said["create"])

@@ -31,15 +31,22 @@ class SetAsideIndex:
 
 
 def read_plain_indexes(
-    session: Session, table: Table, *, with_unique: bool, drawn: str | None = None
+    session: Session,
+    table: Table,
+    *,
+    with_unique: bool,
+    drawn: str | None = None,
+    keeps_primary: bool = False,
 ) -> tuple[SetAsideIndex, ...]:
     """Give the indexes that can be dropped and built again with nothing lost.
 
     ``with_unique``: those of unique and primary keys, too, where nothing else depends on them; else
     only those that refuse no row, for they have the column whose values are ``drawn``.
+    ``keeps_primary``: never that of the primary key.
     """
     names = [field.name for field in dataclasses.fields(SetAsideIndex)]
-    rows = session.fetch(_INDEXES, table.oid, with_unique, drawn, REREAD_BY_NAME)
+    given = (table.oid, with_unique, drawn, REREAD_BY_NAME, keeps_primary)
+    rows = session.fetch(_INDEXES, *given)
     found = [dict(zip(names, row, strict=True)) for row in rows]
     return tuple(SetAsideIndex(**{**row, "keys": tuple(row["keys"])}) for row in found)
 
@@ -68,6 +75,7 @@ WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
     OPERATOR(pg_catalog.~) $4::pg_catalog.text
   AND NOT (i.indisexclusion OR i.indisreplident OR i.indisclustered)
+  AND NOT (i.indisprimary AND $5::boolean)
   AND (NOT i.indisunique OR i.indimmediate AND NOT coalesce(k.condeferrable, false) AND (
     $2::boolean OR EXISTS (
       SELECT FROM pg_catalog.pg_attribute a

@@ -2,8 +2,8 @@
 
 PostgreSQL checks a foreign key with one trigger call a row. Here the same question is asked for all
 rows of a batch at once, with the same lock (``FOR KEY SHARE``) in the same transaction, and the
-triggers are left out by ``session_replication_role``. ``guards`` says when that is not certain to
-have the outcome that the triggers would have had.
+triggers are left out by ``session_replication_role`` while the COPY of these rows runs. ``guards``
+says when that is not certain to have the outcome that the triggers would have had.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import psycopg
@@ -51,7 +51,9 @@ class MissingReference:
 class SetCheck:
     """Looks up and locks the rows that the batches of one load refer to.
 
-    Keys are remembered as locked: after a rollback to a savepoint a new check is needed.
+    Keys are remembered as locked. A lock keeps them from others, but not from whoever else uses the
+    transaction: what the caller does between two batches may delete them, or give the locks back by
+    a rollback to a savepoint. Then all are asked for again.
     """
 
     def __init__(
@@ -63,23 +65,60 @@ class SetCheck:
         would be a deadlock that row by row inserts would not have had.
         """
         names = encoding.names
-        self._session = session
+        self.session = session
+        self._functions_run = session.functions_run
+        self._state: tuple[Any, ...] | None = None
+        self._marks = _Marks()
         self._keys = [
             _ForeignKey(key, encoding, table, waits=waits)
             for key in sorted(table.foreign_keys, key=lambda key: (key.references, key.name))
             if key.is_enforced and key.columns[0] in names
         ]
+        self._parents = sorted({key.parent for key in self._keys})
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def missing(self, rows: pa.RecordBatch) -> list[MissingReference]:
         """Lock what the rows refer to, and give the references that lead nowhere, by place."""
+        if self._may_have_lost_some():
+            for key in self._keys:
+                key.forget()
         found: list[MissingReference] = []
         for key in self._keys:
-            found.extend(key.missing(self._session, rows))
+            found.extend(key.missing(self.session, rows, self._marks))
         found.sort(key=lambda item: item.place)
         return found
+
+    def _may_have_lost_some(self) -> bool:
+        """Say whether the transaction may have lost parents, or locks, since the last batch."""
+        session = self.session
+        if not self._parents:
+            return False
+        if not session.is_callers and session.functions_run == self._functions_run:
+            return False  # nobody else uses it
+        self._functions_run = session.functions_run
+        before = self._state
+        [(is_counted, mark, *state)] = session.fetch(_STATE, list(map(str, self._parents)))
+        self._state = tuple(state)
+        return mark != self._marks.last or not is_counted or self._state != before
+
+
+class _Marks:
+    """Numbers the look-ups; the last one's number stands in the transaction as a setting.
+
+    A rollback to a savepoint gives back the locks that were taken after it, and undoes the setting.
+    """
+
+    def __init__(self) -> None:
+        self._name = uuid.uuid4().hex
+        self._look_ups = 0
+        self.last: str | None = None
+        """The mark of the last look-up that locked a row."""
+
+    def next(self) -> str:
+        self._look_ups += 1
+        return f"{self._name} {self._look_ups}"
 
 
 class _ForeignKey:
@@ -88,6 +127,7 @@ class _ForeignKey:
     ) -> None:
         [name] = constraint.columns
         type_name = table.column(quote_name(name)).type_name
+        self.parent = cast("int", constraint.references_oid)
         self._constraint = constraint
         self._waits = waits
         self._place = encoding.names.index(name)
@@ -96,14 +136,21 @@ class _ForeignKey:
         # so that two loads lock the same rows in the same order.
         parent_key = quote_name(constraint.referenced_columns[0])
         self._sql = (
-            f"SELECT given.place FROM pg_catalog.unnest({_SENT[type_name]}) "
+            "SELECT given.place, "
+            "(SELECT pg_catalog.set_config('ingest.locked', $2::pg_catalog.text, true)) "
+            f"FROM pg_catalog.unnest({_SENT[type_name]}) "
             "WITH ORDINALITY AS given(key, place) "
             f"JOIN ONLY {constraint.references} AS parent "
             f"ON parent.{parent_key} OPERATOR(pg_catalog.=) given.key "
             f"ORDER BY parent.{parent_key} FOR KEY SHARE OF parent{'' if waits else ' NOWAIT'}"
         )
 
-    def missing(self, session: Session, rows: pa.RecordBatch) -> list[MissingReference]:
+    def forget(self) -> None:
+        self._locked = None
+
+    def missing(
+        self, session: Session, rows: pa.RecordBatch, marks: _Marks
+    ) -> list[MissingReference]:
         cells = rows.column(self._place)
         keys = pc.unique(cells).drop_null()
         if self._locked is not None:
@@ -111,7 +158,10 @@ class _ForeignKey:
         if not len(keys):
             return []
         given = keys.to_pylist()
-        places = {int(place) - 1 for (place,) in self._look_up(session, given)}
+        mark = marks.next()
+        places = {int(place) - 1 for place, _ in self._look_up(session, given, mark)}
+        if places:
+            marks.last = mark
         exists = pa.array([place in places for place in range(len(given))], pa.bool_())
         self._remember(keys.filter(exists))
         if len(places) == len(given):
@@ -125,15 +175,15 @@ class _ForeignKey:
             for place in at
         ]
 
-    def _look_up(self, session: Session, keys: list[Any]) -> list[tuple[Any, ...]]:
+    def _look_up(self, session: Session, keys: list[Any], mark: str) -> list[tuple[Any, ...]]:
         sent = [str(self._as_text(key)) for key in keys]
         if self._waits:
-            return session.fetch(self._sql, sent)
+            return session.fetch(self._sql, sent, mark)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             session.execute("SAVEPOINT ingest_keys")
             try:
-                rows = session.fetch(self._sql, sent)
+                rows = session.fetch(self._sql, sent, mark)
             except (asyncpg.LockNotAvailableError, psycopg.errors.LockNotAvailable) as error:
                 session.execute("ROLLBACK TO SAVEPOINT ingest_keys")
                 if time.monotonic() > deadline:
@@ -165,32 +215,17 @@ class _ForeignKey:
         return str(uuid.UUID(bytes=key) if is_binary else uuid.UUID(key.decode()))
 
 
-class Triggers:
-    """Turns PostgreSQL's own triggers off and on again, for the transaction."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        [(self._before,)] = session.fetch(_REPLICATION_ROLE)
-        self._are_on = True
-
-    def turn_off(self) -> None:
-        if self._are_on:
-            self._set("replica")
-            self._are_on = False
-
-    def turn_on(self) -> None:
-        if not self._are_on:
-            self._set(self._before)
-            self._are_on = True
-
-    def _set(self, role: str) -> None:
-        self.session.fetch(_SET_REPLICATION_ROLE, role)
-
-
-_REPLICATION_ROLE = "SELECT pg_catalog.current_setting('session_replication_role')"
-_SET_REPLICATION_ROLE = (
-    "SELECT pg_catalog.set_config('session_replication_role', $1::pg_catalog.text, true)"
-)
+# How many rows of each parent this transaction has deleted or updated, in savepoints too; TRUNCATE
+# gives a table another file. As text, for what is said of _SENT.
+_STATE = """
+SELECT pg_catalog.current_setting('track_counts')::boolean,
+       pg_catalog.current_setting('ingest.locked', true),
+       pg_catalog.string_agg(pg_catalog.concat_ws(' ',
+           p.oid, pg_catalog.pg_stat_get_xact_tuples_deleted(p.oid),
+           pg_catalog.pg_stat_get_xact_tuples_updated(p.oid), pg_catalog.pg_relation_filenode(p.oid)
+         ), ',' ORDER BY p.place)
+FROM pg_catalog.unnest($1::pg_catalog.text[]::pg_catalog.oid[]) WITH ORDINALITY AS p(oid, place)
+"""
 _SENT = {
     "int2": "$1::pg_catalog.text[]::smallint[]",
     "int4": "$1::pg_catalog.text[]::integer[]",

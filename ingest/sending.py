@@ -11,7 +11,6 @@ from ingest.isolation import Isolation
 from ingest.refusals import explain
 from ingest.rejects import Kind, Reject
 from ingest.session import Copying, CopyTarget
-from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -37,6 +36,9 @@ class Follower:
 
     known: str = "The table had this key before the load."
     """What is said of a key that was in the table before the open transaction."""
+
+    def waiting(self, seconds: float) -> None:
+        """Hear, in another thread, that the locked table has waited so long for the source."""
 
     def idle(self, batch: TypedBatch) -> None:
         """Use the connection, which is free until this batch is sent."""
@@ -69,21 +71,7 @@ class Flight:
         self._isolation = None
         session.landing = self.land
         if refuse is not None:
-            # A deferred constraint would speak when it is too late to say which row it was.
-            self._set_constraints("IMMEDIATE", "is_deferrable")
             self._isolation = Isolation(session, table, encoding)
-
-    def end(self) -> None:
-        """Wait for the last batch, and leave the caller's transaction as it was."""
-        self.land()
-        if self._isolation is not None and self._session.is_callers:
-            self._set_constraints("DEFERRED", "is_deferred")
-
-    def _set_constraints(self, when: str, which: str) -> None:
-        for constraint in self._table.constraints:
-            if getattr(constraint, which):
-                name = f"{quote_name(self._table.schema)}.{quote_name(constraint.name)}"
-                self._session.execute(f"SET CONSTRAINTS {name} {when}")
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
         """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""
@@ -91,17 +79,29 @@ class Flight:
             return None
         return self._encoding.encode(batch.rows if order is None else batch.rows.take(order))
 
-    def start(self, batch: TypedBatch, payload: bytes | None, order: pa.Array | None) -> None:
-        """Send a batch that was encoded in this order; the one before must have landed."""
+    def start(
+        self,
+        batch: TypedBatch,
+        payload: bytes | None,
+        order: pa.Array | None,
+        *,
+        leaves_out_triggers: bool,
+    ) -> None:
+        """Send a batch that was encoded in this order; the one before must have landed.
+
+        ``leaves_out_triggers``: what the table's triggers would check is proved already.
+        """
         if not len(batch.records):
             if self._refuse is not None:
                 self._refuse(batch.rejects, batch)
             return
         self._follower.idle(batch)
         if self._isolation is None:
-            script = _send(self._target, cast("bytes", payload))
+            script = _send(Copying(self._target, cast("bytes", payload), leaves_out_triggers))
         else:
-            script = self._isolation.send(batch.rows, payload, order)
+            script = self._isolation.send(
+                batch.rows, payload, order, leaves_out_triggers=leaves_out_triggers
+            )
         self._on_its_way = self._session.start(script), batch, order
 
     def land(self) -> None:
@@ -135,9 +135,9 @@ class Flight:
             self._refuse(rejects, batch)
 
 
-def _send(target: CopyTarget, payload: bytes) -> Script[Sent]:
+def _send(copying: Copying) -> Script[Sent]:
     """Send a batch whose first refused row is the end of the load."""
-    rows: int = yield Copying(target, payload)
+    rows: int = yield copying
     return rows, ()
 
 

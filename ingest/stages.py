@@ -36,6 +36,11 @@ class Stages:
             self._charge()
             self._open.pop()
 
+    @property
+    def current(self) -> str | None:
+        """The stage that goes on now; other threads may ask, too."""
+        return next(reversed(self._open), None)
+
     def watch(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
         """Count what it takes to make each item for this stage."""
         iterator = iter(items)

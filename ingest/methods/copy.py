@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ingest.exceptions import RecordsRefused
 from ingest.methods.base import Method
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from ingest.sending import Follower, Refuse
     from ingest.session import Session
     from ingest.sources import Batch, Source
+
+
+class Admitted(NamedTuple):
+    """What may be sent of a batch."""
+
+    batch: TypedBatch
+    leaves_out_triggers: bool = False
+    """Is all that the table's triggers would check of it proved?"""
 
 
 class CopyMethod(Method):
@@ -100,28 +108,28 @@ class CopyMethod(Method):
             with stage("send"):
                 flight.land()
             with stage("look up references"):
-                admitted = self.admit(batch, refuse)
+                admitted, leaves_out_triggers = self.admit(batch, refuse)
             if admitted is not batch:
                 with stage("encode"):
                     order = self.order_of(admitted)
                     payload = flight.encode(admitted, order)
             with stage("send"):
-                flight.start(admitted, payload, order)
+                flight.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
             del payload
         with stage("send"):
-            flight.end()
+            flight.land()
         return flight.rows
 
     def order_of(self, batch: TypedBatch) -> pa.Array | None:  # noqa: ARG002
         """Give the places of the batch's rows in the order they are sent; None: as they are."""
         return None
 
-    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:  # noqa: ARG002
+    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> Admitted:  # noqa: ARG002
         """Prove what PostgreSQL will not check of a batch, and give what it may have of it.
 
         Nothing here, where PostgreSQL checks all.
         """
-        return batch
+        return Admitted(batch)
 
 
 def _accepted(converter: Converter, batches: Iterable[Batch]) -> Iterable[TypedBatch]:

@@ -10,10 +10,12 @@ from ingest.duplicates import place_of_duplicate
 from ingest.exceptions import ConstraintRefused, UnsupportedModelError
 from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
-from ingest.methods.copy import CopyMethod
+from ingest.methods.copy import Admitted, CopyMethod
 from ingest.ordering import plan_order
-from ingest.references import SetCheck, Triggers
+from ingest.references import SetCheck
 from ingest.rejects import Reject
+from ingest.sending import Follower
+from ingest.slow_source import SlowSource
 from ingest.table import read_table
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from ingest.ordering import Order
     from ingest.plain_indexes import SetAsideIndex
     from ingest.references import MissingReference
-    from ingest.sending import Follower, Refuse
+    from ingest.sending import Refuse
     from ingest.session import Session
 
 SMALL_ROWS = 5_000
@@ -67,7 +69,7 @@ class DirectMethod(CopyMethod):
 
     def _forget(self) -> None:
         self._check: SetCheck | None = None
-        self._triggers: Triggers | None = None
+        self._leaves_out_triggers = False
         self._records = _Records()
         self._order: Order | None = None
         self._keys: Keys | None = None
@@ -102,34 +104,39 @@ class DirectMethod(CopyMethod):
 
         # What it takes to drop and to build them; what goes on inside has stages of its own.
         stage = self.stages.stage("build indexes") if plan.indexes else nullcontext()
+        watch = SlowSource(session, self.stages, (follower or Follower()).waiting)
         with stage, indexes_set_aside(session, table, plan, record_of):
-            sent = super().send(session, encoding, every, refuse, follower)
-            if self._triggers is not None:
-                self._triggers.turn_on()
+            given = watch.watch(iter(every)) if plan.indexes else every
+            sent = super().send(session, encoding, given, refuse, follower)
+        if watch.is_slow:
+            self.decisions.append(
+                f"Indexes: nobody else could read the table, and for {watch.seconds:.1f} s of that "
+                "it waited for the source. With --indexes keep (indexes='keep') others read it "
+                "meanwhile."
+            )
         return sent
 
     def order_of(self, batch: TypedBatch) -> pa.Array | None:
         return None if self._order is None else self._order.of(batch)
 
-    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> TypedBatch:
+    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> Admitted:
         self._records.add(batch.records)
         if self._keys is not None:
             self._keys.reserve(len(batch.records))
         if self._check is None or not len(batch.records):
-            return batch
+            return Admitted(batch)
         missing = self._check.missing(batch.rows)
-        if self._triggers is None:
-            return batch  # the rows are locked, and PostgreSQL itself says which are missing
+        if not self._leaves_out_triggers:
+            # The rows are locked, and PostgreSQL itself says which are missing.
+            return Admitted(batch)
         if not missing:
-            self._triggers.turn_off()
-        elif refuse is not None:
-            self._triggers.turn_off()
-            return batch.without([self._reject(item, batch) for item in missing])
-        elif self._may_come(missing, self._triggers.session):
-            self._triggers.turn_on()
-        else:
-            raise ConstraintRefused(self._explain(missing, batch))
-        return batch
+            return Admitted(batch, leaves_out_triggers=True)
+        if refuse is not None:
+            rest = batch.without([self._reject(item, batch) for item in missing])
+            return Admitted(rest, leaves_out_triggers=True)
+        if self._may_come(missing, self._check.session):
+            return Admitted(batch)
+        raise ConstraintRefused(self._explain(missing, batch))
 
     @staticmethod
     def _reject(missing: MissingReference, batch: TypedBatch) -> Reject:
@@ -185,7 +192,7 @@ class DirectMethod(CopyMethod):
         if self.references == "trigger":
             self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
         elif reason is None:
-            self._triggers = Triggers(session)
+            self._leaves_out_triggers = True
             self.decisions.append(
                 f"References: {len(self._check or ())} foreign keys checked as a set."
             )
@@ -215,6 +222,11 @@ class DirectMethod(CopyMethod):
             plan = SetAside(reason=reason)
         if plan.reason is None:
             self.decisions.append(f"Indexes: {len(plan.indexes)} built after the rows.")
+            if plan.keeps_primary:
+                self.decisions.append(
+                    "Indexes: the primary key's is kept up row by row, because subscribers know "
+                    "the rows by it."
+                )
             return plan
         if self.indexes == "rebuild":
             raise UnsupportedModelError(f"The indexes cannot be built after: {plan.reason}")

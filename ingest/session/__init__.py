@@ -14,7 +14,16 @@ from ingest.session.base import Backend, Session, Transaction
 from ingest.session.over_asyncpg import IS_UNKNOWN, AsyncpgSession, open_asyncpg_session
 from ingest.session.over_django import DjangoSession, adaptation_context
 from ingest.session.state import SessionState, django_in_state, has_state, put_django_in, read_state
-from ingest.session.steps import CopyFormat, Copying, CopyTarget, Query, Script, Statement, Step
+from ingest.session.steps import (
+    CopyFormat,
+    Copying,
+    CopyTarget,
+    Query,
+    Script,
+    Statement,
+    Step,
+    without_triggers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +50,7 @@ __all__ = [
     "open_session",
     "put_django_in",
     "read_state",
+    "without_triggers",
 ]
 
 

@@ -50,6 +50,12 @@ class Session(ABC):
     """Has a COMMIT been sent that was not answered?"""
     state: SessionState
     """What was set in the session of Django's connection, and holds for this one."""
+    runs_functions: bool = False
+    """May what the load itself does here, apart from its COPYs, run functions that users made?"""
+    functions_run: int = 0
+    """How many statements were sent that may have run them: they may have changed any table."""
+    idle_since: float | None = None
+    """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
     landing: Callable[[], None] | None = None
     """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
 

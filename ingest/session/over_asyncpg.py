@@ -5,6 +5,7 @@ So sending overlaps with what the caller's thread does.
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,12 +18,12 @@ from ingest.connection.arguments import set_config
 from ingest.exceptions import ConfigurationError, ConnectionFailed
 from ingest.session.base import Session, Transaction
 from ingest.session.state import NO_ROLE, SessionState
-from ingest.session.steps import Copying, Query
+from ingest.session.steps import BRING_BACK_TRIGGERS, LEAVE_OUT_TRIGGERS, Copying, Query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from ingest.session.steps import CopyTarget, Script, Step
+    from ingest.session.steps import Script, Step
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class AsyncpgSession(Session):
         self.state = SessionState()
         self._playing: Future[Any] = Future()
         self._playing.set_result(None)
+        self.idle_since = time.monotonic()
         self._has_sent = False  # rows, in the open transaction
         if self.lasts:
             with suppress(asyncpg.PostgresError):  # not every system can watch a socket
@@ -97,30 +99,37 @@ class AsyncpgSession(Session):
 
     def start(self, script: Script[T]) -> Future[T]:
         self._has_sent = True
+        self.idle_since = None
         future = self._portal.start_task_soon(self.play, script)
+        future.add_done_callback(self._note_end)
         self._playing = future
         return future
+
+    def _note_end(self, _: Future[Any]) -> None:
+        self.idle_since = time.monotonic()
 
     async def take(self, step: Step) -> Any:
         try:
             if isinstance(step, Copying):
-                return await self._copy(step.target, step.payload)
+                return await self._copy(step)
             if isinstance(step, Query):
                 return [tuple(row) for row in await self._connection.fetch(step.sql)]
             return await self._connection.execute(step.sql)
         except LOST as error:
             raise ConnectionFailed(_lost(self, error)) from error
 
-    async def _copy(self, target: CopyTarget, payload: bytes) -> int:
-        # asyncpg takes bytes for a file's path; a memoryview is data to it. An iterable of pieces
-        # would be waited for without end where the connection is lost between two of them.
-        status = await self._connection.copy_to_table(
-            target.table,
-            schema_name=target.schema,
-            columns=target.columns,
-            format=target.format,
-            source=memoryview(payload),  # type: ignore[arg-type] # the stubs lack it
+    async def _copy(self, step: Copying) -> int:
+        statement = step.target.statement
+        if step.leaves_out_triggers:
+            statement = f"{LEAVE_OUT_TRIGGERS}; {statement}"
+        # copy_to_table() would send the COPY alone: to set the triggers first took another round
+        # trip. asyncpg takes bytes for a file's path; a memoryview is data to it. An iterable of
+        # pieces would be waited for without end where the connection is lost between two of them.
+        status: str = await self._connection._copy_in(  # type: ignore[attr-defined]
+            statement, memoryview(step.payload), None
         )
+        if step.leaves_out_triggers:
+            await self._connection.execute(BRING_BACK_TRIGGERS)
         return int(status.removeprefix("COPY "))
 
     @contextmanager

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import psycopg
 from django.db import transaction
+from psycopg.copy import LibpqWriter
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus
+from psycopg.waiting import Wait
 
 from ingest.connection.arguments import django_connection
 from ingest.session.base import Session, Transaction
 from ingest.session.state import SessionState, read_state
-from ingest.session.steps import Query, Statement
+from ingest.session.steps import Query, Statement, without_triggers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from psycopg.abc import AdaptContext
+    from psycopg.abc import AdaptContext, PQGen
+    from psycopg.pq.abc import PGconn, PGresult
 
-    from ingest.session.steps import Script, Step
+    from ingest.session.steps import Copying, Script, Step
     from ingest.table import Table
 
 T = TypeVar("T")
@@ -67,10 +73,32 @@ class DjangoSession(Session):
             return self.fetch(step.sql)
         if isinstance(step, Statement):
             return self.execute(step.sql)
+        if step.leaves_out_triggers:
+            return self._copy_without_triggers(step)
         with psycopg.RawCursor(self._connection) as cursor:
             with cursor.copy(step.target.statement.encode()) as copy:
                 copy.write(step.payload)
             return cursor.rowcount
+
+    def _copy_without_triggers(self, step: Copying) -> int:
+        """Send one message that leaves out the triggers, copies and brings them back.
+
+        ``Cursor.copy()`` takes one statement alone. Whatever happens on this side, the triggers are
+        left out for no other statement: PostgreSQL works off the message, or gives it up.
+        """
+        connection, pgconn = self._connection, self._connection.pgconn
+        with connection.lock:
+            pgconn.send_query(without_triggers(step.target.statement).encode())
+            _check(connection.wait(execute(pgconn)), ends_in=ExecStatus.COPY_IN)
+            try:
+                writer = LibpqWriter(psycopg.RawCursor(connection))
+                writer.write(step.payload)
+            except BaseException as error:
+                with suppress(psycopg.Error):
+                    connection.wait(_end_copy(pgconn, f"ended by {type(error).__name__}".encode()))
+                raise
+            copied, *_ = _check(connection.wait(_end_copy(pgconn)), ends_in=ExecStatus.TUPLES_OK)
+            return copied.command_tuples or 0
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -79,6 +107,19 @@ class DjangoSession(Session):
             yield current
             if current.is_rolled_back:
                 transaction.set_rollback(True, using=self._alias)
+
+
+def _end_copy(pgconn: PGconn, error: bytes | None = None) -> PQGen[list[PGresult]]:
+    """End the data of a COPY, and give what it and the statements after it are answered with."""
+    while pgconn.put_copy_end(error) == 0:
+        yield Wait.W
+    return cast("list[PGresult]", (yield from execute(pgconn)))
+
+
+def _check(results: list[PGresult], *, ends_in: ExecStatus) -> list[PGresult]:
+    if results[-1].status != ends_in:
+        raise error_from_result(results[-1])
+    return results
 
 
 FIRST_USER_OID = 16_384

@@ -52,12 +52,32 @@ class Copying:
 
     target: CopyTarget
     payload: bytes
+    leaves_out_triggers: bool = False
+    """Are the triggers on the table left out, and set as they were right after it?"""
 
 
 T = TypeVar("T")
 Step: TypeAlias = Statement | Query | Copying
 Script: TypeAlias = "Generator[Step, Any, T]"
 """Steps that are taken one after the other; what PostgreSQL refuses is raised where it stands."""
+
+
+# The value before is kept by the server: the caller may have changed it since the last COPY. Both
+# settings are undone by a rollback, to a savepoint too.
+LEAVE_OUT_TRIGGERS = (
+    "SELECT pg_catalog.set_config('ingest.replication_role', "
+    "pg_catalog.current_setting('session_replication_role'), true); "
+    "SET LOCAL session_replication_role = replica"
+)
+BRING_BACK_TRIGGERS = (
+    "SELECT pg_catalog.set_config('session_replication_role', "
+    "pg_catalog.current_setting('ingest.replication_role'), true)"
+)
+
+
+def without_triggers(sql: str) -> str:
+    """Return one message of several statements: the triggers are left out for ``sql`` alone."""
+    return f"{LEAVE_OUT_TRIGGERS}; {sql}; {BRING_BACK_TRIGGERS}"
 
 
 def copy(target: CopyTarget, payload: bytes) -> Script[int]:

@@ -46,7 +46,13 @@ STEPS_BACK = {
         FIRES,
     ),
     "ALWAYS trigger": (f"{ROW_TRIGGER} ALTER TABLE child ENABLE ALWAYS TRIGGER t;", FIRES),
-    "REPLICA trigger": (f"{ROW_TRIGGER} ALTER TABLE child ENABLE REPLICA TRIGGER t;", FIRES),
+    "REPLICA trigger": (
+        f"{ROW_TRIGGER} ALTER TABLE child ENABLE REPLICA TRIGGER t;",
+        (
+            "the trigger 't' must not fire: it is enabled for session_replication_role = replica "
+            "alone."
+        ),
+    ),
     "two columns": (
         (
             "ALTER TABLE parent ADD UNIQUE (id, name); "
