@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count, Sum
 
 from finance.models import Account, Transaction
@@ -230,3 +230,41 @@ def test_the_process_of_the_command_gives_memory_back():
         [sys.executable, "-c", ASK_FOR_POOL], cwd=ROOT, check=True, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1] == "system"
+
+
+def test_readers_of_an_empty_table_while_standard_input_is_waited_for(process, rows):
+    """Nobody is locked out before there is something to load; a slow pipe is told of it."""
+    header, *lines = rows(600_000).read_bytes().splitlines(keepends=True)
+    started = process("finance.Transaction", "-", "--progress", "none", bufsize=0)
+
+    def wait_until(question):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with connection.cursor() as cursor:
+                cursor.execute(question)
+                if cursor.fetchone()[0]:
+                    return
+            time.sleep(0.05)
+        pytest.fail(question)
+
+    def others_can_read():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '300ms'")
+            cursor.execute("SELECT count(*) FROM finance_transaction")
+            return cursor.fetchone() == (0,)
+
+    started.stdin.write(header)
+    wait_until("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'client_connection_check'")
+    assert others_can_read()
+    started.stdin.write(b"".join(lines[:100]))
+    time.sleep(0.5)
+    assert others_can_read()
+    started.stdin.write(b"".join(lines[100:]))
+    wait_until(
+        "SELECT count(*) FROM pg_locks WHERE relation = 'finance_transaction'::regclass "
+        "AND mode = 'AccessExclusiveLock' AND granted"
+    )
+    assert "--indexes keep" in started.stderr.readline().decode()  # while the pipe stays open
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, err) == (0, b"")
+    assert b"Loaded 600,000 rows" in out

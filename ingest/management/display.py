@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 
@@ -41,8 +42,10 @@ class ProgressDisplay:
         self._started = self._spoke = time.monotonic()
         self._bar: Progress | None = None
         self._task: Any = None
+        self._warnings = _Warnings(self)
 
     def __enter__(self) -> Self:
+        logging.getLogger("ingest").addHandler(self._warnings)
         if self._kind == "bar":
             self._bar = Progress(
                 SpinnerColumn(),
@@ -65,6 +68,7 @@ class ProgressDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        logging.getLogger("ingest").removeHandler(self._warnings)
         if self._bar is not None:
             self._bar.stop()
 
@@ -97,6 +101,27 @@ class ProgressDisplay:
             self._spoke = now
             self._write(f"{self._title}: {progress.rows:,} rows, {speed:,.0f} rows/s")
 
+    def warn(self, sentence: str) -> None:
+        """Show a warning at once, whatever kind of progress was asked for."""
+        if self._bar is not None:
+            self._bar.console.print(sentence, markup=False, highlight=False)
+        elif self._kind == "json":
+            self._write(json.dumps({"warning": sentence}))
+        else:
+            self._write(sentence)
+
     def _write(self, line: str) -> None:
         self._stream.write(line, style_func=str)
         self._stream.flush()
+
+
+class _Warnings(logging.Handler):
+    """Shows that a load waits for its source: the load's own thread cannot say so meanwhile."""
+
+    def __init__(self, display: ProgressDisplay) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "event", None) == "waiting":
+            self._display.warn(record.getMessage())
