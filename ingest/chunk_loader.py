@@ -257,7 +257,7 @@ def _check_copy(table: Table, given: Sequence[str]) -> None:
 class _KeyWatcher(Follower):
     """Keeps the keys of the rows that are in."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is built in one place
         self,
         keys: Keys,
         sequences: Sequences,

@@ -20,6 +20,7 @@ LAYERS = [
     ["results", "fingerprints", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],
     ["staging", "attempts", "doubts", "isolation", "sending", "reject_log", "reject_file"],
+    ["slow_source"],
     ["aftermath", "announcing", "sequences", "keys", "lookups", "known_parents", "ordering"],
     ["arrangement"],
     ["methods"],

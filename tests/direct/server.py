@@ -18,7 +18,9 @@ ALIAS = "mortal"
 class MortalServer:
     """Started once for a module; ``DATABASES[ALIAS]`` leads to it while it lives."""
 
-    def __init__(self):
+    def __init__(self, **options):
+        """``options`` are settings of the server, such as ``wal_level``."""
+        self._options = "".join(f" -c {name}={value}" for name, value in options.items())
         self._home = Path(tempfile.mkdtemp(prefix="ingest-", dir="/tmp"))  # short, for the socket
         self._programs = Programs(self._home, chosen_version())
         self._programs.own(self._home)
@@ -45,7 +47,7 @@ class MortalServer:
     def start(self):
         """Start it, and let it recover."""
         # Only the machine's own crash would need fsync, and that is not what is tried here.
-        options = f"-k {self._home} -c listen_addresses='' -c fsync=off"
+        options = f"-k {self._home} -c listen_addresses='' -c fsync=off{self._options}"
         log = str(self._home / "log")
         self._run("pg_ctl", "start", "-w", "-l", log, "-o", options)
 
