@@ -151,7 +151,7 @@ class ChunkLoader:
         self,
         counts: Counts,
         read_before: int,
-        marks: dict[str, dict[str, int]],
+        marks: dict[str, dict[str, Any]],
         stop: Position | None = None,
     ) -> None:
         """Complete the record of the chunk that was sent, in the same transaction."""

@@ -13,6 +13,7 @@ from ingest.layout import Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.options import LoadOptions, split_options
 from ingest.sources import SourceOptions
+from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
     from django.db import models
@@ -69,6 +70,8 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Give what ``again`` needs beside the layout, as JSON's kinds of values."""
         how = dataclasses.asdict(dataclasses.replace(self.how, layout=None, set=None))
+        for name in ("reject_log", "reject_file"):
+            how[name] = None if how[name] is None else _absolute(how[name])
         return {
             "given": self._given(),
             "layout": self._layout_name(),
@@ -83,6 +86,14 @@ class Job:
             "reading": said["reading"],
             **{name: said["how"][name] for name in PLAN if name in said["how"]},
         }
+
+    @property
+    def files(self) -> list[Any]:
+        """The files that the source is read from: paths, and what is open already."""
+        if SeveralSource.accepts(self.given):
+            return list(expand(self.given))
+        is_file = isinstance(self.given, str | Path) or hasattr(self.given, "read")
+        return [self.given] if is_file else []
 
     def _layout_name(self) -> str | None:
         name = self.options.get("layout")

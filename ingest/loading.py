@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
@@ -34,11 +33,20 @@ from ingest.ledger import (
     in_place_of,
     is_recorded_on,
 )
+from ingest.output_files import OutputFiles
 from ingest.pipeline import make_converter
 from ingest.reject_file import open_reject_file
 from ingest.reporting import Reporter
 from ingest.results import LoadResult
-from ingest.resuming import KeptLog, check_file, check_same, find_unfinished
+from ingest.resuming import (
+    KeptLog,
+    absolute,
+    check_file,
+    check_same,
+    find_unfinished,
+    leftovers,
+    outputs_of,
+)
 from ingest.running import Run
 from ingest.session import IS_UNKNOWN, has_state, open_session, read_state
 from ingest.sources import open_source
@@ -174,7 +182,8 @@ class _Loading:
         self._job = job
         self._entry = entry
         self._reporter = reporter
-        self._log = KeptLog(job)
+        self._outputs = OutputFiles(overwrite=job.how.overwrite)
+        self._log = KeptLog(job, self._outputs)
         self._notes: list[str] = []
         self._backend: Backend | None = None
         self._can_go_on = False
@@ -186,6 +195,15 @@ class _Loading:
 
     def perform(self) -> LoadResult:
         """Try until it is loaded, or until it makes no sense any more."""
+        is_done = False
+        try:
+            result = self._perform()
+            is_done = True
+        finally:
+            self._log.end(is_done=is_done)
+        return result
+
+    def _perform(self) -> LoadResult:
         started = time.perf_counter()
         if self._state is None and has_state(self._job.alias):
             # Before the source is opened: a generator may change Django's connection.
@@ -234,21 +252,23 @@ class _Loading:
             with session.transaction():
                 settled = entry.settle(session)
             self._is_unsure = False
-            if not settled.is_finished:
-                if entry.load is not None and settled.chunks:
-                    check_file(entry.load, settled.fingerprint, str(fingerprint), source.paths)
-                self._mark_as_running(entry, source)
+            if not settled.is_finished and entry.load is not None and settled.chunks:
+                check_file(entry.load, settled.fingerprint, str(fingerprint), source.paths)
             announcement = self._reporter.announcement
             announcement.load = entry.load
             announcement.started(source=source.name, method=job.how.method)
             self._reporter.entry = None if session.is_callers else entry
+            self._protect(entry)
+            log = self._log.open(entry, settled)
             with open_reject_file(
                 job.how.reject_file,
                 source.writer(),
-                job.given,
+                self._outputs,
                 job.reading.format,
                 settled.marks.get("file"),
             ) as file:
+                if not settled.is_finished:
+                    self._mark_as_running(entry, source)
                 worker = self._choose(source, session)
                 run = worker(
                     Try(
@@ -256,7 +276,7 @@ class _Loading:
                         source=source,
                         session=session,
                         entry=entry,
-                        log=self._log.open(entry, settled),
+                        log=log,
                         file=file,
                         fingerprint=fingerprint,
                         reporter=self._reporter,
@@ -282,7 +302,7 @@ class _Loading:
             error="",
             ended_at=None,
             is_cancel_asked=False,
-            **self._rename(entry, source),
+            **self._changed(entry, source),
         )
         self._was_marked = True
 
@@ -297,13 +317,36 @@ class _Loading:
         self._notes.append(f"One worker, because {reason}")
         return Run
 
-    def _rename(self, entry: Entry, source: Source) -> dict[str, Any]:
-        """Give what the ledger must know of a file that has another name than it had."""
-        load, given = entry.load, self._job.to_json()["given"]
-        if load is None or load.options.get("given") == given:
+    def _protect(self, entry: Entry) -> None:
+        """Say which files must not be written, and which the load has written before."""
+        job, outputs = self._job, self._outputs
+        outputs.protect("the source", *job.files)
+        if job.layout is not None and job.layout.origin is not None:
+            outputs.protect("the layout", job.layout.origin.name)
+        if entry.load is not None:
+            if entry.load.options.get("layout"):
+                outputs.protect("the layout", entry.load.options["layout"])
+            outputs.own(outputs_of(entry.load))
+
+    def _changed(self, entry: Entry, source: Source) -> dict[str, Any]:
+        """Give what the ledger does not know yet: the names and the files of this try."""
+        load = entry.load
+        if load is None:
             return {}
-        load.options, load.source = {**load.options, "given": given}, source.name
-        return {"options": load.options, "source": load.source}
+        options = dict(load.options)
+        options["given"] = self._job.to_json()["given"]
+        if self._outputs.ids:
+            options["outputs"] = self._outputs.ids
+        facts = {
+            "options": options,
+            "source": source.name,
+            "reject_log": absolute(self._job.how.reject_log) or load.reject_log,
+            "reject_file": absolute(self._job.how.reject_file) or load.reject_file,
+        }
+        changed = {name: fact for name, fact in facts.items() if getattr(load, name) != fact}
+        for name, fact in changed.items():
+            setattr(load, name, fact)
+        return changed
 
     def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job
@@ -330,6 +373,7 @@ class _Loading:
                         f"Went on with load {unfinished.pk}, which was not finished."
                     )
                     return LedgerEntry(unfinished, job.alias)
+                self._outputs.own(leftovers(job, digest))
             entry = LedgerEntry.begin(
                 session,
                 job.alias,
@@ -343,8 +387,8 @@ class _Loading:
                 who=job.how.who,
                 chunk_rows=job.how.records_of_chunk,
                 bytes_total=source.bytes_total,
-                reject_log=_absolute(job.how.reject_log),
-                reject_file=_absolute(job.how.reject_file),
+                reject_log=absolute(job.how.reject_log),
+                reject_file=absolute(job.how.reject_file),
             )
             entry.lock(session)  # before the next one looks for it
             return entry
@@ -415,10 +459,6 @@ class _Loading:
                 f"`bulk_load --undo {number}`."
             )
         return NOTHING_LOADED if self._is_unsure else ""
-
-
-def _absolute(path: str | Path | None) -> str:
-    return "" if path is None else str(Path(path).absolute())
 
 
 NOT_RECORDED = (

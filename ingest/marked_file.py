@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING
+from hashlib import blake2b
+from typing import IO, TYPE_CHECKING, Any
 
 from ingest.exceptions import IngestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+DIGEST_BYTES = 16
+BLOCK_BYTES = 1 << 20
 
 
 class MarkedFile:
     """Writes on at the end of a file; ``IngestError`` where its disk is full or fails."""
 
-    def __init__(self, file: IO[bytes], what: str, *, lasts: bool) -> None:
-        """``what`` it is, for messages; ``lasts``: what is marked must outlive the machine."""
+    def __init__(
+        self,
+        file: IO[bytes],
+        what: str,
+        *,
+        lasts: bool,
+        publish: Callable[[], None] | None = None,
+    ) -> None:
+        """``what`` it is, for messages; ``lasts``: what is marked must outlive the machine.
+
+        ``publish`` is called whenever what is written is to be seen by others.
+        """
         self._file = file
         self._what = what
         self._lasts = lasts
+        self._publish = publish
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._is_dirty = False
 
     @property
@@ -31,35 +47,55 @@ class MarkedFile:
         """Write at the end."""
         with self._explained():
             self._file.write(text)
+        if self._lasts:
+            self._digest.update(text)
         self._is_dirty = True
 
     def flush(self) -> None:
         """Let other readers see what was written."""
         with self._explained():
             self._file.flush()
+            if self._publish is not None:
+                self._publish()
 
-    def mark(self) -> int:
-        """Give the end of what is written now, which is on the disk then."""
+    def mark(self) -> dict[str, Any]:
+        """Give the end of what is written now, which is on the disk then, and its digest."""
         with self._explained():
             self._file.flush()
             if self._lasts and self._is_dirty:
                 os.fsync(self._file.fileno())
+            if self._publish is not None and self._is_dirty:
+                self._publish()
             self._is_dirty = False
-            return self._file.seek(0, os.SEEK_END)
+            mark: dict[str, Any] = {"bytes": self._file.seek(0, os.SEEK_END)}
+        return {**mark, "digest": self._digest.hexdigest()} if self._lasts else mark
 
-    def rewind(self, mark: int) -> None:
-        """Forget what was written after a mark; ``IngestError`` where the file is shorter."""
+    def rewind(self, mark: Mapping[str, Any]) -> None:
+        """Forget what was written after a mark.
+
+        Raises ``IngestError``, and changes nothing, where what stands before it is not what was
+        written.
+        """
+        place = mark["bytes"]
         with self._explained():
             self._file.flush()
             size = self._file.seek(0, os.SEEK_END)
-            if size < mark:
+            if size < place:
                 raise IngestError(
                     f"{self._what} is no longer what this load has written: it has {size:,} bytes, "
-                    f"and should have {mark:,}. Bring it back, or take away what is in and load "
+                    f"and should have {place:,}. Bring it back, or take away what is in and load "
                     "again."
                 )
-            self._file.truncate(mark)
-            self._file.seek(mark)
+            if self._lasts:
+                self._digest = self._digest_up_to(place)
+                if self._digest.hexdigest() != mark.get("digest", self._digest.hexdigest()):
+                    raise IngestError(
+                        f"{self._what} is no longer what this load has written: its first "
+                        f"{place:,} bytes are others. Bring it back, or take away what is in and "
+                        "load again."
+                    )
+            self._file.truncate(place)
+            self._file.seek(place)
 
     def lines(self) -> Iterator[bytes]:
         """Give the lines from the beginning; then write on at the end."""
@@ -72,6 +108,14 @@ class MarkedFile:
         """Close the file."""
         with self._explained():
             self._file.close()
+
+    def _digest_up_to(self, place: int) -> blake2b:
+        digest = blake2b(digest_size=DIGEST_BYTES)
+        self._file.seek(0)
+        while place > 0 and (block := self._file.read(min(place, BLOCK_BYTES))):
+            digest.update(block)
+            place -= len(block)
+        return digest
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -38,6 +38,8 @@ class LoadOptions:
     reject_file: str | Path | None = None
     """Where the refused records are written in the source's own format, with the reasons, to be
     mended and loaded again."""
+    overwrite: bool = False
+    """Replace a reject log or a reject file that is there already and is not empty."""
     analyze: bool = True
     """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
     caller's transaction."""
@@ -74,6 +76,10 @@ class LoadOptions:
             raise ConfigurationError(
                 "There is a reject file only where rejects are put aside: say on_error='reject' "
                 "(--on-error reject), or leave it out."
+            )
+        if self.overwrite and self.reject_log is None and self.reject_file is None:
+            raise ConfigurationError(
+                "overwrite is for a reject log or a reject file, and there is none: leave it out."
             )
         if self.verify and self.dry_run:
             raise ConfigurationError(

@@ -10,16 +10,20 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.marked_file import MarkedFile
+from ingest.output_files import is_null
 from ingest.sources.base import Source
 from ingest.sources.files import COMPRESSIONS
-from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from ingest.output_files import OutputFile, OutputFiles
     from ingest.rejects import Reject
     from ingest.sources import Batch
     from ingest.sources.rewriting import RecordWriter
+
+
+REJECT_FILE = "The reject file"
 
 
 class RejectFile:
@@ -29,12 +33,19 @@ class RejectFile:
         self,
         file: IO[bytes],
         writer: RecordWriter,
-        mark: Mapping[str, int] | None = None,
-        path: str | Path | None = None,
+        mark: Mapping[str, Any] | None = None,
+        output: OutputFile | None = None,
     ) -> None:
-        """``mark``: go on with the file that is there, from where it was marked."""
-        self._file = MarkedFile(file, f"The reject file {str(path)!r}", lasts=path is not None)
+        """``mark``: go on with the file that is there, from where it was marked.
+
+        ``output`` is what the ``file`` belongs to, where it lasts.
+        """
+        name = REJECT_FILE if output is None else f"{REJECT_FILE} {output.path!r}"
+        publish = None if output is None else output.publish
+        self._file = MarkedFile(file, name, lasts=output is not None, publish=publish)
         self._writer = writer
+        self.is_empty = mark is None
+        """Is there no record in it?"""
         head = writer.head()  # also where it stands there already: a byte-order mark comes once
         if mark is None:
             self._file.write(head)
@@ -44,6 +55,7 @@ class RejectFile:
     def add(self, rejects: Sequence[Reject], batch: Batch) -> None:
         """Write the refused records of one batch; ``rejects`` are in the order of the records."""
         columns = batch.source_columns
+        self.is_empty = False
         for record, group in groupby(rejects, lambda reject: reject.record):
             reasons = " ".join(map(_reason, group))
             if record in batch.misfits:
@@ -55,20 +67,22 @@ class RejectFile:
 
     def append(self, written: bytes) -> None:
         """Write what another reject file of the same source has written."""
+        self.is_empty &= not written
         self._file.write(written)
 
-    def mark(self) -> dict[str, int]:
+    def mark(self) -> dict[str, Any]:
         """Give the place up to which it is written now."""
-        return {"bytes": self._file.mark()}
+        return self._file.mark()
 
-    def rewind(self, mark: Mapping[str, int]) -> None:
+    def rewind(self, mark: Mapping[str, Any]) -> None:
         """Forget what was written after a mark."""
-        self._file.rewind(mark["bytes"])
+        self._file.rewind(mark)
 
     def end(self) -> None:
         """Write what stands after the last record."""
         if not self._file.is_closed:
             self._file.write(self._writer.tail())
+            self._file.flush()
             self._file.close()
 
 
@@ -76,54 +90,45 @@ class RejectFile:
 def open_reject_file(
     path: str | Path | None,
     writer: RecordWriter,
-    given: Any,
+    outputs: OutputFiles,
     said: str | None,
-    mark: Mapping[str, int] | None = None,
+    mark: Mapping[str, Any] | None = None,
 ) -> Iterator[RejectFile | None]:
-    """Open the file, or give None where no path is given.
+    """Open the file, or give None where no path is given, or that of the null device.
 
-    ``given`` is the source, which the file must not overwrite; ``said`` is the format that its
+    ``outputs`` know which files must not be written; ``said`` is the format that the source's
     options say, if any; ``mark``: go on with the file that is there. Raises ``ConfigurationError``
     for a name that a load could not read again.
     """
-    if path is None:
+    if path is None or is_null(path):
         yield None
         return
-    _check(Path(path), writer, given, said)
-    try:
-        file = Path(path).open("r+b" if mark else "wb")  # noqa: SIM115 - it is closed below
-    except FileNotFoundError as error:
-        if not mark:
-            raise ConfigurationError(
-                f"The reject file {str(path)!r} cannot be written: {error.strerror}."
-            ) from error
+    _check(Path(path), writer, said)
+    if mark and not mark["bytes"]:  # of an empty file nothing says that it is this one
+        mark = None
+    if mark and not Path(path).exists():
         raise IngestError(
             f"The reject file {str(path)!r}, which this load has begun, is gone: bring it back, or "
             "take away what is in and load again."
-        ) from error
-    except OSError as error:
-        raise ConfigurationError(
-            f"The reject file {str(path)!r} cannot be written: {error.strerror}."
-        ) from error
+        )
+    output = outputs.open(path, REJECT_FILE, is_ours=bool(mark))
     with ExitStack() as stack:
-        stack.callback(file.close)
-        rejects = RejectFile(file, writer, mark, path)
+        stack.callback(output.release)
+        stack.callback(output.file.close)
+        rejects = RejectFile(output.file, writer, mark, output)
         try:
             yield rejects
         except BaseException:
-            with suppress(IngestError):  # what is wrong has been said
-                rejects.end()
+            # An older file stays what it was where nothing was refused.
+            if not (rejects.is_empty and output.replaced):
+                with suppress(IngestError):  # what is wrong has been said
+                    rejects.end()
             raise
         rejects.end()
 
 
-def _check(path: Path, writer: RecordWriter, given: Any, said: str | None) -> None:
+def _check(path: Path, writer: RecordWriter, said: str | None) -> None:
     shown = str(path)
-    for source in _paths(given):
-        if path.exists() and source.exists() and path.samefile(source):
-            raise ConfigurationError(
-                f"The reject file {shown!r} is the source itself: give it another name."
-            )
     if path.suffix.lower() in COMPRESSIONS:
         raise ConfigurationError(
             f"The reject file {shown!r} is not compressed: leave out {path.suffix}."
@@ -139,12 +144,6 @@ def _check(path: Path, writer: RecordWriter, given: Any, said: str | None) -> No
 
 _SUFFIXES = {"delimited": ".csv", "jsonl": ".jsonl"}
 _WORDS = {"delimited": "delimited text", "jsonl": "JSON Lines"}
-
-
-def _paths(given: Any) -> list[Path]:
-    if SeveralSource.accepts(given):
-        return [Path(item) for item in expand(given)]
-    return [Path(given)] if isinstance(given, str | Path) else []
 
 
 def _reason(reject: Reject) -> str:

@@ -6,8 +6,7 @@ import dataclasses
 import json
 import tempfile
 import weakref
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError, TooManyRejects
 from ingest.marked_file import MarkedFile
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
+    from ingest.output_files import OutputFile
+
+REJECT_LOG = "The reject log"
 HOPELESS_RECORDS = 1_000
 """If so many records are read and all are bad, the file or the layout is the wrong one."""
 
@@ -54,13 +56,22 @@ class RejectLog:
     """Writes rejects down as JSON Lines, counts the records, and gives them back in order."""
 
     def __init__(
-        self, path: str | Path | None, limit: RejectLimit, mark: Mapping[str, int] | None = None
+        self,
+        output: OutputFile | None,
+        limit: RejectLimit,
+        mark: Mapping[str, Any] | None = None,
     ) -> None:
-        """``mark``: go on with the log that is there, from where it was marked."""
+        """``output`` is where it goes; None: to a temporary file.
+
+        ``mark``: go on with the log that is there, from where it was marked.
+        """
         self._limit = limit
         # In a file from the start: a load may refuse more records than memory holds.
-        file = _open(path, "r+b" if mark else "w+b")
-        self._file = MarkedFile(file, _name(path), lasts=path is not None)
+        if output is None:
+            self._file = MarkedFile(_temporary(), _TEMPORARY, lasts=False)
+        else:
+            name = f"{REJECT_LOG} {output.path!r}"
+            self._file = MarkedFile(output.file, name, lasts=True, publish=output.publish)
         # The rejects can be read as long as somebody holds the log.
         weakref.finalize(self, self._file.close)
         self.records = 0
@@ -84,13 +95,17 @@ class RejectLog:
         if self._limit.number is not None and self.records > self._limit.number:
             raise self._too_many(read, first)
 
-    def mark(self) -> dict[str, int]:
-        """Give the place up to which it is written now."""
-        return {"bytes": self._file.mark(), "records": self.records}
+    def flush(self) -> None:
+        """Let others see what is written."""
+        self._file.flush()
 
-    def rewind(self, mark: Mapping[str, int]) -> None:
+    def mark(self) -> dict[str, Any]:
+        """Give the place up to which it is written now."""
+        return {**self._file.mark(), "records": self.records}
+
+    def rewind(self, mark: Mapping[str, Any]) -> None:
         """Forget what was written after a mark."""
-        self._file.rewind(mark["bytes"])
+        self._file.rewind(mark)
         self.records = mark["records"]
 
     def restore(self, rejects: Iterable[Reject], records: int) -> None:
@@ -123,14 +138,11 @@ class RejectLog:
         )
 
 
-def _open(path: str | Path | None, mode: str) -> IO[bytes]:
+_TEMPORARY = f"The temporary file of the rejects, in {tempfile.gettempdir()},"
+
+
+def _temporary() -> IO[bytes]:
     try:
-        return tempfile.TemporaryFile() if path is None else Path(path).open(mode)
+        return cast("IO[bytes]", tempfile.TemporaryFile())
     except OSError as error:
-        raise ConfigurationError(f"{_name(path)} cannot be written: {error.strerror}.") from error
-
-
-def _name(path: str | Path | None) -> str:
-    if path is None:
-        return f"The temporary file of the rejects, in {tempfile.gettempdir()},"
-    return f"The reject log {str(path)!r}"
+        raise ConfigurationError(f"{_TEMPORARY} cannot be written: {error.strerror}.") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.db import DEFAULT_DB_ALIAS
 
-from ingest.exceptions import LayoutError, LedgerError, SourceError
+from ingest.exceptions import IngestError, LayoutError, LedgerError, SourceError
 from ingest.fingerprints import digest_of_part
 from ingest.job import Job
 from ingest.layout import find_layout
@@ -17,14 +17,16 @@ from ingest.ledger import describe_place, is_alive
 from ingest.ledger.rows import select
 from ingest.models import Chunk, Load
 from ingest.models import Reject as KeptReject
-from ingest.reject_log import RejectLimit, RejectLog
+from ingest.output_files import is_null
+from ingest.reject_log import REJECT_LOG, RejectLimit, RejectLog
 from ingest.rejects import Reject
 from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ingest.ledger import Entry, Settled
+    from ingest.output_files import FileId, OutputFile, OutputFiles
     from ingest.session import Session
 
 
@@ -92,6 +94,7 @@ def check_same(load: Load, job: Job) -> None:
         )
     _check_plan(load, job)
     _check_layout(load, job)
+    _check_reject_file(load, job)
     missing = _missing(job.given) if load.fingerprint else None
     if missing is not None:
         raise LedgerError(
@@ -121,6 +124,16 @@ def _check_layout(load: Load, job: Job) -> None:
         raise LedgerError(
             f"Load {load.pk} cannot go on: its layout is not what it was when it was begun. Bring "
             f"the layout back, or take away what is in with `bulk_load --undo {load.pk}`."
+        )
+
+
+def _check_reject_file(load: Load, job: Job) -> None:
+    path = job.how.reject_file
+    if path is not None and load.reject_file not in {"", absolute(path)} and _rows(Chunk, load, "LIMIT 1"):
+        raise LedgerError(
+            f"Load {load.pk} of this file is not finished, and its reject file is "
+            f"{load.reject_file!r}, which has the records that were refused until now: say "
+            "that name, or leave it out."
         )
 
 
@@ -156,28 +169,65 @@ def _missing(given: Any) -> str | None:
 class KeptLog:
     """The log of rejects over all tries of a load."""
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    def __init__(self, job: Job, outputs: OutputFiles) -> None:
+        path = job.how.reject_log
+        self._path = None if path is None or is_null(path) else Path(path)
+        self._outputs = outputs
         self._limit = RejectLimit.parse(job.how.reject_limit)
         self._chunks_before = 0
-        self._mark: dict[str, int] = {}
+        self._mark: dict[str, Any] = {}
         self.log: RejectLog
+        self.output: OutputFile | None = None
+        """Its file, where it has one that lasts."""
 
     def open(self, entry: Entry, settled: Settled) -> RejectLog:
         """Give the log with the rejects of the chunks that are committed, and no others."""
-        path = self._job.how.reject_log
         if self._mark:  # another try of this process
             is_older = settled.chunks == self._chunks_before
             self.log.rewind(self._mark if is_older else settled.marks["log"])
             return self.log
-        is_there = path is not None and settled.chunks > 0 and Path(path).is_file()
-        self.log = RejectLog(path, self._limit, settled.marks["log"] if is_there else None)
-        if settled.chunks and not is_there and entry.load is not None:
-            self.log.restore(
-                map(_told, _rows(KeptReject, entry.load, "ORDER BY t.id")), settled.counts.rejected
-            )
+        path, load = self._path, entry.load
+        mark = settled.marks.get("log") if settled.chunks else None
+        is_there = False
+        if path is not None:
+            is_its_own = load is not None and load.reject_log == absolute(path)
+            # Of a log that was empty nothing says that it is this one.
+            is_there = is_its_own and mark is not None and mark["bytes"] > 0 and path.is_file()
+            self.output = self._outputs.open(path, REJECT_LOG, is_ours=is_there)
+        mark = mark if is_there else None
+        self.log = RejectLog(self.output, self._limit, mark)
+        if settled.chunks and not is_there and load is not None:
+            kept = _rows(KeptReject, load, "ORDER BY t.id")
+            self.log.restore(map(_told, kept), settled.counts.rejected)
         self._chunks_before, self._mark = settled.chunks, self.log.mark()
         return self.log
+
+    def end(self, *, is_done: bool) -> None:
+        """Let others write the file; one that was to be replaced stays if nothing was refused."""
+        if self.output is None:
+            return
+        if self._mark and (is_done or self.log.records):
+            with suppress(IngestError, OSError):  # what is wrong has been said
+                self.log.flush()
+        self.output.release()
+
+
+def absolute(path: str | Path | None) -> str:
+    """Give a path as the ledger has it."""
+    return "" if path is None else str(Path(path).absolute())
+
+
+def leftovers(job: Job, digest: str) -> Iterator[FileId]:
+    """Give the rejects' files of loads of the same content that died before their first chunk."""
+    for load in select(job.alias, Load, _UNFINISHED, job.model._meta.label, digest, "null"):
+        is_its_own = load.fingerprint == digest and not _rows(Chunk, load, "LIMIT 1")
+        if is_its_own and not is_alive(load):
+            yield from outputs_of(load)
+
+
+def outputs_of(load: Load) -> list[FileId]:
+    """Give the files of rejects that a load has opened, as the ledger knows them."""
+    return [(device, inode) for device, inode in load.options.get("outputs", ())]
 
 
 def _told(row: object) -> Reject:

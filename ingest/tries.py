@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ingest.sources import Source
     from ingest.table import Table
 
-Marks = dict[str, dict[str, int]]
+Marks = dict[str, dict[str, Any]]
 """How far the ``log`` and the ``file`` of rejects are written."""
 
 
@@ -47,7 +47,7 @@ class Try:
         marks = {"log": self.log.mark()}
         return marks if self.file is None else {**marks, "file": self.file.mark()}
 
-    def rewind(self, marks: Mapping[str, Mapping[str, int]]) -> None:
+    def rewind(self, marks: Mapping[str, Mapping[str, Any]]) -> None:
         """Forget the rejects that were written after the marks."""
         self.log.rewind(marks["log"])
         if self.file is not None:

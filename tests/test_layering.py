@@ -15,7 +15,16 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a module may import its own layer and those above it in this list. A folder
 # stands for all of its modules.
 LAYERS = [
-    ["exceptions", "rejects", "findings", "signals", "stages", "ranges", "marked_file"],
+    [
+        "exceptions",
+        "rejects",
+        "findings",
+        "signals",
+        "stages",
+        "ranges",
+        "marked_file",
+        "output_files",
+    ],
     ["conf", "models", "table", "layout", "sources", "encoding", "refusals"],
     ["results", "fingerprints", "connection", "session", "conversion"],
     ["references", "indexes", "plain_indexes", "guards", "duplicates", "audit"],

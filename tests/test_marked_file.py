@@ -36,7 +36,20 @@ def test_what_was_written_after_a_mark_is_forgotten(file, path):
 def test_a_mark_is_what_others_can_read(file, path):
     file.write(b"one\n")
     assert path.read_bytes() == b""
-    assert (file.mark(), path.read_bytes()) == (4, b"one\n")
+    assert (file.mark()["bytes"], path.read_bytes()) == (4, b"one\n")
+
+
+def test_a_file_that_begins_otherwise_is_not_cut(file, path):
+    file.write(b"one\n")
+    mark = file.mark()
+    path.write_bytes(b"two\nand more\n")
+    with pytest.raises(IngestError) as caught:
+        file.rewind(mark)
+    assert str(caught.value) == (
+        "The file 'x' is no longer what this load has written: its first 4 bytes are others. "
+        "Bring it back, or take away what is in and load again."
+    )
+    assert path.read_bytes() == b"two\nand more\n"
 
 
 def test_a_file_that_somebody_has_cut_is_not_filled_up(file, path):

@@ -13,6 +13,7 @@ from finance.models import Account, Transaction
 from ingest import ConfigurationError, load
 from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading
 from ingest.methods import direct
+from ingest.output_files import OutputFiles
 from ingest.reject_file import open_reject_file
 from ingest.rejects import Reject
 from ingest.sources import Batch, SourceOptions
@@ -226,7 +227,7 @@ def test_records_that_others_go_on_with_are_written_whole_and_a_hook_s_as_the_fi
 
     layout = bank(source={"delimiter": ";"}, hook=f"{__name__}.without_texts")
     path.write_text("Konto;Tag;Betrag;Text;Beleg\nDE1;02.01.2026;x;zwei;B\n")
-    load(Transaction, path, layout=layout, on_error="reject", reject_file=rejects)
+    load(Transaction, path, layout=layout, on_error="reject", reject_file=rejects, overwrite=True)
     assert rejects.read_text().splitlines()[1].startswith("DE1;02.01.2026;x;zwei;B;")
 
 
@@ -240,7 +241,7 @@ def test_no_reject_leaves_a_file_that_loads_nothing(tmp_path):
     path, rejects = tmp_path / "rows.csv", tmp_path / "rejects.csv"
     path.write_text(f"user,number,name\n{user.pk},A,x\n")
     rejects.write_text("of another time")
-    load(Account, path, on_error="reject", reject_file=rejects)
+    load(Account, path, on_error="reject", reject_file=rejects, overwrite=True)
     assert rejects.read_text() == "user,number,name,ingest_reasons\n"
     assert load(Account, rejects).read == 0
 
@@ -249,7 +250,7 @@ def test_no_reject_leaves_a_file_that_loads_nothing(tmp_path):
     ("name", "options", "want"),
     [
         ("r.csv", {"on_error": "abort"}, "There is a reject file only where rejects are put aside"),
-        ("rows.csv", {}, "rows.csv' is the source itself: give it another name."),
+        ("rows.csv", {}, "rows.csv' is the source '{source}' itself: give it another name."),
         ("r.csv.gz", {}, "r.csv.gz' is not compressed: leave out .gz."),
         (
             "r.jsonl",
@@ -267,14 +268,14 @@ def test_a_file_that_could_not_be_loaded_again(tmp_path, name, options, want):
     path.write_text("user,number,name\n")
     with pytest.raises(ConfigurationError) as caught:
         load(Account, path, **{"on_error": "reject", **options}, reject_file=tmp_path / name)
-    assert want.format(path=tmp_path / name) in str(caught.value)
+    assert want.format(path=tmp_path / name, source=path) in str(caught.value)
     assert path.read_text() == "user,number,name\n"
 
 
 def test_a_pattern_that_takes_the_reject_file_in(tmp_path):
     (tmp_path / "1.csv").write_text("user,number,name\n")
     (tmp_path / "2.csv").write_text("user,number,name\n")
-    with pytest.raises(ConfigurationError, match="is the source itself"):
+    with pytest.raises(ConfigurationError, match=r"2.csv' is the source '.*2.csv' itself"):
         load(Account, str(tmp_path / "*.csv"), on_error="reject", reject_file=tmp_path / "2.csv")
 
 
@@ -285,7 +286,9 @@ def test_a_file_is_gone_on_with_where_it_was_marked(tmp_path):
     def add(file, cell):
         file.add([reject], Batch(records=[1], columns=(pa.array([cell], pa.binary()),)))
 
-    with open_reject_file(path, DelimitedWriter(options, b"a\n", None), [], None) as file:
+    with open_reject_file(
+        path, DelimitedWriter(options, b"a\n", None), OutputFiles(), None
+    ) as file:
         add(file, b"1")
         mark = file.mark()
         add(file, b"2")
@@ -294,7 +297,9 @@ def test_a_file_is_gone_on_with_where_it_was_marked(tmp_path):
     assert path.read_text("utf-16") == (
         "a,ingest_reasons\n1,ingest: a: r.\n3,ingest: a: r.\nend of the rejects\n"
     )
-    with open_reject_file(path, DelimitedWriter(options, b"a\n", None), [], None, mark) as file:
+    with open_reject_file(
+        path, DelimitedWriter(options, b"a\n", None), OutputFiles(), None, mark
+    ) as file:
         add(file, b"4")
     assert path.read_text("utf-16") == (
         "a,ingest_reasons\n1,ingest: a: r.\n4,ingest: a: r.\nend of the rejects\n"

@@ -12,13 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from ingest.benchmark.options import BenchmarkOptions, check_outputs, find_measured_model
+from ingest.benchmark.options import (
+    BenchmarkOptions,
+    check_outputs,
+    find_measured_model,
+    open_outputs,
+)
 from ingest.benchmark.plot import draw
 from ingest.benchmark.report import WIDTH, render
 from ingest.benchmark.running import run_benchmark
 from ingest.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import IO, Self
 
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
     from ingest.benchmark.result import BenchmarkResult
     from ingest.benchmark.running import Progress
+    from ingest.output_files import OutputFile
 
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
@@ -55,30 +62,42 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
         explain=options["explain"],
     )
     check_outputs(options)
+    with open_outputs(options) as outputs:
+        result = _run(command, asked, options)
+        _write(command, result, outputs, is_json_shown=options.get("json") == "-")
+
+
+def _run(command: BaseCommand, asked: BenchmarkOptions, options: dict[str, Any]) -> BenchmarkResult:
     try:
         with ProgressDisplay(options.get("progress", "auto"), command.stderr) as display:
-            result = run_benchmark(asked, progress=display)
+            return run_benchmark(asked, progress=display)
     except KeyboardInterrupt:
         raise CommandError(
             "Interrupted: the scratch schema is gone, and no real row was touched.",
             returncode=INTERRUPTED,
         ) from None
-    _write(command, result, options.get("json"), options.get("plot"))
 
 
 def _write(
-    command: BaseCommand, result: BenchmarkResult, json_path: str | None, plot_path: str | None
+    command: BaseCommand,
+    result: BenchmarkResult,
+    outputs: Mapping[str, OutputFile],
+    *,
+    is_json_shown: bool,
 ) -> None:
     # With --json - standard output is for programs only.
-    stream = command.stderr if json_path == "-" else command.stdout
+    stream = command.stderr if is_json_shown else command.stdout
     console = _console(stream)
     console.print(render(result), highlight=False)
-    if json_path == "-":
+    if is_json_shown:
         command.stdout.write(result.as_json(), ending="")
-    elif json_path is not None:
-        Path(json_path).write_text(result.as_json(), encoding="utf-8")
-    if plot_path is not None:
-        draw(result, Path(plot_path))
+    if "json" in outputs:
+        outputs["json"].file.write(result.as_json().encode())
+        outputs["json"].publish()
+    if "plot" in outputs:
+        plot = outputs["plot"]
+        draw(result, plot.file, Path(plot.path).suffix[1:].lower())
+        plot.publish()
 
 
 def _console(stream: OutputWrapper) -> Console:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib.util
 import os
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,11 @@ from ingest.conf import benchmark_model
 from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.layout import find_model
 from ingest.methods import get_method, method_names
+from ingest.output_files import OutputFile, OutputFiles, check_streams
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
@@ -24,6 +28,8 @@ DEFAULT_ROWS = (1_000, 10_000, 100_000)
 DEFAULT_REPEAT = 3
 DEFAULT_SEED = 1
 BASELINES = ("psql", "floor")
+OUTPUTS = ("json", "plot")
+"""The options that name a file to be written."""
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -215,6 +221,35 @@ def check_outputs(options: dict[str, Any]) -> None:
                 "--plot needs matplotlib: pip install 'django-ingest[benchmark]'."
             )
         _check_writable(plot, "--plot")
+
+
+@contextmanager
+def open_outputs(options: dict[str, Any]) -> Iterator[dict[str, OutputFile]]:
+    """Open the files of ``--json`` and ``--plot`` before anything is measured.
+
+    Raises ``ConfigurationError`` where one is the source, or is there already.
+    """
+    names = [name for name in OUTPUTS if options.get(name) not in {None, "-"}]
+    if options.get("overwrite") and not names:
+        raise ConfigurationError(
+            "--overwrite is for files that are written, and there is none: leave it out."
+        )
+    files = OutputFiles(overwrite=options.get("overwrite", False))
+    if options.get("source") is not None:
+        check_streams("the source", options["source"])
+        files.protect("the source", options["source"])
+    opened: dict[str, OutputFile] = {}
+    with ExitStack() as stack:
+        for name in names:
+            path = Path(options[name])
+            if name == "json" and path.exists() and not path.is_file():  # /dev/stdout, a pipe
+                opened[name] = OutputFile(path=options[name], file=path.open("wb"))
+            else:
+                opened[name] = files.open(path, f"The file of --{name}")
+            stack.callback(opened[name].discard)
+        yield opened
+        for output in opened.values():
+            output.file.flush()
 
 
 def _check_writable(path: Path, option: str) -> None:

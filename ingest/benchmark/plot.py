@@ -10,6 +10,7 @@ from ingest.benchmark.explanation import labels, savings
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
 
     from ingest.benchmark.result import BenchmarkResult, Explanation
 
@@ -26,8 +27,11 @@ LABEL_GAP = 11.0
 """Points between two labels: less, and they would overlap."""
 
 
-def draw(result: BenchmarkResult, path: Path) -> None:
-    """Draw the verified results, or the explanation, into a file, whose suffix says the format."""
+def draw(result: BenchmarkResult, file: IO[bytes] | Path, kind: str | None = None) -> None:
+    """Draw the verified results, or the explanation, into a file.
+
+    ``kind`` is ``png``, ``svg`` or ``pdf``; None: the file's name says it.
+    """
     # Not pyplot: it keeps figures in the process and may look for a screen.
     from matplotlib.figure import Figure
 
@@ -42,7 +46,7 @@ def draw(result: BenchmarkResult, path: Path) -> None:
         _draw_lines(axes, result)
     else:
         _draw_bars(axes, result.explanation)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    figure.savefig(file, format=kind, dpi=DOTS_PER_INCH)
 
 
 def _draw_bars(axes: Any, explanation: Explanation) -> None:

@@ -25,7 +25,7 @@ class Settled:
     counts: Counts = dataclasses.field(default_factory=Counts)
     position: Position = dataclasses.field(default_factory=Position)
     """Where the source goes on."""
-    marks: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
+    marks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """How far the ``log`` and the ``file`` of rejects are written."""
     is_finished: bool = False
     fingerprint: str = ""

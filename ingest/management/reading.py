@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ingest import output_files
+from ingest.exceptions import SourceError
 from ingest.sources import Source
+from ingest.sources.several import expand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +89,14 @@ def add_arguments(parser: CommandParser) -> None:
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
     """Give those options of the source that were said."""
     return {name: options[name] for name in OPTIONS if options[name] is not None}
+
+
+def check_streams(files: Sequence[str], layout: str | None) -> None:
+    """Raise ``ConfigurationError`` where the shell sends what is said to a file that is read."""
+    with suppress(SourceError):  # reading says it
+        output_files.check_streams("the source", *expand(list(files)))
+    if layout is not None:
+        output_files.check_streams("the layout", layout)
 
 
 def as_source(files: Sequence[str]) -> Any:

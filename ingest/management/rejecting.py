@@ -29,3 +29,9 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--reject-log", metavar="FILE", help="write the reasons down as JSON Lines, for programs"
     )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a file that is there already and is not empty: of --reject-file, "
+        "--reject-log, --json or --plot",
+    )

@@ -42,7 +42,7 @@ class Task:
 class Commit:
     """To a worker: it is the chunk's turn."""
 
-    marks: dict[str, dict[str, int]]
+    marks: dict[str, dict[str, Any]]
     """How far the rejects are written, with those of this chunk."""
     rejects_kept: int
     """How many rejects the ledger has of the chunks before."""

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
     *chunking.OPTIONS,
-    *("on_error", "reject_limit", "reject_file", "reject_log", "dry_run", "verify", "clean"),
+    *("on_error", "reject_limit", "reject_file", "reject_log", "overwrite"),
+    *("dry_run", "verify", "clean"),
 )
 """Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
@@ -175,6 +176,7 @@ class Command(BaseCommand):
         self._show(f"Going on with load {resume}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
+        reading.check_streams(files, options["layout"])
         if options["detect"]:
             detecting.handle(self, model, files, options)
         elif options["preview"] is not None:
