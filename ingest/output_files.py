@@ -44,6 +44,8 @@ class OutputFile:
     """What is written; it can be read as well."""
     is_new: bool = False
     """Was it made just now?"""
+    is_locked: bool = False
+    """Is it kept from others?"""
     replaced: str | None = None
     """The file that ``publish`` replaces: until then it is what it was."""
     temporary: str | None = None
@@ -79,7 +81,7 @@ class OutputFile:
 
     def discard(self) -> None:
         """Close the file, and leave what was there before: nothing, if it was made just now."""
-        if self.is_new and not self.file.closed:
+        if self.is_new and self.is_locked and not self.file.closed:  # else it is another's by now
             with suppress(OSError):
                 is_it = identify(self.path) == self.id
                 if is_it and not os.fstat(self.file.fileno()).st_size:
@@ -158,7 +160,8 @@ class OutputFiles:
         kind, other = self._others.get(output.id, (what, ""))
         if kind != what:
             raise ConfigurationError(f"{shown} is {other} itself: give it another name.")
-        if not _lock(descriptor):
+        output.is_locked = _lock(descriptor)
+        if not output.is_locked:
             raise ConfigurationError(
                 f"{shown} is being written by another load: give this one another name, or wait "
                 "for the end of the other."
@@ -247,13 +250,16 @@ def _check_kind(found: os.stat_result, shown: str) -> None:
 
 
 def _open_at(path: str) -> OutputFile:
+    is_new = False
     try:
-        descriptor, is_new = os.open(path, _FLAGS), False
+        descriptor = os.open(path, _FLAGS)
     except FileNotFoundError:
-        descriptor, is_new = os.open(path, _FLAGS | os.O_CREAT, 0o666), True
-    return OutputFile(
-        path=path, file=cast("IO[bytes]", os.fdopen(descriptor, "r+b")), is_new=is_new
-    )
+        try:
+            descriptor, is_new = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666), True
+        except FileExistsError:  # another made it meanwhile, or a link leads to no file yet
+            descriptor = os.open(path, _FLAGS | os.O_CREAT, 0o666)
+    file = cast("IO[bytes]", os.fdopen(descriptor, "r+b"))
+    return OutputFile(path=path, file=file, is_new=is_new)
 
 
 def _lock(descriptor: int) -> bool:

@@ -129,7 +129,8 @@ def _check_layout(load: Load, job: Job) -> None:
 
 def _check_reject_file(load: Load, job: Job) -> None:
     path = job.how.reject_file
-    if path is not None and load.reject_file not in {"", absolute(path)} and _rows(Chunk, load, "LIMIT 1"):
+    is_another = path is not None and load.reject_file not in {"", absolute(path)}
+    if is_another and _rows(Chunk, load, "LIMIT 1"):
         raise LedgerError(
             f"Load {load.pk} of this file is not finished, and its reject file is "
             f"{load.reject_file!r}, which has the records that were refused until now: say "

@@ -251,7 +251,8 @@ def test_a_file_that_another_load_is_writing(rows, option):
 
 
 @pytest.mark.parametrize("is_there", [False, True])
-def test_only_one_of_many_that_open_a_file_at_once_has_it(is_there):
+@pytest.mark.parametrize("_time", range(20))
+def test_only_one_of_many_that_open_a_file_at_once_has_it(is_there, _time):
     path = Path("out.csv")
     if is_there:
         path.write_text("old")
