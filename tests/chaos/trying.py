@@ -115,7 +115,8 @@ class Scene:
     def go_on(self):
         """Start the load, or a resume where there is something to go on with."""
         self.proxy.reset()
-        return self.resume() if self.loads() else self.load()
+        # What an earlier try has left of rejects is not kept where the ledger knows nothing of it.
+        return self.resume() if self.loads() else self.load("--overwrite")
 
     def strike(self):
         self.outcome.struck = True
