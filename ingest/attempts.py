@@ -59,14 +59,19 @@ class Attempts:
         keys: Sequence[UniqueKey],
         stage: StagingTable,
         refused: str,
+        mark: str,
     ) -> None:
-        """Prepare them: rows go from the stage into the table, or as a note into ``refused``."""
+        """Prepare them: rows go from the stage into the table, or as a note into ``refused``.
+
+        ``mark`` is the statement that marks the subtransaction of rows that went in.
+        """
         # PL/pgSQL takes its variables for columns, and columns for its variables: no name that we
         # choose may be a column's. FOUND and SQLERRM cannot be chosen; there the column is meant.
         self._own = own_prefix(table)
         self._table, self._stage, self._refused = table, stage, refused
         self._names = ", ".join(map(quote_name, names))
         self._keys = keys
+        self._mark = mark
 
     @property
     def in_pieces(self) -> str:
@@ -93,6 +98,7 @@ class Attempts:
             f"OVERRIDING SYSTEM VALUE SELECT {self._names} FROM {self._stage.name}",
             piece=PIECE_ROWS,
             note=note,
+            mark=self._mark,
             servers_own=f"'{{{','.join(SERVERS_OWN)}}}'::pg_catalog.text[]",
         )
         return f"DO {_literal(text)}"
@@ -153,6 +159,7 @@ BEGIN
         AND {place} OPERATOR(pg_catalog.<=) {own}up_to
       ORDER BY {place};
       GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {mark};
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
       {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
       {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
@@ -178,6 +185,7 @@ BEGIN
     BEGIN
       {insert} WHERE {place} OPERATOR(pg_catalog.=) {own}at;
       GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {mark};
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
     EXCEPTION WHEN OTHERS THEN
       IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.=) ANY ({servers_own}) THEN

@@ -10,6 +10,7 @@ from ingest.exceptions import ConfigurationError, CountMismatch, UnsupportedMode
 from ingest.fingerprints import digest_of_part
 from ingest.guards import why_not_copy
 from ingest.keys import Keys
+from ingest.ledger import Inserters
 from ingest.methods import Target, get_method
 from ingest.methods.copy import CopyMethod
 from ingest.methods.direct import DirectMethod
@@ -62,6 +63,7 @@ class ChunkLoader:
         self._chunks: Chunks | None = None
         self._kept: list[Reject] = []
         self._chunk = 0
+        self._watcher: _KeyWatcher
         self.table: Table
 
     @property
@@ -104,7 +106,17 @@ class ChunkLoader:
         self._sequences.begin()
         self._kept = []
         rejected_before = self._log.records
-        self._chunk = self._entry.begin_chunk(self._session, ordinal, read_before + 1)
+        self._chunk = self._entry.begin_chunk(self._session, ordinal, read_before + 1, self.table)
+        watcher = _KeyWatcher(
+            keys,
+            self._sequences,
+            self._entry,
+            self._session,
+            self._chunk,
+            self._reporter.announcement,
+            is_first=ordinal == 1,
+        )
+        self._watcher = watcher
 
         def refuse(rejects: Sequence[Reject], batch: TypedBatch) -> None:
             if self._file is not None and rejects:
@@ -126,15 +138,7 @@ class ChunkLoader:
             keys.encoding,
             keys.number(seen(chunks.chunk())),
             refuse if self._job.how.on_error == "reject" else None,
-            _KeyWatcher(
-                keys,
-                self._sequences,
-                self._entry,
-                self._session,
-                self._chunk,
-                self._reporter.announcement,
-                is_first=ordinal == 1,
-            ),
+            watcher,
         )
         self._decide(*writer.decisions)
         if keys.reason is not None:
@@ -168,6 +172,12 @@ class ChunkLoader:
             self._chunk,
             ranges=keys.take_ranges(),
             rejects=self._kept,
+            inserters=Inserters(
+                table=self.table,
+                key=keys.name if keys.reason is None else "",
+                marks=self._watcher.inserters,
+                asks_rows=self._watcher.is_nested or bool(self.table.triggers),
+            ),
             last_record=read_before + counts.read,
             position={"source": dataclasses.asdict(stop), "marks": marks},
             rows=counts.loaded,
@@ -276,11 +286,15 @@ class _KeyWatcher(Follower):
         self._session = session
         self._chunk = chunk
         self._announcement = announcement
+        self._savepoints = session.savepoints
+        self.is_nested = False
+        """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
 
     def waiting(self, seconds: float) -> None:
         self._announcement.waiting(seconds)
 
     def idle(self, batch: TypedBatch) -> None:
+        self.is_nested = self.is_nested or self._session.savepoints != self._savepoints
         self._keys.reserve(len(batch.records))
 
     def landed(self, batch: TypedBatch, refused: Collection[int]) -> None:

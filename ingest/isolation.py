@@ -60,11 +60,16 @@ class Isolation:
         refused = temporary_name("refused")
         session.execute(_REFUSED.format(refused=refused))
         self._refused = f"pg_temp.{refused}"
+        inserters = temporary_name("inserters")
+        session.execute(f"CREATE TEMPORARY TABLE {inserters} () ON COMMIT DROP")
+        self.inserters = f"pg_temp.{inserters}"
+        """The table in which each subtransaction that inserts rows leaves a row, for its xmin."""
+        self._mark = f"INSERT INTO {self.inserters} DEFAULT VALUES"
         self._encoding = encoding
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        attempts = Attempts(table, encoding.names, keys, self._stage, self._refused)
+        attempts = Attempts(table, encoding.names, keys, self._stage, self._refused, self._mark)
         self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
         # A deferred constraint would speak when it is too late to say which row it was.
         self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
@@ -150,7 +155,7 @@ class Isolation:
         refusal = None
         leaves_out = self._leaves_out_triggers
         immediate, deferred = ("", "") if leaves_out else (self._immediate, self._deferred)
-        yield Statement(f"SAVEPOINT ingest_batch; {immediate}")
+        yield Statement(f"SAVEPOINT ingest_batch; {self._mark}; {immediate}")
         try:
             self._entered += yield Copying(self._target, payload, leaves_out)
         except Exception as error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import models
-from django.db.models.functions import Cast
 
-from ingest.ranges import merge_ranges
+from ingest.ownership import IsOwn, read_ownership
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,29 +100,17 @@ class Load(models.Model):
         return self.loaded / self.seconds if self.seconds else None
 
     def rows(self) -> models.QuerySet[Any]:
-        """Give the rows that this load put in and that are still there, as a queryset.
+        """Return the rows that this load inserted and that nobody has changed since, as a queryset.
 
-        Keys that PostgreSQL draws from a sequence were drawn for this load alone, and their ranges
-        are recorded; other keys are recorded one by one.
+        A row is the load's where the ledger has its key and the transaction that wrote it. A row
+        whose key was given again, or that was updated since, is not among them.
         """
         model: type[models.Model] = apps.get_model(self.model)
-        ranges = merge_ranges(
-            KeyRange.objects.using(self._state.db)
-            .filter(chunk__load=self)
-            .order_by("first")
-            .values_list("first", "last")
-        )
-        lists = KeyList.objects.using(self._state.db).filter(chunk__load=self)
-        wanted = models.Q(pk__in=())
-        for pair in ranges:
-            wanted |= models.Q(pk__range=pair)
-        if lists.exists():
-            key = Cast(
-                models.Func("keys", function="jsonb_array_elements_text"),
-                cast("Any", model._meta.pk),
-            )
-            wanted |= models.Q(pk__in=lists.annotate(key=key).values("key"))
-        return model._base_manager.using(self._state.db).filter(wanted)
+        ownership = read_ownership(self, model)
+        found = model._base_manager.using(self._state.db)
+        if ownership.reason is not None or not ownership.rows:
+            return found.none()
+        return found.filter(IsOwn(ownership.own))
 
 
 class LoadProgress(models.Model):
@@ -184,6 +171,16 @@ class Chunk(models.Model):
     skipped = models.BigIntegerField(default=0)
     fingerprint = models.CharField(
         max_length=64, blank=True, help_text="BLAKE2b of the chunk's bytes in the source."
+    )
+    transactions = models.JSONField(
+        default=list,
+        help_text="What inserted its rows: ranges of 64-bit transaction ids, both ends included.",
+    )
+    table_identity = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="The cluster's system identifier, the database's oid and the table's oid: "
+        "elsewhere the ids mean nothing.",
     )
     committed_at = models.DateTimeField()
 

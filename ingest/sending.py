@@ -37,6 +37,9 @@ class Follower:
     known: str = "The table had this key before the load."
     """What is said of a key that was in the table before the open transaction."""
 
+    inserters: str | None = None
+    """The table that the savepoints of the load are marked in; see ``Isolation``."""
+
     def waiting(self, seconds: float) -> None:
         """Hear, in another thread, that the locked table has waited so long for the source."""
 
@@ -72,6 +75,7 @@ class Flight:
         session.landing = self.land
         if refuse is not None:
             self._isolation = Isolation(session, table, encoding)
+            self._follower.inserters = self._isolation.inserters
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
         """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""

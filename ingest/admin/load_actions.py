@@ -25,18 +25,30 @@ def _is_alive(load: Load) -> bool:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked before something is done."""
+
+    text: str
+    facts: tuple[tuple[str, str], ...] = ()
+    """What it is about: names and values."""
+    choice: str | None = None
+    """What can be chosen besides yes and no."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadAction:
     """One action, from its link to its end."""
 
     name: str
     """Of its link; its permission is ``ingest.<name>_load``."""
     title: str
-    question: Callable[[Load], str]
-    """What is asked first."""
+    question: Callable[[Load, str], Question]
+    """What is asked first, of a load on a database; it may raise an ``IngestError``."""
     refusal: Callable[[Load], str | None]
     """Why it cannot be done; None: it can."""
-    do: Callable[[Load, str], str]
-    """Does it to a load on a database; gives what to tell, or raises an ``IngestError``."""
+    do: Callable[[Load, str, bool], str]
+    """Does it to a load on a database, with the choice made or not; gives what to tell, or raises
+    an ``IngestError``."""
     is_destructive: bool = False
 
     @property
@@ -53,7 +65,14 @@ def _refuse_resume(load: Load) -> str | None:
     return why_not_resume(load)
 
 
-def _resume(load: Load, alias: str) -> str:
+def _ask_resume(load: Load, alias: str) -> Question:  # noqa: ARG001
+    return Question(
+        text=f"Go on with {load.source} into {load.model}, behind the {whole(load.loaded)} rows "
+        "that are in?"
+    )
+
+
+def _resume(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FBT001
     log = start_resuming(load, alias)
     return f"Load {load.pk} goes on in a process of its own. What it says is written to {log}."
 
@@ -66,7 +85,14 @@ def _refuse_cancel(load: Load) -> str | None:
     return None
 
 
-def _cancel(load: Load, alias: str) -> str:
+def _ask_cancel(load: Load, alias: str) -> Question:  # noqa: ARG001
+    return Question(
+        text=f"Stop the load of {load.source} into {load.model}? The chunks that are committed "
+        "stay, and it can be resumed."
+    )
+
+
+def _cancel(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FBT001
     loads = Load.objects.using(alias).filter(pk=load.pk, status=Status.RUNNING)
     if _is_alive(load):
         loads.update(is_cancel_asked=True)
@@ -81,40 +107,38 @@ def _refuse_undo(load: Load) -> str | None:
     return "It is running: cancel it first." if _is_alive(load) else None
 
 
-def _undo(load: Load, alias: str) -> str:
+def _ask_undo(load: Load, alias: str) -> Question:
+    from ingest.undoing import plan_undo
+
+    plan = plan_undo(load.pk, using=alias)
+    plan.check(keep_changed=True)
+    return Question(
+        text=f"Delete the {whole(plan.deletable)} rows that {load.source} put into {load.model}? "
+        "This cannot be taken back.",
+        facts=plan.facts,
+        choice="Keep the rows that were changed since, and delete the others"
+        if plan.changed
+        else None,
+    )
+
+
+def _undo(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: FBT001
     from ingest.undoing import undo
 
-    return str(undo(load.pk, using=alias))
+    return str(undo(load.pk, using=alias, keep_changed=is_chosen))
 
 
 ACTIONS = (
     LoadAction(
-        name="resume",
-        title="Resume",
-        question=lambda load: (
-            f"Go on with {load.source} into {load.model}, behind the {whole(load.loaded)} rows "
-            "that are in?"
-        ),
-        refusal=_refuse_resume,
-        do=_resume,
+        name="resume", title="Resume", question=_ask_resume, refusal=_refuse_resume, do=_resume
     ),
     LoadAction(
-        name="cancel",
-        title="Cancel",
-        question=lambda load: (
-            f"Stop the load of {load.source} into {load.model}? The chunks that are committed "
-            "stay, and it can be resumed."
-        ),
-        refusal=_refuse_cancel,
-        do=_cancel,
+        name="cancel", title="Cancel", question=_ask_cancel, refusal=_refuse_cancel, do=_cancel
     ),
     LoadAction(
         name="undo",
         title="Undo",
-        question=lambda load: (
-            f"Delete the {whole(load.loaded)} rows that {load.source} put into {load.model}? "
-            "This cannot be taken back."
-        ),
+        question=_ask_undo,
         refusal=_refuse_undo,
         do=_undo,
         is_destructive=True,

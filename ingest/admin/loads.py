@@ -42,6 +42,8 @@ else:
 LOADS_ASKED = 200
 """Loads that one question for progress may name: more than a page lists."""
 CHUNKS_SHOWN = 50
+CHOICE = "choice"
+"""The name of what can be chosen when an action is confirmed."""
 LINES = "application/jsonl"
 
 
@@ -184,18 +186,24 @@ class LoadAdmin(LoadColumns, Base):
         load = self._load(request, load_id, action.permission)
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
-        refusal = action.refusal(load)
+        alias = load._state.db or "default"
+        refusal, question = action.refusal(load), None
+        if request.method != "POST" and refusal is None:
+            try:
+                question = action.question(load, alias)
+            except IngestError as error:
+                refusal = str(error)
         if request.method != "POST" or refusal is not None:
             context = {
                 **self._context(request, load),
                 "title": f"{action.title} load {load.pk}",
                 "action": action,
-                "question": action.question(load),
+                "question": question,
                 "refusal": refusal,
             }
             return self._page(request, "confirm", context)
         try:
-            told = action.do(load, load._state.db or "default")
+            told = action.do(load, alias, CHOICE in request.POST)
         except IngestError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:

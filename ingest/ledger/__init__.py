@@ -8,6 +8,7 @@ connection meanwhile.
 from __future__ import annotations
 
 from ingest.ledger.entry import Entry, Settled
+from ingest.ledger.inserters import Inserters
 from ingest.ledger.locks import LOCK_CLASS, begin_alone, is_alive, keep_still
 from ingest.ledger.place import check_place, describe_place, in_place_of, state_of
 from ingest.ledger.recorded import LedgerEntry, SharedEntry, find_load, is_recorded_on
@@ -15,6 +16,7 @@ from ingest.ledger.recorded import LedgerEntry, SharedEntry, find_load, is_recor
 __all__ = [
     "LOCK_CLASS",
     "Entry",
+    "Inserters",
     "LedgerEntry",
     "Settled",
     "SharedEntry",

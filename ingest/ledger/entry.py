@@ -11,10 +11,12 @@ from ingest.sources.batch import Position
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ingest.ledger.inserters import Inserters
     from ingest.models import Load
     from ingest.ranges import Range
     from ingest.rejects import Reject
     from ingest.session import Session
+    from ingest.table import Table
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,13 @@ class Entry:
         """Read what of the load is committed."""
         return Settled()
 
-    def begin_chunk(self, session: Session, ordinal: int, first_record: int) -> int:  # noqa: ARG002
+    def begin_chunk(
+        self,
+        session: Session,  # noqa: ARG002
+        ordinal: int,  # noqa: ARG002
+        first_record: int,  # noqa: ARG002
+        table: Table,  # noqa: ARG002
+    ) -> int:
         """Write down a chunk in the transaction of its rows; gives its key.
 
         Its number can be written once only: whoever else is at the same chunk waits here, and fails
@@ -62,6 +70,7 @@ class Entry:
         *,
         ranges: Sequence[Range],
         rejects: Sequence[Reject],
+        inserters: Inserters,
         **facts: Any,
     ) -> None:
         """Complete the chunk, in the same transaction."""

@@ -50,11 +50,14 @@ def is_alive(load: Load) -> bool:
     return bool(is_locked)
 
 
-def keep_still(load: Load) -> bool:
-    """Keep others from a load until Django's transaction ends; False: one is at work on it."""
+def keep_still(load: Load, *, shared: bool = False) -> bool:
+    """Keep others from a load until Django's transaction ends; False: one is at work on it.
+
+    ``shared``: others may do the same meanwhile.
+    """
     with connections[load._state.db or "default"].cursor() as cursor:
         cursor.execute(
-            "SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)",
+            _KEEP_STILL_SHARED if shared else _KEEP_STILL,
             [_lock_class(load), _lock_number(load.pk)],
         )
         [is_ours] = cursor.fetchone()
@@ -92,3 +95,5 @@ SELECT pg_catalog.pg_advisory_xact_lock(
 """
 _LOCK = "SELECT pg_catalog.pg_try_advisory_lock($1::integer, $2::integer)"
 _LOCK_TRANSACTION = "SELECT pg_catalog.pg_try_advisory_xact_lock($1::integer, $2::integer)"
+_KEEP_STILL = "SELECT pg_catalog.pg_try_advisory_xact_lock(%s, %s)"
+_KEEP_STILL_SHARED = "SELECT pg_catalog.pg_try_advisory_xact_lock_shared(%s, %s)"

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ingest import conf
 from ingest.exceptions import LedgerError
 from ingest.ledger.entry import Entry, Settled
+from ingest.ledger.inserters import INSERTER, identify
 from ingest.ledger.locks import lock
 from ingest.ledger.place import find_ledger
 from ingest.ledger.rows import (
@@ -19,11 +20,13 @@ from ingest.ledger.rows import (
     DjangoConnection,
     insert,
     insert_many,
+    insert_returning,
     model_of,
     select,
     table_of,
     update,
 )
+from ingest.ownership import full_ids
 from ingest.results import Counts
 from ingest.sources.batch import Position
 from ingest.table import find_table, quote_name
@@ -31,10 +34,12 @@ from ingest.table import find_table, quote_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ingest.ledger.inserters import Inserters
     from ingest.models import Load
     from ingest.ranges import Range
     from ingest.rejects import Reject
     from ingest.session import Session
+    from ingest.table import Table
 
 _HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_catalog.text[])"
 
@@ -65,6 +70,10 @@ class LedgerEntry(Entry):
         self.rejects_kept = 0
         self._locked: Session | None = None
         self._ledger: Mapping[str, str] = {}
+        self._identified: Session | None = None
+        self._identity = ""
+        self._top = self._xmin = 0
+        """The top-level transaction's id, and the id of the (sub)transaction of the chunk."""
 
     @classmethod
     def begin(cls, session: Session, alias: str, **facts: Any) -> Self:
@@ -99,7 +108,7 @@ class LedgerEntry(Entry):
             fingerprint=fingerprint,
         )
 
-    def begin_chunk(self, session: Session, ordinal: int, first_record: int) -> int:
+    def begin_chunk(self, session: Session, ordinal: int, first_record: int, table: Table) -> int:
         chunk = model_of("Chunk")(
             load_id=self.load.pk,  # a router may not know that both are on one database
             ordinal=ordinal,
@@ -108,7 +117,11 @@ class LedgerEntry(Entry):
             rows=0,
             committed_at=timezone.now(),
         )
-        return insert(session, chunk, self._alias)
+        key, self._top, self._xmin = insert_returning(session, chunk, self._alias, INSERTER)
+        if self._identified is not session:
+            self._identity = identify(session, table)
+            self._identified = session
+        return int(key)
 
     def end_chunk(
         self,
@@ -117,10 +130,9 @@ class LedgerEntry(Entry):
         *,
         ranges: Sequence[Range],
         rejects: Sequence[Reject],
+        inserters: Inserters,
         **facts: Any,
     ) -> None:
-        facts["committed_at"] = timezone.now()
-        update(session, self._alias, model_of("Chunk"), chunk, **facts)
         if ranges:
             first, last = zip(*ranges, strict=True)
             session.fetch(
@@ -132,6 +144,12 @@ class LedgerEntry(Entry):
                 list(map(str, first)),  # asyncpg looks arrays of other types up in the catalog
                 list(map(str, last)),
             )
+        facts["committed_at"] = timezone.now()
+        if self._identity:
+            raw = {self._xmin, *inserters.read(session, chunk, has_ranges=bool(ranges))}
+            facts["transactions"] = full_ids(self._top, raw)
+            facts["table_identity"] = self._identity
+        update(session, self._alias, model_of("Chunk"), chunk, **facts)
         kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}

@@ -44,6 +44,18 @@ def insert(
     session: Session | DjangoConnection, row: models.Model, alias: str, into: str = ""
 ) -> int:
     """Insert a row, and give its key; ``into`` is the table's name with its schema."""
+    [key] = insert_returning(session, row, alias, _key(row), into)
+    return int(key)
+
+
+def insert_returning(
+    session: Session | DjangoConnection,
+    row: models.Model,
+    alias: str,
+    returning: str,
+    into: str = "",
+) -> tuple[Any, ...]:
+    """Insert a row, and give what PostgreSQL returns of it."""
     into = into or quote_db_table(row._meta.db_table)
     fields = [
         field
@@ -52,11 +64,11 @@ def insert(
     ]
     names = ", ".join(quote_name(str(field.column)) for field in fields)
     casts = ", ".join(_given(place, field, alias) for place, field in enumerate(fields, 1))
-    [(key,)] = session.fetch(
-        f"INSERT INTO {into} ({names}) VALUES ({casts}) RETURNING {_key(row)}",
+    [returned] = session.fetch(
+        f"INSERT INTO {into} ({names}) VALUES ({casts}) RETURNING {returning}",
         *(_text(getattr(row, field.attname)) for field in fields),
     )
-    return int(key)
+    return returned
 
 
 def update(

@@ -8,9 +8,11 @@ from django.db import router
 
 from ingest.exceptions import ConfigurationError
 from ingest.models import Load
-from ingest.undoing import undo
+from ingest.undoing import plan_undo, undo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.core.management.base import BaseCommand, CommandParser
 
 
@@ -21,19 +23,42 @@ def add_arguments(parser: CommandParser) -> None:
         "--undo",
         type=int,
         metavar="LOAD",
-        help="delete exactly the rows that this load put in, or say what refers to them",
+        help="delete exactly the rows that this load inserted; or say why not, and delete nothing",
+    )
+    group.add_argument(
+        "--keep-changed",
+        action="store_true",
+        help="where rows of the load were changed since, keep these and delete the others",
     )
     group.add_argument(
         "--no-input", dest="interactive", action="store_false", help="do not ask before it"
     )
 
 
-def handle(command: BaseCommand, **options: Any) -> None:
-    """Undo the load, after asking."""
-    load_id = options["undo"]
+def check(options: dict[str, Any]) -> None:
+    """Refuse an option that has no effect."""
+    if options["keep_changed"] and options["undo"] is None:
+        raise ConfigurationError("--keep-changed belongs to --undo LOAD.")
+
+
+def handle(
+    command: BaseCommand, *, model: str | None, files: Sequence[str], **options: Any
+) -> None:
+    """Undo the load, after showing what would be deleted and asking."""
+    load_id, keep_changed = options["undo"], options["keep_changed"]
+    if model is not None or files:
+        raise ConfigurationError(
+            f"--undo takes the model and the rows from the ledger: leave out "
+            f"{' '.join([model or '', *files]).strip()}."
+        )
+    alias = options["database"] or router.db_for_write(Load)
+    plan = plan_undo(load_id, using=alias)
+    command.stdout.write(str(plan))
+    plan.check(keep_changed=keep_changed)
     if options["interactive"]:
+        kept = f" and keep the {plan.changed:,} that were changed since" if plan.changed else ""
         try:
-            answer = input(f"Delete the rows that load {load_id} put in? [y/N] ")
+            answer = input(f"Delete {plan.deletable:,} rows{kept}? [y/N] ")
         except EOFError:
             raise ConfigurationError(
                 "Nobody is there to be asked whether to delete the rows: say --no-input."
@@ -41,5 +66,4 @@ def handle(command: BaseCommand, **options: Any) -> None:
         if answer.strip().lower() not in {"y", "yes"}:
             command.stdout.write("Nothing was deleted.")
             return
-    alias = options["database"] or router.db_for_write(Load)
-    command.stdout.write(str(undo(load_id, using=alias)))
+    command.stdout.write(str(undo(load_id, using=alias, keep_changed=keep_changed)))

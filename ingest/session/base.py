@@ -56,6 +56,8 @@ class Session(ABC):
     """How many statements were sent that may have run them: they may have changed any table."""
     idle_since: float | None = None
     """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
+    savepoints: tuple[Any, ...] = ()
+    """Those of Django that are open on the connection."""
     landing: Callable[[], None] | None = None
     """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
 

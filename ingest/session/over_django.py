@@ -43,11 +43,16 @@ class DjangoSession(Session):
         wrapper = django_connection(alias)
         with wrapper.cursor():  # a tenant-aware backend sets its search path at a cursor
             pass
+        self._wrapper = wrapper
         self._connection: psycopg.Connection[Any] = wrapper.connection
 
     @cached_property
     def state(self) -> SessionState:  # type: ignore[override]
         return read_state(self._alias)
+
+    @property
+    def savepoints(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return tuple(self._wrapper.savepoint_ids)
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.RawCursor(self._connection) as cursor:

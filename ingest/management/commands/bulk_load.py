@@ -131,6 +131,7 @@ class Command(BaseCommand):
         usage = (
             "%(prog)s app.Model FILE [FILE ...] [options]\n"
             "       %(prog)s --resume LOAD [FILE ...]\n"
+            "       %(prog)s --undo LOAD [--keep-changed] [--no-input]\n"
             "       %(prog)s --benchmark [app.Model] [options]"
         )
         parser = super().create_parser(prog_name, subcommand, usage=usage, **kwargs)
@@ -142,12 +143,13 @@ class Command(BaseCommand):
         self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
     ) -> None:
         try:
+            undoing.check(options)
             if options["resume"] is not None:
                 self._resume([model, *files] if model is not None else [], **options)
             elif options["benchmark"]:
                 benchmark.handle(self, model=model, file=next(iter(files), None), **options)
             elif options["undo"] is not None:
-                undoing.handle(self, **options)
+                undoing.handle(self, model=model, files=files, **options)
             elif model is not None and not files and options["verify"]:
                 self._tell(verify(find_model(model), using=options["database"]))
             elif model is None or not files:

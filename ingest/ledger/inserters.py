@@ -1,0 +1,94 @@
+"""Which transactions inserted the rows of a chunk: with their keys they tell whose a row is.
+
+A chunk's rows are inserted by the transaction that inserts the chunk itself into the ledger. Where
+savepoints are used each of them is a subtransaction with an id of its own, and these are read at
+the chunk's end.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.ledger.rows import table_of
+from ingest.ownership import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY
+from ingest.table import quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ingest.session import Session
+    from ingest.table import Table
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inserters:
+    """How to find the subtransactions that inserted a chunk's rows, beside that of the chunk."""
+
+    table: Table
+    key: str
+    """The key's column; empty where the keys are not known."""
+    marks: str | None = None
+    """The table in which each savepoint of the load left a row."""
+    asks_rows: bool = False
+    """May others have used savepoints? Then the rows themselves are read."""
+
+    def read(self, session: Session, chunk: int, *, has_ranges: bool) -> Iterable[int]:
+        """Return the ids, in 32 bits, from the chunk's keys as the ledger has them."""
+        found: list[tuple[int]] = []
+        if self.marks is not None:
+            found += session.fetch(_MARKS.format(marks=self.marks))
+        if self.asks_rows and self.key:
+            facts = {"table": self.table.qualified_name, "key": quote_name(self.key)}
+            if has_ranges:
+                sql = _IN_RANGES.format(ranges=table_of("KeyRange"), **facts)
+                found += session.fetch(sql, chunk)
+            names = {"table": "$1::pg_catalog.oid", "column": "$2::pg_catalog.name"}
+            [(key_type, equals)] = session.fetch(KEY_TYPE.format(**names), self.table.oid, self.key)
+            facts |= {"type": key_type, "equals": equals}
+            found += session.fetch(_IN_LISTS.format(lists=table_of("KeyList"), **facts), chunk)
+        return [number for (number,) in found]
+
+
+def identify(session: Session, table: Table) -> str:
+    """Return what makes transaction ids meaningful; empty where the table does not keep them."""
+    [(database, is_heap)] = session.fetch(IDENTITY.format(table="$1::pg_catalog.oid"), table.oid)
+    if not is_heap:
+        return ""
+    [(may_identify,)] = session.fetch(MAY_IDENTIFY)
+    [(cluster,)] = session.fetch(CLUSTER) if may_identify else [("",)]
+    return f"{cluster}/{database}/{table.oid}"
+
+
+INSERTER = """id, pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8,
+  xmin::pg_catalog.text::pg_catalog.int8"""
+"""What the insertion of a chunk returns: key, top-level transaction, (sub)transaction."""
+_MARKS = "SELECT DISTINCT m.xmin::pg_catalog.text::pg_catalog.int8 FROM {marks} m"
+# A transaction that goes on and whose rows are seen is ours. The keys are in no other rows, unless
+# something changed them on their way; then the row is a stranger's, and its transaction is over.
+_OURS = """
+SELECT n.raw
+FROM (
+  SELECT DISTINCT t.xmin::pg_catalog.text::pg_catalog.int8 AS raw,
+         pg_catalog.age(t.xmin) AS age
+  FROM {rows}
+) n
+WHERE CASE WHEN n.age OPERATOR(pg_catalog.<=) 0 THEN
+  pg_catalog.pg_xact_status((
+    pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8
+      OPERATOR(pg_catalog.-) n.age
+  )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress'
+ELSE false END
+"""
+_IN_RANGES = _OURS.replace(
+    "{rows}",
+    """{ranges} k JOIN {table} t ON t.{key} OPERATOR(pg_catalog.>=) k.first
+    AND t.{key} OPERATOR(pg_catalog.<=) k.last
+  WHERE k.chunk_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8""",
+)
+_IN_LISTS = _OURS.replace(
+    "{rows}",
+    """{lists} k CROSS JOIN LATERAL pg_catalog.jsonb_array_elements_text(k.keys) e (key)
+  JOIN {table} t ON t.{key} OPERATOR({equals}) (e.key)::{type}
+  WHERE k.chunk_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8""",
+)
