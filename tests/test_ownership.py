@@ -356,7 +356,9 @@ def test_a_row_that_is_changed_while_it_is_deleted(make):
             cursor.execute(f"UPDATE {TABLE} SET amount = 77 WHERE id = {key}")
         worker = threading.Thread(target=take_away)
         worker.start()
-        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'DELETE'"
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'DELETE'"
+        )
         while not run(waiting):
             assert worker.is_alive()
         other.commit()

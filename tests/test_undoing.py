@@ -7,6 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, models, transaction
 
 from finance.models import Account, Transaction
+from ingest import load as load_rows
 from ingest.exceptions import IngestError
 from ingest.ledger import LOCK_CLASS
 from ingest.models import KeyList, Load
@@ -17,7 +18,13 @@ from tests.loads import record_load
 
 pytestmark = pytest.mark.django_db(
     transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
+    available_apps=[
+        "django.contrib.auth",
+        "django.contrib.contenttypes",
+        "finance",
+        "ingest",
+        "tests.contract",
+    ],
 )
 in_transaction = pytest.mark.django_db  # the contract's tables cannot be flushed
 
@@ -128,23 +135,21 @@ def test_what_cannot_be_undone_says_why():
 def test_a_row_given_a_key_of_the_load_by_hand_is_not_deleted():
     account = AccountFactory()
     first, second, third = TransactionFactory.create_batch(3, account=account)
-    load = record_load(Transaction, [first, third])  # a range, and its chunk says two rows
+    load = record_load(Transaction, [first, third])  # as a range
     assert refused(load) == (
-        f"Load {load.pk} put in 2 rows, but 3 have its keys: somebody has given rows these keys "
-        "by hand. Nothing was deleted: delete them by hand."
+        f"Load {load.pk} is not undone: 1 rows with its keys are not as it inserted them (with "
+        f"the keys {second.pk}): they were changed since, or are other rows with the same keys. "
+        "Nothing was deleted: --keep-changed deletes the 2 rows that are and keeps the others."
     )
-    assert Transaction.objects.filter(pk=second.pk).exists()
+    assert Transaction.objects.count() == 3
+    assert list(load.rows().order_by("pk")) == [first, third]
 
 
-@in_transaction
 def test_a_key_that_a_later_load_put_in_again_is_not_deleted():
-    row = NaturalKey.objects.create(code="a")
-    first = record_load(NaturalKey, [row], as_list=True)
-    second = record_load(NaturalKey, [row], as_list=True)
-    assert refused(first) == (
-        f"Load {first.pk} cannot be undone: load {second.pk} has put in the key 'a' again. "
-        f"Nothing was deleted: undo load {second.pk} first."
-    )
+    first = load_rows(NaturalKey, [{"code": "a"}]).load
+    NaturalKey.objects.all().delete()
+    second = load_rows(NaturalKey, [{"code": "a"}]).load
+    assert "1 rows with its keys are not as it inserted them (with the keys a)" in refused(first)
     undo(second.pk)
     assert undo(first.pk).gone == 1
 
@@ -183,6 +188,48 @@ def test_the_command_does_not_ask_where_nobody_is(monkeypatch):
         "Nobody is there to be asked whether to delete the rows: say --no-input.",
     )
     assert "1 rows deleted" in command("--undo", str(load.pk), "--no-input")
+
+
+def test_the_command_shows_the_plan_before_it_asks(monkeypatch):
+    rows = TransactionFactory.create_batch(4)
+    load = record_load(Transaction, rows)
+    rows[0].delete()
+    rows[1].save()
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    got = command("--undo", str(load.pk), "--keep-changed")
+    for line in (
+        "  model          finance.Transaction",
+        "  file           statement.csv",
+        f"  day            {load.started_at:%Y-%m-%d}",
+        "  rows           4",
+        "  to delete      2",
+        f"  changed since  1 (with the keys {rows[1].pk})",
+        "  gone           1",
+        "Nothing was deleted.",
+    ):
+        assert line in got.splitlines()
+    with pytest.raises(CommandError, match="is not undone") as caught:
+        command("--undo", str(load.pk), "--no-input")
+    assert caught.value.returncode == 1
+    assert "2 rows deleted" in command("--undo", str(load.pk), "--keep-changed", "--no-input")
+
+
+@pytest.mark.parametrize("beside", [["finance.Transaction"], ["finance.Transaction", "a.csv"]])
+def test_undo_takes_no_model_and_no_file(beside):
+    load = record_load(Transaction, [TransactionFactory()])
+    with pytest.raises(CommandError) as caught:
+        command(*beside, "--undo", str(load.pk), "--no-input")
+    assert (caught.value.returncode, str(caught.value)) == (
+        2,
+        f"--undo takes the model and the rows from the ledger: leave out {' '.join(beside)}.",
+    )
+    assert Transaction.objects.count() == 1
+
+
+def test_keep_changed_belongs_to_undo():
+    with pytest.raises(CommandError) as caught:
+        command("finance.Transaction", "a.csv", "--keep-changed")
+    assert caught.value.returncode == 2
 
 
 def test_the_command_names_a_load_that_is_not_there():

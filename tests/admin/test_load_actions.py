@@ -92,6 +92,29 @@ def test_undo_tells_what_it_did_and_writes_it_down(admin_client, admin_user):
     assert "It is undone already." in admin_client.get(address(load, "undo")).content.decode()
 
 
+def test_undo_keeps_changed_rows_only_where_that_is_chosen(admin_client):
+    rows = TransactionFactory.create_batch(3)
+    load = record_load(Transaction, rows)
+    rows[1].save()
+    shown = admin_client.get(address(load, "undo")).content.decode()
+    assert "Delete the 2 rows that statement.csv put into finance.Transaction?" in shown
+    assert f"<dt>Changed since</dt><dd>1 (with the keys {rows[1].pk})</dd>" in shown
+    assert 'name="choice"' in shown
+    [got] = told(admin_client.post(address(load, "undo"), follow=True))
+    assert got.startswith(f"Load {load.pk} is not undone: 1 rows with its keys")
+    assert Transaction.objects.count() == 3
+    admin_client.post(address(load, "undo"), {"choice": "on"})
+    assert list(Transaction.objects.all()) == [rows[1]]
+
+
+def test_undo_says_at_once_that_nothing_can_be_proved(admin_client):
+    load = record_load(Transaction, [TransactionFactory()])
+    load.chunks.update(transactions=[])
+    shown = admin_client.get(address(load, "undo")).content.decode()
+    assert "it was recorded before ingest noted which transactions" in shown
+    assert "<form method" not in shown.partition("errornote")[2]
+
+
 def test_undo_tells_why_it_did_nothing(admin_client):
     load = record_load(Account, [AccountFactory()])
     TransactionFactory(account=Account.objects.get())
