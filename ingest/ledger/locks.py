@@ -82,6 +82,7 @@ _IS_LOCKED = """
 SELECT EXISTS (
   SELECT FROM pg_catalog.pg_locks l
   WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'
+    AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
     AND l.classid OPERATOR(pg_catalog.=) %s::bigint::pg_catalog.oid
     AND l.objid OPERATOR(pg_catalog.=) %s::bigint::pg_catalog.oid
     AND l.objsubid OPERATOR(pg_catalog.=) 2
