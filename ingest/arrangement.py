@@ -93,6 +93,11 @@ class Arrangement:
         self.source_columns = tuple(map(self._shown_column, names))
         """How messages call the source columns of each field."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was read otherwise than it stands in the source, a sentence each."""
+        return tuple(text for picker in self._pickers.values() for text in picker.warnings)
+
     def apply(self, batches: Iterable[Batch]) -> Iterator[ArrangedBatch]:
         """Pick, name and read the columns of each batch."""
         named = self._selection.put_together(map(self._named, batches))

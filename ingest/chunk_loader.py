@@ -59,6 +59,7 @@ class ChunkLoader:
         self._reporter = reporter
         self._stage = reporter.stages.stage
         self._decisions: dict[str, None] = {}
+        self._pipeline: Pipeline | None = None
         self._keys: Keys | None = None
         self._chunks: Chunks | None = None
         self._kept: list[Reject] = []
@@ -140,7 +141,7 @@ class ChunkLoader:
             refuse if self._job.how.on_error == "reject" else None,
             watcher,
         )
-        self._decide(*writer.decisions)
+        self._decide(*writer.decisions, *self._warnings())
         if keys.reason is not None:
             self._decide(f"Rows: this load cannot be undone, because {keys.reason}")
         if not self._job.how.dry_run:
@@ -201,7 +202,7 @@ class ChunkLoader:
 
     def _plan(self, table: Table) -> None:
         _check_copy(table, ())
-        pipeline = Pipeline(
+        self._pipeline = pipeline = Pipeline(
             self._job.model,
             self._source,
             self._job.layout,
@@ -245,6 +246,9 @@ class ChunkLoader:
         if self._job.how.dry_run:
             return "spare"
         return "none" if self._entry.load is None else "record"
+
+    def _warnings(self) -> tuple[str, ...]:
+        return () if self._pipeline is None else self._pipeline.warnings
 
     def _decide(self, *sentences: str) -> None:
         self._decisions.update(dict.fromkeys(sentences))

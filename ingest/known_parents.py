@@ -44,7 +44,8 @@ class KnownParents:
         if number not in self._columns:
             values = [item[number] if isinstance(item, tuple) else None for item in self._found]
             try:
-                column = pa.array(values) if any(values) else pa.nulls(len(values), pa.int64())
+                is_known = any(value is not None for value in values)
+                column = pa.array(values) if is_known else pa.nulls(len(values), pa.int64())
             except pa.ArrowException:
                 column = values
             self._columns[number] = column

@@ -64,6 +64,12 @@ class Pipeline:
         """How the rows that it gives are to be written."""
         return self._converter.encoding
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was stored so far and is hardly what was meant, a sentence each."""
+        layout = () if self._arrangement is None else self._arrangement.warnings
+        return (*layout, *self._converter.warnings)
+
     def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
         """Give typed batches; where records are committed in chunks, one ends at each chunk's."""
         raw = self._stages.watch("read", self._source.batches_after(start))

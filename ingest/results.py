@@ -96,6 +96,11 @@ class LoadResult:
     """The load in the ledger; None where it is not recorded. ``load.rows()`` are its rows."""
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was stored as the ORM would, and is hardly what was meant: some ``decisions``."""
+        return tuple(each for each in self.decisions if each.startswith("Warning: "))
+
+    @property
     def rows_per_second(self) -> float:
         """Rows loaded per second of wall-clock time."""
         return self.rows / self.seconds if self.seconds else 0.0

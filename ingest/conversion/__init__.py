@@ -20,6 +20,7 @@ from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
 from ingest.conversion.filling import fields_to_fill, needs_instance
 from ingest.conversion.instances import Instances
 from ingest.conversion.preparing import Preparer
+from ingest.conversion.server_defaults import complete
 from ingest.conversion.unfed import FilledColumn, judge_unfed
 from ingest.encoding import choose_encoding
 from ingest.exceptions import LayoutError
@@ -112,6 +113,7 @@ class Converter:
             )
         self._model = fields[0].model
         self._fields = tuple(fields)
+        self._table, self._alias = table, alias
         self._source = source
         self._source_columns = tuple(source_columns or (field.attname for field in fields))
         filled = fields_to_fill(self._model, fields, table)
@@ -140,8 +142,14 @@ class Converter:
             else None
         )
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was stored so far and is hardly what was meant, a sentence each."""
+        return tuple(warning for column in self._columns for warning in column.warnings)
+
     def convert(self, batch: Batch) -> TypedBatch:
         """Convert one batch."""
+        batch = complete(batch, self._columns, self._table, self._alias)
         given = [
             converter.convert(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)
@@ -199,6 +207,7 @@ class Converter:
         return good, self._rejects(batch, refused)
 
     def _cleaned(self, batch: Batch) -> list[list[Any]]:
+        batch = complete(batch, self._columns, self._table, self._alias)
         return [
             converter.clean(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)

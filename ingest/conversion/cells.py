@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.conversion.cleaning import Refusal
+from ingest.conversion.cleaning import NANOSECONDS, Refusal
 from ingest.sources.text import find_undecodable
 
 if TYPE_CHECKING:
@@ -18,12 +18,75 @@ _WIDE = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decim
 
 
 def plain(cells: pa.Array) -> pa.Array:
-    """Give the same values in the type of which the kernels know."""
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.dictionary_decode()
-    if pa.types.is_large_string(cells.type) or pa.types.is_string_view(cells.type):
+    """Return the same values in a type that the kernels know."""
+    kind = cells.type
+    if pa.types.is_dictionary(kind):
+        return plain(cells.dictionary_decode())
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pc.cast(cells, pa.string())
     return cells
+
+
+def without_nanoseconds(cells: pa.Array) -> pa.Array | list[Any]:
+    """Return times in microseconds; where more would be lost, a ``Refusal`` takes its place."""
+    kind = cells.type
+    coarser = _in_microseconds(kind)
+    if coarser is None:
+        return cells
+    try:
+        return pc.cast(cells, coarser)
+    except pa.ArrowInvalid:
+        pass
+    counted = cells.cast(pa.int64())
+    is_whole = pc.equal(pc.multiply(pc.divide(counted, 1000), 1000), counted)
+    kept = pc.cast(pc.if_else(is_whole, cells, pa.scalar(None, kind)), coarser).to_pylist()
+    fine = pc.fill_null(pc.invert(is_whole), False).to_pylist()
+    return [
+        Refusal(NANOSECONDS) if is_fine else value
+        for value, is_fine in zip(kept, fine, strict=True)
+    ]
+
+
+def _in_microseconds(kind: pa.DataType) -> pa.DataType | None:
+    if not pa.types.is_temporal(kind) or getattr(kind, "unit", None) != "ns":
+        return None
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", tz=kind.tz)
+    return pa.time64("us") if pa.types.is_time(kind) else pa.duration("us")
+
+
+def as_shortest_text(cells: pa.Array) -> pa.Array:
+    """Return floats as the shortest texts that read as the same floats."""
+    if pa.types.is_float16(cells.type):
+        cells = pc.cast(cells, pa.float32())
+    return pc.cast(cells, pa.string())
+
+
+def without_numpy(value: Any) -> Any:
+    """Return a scalar of numpy or pandas as the Python value that it stands for."""
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    if library == "numpy" and hasattr(value, "item"):
+        if kind.__name__ == "datetime64":
+            return _moment_of(value)
+        return float(str(value)) if kind.__name__ in {"float32", "float16"} else value.item()
+    if library == "pandas":
+        if kind.__name__ in {"NaTType", "NAType"}:
+            return None
+        if kind.__name__ == "Timestamp":
+            return Refusal(NANOSECONDS) if value.nanosecond else value.to_pydatetime()
+        if kind.__name__ == "Timedelta":
+            return Refusal(NANOSECONDS) if value.nanoseconds else value.to_pytimedelta()
+    return value
+
+
+def _moment_of(value: Any) -> Any:
+    """Return a ``numpy.datetime64`` as a date or a datetime; below microseconds it is a number."""
+    moment = value.item()
+    if not isinstance(moment, int):
+        return moment
+    exact = value.astype("datetime64[us]")
+    return exact.item() if exact == value else Refusal(NANOSECONDS)
 
 
 def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
@@ -32,7 +95,7 @@ def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
     ``places`` are the decimal places of the field, where it has such.
     """
     if isinstance(cells, list):
-        return cells
+        return [without_numpy(value) for value in cells]
     try:
         values: list[Any] = cells.to_pylist()
     except (ValueError, OverflowError):

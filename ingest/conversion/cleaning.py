@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -29,6 +30,9 @@ DATABASE_ERRORS = (Error, psycopg.Error)
 """A validator may ask the database; that it cannot answer is not the value's fault."""
 PLAIN_DESCRIPTORS = {DeferredAttribute, ForeignKeyDeferredAttribute}
 """What gives an instance's value as it was assigned."""
+NANOSECONDS = "it has nanoseconds, and PostgreSQL stores microseconds: round it in the source"
+_FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
+"""Django's parsers pass over what stands behind the sixth digit."""
 REMEMBERED_VALUES = 65_536
 """Distinct texts whose judgement is remembered for each field: some 10 MB at most."""
 
@@ -64,6 +68,10 @@ class Cleaner:
         )
         self._judged: dict[str, Any] = {}
         self._has_moments = settings.USE_TZ and holds_moments(field)
+        self.is_of_time = isinstance(
+            field, models.DateTimeField | models.TimeField | models.DurationField
+        )
+        """Does it hold times, which PostgreSQL has in microseconds?"""
         self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
         self._is_whole = _is_whole(field)
@@ -145,7 +153,9 @@ class Cleaner:
                 return self.clean(json.loads(text, cls=getattr(self.field, "decoder", None)))
             except (ValueError, RecursionError) as error:
                 return Refusal(f"Value must be valid JSON: {error}.")
-        return self.clean(text)
+        cleaned = self.clean(text)
+        is_cut = self.is_of_time and _FINER_THAN_MICROSECONDS.search(text) is not None
+        return Refusal(NANOSECONDS) if is_cut and not isinstance(cleaned, Refusal) else cleaned
 
     def _as_attribute(self, value: Any) -> Any:
         """Give what an instance makes of a value that is assigned to it, as a file's name."""

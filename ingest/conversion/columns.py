@@ -11,17 +11,35 @@ import pyarrow.compute as pc
 from django.core.validators import MaxLengthValidator
 from django.db import connections, models
 
-from ingest.conversion.cells import decode, mask_of, plain, python_values
+from ingest.conversion.cells import (
+    as_shortest_text,
+    decode,
+    mask_of,
+    plain,
+    python_values,
+    without_nanoseconds,
+)
 from ingest.conversion.cleaning import Cleaner, Refusal
 from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
 from ingest.conversion.kernels.base import is_all
 from ingest.conversion.storing import make_fit, text_limit
 from ingest.conversion.structures import MisfitError
+from ingest.rejects import shorten
+from ingest.sources.batch import CellText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.encoding import ColumnEncoding
+
+
+_UNLIKE_TEXT_NAMES = {
+    bool: "booleans",
+    float: "numbers with a fraction",
+    dict: "nested JSON",
+    list: "lists",
+}
+_UNLIKE_TEXT = frozenset(_UNLIKE_TEXT_NAMES)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +66,11 @@ class ColumnConverter:
         self.field = field
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
+        self.warnings: dict[str, None] = {}
+        """What was stored as the ORM would, and is hardly what was meant: a sentence each."""
+        self._warned: set[type] = set()
+        self._is_of_text = isinstance(field, models.CharField | models.TextField)
+        self._is_decimal = isinstance(field, models.DecimalField)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored as they are: the column must be of a type that holds them.
         self._kernel = find_kernel(field, encoding.arrow_type) if encoding.dump is None else None
@@ -61,7 +84,13 @@ class ColumnConverter:
             decoded, undecodable = decode(cells)
             cells = self._empty_as_null(decoded)
         elif isinstance(cells, pa.Array):
-            cells = plain(cells)
+            cells = self._plain(cells)
+            if (
+                self._is_decimal
+                and isinstance(cells, pa.Array)
+                and pa.types.is_floating(cells.type)
+            ):
+                cells = as_shortest_text(cells)
         typed, mask = self._convert_at_once(cells)
         if typed is None:
             values = _replaced(self._values(cells), undecodable)
@@ -94,6 +123,8 @@ class ColumnConverter:
         if isinstance(cells, pa.Array) and pa.types.is_binary(cells.type):
             decoded, undecodable = decode(cells)
             return self._clean(_replaced(decoded.to_pylist(), undecodable), is_text=True)
+        if isinstance(cells, pa.Array):
+            cells = self._plain(cells)
         return self._clean(self._values(cells), is_text=False)
 
     def store(self, cleaned: list[Any], shown: list[Any]) -> TypedColumn:
@@ -178,11 +209,34 @@ class ColumnConverter:
     def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
         clean, read = self.cleaner.clean, self.cleaner.read
         if not is_text:
-            return [clean(value) for value in values]
+            if self._is_of_text:
+                self._warn(values)
+            return [read(value) if type(value) is CellText else clean(value) for value in values]
         return [read(value) if type(value) is str else clean(value) for value in values]
 
+    def _plain(self, cells: pa.Array) -> pa.Array | list[Any]:
+        cells = plain(cells)
+        return without_nanoseconds(cells) if self.cleaner.is_of_time else cells
+
     def _values(self, cells: pa.Array | list[Any]) -> list[Any]:
-        return python_values(cells, getattr(self.field, "decimal_places", None))
+        values = python_values(cells, getattr(self.field, "decimal_places", None))
+        if not self._is_decimal:
+            return values
+        # Django would ask a float for all its binary digits: 12.34 has fifty.
+        return [repr(value) if type(value) is float else value for value in values]
+
+    def _warn(self, values: list[Any]) -> None:
+        """Note values of a typed source that become Python's text of them in a text field."""
+        for kind in _UNLIKE_TEXT.intersection(map(type, values)):
+            if kind not in self._warned:
+                self._warned.add(kind)
+                example = next(value for value in values if type(value) is kind)
+                self.warnings[
+                    f"Warning: the text field {self.field.name} was given "
+                    f"{_UNLIKE_TEXT_NAMES[kind]}, such as {shorten(example)}, and stores "
+                    f"{shorten(str(example))}, as the ORM would. Convert them in the source if "
+                    "that is not meant."
+                ] = None
 
     def _try_fit(self, prepared: Any) -> Any:
         try:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
+import json
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils.duration import duration_string
 
 from ingest.exceptions import did_you_mean
 from ingest.sources.text import find_undecodable
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
 
     from ingest.layout.definition import Column, Layout
 
+_WIDE = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 Cells: TypeAlias = "pa.Array | list[Any]"
 
 
@@ -53,21 +60,46 @@ def is_text(cells: Cells) -> bool:
 
 
 def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
-    """Give cells as strings, and which of them are bytes that are no text (None: none)."""
+    """Return cells as strings, and which of them are bytes that are no text (None: none).
+
+    A typed value has one text, whichever kind of source it comes from: that of Python.
+    """
     if isinstance(cells, list):
-        given = [None if value is None else str(value) for value in cells]
-        return pa.array(given, pa.string()), None
+        return pa.array(map(text_of, cells), pa.string()), None
     if isinstance(cells, pa.ChunkedArray):
         cells = cells.combine_chunks()
+    if not is_raw(cells):
+        if is_text(cells) or pa.types.is_integer(cells.type):
+            return pc.cast(cells, pa.string()), None
+        values = cells.to_pylist()
+        if pa.types.is_decimal(cells.type):  # whose zeros at the end are the type's
+            values = [value if value is None else value.normalize(_WIDE) for value in values]
+        return texts_of(values)
     try:
         return pc.cast(cells, pa.string()), None
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        if not is_raw(cells):
-            return texts_of(cells.to_pylist())
+    except pa.ArrowInvalid:
+        pass
     bad = pa.array(find_undecodable(cells), pa.int64())
     undecodable = pc.is_in(pa.arange(0, len(cells)), value_set=bad)
     texts = pc.if_else(undecodable, pa.scalar(b"", cells.type), cells)
     return pc.cast(texts, pa.string()), undecodable
+
+
+def text_of(value: Any) -> str | None:
+    """Return a typed value as text, the way Django's fields and a layout's words read it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, dt.timedelta):
+        return duration_string(value)
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, cls=DjangoJSONEncoder)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(bytes(value)).decode()
+    return str(value)
 
 
 def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:

@@ -44,6 +44,15 @@ class Reading:
     no-break space too, an apostrophe for the typographic one."""
     currency: tuple[str, ...] | None = None
     """Currency signs and codes that may stand before or after a number."""
+    grouping: str | None = None
+    """``indian``: the thousands marks stand as in ``12,34,567.00``."""
+    exponent: bool | None = None
+    """Read numbers such as ``1.5E+3``."""
+    places: str | None = None
+    """What becomes of decimals that the field has no places for: ``exact``, the record is refused;
+    ``zeros``, zeros are dropped; ``round``, they are rounded, half to even."""
+    whole: bool | None = None
+    """Read ``3.0`` as the whole number that it is, in an integer field."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, texts_of
 from ingest.layout.numbers import turn
 from ingest.layout.reading import TextReader, as_text
+from ingest.sources.batch import CellText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +65,10 @@ class Picker:
         if said.debit is not None or said.credit is not None:
             return self._from_sides([columns[place] for place in places])
         given = columns[places[0]]
-        if len(places) == 1 and (not is_text(given) or not self._changes):
+        if len(places) == 1 and not self._changes:
             return Picked(cells=given)
+        if len(places) == 1 and not is_text(given):
+            return self._pick_typed(given, columns, names)
         if len(places) > 1:
             given = self._join([columns[place] for place in places])
         texts, undecodable = texts_of(given)
@@ -78,6 +81,57 @@ class Picker:
         if undecodable is not None:
             cells = pc.if_else(undecodable, given, cells)
         return Picked(cells=cells, refused=refused)
+
+    def _pick_typed(self, given: Cells, columns: Sequence[Cells], names: Sequence[str]) -> Picked:
+        """Do to typed cells what is done to texts; a number or a date is not read again.
+
+        A value that nothing changes stays as it is. Texts among typed values are read.
+        """
+        values = given if isinstance(given, list) else given.to_pylist()
+        texts, _ = texts_of(given)
+        prepared = self._reader.prepare(texts)
+        is_typed = [value is not None and not isinstance(value, str) for value in values]
+        is_as_given = pc.equal(prepared, texts).to_pylist()
+        stays = pa.array(
+            [typed and as_given for typed, as_given in zip(is_typed, is_as_given, strict=True)],
+            pa.bool_(),
+        )
+        left = pc.if_else(stays, pa.scalar(None, pa.string()), prepared)
+        read, refused = self._read(left, is_prepared=True, given=texts, completes=False)
+        bad = pa.array([place for place, _ in refused], pa.int64())
+        is_bad = pc.is_in(pa.arange(0, len(values)), value_set=bad)
+        read = pc.if_else(stays, prepared, read)
+        is_counted = self._reader.number is not None
+        if self._reader.number is not None:
+            read = self._reader.number.fit(read)
+        completed = self._reader.complete(read)
+        completed = pc.if_else(is_bad, pa.scalar(None, pa.string()), completed)
+        if self._said.sign is not None:
+            place = self._place(self._said.sign.column, names, "sign")
+            completed, unsigned = self._sign(completed, columns[place])
+            refused = [*refused, *unsigned]
+        if is_counted:  # every number is a text by now
+            return Picked(cells=as_raw(completed), refused=refused)
+        cells = [
+            self._reader.read_typed(value) if kept else None if text is None else CellText(text)
+            for value, kept, text in zip(
+                values, stays.to_pylist(), completed.to_pylist(), strict=True
+            )
+        ]
+        return Picked(cells=cells, refused=refused)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was read otherwise than it stands in the source, a sentence each."""
+        number = self._reader.number
+        if number is None or number.rounded is None:
+            return ()
+        before, after = number.rounded
+        warning = (
+            f"Warning: numbers of {self._name} were rounded to the places of the field, half to "
+            f"even, as the layout asks: the first was {before}, and is now {after}."
+        )
+        return (warning,)
 
     def prepare_key(self, texts: pa.Array) -> pa.Array:
         """Read the texts of a natural key."""
@@ -98,23 +152,31 @@ class Picker:
         return pc.binary_join_element_wise(*parts, join, null_handling="skip")
 
     def _read(
-        self, texts: pa.Array, *, is_prepared: bool
+        self,
+        texts: pa.Array,
+        *,
+        is_prepared: bool,
+        given: pa.Array | None = None,
+        completes: bool = True,
     ) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Read texts, and say which could not be; ``given`` are those that a reason shows."""
+
         def read_distinct(distinct: pa.Array) -> tuple[pa.Array, pa.Array | None]:
             return self._reader.read(distinct if is_prepared else self._reader.prepare(distinct))
 
         read, readable = map_distinct(texts, read_distinct)
         refused: list[tuple[int, str]] = []
-        if readable is not None and pc.all(readable).as_py() is False:
-            bad = pc.fill_null(pc.invert(readable), False)
-            refused = [
-                (place, self._reason(texts[place].as_py()))
-                for place in pc.indices_nonzero(bad).to_pylist()
-            ]
-            read = pc.if_else(bad, pa.scalar(None, pa.string()), read)
-            complete = self._reader.complete(read)
-            return pc.if_else(bad, read, complete), refused
-        return self._reader.complete(read), refused
+        complete = self._reader.complete if completes else _same
+        if readable is None or pc.all(readable).as_py() is not False:
+            return complete(read), refused
+        bad = pc.fill_null(pc.invert(readable), False)
+        shown = texts if given is None else given
+        refused = [
+            (place, self._reason(shown[place].as_py()))
+            for place in pc.indices_nonzero(bad).to_pylist()
+        ]
+        read = pc.if_else(bad, pa.scalar(None, pa.string()), read)
+        return pc.if_else(bad, read, complete(read)), refused
 
     def _sign(self, numbers: pa.Array, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
         sign = self._said.sign
@@ -188,6 +250,10 @@ class Picker:
             return f"{message} The layout reads numbers with {marks}."
         shown = " or ".join(map(repr, said.formats or ("ISO 8601",)))
         return f"{message} The layout reads it as {shown}."
+
+
+def _same(texts: pa.Array) -> pa.Array:
+    return texts
 
 
 def _is_nothing(numbers: pa.Array) -> pa.BooleanArray:

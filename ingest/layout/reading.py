@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 from zoneinfo import ZoneInfoNotFoundError
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from django.db import models
 
 from ingest.layout.moments import MomentReader
-from ingest.layout.numbers import NumberReader
+from ingest.layout.numbers import NumberReader, Places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,6 +70,12 @@ class TextReader:
             texts = _replace(texts, self._words)
         return texts, readable
 
+    def read_typed(self, value: Any) -> Any:
+        """Return a typed value with what the layout says of values of its kind."""
+        if self._moment is not None:
+            return self._moment.localize(value)
+        return value
+
     def complete(self, texts: pa.Array) -> pa.Array:
         """Put the default where there is nothing."""
         if self._default is None:
@@ -87,17 +93,37 @@ def as_text(value: Any) -> str:
 def _number_reader(
     layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
 ) -> NumberReader | None:
-    own = (said.decimal, said.thousands, said.currency)
+    own: tuple[Any, ...] = (said.decimal, said.thousands, said.currency)
+    own += (said.grouping, said.exponent, said.places, said.whole)
     columns = (said.sign, said.debit, said.credit)
     if not isinstance(field, _NUMBERS) or all(item is None for item in own + columns):
         return None
+    for key, known in (("grouping", ("indian",)), ("places", get_args(Places))):
+        value = getattr(said, key)
+        if value is not None and value not in known:
+            raise layout.error(
+                ("fields", name, key), f"{key} is {value!r}: say {' or '.join(map(repr, known))}."
+            )
     marks = [said.decimal or ".", *(said.thousands or ())]
     for mark in marks:
         if len(mark) != 1 or mark.isdigit() or mark in "+-()":
             raise layout.error(("fields", name, "thousands"), f"the mark {mark!r} cannot be used.")
     if len(set(marks)) < len(marks):
         raise layout.error(("fields", name), f"the mark {marks[0]!r} of {name} has two meanings.")
-    return NumberReader(marks[0], marks[1:], said.currency or ())
+    places: Places = cast("Places", said.places or "exact")
+    field_places = getattr(field, "decimal_places", None)
+    if isinstance(field, models.IntegerField):
+        field_places = 0
+        places = "zeros" if said.whole and places == "exact" else places
+    return NumberReader(
+        marks[0],
+        marks[1:],
+        said.currency or (),
+        is_indian=said.grouping == "indian",
+        has_exponent=bool(said.exponent),
+        field_places=field_places,
+        places=places,
+    )
 
 
 def _moment_reader(
@@ -106,7 +132,7 @@ def _moment_reader(
     kind = next((kind for base, kind in _MOMENTS if isinstance(field, base)), None)
     if kind is None or (said.formats is None and (said.timezone is None or kind != "datetime")):
         return None
-    formats = said.formats or ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S%z")
+    formats = said.formats or ()
     try:
         return MomentReader(kind, formats, pivot=said.pivot, year=said.year, timezone=said.timezone)
     except ZoneInfoNotFoundError as error:

@@ -25,6 +25,9 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
     if verbosity >= DECISIONS_FROM:
         for decision in result.decisions:
             command.stdout.write(decision)
+    elif verbosity:
+        for warning in result.warnings:
+            command.stderr.write(warning)
     if result.stages and verbosity:
         for line in table(result):
             command.stdout.write(line)

@@ -18,6 +18,22 @@ Cells = "pa.Array | list[Any]"
 there; any other Arrow array and a list hold typed values."""
 
 
+class CellText(str):
+    """A text among typed values that is read as a cell of a text file: an empty one is NULL."""
+
+    __slots__ = ()
+
+
+class _LeftToPostgreSQL:
+    """The value of a cell for which PostgreSQL's own default of the column counts."""
+
+    def __repr__(self) -> str:
+        return "(the column's default)"
+
+
+LEFT_TO_POSTGRESQL = _LeftToPostgreSQL()
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Position:
     """A place between two records of a source."""
@@ -62,6 +78,8 @@ class Batch:
     """Says on which physical line of the file the record of this number begins."""
     find_position: Callable[[int], Position] = only_record
     """Gives the position after the record of this number, for ever greater numbers."""
+    leaves_cells: bool = False
+    """Is some cell ``LEFT_TO_POSTGRESQL``?"""
     through: int | None = None
     """The last record that this batch and those before it account for, once it is known."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db.models import Model
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.rejects import Reject
+from ingest.rejects import Reject, shorten
 from ingest.sources.asynchronous import walk
 from ingest.sources.base import Source, SourceOptions
-from ingest.sources.batch import Batch
+from ingest.sources.batch import LEFT_TO_POSTGRESQL, Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,8 +35,11 @@ class RecordsSource(Source):
         self.name = name
         iterator = iter(records)
         head = list(islice(iterator, 1))
+        self._are_instances = bool(head) and isinstance(head[0], Model)
+        if self._are_instances:  # each of them says which columns it leaves out
+            head += islice(iterator, BATCH_ROWS - 1)
         self._records = chain(head, iterator)
-        self._cells, self.columns = _cells(head[0] if head else None, columns)
+        self._cells, self.columns = _cells(head, columns)
         self._close = getattr(iterator, "close", None)
 
     @classmethod
@@ -75,7 +79,14 @@ class RecordsSource(Source):
         columns = (
             tuple(map(list, zip(*rows, strict=True))) if rows else tuple([] for _ in self.columns)
         )
-        return Batch(records=numbers, columns=columns, rejects=tuple(rejects), misfits=misfits)
+        return Batch(
+            records=numbers,
+            columns=columns,
+            rejects=tuple(rejects),
+            misfits=misfits,
+            leaves_cells=self._are_instances
+            and any(cell is LEFT_TO_POSTGRESQL for cells in rows for cell in cells),
+        )
 
     def _reject(self, number: int, record: Any, reason: str) -> Reject:
         return Reject(
@@ -93,17 +104,20 @@ class _MisfitError(Exception):
     """A record is not made like the first one."""
 
 
-def _cells(first: Any, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[str, ...]]:
-    """Say how the cells of records like the first one are had, and what the columns are called."""
-    if first is None:
+def _cells(head: list[Any], columns: tuple[str, ...] | None) -> tuple[Cells, tuple[str, ...]]:
+    """Return how the cells of records like these are read, and the names of the columns."""
+    if not head:
         return tuple, columns or ()
+    first = head[0]
     if isinstance(first, Model):
-        return _instance_cells(first, columns)
-    if isinstance(first, dict):
+        return _instance_cells(head, columns)
+    if isinstance(first, Mapping):
         return _mapping_cells(columns or tuple(first), takes_all=columns is None)
     if dataclasses.is_dataclass(first):
         names = columns or tuple(field.name for field in dataclasses.fields(first))
         return _attribute_cells(type(first), names)
+    if callable(getattr(first, "keys", None)) and hasattr(first, "__getitem__"):
+        return _keyed_cells(type(first), columns or tuple(first.keys()))
     if isinstance(first, tuple | list):
         named = columns or getattr(first, "_fields", None)
         if named is None:
@@ -113,7 +127,8 @@ def _cells(first: Any, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[st
             )
         return _sequence_cells(tuple(named))
     raise SourceError(
-        f"A record is a {type(first).__name__}: give dicts, tuples, dataclasses or model instances."
+        f"A record is a {type(first).__name__}: give dicts or other mappings, rows with keys, "
+        "tuples, dataclasses or model instances."
     )
 
 
@@ -124,8 +139,10 @@ def _mapping_cells(names: tuple[str, ...], *, takes_all: bool) -> tuple[Cells, t
                 return tuple([record[name] for name in names])
         except (KeyError, TypeError):
             pass
-        if not isinstance(record, dict):
-            raise _MisfitError(f"it is a {type(record).__name__}, but the first record is a dict")
+        if not isinstance(record, Mapping):
+            raise _MisfitError(
+                f"it is a {type(record).__name__}, but the first record is a mapping"
+            )
         missing = [name for name in names if name not in record]
         if missing:
             raise _MisfitError(f"it has no key {missing[0]!r}, which the first record has")
@@ -134,6 +151,24 @@ def _mapping_cells(names: tuple[str, ...], *, takes_all: bool) -> tuple[Cells, t
             f"it has a key {unknown!r}, which the first record has not."
             f"{did_you_mean(str(unknown), names)}"
         )
+
+    return cells, names
+
+
+def _keyed_cells(kind: Any, names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
+    """Read rows with keys that are no mappings, such as ``sqlite3.Row`` and asyncpg's records."""
+
+    def cells(record: Any) -> tuple[Any, ...]:
+        if not isinstance(record, kind):
+            raise _MisfitError(
+                f"it is a {type(record).__name__}, but the first record is a {kind.__name__}"
+            )
+        try:
+            return tuple([record[name] for name in names])
+        except (KeyError, IndexError):
+            keys = tuple(record.keys())
+        missing = next(name for name in names if name not in keys)
+        raise _MisfitError(f"it has no key {missing!r}, which the first record has")
 
     return cells, names
 
@@ -160,14 +195,50 @@ def _attribute_cells(kind: type, names: tuple[str, ...]) -> tuple[Cells, tuple[s
     return cells, names
 
 
-def _instance_cells(first: Model, columns: tuple[str, ...] | None) -> tuple[Cells, tuple[str, ...]]:
-    """Take what an unsaved instance would send: PostgreSQL's own columns are left to it."""
-    names = columns or tuple(
-        field.attname
-        for field in type(first)._meta.concrete_fields
-        if not field.generated and not _is_left_to_postgresql(getattr(first, field.attname), field)
-    )
-    return _attribute_cells(type(first), names)
+def _instance_cells(
+    head: list[Any], columns: tuple[str, ...] | None
+) -> tuple[Cells, tuple[str, ...]]:
+    """Read what an unsaved instance would send.
+
+    A column that every instance of the first batch leaves to PostgreSQL is none. Where only some
+    do, the others' values are kept: each instance is read on its own.
+    """
+    first = head[0]
+    kind = type(first)
+    if columns is not None:
+        return _attribute_cells(kind, columns)
+    sent = [field for field in kind._meta.concrete_fields if not field.generated]
+    names = []
+    for field in sent:
+        values = [getattr(item, field.attname) for item in head if isinstance(item, kind)]
+        if not all(_is_left_to_postgresql(value, field) for value in values):
+            names.append(field.attname)
+    left_out = [field for field in sent if field.attname not in names]
+    read, chosen = _attribute_cells(kind, tuple(names))
+    fields = [field for field in sent if field.attname in names]
+    mixable = [place for place, field in enumerate(fields) if _may_be_left(field)]
+
+    def cells(record: Any) -> tuple[Any, ...]:
+        found = read(record)
+        for field in left_out:
+            if not _is_left_to_postgresql(value := getattr(record, field.attname), field):
+                raise _MisfitError(
+                    f"it has the value {shorten(value)} for {field.attname}, which the first "
+                    f"{len(head):,} instances leave to PostgreSQL. Load it apart from these"
+                )
+        if not any(_is_left_to_postgresql(found[place], fields[place]) for place in mixable):
+            return found
+        return tuple(
+            LEFT_TO_POSTGRESQL if _is_left_to_postgresql(value, field) else value
+            for value, field in zip(found, fields, strict=True)
+        )
+
+    return cells, chosen
+
+
+def _may_be_left(field: Any) -> bool:
+    is_automatic = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+    return bool(field.has_db_default() or field.primary_key or is_automatic)
 
 
 def _is_left_to_postgresql(value: Any, field: Any) -> bool:

@@ -6,6 +6,7 @@ import json
 import warnings
 from decimal import Decimal
 
+import pyarrow as pa
 from django.contrib.postgres.fields import DateRangeField, HStoreField
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -38,6 +39,8 @@ def values_of(cells, field):
 
 
 def python_value(cell, field):
+    if isinstance(field, models.DecimalField) and type(cell) is float:
+        return repr(cell)  # a meant difference: the float's shortest text
     if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
         bounds = set(map(type, cell))
         if {dt.date, dt.datetime} <= bounds:
@@ -66,6 +69,8 @@ def text_value(cell, field):
 def arrow_value(cell, field):
     try:
         value = cell.as_py()
+        if isinstance(field, models.DecimalField) and type(value) is float:
+            return shortest_text(cell)
     except (ValueError, OverflowError):
         return Unreadable("no such value in Python")
     if isinstance(field, models.DecimalField) and isinstance(value, Decimal):
@@ -75,6 +80,13 @@ def arrow_value(cell, field):
             digits, exponent = digits[:-1] or (0,), exponent + 1
         return Decimal((sign, digits, exponent))
     return value
+
+
+def shortest_text(cell):
+    """Give a float as the shortest text of its own width: a meant difference."""
+    if pa.types.is_float16(cell.type):
+        cell = cell.cast(pa.float32())
+    return cell.cast(pa.string()).as_py()
 
 
 def verdicts(model, values, first_position):

@@ -120,7 +120,9 @@ def test_zeros_of_a_decimal_count(loaded):
 def test_a_moment_that_python_does_not_have(loaded):
     column = pa.array([1, 1_000], pa.int64()).view(pa.timestamp("ns", tz="UTC"))
     reason, stored = loaded("moment", "required", column)
-    assert reason.startswith("Python has no value for this timestamp[ns, tz=UTC]: 1970-01-01 00:00")
+    assert reason == (
+        "it has nanoseconds, and PostgreSQL stores microseconds: round it in the source"
+    )
     assert stored == "1970-01-01 00:00:00.000001+00"
 
 
@@ -236,4 +238,4 @@ def test_each_family_has_a_field_of_django(temporary_tables):
 def test_the_differences_are_documented():
     page = Path(__file__).parents[2] / "docs" / "fields.md"
     headings = [line for line in page.read_text().splitlines() if line.startswith("### ")]
-    assert len(headings) == 17
+    assert len(headings) == 20

@@ -1,0 +1,83 @@
+"""Cells that an instance leaves to PostgreSQL, beside others of the column that have a value.
+
+COPY sends a column for all rows or for none. So the default of such a cell is asked of PostgreSQL
+and sent, as ``INSERT … DEFAULT`` would have stored it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from ingest.conversion.filling import fill, is_automatic
+from ingest.sources.batch import LEFT_TO_POSTGRESQL, CellText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db import models
+
+    from ingest.conversion.columns import ColumnConverter
+    from ingest.sources.batch import Batch
+    from ingest.table import Table
+
+
+def complete(batch: Batch, columns: Sequence[ColumnConverter], table: Table, alias: str) -> Batch:
+    """Return the batch with a value in every cell that is left to PostgreSQL."""
+    if not batch.leaves_cells:
+        return batch
+    completed = [
+        _complete(cells, converter.field, table, alias) if isinstance(cells, list) else cells
+        for converter, cells in zip(columns, batch.columns, strict=False)
+    ]
+    return dataclasses.replace(batch, columns=tuple(completed), leaves_cells=False)
+
+
+def _complete(
+    cells: list[Any], field: models.Field[Any, Any], table: Table, alias: str
+) -> list[Any]:
+    count = sum(cell is LEFT_TO_POSTGRESQL for cell in cells)
+    if not count:
+        return cells
+    if is_automatic(field):
+        now = fill(field)
+        return [now if cell is LEFT_TO_POSTGRESQL else cell for cell in cells]
+    values = iter(_ask(field, table, alias, count))
+    return [next(values) if cell is LEFT_TO_POSTGRESQL else cell for cell in cells]
+
+
+def _ask(
+    field: models.Field[Any, Any], table: Table, alias: str, count: int
+) -> list[CellText | None]:
+    """Return the default of a column, as PostgreSQL gives it to so many new rows."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_DEFAULT, [field.column, table.oid, field.column])
+        [sequence, expression] = cursor.fetchone()
+        if sequence is not None:
+            expression, parameters = "pg_catalog.nextval(%s::pg_catalog.regclass)", [sequence]
+        elif expression is None:
+            return [None] * count
+        else:  # as pg_get_expr writes it, for the search path of this connection
+            expression, parameters = expression.replace("%", "%%"), []
+        cursor.execute(
+            f"SELECT ({expression})::pg_catalog.text FROM pg_catalog.generate_series(1, %s)",
+            [*parameters, count],
+        )
+        return [None if text is None else CellText(text) for (text,) in cursor.fetchall()]
+
+
+_DEFAULT = """
+SELECT CASE WHEN a.attidentity OPERATOR(pg_catalog.<>) ''
+            THEN pg_catalog.pg_get_serial_sequence(
+              pg_catalog.format('%%I.%%I', n.nspname, c.relname), %s) END,
+       (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d
+        WHERE d.adrelid OPERATOR(pg_catalog.=) a.attrelid
+          AND d.adnum OPERATOR(pg_catalog.=) a.attnum)
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE a.attrelid OPERATOR(pg_catalog.=) %s::pg_catalog.oid
+  AND a.attname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+"""
