@@ -211,7 +211,7 @@ def test_every_method_and_option_is_in_the_help(capsys):
 
 @pytest.mark.skipif(not BERKA.is_dir(), reason="The Berka bank is not here: ../shared/data/berka.")
 def test_the_berka_bank():
-    run("auth.User", str(BERKA / "users.csv"))
+    run("auth.User", str(BERKA / "users.csv"), "--set", "password=!")
     run("finance.Account", str(BERKA / "accounts.csv"))
     run("finance.Transaction", str(BERKA / "transactions.csv"))
     assert get_user_model().objects.count() == 4500

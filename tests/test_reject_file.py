@@ -85,9 +85,10 @@ def test_the_whole_round_of_a_bank_s_file(method, tmp_path):
         "Umsätze;vom Januar",
         "Konto;Tag;Betrag;Text;Beleg;ingest_reasons",
         (
-            "DE1;32.01.2026;x;\"Über; weisung\";B;ingest: Tag: '2026-01-32' value has the correct "
-            "format (YYYY-MM-DD) but it is an invalid date. Betrag: 'x' value must be a decimal "
-            "number. The layout reads numbers with the decimal mark ','."
+            "DE1;32.01.2026;x;\"Über; weisung\";B;ingest: Tag: '32.01.2026' cannot be read as "
+            "'%d.%m.%Y': it is written in another way, or there is no such date or time. Betrag: "
+            "'x' value must be a decimal number. The layout reads numbers with the decimal mark "
+            "','."
         ),
         *written[3:8],
         "end of the rejects",

@@ -236,20 +236,23 @@ class Picker:
         ]
 
     def _reason(self, text: str) -> str:
+        said = self._said
+        if self._reader.number is None:
+            shown = " or ".join(map(repr, said.formats or ("ISO 8601",)))
+            return (
+                f"“{text}” cannot be read as {shown}: it is written in another way, or there is no "
+                "such date or time."
+            )
         messages = self._field.error_messages
         message = messages.get("invalid", "“%(value)s” cannot be read.")
         try:
             message = str(message) % {"value": text}
         except (KeyError, TypeError, ValueError):
             message = str(message)
-        said = self._said
-        if self._reader.number is not None:
-            marks = f"the decimal mark {said.decimal or '.'!r}"
-            if said.thousands:
-                marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
-            return f"{message} The layout reads numbers with {marks}."
-        shown = " or ".join(map(repr, said.formats or ("ISO 8601",)))
-        return f"{message} The layout reads it as {shown}."
+        marks = f"the decimal mark {said.decimal or '.'!r}"
+        if said.thousands:
+            marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
+        return f"{message} The layout reads numbers with {marks}."
 
 
 def _same(texts: pa.Array) -> pa.Array:
