@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.refusals import SERVERS_OWN
+from ingest.refusals import OF_STATEMENT, SERVERS_OWN
 from ingest.staging import own_prefix
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ingest.staging import StagingTable
+    from ingest.staging import StagedType, StagingTable
     from ingest.table import Table
 
 READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::bigint"
@@ -60,6 +60,7 @@ class Attempts:
         stage: StagingTable,
         refused: str,
         mark: str,
+        types: Mapping[str, StagedType],
     ) -> None:
         """Prepare them: rows go from the stage into the table, or as a note into ``refused``.
 
@@ -70,8 +71,10 @@ class Attempts:
         self._own = own_prefix(table)
         self._table, self._stage, self._refused = table, stage, refused
         self._names = ", ".join(map(quote_name, names))
-        self._keys = keys
         self._mark = mark
+        self._read = ", ".join(types[name].read for name in names)
+        self._refusing = [(name, types[name]) for name in names if types[name].is_read]
+        self._keys, self._types = keys, types
 
     @property
     def in_pieces(self) -> str:
@@ -91,28 +94,52 @@ class Attempts:
             tell_apart="\n        ELS".join(map(self._tell_apart, self._keys)) + "\n        END IF;"
             if self._keys
             else "",
+            find_column="".join(map(self._find_column, self._refusing)),
+            of_statement=_patterns(OF_STATEMENT),
+            probe=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
+            f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name} WHERE false",
         )
         text = (_DECLARE + body).format(
             **own,
             insert=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
-            f"OVERRIDING SYSTEM VALUE SELECT {self._names} FROM {self._stage.name}",
+            f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name}",
             piece=PIECE_ROWS,
             note=note,
             mark=self._mark,
-            servers_own=f"'{{{','.join(SERVERS_OWN)}}}'::pg_catalog.text[]",
+            servers_own=_patterns(SERVERS_OWN),
         )
         return f"DO {_literal(text)}"
 
     def _tell_apart(self, key: UniqueKey) -> str:
         """Find out whether the row that has the key of the refused one is the load's own."""
         own, stage = self._own, self._stage
+        read = ", ".join(f"{self._types[name].read} AS {quote_name(name)}" for name in key.columns)
         return f"""IF {own}constraint OPERATOR(pg_catalog.=) {_literal(key.name)} THEN
           SELECT pg_catalog.bool_or({_IS_OURS.format(own=own)}) INTO {own}is_ours
           FROM (SELECT xmin AS inserted_by, {key.select} FROM {self._table.qualified_name}
                 WHERE {key.predicate}) AS there,
-               (SELECT {key.select} FROM {stage.name}
-                WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at) AS refused
+               (SELECT {key.select} FROM
+                 (SELECT {read} FROM {stage.name}
+                  WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at) AS typed) AS refused
           WHERE {key.equal("there", "refused")};"""
+
+    def _find_column(self, column: tuple[str, StagedType]) -> str:
+        """Find out whether it was this column's type that refused its value."""
+        name, said = column
+        own, stage = self._own, self._stage
+        return f"""
+          IF {own}column OPERATOR(pg_catalog.=) '' THEN
+            BEGIN
+              PERFORM {said.read}::{said.declared} FROM {stage.name}
+              WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at;
+            EXCEPTION WHEN OTHERS THEN
+              {own}column := {_literal(name)};
+            END;
+          END IF;"""
+
+
+def _patterns(states: Sequence[str]) -> str:
+    return f"'{{{','.join(f'{state}%' for state in states)}}}'::pg_catalog.text[]"
 
 
 def _literal(text: str) -> str:
@@ -163,8 +190,8 @@ BEGIN
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
       {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
       {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
-    EXCEPTION WHEN OTHERS THEN
-      IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.=) ANY ({servers_own}) THEN
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+      IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
         RAISE;
       ELSIF {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
         {own}size := ({own}up_to OPERATOR(pg_catalog.-) {own}at OPERATOR(pg_catalog.+) 1)
@@ -187,8 +214,8 @@ BEGIN
       GET DIAGNOSTICS {own}added = ROW_COUNT;
       {mark};
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
-    EXCEPTION WHEN OTHERS THEN
-      IF pg_catalog.left(SQLSTATE, 2) OPERATOR(pg_catalog.=) ANY ({servers_own}) THEN
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+      IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
         RAISE;
       END IF;
       {note}
@@ -201,11 +228,17 @@ END
 _NOTE = """
         GET STACKED DIAGNOSTICS {own}message = MESSAGE_TEXT, {own}detail = PG_EXCEPTION_DETAIL,
           {own}constraint = CONSTRAINT_NAME, {own}column = COLUMN_NAME;
+        IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({of_statement}) THEN
+          {probe};  -- if it is about the statement, no row is needed for it
+        END IF;
+        IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ('{{22%,23514}}'::pg_catalog.text[]) THEN
+          {find_column}
+        END IF;
         {own}is_ours := NULL;
         IF SQLSTATE OPERATOR(pg_catalog.=) '23505' THEN
           {tell_apart}
         END IF;
         INSERT INTO {refused}
-        VALUES ({own}at, SQLSTATE, {own}message, {own}detail, {own}constraint, {own}column,
-                {own}is_ours);
+        VALUES ({own}at, SQLSTATE, pg_catalog.left({own}message, 1000),
+                pg_catalog.left({own}detail, 1000), {own}constraint, {own}column, {own}is_ours);
 """

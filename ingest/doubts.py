@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.attempts import UniqueKey
-from ingest.session import Query
+from ingest.refusals import may_be_of_row
+from ingest.session import Query, Statement
 from ingest.staging import StagingTable
 from ingest.table import REREAD_BY_NAME
 
@@ -34,6 +35,10 @@ TAIL_ROWS = 1_000
 """Most records that repeat another follow it soon: so many rows of the batch before are looked at
 for a key, too."""
 _CHECK_VIOLATION = "23514"
+
+
+class CannotTellError(Exception):
+    """A value that its type refuses, or a check that raises, stopped a question."""
 
 
 class Doubts:
@@ -132,9 +137,19 @@ def _ask(
     at = pa.arange(0, rows.num_rows) if chosen is None else pa.array(chosen, pa.int64())
     if not questions or not len(at):
         return found
-    yield from staging.fill(rows.take(at), pc.subtract(at, before))
-    for question in questions:
-        found |= {place for (place,) in (yield Query(question)) if place >= 0}
+    yield staging.emptying
+    yield Statement("SAVEPOINT ingest_doubts")
+    try:
+        yield staging.filling(rows.take(at), pc.subtract(at, before))
+        for question in questions:
+            found |= {place for (place,) in (yield Query(question)) if place >= 0}
+    except Exception as error:
+        if not may_be_of_row(error):
+            raise
+        yield Statement("ROLLBACK TO SAVEPOINT ingest_doubts")
+        yield Statement("RELEASE SAVEPOINT ingest_doubts")
+        raise CannotTellError from None
+    yield Statement("RELEASE SAVEPOINT ingest_doubts")
     return found
 
 

@@ -10,16 +10,16 @@ many at a time, and a piece that is refused is halved until the row is found.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.attempts import READ_ENTERED, Attempts
-from ingest.doubts import Doubts, unique_keys
-from ingest.refusals import explain, refusal_of
+from ingest.doubts import CannotTellError, Doubts, unique_keys
+from ingest.refusals import may_be_of_row, refusal_of
 from ingest.session import Copying, CopyTarget, Query, Statement, without_triggers
-from ingest.staging import StagingTable, temporary_name
+from ingest.staging import StagingTable, staged_types, temporary_name
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class Isolation:
 
     def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
         keys = unique_keys(session, table, encoding.names)
-        self._stage = StagingTable(session, table, encoding, "stage", encoding.names)
+        types = staged_types(session, table, encoding)
+        self._stage = StagingTable(session, table, encoding, "stage", encoding.names, types)
         session.execute(f"ALTER TABLE {self._stage.name} ADD PRIMARY KEY ({self._stage.place})")
         refused = temporary_name("refused")
         session.execute(_REFUSED.format(refused=refused))
@@ -69,7 +70,9 @@ class Isolation:
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        attempts = Attempts(table, encoding.names, keys, self._stage, self._refused, self._mark)
+        attempts = Attempts(
+            table, encoding.names, keys, self._stage, self._refused, self._mark, types
+        )
         self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
         # A deferred constraint would speak when it is too late to say which row it was.
         self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
@@ -115,15 +118,20 @@ class Isolation:
         yield Statement(f"TRUNCATE {self._refused}")
         doubtful = None
         if self._doubts is not None:
-            doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
+            try:
+                doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
+            except CannotTellError:
+                self._doubts = None  # and will not be able to for the next batch
         staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
         at = pa.array(staged, pa.int64())
-        yield from self._stage.fill(rows.take(at), at)
+        refused_by_type = yield from self._stage.fill(rows.take(at), at)
         yield Statement(self._guard(self._in_pieces if doubtful is None else self._singly))
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
         found = yield Query(_READ_REFUSED.format(refused=self._refused))
-        return [RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))) for row in found]
+        refused = [RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))) for row in found]
+        refused += map(_refused_row, refused_by_type)
+        return sorted(refused, key=lambda row: row.place)
 
     def _put_in_certain(
         self, rows: pa.RecordBatch, places: pa.Array, doubts: Doubts, refusal: Refusal | None
@@ -159,7 +167,7 @@ class Isolation:
         try:
             self._entered += yield Copying(self._target, payload, leaves_out)
         except Exception as error:
-            if explain(error) is None:
+            if not may_be_of_row(error):
                 raise
             refusal = refusal_of(error, places.to_pylist())
             # The frames it passed hold the batch, in a circle that is found late.
@@ -182,6 +190,18 @@ def _set_constraints(table: Table, which: str, when: str) -> str:
         f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(constraint.name)} {when}; "
         for constraint in table.constraints
         if getattr(constraint, which)
+    )
+
+
+def _refused_row(refusal: Refusal) -> RefusedRow:
+    return RefusedRow(
+        place=cast("int", refusal.place),
+        state=str(refusal.state),
+        message=refusal.message,
+        detail=refusal.detail,
+        constraint=refusal.constraint,
+        column=refusal.column,
+        is_in_source=None,
     )
 
 

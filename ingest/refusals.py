@@ -16,17 +16,25 @@ if TYPE_CHECKING:
     from ingest.table import Table
 
 SERVERS_OWN = (
-    *("00", "01", "02", "03", "08", "0A", "25", "26", "28", "2B", "2D", "34", "3D", "3F", "40"),
-    *("42", "53", "54", "55", "57", "58", "F0", "HV", "XX"),
+    *("00", "01", "02", "03", "08", "25", "26", "28", "3D", "40", "53", "55P03", "57", "58"),
+    *("F0", "XX001", "XX002"),
 )
-"""Classes of SQLSTATE that speak of the server or the statement, and never of a row. Any other
-may: a trigger raises what it likes.
-https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+"""SQLSTATEs, and what they begin with, that speak of the server, the connection or the transaction
+and never of a row: a lost connection, a deadlock, a full disk, too little memory, a lock or a
+statement that took too long, an administrator. Any other may: triggers, checks and casts raise what
+they like. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+OF_STATEMENT = ("0A", "2F", "3F", "42", "55", "HV", "XX")
+"""SQLSTATEs that mostly speak of the whole statement: a missing right, an unknown function."""
 _CURES = {
     "23503": "Load the referenced rows first, or mend the value.",
     "23505": "Take the record out, or change its key.",
     "23502": "Give the column a value.",
 }
+
+
+_LINE_OF_COPY = re.compile(r"^COPY .+, .*\d", re.MULTILINE)
+_COLUMN_OF_COPY = re.compile(r"^COPY .+, [^,]*\d+, \S+ (.+?)(?:: .*)?$", re.MULTILINE)
+"""The words are in the server's language, the order is not: ``COPY t, line 2, column mood``."""
 
 
 def explain(
@@ -38,7 +46,9 @@ def explain(
     is then named.
     """
     state, message, detail, context, constraint = _facts(error)
-    if state is None or state[:2] in SERVERS_OWN:
+    if state is None or not may_be_of_row(error):
+        return None
+    if state.startswith(OF_STATEMENT) and not _LINE_OF_COPY.search(context or ""):
         return None
     record = _record(context, table, records)
     parts = [f"record {record:,}: {message}" if record else str(message)]
@@ -52,6 +62,12 @@ def explain(
     return ConstraintRefused(f"PostgreSQL refused {sentence} Nothing was loaded.")
 
 
+def may_be_of_row(error: BaseException) -> bool:
+    """Say whether a driver's error may be about a row; if not, it is about the server."""
+    state = _facts(error)[0]
+    return state is not None and not state.startswith(SERVERS_OWN)
+
+
 class Refusal(NamedTuple):
     """What PostgreSQL says of the row that it refused of a COPY."""
 
@@ -59,12 +75,25 @@ class Refusal(NamedTuple):
     """The SQLSTATE."""
     place: int | None
     """Which of the rows it was, where that is known."""
+    message: str = ""
+    detail: str = ""
+    constraint: str = ""
+    column: str = ""
+    """The column whose value its type refused."""
 
 
 def refusal_of(error: BaseException, places: Sequence[int]) -> Refusal:
     """Read the refusal of a COPY that had the rows of these places."""
-    state, _, _, context, _ = _facts(error)
-    return Refusal(state, _record(context, None, places))
+    state, message, detail, context, constraint = _facts(error)
+    column = _COLUMN_OF_COPY.search(context or "")
+    return Refusal(
+        state,
+        _record(context, None, places),
+        message or "",
+        detail or "",
+        constraint or "",
+        column[1] if column else "",
+    )
 
 
 def _facts(error: BaseException) -> tuple[str | None, ...]:
