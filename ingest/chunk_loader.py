@@ -123,7 +123,8 @@ class ChunkLoader:
             if self._file is not None and rejects:
                 self._file.add(rejects, batch.batch)
             self._log.add(rejects, read_before + chunks.read)
-            self._kept.extend(rejects[: max(conf.rejects_kept() - len(self._kept), 0)])
+            room = max(conf.rejects_kept() - len(self._kept), 0)
+            self._kept.extend(reject.kept() for reject in rejects[:room])
 
         def seen(batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
             for batch in batches:

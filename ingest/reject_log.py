@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError, TooManyRejects
 from ingest.marked_file import MarkedFile
-from ingest.rejects import Reject
+from ingest.rejects import Reject, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,8 +126,8 @@ class RejectLog:
 
     def _write(self, rejects: Iterable[Reject]) -> None:
         for reject in rejects:
-            line = json.dumps(vars(reject), default=str) + "\n"
-            self._file.write(line.encode())
+            told = {name: as_json(value) for name, value in vars(reject).items()}
+            self._file.write(f"{json.dumps(told, allow_nan=False)}\n".encode())
 
     def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:
         limit = self._limit

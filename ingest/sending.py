@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -164,8 +165,16 @@ def _reject(batch: TypedBatch, row: RefusedRow, known: str) -> Reject:
         line=batch.find_line(batch.records[row.place]),
         column=column,
         field=field,
-        value=None,
+        value=None if column is None else _value(batch, row.column, batch.records[row.place]),
         reason=" ".join(part if part.endswith(".") else f"{part}." for part in parts if part),
         kind=_KINDS.get(row.state, "constraint"),
         constraint=row.constraint or None,
     )
+
+
+def _value(batch: TypedBatch, column: str, record: int) -> Any:
+    """Give what the source has in the column that feeds a column of the table."""
+    cells = batch.batch.columns[list(batch.origins).index(column)]
+    cell = cells[bisect_left(batch.batch.records, record)]
+    value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

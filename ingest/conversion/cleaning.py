@@ -22,6 +22,7 @@ from django.db.models.query_utils import DeferredAttribute
 from ingest.conversion.moments import check_offset, holds_moments, make_aware
 from ingest.conversion.storing import in_zone
 from ingest.conversion.structures import NO_NULL_CHARACTER
+from ingest.rejects import REASON_SHOWN, cut
 
 if TYPE_CHECKING:
     from ingest.table import Column
@@ -206,4 +207,5 @@ def _refuse(error: ValidationError) -> Refusal:
     # It lists itself, in a circle that is found late, and its frames hold the whole batch.
     for kept in (error, *error.error_list):
         kept.__traceback__ = kept.__context__ = None
-    return Refusal(" ".join(error.messages))
+    # A message may repeat a value of any length.
+    return Refusal(cut(" ".join(error.messages), REASON_SHOWN))

@@ -161,7 +161,8 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, dict | list | tuple):
-        return json.dumps(value)
+        # jsonb has no U+0000.
+        return json.dumps(value).replace("\\u0000", "\\u2400")
     return (
         value.isoformat()
         if hasattr(value, "isoformat")

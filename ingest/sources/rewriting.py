@@ -7,6 +7,7 @@ reasons stand in a column of their own, which no load takes for one of the file'
 from __future__ import annotations
 
 import codecs
+import json
 import math
 import re
 from abc import ABC, abstractmethod
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 import pyarrow as pa
 
+from ingest.rejects import as_json
 from ingest.sources.scanning import is_transparent
 from ingest.sources.text import show
 
@@ -132,7 +134,10 @@ class JsonLinesWriter(RecordWriter):
         return self._line({**given, COLUMNS: list(self._columns), REASONS: reasons})
 
     def _line(self, record: dict[Any, Any]) -> bytes:
-        text = _ENCODE(record).decode()
+        try:
+            text = _ENCODE(record).decode()
+        except (UnicodeEncodeError, TypeError, ValueError, OverflowError, RecursionError):
+            text = json.dumps(as_json(record), ensure_ascii=False)
         if not self._is_utf8:  # which may not have all characters
             text = "".join(letter if letter.isascii() else _escape(letter) for letter in text)
         return self.encode(text + "\n")
