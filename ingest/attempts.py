@@ -52,12 +52,13 @@ class UniqueKey:
 class Attempts:
     """Writes the DO statements for the rows of a staging table."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the statements name, each once
         self,
         table: Table,
         names: Sequence[str],
         keys: Sequence[UniqueKey],
         stage: StagingTable,
+        *,
         refused: str,
         mark: str,
         types: Mapping[str, StagedType],

@@ -71,7 +71,13 @@ class Isolation:
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
         attempts = Attempts(
-            table, encoding.names, keys, self._stage, self._refused, self._mark, types
+            table,
+            encoding.names,
+            keys,
+            self._stage,
+            refused=self._refused,
+            mark=self._mark,
+            types=types,
         )
         self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
         # A deferred constraint would speak when it is too late to say which row it was.
