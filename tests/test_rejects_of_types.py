@@ -56,7 +56,7 @@ def typed():
     run("CREATE DOMAIN typed_code AS text CHECK (VALUE ~ '^[a-z]+$')")
     yield make
     run(
-        "DROP TABLE typed_row; DROP TYPE typed_mood; DROP DOMAIN typed_code; "
+        "DROP TABLE IF EXISTS typed_row; DROP TYPE typed_mood; DROP DOMAIN typed_code; "
         "DROP FUNCTION IF EXISTS typed_trap"
     )
 
@@ -78,25 +78,22 @@ def noise(length):
         ("typed_code", "fine", "N0", "violates check constraint"),
         ("jsonb", '{"k": 1}', "plain", "invalid input syntax for type json"),
         ("json", '{"k": 1}', "plain", "invalid input syntax for type json"),
-        ("xml", "<a/>", "<a", "invalid XML"),
         ("text UNIQUE", "short", noise(9_000), "index row"),
         ("text CHECK (v::integer > 0)", "1", "x", "invalid input syntax for type integer"),
         ("text CHECK (1 / length(v) >= 0)", "1", "", "division by zero"),
         (
             "text, t tsvector GENERATED ALWAYS AS (to_tsvector('simple', v)) STORED",
             "short",
-            " ".join(noise(1_500_000)[at : at + 9] for at in range(0, 1_500_000, 9)),
+            " ".join(f"{number:x}{number * 7919:x}" for number in range(130_000)),
             "too long for tsvector",
         ),
     ],
-    ids=["enum", "domain", "jsonb", "json", "xml", "index", "check", "division", "tsvector"],
+    ids=["enum", "domain", "jsonb", "json", "index", "check", "division", "tsvector"],
 )
 @pytest.mark.parametrize("is_callers", [False, True])
 def test_the_record_is_refused_alone(  # noqa: PLR0913, PLR0917 - what the cases are made of
     typed, method, is_callers, column, good, bad, reason
 ):
-    if column == "xml" and not has_xml():
-        pytest.skip("This PostgreSQL has no XML.")
     model = typed(column, field=models.TextField(blank=True))
     unique = "UNIQUE" in column
     rows = [(at, bad if at % 3 == 0 else f"{good}{at}" if unique else good) for at in range(1, 9)]
@@ -114,18 +111,7 @@ def test_the_record_is_refused_alone(  # noqa: PLR0913, PLR0917 - what the cases
         with transaction.atomic():
             work()
     else:
-        assert work().load.reject_set.count() == 2
-
-
-def has_xml():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_proc WHERE proname = 'xpath'")
-        try:
-            with transaction.atomic():
-                cursor.execute("SELECT '<a/>'::xml")
-        except Exception:  # noqa: BLE001 - it was built without
-            return False
-    return True
+        assert work().load.rejects.count() == 2
 
 
 def test_the_refused_value_is_named(typed, method):
