@@ -159,7 +159,7 @@ def staged_types(session: Session, table: Table, encoding: Encoding) -> dict[str
             _TYPES,
             table.oid,
             [item.column.name for item in encoding.columns],
-            [item.column.type_oid for item in encoding.columns],
+            [str(item.column.type_oid) for item in encoding.columns],
         )
     }
     return {
@@ -185,7 +185,7 @@ PIECE_ROWS = 4_096
 _TYPES = """
 SELECT a.attname::pg_catalog.text, pg_catalog.format('%I.%I', bn.nspname, b.typname),
        pg_catalog.format('%I.%I', dn.nspname, d.typname)
-FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::bigint[]))
+FROM ROWS FROM (pg_catalog.unnest($2::pg_catalog.text[]), pg_catalog.unnest($3::pg_catalog.text[]))
      AS given(name, base)
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND a.attname::pg_catalog.text OPERATOR(pg_catalog.=) given.name
