@@ -280,7 +280,7 @@ def _mark_undone(load: Load, using: str) -> None:
         )
         cursor.execute(
             _UNDONE.format(table=quote_db_table(Load._meta.db_table)),
-            [load.status, load.ended_at, str(load.pk)],
+            [load.status, load.ended_at.isoformat(), str(load.pk)],
         )
 
 
@@ -300,6 +300,6 @@ WHERE c.id OPERATOR(pg_catalog.=) k.chunk_id
   AND c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
 """
 _UNDONE = """
-UPDATE {table} SET status = %s, ended_at = %s
+UPDATE {table} SET status = %s, ended_at = %s::timestamp with time zone
 WHERE id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
 """

@@ -13,6 +13,7 @@ from ingest.exceptions import IngestError
 from ingest.layout import FieldLayout, Layout
 from ingest.methods import direct
 from ingest.models import Load
+from ingest.undoing import plan_undo, undo
 from tests.factories import AccountFactory
 from tests.search_path.shadows import Shadows
 
@@ -169,6 +170,19 @@ def test_verify(trap, account):
     load(Transaction, rows_of(account, 5))
     with trap():
         assert not verify(Transaction).problems
+
+
+@pytest.mark.parametrize("on_error", ["abort", "reject"])
+def test_undo(trap, account, on_error):
+    rows = rows_of(account, 20, **(BAD if on_error == "reject" else {}))
+    number = load(Transaction, rows, on_error=on_error).load.pk
+    stranger = Transaction.objects.create(
+        user=account.user, account=account, amount=1, tx_date="2026-01-01"
+    )
+    with trap():
+        assert plan_undo(number).deletable
+        undo(number)
+    assert list(Transaction.objects.all()) == [stranger]
 
 
 def test_dry_run(trap, account, tmp_path):
