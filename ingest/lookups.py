@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models
+from django.db.backends.postgresql.psycopg_any import get_adapters_template
+from psycopg.adapt import PyFormat, Transformer
 
 from ingest.exceptions import did_you_mean
 from ingest.guards import runs_functions
 from ingest.layout.reading import as_text
-from ingest.table import quote_name, read_model_table
+from ingest.table import concrete_fields_of_table, quote_name, read_model_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -116,16 +119,30 @@ class Parents:
             given = dict(zip((field.attname for field in self._keys), key, strict=True))
             instance = self._parent(**self._made)
             try:
+                instance.clean_fields(exclude=self._have_values())
                 for field in self._keys:
                     setattr(instance, field.attname, field.clean(given[field.attname], instance))
             except ValidationError as error:
-                why = " ".join(error.messages)
+                why = _join(error)
                 refused[key] = f"{self._say(key, 'it cannot make a')} {why}"
             else:
                 instances.append(instance)
         for start in range(0, len(instances), ROWS_CREATED_AT_ONCE):
             self._insert(instances[start : start + ROWS_CREATED_AT_ONCE])
         return refused
+
+    def _have_values(self) -> set[str]:
+        """Return the names of the fields that a row to be made gets a value for."""
+        made = self._made or {}
+        return {
+            field.name
+            for field in self._parent._meta.fields
+            if field in self._keys
+            or field.attname in made
+            or field.has_default()
+            or field.has_db_default()
+            or field.generated
+        }
 
     def _resolve_constants(self) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -172,7 +189,7 @@ class Parents:
         connection = connections[self._alias]
         fields = [
             field
-            for field in self._parent._meta.local_concrete_fields
+            for field in concrete_fields_of_table(self._parent)
             if not field.generated
             and not (field.primary_key and getattr(instances[0], field.attname) is None)
             and not hasattr(getattr(instances[0], field.attname), "resolve_expression")
@@ -183,7 +200,7 @@ class Parents:
             marks = []
             for field in fields:
                 value = field.get_db_prep_save(field.pre_save(instance, add=True), connection)
-                parameters.append(None if value is None else str(value))
+                parameters.append(as_postgresql_text(value, connection))
                 marks.append(f"${len(parameters)}::pg_catalog.text::{self._type(field)}")
             rows.append(f"({', '.join(marks)})")
         columns = ", ".join(quote_name(str(field.column)) for field in fields)
@@ -224,6 +241,33 @@ class Parents:
     def _say(self, key: NaturalKey, what: str) -> str:
         pairs = [f"{field.name} {text!r}" for field, text in zip(self._keys, key, strict=True)]
         return f"{what} {self._parent._meta.verbose_name} with {' and '.join(pairs)}."
+
+
+def as_postgresql_text(value: Any, connection: Any) -> str | None:
+    """Return a value that a field prepared, in PostgreSQL's text format for its type."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return str(value)  # a member of TextChoices is its value
+    if isinstance(value, dict):  # HStoreField's
+        return ",".join(
+            f"{_quote_hstore(name)}=>{'NULL' if item is None else _quote_hstore(item)}"
+            for name, item in value.items()
+        )
+    adapters = get_adapters_template(settings.USE_TZ, connection.timezone)
+    dumped = Transformer(adapters).get_dumper(value, PyFormat.TEXT).dump(value)
+    return None if dumped is None else bytes(dumped).decode()
+
+
+def _quote_hstore(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _join(error: ValidationError) -> str:
+    if not hasattr(error, "error_dict"):
+        return " ".join(error.messages)
+    return " ".join(f"{name}: {' '.join(why)}" for name, why in error.message_dict.items())
 
 
 def _tables_made(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from django.db.models import Field, Model
 
     from ingest.session import Session
 
@@ -156,10 +156,19 @@ def quote_name(name: str) -> str:
 
 
 def quote_db_table(db_table: str) -> str:
-    """Quote a model's ``db_table`` as Django does: a name already in quotes stays as it is."""
+    """Quote a model's ``db_table`` as Django does: a name already in quotes stays as it is.
+
+    Quotes inside are not doubled: ``ods"."sales`` is the table ``sales`` of the schema ``ods``.
+    """
     if db_table.startswith('"') and db_table.endswith('"'):
         return db_table
-    return quote_name(db_table)
+    return f'"{db_table}"'
+
+
+def concrete_fields_of_table(model: type[Model]) -> list[Field[Any, Any]]:
+    """Return the fields whose columns are in the model's own table; a proxy has its model's."""
+    concrete = model._meta.concrete_model or model
+    return list(concrete._meta.local_concrete_fields)
 
 
 def find_table(session: Session, db_table: str) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.admin.filters import (
     AllValuesFieldListFilter,
     FieldListFilter,
@@ -122,7 +123,8 @@ def loads_of(model: type[Model], alias: str) -> QuerySet[Load]:
         if cursor.fetchone()[0] is None:
             return Load.objects.none()
     concrete = model._meta.concrete_model or model
-    labels = {model._meta.label, concrete._meta.label}
+    same_table = [item for item in apps.get_models() if item._meta.concrete_model is concrete]
+    labels = {item._meta.label for item in [model, concrete, *same_table]}
     return Load.objects.using(alias).filter(model__in=labels)
 
 

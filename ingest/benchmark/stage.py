@@ -12,7 +12,7 @@ from ingest.benchmark.copying import TableCopier
 from ingest.benchmark.redirecting import redirect
 from ingest.exceptions import BenchmarkError
 from ingest.session import DjangoSession
-from ingest.table import find_table, quote_name, read_table
+from ingest.table import find_table, quote_db_table, quote_name, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,10 +131,10 @@ def _needed(model: Any, seen: set[Any]) -> Iterator[type[Model]]:
 
 
 def _split(scratch: Scratch, db_table: str) -> tuple[str, str]:
-    if not (db_table.startswith('"') and db_table.endswith('"')):
+    if '"' not in db_table:
         return "", db_table
     [(parts,)] = DjangoSession(scratch.alias).fetch(
-        "SELECT pg_catalog.parse_ident($1::pg_catalog.text)", db_table
+        "SELECT pg_catalog.parse_ident($1::pg_catalog.text)", quote_db_table(db_table)
     )
     return (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
 

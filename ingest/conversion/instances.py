@@ -16,6 +16,7 @@ from ingest.conversion.columns import TypedColumn
 from ingest.conversion.filling import needs_instance
 from ingest.conversion.model_rules import looks_at_instance
 from ingest.exceptions import ConfigurationError
+from ingest.table import concrete_fields_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +63,7 @@ class Instances:
             )
         self._others = [
             field.attname
-            for field in model._meta.local_concrete_fields
+            for field in concrete_fields_of_table(model)
             if field.attname not in self._names and not field.generated
         ]
 

@@ -9,6 +9,7 @@ from django.db import models
 
 from ingest.layout.definition import dump
 from ingest.layout.text import write_key, write_value
+from ingest.table import concrete_fields_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ def natural_key(field: models.ForeignKey[Any, Any]) -> str | None:
     parent: Any = field.remote_field.model
     unique = [
         item.name
-        for item in parent._meta.local_concrete_fields
+        for item in concrete_fields_of_table(parent)
         if item.unique and not item.primary_key and isinstance(item, models.CharField)
     ]
     return unique[0] if len(unique) == 1 else None

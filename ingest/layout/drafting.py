@@ -14,6 +14,7 @@ from ingest.layout.draft import NUMBERS, Draft, Proposal, natural_key
 from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
 from ingest.layout.text import write_value
 from ingest.sources import SourceOptions
+from ingest.table import concrete_fields_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
     can mean.
     """
     columns = list(_named(found.columns, has_names=found.options.has_header))
-    fields = [field for field in model._meta.local_concrete_fields if not field.generated]
+    fields = [field for field in concrete_fields_of_table(model) if not field.generated]
     fed = dict(_fitting(columns, fields))
     for field, (name, column) in _certain(columns, fields, fed):
         fed[field.name] = (name, column)

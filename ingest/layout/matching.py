@@ -8,6 +8,7 @@ from django.apps import apps
 
 from ingest.exceptions import ConfigurationError, LayoutError, did_you_mean
 from ingest.rejects import shorten
+from ingest.table import concrete_fields_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,7 +78,7 @@ def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
 
 def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
     known: dict[str, models.Field[Any, Any]] = {}
-    for field in model._meta.local_concrete_fields:
+    for field in concrete_fields_of_table(model):
         known[field.name] = known[field.attname] = field
     if model._meta.pk.concrete:
         known.setdefault("pk", model._meta.pk)

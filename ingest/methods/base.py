@@ -98,8 +98,8 @@ class Method(ABC):
             reasons.append(f"{options.label} has no table of its own.")
         parents = [
             parent._meta.label
-            for parent in options.get_parent_list()
-            if parent._meta.concrete_model is parent and not options.proxy
+            for parent in (options.concrete_model or model)._meta.get_parent_list()
+            if parent._meta.concrete_model is parent
         ]
         if parents and not cls.supports_multi_table_inheritance:
             reasons.append(
