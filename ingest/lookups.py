@@ -146,7 +146,10 @@ class Parents:
 
     def _resolve_constants(self) -> dict[str, Any]:
         made: dict[str, Any] = {}
-        blank = self._parent()
+        blank: Any = self._parent()
+        if hasattr(blank, "set_unusable_password"):  # a user whom nobody can log in as
+            blank.set_unusable_password()
+            made["password"] = blank.password
         for name, value in (self._constants or {}).items():
             field = self._find(name)
             if isinstance(value, dict):

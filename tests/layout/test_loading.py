@@ -352,3 +352,12 @@ def test_the_command_takes_a_named_layout_and_another_account(account, tmp_path)
             stdout=io.StringIO(),
             stderr=io.StringIO(),
         )
+
+
+def test_a_parent_without_a_required_field_is_not_made():
+    owner = {"constant": "owner", "lookup": "username", "create": {}}
+    said = FieldLayout(column="Konto", lookup=("number",), create={"user": owner})
+    layout = german(fields={**FIELDS, "account": said})
+    [reject] = german_load("31.12.2024;A1;1;x", layout=layout, on_error="reject").rejects
+    assert "name: This field cannot be blank." in reject.reason
+    assert not Account.objects.exists()
