@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import io
+import random
 import time
 from pathlib import Path
 
@@ -27,6 +28,10 @@ class Ground:
     aside: Path
     """The folder for the rejects."""
     has_log: bool = True
+    has_escapes: bool = False
+    """Are quotes and line ends in cells written behind a backslash?"""
+    names: tuple[Path, ...] = ()
+    """The names by which the file is given, in turn: a link is the same file."""
 
     @property
     def log(self):
@@ -51,7 +56,8 @@ class Ground:
     def arguments(self, *more):
         """Give the command's arguments for the whole load."""
         return (
-            *("finance.Transaction", self.path),
+            *("finance.Transaction", random.choice(self.names or (self.path,))),
+            *(("--escape", "\\") if self.has_escapes else ()),
             *(("--chunk-rows", self.chunk_rows) if self.chunk_rows else ()),
             *("--on-error", "reject", "--reject-file", self.mend),
             *(("--reject-log", self.log) if self.has_log else ()),
@@ -59,16 +65,22 @@ class Ground:
         )
 
 
-def make_ground(random, folder, *, records=2_000, chunk_rows=250, bad=20, name="rows.csv"):
-    """Write a file; some of its records have line ends in quotes."""
+PLAIN_TEXTS = ["", "Bread", '"two\nlines"', '"a ""quote"" and, a comma"']
+ESCAPED_TEXTS = ["", "Bread", '"two\\\nlines"', r'"a \"quote\" and, a comma"', "one\\\ntwo", r"\\"]
+
+
+def make_ground(chance, folder, *, records=2_000, chunk_rows=250, bad=20, name="rows.csv"):
+    """Write a file; some of its records have line ends in quotes, or behind an escape."""
+    has_escapes = chance.random() < 0.5
+    texts = ESCAPED_TEXTS if has_escapes else PLAIN_TEXTS
     refused = dict.fromkeys(
-        sorted(random.sample(range(2, records + 1), bad)),
+        sorted(chance.sample(range(2, records + 1), bad)),
     )
     good, lines, last = {}, [HEADER], "R1"
     for number in range(1, records + 1):
         reference, account, amount, end = f"R{number}", 1 + number % 3, number, ""
         if number in refused:
-            fault = random.choice(["value", "parse", "reference", "duplicate", "earlier"])
+            fault = chance.choice(["value", "parse", "reference", "duplicate", "earlier"])
             amount = "x" if fault == "value" else amount
             end = ",," if fault == "parse" else end
             account = 999 if fault == "reference" else account
@@ -78,11 +90,14 @@ def make_ground(random, folder, *, records=2_000, chunk_rows=250, bad=20, name="
                 reference, account = "E1", 1
         else:
             good[reference] = number
-            last = random.choice([last, reference])
-        text = random.choice(["", "Bread", '"two\nlines"', '"a ""quote"" and, a comma"'])
+            last = chance.choice([last, reference])
+        text = chance.choice(texts)
         lines.append(f"1,{account},{amount},2025-01-01,{reference},{text}{end}\n")
     path = folder / name
     path.write_text("".join(lines))
+    link = folder / f"link to {name}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
     for left in ("rejects.jsonl", "mend.csv"):
         (folder / left).unlink(missing_ok=True)
     return Ground(
@@ -92,6 +107,8 @@ def make_ground(random, folder, *, records=2_000, chunk_rows=250, bad=20, name="
         good=good,
         bad=list(refused),
         aside=folder,
+        has_escapes=has_escapes,
+        names=(path, link),
     )
 
 
@@ -180,7 +197,8 @@ def _examine_rejects(found, ground, server):
         lines = ground.log.read_text().splitlines()
         in_log = [int(line.partition('"record": ')[2].partition(",")[0] or 0) for line in lines]
         found.want("rejects in the log", in_log, ground.bad)
-    mended = list(csv.reader(io.StringIO(ground.mend.read_text())))
+    escape = "\\" if ground.has_escapes else None
+    mended = list(csv.reader(io.StringIO(ground.mend.read_text()), escapechar=escape))
     found.want("rejects in the file", len(mended) - 1, len(ground.bad))
 
 
