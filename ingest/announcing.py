@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ingest.signals import load_ended
+from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,4 +172,8 @@ def _facts_of(error: BaseException) -> dict[str, Any]:
 
 
 def _log(level: int, event: str, sentence: str, /, **facts: Any) -> None:
-    logger.log(level, sentence, facts, extra={"event": event, **facts})
+    # A line end in a name would forge a record of the log.
+    safe = {
+        name: safe_line(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
+    }
+    logger.log(level, sentence, safe, extra={"event": event, **safe})

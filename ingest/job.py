@@ -102,12 +102,24 @@ class Job:
         return name if isinstance(name, str) else None
 
     def _given(self) -> Any:
+        files = self.given if isinstance(self.given, list | tuple) else [self.given]
+        if not all(_is_utf8(file) for file in files if isinstance(file, str | Path)):
+            return None  # PostgreSQL has no such text
         if isinstance(self.given, str | Path):
             return _absolute(self.given)
         is_list = isinstance(self.given, list | tuple)
         if is_list and all(isinstance(item, str | Path) for item in self.given):
             return [_absolute(item) for item in self.given]
         return None
+
+
+def _is_utf8(given: Any) -> bool:
+    """Can the name, or can the names, be written down?"""
+    try:
+        str(given).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _absolute(path: str | Path) -> str:

@@ -51,6 +51,7 @@ from ingest.running import Run
 from ingest.session import IS_UNKNOWN, has_state, open_session, read_state
 from ingest.sources import open_source
 from ingest.table import read_settled_table
+from ingest.terminal import safe_text
 from ingest.tries import Try
 from ingest.workers.team import Team, why_alone
 
@@ -440,7 +441,7 @@ class _Loading:
             tell(error, outcome)
         if status != "loaded":
             with suppress(DatabaseError):
-                entry.note(error=str(error) or type(error).__name__)
+                entry.note(error=safe_text(str(error)) or type(error).__name__)
 
     def _outcome(self, number: int, status: str | None) -> str:
         """Say what is in of a load that the ledger has; empty: nothing."""

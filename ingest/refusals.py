@@ -9,6 +9,7 @@ import asyncpg
 import psycopg
 
 from ingest.exceptions import ConstraintRefused
+from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ def explain(
         parts.append(f"Constraint: {constraint}.")
     if state in _CURES:
         parts.append(_CURES[state])
+    parts = [safe_line(part) for part in parts]  # a value in it may have line ends
     sentence = " ".join(part if part.endswith(".") else f"{part}." for part in parts)
     return ConstraintRefused(f"PostgreSQL refused {sentence} Nothing was loaded.")
 

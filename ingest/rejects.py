@@ -7,6 +7,8 @@ import datetime as dt
 import math
 from typing import Any, Literal
 
+from ingest.terminal import safe_line
+
 Kind = Literal["parse", "value", "reference", "duplicate", "constraint"]
 
 VALUE_SHOWN = 40
@@ -51,7 +53,7 @@ class Reject:
         if self.field is not None and self.field != self.column:
             where += f" (field {self.field!r})"
         shown = "" if self.column is None else f": {shorten(self.value)}"
-        return f"{where}{shown}: {cut(self.reason, REASON_SHOWN)}"
+        return safe_line(f"{where}{shown}: {cut(self.reason, REASON_SHOWN)}")
 
     def kept(self) -> Reject:
         """Give it as the ledger keeps it: of JSON's kinds of values, and cut."""

@@ -24,6 +24,7 @@ LAYERS = [
         "ranges",
         "marked_file",
         "output_files",
+        "terminal",
     ],
     ["conf", "models", "ownership", "table", "layout", "sources", "encoding", "refusals"],
     ["results", "fingerprints", "connection", "session", "conversion"],

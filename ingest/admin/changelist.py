@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import label_for_field
-from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR, ChangeList
+from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR
 from django.core.paginator import InvalidPage, Paginator
 
+from ingest.admin.addresses import GuardedChangeList
 from ingest.admin.dates import DateHierarchy
 from ingest.admin.orderings import NoKey, Ordering, read_ordering
 from ingest.admin.pages import Anchor, KeyPages, OpenPage
@@ -26,7 +27,7 @@ SUM_VAR = "_sum"
 """A link's parameter: add up the filtered rows."""
 
 
-class LargeChangeList(ChangeList):
+class LargeChangeList(GuardedChangeList):
     """Counts no large table, and opens each of its pages by key."""
 
     model_admin: Any  # a LargeTableAdmin

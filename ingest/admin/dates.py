@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
+from contextlib import suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -39,8 +42,12 @@ class DateHierarchy:
 
     def context(self) -> dict[str, Any]:
         """Give the template's variables."""
-        given = [self._cl.params.get(f"{self._name}__{level}") for level in LEVELS]
-        chosen = tuple(int(value) for value in given if value is not None)
+        given: list[Any] = [self._cl.params.get(f"{self._name}__{level}") for level in LEVELS]
+        # Those that follow one another from the year on: a month alone is a filter, and no period.
+        texts = takewhile(lambda value: value is not None, given)
+        chosen = tuple(int(value) for value in texts)
+        if not _is_period(chosen):
+            return {"show": False}
         periods: list[dt.date] = []
         if not chosen:
             ends = self._ends()
@@ -92,17 +99,7 @@ class DateHierarchy:
     def _with_rows(self, periods: list[dt.date], level: str) -> list[dt.date]:
         """Leave out the periods without a filtered row, in one statement, if it is quick."""
         rows = self._cl.queryset.order_by().select_related(None)
-        questions = [
-            Exists(
-                rows.filter(
-                    **{
-                        f"{self._name}__gte": self._moment(first),
-                        f"{self._name}__lt": self._moment(_next(first, level)),
-                    }
-                )
-            )
-            for first in periods
-        ]
+        questions = [Exists(rows.filter(**self._inside(first, level))) for first in periods]
         one = self._cl.model._base_manager.using(rows.db).order_by().values_list(*questions)[:1]
         try:
             with time_limit(rows.db, LOOKING_MILLISECONDS):
@@ -110,6 +107,12 @@ class DateHierarchy:
         except TookTooLong:
             return periods
         return [first for first, is_there in zip(periods, answers, strict=False) if is_there]
+
+    def _inside(self, first: dt.date, level: str) -> dict[str, Any]:
+        inside = {f"{self._name}__gte": self._moment(first)}
+        with suppress(ValueError, OverflowError):  # 9999 is the last year there is
+            inside[f"{self._name}__lt"] = self._moment(_next(first, level))
+        return inside
 
     def _moment(self, day: dt.date) -> dt.date:
         if not self._has_time:
@@ -150,5 +153,12 @@ def _months(year: int) -> list[dt.date]:
 
 
 def _days(year: int, month: int) -> list[dt.date]:
-    first = dt.date(year, month, 1)
-    return [first + dt.timedelta(days=n) for n in range((_next(first, "month") - first).days)]
+    return [dt.date(year, month, day + 1) for day in range(calendar.monthrange(year, month)[1])]
+
+
+def _is_period(chosen: Chosen) -> bool:
+    try:
+        dt.date(*(*chosen, 1, 1, 1)[: len(LEVELS)] if chosen else (1, 1, 1))
+    except (ValueError, OverflowError):
+        return False
+    return True

@@ -15,6 +15,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path, get_model_from_relation
 from django.db import connections
 
+from ingest.admin.addresses import read_number
 from ingest.admin.counting import count_rows
 from ingest.admin.indexes import TableIndexes
 from ingest.exceptions import LedgerError
@@ -95,7 +96,8 @@ class LoadFilter(SimpleListFilter):
         given = self.value()
         if given is None:
             return queryset
-        load = self.loads.filter(pk=given).first() if given.isdecimal() else None
+        number = read_number(given)
+        load = None if number is None else self.loads.filter(pk=number).first()
         if load is None:
             raise IncorrectLookupParameters
         try:

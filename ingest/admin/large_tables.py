@@ -8,6 +8,7 @@ from django.contrib.admin.options import ShowFacets
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models.constants import LOOKUP_SEP
 
+from ingest.admin.addresses import GuardedList
 from ingest.admin.changelist import LargeChangeList
 from ingest.admin.counting import EstimatingPaginator, count_rows
 from ingest.admin.filters import LOAD_VAR, LoadFilter, light_filter
@@ -26,7 +27,7 @@ else:
     Base = object
 
 
-class LargeTableAdmin(Base):
+class LargeTableAdmin(GuardedList, Base):
     """Mix into a ModelAdmin, in front of it: its list opens at once, however large the table is.
 
     A table or a filtered list of up to ``counting.EXACT_ROWS`` rows is shown as Django shows it.

@@ -23,11 +23,13 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 
 from ingest.admin import progress, stages
+from ingest.admin.addresses import GuardedList, read_number
 from ingest.admin.filters import LOAD_VAR
 from ingest.admin.large_tables import LargeTableAdmin
 from ingest.admin.load_actions import ACTIONS, LoadAction
 from ingest.admin.load_columns import LIST_DISPLAY, LoadColumns
 from ingest.admin.reject_pages import FILES, RejectPages, as_lines, files_of, open_file
+from ingest.admin.resuming import NotResumed
 from ingest.exceptions import IngestError
 from ingest.models import Load
 
@@ -45,10 +47,12 @@ CHUNKS_SHOWN = 50
 CHOICE = "choice"
 """The name of what can be chosen when an action is confirmed."""
 LINES = "application/jsonl"
+VIEW_REJECT = "ingest.view_reject"
+"""The permission to see values that were refused."""
 
 
 @admin.register(Load)
-class LoadAdmin(LoadColumns, Base):
+class LoadAdmin(LoadColumns, GuardedList, Base):
     """Loads, newest first."""
 
     list_display = [*LIST_DISPLAY]
@@ -70,6 +74,11 @@ class LoadAdmin(LoadColumns, Base):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        if lookup.partition("__")[0] == "error":  # it would be found out letter by letter
+            return request is not None and request.user.has_perm(VIEW_REJECT)
+        return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
@@ -118,6 +127,7 @@ class LoadAdmin(LoadColumns, Base):
         allowed = request.user.has_perm
         chunks = load.chunks.using(load._state.db).order_by("-ordinal")
         return {
+            "may_see_error": allowed(VIEW_REJECT),
             "live": {name: progress.live(load, name) for name in progress.texts_of(load)},
             "bar": progress.bar(load),
             "is_running": load.status == Load.Status.RUNNING,
@@ -154,7 +164,8 @@ class LoadAdmin(LoadColumns, Base):
         """Say how far the loads have come that ``?load=`` names."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        asked = [text for text in request.GET.getlist("load") if text.isdecimal()]
+        numbers = map(read_number, request.GET.getlist("load"))
+        asked = [number for number in numbers if number is not None]
         loads = self.get_queryset(request).filter(pk__in=asked[:LOADS_ASKED])
         return JsonResponse({str(load.pk): progress.as_json(load) for load in loads})
 
@@ -205,7 +216,10 @@ class LoadAdmin(LoadColumns, Base):
         try:
             told = action.do(load, alias, CHOICE in request.POST)
         except IngestError as error:
-            self.message_user(request, str(error), messages.ERROR)
+            said = str(error)
+            if isinstance(error, NotResumed) and not request.user.has_perm(VIEW_REJECT):
+                said = error.without_values
+            self.message_user(request, said, messages.ERROR)
         else:
             self.log_change(request, load, told)
             self.message_user(request, told, messages.SUCCESS)
@@ -215,7 +229,7 @@ class LoadAdmin(LoadColumns, Base):
         """Give a load to whoever may see it and has the permission."""
         if not (self.has_view_permission(request) and request.user.has_perm(permission)):
             raise PermissionDenied
-        load = self.get_object(request, str(load_id))
+        load: Load | None = self.get_object(request, str(load_id))
         if load is None:
             raise Http404(f"There is no load {load_id}.")
         return load

@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 
     from ingest.admin.orderings import Key, Ordering
 
+MOST_PAGES = 1 << 40
+"""More pages than a table has; their rows can still be counted by PostgreSQL."""
 STEPPED_ROWS = 10_000
 """Rows that may be stepped over to reach a page: some 5 ms."""
 SOUGHT_ROWS = 2_500
 """So near to a page the search for its place ends, and steps over the rows that are left."""
+
+
+def _page_number(given: Any) -> int:
+    number = int(given)
+    if not 0 < number <= MOST_PAGES:
+        raise ValueError("no page has this number")
+    return number
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,8 +56,9 @@ class Anchor:
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             number, is_exact, *texts = json.loads(raw)
-            return cls(number=int(number), is_exact=bool(is_exact), key=ordering.from_texts(texts))
-        except (ValueError, TypeError, ValidationError) as error:
+            key = ordering.from_texts(texts)
+            return cls(number=_page_number(number), is_exact=bool(is_exact), key=key)
+        except (ValueError, TypeError, ArithmeticError, RecursionError, ValidationError) as error:
             raise ValueError(f"{text!r} is no place in this list") from error
 
 

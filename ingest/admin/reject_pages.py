@@ -34,10 +34,13 @@ class RejectPages:
         self._all = load.rejects.using(load._state.db)
         self.kind = query.get("kind", "")
         self.column = query.get("column", "")
+        self._is_impossible = "\0" in self.kind or "\0" in self.column
         self.page = Paginator(self.chosen(), PER_PAGE).get_page(query.get("rejects"))
 
     def chosen(self) -> QuerySet[Reject]:
         """Give the rejects of the kind and column that were asked for."""
+        if self._is_impossible:  # no text of PostgreSQL has it
+            return self._all.none()
         chosen = self._all.order_by("pk")
         if self.kind:
             chosen = chosen.filter(kind=self.kind)

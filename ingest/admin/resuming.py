@@ -33,10 +33,22 @@ def why_not_resume(load: Load) -> str | None:
     return None
 
 
+class NotResumed(IngestError):  # noqa: N818 - it says what happened
+    """The load could not be resumed."""
+
+    def __init__(self, load: Load, said: str, log: Path) -> None:
+        super().__init__(f"Load {load.pk} could not be resumed: {said}")
+        self.without_values = (
+            f"Load {load.pk} could not be resumed. The reason may have rejected values, and is "
+            f"written to {log}."
+        )
+        """What it says to whoever may not see rejects."""
+
+
 def start_resuming(load: Load, alias: str) -> Path:
     """Start a process that resumes the load, and return the file with what it says.
 
-    Raises ``IngestError`` with the end of that file when the process fails at once.
+    Raises ``NotResumed`` with the end of that file when the process fails at once.
     """
     descriptor, name = tempfile.mkstemp(prefix=f"ingest-load-{load.pk}-", suffix=".log")
     from ingest.session import read_state  # Arrow, which this needs, can wait
@@ -64,5 +76,5 @@ def start_resuming(load: Load, alias: str) -> Path:
         return Path(name)
     said = Path(name).read_text(errors="replace").strip()
     if code not in {0, 3}:
-        raise IngestError(f"Load {load.pk} could not be resumed: {said[-1_000:]}")
+        raise NotResumed(load, said[-1_000:], Path(name))
     return Path(name)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ingest.benchmark.explanation import render_explanation
 from ingest.options import LoadOptions
+from ingest.terminal import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -40,14 +41,14 @@ def render(result: BenchmarkResult) -> RenderableType:
     parts: list[RenderableType] = [_environment(result), ""]
     if result.explanation is not None:
         parts.extend(render_explanation(result.explanation))
-        parts.extend(Text(note) for note in result.notes)
+        parts.extend(Text(safe_text(note)) for note in result.notes)
         return Group(*parts)
     parts.append(_grid(result.results))
     parts.extend(_decisions(result.results))
     if any(item.stable is False for item in result.results):
         parts.append("~ noisy: the samples lie more than a quarter of the median apart")
-    parts.extend(Text(note) for note in result.notes)
-    parts.extend(["", Text(advise(result), style="bold")])
+    parts.extend(Text(safe_text(note)) for note in result.notes)
+    parts.extend(["", Text(safe_text(advise(result)), style="bold")])
     return Group(*parts)
 
 
@@ -98,7 +99,8 @@ def _decisions(results: Iterable[MethodResult]) -> Iterator[Text]:
     for item in results:
         if item.decisions and known.get(item.method) != item.decisions:
             known[item.method] = item.decisions
-            yield Text(f"{item.method}, from {item.rows:,} rows: {' '.join(item.decisions)}")
+            decisions = safe_text(" ".join(item.decisions))
+            yield Text(f"{item.method}, from {item.rows:,} rows: {decisions}")
 
 
 def _seconds(item: MethodResult) -> float:
@@ -138,7 +140,7 @@ def _environment(result: BenchmarkResult) -> Grid:
     if "psql" in e:
         lines["psql"] = e["psql"]
     for name, value in lines.items():
-        grid.add_row(name, Text(value))
+        grid.add_row(name, Text(safe_text(str(value))))
     return grid
 
 
@@ -164,7 +166,7 @@ def _grid(results: Sequence[MethodResult]) -> Grid:
 
 def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableType, ...]:
     if not item.samples:
-        return (*[NOTHING] * 6, Text(item.note))
+        return (*[NOTHING] * 6, Text(safe_text(item.note)))
     figures = item.as_json()
     spread = "" if item.stable is None else f" ± {(item.spread_seconds or 0) / 2:.3f}"
     noisy = "~" if item.stable is False else ""
@@ -180,7 +182,7 @@ def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableTyp
         _size(figures["wal_bytes"]),
         f"{figures['client_cpu_seconds']:.3f} s",
         NOTHING if memory is None else _size(memory),
-        Text(verified),
+        Text(safe_text(verified)),
     )
 
 

@@ -160,7 +160,7 @@ class BenchmarkResult:
             "explain": None if self.explanation is None else dataclasses.asdict(self.explanation),
             "notes": list(self.notes),
         }
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(document, indent=2) + "\n"
 
 
 def _median(values: list[Any]) -> Any:

@@ -7,6 +7,7 @@ one in a schema of the search path could be called by them, with the rights of t
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -162,12 +163,16 @@ def _text(value: Any) -> str | None:
         return None
     if isinstance(value, dict | list | tuple):
         # jsonb has no U+0000.
-        return json.dumps(value).replace("\\u0000", "\\u2400")
-    return (
-        value.isoformat()
-        if hasattr(value, "isoformat")
-        else str(value).replace("\0", "\N{SYMBOL FOR NULL}")
-    )
+        text = json.dumps(value, ensure_ascii=False).replace("\\u0000", "\\u2400")
+    elif hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    else:
+        text = str(value).replace("\0", "\N{SYMBOL FOR NULL}")
+    return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+"""Bytes of a file's name that are no UTF-8; PostgreSQL has no such text."""
 
 
 def model_of(name: str) -> Any:

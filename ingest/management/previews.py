@@ -16,6 +16,7 @@ from ingest.exceptions import REJECTS_SHOWN
 from ingest.management import layouts, reading
 from ingest.previewing import DEFAULT_ROWS, preview
 from ingest.rejects import VALUE_SHOWN
+from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
@@ -91,7 +92,7 @@ def _print_table(shown: Preview, stream: OutputWrapper) -> None:
     for record in shown.records:
         table.add_column(f"record {record:,}", overflow="fold")
     for name, *values in zip(shown.columns, *shown.rows, strict=True):
-        table.add_row(Text(name), *(Text(_show(value)) for value in values))
+        table.add_row(Text(safe_line(name)), *(Text(_show(value)) for value in values))
     if is_terminal:
         Console(file=cast("IO[str]", stream._out)).print(table)
         return
@@ -105,5 +106,5 @@ def _show(value: Any) -> str:
     if value is None:
         return "NULL"
     shown = repr(value) if isinstance(value, bytes) or value == "" else str(value)
-    shown = " ".join(shown.splitlines())
+    shown = safe_line(" ".join(shown.splitlines()))
     return shown if len(shown) <= VALUE_SHOWN else f"{shown[: VALUE_SHOWN - 1]}…"

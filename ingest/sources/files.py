@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from ingest.exceptions import SourceError, did_you_mean
+from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,12 +59,12 @@ class InputFile:
         self._is_ours = False
         if hasattr(given, "read"):
             self._raw: IO[bytes] = given
-            self.name = str(getattr(given, "name", type(given).__name__))
+            self.name = safe_line(str(getattr(given, "name", type(given).__name__)))
         elif str(given) == STDIN:
             self._raw, self.name = _standard_input(), "standard input"
             self._is_ours = isinstance(self._raw, _WaitingInput)
         else:
-            self._is_ours, self.path, self.name = True, Path(given), str(given)
+            self._is_ours, self.path, self.name = True, Path(given), safe_line(str(given))
             self._raw = open_path(self.path)
             self.bytes_total = self.path.stat().st_size
             if not self.path.is_file():  # a pipe can be read once only, and has no size

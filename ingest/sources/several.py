@@ -12,6 +12,7 @@ from ingest.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
+from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,9 +38,9 @@ class SeveralSource(Source):
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
         self._writer = self._current.writer()
-        self.name = str(files[0])
+        self.name = safe_line(str(files[0]))
         if len(files) > 1:
-            self.name = f"{len(files):,} files from {files[0]} to {files[-1]}"
+            self.name = safe_line(f"{len(files):,} files from {files[0]} to {files[-1]}")
         self.bytes_total = _total_size(files)
         if self.bytes_total is not None:
             self.paths = tuple(map(Path, files))

@@ -3,6 +3,7 @@
 import json
 import re
 from html import escape
+from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -12,8 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from finance.models import Transaction
+from ingest.admin.resuming import NotResumed
 from ingest.models import Load
-from tests.admin.visits import ACTIONS, address, reject
+from tests.admin.visits import ACTIONS, address, clerk, reject
 from tests.factories import TransactionFactory
 from tests.loads import record_chunk, record_load
 
@@ -205,3 +207,31 @@ def test_a_load_that_is_not_there(admin_client):
     load.pk = 12345
     for page in ("change", *ACTIONS, "rejects", "reject_file", "reject_log"):
         assert admin_client.get(address(load, page)).status_code == 404
+
+
+def test_an_error_is_shown_to_those_who_may_see_rejects(admin_client):
+    load = record_load(Transaction, status=Load.Status.FAILED, error="record 3: 'secret-4711'")
+    reader = clerk("view_load")
+    url = reverse("admin:ingest_load_changelist")
+    assert "secret-4711" in admin_client.get(address(load)).content.decode()
+    shown = reader.get(address(load)).content.decode()
+    assert "secret-4711" not in shown
+    assert "it takes the permission to view rejects" in shown
+    for lookup in ("error", "error__contains", "error__startswith", "error__regex"):
+        assert admin_client.get(url, {lookup: "secret"}).status_code == 200
+        assert reader.get(url, {lookup: "secret"}).status_code == 400
+
+
+def test_what_a_failed_resume_said_is_shown_to_those_who_may_see_rejects(admin_client, monkeypatch):
+    def fail(load, alias):
+        raise NotResumed(load, "record 3: 'secret-4711'", Path("resume.log"))
+
+    monkeypatch.setattr("ingest.admin.load_actions.start_resuming", fail)
+    monkeypatch.setattr("ingest.admin.load_actions.why_not_resume", lambda _load: None)
+    load = record_load(Transaction, status=Load.Status.FAILED)
+    reader = clerk("view_load", "resume_load")
+    shown = reader.post(address(load, "resume"), follow=True).content.decode()
+    assert "secret-4711" not in shown
+    assert "could not be resumed. The reason may have rejected values" in shown
+    shown = admin_client.post(address(load, "resume"), follow=True).content.decode()
+    assert "secret-4711" in shown

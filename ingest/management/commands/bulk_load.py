@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 from django.core.management.base import BaseCommand, CommandError
@@ -29,7 +29,9 @@ from ingest.management import (
     undoing,
 )
 from ingest.management.display import KINDS, ProgressDisplay
+from ingest.management.safe_output import SafeOutput
 from ingest.sources.several import SeveralSource
+from ingest.terminal import safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -59,6 +61,13 @@ class Command(BaseCommand):
         "nothing: bulk_load finance.Transaction FILE. "
         "Or measure what each way of loading costs on your own schema: bulk_load --benchmark."
     )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._make_output_safe()
+
+    def _make_output_safe(self) -> None:
+        self.stdout, self.stderr = SafeOutput.of(self.stdout), SafeOutput.of(self.stderr)
 
     def run_from_argv(self, argv: list[str]) -> None:
         # The process is its own. Arrow's allocator would keep some 30 MB of what is freed.
@@ -137,11 +146,18 @@ class Command(BaseCommand):
         parser = super().create_parser(prog_name, subcommand, usage=usage, **kwargs)
         # So that options may stand between the model and the files.
         parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+        error = parser.error
+
+        def say_safely(message: str) -> NoReturn:
+            raise error(safe_text(message))  # it ends here
+
+        parser.error = say_safely  # type: ignore[method-assign]
         return parser
 
     def handle(
         self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
     ) -> None:
+        self._make_output_safe()  # call_command may have put others in their place
         try:
             undoing.check(options)
             if options["resume"] is not None:
