@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import django
@@ -74,6 +75,9 @@ def main(folder, ledger):  # noqa: PLR0915 - one story
     if ledger == "tenant":
         connection.set_tenant(tenants[0])
     start_resuming(found, "default")
+    deadline = time.monotonic() + 60
+    while not Load.objects.filter(pk=found.pk, status="loaded") and time.monotonic() < deadline:
+        time.sleep(0.1)
     told["resumed by the admin"] = [connection.schema_name, rows()]
     undo(found.pk)
     told["undone from there"] = [connection.schema_name, rows()]

@@ -13,7 +13,7 @@ from finance.models import Transaction
 from ingest.ledger import LOCK_CLASS
 from ingest.models import KeyRange, Load, Reject
 from tests.admin.browser.driver import open_browser
-from tests.loads import record_chunk, record_load
+from tests.loads import inserted, record_chunk, record_load
 from tests.many_rows import many_rows
 
 ROWS = 1_000_000
@@ -111,6 +111,8 @@ def load():
     )
     chunk = load.chunks.get()
     chunk.rows = 500
+    for name, value in inserted(Transaction, Transaction.objects.filter(pk__in=keys)).items():
+        setattr(chunk, name, value)
     chunk.save()
     record_chunk(load, 2, rows=500, rejected=7, first_record=501, last_record=1_007)
     KeyRange.objects.create(chunk=chunk, first=first, last=last)
