@@ -88,7 +88,10 @@ class IsOwn(Expression):
         [self._key] = exprs
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ARG002
-        alias = compiler.quote_name_unless_alias(self._key.alias)
+        # Django 6.1 renamed the method.
+        is_renamed = hasattr(compiler, "quote_name")
+        quote = compiler.quote_name if is_renamed else compiler.quote_name_unless_alias
+        alias = quote(self._key.alias)
         return self._rows.condition(alias), self._rows.parameters
 
 
