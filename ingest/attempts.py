@@ -62,10 +62,12 @@ class Attempts:
         refused: str,
         mark: str,
         types: Mapping[str, StagedType],
+        ends_at_first: bool,
     ) -> None:
         """Prepare them: rows go from the stage into the table, or as a note into ``refused``.
 
-        ``mark`` is the statement that marks the subtransaction of rows that went in.
+        ``mark`` is the statement that marks the subtransaction of rows that went in. With
+        ``ends_at_first`` no row is tried after the first that is refused.
         """
         # PL/pgSQL takes its variables for columns, and columns for its variables: no name that we
         # choose may be a column's. FOUND and SQLERRM cannot be chosen; there the column is meant.
@@ -73,6 +75,7 @@ class Attempts:
         self._table, self._stage, self._refused = table, stage, refused
         self._names = ", ".join(map(quote_name, names))
         self._mark = mark
+        self._after_refused = "EXIT;" if ends_at_first else ""
         self._read = ", ".join(types[name].read for name in names)
         self._refusing = [(name, types[name]) for name in names if types[name].is_read]
         self._keys, self._types = keys, types
@@ -107,6 +110,7 @@ class Attempts:
             piece=PIECE_ROWS,
             note=note,
             mark=self._mark,
+            after_refused=self._after_refused,
             servers_own=_patterns(SERVERS_OWN),
         )
         return f"DO {_literal(text)}"
@@ -199,6 +203,7 @@ BEGIN
                      OPERATOR(pg_catalog./) 2;
       ELSE
         {note}
+        {after_refused}
         {own}at := {own}at OPERATOR(pg_catalog.+) 1;
         {own}size := 1;
       END IF;

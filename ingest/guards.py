@@ -70,6 +70,12 @@ def why_not_copy(table: Table, given: Collection[str]) -> str | None:
             f"{name} is {kind}, to which COPY cannot write: load into its table, or give the view "
             "an INSTEAD OF INSERT trigger."
         )
+    if table.row_security == "off":
+        return (
+            f"The policies of {name} hold for the role, and the setting row_security is off: "
+            "PostgreSQL refuses every row. SET row_security = on, or load as a role that they do "
+            "not hold for."
+        )
     for column in table.columns:
         if column.identity == "a" and column.name in given:
             return (

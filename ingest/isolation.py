@@ -5,6 +5,9 @@ are *in doubt*, and those that cannot stand in anyone's way go by COPY without t
 doubt are then tried one by one, in order, from a temporary table in the server. Which rows are in
 doubt is only a guess that saves time: where COPY is refused still, all rows are tried from there,
 many at a time, and a piece that is refused is halved until the row is found.
+
+PostgreSQL takes no COPY into a table whose policies hold for the role. All rows are then tried from
+the temporary table, also by a load that ends at the first refused row.
 """
 
 from __future__ import annotations
@@ -53,7 +56,10 @@ _REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))
 class Isolation:
     """Sends the batches of one load; made before its first row."""
 
-    def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
+    def __init__(
+        self, session: Session, table: Table, encoding: Encoding, *, ends_at_first: bool = False
+    ) -> None:
+        """Make the temporary tables; ``ends_at_first``: the first refused row ends the load."""
         keys = unique_keys(session, table, encoding.names)
         types = staged_types(session, table, encoding)
         self._stage = StagingTable(session, table, encoding, "stage", encoding.names, types)
@@ -78,17 +84,24 @@ class Isolation:
             refused=self._refused,
             mark=self._mark,
             types=types,
+            ends_at_first=ends_at_first,
         )
         self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
         # A deferred constraint would speak when it is too late to say which row it was.
-        self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
-        self._deferred = _set_constraints(table, "is_deferred", "DEFERRED")
+        self._immediate = self._deferred = ""
+        if not ends_at_first:
+            self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
+            self._deferred = _set_constraints(table, "is_deferred", "DEFERRED")
         self._leaves_out_triggers = False
         # Where one row may stand in another's way unseen, all are tried as they come.
-        may_doubt = not (table.triggers or any(item.kind == "x" for item in table.constraints))
+        self._takes_copy = not table.row_security
+        may_doubt = self._takes_copy and not (
+            table.triggers or any(item.kind == "x" for item in table.constraints)
+        )
         self._doubts = Doubts(session, table, encoding) if may_doubt else None
-        self.expects_refused = False
-        """Were rows of the batch before refused? Then this one is not sent as a whole first."""
+        self.expects_refused = not self._takes_copy
+        """Is this batch not sent as a whole first? Rows of the one before were refused, or COPY
+        is."""
         self._entered = 0
         """How many rows of this batch are in, as PostgreSQL counts them."""
 
@@ -115,7 +128,8 @@ class Isolation:
                 return self._entered, ()
         del payload
         refused = yield from self._isolate(rows, places, refusal)
-        self.expects_refused = bool(refused) and self._doubts is not None
+        may_be_refused = bool(refused) and self._doubts is not None
+        self.expects_refused = may_be_refused or not self._takes_copy
         return self._entered, refused
 
     def _isolate(

@@ -166,8 +166,10 @@ class Keys:
         if ranges is None or len(ranges) > max(1, FEW_RANGES * len(keys)):
             texts, ranges = [_as_text(key) for key in keys.to_pylist()], []
         if self._may_be_changed and self._found(ranges, texts) != len(keys):
+            hidden = ", or row security hides them" if self._table.row_security else ""
             self.reason = (
-                f"a trigger on {self._table.qualified_name} gives rows other keys than they had."
+                f"a trigger on {self._table.qualified_name} gives rows other keys than they had"
+                f"{hidden}."
             )
             return []
         self.ranges = merge_ranges(sorted(self.ranges + ranges))

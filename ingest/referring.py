@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 from django.db.models import CharField, TextField
 
+from ingest.exceptions import LedgerError
 from ingest.ownership import double_percent, read_type
 from ingest.table import quote_db_table, quote_name
 
@@ -47,10 +48,20 @@ def find_referrers(rows: RowSet) -> list[Referrers]:
 
 
 def lock_cascading_tables(rows: RowSet) -> None:
-    """Keep rows out, until the commit, whom PostgreSQL would delete or change along with these."""
+    """Keep rows out, until the commit, whom PostgreSQL would delete or change along with these.
+
+    Raises ``LedgerError`` where row security may hide such rows: they could not be looked for.
+    """
     with connections[rows.using].cursor() as cursor:
         for key in _read_foreign_keys(cursor, rows.model):
             if key.action not in HARMLESS:
+                if key.may_be_hidden:
+                    raise LedgerError(
+                        "The load cannot be undone, because row security may hide rows of "
+                        f"{key.shown} from its role, and the foreign key {key.name!r} would delete "
+                        "or change them along with its rows. Nothing was deleted: delete them by "
+                        "hand."
+                    )
                 cursor.execute(
                     f"LOCK TABLE {quote_name(key.schema)}.{quote_name(key.table)} IN SHARE MODE"
                 )
@@ -73,6 +84,8 @@ class _ForeignKey:
     """The columns that they refer to."""
     equals: list[str]
     """The operators that compare these with the columns."""
+    may_be_hidden: bool
+    """Do policies of the referring table hold for the role?"""
 
 
 class _Look:
@@ -260,7 +273,8 @@ SELECT k.conrelid::pg_catalog.int8, k.conrelid::pg_catalog.regclass::pg_catalog.
              FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY AS p (number, place)
              JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) p.number
              JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
-             ORDER BY p.place)
+             ORDER BY p.place),
+       pg_catalog.row_security_active(k.conrelid)
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

@@ -52,10 +52,17 @@ def explain(
     if state.startswith(OF_STATEMENT) and not _LINE_OF_COPY.search(context or ""):
         return None
     record = _record(context, table, records)
-    parts = [f"record {record:,}: {message}" if record else str(message)]
+    return refusal_error(state, record, str(message), detail or "", constraint or "")
+
+
+def refusal_error(
+    state: str, record: int | None, message: str, detail: str, constraint: str
+) -> ConstraintRefused:
+    """Make the error of a row that PostgreSQL refused, from what it says."""
+    parts = [f"record {record:,}: {message}" if record else message]
     if detail:
-        parts.append(str(detail))
-    if constraint and constraint not in str(message):
+        parts.append(detail)
+    if constraint and constraint not in message:
         parts.append(f"Constraint: {constraint}.")
     if state in _CURES:
         parts.append(_CURES[state])

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ingest.exceptions import CountMismatch
 from ingest.isolation import Isolation
-from ingest.refusals import explain
+from ingest.refusals import explain, refusal_error
 from ingest.rejects import Kind, Reject
 from ingest.session import Copying, CopyTarget
 
@@ -74,8 +74,8 @@ class Flight:
         self._on_its_way: tuple[Future[Sent], TypedBatch, pa.Array | None] | None = None
         self._isolation = None
         session.landing = self.land
-        if refuse is not None:
-            self._isolation = Isolation(session, table, encoding)
+        if refuse is not None or table.row_security:
+            self._isolation = Isolation(session, table, encoding, ends_at_first=refuse is None)
             self._follower.inserters = self._isolation.inserters
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
@@ -122,6 +122,11 @@ class Flight:
             if refusal is None:
                 raise
             raise refusal from error
+        if refused and self._refuse is None:
+            row = refused[0]
+            raise refusal_error(
+                row.state, batch.records[row.place], row.message, row.detail, row.constraint
+            )
         if rows + len(refused) != len(batch.records):
             raise CountMismatch(
                 f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "

@@ -123,6 +123,9 @@ class Table:
     """Rules on INSERT, by name."""
     takes_copy: bool
     """Can COPY write to it? To a view only where an INSTEAD OF trigger takes the rows."""
+    row_security: str
+    """The setting of this name where the table's policies hold for the role; empty where none do,
+    as for superusers, roles with BYPASSRLS, and the owner without FORCE ROW LEVEL SECURITY."""
 
     @property
     def qualified_name(self) -> str:
@@ -208,8 +211,8 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
 
 def read_table(session: Session, oid: int) -> Table:
     """Describe the table with this oid."""
-    [(schema, name, kind, is_partition, insert_triggers, rules, takes_copy)] = session.fetch(
-        _TABLE, oid
+    [(schema, name, kind, is_partition, insert_triggers, rules, takes_copy, row_security)] = (
+        session.fetch(_TABLE, oid)
     )
     return Table(
         oid=oid,
@@ -233,6 +236,7 @@ def read_table(session: Session, oid: int) -> Table:
         insert_triggers=tuple(insert_triggers),
         rules=tuple(rules),
         takes_copy=takes_copy,
+        row_security=row_security,
     )
 
 
@@ -276,7 +280,9 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_cat
            WHERE c.relkind OPERATOR(pg_catalog.=) 'v'
              AND t.tgrelid OPERATOR(pg_catalog.=) c.oid
              AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-             AND (t.tgtype OPERATOR(pg_catalog.&) 68::smallint) OPERATOR(pg_catalog.=) 68)
+             AND (t.tgtype OPERATOR(pg_catalog.&) 68::smallint) OPERATOR(pg_catalog.=) 68),
+       CASE WHEN pg_catalog.row_security_active(c.oid)
+            THEN pg_catalog.current_setting('row_security') ELSE '' END
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid

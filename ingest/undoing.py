@@ -50,6 +50,8 @@ class UndoPlan:
     """Rows of the load whose keys no row has any more."""
     changed_keys: tuple[str, ...] = ()
     """The keys of a few of the rows that were changed."""
+    may_be_hidden: bool = False
+    """Do policies of the table hold for the role? Then rows that are gone may only be hidden."""
     reason: str | None = None
     """Why no row can be proved to be the load's; None where that is possible."""
 
@@ -77,6 +79,12 @@ class UndoPlan:
                 "other rows with the same keys. Nothing was deleted: --keep-changed deletes the "
                 f"{self.deletable:,} rows that are and keeps the others."
             )
+        if self.gone and self.may_be_hidden and not keep_changed:
+            return (
+                f"Load {self.load.pk} is not undone: {self.gone:,} of its rows are gone, or row "
+                "security hides them from the role of the load. Nothing was deleted: "
+                f"--keep-changed deletes the {self.deletable:,} rows that are seen."
+            )
         return None
 
     def _name_changed(self) -> str:
@@ -95,7 +103,7 @@ class UndoPlan:
             ("rows", f"{self.rows:,}"),
             ("to delete", f"{self.deletable:,}"),
             ("changed since", changed),
-            ("gone", f"{self.gone:,}"),
+            ("gone or hidden" if self.may_be_hidden else "gone", f"{self.gone:,}"),
         )
 
     def __str__(self) -> str:
@@ -168,7 +176,7 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = Fa
         if after.deletable:
             raise LedgerError(
                 f"Load {load.pk} cannot be undone: {after.deletable:,} of its rows are still there "
-                "after the DELETE, because a trigger or a rule of the table keeps them. "
+                "after the DELETE, because a trigger, a rule or a policy of the table keeps them. "
                 "Nothing was deleted."
             )
         after.check(keep_changed=keep_changed)
@@ -204,7 +212,11 @@ def _plan(load: Load, using: str) -> tuple[Ownership, UndoPlan]:
             f"Load {load.pk} cannot be undone: there is no model {load.model} any more."
         ) from error
     ownership = read_ownership(load, model)
-    return ownership, _count(load, ownership)
+    with connections[using].cursor() as cursor:
+        cursor.execute(_MAY_BE_HIDDEN, [quote_db_table(model._meta.db_table)])
+        [may_be_hidden] = cursor.fetchone()
+    plan = _count(load, ownership)
+    return ownership, dataclasses.replace(plan, may_be_hidden=bool(may_be_hidden))
 
 
 def _count(load: Load, ownership: Ownership) -> UndoPlan:
@@ -292,6 +304,9 @@ def _name(keys: Sequence[str], count: int) -> str:
 
 _LOAD = """
 SELECT l.* FROM {table} l WHERE l.id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 {lock}
+"""
+_MAY_BE_HIDDEN = """
+SELECT pg_catalog.row_security_active(pg_catalog.to_regclass(%s)::pg_catalog.oid)
 """
 # Nobody asks for the keys of a load that is undone.
 _FORGET = """

@@ -100,6 +100,11 @@ class CopyMethod(Method):
         is there to take it: it is called for each batch, in order. ``follower`` is told of each.
         """
         flight = Flight(session, self.target.table, encoding, refuse, follower)
+        if self.target.table.row_security:
+            self.decisions.append(
+                "Rows: inserted from a temporary table, because COPY is not possible under row "
+                "security."
+            )
         stage = self.stages.stage
         for batch in batches:
             with stage("encode"):

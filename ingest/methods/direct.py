@@ -87,7 +87,8 @@ class DirectMethod(CopyMethod):
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
         is_auto = self.references == self.indexes == "auto"
-        if is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
+        is_copied = not self.target.table.row_security
+        if is_copied and is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
             return super().send(session, encoding, every, refuse, follower)
         table = self.target.table
