@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(
     available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
 )
 
-SCHEDULES = range(int(os.environ.get("UNDO_SCHEDULES", "12")))
+SCHEDULES = range(int(os.environ.get("UNDO_SCHEDULES", "6")))
 STEPS = 25
 TABLE = "finance_transaction"
 STRANGER = "stranger"
