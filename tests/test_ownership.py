@@ -305,7 +305,7 @@ def test_a_trigger_that_keeps_rows(make):
     try:
         assert refused(found) == (
             f"Load {found.pk} cannot be undone: 1 of its rows are still there after the DELETE, "
-            "because a trigger or a rule of the table keeps them. Nothing was deleted."
+            "because a trigger, a rule or a policy of the table keeps them. Nothing was deleted."
         )
     finally:
         run(f"DROP TRIGGER keep ON {TABLE}; DROP FUNCTION keep()")
