@@ -101,8 +101,12 @@ class MarkedFile:
         """Give the lines from the beginning; then write on at the end."""
         self.flush()
         self._file.seek(0)
-        yield from self._file
-        self._file.seek(0, os.SEEK_END)
+        try:
+            for line in self._file:  # noqa: UP028 - `yield from` would close the file
+                yield line
+        finally:
+            if not self._file.closed:
+                self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Close the file."""

@@ -33,6 +33,15 @@ def test_what_was_written_after_a_mark_is_forgotten(file, path):
     assert path.read_bytes() == b"one\nthree\nfour\n"
 
 
+def test_a_reader_that_stops_early_leaves_the_file_open(file):
+    file.write(b"one\ntwo\n")
+    reader = file.lines()
+    assert next(reader) == b"one\n"
+    reader.close()
+    file.write(b"three\n")
+    assert list(file.lines()) == [b"one\n", b"two\n", b"three\n"]
+
+
 def test_a_mark_is_what_others_can_read(file, path):
     file.write(b"one\n")
     assert path.read_bytes() == b""
