@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from django.db import models
 
-    from ingest.findings import Kind
+    from ingest.findings import FindingKind
     from ingest.session import Session
     from ingest.table import Constraint, Index, Table
 
@@ -81,12 +81,12 @@ def verify_table(session: Session, table: Table) -> Audit:
     return Audit(table=table.qualified_name, findings=tuple(findings))
 
 
-_KINDS: dict[str, Kind] = {"c": "check", "f": "foreign key"}
+_KINDS: dict[str, FindingKind] = {"c": "check", "f": "foreign key"}
 """What a pg_constraint.contype is called."""
 
 
 def _ask(
-    session: Session, kind: Kind, name: str, question: Callable[..., Finding], *arguments: Any
+    session: Session, kind: FindingKind, name: str, question: Callable[..., Finding], *arguments: Any
 ) -> Finding:
     """Put one question, and leave no trace of it, whatever a check's function may do."""
     session.execute("SAVEPOINT ingest_audit")
@@ -214,7 +214,7 @@ def _unread(name: str, *, is_valid: bool) -> Finding:
     )
 
 
-def _finding(kind: Kind, name: str, rows: int, what: str) -> Finding:
+def _finding(kind: FindingKind, name: str, rows: int, what: str) -> Finding:
     counted = "1 row has" if rows == 1 else f"{rows:,} rows have"
     problem = f"{counted} {what}." if rows else None
     return Finding(kind=kind, name=name, rows=rows, problem=problem)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-Kind = Literal["foreign key", "check", "not null", "unique", "index", "constraint"]
+FindingKind = Literal["foreign key", "check", "not null", "unique", "index", "constraint"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
     """What was asked of the table, and the answer."""
 
-    kind: Kind
+    kind: FindingKind
     name: str
     """The constraint, index or column."""
     rows: int = 0
