@@ -86,7 +86,11 @@ _KINDS: dict[str, FindingKind] = {"c": "check", "f": "foreign key"}
 
 
 def _ask(
-    session: Session, kind: FindingKind, name: str, question: Callable[..., Finding], *arguments: Any
+    session: Session,
+    kind: FindingKind,
+    name: str,
+    question: Callable[..., Finding],
+    *arguments: Any,
 ) -> Finding:
     """Put one question, and leave no trace of it, whatever a check's function may do."""
     session.execute("SAVEPOINT ingest_audit")

@@ -6,14 +6,18 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from ingest import conf
-from ingest.exceptions import ConfigurationError, CountMismatch, UnsupportedModelError
+from ingest.exceptions import (
+    ConfigurationError,
+    CountMismatch,
+    UnsupportedModelError,
+    did_you_mean,
+)
 from ingest.fingerprints import digest_of_part
 from ingest.guards import why_not_copy
 from ingest.keys import Keys
 from ingest.ledger import Inserters
-from ingest.methods import Target, get_method
-from ingest.methods.copy import CopyMethod
-from ingest.methods.direct import DirectMethod
+from ingest.methods.copy import CopyWriter, unsupported_reasons
+from ingest.methods.direct import DirectWriter
 from ingest.pipeline import Chunks, Pipeline
 from ingest.sending import Follower
 from ingest.sequences import Sequences, read_defaults
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from ingest.results import Counts
     from ingest.session import Session
     from ingest.sources import Source
+    from ingest.stages import Stages
     from ingest.table import Table
 
 
@@ -133,8 +138,7 @@ class ChunkLoader:
                 source = self._source
                 self._reporter.see(chunks.read, rejected, source.bytes_read, source.bytes_total)
 
-        writer = _writer(self._job, self.table)
-        writer.stages = self._reporter.stages
+        writer = _writer(self._job, self.table, self._reporter.stages)
         rows = writer.send(
             self._session,
             keys.encoding,
@@ -309,18 +313,25 @@ class _KeyWatcher(Follower):
             self._entry.keep_keys(self._session, self._chunk, keys)
 
 
-def _writer(job: Job, table: Table) -> CopyMethod:
-    how = job.how
-    target = Target(model=job.model, alias=job.alias, table=table, fields=())
-    if how.method == DirectMethod.name:
-        return DirectMethod(
-            target, references=how.references, indexes=how.indexes, is_chunk=how.is_chunked
+def _writer(job: Job, table: Table, stages: Stages) -> CopyWriter:
+    how, names = job.how, (DirectWriter.name, CopyWriter.name)
+    if how.method not in names:
+        raise ConfigurationError(
+            f"A load uses the method 'direct' or 'copy', not {how.method!r}."
+            f"{did_you_mean(how.method, names)}"
         )
-    if how.method == CopyMethod.name:
-        return CopyMethod(target)
-    get_method(how.method)  # says what is wrong with an unknown name
-    raise ConfigurationError(
-        f"The method {how.method!r} is there to be compared with: a load uses 'direct' or 'copy'."
+    reasons = unsupported_reasons(job.model, how.method)
+    if reasons:
+        raise UnsupportedModelError(" ".join(reasons))
+    if how.method == CopyWriter.name:
+        return CopyWriter(table, job.model, stages=stages)
+    return DirectWriter(
+        table,
+        job.model,
+        stages=stages,
+        references=how.references,
+        indexes=how.indexes,
+        is_chunk=how.is_chunked,
     )
 
 

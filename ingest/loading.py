@@ -19,11 +19,10 @@ from django.utils import timezone
 from ingest.aftermath import analyze
 from ingest.announcing import announced
 from ingest.audit import verify_table
-from ingest.exceptions import LoadCancelled, RecordsRefused
+from ingest.exceptions import LoadCancelled
 from ingest.failures import NOTHING_LOADED, is_passing, tell, translate
 from ingest.fingerprints import Fingerprint
 from ingest.job import Job
-from ingest.layout import match_fields
 from ingest.ledger import (
     Entry,
     LedgerEntry,
@@ -34,7 +33,6 @@ from ingest.ledger import (
     is_recorded_on,
 )
 from ingest.output_files import OutputFiles
-from ingest.pipeline import make_converter
 from ingest.reject_file import open_reject_file
 from ingest.reporting import Reporter
 from ingest.results import LoadResult
@@ -50,7 +48,6 @@ from ingest.resuming import (
 from ingest.running import Run
 from ingest.session import IS_UNKNOWN, has_state, open_session, read_state
 from ingest.sources import open_source
-from ingest.table import read_settled_table
 from ingest.terminal import safe_text
 from ingest.tries import Try
 from ingest.workers.team import Team, why_alone
@@ -60,7 +57,6 @@ if TYPE_CHECKING:
 
     from django.db import models
 
-    from ingest.methods import Row
     from ingest.results import Progress
     from ingest.session import Backend, Session, SessionState
     from ingest.sources import Source
@@ -135,26 +131,6 @@ def resume(
             job = dataclasses.replace(job, given=source)
         check_same(found, job)
         return _perform(job, progress, LedgerEntry(found, using), state)
-
-
-def read_rows(
-    model: type[models.Model], source: Any, *, using: str = DEFAULT_DB_ALIAS
-) -> tuple[tuple[models.Field[Any, Any], ...], list[Row]]:
-    """Read a source into memory as rows of cleaned Python values, and the fields they are for.
-
-    Raises ``RecordsRefused`` for the first batch with a record that a field refuses.
-    """
-    rows: list[Row] = []
-    with open_source(source) as opened, open_session(using) as session:
-        with session.transaction():
-            table = read_settled_table(session, model)
-        converter = make_converter(model, opened, using, table)
-        for batch in opened.batches():
-            good, rejects = converter.clean(batch)
-            if rejects:
-                raise RecordsRefused(rejects)
-            rows.extend(good)
-        return match_fields(model, opened.columns, opened.name), rows
 
 
 def _perform(

@@ -19,7 +19,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Sum
 
 from finance.models import Account, Transaction
-from ingest.methods import method_names
+from ingest.benchmark.methods import method_names
 from tests.factories import AccountFactory
 from tests.signals import answer_to_signals
 

@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, IntegrityError, models
 from django.utils import timezone
 
+from ingest.benchmark.methods import method_names
 from ingest.exceptions import ConfigurationError, ConstraintRefused, IngestError
-from ingest.methods import method_names
 from tests.contract.cases import CASES, Case
 from tests.contract.models import defaults, inheritance, keys, moments, names, numbers, texts
 from tests.contract.models.base import Sample

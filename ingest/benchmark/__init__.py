@@ -1,7 +1,7 @@
 """Measures on a scratch copy of a model's own table what each way of loading costs.
 
 Other ways to measure come as further options and methods: see ``BenchmarkOptions`` and
-``ingest.methods``.
+``ingest.benchmark.methods``.
 """
 
 from ingest.benchmark.display import handle

@@ -25,11 +25,11 @@ from ingest.table import find_table, quote_name, read_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ingest.benchmark.methods.base import Method
     from ingest.benchmark.preparing import Material
     from ingest.benchmark.psql import Psql
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
-    from ingest.methods.base import Method
     from ingest.ordering import Order
 
     Write = Callable[[], float | None]

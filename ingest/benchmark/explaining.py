@@ -13,8 +13,8 @@ from ingest.benchmark.parts import KINDS, create_bare, read_parts
 from ingest.benchmark.preparing import WARM_UP_ROWS
 from ingest.benchmark.result import Explanation, PartCost
 from ingest.exceptions import BenchmarkError
-from ingest.methods.copy import CopyMethod
-from ingest.methods.direct import DirectMethod
+from ingest.methods.copy import CopyWriter
+from ingest.methods.direct import DirectWriter
 from ingest.session import open_asyncpg_session
 
 if TYPE_CHECKING:
@@ -134,10 +134,11 @@ class _Study:
         title = "copy into the whole table" if way == "copy" else f"direct, {way}"
         self._tell(title, what)
         target = self._material.target
-        writer: CopyMethod = CopyMethod(target)
+        writer = CopyWriter(target.table, target.model)
         if way != "copy":
-            writer = DirectMethod(
-                target,
+            writer = DirectWriter(
+                target.table,
+                target.model,
                 references="trigger" if way == "indexes" else "auto",
                 indexes="keep" if way == "references" else "auto",
             )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from ingest.benchmark.methods import get_method, method_names
 from ingest.conf import benchmark_model
 from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.layout import find_model
-from ingest.methods import get_method, method_names
 from ingest.output_files import OutputFile, OutputFiles, check_streams
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from django.db import connections
 from psycopg import sql
 
 from ingest.benchmark.contestants import MethodContestant
+from ingest.benchmark.methods.copying import DirectMethod
 from ingest.exceptions import ConfigurationError
-from ingest.methods.direct import DirectMethod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

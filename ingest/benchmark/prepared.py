@@ -9,8 +9,8 @@ from django.db import connections, models
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ingest.benchmark.methods.base import Row
     from ingest.benchmark.stage import Stage
-    from ingest.methods.base import Row
 
     Field = models.Field[Any, Any]
 

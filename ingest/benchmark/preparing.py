@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from django.db import DatabaseError, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 
 from ingest.benchmark.ground import Ground
+from ingest.benchmark.methods.base import Target
+from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.benchmark.parents import Parents
 from ingest.benchmark.redirecting import redirect
 from ingest.benchmark.rows import RowMaker, made_fields
@@ -19,16 +21,19 @@ from ingest.benchmark.scratch import open_scratch
 from ingest.benchmark.stage import build_stage
 from ingest.benchmark.trials import add_triggers, try_rows
 from ingest.benchmark.verification import Reference
-from ingest.exceptions import BenchmarkError
-from ingest.loading import read_rows
-from ingest.methods.base import Target
+from ingest.exceptions import BenchmarkError, RecordsRefused
+from ingest.layout import match_fields
+from ingest.pipeline import make_converter
+from ingest.session import open_session
+from ingest.sources import open_source
+from ingest.table import read_settled_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from ingest.benchmark.methods.base import Row
     from ingest.benchmark.options import BenchmarkOptions
     from ingest.benchmark.stage import Stage
-    from ingest.methods.base import Row
 
     Fields = tuple[models.Field[Any, Any], ...]
 
@@ -88,6 +93,26 @@ def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[M
                         say("writing the rows to a file")
                         material = _with_files(material, Path(folder))
                 yield material
+
+
+def read_rows(
+    model: type[models.Model], source: Any, *, using: str = DEFAULT_DB_ALIAS
+) -> tuple[tuple[models.Field[Any, Any], ...], list[Row]]:
+    """Read a source into memory as rows of cleaned Python values, and the fields they are for.
+
+    Raises ``RecordsRefused`` for the first batch with a record that a field refuses.
+    """
+    rows: list[Row] = []
+    with open_source(source) as opened, open_session(using) as session:
+        with session.transaction():
+            table = read_settled_table(session, model)
+        converter = make_converter(model, opened, using, table)
+        for batch in opened.batches():
+            good, rejects = clean_rows(converter, batch)
+            if rejects:
+                raise RecordsRefused(rejects)
+            rows.extend(good)
+        return match_fields(model, opened.columns, opened.name), rows
 
 
 @contextmanager

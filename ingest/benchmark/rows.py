@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Field = models.Field[Any, Any]
 
+    from ingest.benchmark.methods.base import Row
     from ingest.benchmark.uniqueness import UniqueSet
-    from ingest.methods.base import Row
     from ingest.table import Table
 
 FILLED_KINDS = (models.AutoField, models.BigAutoField, models.SmallAutoField, OrderWrt)

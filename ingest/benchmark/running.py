@@ -18,12 +18,12 @@ from ingest.benchmark.contestants import (
 from ingest.benchmark.environment import describe_environment
 from ingest.benchmark.explaining import explain
 from ingest.benchmark.measuring import frozen_garbage, take_sample
+from ingest.benchmark.methods import get_method
 from ingest.benchmark.plain_role import RoleContestant
 from ingest.benchmark.preparing import WARM_UP_ROWS, prepare
 from ingest.benchmark.psql import Psql, find_psql
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
 from ingest.benchmark.trials import TRIAL_ROWS, try_method
-from ingest.methods import get_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable

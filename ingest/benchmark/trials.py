@@ -13,9 +13,9 @@ from ingest.session import DjangoSession
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ingest.benchmark.methods.base import Method, Row, Target
     from ingest.benchmark.stage import Stage
     from ingest.benchmark.verification import Reference
-    from ingest.methods.base import Method, Row, Target
 
 TRIAL_ROWS = 20
 """Enough for a trigger to show what it does; more than one, which bulk_create treats apart."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ingest.benchmark.methods.base import Row
     from ingest.benchmark.stage import Stage
-    from ingest.methods.base import Row
 
     Field = models.Field[Any, Any]
 

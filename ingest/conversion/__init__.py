@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 
 from ingest.conversion.cells import mask_of, python_value
 from ingest.conversion.cleaning import Refusal
-from ingest.conversion.columns import ColumnConverter, RefusedCell, TypedColumn
+from ingest.conversion.columns import ColumnConverter
 from ingest.conversion.filling import fields_to_fill, needs_instance
 from ingest.conversion.instances import Instances
-from ingest.conversion.preparing import Preparer
 from ingest.conversion.server_defaults import complete
 from ingest.conversion.unfed import FilledColumn, judge_unfed
 from ingest.encoding import choose_encoding
@@ -32,12 +31,13 @@ if TYPE_CHECKING:
     from django.db import models
     from psycopg.abc import AdaptContext
 
+    from ingest.conversion.columns import RefusedCell, TypedColumn
     from ingest.conversion.instances import Fault
     from ingest.encoding import Encoding
     from ingest.sources import Batch
     from ingest.table import Table
 
-__all__ = ["Converter", "Preparer", "TypedBatch"]
+__all__ = ["Converter", "TypedBatch"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ class Converter:
         found: Sequence[Reject] = ()
         if self._instances is not None and rows:
             columns, faults = self._instances.apply(
-                columns, self._cleaned(batch), [column.values(rows) for column in self._filled]
+                columns, self.cleaned(batch), [column.values(rows) for column in self._filled]
             )
             found = [self._fault(batch, fault) for fault in faults]
         refused_places = {cell.place for column in columns for cell in column.refused}
@@ -168,7 +168,7 @@ class Converter:
                 [column.values for column in columns], names=list(self.encoding.names)
             ),
             records=batch.records,
-            rejects=self._rejects(batch, columns),
+            rejects=self.rejects(batch, columns),
             records_read=batch.records_read,
             source=batch.source or self._source,
             find_line=batch.find_line,
@@ -187,33 +187,16 @@ class Converter:
         refused = self._columns[place].convert(pa.array([cell], pa.binary())).refused
         return refused[0].reason if refused else None
 
-    def clean(self, batch: Batch) -> tuple[list[tuple[Any, ...]], tuple[Reject, ...]]:
-        """Give the accepted records as rows of cleaned Python values, and the rejects."""
-        columns = self._cleaned(batch)
-        refused = [
-            TypedColumn(
-                pa.nulls(0),
-                [
-                    RefusedCell(place, cells[place], item.reason)
-                    for place, item in enumerate(column)
-                    if isinstance(item, Refusal)
-                ],
-            )
-            for column, cells in zip(columns, batch.columns, strict=True)
-        ]
-        bad = {cell.place for column in refused for cell in column.refused}
-        rows = list(zip(*columns, strict=True))
-        good = [row for place, row in enumerate(rows) if place not in bad]
-        return good, self._rejects(batch, refused)
-
-    def _cleaned(self, batch: Batch) -> list[list[Any]]:
+    def cleaned(self, batch: Batch) -> list[list[Any]]:
+        """Return the cells of each given column as its field cleans them, or as a ``Refusal``."""
         batch = complete(batch, self._columns, self._table, self._alias)
         return [
             converter.clean(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)
         ]
 
-    def _rejects(self, batch: Batch, columns: Sequence[TypedColumn]) -> tuple[Reject, ...]:
+    def rejects(self, batch: Batch, columns: Sequence[TypedColumn]) -> tuple[Reject, ...]:
+        """Return the batch's own rejects and those of the columns' cells, by record."""
         found = list(batch.rejects)
         for place, column in enumerate(columns):
             found.extend(self._reject(batch, place, cell) for cell in column.refused)

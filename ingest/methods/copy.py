@@ -1,31 +1,23 @@
-"""COPY in binary format through asyncpg: every constraint checked by PostgreSQL itself."""
+"""COPY in binary format: every constraint checked by PostgreSQL itself."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ingest.exceptions import RecordsRefused
-from ingest.methods.base import Method
-from ingest.refusals import explain
 from ingest.sending import Flight
-from ingest.session import open_asyncpg_session
-from ingest.sources import SourceOptions, open_source
 from ingest.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
-    from typing import Self
 
     import pyarrow as pa
+    from django.db import models
 
-    from ingest.conversion import Converter, TypedBatch
+    from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
-    from ingest.methods.base import Row, Target
     from ingest.sending import Follower, Refuse
     from ingest.session import Session
-    from ingest.sources import Batch, Source
+    from ingest.table import Table
 
 
 class Admitted(NamedTuple):
@@ -36,54 +28,20 @@ class Admitted(NamedTuple):
     """Is all that the table's triggers would check of it proved?"""
 
 
-class CopyMethod(Method):
-    """Streams binary COPY, one statement for each batch, all in one transaction."""
+class CopyWriter:
+    """Streams binary COPY, one statement for each batch, in the session's open transaction."""
 
     name: ClassVar[str] = "copy"
-    summary: ClassVar[str] = "binary COPY through asyncpg, encoded a column at a time"
-    place: ClassVar[int] = 50
-    driver: ClassVar[str] = "asyncpg"
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
-        self.stages = Stages()
-        """Where the time of each stage is counted."""
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Self:
-        self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+    def __init__(
+        self, table: Table, model: type[models.Model], *, stages: Stages | None = None
     ) -> None:
-        self._stack.__exit__(kind, error, traceback)
-
-    def write_checked(self, rows: Iterable[Row]) -> int:
-        converter = self.target.converter()  # what it refuses is told before the first row
-        columns = tuple(field.attname for field in self.target.fields)
-        with open_source(rows, SourceOptions(columns=columns)) as source:
-            return self._write(source, converter)
-
-    def write_file(self, path: str) -> int:
-        with open_source(path) as source:
-            return self._write(source, self.target.converter())
-
-    def _write(self, source: Source, converter: Converter) -> int:
-        try:
-            with self._session.transaction():
-                return self.send(
-                    self._session, converter.encoding, _accepted(converter, source.batches())
-                )
-        except Exception as error:
-            # A deferred constraint speaks at the COMMIT.
-            refusal = explain(error)
-            if refusal is None:
-                raise
-            raise refusal from error
+        """``stages``: where the time of each stage is counted."""
+        self.table = table
+        self.model = model
+        self.stages = Stages() if stages is None else stages
+        self.decisions: list[str] = []
+        """What was decided on the way, a sentence each."""
 
     def send(
         self,
@@ -99,8 +57,8 @@ class CopyMethod(Method):
         of a row. While one is sent the next is made. A refused row is an error, unless ``refuse``
         is there to take it: it is called for each batch, in order. ``follower`` is told of each.
         """
-        flight = Flight(session, self.target.table, encoding, refuse, follower)
-        if self.target.table.row_security:
+        flight = Flight(session, self.table, encoding, refuse, follower)
+        if self.table.row_security:
             self.decisions.append(
                 "Rows: inserted from a temporary table, because COPY is not possible under row "
                 "security."
@@ -137,9 +95,55 @@ class CopyMethod(Method):
         return Admitted(batch)
 
 
-def _accepted(converter: Converter, batches: Iterable[Batch]) -> Iterable[TypedBatch]:
-    for batch in batches:
-        typed = converter.convert(batch)
-        if typed.rejects:
-            raise RecordsRefused(typed.rejects)
-        yield typed
+def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
+    """Return in sentences why no writer can write the model; an empty list if they can.
+
+    ``method`` is the name that the sentences use.
+    """
+    reasons = (why_no_table(model), why_not_one_table(model, method), why_not_values(model, method))
+    return [reason for reason in reasons if reason is not None]
+
+
+def why_no_table(model: type[models.Model]) -> str | None:
+    """Say why the model has no table to be written, or None."""
+    options = model._meta
+    if options.abstract or options.swapped:
+        return f"{options.label} has no table of its own."
+    return None
+
+
+def why_not_one_table(model: type[models.Model], method: str) -> str | None:
+    """Say which other tables hold fields of the model, or None: its own holds all of them."""
+    options = model._meta
+    parents = [
+        parent._meta.label
+        for parent in (options.concrete_model or model)._meta.get_parent_list()
+        if parent._meta.concrete_model is parent
+    ]
+    if not parents:
+        return None
+    return (
+        f"The method {method!r} writes one table, but {options.label} also has fields in "
+        f"the table of {', '.join(parents)}: load that model first, or use 'save'."
+    )
+
+
+def why_not_values(model: type[models.Model], method: str) -> str | None:
+    """Say which fields have SQL around their values, or None."""
+    options = model._meta
+    wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
+    if not wrapped:
+        return None
+    return (
+        f"The method {method!r} sends values as they are, but {options.label} has SQL "
+        f"around those of {', '.join(wrapped)}: use 'bulk_create'."
+    )
+
+
+def _wraps_sql(field: models.Field[Any, Any]) -> bool:
+    """Say whether somebody's own field does it; Django's own do no more than cast."""
+    return any(
+        name in vars(kind) and not kind.__module__.startswith("django.")
+        for kind in type(field).__mro__
+        for name in ("get_placeholder", "get_placeholder_sql")
+    )

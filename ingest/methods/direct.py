@@ -10,7 +10,7 @@ from ingest.duplicates import place_of_duplicate
 from ingest.exceptions import ConstraintRefused, UnsupportedModelError
 from ingest.guards import why_not_look_up, why_not_without_triggers
 from ingest.indexes import SetAside, indexes_set_aside, plan_set_aside
-from ingest.methods.copy import Admitted, CopyMethod
+from ingest.methods.copy import Admitted, CopyWriter
 from ingest.ordering import plan_order
 from ingest.references import SetCheck
 from ingest.rejects import Reject
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
+    from django.db import models
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.keys import Keys
-    from ingest.methods.base import Target
     from ingest.ordering import Order
     from ingest.plain_indexes import SetAsideIndex
     from ingest.references import MissingReference
     from ingest.sending import Refuse
     from ingest.session import Session
+    from ingest.stages import Stages
+    from ingest.table import Table
 
 SMALL_ROWS = 5_000
 """Up to here plain COPY is as fast: the look at the catalog costs what the set check saves. Into an
@@ -45,23 +47,23 @@ Indexes = Literal["auto", "rebuild", "keep"]
 """``rebuild``: an error where they cannot be built after; ``keep``: left to PostgreSQL."""
 
 
-class DirectMethod(CopyMethod):
+class DirectWriter(CopyWriter):
     """Plain COPY wherever a guard says so; the reason stands in ``decisions``."""
 
     name: ClassVar[str] = "direct"
-    summary: ClassVar[str] = "COPY with references checked as a set and indexes built once"
-    place: ClassVar[int] = 60
 
     def __init__(
         self,
-        target: Target,
+        table: Table,
+        model: type[models.Model],
         *,
+        stages: Stages | None = None,
         references: References = "auto",
         indexes: Indexes = "auto",
         is_chunk: bool = False,
     ) -> None:
         """``is_chunk``: more rows may come when these are committed."""
-        super().__init__(target)
+        super().__init__(table, model, stages=stages)
         self.is_chunk = is_chunk
         self.references = references
         self.indexes = indexes
@@ -87,11 +89,11 @@ class DirectMethod(CopyMethod):
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
         is_auto = self.references == self.indexes == "auto"
-        is_copied = not self.target.table.row_security
+        is_copied = not self.table.row_security
         if is_copied and is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
             return super().send(session, encoding, every, refuse, follower)
-        table = self.target.table
+        table = self.table
         self._forget()
         # A load that goes on without the rows refused asks the unique indexes at every row.
         plan = self._plan_indexes(session, encoding, with_unique=refuse is None)
@@ -171,13 +173,13 @@ class DirectMethod(CopyMethod):
         return True
 
     def _plan_references(self, session: Session, encoding: Encoding, *, is_alone: bool) -> None:
-        if not self.target.table.foreign_keys:
+        if not self.table.foreign_keys:
             self.decisions.append("References: the table has no foreign key.")
             return
         if self.references == "trigger" and not is_alone:
             self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
             return
-        table = self.target.table
+        table = self.table
         reason = why_not_look_up(session, table, encoding)
         if reason is None:
             # What COPY takes anyway. From here on nobody can change the table's definition, so
@@ -214,10 +216,10 @@ class DirectMethod(CopyMethod):
             return SetAside()
         # PostgreSQL's own checks may wait for others, row by row. Who waits for them and has the
         # table for itself could end in a deadlock that ordinary inserts would not have had.
-        reason = why_not_look_up(session, self.target.table, encoding)
+        reason = why_not_look_up(session, self.table, encoding)
         if reason is None:
             plan = plan_set_aside(
-                session, self.target.table, with_unique=with_unique, drawn=encoding.drawn
+                session, self.table, with_unique=with_unique, drawn=encoding.drawn
             )
         else:
             plan = SetAside(reason=reason)
@@ -241,11 +243,11 @@ class DirectMethod(CopyMethod):
         batches: Iterable[TypedBatch],
         plan: SetAside,
     ) -> tuple[Encoding, Iterable[TypedBatch]]:
-        table = self.target.table
+        table = self.table
         if self.indexes == "keep" or why_not_look_up(session, table, encoding) is not None:
             return encoding, batches
         set_aside = [index.name for index in plan.indexes]
-        found = plan_order(session, table, self.target.model, encoding, set_aside)
+        found = plan_order(session, table, self.model, encoding, set_aside)
         if found is None:
             return encoding, batches
         self._order, keys = found

@@ -11,8 +11,8 @@ from django.db.models.signals import post_save
 
 from finance.models import Account, Transaction
 from ingest.benchmark import BenchmarkOptions, run_benchmark
+from ingest.benchmark.methods import Method, get_method, method_names
 from ingest.exceptions import BenchmarkError
-from ingest.methods import Method, get_method, method_names
 from tests.benchmark.marks import committing
 from tests.factories import AccountFactory, TransactionFactory, UserFactory
 

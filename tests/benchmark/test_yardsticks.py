@@ -10,11 +10,11 @@ from django.db import connection
 from finance.models import Transaction
 from ingest.benchmark import BenchmarkOptions, run_benchmark
 from ingest.benchmark.contestants import FloorYardstick
+from ingest.benchmark.methods import Method, get_method, method_names
 from ingest.benchmark.parts import BARE_SCHEMA
 from ingest.benchmark.preparing import prepare
 from ingest.benchmark.psql import connection_environment, find_psql
 from ingest.exceptions import ConfigurationError
-from ingest.methods import Method, get_method, method_names
 from tests.benchmark.catalog import describe
 from tests.benchmark.marks import committing
 

@@ -1,6 +1,6 @@
 """The models that a method cannot write, and what it says of them."""
 
-from ingest.methods import method_names
+from ingest.benchmark.methods import method_names
 
 MANY_TABLES = (
     "The method {name!r} writes one table, but contract.Restaurant also has fields in the table "

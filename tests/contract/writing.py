@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.db import DEFAULT_DB_ALIAS, connection, models, transaction
 from django.db.models.functions import Cast
 
-from ingest.methods import Target, get_method
+from ingest.benchmark.methods import Target, get_method
 from ingest.session import DjangoSession
 from ingest.table import read_model_table
 

@@ -9,9 +9,8 @@ from django.apps.registry import Apps
 from django.db import connection, models
 
 from ingest import ConstraintRefused
-from ingest.methods import Target
-from ingest.methods.copy import CopyMethod
-from ingest.methods.direct import DirectMethod
+from ingest.benchmark.methods import Target
+from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.session import DjangoSession
 from ingest.table import read_model_table
 

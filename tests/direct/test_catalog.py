@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 
 from ingest import ConstraintRefused, IngestError, RecordsRefused
+from ingest.benchmark.methods.copying import DirectMethod
 from ingest.indexes import plan_set_aside
-from ingest.methods.direct import DirectMethod
 from ingest.session import open_asyncpg_session
 from ingest.table import read_model_table
 from tests.direct.catalog import snapshot

@@ -3,9 +3,8 @@
 import asyncpg
 import pytest
 
+from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.exceptions import ConstraintRefused
-from ingest.methods.copy import CopyMethod
-from ingest.methods.direct import DirectMethod
 from tests.direct.tables import both, make_model, run, target_of, write
 
 GOOD = [(1, "a"), (None, "b"), (9, "c"), (1, "d")]

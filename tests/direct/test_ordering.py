@@ -4,7 +4,7 @@ import pytest
 from django.db import models
 
 from ingest import ConstraintRefused, load
-from ingest.methods.direct import DirectMethod
+from ingest.benchmark.methods.copying import DirectMethod
 from tests.direct.tables import ask, make_model, outcome, run, target_of, write
 
 ORDER = "Order: each batch goes in the order of the index 'child_parent_id'."

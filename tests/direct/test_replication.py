@@ -7,8 +7,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from ingest.methods import Target
-from ingest.methods.direct import DirectMethod
+from ingest.benchmark.methods import Target
+from ingest.benchmark.methods.copying import DirectMethod
 from ingest.session import open_asyncpg_session
 from ingest.table import read_model_table
 from tests.direct.server import ALIAS, MortalServer

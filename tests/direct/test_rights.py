@@ -3,7 +3,7 @@
 import pytest
 from django.db import connection
 
-from ingest.methods.direct import DirectMethod
+from ingest.benchmark.methods.copying import DirectMethod
 from tests.direct.tables import ask, both, make_model, outcome, run, target_of
 
 GOOD, ORPHAN = [(1, "a"), (2, "b")], [(1, "a"), (77, "b")]

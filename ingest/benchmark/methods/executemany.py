@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ingest.methods.inserting import InsertingMethod
+from ingest.benchmark.methods.asyncpg_insert import InsertingMethod
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import asyncpg
 
-    from ingest.methods.base import Row
+    from ingest.benchmark.methods.base import Row
 
 
 class ExecutemanyMethod(InsertingMethod):

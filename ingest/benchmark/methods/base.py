@@ -1,4 +1,4 @@
-"""What a method is: a way to get rows into a model's table.
+"""What a method is: a way to get rows into a model's table, to be compared with the others.
 
 A new method is one new file in this folder. Its class answers the questions below as class
 attributes; ``Method.refusals`` turns each "no" that matters for a model into a sentence before the
@@ -11,8 +11,10 @@ import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.conversion import Converter
 from ingest.exceptions import RecordsRefused, UnsupportedModelError
+from ingest.methods.copy import why_no_table, why_not_one_table, why_not_values
 from ingest.session import adaptation_context
 from ingest.sources import open_source
 
@@ -92,27 +94,12 @@ class Method(ABC):
     @classmethod
     def refusals(cls, model: type[Model]) -> list[str]:
         """Say in sentences why this method cannot write the model; an empty list if it can."""
-        options = model._meta
-        reasons = []
-        if options.abstract or options.swapped:
-            reasons.append(f"{options.label} has no table of its own.")
-        parents = [
-            parent._meta.label
-            for parent in (options.concrete_model or model)._meta.get_parent_list()
-            if parent._meta.concrete_model is parent
-        ]
-        if parents and not cls.supports_multi_table_inheritance:
-            reasons.append(
-                f"The method {cls.name!r} writes one table, but {options.label} also has fields in "
-                f"the table of {', '.join(parents)}: load that model first, or use 'save'."
-            )
-        wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
-        if wrapped and not cls.supports_sql_around_values:
-            reasons.append(
-                f"The method {cls.name!r} sends values as they are, but {options.label} has SQL "
-                f"around those of {', '.join(wrapped)}: use 'bulk_create'."
-            )
-        return reasons
+        reasons = [why_no_table(model)]
+        if not cls.supports_multi_table_inheritance:
+            reasons.append(why_not_one_table(model, cls.name))
+        if not cls.supports_sql_around_values:
+            reasons.append(why_not_values(model, cls.name))
+        return [reason for reason in reasons if reason is not None]
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +130,7 @@ class Method(ABC):
 
         def rows() -> Iterator[Row]:
             for batch in source.batches():
-                good, rejects = converter.clean(batch)
+                good, rejects = clean_rows(converter, batch)
                 if rejects:
                     raise RecordsRefused(rejects)
                 yield from good
@@ -164,12 +151,3 @@ class Method(ABC):
                     f"{', '.join(field.attname for field in self.target.fields)}."
                 )
             yield row
-
-
-def _wraps_sql(field: Field[Any, Any]) -> bool:
-    """Say whether somebody's own field does it; Django's own do no more than cast."""
-    return any(
-        name in vars(kind) and not kind.__module__.startswith("django.")
-        for kind in type(field).__mro__
-        for name in ("get_placeholder", "get_placeholder_sql")
-    )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ingest.methods.base import Method
+from ingest.benchmark.methods.base import Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.db.models import Model
 
-    from ingest.methods.base import Row
+    from ingest.benchmark.methods.base import Row
 
 BATCH_ROWS = 5_000
 """Rows a statement: measured to be as fast as any larger number, and it bounds the statement."""

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from django.db import transaction
 
-from ingest.methods.base import Method
+from ingest.benchmark.methods.base import Method
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.methods.base import Row
+    from ingest.benchmark.methods.base import Row
 
 
 class SaveMethod(Method):

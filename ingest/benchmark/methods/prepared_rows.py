@@ -1,10 +1,13 @@
-"""Python rows become the values that the ORM would hand to the driver, a row at a time."""
+"""Rows of Python values: cleaned by their fields, and as the ORM would hand them to the driver."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from ingest.conversion.cleaning import Cleaner, Refusal
+from ingest.conversion.columns import RefusedCell, TypedColumn
 from ingest.conversion.filling import fields_to_fill, fill, needs_instance
 from ingest.exceptions import RecordsRefused
 from ingest.rejects import Reject
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 
     from django.db import models
 
+    from ingest.conversion import Converter
+    from ingest.sources import Batch
     from ingest.table import Table
 
 
@@ -62,3 +67,25 @@ class Preparer:
             reason=refusal.reason,
             kind="value",
         )
+
+
+def clean_rows(
+    converter: Converter, batch: Batch
+) -> tuple[list[tuple[Any, ...]], tuple[Reject, ...]]:
+    """Return the accepted records as rows of cleaned Python values, and the rejects."""
+    columns = converter.cleaned(batch)
+    refused = [
+        TypedColumn(
+            pa.nulls(0),
+            [
+                RefusedCell(place, cells[place], item.reason)
+                for place, item in enumerate(column)
+                if isinstance(item, Refusal)
+            ],
+        )
+        for column, cells in zip(columns, batch.columns, strict=True)
+    ]
+    bad = {cell.place for column in refused for cell in column.refused}
+    rows = list(zip(*columns, strict=True))
+    good = [row for place, row in enumerate(rows) if place not in bad]
+    return good, converter.rejects(batch, refused)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from psycopg.adapt import PyFormat, Transformer
 
-from ingest.conversion import Preparer
+from ingest.benchmark.methods.base import Method
+from ingest.benchmark.methods.prepared_rows import Preparer
 from ingest.encoding import literal_adapters
 from ingest.exceptions import RecordsRefused
-from ingest.methods.base import Method
 from ingest.refusals import explain
 from ingest.session import adaptation_context, open_asyncpg_session
 from ingest.table import quote_name
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from ingest.methods.base import Row, Target
+    from ingest.benchmark.methods.base import Row, Target
     from ingest.table import Column
 
 _NATIVE = frozenset(

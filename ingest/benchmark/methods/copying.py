@@ -1,0 +1,109 @@
+"""The writers of a load as methods of the benchmark: ``copy`` and ``direct``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, ClassVar
+
+from ingest.benchmark.methods.base import Method
+from ingest.exceptions import RecordsRefused
+from ingest.methods.copy import CopyWriter
+from ingest.methods.direct import DirectWriter
+from ingest.refusals import explain
+from ingest.session import open_asyncpg_session
+from ingest.sources import SourceOptions, open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from ingest.benchmark.methods.base import Row, Target
+    from ingest.conversion import Converter, TypedBatch
+    from ingest.methods.direct import Indexes, References
+    from ingest.sources import Batch, Source
+
+
+class CopyMethod(Method):
+    """Converts, encodes and sends as a load does, in one transaction; the ledger is left out."""
+
+    name: ClassVar[str] = "copy"
+    summary: ClassVar[str] = "binary COPY through asyncpg, encoded a column at a time"
+    place: ClassVar[int] = 50
+    driver: ClassVar[str] = "asyncpg"
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._stack = ExitStack()
+
+    def make_writer(self) -> CopyWriter:
+        """Return the writer that does the work."""
+        return CopyWriter(self.target.table, self.target.model)
+
+    def __enter__(self) -> Self:
+        self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def write_checked(self, rows: Iterable[Row]) -> int:
+        converter = self.target.converter()  # what it refuses is told before the first row
+        columns = tuple(field.attname for field in self.target.fields)
+        with open_source(rows, SourceOptions(columns=columns)) as source:
+            return self._write(source, converter)
+
+    def write_file(self, path: str) -> int:
+        with open_source(path) as source:
+            return self._write(source, self.target.converter())
+
+    def _write(self, source: Source, converter: Converter) -> int:
+        writer = self.make_writer()
+        batches = _accepted(converter, source.batches())
+        try:
+            with self._session.transaction():
+                return writer.send(self._session, converter.encoding, batches)
+        except Exception as error:
+            # A deferred constraint speaks at the COMMIT.
+            refusal = explain(error)
+            if refusal is None:
+                raise
+            raise refusal from error
+        finally:
+            self.decisions.extend(writer.decisions)
+
+
+class DirectMethod(CopyMethod):
+    """Does the same by the writer that checks references as a set and builds indexes once."""
+
+    name: ClassVar[str] = "direct"
+    summary: ClassVar[str] = "COPY with references checked as a set and indexes built once"
+    place: ClassVar[int] = 60
+
+    def __init__(
+        self, target: Target, *, references: References = "auto", indexes: Indexes = "auto"
+    ) -> None:
+        super().__init__(target)
+        self.references = references
+        self.indexes = indexes
+
+    def make_writer(self) -> CopyWriter:
+        return DirectWriter(
+            self.target.table,
+            self.target.model,
+            references=self.references,
+            indexes=self.indexes,
+        )
+
+
+def _accepted(converter: Converter, batches: Iterable[Batch]) -> Iterable[TypedBatch]:
+    for batch in batches:
+        typed = converter.convert(batch)
+        if typed.rejects:
+            raise RecordsRefused(typed.rejects)
+        yield typed
