@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ingest.loading import aload, load, resume
     from ingest.options import LoadOptions
     from ingest.previewing import Preview, preview
+    from ingest.reasons import Reason
     from ingest.rejects import Reject
     from ingest.results import LoadResult, Progress
     from ingest.sources import SourceOptions
@@ -58,6 +59,7 @@ __all__ = [
     "Preview",
     "Progress",
     "Reading",
+    "Reason",
     "RecordsRefused",
     "Reject",
     "ServerFailed",
@@ -87,6 +89,7 @@ _HOMES = {
     "Preview": "ingest.previewing",
     "Progress": "ingest.results",
     "Reading": "ingest.layout",
+    "Reason": "ingest.reasons",
     "Reject": "ingest.rejects",
     "Sign": "ingest.layout",
     "SourceOptions": "ingest.sources",

@@ -7,7 +7,9 @@ followed by another one, which goes on after the last chunk that the ledger has.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -19,7 +21,7 @@ from django.utils import timezone
 from ingest.aftermath import analyze
 from ingest.announcing import announced
 from ingest.audit import verify_table
-from ingest.exceptions import LoadCancelled
+from ingest.exceptions import ConfigurationError, LoadCancelled
 from ingest.failures import NOTHING_LOADED, is_passing, tell, translate
 from ingest.fingerprints import Fingerprint
 from ingest.job import Job
@@ -91,6 +93,7 @@ def load(
     ``RecordsRefused`` lists the records that a field refused, ``ConstraintRefused`` says which
     constraint a row would violate.
     """
+    _refuse_event_loop("load()", "aload()")
     return _perform(Job.of(model, source, using, options), progress)
 
 
@@ -124,6 +127,7 @@ def resume(
     same. Raises ``LedgerError`` where there
     is no such load, where it cannot go on, or where the file or its layout is not what it was.
     """
+    _refuse_event_loop("resume()", "sync_to_async(resume)()")
     found = find_load(load_id, using)
     with in_place_of(found) as state:
         job = Job.again(found, using)
@@ -131,6 +135,20 @@ def resume(
             job = dataclasses.replace(job, given=source)
         check_same(found, job)
         return _perform(job, progress, LedgerEntry(found, using), state)
+
+
+def _refuse_event_loop(name: str, instead: str) -> None:
+    """Raise ``ConfigurationError`` in a running event loop, before anything is written."""
+    if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django decides it
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError(
+        f"{name} cannot be called in a running event loop, which it would block: "
+        f"await {instead} instead."
+    )
 
 
 def _perform(
@@ -385,6 +403,8 @@ class _Loading:
             rejected=counts.rejected,
             skipped=counts.skipped,
             rejects=self._log.log,
+            reject_log=absolute(self._job.how.reject_log),
+            reject_file=absolute(self._job.how.reject_file),
             is_dry_run=self._job.how.dry_run,
             seconds=0.0,
             stages=stages,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ingest.reasons import ReasonCounts
+from ingest.rejects import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ingest.findings import Audit
     from ingest.models import Load
+    from ingest.reasons import Reason
     from ingest.rejects import Reject
 
 
@@ -58,7 +63,11 @@ class Counts:
         return self.read == self.loaded + self.rejected + self.skipped
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+REJECTS_TAKEN = 1_000
+"""So many rejects are pickled or given by ``as_dict()``: the reject log has all of them."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class LoadResult:
     """What a load did."""
 
@@ -100,7 +109,49 @@ class LoadResult:
         """What was stored as the ORM would, and is hardly what was meant: some ``decisions``."""
         return tuple(each for each in self.decisions if each.startswith("Warning: "))
 
+    reject_log: str = ""
+    """The absolute path of all reasons, as JSON Lines; empty where none was asked for."""
+    reject_file: str = ""
+    """The absolute path of the refused records; empty where none was asked for."""
+
     @property
     def rows_per_second(self) -> float:
         """Rows loaded per second of wall-clock time."""
         return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def number(self) -> int | None:
+        """The load's number in the ledger, for ``--undo`` and ``--list``; None: not recorded."""
+        return None if self.load is None else self.load.pk
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Equal reasons counted, the most frequent ones first: it reads ``rejects`` once."""
+        return ReasonCounts(self.rejects).reasons()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as values that JSON can write, with up to 1,000 ``rejects``.
+
+        ``load`` is the load's number, and ``audit`` a list of what does not hold.
+        """
+        told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        told["load"] = self.number
+        told["audit"] = None if self.audit is None else [str(it) for it in self.audit.problems]
+        told["rejects"] = [vars(reject) for reject in islice(self.rejects, REJECTS_TAKEN)]
+        told["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
+        told["stages"] = dict(self.stages)
+        taken: dict[str, Any] = as_json(told)
+        return taken
+
+    def __str__(self) -> str:
+        verb = "Would have loaded" if self.is_dry_run else "Loaded"
+        rejected = f", {self.rejected:,} rejected" if self.rejected else ""
+        number = "" if self.number is None else f" (load {self.number})"
+        return f"{verb} {self.rows:,} rows of {self.source} into {self.table}{rejected}{number}"
+
+    def __repr__(self) -> str:
+        return f"<LoadResult: {self}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The log is an open file.
+        return {**vars(self), "rejects": tuple(islice(self.rejects, REJECTS_TAKEN))}

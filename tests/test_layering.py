@@ -18,6 +18,7 @@ LAYERS = [
     [
         "exceptions",
         "rejects",
+        "reasons",
         "findings",
         "signals",
         "stages",
