@@ -12,6 +12,7 @@ from ingest.rejects import Reject, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+TIMES = "\N{MULTIPLICATION SIGN}"
 REASONS_KEPT = 100
 """So many different reasons are counted one by one, and all further ones together."""
 _COUNTED = re.compile(r"\(it has [\d,]+\)")
@@ -37,7 +38,7 @@ class Reason:
     def __str__(self) -> str:
         name = self.column if self.column is not None else self.field
         where = "" if name is None else f"{name}: "
-        return f"{self.count:,} × {where}{self.reason}"
+        return f"{self.count:,} {TIMES} {where}{self.reason}"
 
 
 class ReasonCounts:

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     from ingest.benchmark.running import Progress
     from ingest.output_files import OutputFile
 
+SAID = (
+    *("rows", "methods", "repeat", "seed", "source", "baselines", "psql", "from_file"),
+    *("existing", "role", "explain"),
+)
+"""Those options of the command that ``BenchmarkOptions`` takes by the same name."""
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
 
@@ -46,21 +51,12 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
     if file is not None:
         raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
     measured = find_measured_model(options["benchmark_model"] or model)
-    asked = BenchmarkOptions(
-        model=measured,
-        database=options["database"] or router.db_for_write(measured),
-        rows=tuple(options["rows"]),
-        methods=tuple(options["methods"]),
-        repeat=options["repeat"],
-        seed=options["seed"],
-        source=options["source"],
-        baselines=tuple(options["baselines"]),
-        psql=options["psql"],
-        from_file=options["from_file"],
-        existing=options["existing"],
-        role=options["role"],
-        explain=options["explain"],
-    )
+    said = {name: options[name] for name in SAID if options[name] is not None}
+    for name in ("rows", "methods", "baselines"):
+        if name in said:
+            said[name] = tuple(said[name])
+    database = options["database"] or router.db_for_write(measured)
+    asked = BenchmarkOptions(model=measured, database=database, **said)
     check_outputs(options)
     with open_outputs(options) as outputs:
         result = _run(command, asked, options)
@@ -69,7 +65,7 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
 
 def _run(command: BaseCommand, asked: BenchmarkOptions, options: dict[str, Any]) -> BenchmarkResult:
     try:
-        with ProgressDisplay(options.get("progress", "auto"), command.stderr) as display:
+        with ProgressDisplay(options.get("progress") or "auto", command.stderr) as display:
             return run_benchmark(asked, progress=display)
     except KeyboardInterrupt:
         raise CommandError(

@@ -82,15 +82,7 @@ class BenchmarkOptions:
             )
         if self.existing < 0:
             raise ConfigurationError("--existing is a number of rows: 0 or more.")
-        if self.existing and self.explain:
-            raise ConfigurationError("--explain begins with an empty table: leave out --existing.")
-        if self.role is not None and self.explain:
-            raise ConfigurationError("--role measures a method and --explain none: leave out one.")
-        if self.explain and (self.baselines or self.from_file or self.methods):
-            raise ConfigurationError(
-                "--explain measures the table's parts and not the methods: leave out --methods, "
-                "--baseline and --from-file."
-            )
+        self._check_combination()
         object.__setattr__(self, "from_file", self.from_file or "psql" in self.baselines)
         names = dict.fromkeys(self.methods or method_names())
         for name in names:
@@ -98,9 +90,28 @@ class BenchmarkOptions:
         ordered = tuple(name for name in method_names() if name in names)
         object.__setattr__(self, "methods", ordered)
 
+    def _check_combination(self) -> None:
+        if self.existing and self.explain:
+            raise ConfigurationError("--explain begins with an empty table: leave out --existing.")
+        if self.role is not None and self.explain:
+            raise ConfigurationError("--role measures a method and --explain none: leave out one.")
+        if self.psql is not None and "psql" not in self.baselines:
+            raise ConfigurationError(
+                "--psql names the program that --baseline psql runs: say --baseline psql, or leave "
+                "it out."
+            )
+        if self.explain and (self.baselines or self.from_file or self.methods):
+            raise ConfigurationError(
+                "--explain measures the table's parts and not the methods: leave out --methods, "
+                "--baseline and --from-file."
+            )
+
 
 def add_arguments(parser: CommandParser) -> None:
-    """Add ``--benchmark`` and its options; the positional model and ``--database`` are shared."""
+    """Add ``--benchmark`` and its options.
+
+    A value of None is one that was not said. ``ingest.management.faces`` lists the same names.
+    """
     group = parser.add_argument_group("measuring what each way of loading costs")
     group.add_argument(
         "--benchmark",
@@ -117,30 +128,26 @@ def add_arguments(parser: CommandParser) -> None:
         "--rows",
         nargs="+",
         type=_number,
-        default=list(DEFAULT_ROWS),
         metavar="N",
         help=f"numbers of rows (default: {' '.join(map(str, DEFAULT_ROWS))})",
     )
     group.add_argument(
         "--methods",
         nargs="+",
-        default=[],
         metavar="METHOD",
         help=f"which of {', '.join(method_names())} (default: all)",
     )
     group.add_argument(
         "--repeat",
         type=_number,
-        default=DEFAULT_REPEAT,
         metavar="N",
-        help="samples to keep of each, after a warm-up (default: %(default)s)",
+        help=f"samples to keep of each, after a warm-up (default: {DEFAULT_REPEAT})",
     )
     group.add_argument(
         "--seed",
         type=int,
-        default=DEFAULT_SEED,
         metavar="N",
-        help="the same seed makes the same rows (default: %(default)s)",
+        help=f"the same seed makes the same rows (default: {DEFAULT_SEED})",
     )
     group.add_argument(
         "--source", metavar="FILE", help="measure with the rows of a file instead of made ones"
@@ -154,7 +161,6 @@ def add_arguments(parser: CommandParser) -> None:
         "--baseline",
         dest="baselines",
         nargs="+",
-        default=[],
         metavar="NAME",
         help=r"yardsticks beside the methods: psql (its \copy of the same file; all others then "
         "start at that file too), floor (the least PostgreSQL itself needs)",
@@ -163,9 +169,8 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--existing",
         type=_number,
-        default=0,
         metavar="N",
-        help="rows that the table holds before each run (default: %(default)s)",
+        help="rows that the table holds before each run (default: 0)",
     )
     group.add_argument(
         "--role",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ingest.exceptions import ConfigurationError
 from ingest.layout.drafting import draft
-from ingest.management import layouts, reading
+from ingest.management import reading
 from ingest.sources.detection import detect
 
 if TYPE_CHECKING:
@@ -34,14 +33,6 @@ def handle(
     command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
 ) -> None:
     """Print the layout, with what was detected as comments."""
-    said = [name for name in reading.chosen(options) if name not in _KNOWN]
-    said += [name for name in layouts.OPTIONS if options[name]]
-    if said:
-        option = said[0].replace("_", "-")
-        raise ConfigurationError(
-            f"--detect finds out by itself how the file is read: leave out --{option}. "
-            "What you know beforehand can be said with --encoding and --delimiter."
-        )
     known = {name: options[name] for name in _KNOWN}
     found = detect(reading.as_source(files), **known)
     command.stdout.write(draft(found, model).to_toml(), ending="")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import io
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ingest.exceptions import REJECTS_SHOWN
 from ingest.management import layouts, reading
+from ingest.management.grids import print_table
 from ingest.previewing import DEFAULT_ROWS, preview
 from ingest.rejects import VALUE_SHOWN
 from ingest.terminal import safe_line
@@ -21,15 +20,11 @@ from ingest.terminal import safe_line
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
     from collections.abc import Sequence
-    from typing import IO
 
     from django.core.management.base import BaseCommand, OutputWrapper
     from django.db.models import Model
 
     from ingest.previewing import Preview
-
-PLAIN_WIDTH = 10_000
-"""Columns of a file that output goes to: no line of it is folded."""
 
 
 def add_arguments(parser: _ActionsContainer) -> None:
@@ -93,13 +88,7 @@ def _print_table(shown: Preview, stream: OutputWrapper) -> None:
         table.add_column(f"record {record:,}", overflow="fold")
     for name, *values in zip(shown.columns, *shown.rows, strict=True):
         table.add_row(Text(safe_line(name)), *(Text(_show(value)) for value in values))
-    if is_terminal:
-        Console(file=cast("IO[str]", stream._out)).print(table)
-        return
-    text = io.StringIO()
-    Console(file=text, width=PLAIN_WIDTH).print(table)
-    for line in text.getvalue().splitlines():
-        stream.write(line.rstrip())
+    print_table(stream, table)
 
 
 def _show(value: Any) -> str:

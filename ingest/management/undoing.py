@@ -11,8 +11,6 @@ from ingest.models import Load
 from ingest.undoing import plan_undo, undo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from django.core.management.base import BaseCommand, CommandParser
 
 
@@ -35,22 +33,9 @@ def add_arguments(parser: CommandParser) -> None:
     )
 
 
-def check(options: dict[str, Any]) -> None:
-    """Refuse an option that has no effect."""
-    if options["keep_changed"] and options["undo"] is None:
-        raise ConfigurationError("--keep-changed belongs to --undo LOAD.")
-
-
-def handle(
-    command: BaseCommand, *, model: str | None, files: Sequence[str], **options: Any
-) -> None:
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Undo the load, after showing what would be deleted and asking."""
     load_id, keep_changed = options["undo"], options["keep_changed"]
-    if model is not None or files:
-        raise ConfigurationError(
-            f"--undo takes the model and the rows from the ledger: leave out "
-            f"{' '.join([model or '', *files]).strip()}."
-        )
     alias = options["database"] or router.db_for_write(Load)
     plan = plan_undo(load_id, using=alias)
     command.stdout.write(str(plan))

@@ -6,13 +6,12 @@ import sys
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
-from ingest import benchmark
 from ingest.audit import verify
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
@@ -21,19 +20,23 @@ from ingest.loading import resume as go_on
 from ingest.management import (
     chunking,
     detecting,
+    faces,
     layouts,
+    listing,
+    modes,
     previews,
     reading,
     rejecting,
     summary,
     undoing,
 )
-from ingest.management.display import KINDS, ProgressDisplay
+from ingest.management.display import ProgressDisplay
+from ingest.management.modes import Mode
 from ingest.management.safe_output import SafeOutput
 from ingest.sources.several import SeveralSource
-from ingest.terminal import safe_text
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Callable, Sequence
 
     from django.core.management.base import CommandParser
@@ -49,7 +52,7 @@ LOAD_OPTIONS = (
     *("dry_run", "verify", "clean"),
 )
 """Those of the command's options that load() takes by the same name."""
-FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, 2, 3, 130
+FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, faces.WRONG_USAGE, 3, 130
 """Exit codes; 0 is a load of every record."""
 
 
@@ -58,8 +61,7 @@ class Command(BaseCommand):
 
     help = (
         "Load files (delimited text, JSON Lines, Parquet) into a model's table by COPY, all or "
-        "nothing: bulk_load finance.Transaction FILE. "
-        "Or measure what each way of loading costs on your own schema: bulk_load --benchmark."
+        "nothing: bulk_load finance.Transaction FILE."
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -75,6 +77,7 @@ class Command(BaseCommand):
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options that load; modes.USED_IN has a line for each of them."""
         parser.add_argument("model", nargs="?", metavar="app.Model", help="the model to load into")
         parser.add_argument(
             "files",
@@ -83,12 +86,7 @@ class Command(BaseCommand):
             help="the files to load, whose first line names fields or, with a layout, source "
             "columns; several are one load; - is standard input",
         )
-        parser.add_argument(
-            "--database",
-            metavar="ALIAS",
-            help="the database, by its name in DATABASES "
-            "(default: the one that the routers name for the model)",
-        )
+        faces.add_shared(parser)
         instead = parser.add_mutually_exclusive_group()
         detecting.add_arguments(instead)
         previews.add_arguments(instead)
@@ -130,28 +128,36 @@ class Command(BaseCommand):
         )
         rejecting.add_arguments(parser)
         chunking.add_arguments(parser)
-        parser.add_argument(
-            "--progress", choices=KINDS, default="auto", help="how to show progress"
-        )
         undoing.add_arguments(parser)
-        benchmark.add_arguments(parser)
+        listing.add_arguments(parser)
+        measuring = parser.add_argument_group("measuring what each way of loading costs")
+        measuring.add_argument(
+            faces.BENCHMARK,
+            action="store_true",
+            help="load nothing, and measure on a throw-away copy of a model's table: "
+            "bulk_load --benchmark --help shows how",
+        )
+        faces.refuse_measuring(parser)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        usage = (
-            "%(prog)s app.Model FILE [FILE ...] [options]\n"
-            "       %(prog)s --resume LOAD [FILE ...]\n"
-            "       %(prog)s --undo LOAD [--keep-changed] [--no-input]\n"
-            "       %(prog)s --benchmark [app.Model] [options]"
-        )
-        parser = super().create_parser(prog_name, subcommand, usage=usage, **kwargs)
-        # So that options may stand between the model and the files.
-        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-        error = parser.error
+        """Return the parser of loads, which hands over to the one that measures."""
+        parser = super().create_parser(prog_name, subcommand, usage=faces.LOAD_USAGE, **kwargs)
+        faces.prepare(parser)
+        self._loads = parser
+        parse_load = parser.parse_args
 
-        def say_safely(message: str) -> NoReturn:
-            raise error(safe_text(message))  # it ends here
+        def parse_args(
+            args: Sequence[str] | None = None, namespace: Namespace | None = None
+        ) -> Namespace:
+            given = sys.argv[1:] if args is None else args
+            if faces.is_benchmark(given):
+                from ingest.management import measuring
 
-        parser.error = say_safely  # type: ignore[method-assign]
+                measures = measuring.create_parser(prog_name, subcommand, parser)
+                return measures.parse_args(given, namespace)
+            return parse_load(given, namespace)
+
+        parser.parse_args = parse_args  # type: ignore[method-assign,assignment]
         return parser
 
     def handle(
@@ -159,22 +165,12 @@ class Command(BaseCommand):
     ) -> None:
         self._make_output_safe()  # call_command may have put others in their place
         try:
-            undoing.check(options)
-            if options["resume"] is not None:
-                self._resume([model, *files] if model is not None else [], **options)
-            elif options["benchmark"]:
-                benchmark.handle(self, model=model, file=next(iter(files), None), **options)
-            elif options["undo"] is not None:
-                undoing.handle(self, model=model, files=files, **options)
-            elif model is not None and not files and options["verify"]:
-                self._tell(verify(find_model(model), using=options["database"]))
-            elif model is None or not files:
-                raise CommandError(
-                    "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark.",
-                    returncode=WRONG_USAGE,
-                )
+            if options["benchmark"]:
+                from ingest.management import measuring
+
+                measuring.handle(self, model, files, options, self._loads)
             else:
-                self._read(find_model(model), files, options)
+                self._do(model, files, options)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
@@ -182,7 +178,28 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
-    def _resume(self, files: Sequence[str], *, resume: int, **options: Any) -> None:
+    def _do(self, model: str | None, files: Sequence[str], options: dict[str, Any]) -> None:
+        faces.check_load(options)
+        mode = modes.mode_of(options, model, files)
+        modes.check(mode, self._loads._actions, options)
+        if mode in {Mode.UNDO, Mode.LIST} and model is not None:
+            raise ConfigurationError(f"{mode.value}: leave out {' '.join([model, *files])}.")
+        if mode is Mode.RESUME:
+            self._resume([model, *files] if model is not None else [], options)
+        elif mode is Mode.UNDO:
+            undoing.handle(self, options)
+        elif mode is Mode.LIST:
+            listing.handle(self, options)
+        elif mode is Mode.VERIFY and model is not None:
+            self._tell(verify(find_model(model), using=options["database"]))
+        elif model is None or not files:
+            raise ConfigurationError(
+                "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."
+            )
+        else:
+            self._read(find_model(model), files, options)
+
+    def _resume(self, files: Sequence[str], options: dict[str, Any]) -> None:
         source = reading.as_source(files) if files else None
         if files and not (Path(files[0]).exists() or SeveralSource.accepts(files[0])):
             raise CommandError(
@@ -190,8 +207,9 @@ class Command(BaseCommand):
                 "out. Only a file that was moved or renamed is named: --resume LOAD FILE.",
                 returncode=WRONG_USAGE,
             )
-        work = partial(go_on, resume, source, using=options["database"] or DEFAULT_DB_ALIAS)
-        self._show(f"Going on with load {resume}", work, options)
+        number = options["resume"]
+        work = partial(go_on, number, source, using=options["database"] or DEFAULT_DB_ALIAS)
+        self._show(f"Going on with load {number}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
         reading.check_streams(files, options["layout"])
@@ -214,7 +232,7 @@ class Command(BaseCommand):
 
     def _show(self, title: str, work: Callable[..., LoadResult], options: dict[str, Any]) -> None:
         """Do the work, and tell of it."""
-        with ProgressDisplay(options["progress"], self.stderr, title) as display:
+        with ProgressDisplay(options["progress"] or "auto", self.stderr, title) as display:
             try:
                 result = work(progress=display)
             except KeyboardInterrupt as interruption:

@@ -1,0 +1,147 @@
+"""The two faces of the command: one that loads, and one that measures.
+
+``--benchmark`` among the arguments decides which parser reads them. Each parser knows the names
+of the other's options, to say where they belong. A load imports nothing of ``ingest.benchmark``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from django.core.management.base import CommandError
+
+from ingest.exceptions import ConfigurationError
+from ingest.management.display import KINDS
+from ingest.terminal import safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from django.core.management.base import CommandParser
+
+WRONG_USAGE = 2
+BENCHMARK = "--benchmark"
+MEASURING = {
+    "--model": "benchmark_model",
+    "--rows": "rows",
+    "--methods": "methods",
+    "--repeat": "repeat",
+    "--seed": "seed",
+    "--source": "source",
+    "--from-file": "from_file",
+    "--baseline": "baselines",
+    "--psql": "psql",
+    "--existing": "existing",
+    "--role": "role",
+    "--explain": "explain",
+    "--json": "json",
+    "--plot": "plot",
+}
+"""The options of the benchmark alone, with the names of their values."""
+SHARED = {"--database", "--progress", "--overwrite", BENCHMARK}
+"""The options of both faces."""
+LOAD_USAGE = (
+    "%(prog)s app.Model FILE [FILE ...] [options]\n"
+    "       %(prog)s --resume LOAD [FILE ...]\n"
+    "       %(prog)s --undo LOAD [--keep-changed] [--no-input]\n"
+    "       %(prog)s --list [N]\n"
+    "       %(prog)s --benchmark [app.Model] [options]   (see %(prog)s --benchmark --help)"
+)
+BENCHMARK_USAGE = "%(prog)s --benchmark [app.Model] [options]"
+_OF_BENCHMARK = (
+    "{option} belongs to the benchmark, which loads nothing (bulk_load --benchmark): leave it out "
+    "of a load."
+)
+_OF_LOADS = "{option} belongs to a load (bulk_load app.Model FILE): leave it out of a benchmark."
+
+
+def is_benchmark(arguments: Iterable[str]) -> bool:
+    """Return whether the arguments of the command ask for the benchmark."""
+    for argument in arguments:
+        if argument == "--":
+            return False
+        # argparse takes the beginning of an option for the option.
+        if len(argument) >= len("--be") and BENCHMARK.startswith(argument):
+            return True
+    return False
+
+
+class _Elsewhere(argparse.Action):
+    """An option of the other face."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002
+        values: str | Sequence[Any] | None,  # noqa: ARG002
+        option_string: str | None = None,
+    ) -> NoReturn:
+        message = _OF_BENCHMARK if self.option_strings[0] in MEASURING else _OF_LOADS
+        parser.error(message.format(option=option_string))
+
+
+def refuse_measuring(parser: CommandParser) -> None:
+    """Let the parser of loads know the benchmark's options, and refuse them."""
+    for name, dest in MEASURING.items():
+        _refuse(parser, [name], dest)
+
+
+def refuse_loading(parser: CommandParser, loads: CommandParser) -> None:
+    """Let the parser of the benchmark know the options of loads, and refuse them."""
+    known = parser._option_string_actions
+    for action in loads._actions:
+        names = [name for name in action.option_strings if name not in known]
+        if names:
+            _refuse(parser, names, action.dest)
+
+
+def _refuse(parser: CommandParser, names: Sequence[str], dest: str) -> None:
+    parser.add_argument(
+        *names,
+        dest=dest,
+        nargs="*",
+        action=_Elsewhere,
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
+    )
+
+
+def check_load(options: Mapping[str, Any]) -> None:
+    """Raise ``ConfigurationError`` where ``call_command`` gives a load the benchmark's options."""
+    for name, dest in MEASURING.items():
+        if dest in options:
+            raise ConfigurationError(_OF_BENCHMARK.format(option=name))
+
+
+def check_benchmark(options: Mapping[str, Any], loads: CommandParser) -> None:
+    """Raise ``ConfigurationError`` where ``call_command`` gives a benchmark a load's options."""
+    for action in loads._actions:
+        if not action.option_strings or action.option_strings[0] in {*SHARED, *MEASURING}:
+            continue
+        if options.get(action.dest, action.default) != action.default:
+            raise ConfigurationError(_OF_LOADS.format(option=action.option_strings[0]))
+
+
+def add_shared(parser: CommandParser) -> None:
+    """Add the options that loads and the benchmark have in common."""
+    parser.add_argument(
+        "--database",
+        metavar="ALIAS",
+        help="the database, by its name in DATABASES "
+        "(default: the one that the routers name for the model)",
+    )
+    parser.add_argument("--progress", choices=KINDS, help="how to show progress (default: auto)")
+
+
+def prepare(parser: CommandParser) -> None:
+    """Let options stand anywhere, and make the messages safe for a terminal."""
+    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+    error = parser.error
+
+    def say_safely(message: str) -> NoReturn:
+        if not parser.called_from_command_line:
+            raise CommandError(safe_text(f"Error: {message}"), returncode=WRONG_USAGE)
+        raise error(safe_text(message))  # it ends here
+
+    parser.error = say_safely  # type: ignore[method-assign]

@@ -1,0 +1,81 @@
+"""``bulk_load --list``: the last loads of the ledger."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, router
+from django.utils import timezone
+
+from ingest.exceptions import LedgerError
+from ingest.management.grids import print_grid
+from ingest.models import Load
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.core.management.base import BaseCommand, CommandParser
+
+LOADS_SHOWN = 20
+"""How many loads are listed if no number is given: a screenful."""
+
+
+def add_arguments(parser: CommandParser) -> None:
+    """Add the option to the command's parser."""
+    group = parser.add_argument_group("looking at earlier loads")
+    group.add_argument(
+        "--list",
+        nargs="?",
+        type=_loads,
+        const=LOADS_SHOWN,
+        metavar="N",
+        help="show the last N loads with the numbers that --undo and --resume take "
+        f"(default: {LOADS_SHOWN})",
+    )
+
+
+def _loads(text: str) -> int:
+    try:
+        loads = int(text)
+    except ValueError:
+        loads = 0
+    if loads < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of loads; --list takes no model and no file"
+        )
+    return loads
+
+
+def handle(command: BaseCommand, options: dict[str, Any]) -> None:
+    """Print a line for each of the last loads, the newest first."""
+    alias = options["database"] or router.db_for_read(Load)
+    try:
+        loads = list(Load.objects.using(alias).order_by("-pk")[: options["list"]])
+    except DatabaseError as error:
+        raise LedgerError(
+            f"The ledger of {alias!r} cannot be read: {error}. Are its tables there? "
+            "`python manage.py migrate ingest` makes them."
+        ) from error
+    if not loads:
+        command.stdout.write(f"The ledger of {alias!r} has no load.")
+        return
+    rows = [
+        (
+            str(load.pk),
+            load.model,
+            load.source,
+            _minute(load.started_at),
+            load.status,
+            f"{load.loaded:,}",
+            f"{load.rejected:,}",
+        )
+        for load in loads
+    ]
+    names = ("load", "model", "file", "started", "state", "rows", "rejects")
+    print_grid(command.stdout, names, rows, right={"load", "rows", "rejects"})
+
+
+def _minute(moment: datetime) -> str:
+    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+    return f"{local:%Y-%m-%d %H:%M}"

@@ -1,0 +1,60 @@
+"""The face of the command that measures. A load does not import this module."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand
+
+from ingest import benchmark
+from ingest.management import faces
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.core.management.base import CommandParser
+
+
+class Measuring(BaseCommand):
+    """Has the parser of ``bulk_load --benchmark``."""
+
+    help = (
+        "Measure what each way of loading costs, on a throw-away copy of a model's own table. "
+        "No row of the table itself is touched."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("model", nargs="?", metavar="app.Model", help="whose table is measured")
+        parser.add_argument("files", nargs="*", help=SUPPRESS)  # to say where a file belongs
+        faces.add_shared(parser)
+        benchmark.add_arguments(parser)
+        parser.add_argument(
+            "--overwrite",
+            action="store_true",
+            help="replace a file of --json or --plot that is there already and is not empty",
+        )
+
+
+def create_parser(prog_name: str, subcommand: str, loads: CommandParser) -> CommandParser:
+    """Return the parser; ``loads`` is that of loads, whose options it refuses."""
+    command = Measuring()
+    command._called_from_command_line = loads.called_from_command_line  # type: ignore[attr-defined]
+    parser = command.create_parser(prog_name, subcommand, usage=faces.BENCHMARK_USAGE)
+    faces.prepare(parser)
+    faces.refuse_loading(parser, loads)
+    return parser
+
+
+def handle(
+    command: BaseCommand,
+    model: str | None,
+    files: Sequence[str],
+    options: dict[str, Any],
+    loads: CommandParser,
+) -> None:
+    """Run the benchmark. ``call_command`` may say ``benchmark=True`` and leave out the rest."""
+    faces.check_benchmark(options, loads)
+    usual = create_parser("", "bulk_load", loads).parse_args([faces.BENCHMARK])
+    said = {**vars(usual), **options}
+    benchmark.handle(command, model=model, file=next(iter(files), None), **said)
