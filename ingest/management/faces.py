@@ -13,6 +13,7 @@ from django.core.management.base import CommandError
 
 from ingest.exceptions import ConfigurationError
 from ingest.management.display import KINDS
+from ingest.management.modes import USED_IN
 from ingest.terminal import safe_text
 
 if TYPE_CHECKING:
@@ -117,10 +118,11 @@ def check_load(options: Mapping[str, Any]) -> None:
 def check_benchmark(options: Mapping[str, Any], loads: CommandParser) -> None:
     """Raise ``ConfigurationError`` where ``call_command`` gives a benchmark a load's options."""
     for action in loads._actions:
-        if not action.option_strings or action.option_strings[0] in {*SHARED, *MEASURING}:
+        name = next((each for each in action.option_strings if each in USED_IN), None)
+        if name is None or name in SHARED:
             continue
         if options.get(action.dest, action.default) != action.default:
-            raise ConfigurationError(_OF_LOADS.format(option=action.option_strings[0]))
+            raise ConfigurationError(_OF_LOADS.format(option=name))
 
 
 def add_shared(parser: CommandParser) -> None:

@@ -56,5 +56,5 @@ def handle(
     """Run the benchmark. ``call_command`` may say ``benchmark=True`` and leave out the rest."""
     faces.check_benchmark(options, loads)
     usual = create_parser("", "bulk_load", loads).parse_args([faces.BENCHMARK])
-    said = {**vars(usual), **options}
-    benchmark.handle(command, model=model, file=next(iter(files), None), **said)
+    said = {**vars(usual), **options, "model": model, "file": next(iter(files), None)}
+    benchmark.handle(command, **said)

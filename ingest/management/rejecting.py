@@ -32,6 +32,6 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace a file that is there already and is not empty: of --reject-file, "
-        "--reject-log, --json or --plot",
+        help="replace a file of --reject-file or --reject-log that is there already and is not "
+        "empty",
     )
