@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -97,7 +98,7 @@ def _write(
 
 
 def _console(stream: OutputWrapper) -> Console:
-    width = None if stream.isatty() else WIDTH
+    width = None if stream.isatty() else shutil.get_terminal_size((WIDTH, 0)).columns
     return Console(file=cast("IO[str]", stream._out), width=width, soft_wrap=False)
 
 

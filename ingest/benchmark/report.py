@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group
+from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -16,14 +17,19 @@ from ingest.options import LoadOptions
 from ingest.terminal import safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from ingest.benchmark.result import BenchmarkResult, MethodResult
 
 WIDTH = 118
-"""Columns where the output is no terminal: what the table needs."""
+"""Columns where the output is no terminal and nobody says how wide it is: what the table needs."""
+LEFT_OUT = ("peak memory", "client CPU", "WAL", "rows/s")
+"""The columns that a narrow console does without, the first one first."""
+NOTE_WIDTH = 16
+"""Columns that a note needs at least; a longer one is folded."""
+_ANY_WIDTH = 10_000
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BASES = ("bulk_create", "psql")
 """What the others are compared with, the first that ran: Django's own way for many rows, or
@@ -43,7 +49,7 @@ def render(result: BenchmarkResult) -> RenderableType:
         parts.extend(render_explanation(result.explanation))
         parts.extend(Text(safe_text(note)) for note in result.notes)
         return Group(*parts)
-    parts.append(_grid(result.results))
+    parts.append(_Methods(result.results))
     parts.extend(_decisions(result.results))
     if any(item.stable is False for item in result.results):
         parts.append("~ noisy: the samples lie more than a quarter of the median apart")
@@ -144,29 +150,52 @@ def _environment(result: BenchmarkResult) -> Grid:
     return grid
 
 
-def _grid(results: Sequence[MethodResult]) -> Grid:
+class _Methods:
+    """The table of methods, with as many columns as the console has room for."""
+
+    def __init__(self, results: Sequence[MethodResult]) -> None:
+        self._results = results
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        wide = options.update(max_width=_ANY_WIDTH)
+        left_out: set[str] = set()
+        for name in ("", *LEFT_OUT):
+            left_out.add(name)
+            shortened = _grid(self._results, left_out, note_width=NOTE_WIDTH)
+            if Measurement.get(console, wide, shortened).maximum <= options.max_width:
+                break
+        yield _grid(self._results, left_out)
+
+
+def _grid(
+    results: Sequence[MethodResult], left_out: Collection[str], note_width: int | None = None
+) -> Grid:
     names = {item.method for item in results if item.is_ranked}
     against = next((name for name in BASES if name in names), BASES[0])
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
-    grid.add_column("rows", justify="right")
-    grid.add_column("method")
-    columns = ("seconds", "rows/s", f"{TIMES} {against}", "WAL", "client CPU", "peak memory")
-    for name in columns:
-        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("rows", justify="right", no_wrap=True)
+    grid.add_column("method", no_wrap=True)
+    figures = ("seconds", "rows/s", f"{TIMES} {against}", "WAL", "client CPU", "peak memory")
+    for name in figures:
+        if name not in left_out:
+            grid.add_column(name, justify="right", no_wrap=True)
     grid.add_column("verified", overflow="fold")
     for rows, items in groupby(results, key=lambda item: item.rows):
         group = list(items)
         base = next((item for item in group if item.method == against and item.is_ranked), None)
         for item in group:
-            cells = _cells(item, base)
-            grid.add_row(f"{rows:,}", item.method, *cells, style=None if item.is_ranked else "dim")
+            cells = dict(zip(figures, _figures(item, base), strict=True))
+            kept = [cell for name, cell in cells.items() if name not in left_out]
+            note = _verified(item)[:note_width]
+            style = None if item.is_ranked else "dim"
+            grid.add_row(f"{rows:,}", item.method, *kept, Text(note), style=style)
         grid.add_section()
     return grid
 
 
-def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableType, ...]:
+def _figures(item: MethodResult, base: MethodResult | None) -> tuple[str, ...]:
     if not item.samples:
-        return (*[NOTHING] * 6, Text(safe_text(item.note)))
+        return (NOTHING,) * 6
     figures = item.as_json()
     spread = "" if item.stable is None else f" ± {(item.spread_seconds or 0) / 2:.3f}"
     noisy = "~" if item.stable is False else ""
@@ -174,7 +203,6 @@ def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableTyp
     if base is not None and item.is_ranked:
         times = f"{_seconds(base) / _seconds(item):.2f}"
     memory = figures["peak_memory_bytes"]
-    verified = "yes" if item.verified else f"NO: {item.note}"
     return (
         f"{noisy}{_seconds(item):.3f}{spread}",
         f"{item.rows_per_second:,.0f}" if item.is_ranked else NOTHING,
@@ -182,8 +210,13 @@ def _cells(item: MethodResult, base: MethodResult | None) -> tuple[RenderableTyp
         _size(figures["wal_bytes"]),
         f"{figures['client_cpu_seconds']:.3f} s",
         NOTHING if memory is None else _size(memory),
-        Text(safe_text(verified)),
     )
+
+
+def _verified(item: MethodResult) -> str:
+    if not item.samples:
+        return safe_text(item.note)
+    return "yes" if item.verified else safe_text(f"NO: {item.note}")
 
 
 def _size(count: Any) -> str:

@@ -51,8 +51,8 @@ def benchmark(*results, **options):
     return BenchmarkResult(environment=ENVIRONMENT, table=TABLE, results=results, **options)
 
 
-def text(result):
-    console = Console(file=io.StringIO(), width=118)
+def text(result, width=118):
+    console = Console(file=io.StringIO(), width=width)
     console.print(render(result))
     return console.file.getvalue()
 
@@ -165,6 +165,41 @@ def test_it_fits_its_width():
     ).splitlines()
     assert max(map(len, lines)) <= 118
     assert any("10,000" in line or "8,950" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("width", "want"),
+    [
+        (80, ["rows", "method", "seconds", "\N{MULTIPLICATION SIGN}", "bulk_create", "verified"]),
+        (
+            118,
+            [
+                *("rows", "method", "seconds", "rows/s", "\N{MULTIPLICATION SIGN}", "bulk_create"),
+                *("WAL", "client", "CPU", "peak", "memory", "verified"),
+            ],
+        ),
+    ],
+)
+def test_the_table_is_whole_at_any_width(width, want):
+    result = benchmark(
+        method("executemany", 1_000_000, 123.456, 100.0),
+        method("bulk_create", 1_000_000, 1234.5678, 1230.0),
+        method("save", 1_000_000, verified=None, note="capped at 10,000 rows"),
+        method("copy", 1_000_000, 1.0, 1.1, verified=False, note="wrong: it stored 99 rows"),
+    )
+    shown = text(result, width)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    [head] = [line for line in lines if line.split()[:1] == ["rows"] and "method" in line]
+    assert head.split() == want
+    figures = {line.split()[1]: line.split() for line in lines if line.startswith("1,000,000")}
+    assert set(figures) == {"executemany", "bulk_create", "save", "copy"}
+    assert figures["bulk_create"][2:5] == ["1232.284", "±", "2.284"]
+    assert figures["bulk_create"][-1] == "yes"
+    table = " ".join(" ".join(lines[lines.index(head) :]).split())
+    assert "…" not in table
+    for word in ("capped", "10,000", "wrong:", "stored"):
+        assert word in table
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
