@@ -27,7 +27,7 @@ WIDTH = 118
 """Columns where the output is no terminal and nobody says how wide it is: what the table needs."""
 LEFT_OUT = ("peak memory", "client CPU", "WAL", "rows/s")
 """The columns that a narrow console does without, the first one first."""
-NOTE_WIDTH = 16
+NOTE_WIDTH = 10
 """Columns that a note needs at least; a longer one is folded."""
 _ANY_WIDTH = 10_000
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
