@@ -216,6 +216,7 @@ class Schedule:
         """Write the table's files anew; its rows stay who they are."""
         run(self.chance.choice([f"VACUUM (FULL, FREEZE) {TABLE}", f"VACUUM (FREEZE) {TABLE}"]))
         run(f"CLUSTER {TABLE} USING {TABLE}_pkey")
+        run(f"ALTER TABLE {TABLE} SET WITHOUT CLUSTER")  # else the index stays marked
 
     def undo(self):
         """Undo a load: exactly what is proved to be its, or nothing."""
