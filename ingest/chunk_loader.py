@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ingest import conf
@@ -19,15 +20,13 @@ from ingest.ledger import Inserters
 from ingest.methods.copy import CopyWriter, unsupported_reasons
 from ingest.methods.direct import DirectWriter
 from ingest.pipeline import Chunks, Pipeline
-from ingest.sending import Follower
 from ingest.sequences import Sequences, read_defaults
 from ingest.sources import Position
 from ingest.table import read_settled_table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from ingest.announcing import Announcement
     from ingest.conversion import TypedBatch
     from ingest.job import Job
     from ingest.keys import Purpose
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
     from ingest.rejects import Reject
     from ingest.reporting import Reporter
     from ingest.results import Counts
+    from ingest.sending import BatchResult
     from ingest.session import Session
     from ingest.sources import Source
-    from ingest.stages import Stages
     from ingest.table import Table
 
 
@@ -69,7 +68,9 @@ class ChunkLoader:
         self._chunks: Chunks | None = None
         self._kept: list[Reject] = []
         self._chunk = 0
-        self._watcher: _KeyWatcher
+        self._inserters: str | None = None
+        self._is_nested = False
+        """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
         self.table: Table
 
     @property
@@ -113,39 +114,24 @@ class ChunkLoader:
         self._kept = []
         rejected_before = self._log.records
         self._chunk = self._entry.begin_chunk(self._session, ordinal, read_before + 1, self.table)
-        watcher = _KeyWatcher(
-            keys,
-            self._sequences,
-            self._entry,
-            self._session,
-            self._chunk,
-            self._reporter.announcement,
-            is_first=ordinal == 1,
-        )
-        self._watcher = watcher
-
-        def refuse(rejects: Sequence[Reject], batch: TypedBatch) -> None:
-            if self._file is not None and rejects:
-                self._file.add(rejects, batch.batch)
-            self._log.add(rejects, read_before + chunks.read)
-            room = max(conf.rejects_kept() - len(self._kept), 0)
-            self._kept.extend(reject.kept() for reject in rejects[:room])
-
-        def seen(batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
-            for batch in batches:
-                yield batch
-                rejected = self._log.records - rejected_before
-                source = self._source
-                self._reporter.see(chunks.read, rejected, source.bytes_read, source.bytes_total)
-
-        writer = _writer(self._job, self.table, self._reporter.stages)
-        rows = writer.send(
-            self._session,
-            keys.encoding,
-            keys.number(seen(chunks.chunk())),
-            refuse if self._job.how.on_error == "reject" else None,
-            watcher,
-        )
+        self._is_nested = False
+        writer = self._make_writer(is_first_chunk=ordinal == 1)
+        rows = 0
+        with closing(
+            writer.write(self._session, keys, self._watch_savepoints(chunks.chunk()))
+        ) as results:
+            for result in results:
+                rows += result.rows
+                with self._stage("send"):
+                    self._take_in(result, read_before + chunks.read)
+                del result  # its batch, while the next one is sent
+                self._reporter.see(
+                    chunks.read,
+                    self._log.records - rejected_before,
+                    self._source.bytes_read,
+                    self._source.bytes_total,
+                )
+        self._inserters = writer.inserters
         self._decide(*writer.decisions, *self._warnings())
         if keys.reason is not None:
             self._decide(f"Rows: this load cannot be undone, because {keys.reason}")
@@ -156,6 +142,26 @@ class ChunkLoader:
         self._check(counts)
         self._source.check_unchanged()
         return counts
+
+    def _watch_savepoints(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
+        """Give the batches, and note whether the source opens or ends a savepoint meanwhile."""
+        savepoints = self._session.savepoints
+        for batch in batches:
+            self._is_nested = self._is_nested or self._session.savepoints != savepoints
+            yield batch
+
+    def _take_in(self, result: BatchResult, read: int) -> None:
+        """Write down what became of a batch; ``read`` records have been read by now."""
+        self._sequences.note(result.batch, result.refused)
+        if result.keys:
+            self._entry.keep_keys(self._session, self._chunk, result.keys)
+        if self._job.how.on_error == "abort":
+            return
+        if self._file is not None and result.rejects:
+            self._file.add(result.rejects, result.batch.batch)
+        self._log.add(result.rejects, read)
+        room = max(conf.rejects_kept() - len(self._kept), 0)
+        self._kept.extend(reject.kept() for reject in result.rejects[:room])
 
     def record(
         self,
@@ -181,8 +187,8 @@ class ChunkLoader:
             inserters=Inserters(
                 table=self.table,
                 key=keys.name if keys.reason is None else "",
-                marks=self._watcher.inserters,
-                asks_rows=self._watcher.is_nested or bool(self.table.triggers),
+                marks=self._inserters,
+                asks_rows=self._is_nested or bool(self.table.triggers),
             ),
             last_record=read_before + counts.read,
             position={"source": dataclasses.asdict(stop), "marks": marks},
@@ -242,6 +248,37 @@ class ChunkLoader:
             aborts=self._job.how.on_error == "abort",
         )
 
+    def _make_writer(self, *, is_first_chunk: bool) -> CopyWriter:
+        how, names = self._job.how, (DirectWriter.name, CopyWriter.name)
+        if how.method not in names:
+            raise ConfigurationError(
+                f"A load uses the method 'direct' or 'copy', not {how.method!r}."
+                f"{did_you_mean(how.method, names)}"
+            )
+        reasons = unsupported_reasons(self._job.model, how.method)
+        if reasons:
+            raise UnsupportedModelError(" ".join(reasons))
+        stages, skips_refused = self._reporter.stages, how.on_error == "reject"
+        if how.method == CopyWriter.name:
+            return CopyWriter(
+                self.table,
+                self._job.model,
+                stages=stages,
+                skips_refused=skips_refused,
+                is_first_chunk=is_first_chunk,
+            )
+        return DirectWriter(
+            self.table,
+            self._job.model,
+            stages=stages,
+            skips_refused=skips_refused,
+            is_first_chunk=is_first_chunk,
+            is_chunk=how.is_chunked,
+            references=how.references,
+            indexes=how.indexes,
+            warn_waiting=self._reporter.announcement.waiting,
+        )
+
     def _planned(self) -> tuple[Chunks, Keys]:
         if self._chunks is None or self._keys is None:
             raise RuntimeError("Nothing is planned: prepare() comes first.")
@@ -271,68 +308,6 @@ def _check_copy(table: Table, given: Sequence[str]) -> None:
     reason = why_not_copy(table, given)
     if reason is not None:
         raise UnsupportedModelError(f"{reason} Nothing was loaded.")
-
-
-class _KeyWatcher(Follower):
-    """Keeps the keys of the rows that are in."""
-
-    def __init__(  # noqa: PLR0913 - it is built in one place
-        self,
-        keys: Keys,
-        sequences: Sequences,
-        entry: Entry,
-        session: Session,
-        chunk: int,
-        announcement: Announcement,
-        *,
-        is_first: bool,
-    ) -> None:
-        if not is_first:
-            self.known = "The table has this key from before the load, or from an earlier chunk."
-        self._keys = keys
-        self._sequences = sequences
-        self._entry = entry
-        self._session = session
-        self._chunk = chunk
-        self._announcement = announcement
-        self._savepoints = session.savepoints
-        self.is_nested = False
-        """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
-
-    def waiting(self, seconds: float) -> None:
-        self._announcement.waiting(seconds)
-
-    def idle(self, batch: TypedBatch) -> None:
-        self.is_nested = self.is_nested or self._session.savepoints != self._savepoints
-        self._keys.reserve(len(batch.records))
-
-    def landed(self, batch: TypedBatch, refused: Collection[int]) -> None:
-        self._sequences.note(batch, refused)
-        keys = self._keys.note(batch, refused)
-        if keys:
-            self._entry.keep_keys(self._session, self._chunk, keys)
-
-
-def _writer(job: Job, table: Table, stages: Stages) -> CopyWriter:
-    how, names = job.how, (DirectWriter.name, CopyWriter.name)
-    if how.method not in names:
-        raise ConfigurationError(
-            f"A load uses the method 'direct' or 'copy', not {how.method!r}."
-            f"{did_you_mean(how.method, names)}"
-        )
-    reasons = unsupported_reasons(job.model, how.method)
-    if reasons:
-        raise UnsupportedModelError(" ".join(reasons))
-    if how.method == CopyWriter.name:
-        return CopyWriter(table, job.model, stages=stages)
-    return DirectWriter(
-        table,
-        job.model,
-        stages=stages,
-        references=how.references,
-        indexes=how.indexes,
-        is_chunk=how.is_chunked,
-    )
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Typed batches go to PostgreSQL, one COPY each, and what it refuses of them comes back."""
+"""Typed batches go to PostgreSQL, one COPY each; what became of each comes back as a result."""
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,69 +15,72 @@ from ingest.rejects import Kind, Reject
 from ingest.session import Copying, CopyTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from concurrent.futures import Future
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
     from ingest.isolation import RefusedRow
+    from ingest.keys import Keys
     from ingest.session import Script, Session
     from ingest.table import Table
 
-    Refuse = Callable[[Sequence[Reject], TypedBatch], None]
-    """Takes the rejects of one batch, by record, and the batch that had them."""
     Sent = tuple[int, Sequence[RefusedRow]]
     """How many rows went in, and those that did not."""
 
+KNOWN_BEFORE_LOAD = "The table had this key before the load."
+KNOWN_BEFORE_CHUNK = "The table has this key from before the load, or from an earlier chunk."
+"""What is said of a key that was in the table before the open transaction."""
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
 
 
-class Follower:
-    """Is told of each batch; this one does not care."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """What became of one batch."""
 
-    known: str = "The table had this key before the load."
-    """What is said of a key that was in the table before the open transaction."""
-
-    inserters: str | None = None
-    """The table that the savepoints of the load are marked in; see ``Isolation``."""
-
-    def waiting(self, seconds: float) -> None:
-        """Hear, in another thread, that the locked table has waited so long for the source."""
-
-    def idle(self, batch: TypedBatch) -> None:
-        """Use the connection, which is free until this batch is sent."""
-
-    def landed(self, batch: TypedBatch, refused: Collection[int]) -> None:
-        """Hear that a batch is in, but for the rows at the places that PostgreSQL refused."""
+    batch: TypedBatch
+    """The batch as it was sent: without the records that were refused before."""
+    rows: int
+    """How many of its rows are in the table."""
+    refused: Collection[int] = ()
+    """The places of its rows that PostgreSQL refused."""
+    rejects: Sequence[Reject] = ()
+    """Every reason of every refused record, by record: those of before it was sent, too."""
+    keys: list[str] = dataclasses.field(default_factory=list)
+    """The keys of its rows that are in no short ranges, as text; see ``Keys.note``."""
 
 
-class Flight:
-    """Sends one batch at a time, and takes in what PostgreSQL says of it."""
+class CopyStream:
+    """Sends one batch at a time by COPY, while the caller makes the next one."""
 
     def __init__(
         self,
         session: Session,
         table: Table,
+        keys: Keys,
         encoding: Encoding,
-        refuse: Refuse | None,
-        follower: Follower | None = None,
+        *,
+        skips_refused: bool,
+        is_first_chunk: bool,
     ) -> None:
-        self.rows = 0
-        self._follower = follower or Follower()
+        """``skips_refused``: a refused row is no error, but part of its batch's result."""
         self._session = session
         self._table = table
+        self._keys = keys
         self._encoding = encoding
-        self._refuse = refuse
+        self._skips_refused = skips_refused
+        self._known = KNOWN_BEFORE_LOAD if is_first_chunk else KNOWN_BEFORE_CHUNK
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        self._on_its_way: tuple[Future[Sent], TypedBatch, pa.Array | None] | None = None
+        self._pending: tuple[Future[Sent], TypedBatch] | None = None
         self._isolation = None
-        session.landing = self.land
-        if refuse is not None or table.row_security:
-            self._isolation = Isolation(session, table, encoding, ends_at_first=refuse is None)
-            self._follower.inserters = self._isolation.inserters
+        self.inserters: str | None = None
+        """The table that the savepoints of the load are marked in; see ``Isolation``."""
+        if skips_refused or table.row_security:
+            self._isolation = Isolation(session, table, encoding, ends_at_first=not skips_refused)
+            self.inserters = self._isolation.inserters
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
         """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""
@@ -92,37 +96,27 @@ class Flight:
         *,
         leaves_out_triggers: bool,
     ) -> None:
-        """Send a batch that was encoded in this order; the one before must have landed.
+        """Send a batch that was encoded in this order; the one before must have been waited for.
 
         ``leaves_out_triggers``: what the table's triggers would check is proved already.
         """
-        if not len(batch.records):
-            if self._refuse is not None:
-                self._refuse(batch.rejects, batch)
-            return
-        self._follower.idle(batch)
         if self._isolation is None:
             script = _send(Copying(self._target, cast("bytes", payload), leaves_out_triggers))
         else:
             script = self._isolation.send(
                 batch.rows, payload, order, leaves_out_triggers=leaves_out_triggers
             )
-        self._on_its_way = self._session.start(script), batch, order
+        explained = _explained(script, self._table, batch, order)
+        self._pending = self._session.start(explained), batch
 
-    def land(self) -> None:
-        """Wait for the batch that is on its way."""
-        if self._on_its_way is None:
-            return
-        future, batch, order = self._on_its_way
-        self._on_its_way = None
-        try:
-            rows, refused = future.result()
-        except Exception as error:
-            refusal = explain(error, self._table, _records_in(batch, order))
-            if refusal is None:
-                raise
-            raise refusal from error
-        if refused and self._refuse is None:
+    def wait(self) -> BatchResult | None:
+        """Wait for the batch that is on its way, if one is, and return what became of it."""
+        if self._pending is None:
+            return None
+        future, batch = self._pending
+        self._pending = None
+        rows, refused = future.result()
+        if refused and not self._skips_refused:
             row = refused[0]
             raise refusal_error(
                 row.state, batch.records[row.place], row.message, row.detail, row.constraint
@@ -133,22 +127,31 @@ class Flight:
                 f"{self._table.qualified_name}: a trigger or a rule kept the others out. "
                 "Nothing was loaded."
             )
-        self.rows += rows
         pa.default_memory_pool().release_unused()  # each thread would keep what it has freed
-        self._follower.landed(batch, {row.place for row in refused})
-        if self._refuse is not None:
-            rejects = [
-                *batch.rejects,
-                *(_reject(batch, row, self._follower.known) for row in refused),
-            ]
-            rejects.sort(key=lambda reject: reject.record)
-            self._refuse(rejects, batch)
+        places = {row.place for row in refused}
+        rejects = [*batch.rejects, *(_reject(batch, row, self._known) for row in refused)]
+        rejects.sort(key=lambda reject: reject.record)
+        keys = self._keys.note(batch, places)
+        return BatchResult(batch=batch, rows=rows, refused=places, rejects=rejects, keys=keys)
 
 
 def _send(copying: Copying) -> Script[Sent]:
     """Send a batch whose first refused row is the end of the load."""
     rows: int = yield copying
     return rows, ()
+
+
+def _explained(
+    script: Script[Sent], table: Table, batch: TypedBatch, order: pa.Array | None
+) -> Script[Sent]:
+    """Send a batch, and let an error name the record that PostgreSQL refused."""
+    try:
+        return (yield from script)
+    except Exception as error:
+        refusal = explain(error, table, _records_in(batch, order))
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:

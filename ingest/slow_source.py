@@ -26,7 +26,9 @@ PAUSE_SECONDS = 0.2
 class SlowSource:
     """Measures how long the server waited for the source of one load."""
 
-    def __init__(self, session: Session, stages: Stages, tell: Callable[[float], None]) -> None:
+    def __init__(
+        self, session: Session, stages: Stages, tell: Callable[[float], None] | None = None
+    ) -> None:
         """``tell`` is called once, in a thread of its own, with the seconds waited until then."""
         self._session = session
         self._stages = stages
@@ -66,7 +68,8 @@ class SlowSource:
             is_reading = self._stages.current == "read"
             waited = self.seconds + (self._idle_seconds() if is_reading else 0.0)
             if waited >= PATIENCE_SECONDS:
-                self._tell(waited)
+                if self._tell is not None:
+                    self._tell(waited)
                 return
 
     def _idle_seconds(self) -> float:

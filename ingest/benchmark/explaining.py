@@ -13,6 +13,7 @@ from ingest.benchmark.parts import KINDS, create_bare, read_parts
 from ingest.benchmark.preparing import WARM_UP_ROWS
 from ingest.benchmark.result import Explanation, PartCost
 from ingest.exceptions import BenchmarkError
+from ingest.keys import Keys
 from ingest.methods.copy import CopyWriter
 from ingest.methods.direct import DirectWriter
 from ingest.session import open_asyncpg_session
@@ -147,7 +148,9 @@ class _Study:
         with open_asyncpg_session(target.alias) as session:
             started = time.perf_counter()
             with session.transaction():
-                writer.send(session, encoding, self._batches)
+                keys = Keys(session, target.table, target.model, encoding, purpose="none")
+                for _ in writer.write(session, keys, self._batches):
+                    pass
             seconds = time.perf_counter() - started
         self._check(title, None)
         if way == "both":

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ingest.sending import Flight
+from ingest.sending import BatchResult, CopyStream
 from ingest.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
     import pyarrow as pa
     from django.db import models
 
     from ingest.conversion import TypedBatch
     from ingest.encoding import Encoding
-    from ingest.sending import Follower, Refuse
+    from ingest.keys import Keys
     from ingest.session import Session
     from ingest.table import Table
 
@@ -34,30 +34,53 @@ class CopyWriter:
     name: ClassVar[str] = "copy"
 
     def __init__(
-        self, table: Table, model: type[models.Model], *, stages: Stages | None = None
+        self,
+        table: Table,
+        model: type[models.Model],
+        *,
+        stages: Stages | None = None,
+        skips_refused: bool = False,
+        is_first_chunk: bool = True,
     ) -> None:
-        """``stages``: where the time of each stage is counted."""
+        """``stages``: where the time of each stage is counted.
+
+        ``skips_refused``: the load goes on without the rows that are refused; else the first one is
+        an error.
+        """
         self.table = table
         self.model = model
         self.stages = Stages() if stages is None else stages
+        self.skips_refused = skips_refused
+        self.is_first_chunk = is_first_chunk
         self.decisions: list[str] = []
         """What was decided on the way, a sentence each."""
+        self.inserters: str | None = None
+        """The table that the savepoints of the load are marked in; see ``Isolation``."""
 
-    def send(
-        self,
-        session: Session,
-        encoding: Encoding,
-        batches: Iterable[TypedBatch],
-        refuse: Refuse | None = None,
-        follower: Follower | None = None,
-    ) -> int:
-        """Send typed batches in the session's transaction and give PostgreSQL's count of rows.
+    def write(
+        self, session: Session, keys: Keys, batches: Iterable[TypedBatch]
+    ) -> Generator[BatchResult, None, None]:
+        """Send typed batches in the session's transaction, and yield the result of each, in order.
 
-        Each batch is one COPY: an error shows before the next is sent, and its line is the ordinal
-        of a row. While one is sent the next is made. A refused row is an error, unless ``refuse``
-        is there to take it: it is called for each batch, in order. ``follower`` is told of each.
+        ``keys`` gives the rows their keys. Each batch is one COPY: an error shows before the next
+        is sent, and its line is the ordinal of a row. While one is sent the next is made; while a
+        result is yielded nothing is sent, and the connection is free. Close the iterator if it is
+        not read to its end.
         """
-        flight = Flight(session, self.table, encoding, refuse, follower)
+        yield from self._copy(session, keys, keys.encoding, keys.number(batches))
+
+    def _copy(
+        self, session: Session, keys: Keys, encoding: Encoding, batches: Iterable[TypedBatch]
+    ) -> Generator[BatchResult, None, None]:
+        stream = CopyStream(
+            session,
+            self.table,
+            keys,
+            encoding,
+            skips_refused=self.skips_refused,
+            is_first_chunk=self.is_first_chunk,
+        )
+        self.inserters = stream.inserters
         if self.table.row_security:
             self.decisions.append(
                 "Rows: inserted from a temporary table, because COPY is not possible under row "
@@ -67,27 +90,35 @@ class CopyWriter:
         for batch in batches:
             with stage("encode"):
                 order = self.order_of(batch)
-                payload = flight.encode(batch, order)
+                payload = stream.encode(batch, order)
             with stage("send"):
-                flight.land()
+                result = stream.wait()
+            if result is not None:
+                yield result
+            del result  # its batch
             with stage("look up references"):
-                admitted, leaves_out_triggers = self.admit(batch, refuse)
+                admitted, leaves_out_triggers = self.admit(batch)
+            if not len(admitted.records):
+                yield BatchResult(batch=admitted, rows=0, rejects=admitted.rejects)
+                continue
             if admitted is not batch:
                 with stage("encode"):
                     order = self.order_of(admitted)
-                    payload = flight.encode(admitted, order)
+                    payload = stream.encode(admitted, order)
             with stage("send"):
-                flight.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
+                keys.reserve(len(admitted.records))
+                stream.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
             del payload
         with stage("send"):
-            flight.land()
-        return flight.rows
+            result = stream.wait()
+        if result is not None:
+            yield result
 
     def order_of(self, batch: TypedBatch) -> pa.Array | None:  # noqa: ARG002
         """Give the places of the batch's rows in the order they are sent; None: as they are."""
         return None
 
-    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> Admitted:  # noqa: ARG002
+    def admit(self, batch: TypedBatch) -> Admitted:
         """Prove what PostgreSQL will not check of a batch, and give what it may have of it.
 
         Nothing here, where PostgreSQL checks all.

@@ -14,12 +14,11 @@ from ingest.methods.copy import Admitted, CopyWriter
 from ingest.ordering import plan_order
 from ingest.references import SetCheck
 from ingest.rejects import Reject
-from ingest.sending import Follower
 from ingest.slow_source import SlowSource
 from ingest.table import read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     import pyarrow as pa
     from django.db import models
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from ingest.ordering import Order
     from ingest.plain_indexes import SetAsideIndex
     from ingest.references import MissingReference
-    from ingest.sending import Refuse
+    from ingest.sending import BatchResult
     from ingest.session import Session
     from ingest.stages import Stages
     from ingest.table import Table
@@ -52,52 +51,60 @@ class DirectWriter(CopyWriter):
 
     name: ClassVar[str] = "direct"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the caller decides, each once
         self,
         table: Table,
         model: type[models.Model],
         *,
         stages: Stages | None = None,
+        skips_refused: bool = False,
+        is_first_chunk: bool = True,
+        is_chunk: bool = False,
         references: References = "auto",
         indexes: Indexes = "auto",
-        is_chunk: bool = False,
+        warn_waiting: Callable[[float], None] | None = None,
     ) -> None:
-        """``is_chunk``: more rows may come when these are committed."""
-        super().__init__(table, model, stages=stages)
+        """``is_chunk``: more rows may come when these are committed.
+
+        ``warn_waiting`` is called once, in another thread, with the seconds that a locked table has
+        waited for the source, if that is long.
+        """
+        super().__init__(
+            table,
+            model,
+            stages=stages,
+            skips_refused=skips_refused,
+            is_first_chunk=is_first_chunk,
+        )
         self.is_chunk = is_chunk
         self.references = references
         self.indexes = indexes
-        self._forget()
-
-    def _forget(self) -> None:
+        self._warn_waiting = warn_waiting
         self._check: SetCheck | None = None
         self._leaves_out_triggers = False
         self._records = _Records()
         self._order: Order | None = None
         self._keys: Keys | None = None
 
-    def send(
-        self,
-        session: Session,
-        encoding: Encoding,
-        batches: Iterable[TypedBatch],
-        refuse: Refuse | None = None,
-        follower: Follower | None = None,
-    ) -> int:
-        iterator = iter(batches)
+    def write(
+        self, session: Session, keys: Keys, batches: Iterable[TypedBatch]
+    ) -> Generator[BatchResult, None, None]:
+        """Do what ``CopyWriter.write`` does; a writer is used once."""
+        iterator = keys.number(batches)
         head = list(islice(iterator, 2))
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
         is_auto = self.references == self.indexes == "auto"
         is_copied = not self.table.row_security
+        encoding = keys.encoding
         if is_copied and is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
-            return super().send(session, encoding, every, refuse, follower)
+            yield from self._copy(session, keys, encoding, every)
+            return
         table = self.table
-        self._forget()
         # A load that goes on without the rows refused asks the unique indexes at every row.
-        plan = self._plan_indexes(session, encoding, with_unique=refuse is None)
-        if refuse is not None or not plan.indexes:
+        plan = self._plan_indexes(session, encoding, with_unique=not self.skips_refused)
+        if self.skips_refused or not plan.indexes:
             encoding, every = self._plan_order(session, encoding, every, plan)
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
 
@@ -107,22 +114,21 @@ class DirectWriter(CopyWriter):
 
         # What it takes to drop and to build them; what goes on inside has stages of its own.
         stage = self.stages.stage("build indexes") if plan.indexes else nullcontext()
-        watch = SlowSource(session, self.stages, (follower or Follower()).waiting)
+        watch = SlowSource(session, self.stages, self._warn_waiting)
         with stage, indexes_set_aside(session, table, plan, record_of):
             given = watch.watch(iter(every)) if plan.indexes else every
-            sent = super().send(session, encoding, given, refuse, follower)
+            yield from self._copy(session, keys, encoding, given)
         if watch.is_slow:
             self.decisions.append(
                 f"Indexes: nobody else could read the table, and for {watch.seconds:.1f} s of that "
                 "it waited for the source. With --indexes keep (indexes='keep') others read it "
                 "meanwhile."
             )
-        return sent
 
     def order_of(self, batch: TypedBatch) -> pa.Array | None:
         return None if self._order is None else self._order.of(batch)
 
-    def admit(self, batch: TypedBatch, refuse: Refuse | None) -> Admitted:
+    def admit(self, batch: TypedBatch) -> Admitted:
         self._records.add(batch.records)
         if self._keys is not None:
             self._keys.reserve(len(batch.records))
@@ -134,7 +140,7 @@ class DirectWriter(CopyWriter):
             return Admitted(batch)
         if not missing:
             return Admitted(batch, leaves_out_triggers=True)
-        if refuse is not None:
+        if self.skips_refused:
             rest = batch.without([self._reject(item, batch) for item in missing])
             return Admitted(rest, leaves_out_triggers=True)
         if self._may_come(missing, self._check.session):

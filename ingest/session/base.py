@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from ingest.session.steps import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     from ingest.session.state import SessionState
@@ -58,8 +58,8 @@ class Session(ABC):
     """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
     savepoints: tuple[Any, ...] = ()
     """Those of Django that are open on the connection."""
-    landing: Callable[[], None] | None = None
-    """Waits for the COPY that is on its way, and takes in what PostgreSQL says of it."""
+    pending: Future[Any] | None = None
+    """The script that was started last in the open transaction."""
 
     def backend(self) -> Backend:
         """Say which of the server's processes serves it."""
@@ -80,9 +80,12 @@ class Session(ABC):
         self.fetch(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)
 
     def settle(self) -> None:
-        """Let a COPY that is on its way come to its end, so that a query can be sent."""
-        if self.landing is not None:
-            self.landing()
+        """Wait for a script that is still on its way, so that a query can be sent.
+
+        Raises what the script raised; whoever started it gets its result.
+        """
+        if self.pending is not None:
+            self.pending.result()
 
     @abstractmethod
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -6,7 +6,6 @@ So sending overlaps with what the caller's thread does.
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +21,7 @@ from ingest.session.steps import BRING_BACK_TRIGGERS, LEAVE_OUT_TRIGGERS, Copyin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from concurrent.futures import Future
 
     from ingest.session.steps import Script, Step
 
@@ -40,8 +40,6 @@ class AsyncpgSession(Session):
         self._transaction_statements = arguments.transaction_statements
         self._connection: asyncpg.Connection = portal.call(connect, alias)
         self.state = SessionState()
-        self._playing: Future[Any] = Future()
-        self._playing.set_result(None)
         self.idle_since = time.monotonic()
         self._has_sent = False  # rows, in the open transaction
         if self.lasts:
@@ -102,7 +100,7 @@ class AsyncpgSession(Session):
         self.idle_since = None
         future = self._portal.start_task_soon(self.play, script)
         future.add_done_callback(self._note_end)
-        self._playing = future
+        self.pending = future
         return future
 
     def _note_end(self, _: Future[Any]) -> None:
@@ -136,6 +134,7 @@ class AsyncpgSession(Session):
     def transaction(self) -> Iterator[Transaction]:
         self.execute("BEGIN")
         self._has_sent = False
+        self.pending = None
         current = Transaction()
         try:
             for statement in self._transaction_statements:
@@ -149,7 +148,7 @@ class AsyncpgSession(Session):
         self.is_committing = False
 
     async def _roll_back(self) -> None:
-        if not self._playing.done():
+        if self.pending is not None and not self.pending.done():
             # Interrupted while a COPY was on its way: without a connection PostgreSQL rolls back.
             self._connection.terminate()
         elif not self._connection.is_closed():

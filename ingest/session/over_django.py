@@ -71,6 +71,7 @@ class DjangoSession(Session):
             future.set_result(end.value)
         except Exception as error:  # noqa: BLE001 - the future carries it, as over asyncpg
             future.set_exception(error)
+        self.pending = future
         return future
 
     async def take(self, step: Step) -> Any:
@@ -108,6 +109,7 @@ class DjangoSession(Session):
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         current = Transaction()
+        self.pending = None
         with transaction.atomic(using=self._alias):
             yield current
             if current.is_rolled_back:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ingest.benchmark.methods.base import Method
 from ingest.exceptions import RecordsRefused
+from ingest.keys import Keys
 from ingest.methods.copy import CopyWriter
 from ingest.methods.direct import DirectWriter
 from ingest.refusals import explain
@@ -67,7 +68,15 @@ class CopyMethod(Method):
         batches = _accepted(converter, source.batches())
         try:
             with self._session.transaction():
-                return writer.send(self._session, converter.encoding, batches)
+                keys = Keys(
+                    self._session,
+                    self.target.table,
+                    self.target.model,
+                    converter.encoding,
+                    purpose="none",
+                )
+                results = writer.write(self._session, keys, batches)
+                return sum(result.rows for result in results)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
             refusal = explain(error)
