@@ -37,6 +37,7 @@ class MarkedFile:
         self._publish = publish
         self._digest = blake2b(digest_size=DIGEST_BYTES)
         self._is_dirty = False
+        self._failure: IngestError | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -110,8 +111,9 @@ class MarkedFile:
 
     def close(self) -> None:
         """Close the file."""
-        with self._explained():
-            self._file.close()
+        if self._failure is None:
+            with self._explained():
+                self._file.close()
 
     def _digest_up_to(self, place: int) -> blake2b:
         digest = blake2b(digest_size=DIGEST_BYTES)
@@ -123,11 +125,14 @@ class MarkedFile:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
+        if self._failure is not None:
+            raise self._failure
         try:
             yield
         except OSError as error:
             with suppress(OSError):  # what it could not write it tries again when it is closed
                 self._file.close()
-            raise IngestError(
+            self._failure = IngestError(
                 f"{self._what} cannot be written: {error.strerror}. Nothing was loaded."
-            ) from error
+            )
+            raise self._failure from error

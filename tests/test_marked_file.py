@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ingest import IngestError
@@ -83,3 +85,24 @@ def test_a_full_disk_is_said_once_and_the_file_let_go_of():
     assert str(caught.value) == (
         "The file 'x' cannot be written: No space left on device. Nothing was loaded."
     )
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda file: file.write(b"y"),
+        lambda file: file.flush(),
+        lambda file: file.mark(),
+        lambda file: file.rewind({"bytes": 0}),
+        lambda file: list(file.lines()),
+    ],
+    ids=["write", "flush", "mark", "rewind", "lines"],
+)
+def test_whoever_uses_it_after_an_error_is_told_of_that_error(use):
+    file = MarkedFile(Path("/dev/full").open("w+b"), "The file 'x'", lasts=False)
+    file.write(b"x")
+    with pytest.raises(IngestError, match="No space left"):
+        file.flush()
+    with pytest.raises(IngestError, match="No space left"):
+        use(file)
+    file.close()
