@@ -99,7 +99,7 @@ def test_a_full_disk_is_said_once_and_the_file_let_go_of():
     ids=["write", "flush", "mark", "rewind", "lines"],
 )
 def test_whoever_uses_it_after_an_error_is_told_of_that_error(use):
-    file = MarkedFile(Path("/dev/full").open("w+b"), "The file 'x'", lasts=False)
+    file = MarkedFile(Path("/dev/full").open("w+b"), "The file 'x'", lasts=False)  # noqa: SIM115
     file.write(b"x")
     with pytest.raises(IngestError, match="No space left"):
         file.flush()
