@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ingest import conf
 from ingest.exceptions import (
+    NOTHING_LOADED,
     ConfigurationError,
     CountMismatch,
+    Outcome,
     UnsupportedModelError,
     did_you_mean,
 )
@@ -300,14 +302,14 @@ class ChunkLoader:
             raise CountMismatch(
                 f"{self._source.name} had {counts.read:,} records, {counts.rejected:,} were "
                 f"rejected and {counts.skipped:,} skipped, but PostgreSQL counted "
-                f"{counts.loaded:,} rows. Nothing was loaded."
+                f"{counts.loaded:,} rows."
             )
 
 
 def _check_copy(table: Table, given: Sequence[str]) -> None:
     reason = why_not_copy(table, given)
     if reason is not None:
-        raise UnsupportedModelError(f"{reason} Nothing was loaded.")
+        raise UnsupportedModelError(reason).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:

@@ -17,16 +17,18 @@
     └── BenchmarkError              a benchmark that cannot be run
 
 Misuse of a Python signature stays ``TypeError`` or ``ValueError``. A class's docstring is its
-default message.
+default message. ``IngestError.outcome`` says what of the load is in the table.
 """
 
 from __future__ import annotations
 
+import enum
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any, Self
 
     from ingest.rejects import Reject
 
@@ -34,11 +36,48 @@ REJECTS_SHOWN = 20
 """How many bad records an error message lists: a screenful."""
 
 
+class Outcome(enum.Enum):
+    """What of a load that failed is in the table."""
+
+    NOTHING = "nothing"
+    """No row: the transaction was rolled back, or never begun."""
+    CHUNKS = "chunks"
+    """The rows of the chunks that were committed before."""
+    ALL = "all"
+    """All rows: only what comes after them was not done."""
+    UNKNOWN = "unknown"
+    """It cannot be known: the connection was lost while PostgreSQL committed."""
+
+
+NOTHING_LOADED = "Nothing was loaded."
+UNKNOWN_OUTCOME = "Whether the rows are in cannot be known from here: look before you load again."
+
+
 class IngestError(Exception):
     """The load failed."""
 
+    outcome: Outcome = Outcome.NOTHING
+    """What of the load is in the table."""
+    outcome_text: str = ""
+    """The sentence at the end of the message that says so; empty: the message does not."""
+    outcome_separator: ClassVar[str] = " "
+    """What stands between the message and that sentence."""
+
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.__doc__)
+
+    @property
+    def message(self) -> str:
+        """What went wrong, without what is in the table."""
+        return super().__str__()
+
+    def with_outcome(self, outcome: Outcome, text: str) -> Self:
+        """Set what is in the table, and the sentence that says so; return the error itself."""
+        self.outcome, self.outcome_text = outcome, text
+        return self
+
+    def __str__(self) -> str:
+        return self.outcome_separator.join(filter(None, (self.message, self.outcome_text)))
 
 
 class ConfigurationError(IngestError):
@@ -66,7 +105,10 @@ class SourceError(IngestError):
 
 
 class RecordsRefused(IngestError):  # noqa: N818 - it says what happened
-    """Records were refused; nothing was loaded."""
+    """Records were refused."""
+
+    outcome_text = NOTHING_LOADED
+    outcome_separator = "\n"
 
     def __init__(self, rejects: Sequence[Reject]) -> None:
         self.rejects = tuple(rejects)
@@ -74,22 +116,31 @@ class RecordsRefused(IngestError):  # noqa: N818 - it says what happened
         rest = len(self.rejects) - len(shown)
         if rest:
             shown.append(f"… and {rest:,} more in the same batch.")
-        super().__init__("\n".join([*shown, "Nothing was loaded."]))
+        super().__init__("\n".join(shown))
 
-    def __reduce__(self) -> tuple[type[RecordsRefused], tuple[Sequence[Reject]]]:
-        return type(self), (self.rejects,)
+    def __reduce__(
+        self,
+    ) -> tuple[type[RecordsRefused], tuple[Sequence[Reject]], dict[str, Any]]:
+        return type(self), (self.rejects,), vars(self)
 
 
 class ConstraintRefused(IngestError):  # noqa: N818 - it says what happened
-    """PostgreSQL refused a row; nothing was loaded."""
+    """PostgreSQL refused a row."""
+
+    outcome_text = NOTHING_LOADED
 
 
 class TooManyRejects(IngestError):  # noqa: N818 - it says what happened
-    """More records were refused than the limit allows; nothing was loaded."""
+    """More records were refused than the limit allows."""
+
+    outcome_text = NOTHING_LOADED
+    outcome_separator = "\n"
 
 
 class ServerFailed(IngestError):  # noqa: N818 - it says what happened
-    """PostgreSQL could not go on; nothing was loaded."""
+    """PostgreSQL could not go on."""
+
+    outcome_text = NOTHING_LOADED
 
 
 class LedgerError(IngestError):
@@ -97,11 +148,15 @@ class LedgerError(IngestError):
 
 
 class LoadCancelled(IngestError):  # noqa: N818 - it says what happened
-    """The load was cancelled, as somebody asked. Nothing was loaded."""
+    """The load was cancelled, as somebody asked."""
+
+    outcome_text = NOTHING_LOADED
 
 
 class CountMismatch(IngestError):  # noqa: N818 - it says what happened
-    """The counts of the two ends differ; nothing was loaded."""
+    """The counts of the two ends differ."""
+
+    outcome_text = NOTHING_LOADED
 
 
 class BenchmarkError(IngestError):

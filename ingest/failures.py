@@ -6,15 +6,19 @@ import asyncpg
 import psycopg
 from django.db import DatabaseError
 
-from ingest.exceptions import ConnectionFailed, IngestError, ServerFailed
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    ConnectionFailed,
+    IngestError,
+    Outcome,
+    ServerFailed,
+)
 from ingest.refusals import explain
-from ingest.session import IS_UNKNOWN
 
 PASSING = ("08", "40", "57P01", "57P02", "57P03", "53300")
 """SQLSTATEs that say nothing of the rows and may be otherwise the next time: a lost connection, a
 serialization failure or deadlock, a server that stops or starts, too many connections.
 https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-NOTHING_LOADED = "Nothing was loaded."
 
 
 def translate(error: Exception) -> Exception:
@@ -24,16 +28,20 @@ def translate(error: Exception) -> Exception:
     if isinstance(error, DatabaseError) and isinstance(error.__cause__, psycopg.Error):
         return translate(error.__cause__)  # what Django's connection said
     if isinstance(error, MemoryError):  # Arrow's too
-        return IngestError(f"There is too little memory to go on. {NOTHING_LOADED}")
+        return IngestError("There is too little memory to go on.").with_outcome(
+            Outcome.NOTHING, NOTHING_LOADED
+        )
     refusal = explain(error)
     if refusal is not None:
         return refusal
     if _is_lost(error):
         said = str(error).strip().splitlines()[0].rstrip(".")
-        return ConnectionFailed(f"The connection to PostgreSQL was lost: {said}. {NOTHING_LOADED}")
+        return ConnectionFailed(f"The connection to PostgreSQL was lost: {said}.").with_outcome(
+            Outcome.NOTHING, NOTHING_LOADED
+        )
     if isinstance(error, asyncpg.PostgresError | psycopg.Error):
         said = str(error).strip().rstrip(".")
-        return ServerFailed(f"PostgreSQL could not go on: {said}. {NOTHING_LOADED}")
+        return ServerFailed(f"PostgreSQL could not go on: {said}.")
     return error
 
 
@@ -49,13 +57,12 @@ def is_passing(error: BaseException) -> bool:
     return _is_lost(error) or _state(error).startswith(PASSING)
 
 
-def tell(error: BaseException, outcome: str) -> None:
-    """Let an error, or Ctrl-C, say what is in, instead of that nothing was loaded."""
-    if isinstance(error, IngestError | KeyboardInterrupt):
-        text = str(error)
-        said = next((item for item in (NOTHING_LOADED, IS_UNKNOWN) if item in text), None)
-        text = text.replace(said, outcome) if said else f"{text} {outcome}".lstrip()
-        error.args = (text, *error.args[1:])
+def tell(error: BaseException, outcome: Outcome, text: str) -> None:
+    """Let an error, or Ctrl-C, say what is in the table."""
+    if isinstance(error, IngestError):
+        error.with_outcome(outcome, text)
+    elif isinstance(error, KeyboardInterrupt):
+        error.args = (f"{error} {text}".lstrip(), *error.args[1:])
 
 
 def _is_lost(error: BaseException) -> bool:

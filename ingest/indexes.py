@@ -154,12 +154,12 @@ def _refusal(error: Exception, index: SetAsideIndex, record: int | None) -> str:
         said = str(error).rstrip(".")
         return (
             f"PostgreSQL refused a record, as the index {index.name!r} shows: {said}. Load with "
-            "indexes='keep' to have the record named. Nothing was loaded."
+            "indexes='keep' to have the record named."
         )
     who = f"record {record:,}" if record else "a record"
     return (
         f"PostgreSQL refused {who}: duplicate key value violates unique constraint "
-        f'"{index.name}". {detail} Take the record out, or change its key. Nothing was loaded.'
+        f'"{index.name}". {detail} Take the record out, or change its key.'
     )
 
 

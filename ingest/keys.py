@@ -275,8 +275,7 @@ class Keys:
             raise ServerFailed(
                 f"The default of {item.column.name!r} gives {pc.max(drawn)}, which is out of the "
                 f"range of the column's type {item.column.sql_type}: ALTER TABLE "
-                f"{self._table.qualified_name} ALTER {quote_name(item.column.name)} TYPE bigint. "
-                "Nothing was loaded."
+                f"{self._table.qualified_name} ALTER {quote_name(item.column.name)} TYPE bigint."
             ) from error
 
     def _has_plenty(self, count: int) -> bool:
@@ -293,7 +292,7 @@ class Keys:
             said = str(error).strip().splitlines()[0].rstrip(".")
             raise ServerFailed(
                 f"There are too few keys for the rows: {said}. Raise its limit (ALTER SEQUENCE … "
-                "MAXVALUE …). Nothing was loaded."
+                "MAXVALUE …)."
             ) from error
         self._pool = pa.concat_arrays([self._pool, *parts])
 
@@ -320,7 +319,7 @@ class Keys:
             raise ServerFailed(
                 f"There are too few keys for the rows: the sequence {name} has only "
                 f"{self._spares_left:,} numbers left for the next {count:,}. Raise its limit "
-                "(ALTER SEQUENCE … MAXVALUE …). Nothing was loaded."
+                "(ALTER SEQUENCE … MAXVALUE …)."
             )
         self._next_spare = first + count
         self._spares_left -= count

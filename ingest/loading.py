@@ -21,8 +21,14 @@ from django.utils import timezone
 from ingest.aftermath import analyze
 from ingest.announcing import announced
 from ingest.audit import verify_table
-from ingest.exceptions import ConfigurationError, LoadCancelled
-from ingest.failures import NOTHING_LOADED, is_passing, tell, translate
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    ConfigurationError,
+    IngestError,
+    LoadCancelled,
+    Outcome,
+)
+from ingest.failures import is_passing, tell, translate
 from ingest.fingerprints import Fingerprint
 from ingest.job import Job
 from ingest.ledger import (
@@ -48,7 +54,7 @@ from ingest.resuming import (
     outputs_of,
 )
 from ingest.running import Run
-from ingest.session import IS_UNKNOWN, has_state, open_session, read_state
+from ingest.session import has_state, open_session, read_state
 from ingest.sources import open_source
 from ingest.terminal import safe_text
 from ingest.tries import Try
@@ -211,7 +217,9 @@ class _Loading:
                 result = self._try()
             except Exception as error:
                 failure = translate(error)
-                self._is_unsure |= IS_UNKNOWN in str(failure)
+                self._is_unsure |= (
+                    isinstance(failure, IngestError) and failure.outcome is Outcome.UNKNOWN
+                )
                 tries = 1 if self._reporter.counts != before else tries + 1
                 may_pass = self._can_go_on and is_passing(error)
                 if not may_pass or tries > self._job.how.retries:
@@ -418,8 +426,13 @@ class _Loading:
         """Let the error say what is in, and write down that the load has ended."""
         entry, counts = self._entry, self._reporter.counts
         if self._is_in:
-            tell(error, f"All {counts.loaded:,} rows are in: only what comes after was not done.")
-        if self._is_in or entry is None or entry.load is None:
+            text = f"All {counts.loaded:,} rows are in: only what comes after was not done."
+            tell(error, Outcome.ALL, text)
+        if self._is_in:
+            return
+        if entry is None or entry.load is None:
+            if counts.read and not self._job.how.dry_run:
+                tell(error, Outcome.CHUNKS, f"{counts.loaded:,} rows of the chunks before are in.")
             return
         is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
         status = None
@@ -433,29 +446,29 @@ class _Loading:
             )
             status = entry.status()
         outcome = self._outcome(entry.load.pk, status)
-        if outcome:
-            tell(error, outcome)
+        if outcome is not None:
+            tell(error, *outcome)
         if status != "loaded":
             with suppress(DatabaseError):
                 entry.note(error=safe_text(str(error)) or type(error).__name__)
 
-    def _outcome(self, number: int, status: str | None) -> str:
-        """Say what is in of a load that the ledger has; empty: nothing."""
+    def _outcome(self, number: int, status: str | None) -> tuple[Outcome, str] | None:
+        """Say what is in of a load that the ledger has; None: what the error says, nothing."""
         if status == "loaded":
-            return f"All rows are in: load {number} is loaded."
+            return Outcome.ALL, f"All rows are in: load {number} is loaded."
         if self._is_unsure and (status is None or self._job.how.is_chunked):
-            return (
+            return Outcome.UNKNOWN, (
                 f"Whether the last rows are in stands in the ledger: `bulk_load --resume {number}` "
                 "looks there, and loads only what is not in."
             )
         loaded = self._reporter.counts
         if loaded.read:
-            return (
+            return Outcome.CHUNKS, (
                 f"{loaded.loaded:,} rows of the chunks before are in: go on with "
                 f"`bulk_load --resume {number}`, or take them away with "
                 f"`bulk_load --undo {number}`."
             )
-        return NOTHING_LOADED if self._is_unsure else ""
+        return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
 
 
 NOT_RECORDED = (

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
-from ingest.exceptions import IngestError
+from ingest.exceptions import NOTHING_LOADED, IngestError, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -133,6 +133,6 @@ class MarkedFile:
             with suppress(OSError):  # what it could not write it tries again when it is closed
                 self._file.close()
             self._failure = IngestError(
-                f"{self._what} cannot be written: {error.strerror}. Nothing was loaded."
-            )
+                f"{self._what} cannot be written: {error.strerror}."
+            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
             raise self._failure from error

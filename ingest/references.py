@@ -18,7 +18,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.exceptions import IngestError
+from ingest.exceptions import NOTHING_LOADED, IngestError, Outcome
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
@@ -187,7 +187,9 @@ class _ForeignKey:
             except (asyncpg.LockNotAvailableError, psycopg.errors.LockNotAvailable) as error:
                 session.execute("ROLLBACK TO SAVEPOINT ingest_keys")
                 if time.monotonic() > deadline:
-                    raise IngestError(self._busy()) from error
+                    raise IngestError(self._busy()).with_outcome(
+                        Outcome.NOTHING, NOTHING_LOADED
+                    ) from error
                 time.sleep(PAUSE_SECONDS)
             else:
                 session.execute("RELEASE SAVEPOINT ingest_keys")
@@ -198,7 +200,7 @@ class _ForeignKey:
             f"Others have held locks on rows of {self._constraint.references} that the records "
             f"refer to, for longer than {PATIENCE_SECONDS:g} s. To wait for them while the load "
             "has the table for itself could end in a deadlock: load again, or keep the indexes, "
-            "and the load waits its turn. Nothing was loaded."
+            "and the load waits its turn."
         )
 
     def _remember(self, keys: pa.Array) -> None:

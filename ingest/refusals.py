@@ -68,7 +68,7 @@ def refusal_error(
         parts.append(_CURES[state])
     parts = [safe_line(part) for part in parts]  # a value in it may have line ends
     sentence = " ".join(part if part.endswith(".") else f"{part}." for part in parts)
-    return ConstraintRefused(f"PostgreSQL refused {sentence} Nothing was loaded.")
+    return ConstraintRefused(f"PostgreSQL refused {sentence}")
 
 
 def may_be_of_row(error: BaseException) -> bool:

@@ -90,7 +90,7 @@ class RejectLog:
         if first is not None and self.records == read >= HOPELESS_RECORDS:
             raise TooManyRejects(
                 f"All of the first {read:,} records are refused: the file or its layout is "
-                f"probably the wrong one. The last batch begins with: {first}\nNothing was loaded."
+                f"probably the wrong one. The last batch begins with: {first}"
             )
         if self._limit.number is not None and self.records > self._limit.number:
             raise self._too_many(read, first)
@@ -134,7 +134,7 @@ class RejectLog:
         allowed = f"{limit.percent:g}%" if limit.number is None else f"{limit.number:,}"
         return TooManyRejects(
             f"{self.records:,} of {read:,} records are refused, and the limit is {allowed}. "
-            f"The first of these: {first}\nNothing was loaded."
+            f"The first of these: {first}"
         )
 
 

@@ -124,8 +124,7 @@ class CopyStream:
         if rows + len(refused) != len(batch.records):
             raise CountMismatch(
                 f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
-                f"{self._table.qualified_name}: a trigger or a rule kept the others out. "
-                "Nothing was loaded."
+                f"{self._table.qualified_name}: a trigger or a rule kept the others out."
             )
         pa.default_memory_pool().release_unused()  # each thread would keep what it has freed
         places = {row.place for row in refused}

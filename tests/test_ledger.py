@@ -12,6 +12,7 @@ from ingest import (
     IngestError,
     LedgerError,
     LoadCancelled,
+    Outcome,
     RecordsRefused,
     ServerFailed,
     load,
@@ -156,6 +157,21 @@ def test_without_the_tables_a_load_works_and_says_that_it_is_not_recorded(file):
     )
 
 
+def test_a_chunked_load_that_is_not_recorded_says_what_is_in(file):
+    path = file(10, bad={6})
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ingest_keylist RENAME TO elsewhere")
+    try:
+        with pytest.raises(RecordsRefused) as caught:
+            load(Transaction, path, chunk_rows=4)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO ingest_keylist")
+    assert str(caught.value).endswith("\n4 rows of the chunks before are in.")
+    assert caught.value.outcome is Outcome.CHUNKS
+    assert references() == [1, 2, 3, 4]
+
+
 def test_chunks_are_committed_one_by_one(file):
     got = load(Transaction, file(10), chunk_rows=4)
     assert (got.rows, got.read) == (10, 10)
@@ -181,6 +197,7 @@ def test_a_failed_load_goes_on_after_its_last_chunk(file, tmp_path):
         f"4 rows of the chunks before are in: go on with `bulk_load --resume {found.pk}`, or take "
         f"them away with `bulk_load --undo {found.pk}`."
     )
+    assert caught.value.outcome is Outcome.CHUNKS
     assert references() == [1, 2, 3, 4]
     path.write_text(path.read_text().replace(",x,", ",6,"))
     with pytest.raises(LedgerError) as refused:
@@ -243,7 +260,7 @@ def test_a_reject_file_that_is_gone_when_the_load_goes_on(file, tmp_path):
 
 def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch):
     def fail(*_arguments):
-        raise ServerFailed("PostgreSQL could not go on: it is tired. Nothing was loaded.")
+        raise ServerFailed("PostgreSQL could not go on: it is tired.")
 
     monkeypatch.setattr("ingest.loading.analyze", fail)
     with pytest.raises(ServerFailed) as caught:
@@ -252,6 +269,7 @@ def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch
         "PostgreSQL could not go on: it is tired. All 5 rows are in: only what comes after was not "
         "done."
     )
+    assert caught.value.outcome is Outcome.ALL
     assert (Load.objects.get().status, Transaction.objects.count()) == ("loaded", 5)
 
 

@@ -273,7 +273,7 @@ class DirectWriter(CopyWriter):
             f"PostgreSQL would refuse record {batch.records[first.place]:,}: "
             f"Key ({key.columns[0]})=({first.value}) is not present in table "
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
-            "Load the referenced rows first, or mend the value. Nothing was loaded."
+            "Load the referenced rows first, or mend the value."
         )
 
 

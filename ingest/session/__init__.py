@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingest.connection.arguments import django_connection
 from ingest.session.base import Backend, Session, Transaction
-from ingest.session.over_asyncpg import IS_UNKNOWN, AsyncpgSession, open_asyncpg_session
+from ingest.session.over_asyncpg import AsyncpgSession, open_asyncpg_session
 from ingest.session.over_django import DjangoSession, adaptation_context
 from ingest.session.state import SessionState, django_in_state, has_state, put_django_in, read_state
 from ingest.session.steps import (
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
-    "IS_UNKNOWN",
     "AsyncpgSession",
     "Backend",
     "CopyFormat",

@@ -14,7 +14,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ingest.connection import connect, connection_arguments
 from ingest.connection.arguments import set_config
-from ingest.exceptions import ConfigurationError, ConnectionFailed
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    UNKNOWN_OUTCOME,
+    ConfigurationError,
+    ConnectionFailed,
+    Outcome,
+)
 from ingest.session.base import Session, Transaction
 from ingest.session.state import NO_ROLE, SessionState
 from ingest.session.steps import BRING_BACK_TRIGGERS, LEAVE_OUT_TRIGGERS, Copying, Query
@@ -93,7 +99,7 @@ class AsyncpgSession(Session):
         try:
             return self._portal.call(function, *arguments)
         except LOST as error:
-            raise ConnectionFailed(_lost(self, error)) from error
+            raise _lost(self, error) from error
 
     def start(self, script: Script[T]) -> Future[T]:
         self._has_sent = True
@@ -114,7 +120,7 @@ class AsyncpgSession(Session):
                 return [tuple(row) for row in await self._connection.fetch(step.sql)]
             return await self._connection.execute(step.sql)
         except LOST as error:
-            raise ConnectionFailed(_lost(self, error)) from error
+            raise _lost(self, error) from error
 
     async def _copy(self, step: Copying) -> int:
         statement = step.target.statement
@@ -204,11 +210,14 @@ LOST = (
     OSError,
 )
 """How asyncpg says that there is no connection any more."""
-IS_UNKNOWN = "Whether the rows are in cannot be known from here: look before you load again."
 
 
-def _lost(session: Session, error: Exception) -> str:
+def _lost(session: Session, error: Exception) -> ConnectionFailed:
     said = str(error).rstrip(".") or type(error).__name__
     if session.is_committing:
-        return f"The connection to PostgreSQL was lost while it committed: {said}. {IS_UNKNOWN}"
-    return f"The connection to PostgreSQL was lost: {said}. Nothing was loaded."
+        return ConnectionFailed(
+            f"The connection to PostgreSQL was lost while it committed: {said}."
+        ).with_outcome(Outcome.UNKNOWN, UNKNOWN_OUTCOME)
+    return ConnectionFailed(f"The connection to PostgreSQL was lost: {said}.").with_outcome(
+        Outcome.NOTHING, NOTHING_LOADED
+    )

@@ -136,4 +136,8 @@ def _whole(error: Exception) -> Exception:
         is_same = str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
     except Exception:  # noqa: BLE001 - whatever the error's class does
         is_same = False
-    return error if is_same else IngestError(str(error))
+    if is_same:
+        return error
+    if isinstance(error, IngestError):
+        return IngestError(error.message).with_outcome(error.outcome, error.outcome_text)
+    return IngestError(str(error))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 
-from ingest.exceptions import ConnectionFailed, IngestError
+from ingest.exceptions import NOTHING_LOADED, ConnectionFailed, IngestError, Outcome
 from ingest.sources import Position
 from ingest.table import read_settled_table
 from ingest.workers.member import Member, assignment_of
@@ -216,9 +216,8 @@ class Team:
         if member.tries >= self._job.how.retries:
             raise IngestError(
                 f"Workers died {member.tries + 1} times over records {task.read_before + 1:,} to "
-                f"{task.read_before + task.records:,}: see whether memory is short. "
-                "Nothing was loaded."
-            )
+                f"{task.read_before + task.records:,}: see whether memory is short."
+            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
         heir = self._hire()
         self._members.append(heir)
         heir.give(task, member.tries + 1)

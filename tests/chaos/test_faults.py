@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from django.db import connection
 
-from ingest.session import IS_UNKNOWN
+from ingest.exceptions import UNKNOWN_OUTCOME
 from tests.chaos import faults, steps
 from tests.chaos.proxy import Verdict
 from tests.chaos.trying import Outcome, open_field
@@ -116,7 +116,7 @@ def test_the_one_commit_of_a_load_that_is_not_recorded(field):
         scene.server.ask("DELETE FROM public.finance_transaction WHERE reference LIKE 'R%'")
 
     outcome = field.attempt(fault, 0, **(SMALL | {"chunk_rows": None}))
-    assert outcome.said[0].endswith(IS_UNKNOWN)
+    assert outcome.said[0].endswith(UNKNOWN_OUTCOME)
     assert_exact(outcome)
 
 
