@@ -63,9 +63,9 @@ class CopyWriter:
         """Send typed batches in the session's transaction, and yield the result of each, in order.
 
         ``keys`` gives the rows their keys. Each batch is one COPY: an error shows before the next
-        is sent, and its line is the ordinal of a row. While one is sent the next is made; while a
-        result is yielded nothing is sent, and the connection is free. Close the iterator if it is
-        not read to its end.
+        is sent, and its line is the ordinal of a row. While one is sent the next is made, unless
+        the session ``looks_back``; while a result is yielded nothing is sent, and the connection is
+        free. Close the iterator if it is not read to its end.
         """
         yield from self._copy(session, keys, keys.encoding, keys.number(batches))
 
@@ -91,11 +91,7 @@ class CopyWriter:
             with stage("encode"):
                 order = self.order_of(batch)
                 payload = stream.encode(batch, order)
-            with stage("send"):
-                result = stream.wait()
-            if result is not None:
-                yield result
-            del result  # its batch
+            yield from self._wait(stream)
             with stage("look up references"):
                 admitted, leaves_out_triggers = self.admit(batch)
             if not len(admitted.records):
@@ -109,7 +105,13 @@ class CopyWriter:
                 keys.reserve(len(admitted.records))
                 stream.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
             del payload
-        with stage("send"):
+            if session.looks_back:
+                yield from self._wait(stream)
+        yield from self._wait(stream)
+
+    def _wait(self, stream: CopyStream) -> Generator[BatchResult, None, None]:
+        """Yield the result of the batch that is on its way, if there is one."""
+        with self.stages.stage("send"):
             result = stream.wait()
         if result is not None:
             yield result

@@ -91,7 +91,7 @@ class DirectWriter(CopyWriter):
     ) -> Generator[BatchResult, None, None]:
         """Do what ``CopyWriter.write`` does; a writer is used once."""
         iterator = keys.number(batches)
-        head = list(islice(iterator, 2))
+        head = list(islice(iterator, 1 if session.looks_back else 2))
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
         is_auto = self.references == self.indexes == "auto"

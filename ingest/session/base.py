@@ -54,6 +54,8 @@ class Session(ABC):
     """May what the load itself does here, apart from its COPYs, run functions that users made?"""
     functions_run: int = 0
     """How many statements were sent that may have run them: they may have changed any table."""
+    looks_back: bool = False
+    """Is a batch made from the rows of those before it? Then these must be sent first."""
     idle_since: float | None = None
     """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
     savepoints: tuple[Any, ...] = ()
