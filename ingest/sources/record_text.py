@@ -216,7 +216,7 @@ class RecordPattern:
     def _quotes(self, text: bytes) -> tuple[memoryview, int]:
         """Return the places of the quotes, and how many of the first ones stand well."""
         # With a line end on either side, so that each quote has two neighbours.
-        padded = pa.py_buffer(b"\n%b\n" % text)
+        padded = pa.py_buffer(b"".join((b"\n", text, b"\n")))
         letters = pa.Array.from_buffers(pa.uint8(), len(padded), [None, padded])
         inner = letters[1:-1]
         places = pc.indices_nonzero(pc.equal(inner, pa.scalar(self.quote[0], pa.uint8())))

@@ -298,3 +298,24 @@ def test_a_pattern_walks_a_text_once_however_its_quotes_stand():
     pattern = RecordPattern(SourceOptions(escape="\\"))
     for content in (b'"' * 200_001, b'a"b",' * 40_000, b"\\" * 200_001, b'"\n' * 100_000):
         pattern.cut(content, is_last=True)
+
+
+@many
+@given(seed=st.integers(0, 1 << 64))
+def test_looking_at_all_quotes_at_once_gives_the_same_records(seed):
+    rng = random.Random(seed)
+    options = random_dialect(rng)
+    cells = ["", "a", f"a{options.delimiter}", "a\r\nb", "\n", options.quote * 2]
+    quoted = [options.quote + cell + options.quote for cell in rng.choices(cells, k=12)]
+    ends = ["\n", "\r", "\r\n", options.delimiter]
+    well_quoted = "".join(cell + rng.choice(ends) for cell in quoted)
+    content = (well_quoted[: rng.randrange(40)] + random_text(rng, options)).encode()
+    note(f"{options} {content!r}")
+    pattern, walking = RecordPattern(options), RecordPattern(options)
+    walking._end_of_well_quoted = lambda *_: 0
+    for is_last in (False, True):
+        got, want = (each.cut(content, is_last=is_last) for each in (pattern, walking))
+        assert (got and (got.text, got.faults)) == (want and (want.text, want.faults))
+    if options.quote and options.doubled_quotes and options.escape is None:
+        last = [stop for _, stop, _ in walk(well_quoted, options)][-2:][0]
+        assert pattern._end_of_well_quoted(well_quoted.encode(), len(well_quoted)) >= last
