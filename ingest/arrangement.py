@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +22,7 @@ from ingest.rejects import Reject, shorten
 from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from django.db import models
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
     from ingest.rejects import Kind
     from ingest.session import Session
     from ingest.sources import Source
+
+    Judge = Callable[["ArrangedBatch"], set[int]]
+    """Gives the records of a batch that their fields refuse."""
+
+
+class Made(NamedTuple):
+    """The parents that were made for a batch by one field's look-up."""
+
+    parents: frozenset[int]
+    """The places of the made among all known parents."""
+    places: pa.Array
+    """The place of each record's parent."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +58,8 @@ class ArrangedBatch(Batch):
     """The source's columns, as they were."""
     names: tuple[str, ...] = ()
     """Their names."""
+    made: Mapping[str, Made] = dataclasses.field(default_factory=dict)
+    """The parents that were made for it, by the field."""
 
     @property
     def source_columns(self) -> tuple[Cells, ...]:
@@ -62,10 +77,19 @@ class Arrangement:
         source: Source,
         session: Session,
         alias: str,
+        *,
+        refuses: bool = False,
     ) -> None:
-        """Plan it, or raise ``LayoutError`` for what does not fit the source or the model."""
+        """Plan it, or raise ``LayoutError`` for what does not fit the source or the model.
+
+        ``refuses``: are records refused alone? Then none of them leaves a parent behind.
+        """
         self._layout = _complete(layout, model, source)
         self._source = source
+        self._session = session
+        self._refuses = refuses
+        self._has_made = False
+        self._kept: dict[str, None] = {}
         names = self._layout.fields
         if self._layout.model and self._layout.model.lower() != model._meta.label_lower:
             raise layout.error(
@@ -96,13 +120,40 @@ class Arrangement:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was read otherwise than it stands in the source, a sentence each."""
-        return tuple(text for picker in self._pickers.values() for text in picker.warnings)
+        warnings = (text for picker in self._pickers.values() for text in picker.warnings)
+        return (*warnings, *self._kept)
 
-    def apply(self, batches: Iterable[Batch]) -> Iterator[ArrangedBatch]:
-        """Pick, name and read the columns of each batch."""
+    def apply(
+        self, batches: Iterable[Batch], judge: Judge | None = None
+    ) -> Iterator[ArrangedBatch]:
+        """Pick, name and read the columns of each batch.
+
+        ``judge`` says which records their other fields refuse: no parents are made for these.
+        """
         named = self._selection.put_together(map(self._named, batches))
         for batch, names in named:
-            yield self._arrange(self._selection.leave_out(batch, names), names)
+            for piece in self._pieces(self._selection.leave_out(batch, names), names):
+                yield self._arrange(piece, names, judge if self._refuses else None)
+
+    def take_back(self, batch: ArrangedBatch, accepted: Collection[int]) -> None:
+        """Delete the parents that were made for a batch and that none of its rows uses.
+
+        ``accepted``: the numbers of the records whose rows are in. A parent is kept where another
+        row refers to it, and said to be where PostgreSQL refuses to delete it.
+        """
+        is_in = pc.is_in(pa.array(batch.records), value_set=pa.array(accepted, pa.int64()))
+        unused = {
+            name: self._parents[name].referred(
+                made.parents - set(made.places.filter(is_in).to_pylist())
+            )
+            for name, made in batch.made.items()
+        }
+        for name, values in unused.items():
+            if values:
+                self._kept.update(dict.fromkeys(filter(None, [self._parents[name].take_back(values)])))
+        if any(unused.values()):
+            for known in self._parents.values():
+                known.forget()
 
     def judge_constants(self, converter: Converter) -> None:
         """Raise ``LayoutError`` for a constant that its field refuses, before the first row."""
@@ -145,28 +196,133 @@ class Arrangement:
         made, names = self._hook.call(batch, names)
         return dataclasses.replace(made, columns=(*made.columns, *batch.columns)), names
 
-    def _arrange(self, batch: Batch, names: tuple[str, ...]) -> ArrangedBatch:
+    def _pieces(self, batch: Batch, names: tuple[str, ...]) -> Iterator[Batch]:
+        """Cut a batch before each record whose parent may be an earlier record of the piece.
+
+        That is in the table when the record's own piece is looked up.
+        """
+        trees = [name for name, known in self._parents.items() if known.is_tree]
+        if not trees or not len(batch.records):
+            yield batch
+            return
+        self._wait()
+        cuts: set[int] = set()
+        for name in trees:
+            cuts |= self._cuts(name, batch, names)
+        records = batch.records
+        for place in sorted(cuts):
+            piece, batch = batch.split(records[place] - 1)
+            yield piece
+        yield batch
+
+    def _arrange(
+        self, batch: Batch, names: tuple[str, ...], judge: Judge | None = None
+    ) -> ArrangedBatch:
+        if not self._parents:
+            return self._build(batch, names, {})
+        self._wait()
+        places = {
+            name: known.places_of(self._natural_keys(name, batch, names))
+            for name, known in self._parents.items()
+        }
+        missing = {
+            name: self._parents[name].is_missing(at)
+            for name, at in places.items()
+            if self._parents[name].can_make and self._parents[name].missing
+        }
+        missing = {name: mask for name, mask in missing.items() if pc.any(mask).as_py()}
+        if not missing:
+            return self._build(batch, names, places)
+        refused = set() if judge is None else self._judge(batch, names, places, missing, judge)
+        made = self._make(batch, places, missing, refused)
+        built = self._build(batch, names, places, refused)
+        if judge is None:
+            return built
+        self._has_made = any(made.values())
+        return dataclasses.replace(
+            built, made={name: Made(new, places[name]) for name, new in made.items() if new}
+        )
+
+    def _wait(self) -> None:
+        """Wait until it is known which of the parents made last are used."""
+        if self._has_made:
+            self._session.settle()
+            self._has_made = False
+
+    def _judge(
+        self,
+        batch: Batch,
+        names: tuple[str, ...],
+        places: Mapping[str, pa.Array],
+        missing: Mapping[str, pa.BooleanArray],
+        judge: Judge,
+    ) -> set[int]:
+        """Give the records that are refused whatever becomes of their missing parents."""
+        at = pc.indices_nonzero(_any_of(missing.values()))
+        refused = judge(_take(self._build(batch, names, places, waits=True), at))
+        records = batch.records
+        for name, mask in missing.items():
+            wanted = pc.indices_nonzero(mask).to_pylist()
+            known = self._parents[name]
+            known.prepare({places[name][place].as_py() for place in wanted})
+            left = known.is_missing(places[name])
+            refused |= {records[place] for place in wanted if not left[place].as_py()}
+        return refused
+
+    def _make(
+        self,
+        batch: Batch,
+        places: Mapping[str, pa.Array],
+        missing: Mapping[str, pa.BooleanArray],
+        refused: set[int],
+    ) -> dict[str, frozenset[int]]:
+        made = {}
+        is_out = pc.is_in(pa.array(batch.records), value_set=pa.array(list(refused), pa.int64()))
+        for name, mask in missing.items():
+            known = self._parents[name]
+            wanted = places[name].filter(pc.and_not(mask, is_out)).unique().to_pylist()
+            prepared = known.prepare([place for place in wanted if place in known.missing])
+            made[name] = known.make(prepared) if prepared else frozenset()
+        return made
+
+    def _build(
+        self,
+        batch: Batch,
+        names: tuple[str, ...],
+        places: Mapping[str, pa.Array],
+        quiet: Collection[int] = (),
+        *,
+        waits: bool = False,
+    ) -> ArrangedBatch:
+        """Read all columns; ``places``: those of the parents.
+
+        The records of ``quiet`` are refused for other reasons than a missing parent. ``waits``: no
+        record is refused because of one.
+        """
         rows = len(batch.records)
         cells: dict[str, Cells] = {}
         refused: list[Reject] = []
         blamed: set[tuple[int, str]] = set()
-        found: dict[str, pa.Array] = {}
         shell = _shell(batch, names)
         for name, picker in self._pickers.items():
             if name in self._copies:
                 continue
             if name in self._parents:
-                picked, found[name] = self._look_up(name, batch, names)
+                picked = self._look_up(name, places[name])
                 kind: Kind = "reference"
             else:
                 picked, kind = picker.pick(batch.columns, names, rows), "value"
             cells[name] = picked.cells
             dependants = [copy for copy, (origin, _) in self._copies.items() if origin == name]
             for place, reason in picked.refused:
-                refused.append(self._reject(shell, name, place, reason, kind))
                 blamed |= {(batch.records[place], field) for field in (name, *dependants)}
+                if name in self._parents and self._parents[name].can_make:
+                    is_missing = places[name][place].as_py() in self._parents[name].missing
+                    if is_missing and (waits or batch.records[place] in quiet):
+                        continue
+                refused.append(self._reject(shell, name, place, reason, kind))
         for name, (origin, number) in self._copies.items():
-            cells[name] = self._parents[origin].values(number, found[origin])
+            cells[name] = self._parents[origin].values(number, places[origin])
         common = {item.name: getattr(batch, item.name) for item in dataclasses.fields(Batch)}
         return ArrangedBatch(
             **{**common, "columns": tuple(cells[name] for name in self._pickers)},
@@ -176,18 +332,42 @@ class Arrangement:
             names=names,
         )
 
-    def _look_up(self, name: str, batch: Batch, names: tuple[str, ...]) -> tuple[Picked, pa.Array]:
-        """Give the keys of the parents, and for each record the place of its parent's values."""
+    def _look_up(self, name: str, places: pa.Array) -> Picked:
+        """Give the keys of the parents at these places, and why there are none."""
         known = self._parents[name]
-        places = known.places_of(self._natural_keys(name, batch, names))
         refused = []
         if known.reasons:
-            bad = pc.is_in(places, value_set=pa.array(known.reasons, places.type))
+            bad = pc.is_in(places, value_set=pa.array(list(known.reasons), places.type))
             refused = [
                 (place, _sentence(known.reasons[places[place].as_py()]))
                 for place in pc.indices_nonzero(bad).to_pylist()
             ]
-        return Picked(cells=known.values(0, places), refused=refused), places
+        return Picked(cells=known.values(0, places), refused=refused)
+
+    def _cuts(self, name: str, batch: Batch, names: tuple[str, ...]) -> set[int]:
+        """Give the places before which a batch is cut, for one look-up in its own table."""
+        known, said = self._parents[name], self._layout.fields[name]
+        places = known.places_of(self._natural_keys(name, batch, names))
+        is_missing = known.is_missing(places)
+        if not pc.any(is_missing).as_py():
+            return set()
+        own: list[pa.Array] = []
+        for field in said.lookup or ():
+            if field in self._parents or field in self._copies or field not in self._pickers:
+                # Known only when the record is in: each record may wait for those before it.
+                return {place for place in pc.indices_nonzero(is_missing).to_pylist() if place}
+            picked = self._pickers[field].pick(batch.columns, names, len(batch.records))
+            own.append(pc.fill_null(texts_of(picked.cells)[0], ""))
+        keys = known.comparable(list(zip(*(texts.to_pylist() for texts in own), strict=True)))
+        wanted = known.comparable_missing()
+        cuts: set[int] = set()
+        earlier: set[Any] = set()
+        for place, (key, parent) in enumerate(zip(keys, places.to_pylist(), strict=True)):
+            if parent in wanted and wanted[parent] in earlier:
+                cuts.add(place)
+                earlier = set()
+            earlier.add(key)
+        return cuts
 
     def _natural_keys(self, name: str, batch: Batch, names: tuple[str, ...]) -> pa.Array:
         picker, said = self._pickers[name], self._layout.fields[name]
@@ -259,6 +439,7 @@ class Arrangement:
             lookup=lookup,
             create=said.create,
             copies=self._copied_from(name),
+            refuses=self._refuses,
         )
         return KnownParents(parents)
 
@@ -317,6 +498,29 @@ def _find_field(layout: Layout, model: type[models.Model], name: str) -> models.
 def _shell(batch: Batch, names: tuple[str, ...]) -> ArrangedBatch:
     common = {item.name: getattr(batch, item.name) for item in dataclasses.fields(Batch)}
     return ArrangedBatch(**common, given=batch.columns, names=names)
+
+
+def _any_of(masks: Iterable[pa.BooleanArray]) -> pa.BooleanArray:
+    return functools.reduce(pc.or_, masks)
+
+
+def _take(batch: ArrangedBatch, places: pa.Array) -> ArrangedBatch:
+    """Give some records of a batch, without those that could not be taken apart."""
+    at = places.to_pylist()
+    records = [batch.records[place] for place in at]
+    kept = set(records)
+
+    def take(cells: Cells) -> Cells:
+        return [cells[place] for place in at] if isinstance(cells, list) else cells.take(places)
+
+    return dataclasses.replace(
+        batch,
+        records=records,
+        columns=tuple(map(take, batch.columns)),
+        given=tuple(map(take, batch.given)),
+        rejects=(),
+        refused=tuple(reject for reject in batch.refused if reject.record in kept),
+    )
 
 
 def _value(cell: Any) -> Any:

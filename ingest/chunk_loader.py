@@ -159,6 +159,8 @@ class ChunkLoader:
             self._entry.keep_keys(self._session, self._chunk, result.keys)
         if self._job.how.on_error == "abort":
             return
+        if self._pipeline is not None:
+            self._pipeline.take_back_parents(result.rejects, result.batch)
         if self._file is not None and result.rejects:
             self._file.add(result.rejects, result.batch.batch)
         self._log.add(result.rejects, read)
@@ -224,6 +226,7 @@ class ChunkLoader:
             table=table,
             stages=self._reporter.stages,
             clean=self._job.how.clean,
+            refuses=self._job.how.on_error == "reject",
         )
         self._decide(*pipeline.rules_not_asked)
         if self._keys is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ingest.arrangement import Arrangement
+from ingest.arrangement import ArrangedBatch, Arrangement
 from ingest.conversion import Converter
 from ingest.conversion.model_rules import rules_not_asked
 from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
@@ -14,7 +14,7 @@ from ingest.session import adaptation_context
 from ingest.sources import in_pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from django.db import models
 
@@ -42,20 +42,27 @@ class Pipeline:
         table: Table,
         stages: Stages,
         clean: bool = False,
+        refuses: bool = False,
     ) -> None:
         """Plan it, or raise ``LayoutError`` for what does not fit.
 
-        ``clean``: run ``Model.clean()`` for each record.
+        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left
+        out, and leave no parents behind that were made for them.
         """
         self._source = source
         self._stages = stages
         self.table = table
         self._arrangement = (
-            None if layout is None else Arrangement(layout, model, source, session, alias)
+            None
+            if layout is None
+            else Arrangement(layout, model, source, session, alias, refuses=refuses)
         )
         self._converter = make_converter(
             model, source, alias, table, self._arrangement, clean=clean
         )
+        self._judge_of_fields = self._converter
+        if clean and self._arrangement is not None:  # Model.clean() may want the parent
+            self._judge_of_fields = make_converter(model, source, alias, table, self._arrangement)
         self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
         """What ``full_clean()`` would ask and the load does not, a sentence each."""
 
@@ -80,10 +87,26 @@ class Pipeline:
                     typed = self._converter.convert(batch)
                 yield typed
             return
-        for arranged in self._stages.watch("arrange", self._arrangement.apply(pieces)):
+        for arranged in self._stages.watch("arrange", self._arrangement.apply(pieces, self._judge)):
             with self._stages.stage("convert"):
                 typed = self._arrangement.settle(self._converter.convert(arranged), arranged)
             yield typed
+
+    def take_back_parents(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
+        """Delete the parents made for a batch that no row of it uses, once the batch is in."""
+        arranged = batch.batch
+        if self._arrangement is None or not isinstance(arranged, ArrangedBatch):
+            return
+        if arranged.made:
+            refused = {reject.record for reject in rejects}
+            accepted = [record for record in batch.records if record not in refused]
+            self._arrangement.take_back(arranged, accepted)
+
+    def _judge(self, arranged: ArrangedBatch) -> set[int]:
+        """Give the records that the fields refuse, but for their missing parents."""
+        typed = self._judge_of_fields.convert(arranged)
+        assert self._arrangement is not None  # noqa: S101 - it is what asks
+        return {reject.record for reject in self._arrangement.settle(typed, arranged).rejects}
 
 
 class Chunks:
