@@ -88,7 +88,6 @@ class Arrangement:
         self._source = source
         self._session = session
         self._refuses = refuses
-        self._has_made = False
         self._kept: dict[str, None] = {}
         names = self._layout.fields
         if self._layout.model and self._layout.model.lower() != model._meta.label_lower:
@@ -107,6 +106,8 @@ class Arrangement:
             for name, field in zip(names, self.fields, strict=True)
             if names[name].lookup
         }
+        is_tree = any(known.is_tree for known in self._parents.values())
+        session.looks_back = session.reads_own_rows = is_tree
         self._copies = {
             name: self._split_copy(name) for name, said in names.items() if said.copy is not None
         }
@@ -205,7 +206,6 @@ class Arrangement:
         if not trees or not len(batch.records):
             yield batch
             return
-        self._wait()
         cuts: set[int] = set()
         for name in trees:
             cuts |= self._cuts(name, batch, names)
@@ -218,9 +218,9 @@ class Arrangement:
     def _arrange(
         self, batch: Batch, names: tuple[str, ...], judge: Judge | None = None
     ) -> ArrangedBatch:
+        self._session.looks_back = self._session.reads_own_rows
         if not self._parents:
             return self._build(batch, names, {})
-        self._wait()
         places = {
             name: known.places_of(self._natural_keys(name, batch, names))
             for name, known in self._parents.items()
@@ -238,16 +238,11 @@ class Arrangement:
         built = self._build(batch, names, places, refused)
         if judge is None:
             return built
-        self._has_made = any(made.values())
+        # It must be known which of them are used before the next batch is looked up.
+        self._session.looks_back |= any(made.values())
         return dataclasses.replace(
             built, made={name: Made(new, places[name]) for name, new in made.items() if new}
         )
-
-    def _wait(self) -> None:
-        """Wait until it is known which of the parents made last are used."""
-        if self._has_made:
-            self._session.settle()
-            self._has_made = False
 
     def _judge(
         self,

@@ -44,6 +44,7 @@ def match_fields(
     for column in columns:
         field = known.get(column)
         if field is None:
+            _refuse_many_to_many(model, column, source)
             raise LayoutError(
                 f"{source} has a column {shorten(column)}, but {model._meta.label} has no such "
                 f"field.{_cure(column, columns, known)}"
@@ -61,6 +62,19 @@ def match_fields(
             )
         fields.append(field)
     return tuple(fields)
+
+
+def _refuse_many_to_many(model: type[models.Model], column: str, source: str) -> None:
+    """Raise ``LayoutError`` where the column names a many-to-many field, and say what to load."""
+    for field in model._meta.many_to_many:
+        if field.name == column:
+            through: Any = field.remote_field.through
+            names = f"{field.m2m_field_name()!r} and {field.m2m_reverse_field_name()!r}"
+            raise LayoutError(
+                f"{source} has a column {column!r}, but {model._meta.label}.{field.name} is a "
+                "many-to-many field, whose pairs are rows of a table of their own: take the column "
+                f"out, and load {through._meta.label}, whose fields are {names}, afterwards."
+            )
 
 
 def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:

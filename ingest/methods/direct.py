@@ -91,12 +91,20 @@ class DirectWriter(CopyWriter):
     ) -> Generator[BatchResult, None, None]:
         """Do what ``CopyWriter.write`` does; a writer is used once."""
         iterator = keys.number(batches)
-        head = list(islice(iterator, 1 if session.looks_back else 2))
+        head = list(islice(iterator, 1))
+        if not session.looks_back:  # which the first batch may have changed
+            head += islice(iterator, 1)
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
         is_auto = self.references == self.indexes == "auto"
         is_copied = not self.table.row_security
         encoding = keys.encoding
+        if is_copied and is_auto and session.reads_own_rows:
+            self.decisions.append(
+                "Plain COPY: parents are looked up among the rows of the load, by the indexes."
+            )
+            yield from self._copy(session, keys, encoding, every)
+            return
         if is_copied and is_auto and len(head) < 2 and rows <= SMALL_ROWS:  # noqa: PLR2004
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
             yield from self._copy(session, keys, encoding, every)

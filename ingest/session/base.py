@@ -56,6 +56,8 @@ class Session(ABC):
     """How many statements were sent that may have run them: they may have changed any table."""
     looks_back: bool = False
     """Is a batch made from the rows of those before it? Then these must be sent first."""
+    reads_own_rows: bool = False
+    """Are the rows of the load itself looked up while it goes on, by an index if there is one?"""
     idle_since: float | None = None
     """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
     savepoints: tuple[Any, ...] = ()
