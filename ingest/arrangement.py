@@ -151,7 +151,9 @@ class Arrangement:
         }
         for name, values in unused.items():
             if values:
-                self._kept.update(dict.fromkeys(filter(None, [self._parents[name].take_back(values)])))
+                self._kept.update(
+                    dict.fromkeys(filter(None, [self._parents[name].take_back(values)]))
+                )
         if any(unused.values()):
             for known in self._parents.values():
                 known.forget()

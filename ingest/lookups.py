@@ -283,9 +283,7 @@ class Parents:
         tables = [self._table, *_tables_made(self._session, self._parent, constants)]
         return any(runs_functions(self._session, table) for table in tables)
 
-    def _insert(
-        self, items: Sequence[Prepared]
-    ) -> tuple[dict[str, str], dict[NaturalKey, str]]:
+    def _insert(self, items: Sequence[Prepared]) -> tuple[dict[str, str], dict[NaturalKey, str]]:
         """Insert rows; give the keys of those inserted by what a row refers to, and the refused."""
         connection = connections[self._alias]
         first = items[0][1]
@@ -368,10 +366,9 @@ class Parents:
         field = self._field
         own = read_model_table(self._session, field.model)
         column = quote_name(str(field.column))
-        referring = {
-            f"{own.qualified_name} AS r WHERE {self._name(field.target_field)} "
-            f"{own.column(str(field.column)).equal} r.{column}"
-        }
+        equal = own.column(str(field.column)).equal
+        refers = f"{self._name(field.target_field)} {equal} r.{column}"
+        referring = {f"{own.qualified_name} AS r WHERE {refers}"}
         for name, columns, keys, equals in self._session.fetch(_REFERRING, self._table.oid):
             equal = " AND ".join(
                 f"parent.{quote_name(key)} {operator} r.{quote_name(one)}"
@@ -379,9 +376,10 @@ class Parents:
             )
             referring.add(f"{name} AS r WHERE {equal}")
         nothing = "".join(f" AND NOT EXISTS (SELECT FROM {item})" for item in sorted(referring))
+        key = self._concrete._meta.pk
         return (
-            f"DELETE FROM {self._table.qualified_name} AS parent WHERE {self._key}::pg_catalog.text "
-            f"OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[]){nothing} "
+            f"DELETE FROM {self._table.qualified_name} AS parent WHERE {self._key} "
+            f"{self._column(key).equal} ANY ($1::pg_catalog.text[]::{self._type(key)}[]){nothing} "
             f"RETURNING {self._key}::pg_catalog.text"
         )
 
@@ -416,7 +414,9 @@ class Parents:
         """Give the table that a field of the parent is in, and its alias; it may be inherited."""
         holder = field.model._meta.concrete_model or field.model
         below = self._concrete
-        for ancestor in () if holder in self._tables else self._concrete._meta.get_base_chain(holder):
+        for ancestor in (
+            () if holder in self._tables else self._concrete._meta.get_base_chain(holder)
+        ):
             link = below._meta.parents.get(ancestor)
             if link is None:  # a proxy, which has no table of its own
                 continue

@@ -16,35 +16,35 @@ pytestmark = pytest.mark.django_db(
 
 with isolate_apps("tests.layout"):
 
-    class Region(models.Model):
+    class Region(models.Model):  # noqa: DJ008
         code = models.CharField(max_length=10, unique=True)
 
         class Meta:
             app_label = "layout"
 
-    class Vendor(models.Model):
+    class Vendor(models.Model):  # noqa: DJ008
         code = models.CharField(max_length=5, unique=True)
         region = models.ForeignKey(Region, models.CASCADE, null=True, blank=True)
         rank = models.IntegerField(default=1)
 
         class Meta:
             app_label = "layout"
-            constraints = [
+            constraints = [  # noqa: RUF012
                 models.CheckConstraint(name="not_bad", condition=~models.Q(code="bad")),
             ]
 
-    class VendorProxy(Vendor):
+    class VendorProxy(Vendor):  # noqa: DJ008
         class Meta:
             proxy = True
             app_label = "layout"
 
-    class Importer(Vendor):
+    class Importer(Vendor):  # noqa: DJ008
         port = models.CharField(max_length=10)
 
         class Meta:
             app_label = "layout"
 
-    class Item(models.Model):
+    class Item(models.Model):  # noqa: DJ008
         vendor = models.ForeignKey(VendorProxy, models.CASCADE, related_name="+")
         seller = models.ForeignKey(Vendor, models.CASCADE, null=True, blank=True, related_name="+")
         importer = models.ForeignKey(Importer, models.CASCADE, null=True, blank=True)
@@ -53,7 +53,7 @@ with isolate_apps("tests.layout"):
 
         class Meta:
             app_label = "layout"
-            constraints = [
+            constraints = [  # noqa: RUF012
                 models.CheckConstraint(name="positive", condition=models.Q(qty__gt=0)),
             ]
 
@@ -61,7 +61,7 @@ with isolate_apps("tests.layout"):
             if self.qty == 13:
                 raise ValidationError({"qty": f"Vendor {self.vendor.code} has no 13."})
 
-    class Node(models.Model):
+    class Node(models.Model):  # noqa: DJ008
         name = models.CharField(max_length=10, unique=True)
         parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True)
         size = models.IntegerField(default=1)
