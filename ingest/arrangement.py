@@ -79,15 +79,18 @@ class Arrangement:
         alias: str,
         *,
         refuses: bool = False,
+        sends: bool = True,
     ) -> None:
         """Plan it, or raise ``LayoutError`` for what does not fit the source or the model.
 
         ``refuses``: are records refused alone? Then none of them leaves a parent behind.
+        ``sends``: is each batch sent before the next is made? If not, a tree's record is not
+        refused for want of a parent, which may be an earlier record.
         """
         self._layout = _complete(layout, model, source)
         self._source = source
         self._session = session
-        self._refuses = refuses
+        self._refuses, self._sends = refuses, sends
         self._kept: dict[str, None] = {}
         names = self._layout.fields
         if self._layout.model and self._layout.model.lower() != model._meta.label_lower:
@@ -313,9 +316,11 @@ class Arrangement:
             dependants = [copy for copy, (origin, _) in self._copies.items() if origin == name]
             for place, reason in picked.refused:
                 blamed |= {(batch.records[place], field) for field in (name, *dependants)}
-                if name in self._parents and self._parents[name].can_make:
-                    is_missing = places[name][place].as_py() in self._parents[name].missing
-                    if is_missing and (waits or batch.records[place] in quiet):
+                known = self._parents.get(name)
+                if known is not None and places[name][place].as_py() in known.missing:
+                    is_excused = waits or batch.records[place] in quiet
+                    may_be_earlier = known.is_tree and not self._sends
+                    if may_be_earlier or (known.can_make and is_excused):
                         continue
                 refused.append(self._reject(shell, name, place, reason, kind))
         for name, (origin, number) in self._copies.items():

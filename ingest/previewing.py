@@ -78,7 +78,7 @@ def preview(
                 return _nothing(model, opened.name)
             arrangement = None
             if layout is not None:
-                arrangement = Arrangement(layout, model, opened, session, alias)
+                arrangement = Arrangement(layout, model, opened, session, alias, sends=False)
             converter = make_converter(model, opened, alias, table, arrangement, clean=how.clean)
             # In pieces, so that no more is looked up than is shown.
             parts = in_pieces(opened.batches(), rows)

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
-from ingest import LayoutError, load
+from ingest import LayoutError, load, preview
 from ingest.layout import FieldLayout, Layout
 
 pytestmark = pytest.mark.django_db(
@@ -304,3 +304,11 @@ def test_missing_parents_of_a_tree_are_made():
     got = load_tree(("a", "made"), ("b", "a"), ("c", "made"), ("d", "b"), create={})
     assert got.rows == 4
     assert tree() == {"made": None, "a": "made", "b": "a", "c": "made", "d": "b"}
+
+
+def test_a_preview_does_not_refuse_children_of_earlier_records():
+    parent = FieldLayout(column="parent", lookup=("name",))
+    layout = Layout(fields={"name": FieldLayout(column="name"), "parent": parent})
+    records = [{"name": "root", "parent": ""}, {"name": "kid", "parent": "root"}]
+    got = preview(Node, records, layout=layout)
+    assert (got.records, got.rejects) == ((1, 2), ())
