@@ -70,7 +70,7 @@ class ArrangedBatch(Batch):
 class Arrangement:
     """Applies a layout to the batches of one load."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it is built in two places
         self,
         layout: Layout,
         model: type[models.Model],
