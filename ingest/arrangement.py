@@ -361,7 +361,7 @@ class Arrangement:
             picked = self._pickers[field].pick(batch.columns, names, len(batch.records))
             own.append(pc.fill_null(texts_of(picked.cells)[0], ""))
         keys = known.comparable(list(zip(*(texts.to_pylist() for texts in own), strict=True)))
-        wanted = known.comparable_missing()
+        wanted = known.comparable_missing(places)
         cuts: set[int] = set()
         earlier: set[Any] = set()
         for place, (key, parent) in enumerate(zip(keys, places.to_pylist(), strict=True)):

@@ -78,9 +78,13 @@ class KnownParents:
         known = {key: self._parents.comparable(key) for key in set(keys)}
         return [known[key] for key in keys]
 
-    def comparable_missing(self) -> dict[int, Any]:
-        """Give the missing natural keys in that form, by the place."""
-        return {place: self._parents.comparable(key) for place, key in self.missing.items()}
+    def comparable_missing(self, places: pa.Array) -> dict[int, Any]:
+        """Give the natural keys of the missing of these places in that form, by the place."""
+        return {
+            place: self._parents.comparable(self.missing[place])
+            for place in places.unique().to_pylist()
+            if place in self.missing
+        }
 
     def referred(self, places: Collection[int]) -> list[Any]:
         """Give what the rows of these places are referred to by."""

@@ -1,5 +1,7 @@
 """Parents that a layout looks up or makes: for which records, by how many statements, in a tree."""
 
+from random import Random
+
 import pyarrow as pa
 import pytest
 from django.core.exceptions import ValidationError
@@ -11,7 +13,7 @@ from ingest.layout import FieldLayout, Layout
 
 pytestmark = pytest.mark.django_db(
     transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
+    available_apps=["ingest"],
 )
 
 with isolate_apps("tests.layout"):
@@ -74,15 +76,24 @@ MODELS = (Region, Vendor, Importer, Item, Node)
 VENDOR = FieldLayout(column="vendor", lookup=("code",), create={})
 
 
+@pytest.fixture(scope="module")
+def tables(django_db_setup, django_db_blocker):
+    with django_db_blocker.unblock():
+        with connection.schema_editor() as editor:
+            for model in MODELS:
+                editor.create_model(model)
+        yield
+        with connection.schema_editor() as editor:
+            for model in reversed(MODELS):
+                editor.delete_model(model)
+
+
 @pytest.fixture(autouse=True)
-def tables(transactional_db):
-    with connection.schema_editor() as editor:
-        for model in MODELS:
-            editor.create_model(model)
+def empty_tables(tables, transactional_db):
     yield
-    with connection.schema_editor() as editor:
-        for model in reversed(MODELS):
-            editor.delete_model(model)
+    names = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in MODELS)
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {names} CASCADE")
 
 
 def load_items(*rows, fields=None, **options):
@@ -226,6 +237,39 @@ def test_a_parent_that_postgresql_will_not_delete_is_kept_and_named():
             )
         finally:
             cursor.execute("DROP FUNCTION keep CASCADE")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_parents_are_those_of_the_rows_that_are_in(seed):
+    random = Random(seed)
+    Vendor.objects.bulk_create(Vendor(code=f"V{number}") for number in range(0, 9, 4))
+    before = set(codes())
+    keys = [f"V{number}" for number in range(9)] + ["bad", "too long", ""]
+    rows = [
+        (random.choice(keys), random.choice(["x", "-1", *map(str, range(1, 20))]), seller)
+        for seller in random.choices([*keys, None], k=40)
+    ]
+    got = load_items(
+        *rows,
+        fields={"seller": FieldLayout(column="seller", lookup=("code",), create={})},
+        chunk_rows=random.choice([None, 1, 3, 7]),
+        method=random.choice(["copy", "direct"]),
+    )
+    used = set(Item.objects.values_list("vendor__code", flat=True))
+    used |= set(Item.objects.exclude(seller=None).values_list("seller__code", flat=True))
+    assert got.rejected
+    assert set(codes()) == before | used
+    refused = {reject.record for reject in got.rejects}
+    taken = set()
+    for record, (vendor, qty, seller) in enumerate(rows, 1):
+        is_good = (
+            qty.isdigit()
+            and qty not in taken
+            and vendor.startswith("V")
+            and (not seller or seller.startswith("V"))
+        )
+        taken |= {qty} if is_good else set()
+        assert (record not in refused) == is_good, record
 
 
 def test_a_multi_table_parent_is_looked_up_by_what_it_inherits():
