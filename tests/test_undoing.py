@@ -12,6 +12,7 @@ from ingest.exceptions import IngestError
 from ingest.ledger import LOCK_CLASS
 from ingest.models import KeyList, Load
 from ingest.undoing import undo
+from tests.contract.models.inheritance import Place, PlaceProxy
 from tests.contract.models.keys import NaturalKey, UniversalKey
 from tests.factories import AccountFactory, TransactionFactory
 from tests.loads import record_load
@@ -152,6 +153,15 @@ def test_a_key_that_a_later_load_put_in_again_is_not_deleted():
     assert "1 rows with its keys are not as it inserted them (with the keys a)" in refused(first)
     undo(second.pk)
     assert undo(first.pk).gone == 1
+
+
+@in_transaction
+def test_the_rows_of_a_proxy_are_the_loads_own():
+    Place.objects.create(name="before")
+    load = load_rows(PlaceProxy, [{"name": "a"}, {"name": "b"}]).load
+    assert sorted(row.name for row in load.rows()) == ["a", "b"]
+    assert undo(load.pk).deleted == 2
+    assert Place.objects.get().name == "before"
 
 
 def test_an_undo_in_a_transaction_rolls_back_with_it():

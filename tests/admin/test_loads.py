@@ -13,10 +13,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from finance.models import Transaction
+from ingest import load as load_rows
 from ingest.admin.resuming import NotResumed
 from ingest.models import Load
+from ingest.undoing import undo
 from tests.admin.visits import ACTIONS, address, clerk, reject
-from tests.factories import TransactionFactory
+from tests.factories import AccountFactory, TransactionFactory
 from tests.loads import record_chunk, record_load
 
 pytestmark = pytest.mark.django_db
@@ -235,3 +237,23 @@ def test_what_a_failed_resume_said_is_shown_to_those_who_may_see_rejects(admin_c
     assert "could not be resumed. The reason may have rejected values" in shown
     shown = admin_client.post(address(load, "resume"), follow=True).content.decode()
     assert "secret-4711" in shown
+
+
+def test_the_rows_of_a_load_into_a_schema_by_the_quotes_trick(admin_client, monkeypatch):
+    account = AccountFactory()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA ods")
+        cursor.execute("CREATE TABLE ods.sales (LIKE finance_transaction INCLUDING ALL)")
+    monkeypatch.setattr(Transaction._meta, "db_table", 'ods"."sales')
+    common = {"account": account.pk, "user": account.user_id, "tx_date": "2024-05-06"}
+    TransactionFactory(account=account, description="not of the load")
+    rows = [{**common, "amount": 1, "description": name} for name in ("one of it", "two of it")]
+    ledger = load_rows(Transaction, rows).load
+    link = f"{reverse('admin:finance_transaction_changelist')}?load={ledger.pk}"
+    assert link in admin_client.get(address(ledger)).content.decode()
+    shown = admin_client.get(link).content.decode()
+    assert "one of it" in shown
+    assert "two of it" in shown
+    assert "not of the load" not in shown
+    assert undo(ledger.pk).deleted == 2
+    assert Transaction.objects.get().description == "not of the load"
