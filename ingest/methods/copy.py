@@ -157,7 +157,7 @@ def why_not_one_table(model: type[models.Model], method: str) -> str | None:
         return None
     return (
         f"The method {method!r} writes one table, but {options.label} also has fields in "
-        f"the table of {', '.join(parents)}: load that model first, or use 'save'."
+        f"the table of {', '.join(parents)}: make its rows with save() of the ORM."
     )
 
 
@@ -169,7 +169,7 @@ def why_not_values(model: type[models.Model], method: str) -> str | None:
         return None
     return (
         f"The method {method!r} sends values as they are, but {options.label} has SQL "
-        f"around those of {', '.join(wrapped)}: use 'bulk_create'."
+        f"around those of {', '.join(wrapped)}: make its rows with bulk_create() of the ORM."
     )
 
 

@@ -4,11 +4,11 @@ from ingest.benchmark.methods import method_names
 
 MANY_TABLES = (
     "The method {name!r} writes one table, but contract.Restaurant also has fields in the table "
-    "of contract.Place: load that model first, or use 'save'."
+    "of contract.Place: make its rows with save() of the ORM."
 )
 SQL_AROUND = (
     "The method {name!r} sends values as they are, but contract.Shout has SQL around those of "
-    "word: use 'bulk_create'."
+    "word: make its rows with bulk_create() of the ORM."
 )
 ORDER_LEFT_EMPTY = (
     "The method {name!r} leaves the column '_order' of contract.Station empty, which only save() "
