@@ -199,6 +199,8 @@ class ChunkLoader:
             rows=counts.loaded,
             rejected=counts.rejected,
             skipped=counts.skipped,
+            padded=counts.padded,
+            cut=counts.cut,
             **facts,
         )
         self._source.check_unchanged()  # while its bytes were digested

@@ -410,6 +410,8 @@ class _Loading:
             read=counts.read,
             rejected=counts.rejected,
             skipped=counts.skipped,
+            padded=counts.padded,
+            cut=counts.cut,
             rejects=self._log.log,
             reject_log=absolute(self._job.how.reject_log),
             reject_file=absolute(self._job.how.reject_file),

@@ -66,6 +66,12 @@ class Load(models.Model):
     loaded = models.BigIntegerField(default=0)
     rejected = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)
+    padded = models.BigIntegerField(
+        default=0, help_text="Records with too few cells that got empty ones."
+    )
+    cut = models.BigIntegerField(
+        default=0, help_text="Records with too many cells that lost the surplus ones."
+    )
     bytes_read = models.BigIntegerField(default=0)
     bytes_total = models.BigIntegerField(null=True, blank=True)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
@@ -169,6 +175,12 @@ class Chunk(models.Model):
     rows = models.BigIntegerField(help_text="Rows loaded.")
     rejected = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)
+    padded = models.BigIntegerField(
+        default=0, help_text="Records with too few cells that got empty ones."
+    )
+    cut = models.BigIntegerField(
+        default=0, help_text="Records with too many cells that lost the surplus ones."
+    )
     fingerprint = models.CharField(
         max_length=64, blank=True, help_text="BLAKE2b of the chunk's bytes in the source."
     )

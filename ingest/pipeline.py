@@ -124,8 +124,8 @@ class Chunks:
         """Has the source come to its end?"""
         self._last: Batch | None = None
         self._start = start
-        self.read = self.skipped = 0
-        """Records of the current chunk: all, and those left out."""
+        self.read = self.skipped = self.padded = self.cut = 0
+        """Records of the current chunk: all, those left out, and those with other widths."""
 
     def has_more(self) -> bool:
         """Is there another chunk?"""
@@ -138,7 +138,7 @@ class Chunks:
 
     def chunk(self) -> Iterator[TypedBatch]:
         """Give the batches of the next chunk."""
-        self.read = self.skipped = 0
+        self.read = self.skipped = self.padded = self.cut = 0
         while (self._rows is None or self.read < self._rows) and self.has_more():
             batch = cast("TypedBatch", self._held)
             self._held = None
@@ -146,6 +146,8 @@ class Chunks:
                 raise RecordsRefused(_first_bad_records(batch, self._batches))
             self.read += batch.records_read + batch.batch.skipped
             self.skipped += batch.batch.skipped
+            self.padded += len(batch.batch.padded)
+            self.cut += len(batch.batch.cut)
             if batch.batch.through is not None:
                 self._last = batch.batch
             yield batch
@@ -158,7 +160,14 @@ class Chunks:
 
     def counts(self, loaded: int, rejected: int) -> Counts:
         """Give what became of the chunk's records."""
-        return Counts(read=self.read, loaded=loaded, rejected=rejected, skipped=self.skipped)
+        return Counts(
+            read=self.read,
+            loaded=loaded,
+            rejected=rejected,
+            skipped=self.skipped,
+            padded=self.padded,
+            cut=self.cut,
+        )
 
 
 def make_converter(

@@ -40,6 +40,10 @@ class Counts:
     loaded: int = 0
     rejected: int = 0
     skipped: int = 0
+    padded: int = 0
+    """Records with too few cells that got empty ones; they are loaded or rejected as well."""
+    cut: int = 0
+    """Records with too many cells that lost the surplus ones; loaded or rejected as well."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -85,6 +89,11 @@ class LoadResult:
     """Records that were refused."""
     skipped: int
     """Records that the layout or the options said to leave out."""
+    padded: int = 0
+    """Records that had too few cells and got empty ones, as ``lenient`` asks. They are among the
+    ``rows`` or the ``rejected``."""
+    cut: int = 0
+    """Records that had too many cells and lost the surplus ones, whatever these held."""
     rejects: Iterable[Reject]
     """The reasons, one ``Reject`` each, in the order of the records: iterate over it."""
     is_dry_run: bool

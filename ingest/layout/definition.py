@@ -103,7 +103,8 @@ class FieldLayout(Reading):
 class Condition:
     """What is true of some records; all that is said must hold."""
 
-    column: Column
+    column: Column | None = None
+    """The source column that the rest is about."""
     equals: tuple[str, ...] | None = None
     """The cell is one of these texts."""
     matches: str | None = None
@@ -112,6 +113,8 @@ class Condition:
     """The cell is empty or blank (or, for false, is not)."""
     invert: bool | None = None
     """Turn the whole condition round."""
+    when: tuple[Condition, ...] = ()
+    """In place of a column, and in ``skip`` only: several conditions, all of which must hold."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,6 +157,28 @@ class Layout:
     def __post_init__(self) -> None:
         if self.others not in {"ignore", "match"}:
             raise self.error(("others",), f"'others' is {self.others!r}: say 'ignore' or 'match'.")
+        for rule in self.skip:
+            self._check_rule(rule)
+        for condition in () if self.continuation is None else self.continuation.when:
+            self._check_condition("continuation", condition)
+
+    def _check_rule(self, rule: Condition) -> None:
+        if not rule.when:
+            self._check_condition("skip", rule)
+            return
+        said = (rule.column, rule.equals, rule.matches, rule.empty)
+        if any(item is not None for item in said):
+            raise self.error(
+                ("skip", "when"),
+                "a rule of skip has a column and what is true of it, or 'when' with several such "
+                "conditions: put all of them into 'when'.",
+            )
+        for condition in rule.when:
+            self._check_condition("skip", condition)
+
+    def _check_condition(self, key: str, condition: Condition) -> None:
+        if condition.column is None or condition.when:
+            raise self.error((key,), f"a condition of {key} lacks the key 'column'.")
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Layout:

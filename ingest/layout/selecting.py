@@ -62,13 +62,54 @@ class Selection:
 
     def leave_out(self, batch: Batch, names: Sequence[str]) -> Batch:
         """Give the batch without the records that are to be skipped."""
-        if not self._layout.skip or not len(batch.records):
+        if not self._layout.skip:
             return batch
-        drop = None
-        for condition in self._layout.skip:
-            fits = self._fits(condition, batch, names, "skip")
-            drop = fits if drop is None else pc.or_(drop, fits)
+        if batch.misfits and self._layout.hook is None:  # which makes columns of its own
+            batch = self._leave_out_misfits(batch, names)
+        if not len(batch.records):
+            return batch
+        drop = self._skips(batch.columns, names)
         return without(batch, drop) if pc.any(drop).as_py() else batch
+
+    def _leave_out_misfits(self, batch: Batch, names: Sequence[str]) -> Batch:
+        """Return the batch without refused records that are to be skipped.
+
+        A record with too few cells is taken as if the others were empty, one with too many as if
+        it ended with the last column.
+        """
+        split = {
+            record: cells
+            for record in dict.fromkeys(reject.record for reject in batch.rejects)
+            if record in batch.misfits
+            and (cells := batch.split_misfit(batch.misfits[record])) is not None
+        }
+        if not split:
+            return batch
+        width = len(names)
+        rows = [([*cells[:width]] + [None] * width)[:width] for cells in split.values()]
+        drop = self._skips([list(column) for column in zip(*rows, strict=True)], names)
+        gone = {record for record, fits in zip(split, drop.to_pylist(), strict=True) if fits}
+        return dataclasses.replace(
+            batch,
+            rejects=tuple(reject for reject in batch.rejects if reject.record not in gone),
+            misfits={
+                record: given for record, given in batch.misfits.items() if record not in gone
+            },
+            skipped=batch.skipped + len(gone),
+        )
+
+    def _skips(self, columns: Sequence[Cells], names: Sequence[str]) -> pa.BooleanArray:
+        """Return which records one of the rules fits."""
+        drop = None
+        for rule in self._layout.skip:
+            fits = None
+            for condition in rule.when or (rule,):
+                holds = self._fits(condition, columns, names, "skip")
+                fits = holds if fits is None else pc.and_(fits, holds)
+            if rule.when and rule.invert:
+                fits = pc.invert(fits)
+            drop = fits if drop is None else pc.or_(drop, fits)
+        return drop
 
     def put_together(
         self, batches: Iterator[tuple[Batch, tuple[str, ...]]]
@@ -91,7 +132,7 @@ class Selection:
                 continue
             goes_on = None
             for condition in said.when:
-                fits = self._fits(condition, batch, names, "continuation")
+                fits = self._fits(condition, batch.columns, names, "continuation")
                 goes_on = fits if goes_on is None else pc.and_(goes_on, fits)
             places = [
                 place_of(self._layout, column, names, ("continuation", "append"))
@@ -108,10 +149,12 @@ class Selection:
             yield held, names
 
     def _fits(
-        self, condition: Condition, batch: Batch, names: Sequence[str], key: str
+        self, condition: Condition, columns: Sequence[Cells], names: Sequence[str], key: str
     ) -> pa.BooleanArray:
+        if condition.column is None:  # the layout is checked when it is made
+            raise AssertionError(condition)
         place = place_of(self._layout, condition.column, names, (key, "column"))
-        texts = pc.utf8_trim_whitespace(pc.fill_null(texts_of(batch.columns[place])[0], ""))
+        texts = pc.utf8_trim_whitespace(pc.fill_null(texts_of(columns[place])[0], ""))
         fits = pa.array([True] * len(texts)) if len(texts) else pa.array([], pa.bool_())
         if condition.equals is not None:
             fits = pc.and_(fits, pc.is_in(texts, value_set=pa.array(condition.equals)))
@@ -131,8 +174,13 @@ class Selection:
 def without(batch: Batch, drop: pa.BooleanArray) -> Batch:
     """Give a batch without some records, which are counted as skipped."""
     kept = pc.indices_nonzero(pc.invert(drop))
+    gone: frozenset[int] = frozenset()
+    if batch.padded or batch.cut:
+        gone = frozenset(batch.records[it] for it in pc.indices_nonzero(drop).to_pylist())
     return dataclasses.replace(
         batch,
+        padded=batch.padded - gone,
+        cut=batch.cut - gone,
         records=[batch.records[place] for place in kept.to_pylist()],
         columns=tuple(_take(cells, kept) for cells in batch.columns),
         skipped=batch.skipped + len(batch.records) - len(kept),
@@ -172,6 +220,8 @@ def _concatenate(held: Batch, following: Batch) -> Batch:
         columns=columns,
         rejects=(*held.rejects, *following.rejects),
         misfits={**held.misfits, **following.misfits},
+        padded=held.padded | following.padded,
+        cut=held.cut | following.cut,
         skipped=held.skipped + following.skipped,
     )
 

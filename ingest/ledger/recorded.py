@@ -92,16 +92,22 @@ class LedgerEntry(Entry):
     def settle(self, session: Session) -> Settled:
         self._ledger = self._ledger or find_ledger(session)
         tables = {name.lower(): table_of(name) for name in MODELS}
-        [(chunks, read, loaded, rejected, skipped, kept, status, fingerprint)] = session.fetch(
-            _SETTLED.format(**tables), self.load.pk
-        )
+        [found] = session.fetch(_SETTLED.format(**tables), self.load.pk)
+        chunks, read, loaded, rejected, skipped, padded, cut, kept, status, fingerprint = found
         _refuse_undone(self.load, status)
         self.rejects_kept = kept
         last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
         where = json.loads(last[0][0]) if last else {}
         return Settled(
             chunks=chunks,
-            counts=Counts(read=read, loaded=loaded, rejected=rejected, skipped=skipped),
+            counts=Counts(
+                read=read,
+                loaded=loaded,
+                rejected=rejected,
+                skipped=skipped,
+                padded=padded,
+                cut=cut,
+            ),
             position=Position(**where.get("source", {})),
             marks=where.get("marks", {}),
             is_finished=status == "loaded",
@@ -273,6 +279,8 @@ SELECT pg_catalog.count(c.id),
        coalesce(pg_catalog.sum(c.rows), 0)::bigint,
        coalesce(pg_catalog.sum(c.rejected), 0)::bigint,
        coalesce(pg_catalog.sum(c.skipped), 0)::bigint,
+       coalesce(pg_catalog.sum(c.padded), 0)::bigint,
+       coalesce(pg_catalog.sum(c.cut), 0)::bigint,
        (SELECT pg_catalog.count(*) FROM {reject}
         WHERE load_id OPERATOR(pg_catalog.=) $1::bigint),
        (SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),

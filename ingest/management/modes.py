@@ -56,6 +56,8 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--skip-records": READ,
     "--trailer-records": READ,
     "--trailer-pattern": READ,
+    "--comment": READ,
+    "--lenient": READ,
     # layouts
     "--layout": READ,
     "--map": READ,

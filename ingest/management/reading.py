@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     *("format", "encoding", "delimiter", "quote", "doubled_quotes", "escape", "columns", "header"),
     *("skip_records", "trailer_records", "trailer_pattern"),
+    *("comment", "lenient"),
 )
 """Those that are options of ``SourceOptions`` by the same name."""
 
@@ -83,6 +84,17 @@ def add_arguments(parser: CommandParser) -> None:
         "--trailer-pattern",
         metavar="REGEX",
         help="leave out the first record that has this (RE2), and all after it",
+    )
+    group.add_argument(
+        "--comment",
+        metavar="MARK",
+        help="lines that begin with this, such as #, are no records",
+    )
+    group.add_argument(
+        "--lenient",
+        metavar="pad,cut",
+        help="fill records that have too few cells with empty ones (pad), drop the surplus cells "
+        "of those that have too many (cut), or both; how many there were is said in the end",
     )
 
 

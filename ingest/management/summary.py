@@ -37,11 +37,21 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
             f"Read {result.read:,} records = {result.rows:,} loaded + "
             f"{result.rejected:,} rejected{skipped}."
         )
+    for line in adapted(result):
+        command.stdout.write(line)
     verb = "Would have loaded" if result.is_dry_run else "Loaded"
     command.stdout.write(
         f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
         f"({result.rows_per_second:,.0f} rows/s)."
     )
+
+
+def adapted(result: LoadResult) -> Iterator[str]:
+    """Yield a sentence each about the records that ``lenient`` has padded and cut."""
+    for count, what in ((result.padded, "padded with empty cells"), (result.cut, "cut")):
+        if count:
+            were = "1 record was" if count == 1 else f"{count:,} records were"
+            yield f"{were} {what}, as --lenient asks."
 
 
 def table(result: LoadResult) -> Iterator[str]:

@@ -43,6 +43,8 @@ class Source(ABC):
     """The files that it reads, where all of them can be read again."""
     is_of_files: ClassVar[bool] = False
     """Is it the content of one file?"""
+    narrow_options: ClassVar[frozenset[str]] = frozenset()
+    """Which of the options ``comment`` and ``lenient`` it understands."""
     holds_others: ClassVar[bool] = False
     """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []
@@ -110,6 +112,10 @@ class Source(ABC):
         self.close()
 
 
+LENIENCIES = ("pad", "cut")
+"""The words of ``SourceOptions.lenient``."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceOptions:
     """How a source is to be read."""
@@ -140,6 +146,27 @@ class SourceOptions:
     trailer_pattern: str | None = None
     """A regular expression (RE2): the first record whose text it matches begins the trailer, which
     goes on to the end. It is searched for in the cells, joined by the delimiter."""
+    comment: str | None = None
+    """What a line begins with that is no record of a delimited file, such as ``#``. Such a line is
+    passed over like a blank one, before the header too; inside a quoted cell it is text."""
+    lenient: tuple[str, ...] = ()
+    """What to do with records of a delimited file that have another number of cells than there
+    are columns, and with records of JSON Lines that have other keys: ``pad`` fills the missing
+    cells with empty ones, ``cut`` drops the surplus ones, whatever they hold. The records are
+    counted in ``LoadResult.padded`` and ``LoadResult.cut``."""
+
+    def __post_init__(self) -> None:
+        said: Any = self.lenient
+        words = said.split(",") if isinstance(said, str) else list(said or ())
+        words = [word.strip() if isinstance(word, str) else word for word in words]
+        for word in words:
+            if word not in LENIENCIES:
+                raise ConfigurationError(
+                    f"lenient is {said!r}: say 'pad' (fill records that are too short), 'cut' "
+                    "(cut records that are too long) or both, 'pad,cut'."
+                )
+        lenient = tuple(word for word in LENIENCIES if word in words)
+        object.__setattr__(self, "lenient", lenient)
 
     @property
     def has_header(self) -> bool:
@@ -169,11 +196,21 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     kinds = Source.registry if options.format is None else _kinds_of(options.format)
     for kind in kinds:
         if kind.accepts(given) or kind.format == options.format:
+            _check_narrow_options(kind, options)
             return kind.open(given, options)
     raise TypeError(
         f"{type(given).__name__!r} is no source: give a path or several, a file opened for reading "
         "bytes, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
     )
+
+
+def _check_narrow_options(kind: type[Source], options: SourceOptions) -> None:
+    for name, kinds in (("comment", "delimited text"), ("lenient", "delimited text, JSON Lines")):
+        if getattr(options, name) and not (kind.holds_others or name in kind.narrow_options):
+            raise ConfigurationError(
+                f"{name} has no effect on this source, which is read as {kind.format!r}: it is for "
+                f"{kinds}. Leave it out, or say another format."
+            )
 
 
 def _kinds_of(name: str) -> list[type[Source]]:

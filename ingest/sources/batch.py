@@ -53,6 +53,11 @@ def no_line(_record: int) -> int | None:
     return None
 
 
+def no_cells(_given: Any) -> Sequence[Any] | None:
+    """Say that a record has no cells."""
+    return None
+
+
 def only_record(record: int) -> Position:
     """Give the position after a record of which no more than its number is known."""
     return Position(record=record)
@@ -70,6 +75,13 @@ class Batch:
     """Records between these that could not be taken apart."""
     misfits: Mapping[int, Any] = dataclasses.field(default_factory=dict)
     """These records as they stood, by their numbers."""
+    padded: frozenset[int] = frozenset()
+    """The records that had too few cells and got empty ones."""
+    cut: frozenset[int] = frozenset()
+    """The records that had too many cells and lost the surplus ones."""
+    split_misfit: Callable[[Any], Sequence[Any] | None] = no_cells
+    """Gives the cells of a misfit, in the order of the source's columns: they may be too few or too
+    many. None where it has none."""
     skipped: int = 0
     """How many records the options said to leave out: those of a trailer."""
     source: str | None = None
@@ -108,6 +120,8 @@ class Batch:
             records=self.records[:at],
             columns=tuple(column[:at] for column in self.columns),
             rejects=tuple(reject for reject in self.rejects if reject.record <= record),
+            padded=frozenset(number for number in self.padded if number <= record),
+            cut=frozenset(number for number in self.cut if number <= record),
             skipped=0,
             through=record,
         )
@@ -116,6 +130,8 @@ class Batch:
             records=self.records[at:],
             columns=tuple(column[at:] for column in self.columns),
             rejects=tuple(reject for reject in self.rejects if reject.record > record),
+            padded=frozenset(number for number in self.padded if number > record),
+            cut=frozenset(number for number in self.cut if number > record),
         )
         return first, rest
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections import deque
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,7 @@ from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
-from ingest.sources.parser import CellParser
+from ingest.sources.parser import CellParser, split_record
 from ingest.sources.record_text import (
     NOTHING_ESCAPED,
     OPEN_QUOTE,
@@ -29,7 +29,7 @@ from ingest.sources.record_text import (
     count_lines,
     read_blocks,
 )
-from ingest.sources.rewriting_delimited import DelimitedWriter
+from ingest.sources.rewriting_delimited import PREFIX, DelimitedWriter
 from ingest.sources.scanning import is_transparent
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
@@ -51,6 +51,7 @@ class DelimitedSource(Source):
     format = "delimited"
     place = 20
     is_of_files = True
+    narrow_options = frozenset({"comment", "lenient"})
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         _check(options)
@@ -171,7 +172,7 @@ class DelimitedSource(Source):
         is_empty = True
         try:
             for placed in self._place(self._ahead, self._start):
-                yield self._batch(placed, *self._parse(parser, placed))
+                yield self._batch(placed, self._parse(parser, placed))
                 is_empty = False
         finally:
             self._ahead.let_go()
@@ -179,13 +180,11 @@ class DelimitedSource(Source):
             columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
             yield Batch(records=(), columns=columns)
 
-    def _parse(
-        self, parser: CellParser, placed: PlacedBlock
-    ) -> tuple[list[pa.Array], dict[int, str]]:
-        """Give the columns of a block, and why some of its records, by place, are not in them."""
+    def _parse(self, parser: CellParser, placed: PlacedBlock) -> _Parsed:
+        """Return the columns of a block, and why some of its records are not in them."""
         block = placed.text
         try:
-            columns, widths = parser.parse(block.text)
+            columns, widths = parser.parse(block.record_text)
         except pa.ArrowInvalid as error:
             raise SourceError(f"{self.name} cannot be read as delimited text: {error}") from error
         placed.count = len(columns[0]) + len(widths)
@@ -196,16 +195,69 @@ class DelimitedSource(Source):
                 f"{placed.start.line} on, but {len(block.spans[0]):,} were counted. This is a "
                 "fault of django-ingest: please report it with the file's dialect."
             )
+        padded: list[int] = []
+        cut: list[int] = []
+        if self._options.lenient and widths:
+            padded, cut = self._find_adaptable(widths, faults)
+            columns = self._adapt(block, columns, widths, [*padded, *cut])
+            adapted = {*padded, *cut}
+            widths = {place: width for place, width in widths.items() if place not in adapted}
         refused = {place: self._misfit_reason(width) for place, width in widths.items()}
         dropped = [place for place in faults if place not in widths]
         if dropped:
             columns = _without_rows(columns, dropped, sorted(widths), placed.count)
         refused.update({place: _FAULTS[fault] for place, fault in faults.items()})
-        return columns, dict(sorted(refused.items()))
+        return _Parsed(columns, dict(sorted(refused.items())), padded, cut)
 
-    def _batch(
-        self, placed: PlacedBlock, columns: list[pa.Array], refused: dict[int, str]
-    ) -> Batch:
+    def _find_adaptable(
+        self, widths: dict[int, int], faults: dict[int, str]
+    ) -> tuple[list[int], list[int]]:
+        """Return the places of the records to pad and of those to cut."""
+        lenient, sound = self._options.lenient, [it for it in widths.items() if it[0] not in faults]
+        padded = [place for place, width in sound if "pad" in lenient and width < self._width]
+        cut = [place for place, width in sound if "cut" in lenient and width > self._width]
+        return padded, cut
+
+    def _adapt(
+        self,
+        block: Block,
+        columns: list[pa.Array],
+        widths: dict[int, int],
+        adapted: list[int],
+    ) -> list[pa.Array]:
+        """Put records of other widths among the rows, padded or cut.
+
+        ``widths``: of all records that have no row yet, by their places.
+        """
+        places_of_width: dict[int, list[int]] = {}
+        for place in adapted:
+            places_of_width.setdefault(widths[place], []).append(place)
+        count = len(columns[0]) + len(widths)
+        order = [place for place in range(count) if place not in widths]
+        parts = [columns]
+        for width, places in places_of_width.items():
+            text = b"\n".join(map(block.record, places)) + b"\n"
+            read, _ = CellParser(self._options, width).parse(text)
+            if width < self._width and self._head.reasons_at is not None:
+                read[-1] = _without_old_reasons(read[-1])
+            empty = pa.array([b""] * len(places), pa.binary())
+            parts.append((read + [empty] * (self._width - width))[: self._width])
+            order += places
+        rows = pc.sort_indices(pa.array(order, pa.int64()))
+        return [pa.concat_arrays(column).take(rows) for column in zip(*parts, strict=True)]
+
+    def _split_misfit(self, text: Any) -> list[str] | None:
+        """Return the cells of a record that has too few or too many of them."""
+        record = str(text).encode(errors="surrogatepass")
+        if self._pattern.fault_of(record) is not None:
+            return None
+        cells = split_record(record, self._options)
+        if self._head.reasons_at is not None:
+            cells = [cell for cell in cells if not cell.startswith(PREFIX)]
+        return cells
+
+    def _batch(self, placed: PlacedBlock, parsed: _Parsed) -> Batch:
+        columns, refused = parsed.columns, parsed.refused
         first = placed.start.record + 1
         texts = {first + place: placed.text.record(place).decode() for place in refused}
         return Batch(
@@ -216,6 +268,9 @@ class DelimitedSource(Source):
                 for place, reason in refused.items()
             ),
             misfits=texts,
+            padded=frozenset(first + place for place in parsed.padded),
+            cut=frozenset(first + place for place in parsed.cut),
+            split_misfit=self._split_misfit,
             find_line=placed.find_line,
             find_position=placed.position_after,
         )
@@ -257,7 +312,7 @@ class DelimitedSource(Source):
         )
 
     def _too_long(self, error: RecordTooLongError, position: Position) -> SourceError:
-        blank = len(error.text) - len(error.text.lstrip(b"\r\n"))
+        blank = self._pattern.blank_end(error.text)
         line = (position.line or 0) + count_lines(error.text[:blank]) + 1
         shown = show(error.text[blank:][:40].decode(errors="replace"))
         where = f"{self.name}, record {position.record + 1:,} (line {line:,})"
@@ -281,6 +336,16 @@ _FAULTS = {
     NOTHING_ESCAPED: f"it ends with {NOTHING_ESCAPED}: {{text!r}}. Take it away, or write it twice",
 }
 """Why a record is refused whose quotes or escapes are not as they should be."""
+
+
+class _Parsed(NamedTuple):
+    """What was made of a block; the records are named by their places in it, from 0."""
+
+    columns: list[pa.Array]
+    refused: dict[int, str]
+    """Why records are not in the columns."""
+    padded: list[int]
+    cut: list[int]
 
 
 class PlacedBlock:
@@ -372,6 +437,12 @@ def _without_rows(
     return [column.filter(keep) for column in columns]
 
 
+def _without_old_reasons(cells: pa.Array) -> pa.Array:
+    """Empty the cells in which an earlier load said why it refused a record."""
+    is_reason = pc.starts_with(cells, PREFIX)
+    return pc.if_else(is_reason, pa.scalar(b"", cells.type), cells)
+
+
 def _check(options: SourceOptions) -> None:
     said = {"delimiter": options.delimiter, "quote": options.quote, "escape": options.escape}
     for name, mark in said.items():
@@ -388,4 +459,14 @@ def _check(options: SourceOptions) -> None:
         raise ConfigurationError(
             f"The escape {options.escape!r} is the quote: leave it out, for a quote that is "
             "written twice stands for itself without it."
+        )
+    comment = options.comment
+    if comment is not None and (
+        not comment
+        or comment[0] in {options.delimiter, options.quote, options.escape}
+        or any(mark in comment for mark in "\r\n")
+    ):
+        raise ConfigurationError(
+            f"The comment mark {comment!r} cannot be used: it must be text on one line that does "
+            "not begin with the delimiter, the quote or the escape."
         )

@@ -128,9 +128,10 @@ class Head:
             self._rest += more
 
     def _pass_blank_lines(self) -> None:
-        stop = len(self._rest) - len(self._rest.lstrip(b"\r\n"))
+        stop = self._pattern.blank_end(self._rest, is_last=self._is_last)
         if stop == len(self._rest) and self._rest.endswith(b"\r") and not self._is_last:
-            stop -= 1  # the other half of a line end may come
+            # The other half of a line end may come.
+            stop = self._pattern.blank_end(self._rest[:-1])
         if stop:
             self._pass(stop, keeps=self._blank_bytes + stop <= BLANK_BYTES)
             self._blank_bytes += stop

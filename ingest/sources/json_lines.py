@@ -12,7 +12,7 @@ import msgspec
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.rejects import Reject
 from ingest.sources.base import Source, SourceOptions
-from ingest.sources.batch import Batch, Position
+from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
 from ingest.sources.rewriting import COLUMNS, REASONS, JsonLinesWriter
 from ingest.sources.scanning import LineScanner, find_ends, is_transparent
@@ -42,6 +42,7 @@ class JsonLinesSource(Source):
     format = "jsonl"
     place = 15
     is_of_files = True
+    narrow_options = frozenset({"lenient"})
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         self.name = file.name
@@ -57,6 +58,7 @@ class JsonLinesSource(Source):
         self._start = Position(line=0)
         self._scanner: LineScanner | None = None
         self._may_have_more = options.columns is not None
+        self._lenient = options.lenient
         self._decode_record = _fast_decoder(self.columns, self._may_have_more)
         self._getters = [attrgetter(f"c{place}") for place in range(len(self.columns))]
 
@@ -195,28 +197,50 @@ class JsonLinesSource(Source):
         rows, numbers, rejects = [], [], []
         line_of: dict[int, int] = {}
         misfits: dict[int, str] = {}
+        padded: set[int] = set()
+        cut: set[int] = set()
         for place, text in enumerate(lines, line):
             if not text.strip():
                 continue
             line_of[record] = place
             try:
-                rows.append(self._cells(text))
+                cells, has_unknown = self._cells(text)
+                rows.append(cells)
                 numbers.append(record)
+                if any(cell is _MISSING for cell in cells):
+                    padded.add(record)
+                if has_unknown:
+                    cut.add(record)
             except _MisfitError as misfit:
                 rejects.append(self._reject(record, place, text, str(misfit)))
                 misfits[record] = text.decode(errors="replace").rstrip("\r")
             record += 1
-        cells = zip(*rows, strict=True) if rows else ((),) * len(self.columns)
+        columns = zip(*rows, strict=True) if rows else ((),) * len(self.columns)
         return Batch(
             records=numbers,
-            columns=tuple(map(list, cells)),
+            columns=tuple(map(list, columns)),
             rejects=tuple(rejects),
             misfits=misfits,
+            padded=frozenset(padded),
+            cut=frozenset(cut),
+            split_misfit=self._split_misfit,
             find_line=line_of.get,
             find_position=self._find_position,
         )
 
-    def _cells(self, line: bytes) -> tuple[Any, ...]:
+    def _split_misfit(self, line: Any) -> list[Any] | None:
+        """Return the values of a record that lacks keys or has others; None where it is none."""
+        try:
+            found = _decode(str(line).encode(errors="surrogatepass"))
+        except _NO_JSON:
+            return None
+        return [found.get(name) for name in self.columns] if isinstance(found, dict) else None
+
+    def _cells(self, line: bytes) -> tuple[tuple[Any, ...], bool]:
+        """Return the values of a record, and whether it has keys that are no columns.
+
+        Raises ``_MisfitError`` for what is no such record.
+        """
         shown = show(line[:60].decode(errors="replace"))
         if self._reader.has_undecodable and MARK.encode() in line:
             raise _MisfitError(f"it has a byte that is no text in the file's encoding: {shown!r}")
@@ -231,17 +255,21 @@ class JsonLinesSource(Source):
         if not isinstance(found, dict):
             raise _MisfitError(f"it is no JSON object: {shown!r}")
         for name in self.columns:
-            if name not in found:
+            if name not in found and "pad" not in self._lenient:
                 raise _MisfitError(
                     f'it has no key {name!r}: write "{name}": null where there is no value'
                 )
         unknown = [name for name in found if name not in (*self.columns, REASONS, COLUMNS)]
-        if unknown and not self._may_have_more:
+        has_unknown = bool(unknown) and not self._may_have_more
+        if has_unknown and "cut" not in self._lenient:
             raise _MisfitError(
                 f"it has a key {unknown[0]!r}, which the first record has not."
                 f"{did_you_mean(unknown[0], self.columns)}"
             )
-        return tuple(_with_floats(found[name]) for name in self.columns)
+        cells = tuple(
+            _with_floats(found[name]) if name in found else _MISSING for name in self.columns
+        )
+        return cells, has_unknown
 
     def _reject(self, record: int, line: int, text: bytes, reason: str) -> Reject:
         return Reject(
@@ -254,6 +282,10 @@ class JsonLinesSource(Source):
             kind="parse",
             line=line,
         )
+
+
+_MISSING = CellText("")
+"""The value of a key that a record lacks, where it may: as an empty cell of a text file."""
 
 
 class _MisfitError(Exception):

@@ -31,7 +31,6 @@ OPEN_QUOTE = "a quote that is never closed"
 TEXT_AFTER_QUOTE = "text after the closing quote of a cell"
 NOTHING_ESCAPED = "an escape character with nothing after it"
 
-_BLANK = re.compile(rb"[\r\n]*+")
 _LINE_END = rb"(?:\r\n|\r|\n)"
 _BEFORE_AND_AFTER = (0).to_bytes(8, sys.byteorder) + (2).to_bytes(8, sys.byteorder)
 """From a byte's place to those of its neighbours in the same text with one more byte in front."""
@@ -60,20 +59,32 @@ class RecordPattern:
         self.escape = (options.escape or "").encode()
         self._delimiter = options.delimiter.encode()
         self._doubled = options.doubled_quotes
+        self.comment = (options.comment or "").encode()
+        mark = re.escape(self.comment)
+        blank = blank_at_end = rb"[\r\n]*+"
+        no_comment = comment = b""
+        if self.comment:
+            line = mark + rb"[^\r\n]*+"
+            blank = rb"(?:[\r\n]++|" + line + _LINE_END + rb")*+"
+            blank_at_end = rb"(?:[\r\n]++|" + line + rb")*+"
+            no_comment = rb"(?!" + mark + rb")"
+            comment = line + _LINE_END + rb"|"
         self._may_be_beside = b"\r\n" + self._delimiter + (self.quote if self._doubled else b"")
         anything, strict = self._text(strict=False), self._text(strict=True)
         compiled = [
             re.compile(pattern, re.DOTALL)
             for pattern in (
-                rb"[\r\n]*+(" + anything + _LINE_END + rb")",
-                rb"(?:" + strict + _LINE_END + rb")*+",
+                blank + rb"(" + no_comment + anything + _LINE_END + rb")",
+                rb"(?:" + comment + no_comment + strict + _LINE_END + rb")*+",
                 anything,
                 strict,
                 self._cell() + re.escape(self._delimiter),
+                blank,
+                blank_at_end,
             )
         ]
-        self._record, self._good_records, self._anything, self._strict, cell = compiled
-        self._cell_and_delimiter = cell
+        self._record, self._good_records, self._anything, self._strict, *others = compiled
+        self._cell_and_delimiter, self._blank, self._blank_at_end = others
 
     def _text(self, *, strict: bool) -> bytes:
         """Give the pattern of a record without its line end.
@@ -126,7 +137,22 @@ class RecordPattern:
         found = self._record.match(text, 0, stop)
         if found is not None:
             return found.span(1)
-        return (_blank_end(text, 0), len(text)) if is_last else None
+        return (self.blank_end(text, is_last=True), len(text)) if is_last else None
+
+    def blank_end(self, text: bytes, at: int = 0, *, is_last: bool = False) -> int:
+        """Return where the blank lines and the comments end that begin there.
+
+        ``is_last``: a comment without a line end at the end of the text is one too.
+        """
+        found = (self._blank_at_end if is_last else self._blank).match(text, at)
+        return found.end() if found else at
+
+    def has_comment(self, text: bytes) -> bool:
+        """Return whether a line of the text begins with the comment mark."""
+        mark = self.comment
+        return bool(mark) and (
+            text.startswith(mark) or b"\n" + mark in text or b"\r" + mark in text
+        )
 
     def fault_of(self, text: bytes) -> str | None:
         """Say what is wrong with the quotes and escapes of one record without its line end."""
@@ -158,7 +184,7 @@ class RecordPattern:
             end = stop if is_last else end
         else:
             end, faults = self._walk(text, stop)
-            if is_last and (start := _blank_end(text, end)) < stop:
+            if is_last and (start := self.blank_end(text, end, is_last=True)) < stop:
                 fault = self.fault_of(text[start:])
                 faults.update({start: fault} if fault else {})
             end = stop if is_last else end
@@ -176,7 +202,7 @@ class RecordPattern:
 
     def is_open(self, text: bytes) -> bool:
         """Does the text, in which no record ends, end inside a cell whose quote is open?"""
-        end = self.content_end(text, _blank_end(text, 0))
+        end = self.content_end(text, self.blank_end(text))
         return bool(self.quote) and text[end : end + 1] == self.quote
 
     def _walk(self, text: bytes, stop: int) -> tuple[int, dict[int, str]]:
@@ -229,12 +255,12 @@ class RecordPattern:
         return memoryview(places.buffers()[1]).cast("Q")[: len(places)], good
 
     def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Give the begin and the end of each record, blank lines left out."""
+        """Give the begin and the end of each record, blank lines and comments left out."""
         at = 0
         while (found := self._record.match(text, at)) is not None:
             yield found.span(1)
             at = found.end()
-        if (start := _blank_end(text, at)) < len(text):
+        if (start := self.blank_end(text, at, is_last=True)) < len(text):
             yield start, len(text)
 
 
@@ -250,7 +276,7 @@ class Block:
     @cached_property
     def spans(self) -> tuple[array[int], array[int]]:
         """Where each record begins, and where it ends with its line end."""
-        if self.pattern.is_plain(self.text):
+        if self.pattern.is_plain(self.text) and not self._has_comment:
             lines = self.text.splitlines(keepends=True)
             stops = array("q", accumulate(map(len, lines)))
             starts = array("q", [0, *stops[:-1]]) if stops else array("q")
@@ -258,6 +284,17 @@ class Block:
                 return starts, stops
         spans = list(self.pattern.spans(self.text))
         return array("q", [span[0] for span in spans]), array("q", [span[1] for span in spans])
+
+    @cached_property
+    def _has_comment(self) -> bool:
+        return self.pattern.has_comment(self.text)
+
+    @property
+    def record_text(self) -> bytes:
+        """The text without its comments."""
+        if not self._has_comment:
+            return self.text
+        return b"".join(self.text[start:stop] for start, stop in zip(*self.spans, strict=True))
 
     @cached_property
     def lines(self) -> array[int]:
@@ -308,8 +345,3 @@ def count_lines(text: bytes, start: int = 0, stop: int | None = None) -> int:
     if text.find(b"\r", start, stop) < 0:
         return newlines
     return newlines + text.count(b"\r", start, stop) - text.count(b"\r\n", start, stop)
-
-
-def _blank_end(text: bytes, at: int) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at

@@ -19,6 +19,7 @@ import msgspec
 import pyarrow as pa
 
 from ingest.rejects import as_json
+from ingest.sources.batch import CellText
 from ingest.sources.scanning import is_transparent
 from ingest.sources.text import show
 
@@ -121,6 +122,10 @@ class JsonLinesWriter(RecordWriter):
 
     def record(self, cells: Sequence[Any], reasons: str) -> bytes:
         named = zip(self._columns, map(_as_json, cells), strict=True)
+        if any(isinstance(cell, CellText) for cell in cells):  # keys that the record lacked
+            given = dict(zip(self._columns, cells, strict=True))
+            record = {name: it for name, it in named if not isinstance(given[name], CellText)}
+            return self._line({**record, COLUMNS: list(self._columns), REASONS: reasons})
         return self._line({**dict(named), REASONS: reasons})
 
     def misfit(self, given: Any, reasons: str) -> bytes:

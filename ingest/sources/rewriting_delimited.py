@@ -130,11 +130,15 @@ class DelimitedWriter(RecordWriter):
         )
         if escape:
             text = text.replace(escape, escape * 2)
+        is_comment = bool(self._options.comment and text.startswith(self._options.comment))
         if not quote:
+            if is_comment:
+                text = f"{escape or ' '}{text}"
             for mark in (delimiter, "\r", "\n"):
                 text = text.replace(mark, escape + mark if escape else " ")
             return text
-        if not text.startswith(quote) and not any(mark in text for mark in (delimiter, "\r", "\n")):
+        marks = (delimiter, "\r", "\n")
+        if not (text.startswith(quote) or is_comment or any(mark in text for mark in marks)):
             return text
         # Without either, no cell of such a text can hold a quote and need to be quoted.
         again = quote * 2 if self._options.doubled_quotes else f"{escape}{quote}" if escape else "'"

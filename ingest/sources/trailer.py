@@ -76,6 +76,8 @@ def _before(batch: Batch, record: int) -> Batch:
         records=batch.records[:kept],
         columns=tuple(column[:kept] for column in batch.columns),
         rejects=rejects,
+        padded=frozenset(number for number in batch.padded if number < record),
+        cut=frozenset(number for number in batch.cut if number < record),
     )
     skipped = batch.records_read - part.records_read
     return dataclasses.replace(part, skipped=batch.skipped + skipped)
