@@ -189,6 +189,7 @@ def make_converter(
         source=source.name,
         source_columns=fed.source_columns,
         clean=clean,
+        has_postgres_text=source.has_postgres_text,
     )
     if arrangement is not None:
         arrangement.judge_constants(converter)

@@ -100,6 +100,7 @@ class Converter:
         source_columns: Sequence[str] | None = None,
         clean: bool = False,
         judges_unfed: bool = True,
+        has_postgres_text: bool = False,
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column.
 
@@ -123,7 +124,7 @@ class Converter:
             [table.column(str(field.column)) for field in every], context
         )
         self._columns = [
-            ColumnConverter(field, encoding, alias)
+            ColumnConverter(field, encoding, alias, has_postgres_text=has_postgres_text)
             for field, encoding in zip(every, self.encoding.columns, strict=True)
         ]
         self._origins = {

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import connections, models
 
@@ -22,6 +23,7 @@ from ingest.conversion.cells import (
 from ingest.conversion.cleaning import Cleaner, Refusal
 from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
 from ingest.conversion.kernels.base import is_all
+from ingest.conversion.postgres_text import find_reader
 from ingest.conversion.storing import make_fit, text_limit
 from ingest.conversion.structures import MisfitError
 from ingest.rejects import shorten
@@ -62,8 +64,18 @@ class TypedColumn:
 class ColumnConverter:
     """Turns the cells of one source column into what the field would have stored."""
 
-    def __init__(self, field: models.Field[Any, Any], encoding: ColumnEncoding, alias: str) -> None:
+    def __init__(
+        self,
+        field: models.Field[Any, Any],
+        encoding: ColumnEncoding,
+        alias: str,
+        *,
+        has_postgres_text: bool = False,
+    ) -> None:
+        """``has_postgres_text``: the cells of a file are what PostgreSQL wrote, and nulls NULL."""
         self.field = field
+        self._has_postgres_text = has_postgres_text
+        self._read_postgres = find_reader(field) if has_postgres_text else None
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
         self.warnings: dict[str, None] = {}
@@ -83,6 +95,9 @@ class ColumnConverter:
         if is_text:
             decoded, undecodable = decode(cells)
             cells = self._empty_as_null(decoded)
+            if self._read_postgres is not None:
+                values = _replaced(cells.to_pylist(), undecodable)
+                return self.store(self._clean(values, is_text=True), values)
         elif isinstance(cells, pa.Array):
             cells = self._plain(cells)
             if (
@@ -122,7 +137,8 @@ class ColumnConverter:
         """Give the cleaned Python value, or a ``Refusal``, of each cell."""
         if isinstance(cells, pa.Array) and pa.types.is_binary(cells.type):
             decoded, undecodable = decode(cells)
-            return self._clean(_replaced(decoded.to_pylist(), undecodable), is_text=True)
+            values = _replaced(self._empty_as_null(decoded).to_pylist(), undecodable)
+            return self._clean(values, is_text=True)
         if isinstance(cells, pa.Array):
             cells = self._plain(cells)
         return self._clean(self._values(cells), is_text=False)
@@ -161,7 +177,9 @@ class ColumnConverter:
         return prepared
 
     def _empty_as_null(self, text: pa.Array) -> pa.Array:
-        if self.cleaner.empty_text is not None:
+        if self.cleaner.empty_text is not None or (
+            self._has_postgres_text and self.field.empty_strings_allowed
+        ):
             return text
         empty = pc.equal(text, "")
         if not pc.any(empty).as_py():
@@ -212,7 +230,23 @@ class ColumnConverter:
             if self._is_of_text:
                 self._warn(values)
             return [read(value) if type(value) is CellText else clean(value) for value in values]
+        if self._has_postgres_text:
+            return list(map(self._clean_postgres, values))
         return [read(value) if type(value) is str else clean(value) for value in values]
+
+    def _clean_postgres(self, value: Any) -> Any:
+        """Clean a text that PostgreSQL wrote; an empty one is a text, and None is NULL."""
+        if type(value) is not str or value == "":
+            return self.cleaner.clean(value)
+        if self._read_postgres is None:
+            return self.cleaner.read(value)
+        try:
+            read = self._read_postgres(value)
+        except ValidationError as error:
+            return Refusal(" ".join(error.messages))
+        except (ValueError, TypeError, RecursionError):
+            return Refusal(f"PostgreSQL does not write such a {self.encoding.column.sql_type}")
+        return self.cleaner.clean(read)
 
     def _plain(self, cells: pa.Array) -> pa.Array | list[Any]:
         cells = plain(cells)

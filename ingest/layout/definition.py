@@ -178,7 +178,7 @@ class Layout:
 
     def _check_condition(self, key: str, condition: Condition) -> None:
         if condition.column is None or condition.when:
-            raise self.error((key,), f"a condition of {key} lacks the key 'column'.")
+            raise self.error((key,), f"{key} lacks the key 'column'.")
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Layout:
@@ -192,7 +192,7 @@ class Layout:
         kinds = (Reading, Sign, FieldLayout, Condition, Continuation)
         parser = Parser({kind.__name__: kind for kind in kinds}, origin)
         layout: Layout = parser.make(cls, document)
-        return dataclasses.replace(layout, origin=origin)
+        return layout
 
     def to_toml(self) -> str:
         """Give the text of a file that ``from_toml`` reads as an equal layout."""

@@ -40,7 +40,7 @@ class Parser:
         if not isinstance(table, dict):
             raise self.error(path, f"{_show(path)} must be a table.")
         known = {item.name: str(item.type) for item in dataclasses.fields(kind)}
-        known.pop("origin", None)
+        origin = {} if known.pop("origin", None) is None else {"origin": self._origin}
         values = {}
         for key, value in table.items():
             here = (*path, key)
@@ -56,7 +56,7 @@ class Parser:
         for name in required:
             if name not in values:
                 raise self.error(path, f"{_show(path)} lacks the key {name!r}.")
-        return kind(**values)
+        return kind(**values, **origin)
 
     def error(self, path: tuple[str, ...], message: str) -> LayoutError:
         """Give the error that names the file and the line."""

@@ -45,6 +45,8 @@ class Source(ABC):
     """Is it the content of one file?"""
     narrow_options: ClassVar[frozenset[str]] = frozenset()
     """Which of the options ``comment`` and ``lenient`` it understands."""
+    has_postgres_text: bool = False
+    """Are its cells texts that PostgreSQL wrote, and nulls NULL?"""
     holds_others: ClassVar[bool] = False
     """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []
@@ -167,6 +169,11 @@ class SourceOptions:
                 )
         lenient = tuple(word for word in LENIENCIES if word in words)
         object.__setattr__(self, "lenient", lenient)
+
+    @property
+    def is_postgres_csv(self) -> bool:
+        """Are the cells texts that PostgreSQL wrote, and unquoted empty ones NULL?"""
+        return self.format == "postgres-csv"
 
     @property
     def has_header(self) -> bool:

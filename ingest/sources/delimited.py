@@ -60,6 +60,7 @@ class DelimitedSource(Source):
         self.paths = file.paths
         self._file = file
         self._options = options
+        self.has_postgres_text = options.is_postgres_csv
         self._reader = TextReader(file, options.encoding)
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
@@ -240,7 +241,8 @@ class DelimitedSource(Source):
             read, _ = CellParser(self._options, width).parse(text)
             if width < self._width and self._head.reasons_at is not None:
                 read[-1] = _without_old_reasons(read[-1])
-            empty = pa.array([b""] * len(places), pa.binary())
+            cell = None if self._options.is_postgres_csv else b""
+            empty = pa.array([cell] * len(places), pa.binary())
             parts.append((read + [empty] * (self._width - width))[: self._width])
             order += places
         rows = pc.sort_indices(pa.array(order, pa.int64()))

@@ -28,7 +28,10 @@ class CellParser:
         self._parse = _parse_options(options, invalid_row_handler=self._refuse)
         # Binary, so that a byte that is no text can be pinned on its record.
         self._convert = pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=False
+            column_types=dict.fromkeys(names, pa.binary()),
+            strings_can_be_null=options.is_postgres_csv,
+            quoted_strings_can_be_null=False,
+            null_values=[""],
         )
 
     def parse(self, text: bytes) -> tuple[list[pa.Array], dict[int, int]]:
@@ -60,7 +63,7 @@ def split_record(text: bytes, options: SourceOptions) -> list[str]:
     columns, widths = CellParser(options, 1).parse(text)
     if widths:
         columns, _ = CellParser(options, widths[0]).parse(text)
-    return [column[0].as_py().decode() for column in columns]
+    return [(column[0].as_py() or b"").decode() for column in columns]
 
 
 def _parse_options(options: SourceOptions, **more: Any) -> pyarrow.csv.ParseOptions:

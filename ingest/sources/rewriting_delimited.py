@@ -79,7 +79,7 @@ class DelimitedWriter(RecordWriter):
         return self.encode(bare + self._line_end if bare else "")
 
     def record(self, cells: Sequence[Any], reasons: str) -> bytes:
-        texts = [self._cell(_text(cell)) for cell in cells]
+        texts = [self._cell(_text(cell)) or self._nothing(cell) for cell in cells]
         place = len(texts) if self._reasons_at is None else self._reasons_at
         texts.insert(place, self._reasons(reasons))
         return self._line(self._options.delimiter.join(texts))
@@ -105,6 +105,12 @@ class DelimitedWriter(RecordWriter):
 
     def tail(self) -> bytes:
         return self.encode((_TRAILER + self._line_end) * self._options.trailer_records)
+
+    def _nothing(self, cell: Any) -> str:
+        """Return an empty cell, quoted where an unquoted one would be NULL."""
+        value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
+        is_quoted = self._options.is_postgres_csv and value is not None
+        return self._options.quote * 2 if is_quoted else ""
 
     def _find_reasons(self, cells: Sequence[str]) -> int:
         """Say where the reasons of a time before are; the place after the last cell if nowhere."""

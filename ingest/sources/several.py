@@ -38,6 +38,7 @@ class SeveralSource(Source):
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
         self._writer = self._current.writer()
+        self.has_postgres_text = self._current.has_postgres_text
         self.name = safe_line(str(files[0]))
         if len(files) > 1:
             self.name = safe_line(f"{len(files):,} files from {files[0]} to {files[-1]}")

@@ -59,7 +59,9 @@ def _check(pattern: str) -> None:
 def _first_match(batch: Batch, pattern: str, delimiter: str) -> int | None:
     numbers = [reject.record for reject in batch.rejects if re.search(pattern, str(reject.value))]
     if batch.records:
-        joined = pc.binary_join_element_wise(*batch.columns, delimiter.encode())
+        joined = pc.binary_join_element_wise(
+            *batch.columns, delimiter.encode(), null_handling="replace"
+        )
         matches = pc.match_substring_regex(joined, pattern)
         place = pc.index(matches, True).as_py()
         if place >= 0:

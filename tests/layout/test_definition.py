@@ -49,7 +49,7 @@ def test_every_layout_that_ships_survives_a_round_trip(tmp_path, name):
         ),
         ("[feilds]\n", "line 1: there is no key 'feilds'. Did you mean 'fields'?"),
         ("[[skip]]\nempty = true\n", "line 1: skip lacks the key 'column'."),
-        ("others = 'x'", "'others' is 'x': say 'ignore' or 'match'."),
+        ("others = 'x'", "line 1: 'others' is 'x': say 'ignore' or 'match'."),
     ],
 )
 def test_errors_name_the_line_and_the_key(tmp_path, text, want):
