@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.exceptions import LayoutError
+from ingest.exceptions import ConfigurationError
 from ingest.known_parents import BETWEEN_PARTS, KnownParents
-from ingest.layout import FieldLayout, match_fields
-from ingest.layout.cells import map_distinct, place_of, texts_of
+from ingest.layout import Layout
+from ingest.layout.cells import place_of, texts_of
+from ingest.layout.completing import complete, find_field, needs_layout
+from ingest.layout.found_values import FoundValues
 from ingest.layout.picking import Picked, Picker
-from ingest.layout.reading import as_text
+from ingest.layout.reading import KINDS_READ, as_text
 from ingest.layout.selecting import Hook, Selection
 from ingest.lookups import Parents
 from ingest.rejects import Reject, shorten
 from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from django.db import models
 
     from ingest.conversion import Converter, TypedBatch
-    from ingest.layout import Layout
     from ingest.layout.cells import Cells
     from ingest.rejects import Kind
     from ingest.session import Session
@@ -87,7 +88,7 @@ class Arrangement:
         ``sends``: is each batch sent before the next is made? If not, a tree's record is not
         refused for want of a parent, which may be an earlier record.
         """
-        self._layout = _complete(layout, model, source)
+        self._layout, self._notes = complete(layout, model, source)
         self._source = source
         self._session = session
         self._refuses, self._sends = refuses, sends
@@ -97,7 +98,7 @@ class Arrangement:
             raise layout.error(
                 ("model",), f"the layout is for {self._layout.model}, not for {model._meta.label}."
             )
-        self.fields = tuple(_find_field(self._layout, model, name) for name in names)
+        self.fields = tuple(find_field(self._layout, model, name) for name in names)
         self._pickers = {
             name: Picker(self._layout, name, field)
             for name, field in zip(names, self.fields, strict=True)
@@ -118,14 +119,16 @@ class Arrangement:
             for name, picker in self._pickers.items():
                 for column in picker.feeding:
                     place_of(self._layout, column, source.columns, ("fields", name))
+        self._found = FoundValues(self._layout, self._pickers, source)
+        self._check_asked()
         self.source_columns = tuple(map(self._shown_column, names))
         """How messages call the source columns of each field."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was read otherwise than it stands in the source, a sentence each."""
+        """How columns were matched, and what was read otherwise than it stands in the source."""
         warnings = (text for picker in self._pickers.values() for text in picker.warnings)
-        return (*warnings, *self._kept)
+        return (*self._notes, *warnings, *self._kept)
 
     def apply(
         self, batches: Iterable[Batch], judge: Judge | None = None
@@ -174,6 +177,17 @@ class Arrangement:
                     f"{name} refuses the value that all records get, "
                     f"{shorten(said.constant)}: {reason}",
                 )
+        for place, name in enumerate(self._layout.fields):
+            for file, value in self._found.values_of(name):
+                reason = None
+                if not self._layout.fields[name].lookup:
+                    reason = converter.judge(place, value.text.encode())
+                if reason is not None:
+                    raise self._layout.error(
+                        ("fields", name),
+                        f"{name} refuses the value that all records of {file} get, "
+                        f"{shorten(value.text)}: {reason}",
+                    )
 
     def settle(self, typed: TypedBatch, batch: ArrangedBatch) -> TypedBatch:
         """Add what the layout refused, and show the source's own values in every reject."""
@@ -194,6 +208,20 @@ class Arrangement:
         settled = settled.without(batch.refused)
         rejects = sorted(settled.rejects, key=lambda reject: reject.record)
         return dataclasses.replace(settled, rejects=tuple(rejects))
+
+    def _check_asked(self) -> None:
+        """Raise ``ConfigurationError`` where no field is read as an option of the caller says."""
+        read = [
+            picker
+            for name, picker in self._pickers.items()
+            if picker.feeding or name in self._found
+        ]
+        for key, option in self._layout.asked.items():
+            if not any(picker.is_read_by(key) for picker in read):
+                raise ConfigurationError(
+                    f"{option} has no effect: {self._source.name} feeds no field that is "
+                    f"{KINDS_READ[key]}. Leave it out."
+                )
 
     def _named(self, batch: Batch) -> tuple[Batch, tuple[str, ...]]:
         names = self._source.columns
@@ -299,19 +327,18 @@ class Arrangement:
         The records of ``quiet`` are refused for other reasons than a missing parent. ``waits``: no
         record is refused because of one.
         """
-        rows = len(batch.records)
         cells: dict[str, Cells] = {}
         refused: list[Reject] = []
         blamed: set[tuple[int, str]] = set()
         shell = _shell(batch, names)
-        for name, picker in self._pickers.items():
+        for name in self._pickers:
             if name in self._copies:
                 continue
             if name in self._parents:
                 picked = self._look_up(name, places[name])
                 kind: Kind = "reference"
             else:
-                picked, kind = picker.pick(batch.columns, names, rows), "value"
+                picked, kind = self._pick(name, batch, names), "value"
             cells[name] = picked.cells
             dependants = [copy for copy, (origin, _) in self._copies.items() if origin == name]
             for place, reason in picked.refused:
@@ -323,6 +350,9 @@ class Arrangement:
                     if may_be_earlier or (known.can_make and is_excused):
                         continue
                 refused.append(self._reject(shell, name, place, reason, kind))
+            for place, reason in self._unfit_keys(name, batch, names):
+                blamed |= {(batch.records[place], field) for field in (name, *dependants)}
+                refused.append(self._reject(shell, name, place, reason, "value"))
         for name, (origin, number) in self._copies.items():
             cells[name] = self._parents[origin].values(number, places[origin])
         common = {item.name: getattr(batch, item.name) for item in dataclasses.fields(Batch)}
@@ -333,6 +363,24 @@ class Arrangement:
             given=batch.columns,
             names=names,
         )
+
+    def _pick(self, name: str, batch: Batch, names: tuple[str, ...]) -> Picked:
+        """Return the cells of a field that is not looked up."""
+        rows = len(batch.records)
+        if name in self._found:
+            text = self._found.text(name, batch)
+            return Picked(cells=pa.repeat(pa.scalar(text.encode()), rows))
+        return self._pickers[name].pick(batch.columns, names, rows)
+
+    def _unfit_keys(
+        self, name: str, batch: Batch, names: tuple[str, ...]
+    ) -> Sequence[tuple[int, str]]:
+        """Return the places of cells that have no natural key, and why."""
+        if name not in self._parents or self._layout.fields[name].pattern is None:
+            return ()
+        [column] = self._pickers[name].columns
+        place = place_of(self._layout, column, names, ("fields", name))
+        return self._pickers[name].read_key(batch.columns[place])[1]
 
     def _look_up(self, name: str, places: pa.Array) -> Picked:
         """Give the keys of the parents at these places, and why there are none."""
@@ -358,7 +406,7 @@ class Arrangement:
             if field in self._parents or field in self._copies or field not in self._pickers:
                 # Known only when the record is in: each record may wait for those before it.
                 return {place for place in pc.indices_nonzero(is_missing).to_pylist() if place}
-            picked = self._pickers[field].pick(batch.columns, names, len(batch.records))
+            picked = self._pick(field, batch, names)
             own.append(pc.fill_null(texts_of(picked.cells)[0], ""))
         keys = known.comparable(list(zip(*(texts.to_pylist() for texts in own), strict=True)))
         wanted = known.comparable_missing(places)
@@ -376,11 +424,12 @@ class Arrangement:
         if said.constant is not None:
             cells = picker.pick(batch.columns, names, len(batch.records)).cells
             return texts_of(cells)[0]
+        if name in self._found:
+            return pa.repeat(self._found.text(name, batch), len(batch.records))
         parts = []
         for column in picker.columns:
             place = place_of(self._layout, column, names, ("fields", name))
-            texts = pc.fill_null(texts_of(batch.columns[place])[0], "")
-            parts.append(map_distinct(texts, picker.prepare_key))
+            parts.append(picker.read_key(batch.columns[place])[0])
         return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, BETWEEN_PARTS)
 
     def _reject(
@@ -400,6 +449,9 @@ class Arrangement:
 
     def _original(self, batch: ArrangedBatch, name: str, place: int) -> Any:
         feeding = self._feeding(name)
+        origin = self._copies[name][0] if name in self._copies else name
+        if origin in self._found:
+            return self._found.given(origin, batch)
         if not feeding:
             return self._layout.fields[name].constant
         at = [place_of(self._layout, column, batch.names, ("fields", name)) for column in feeding]
@@ -410,13 +462,10 @@ class Arrangement:
         return self._pickers[self._copies[name][0] if name in self._copies else name].feeding
 
     def _shown_column(self, name: str) -> str:
-        return (
-            ", ".join(
-                str(column) if isinstance(column, str) else self._name_at(column)
-                for column in self._feeding(name)
-            )
-            or "(the layout)"
-        )
+        return ", ".join(
+            str(column) if isinstance(column, str) else self._name_at(column)
+            for column in self._feeding(name)
+        ) or self._found.shown(name)
 
     def _name_at(self, position: int) -> str:
         names = self._source.columns
@@ -467,34 +516,22 @@ class Arrangement:
         return origin, 1 + takers.index(name)
 
 
-def _complete(layout: Layout, model: type[models.Model], source: Source) -> Layout:
-    """Add the columns that name a field by themselves, where the layout asks for it."""
-    if layout.others == "ignore":
-        return layout
-    used = {
-        place_of(layout, column, source.columns, ("fields", name))
-        for name in layout.fields
-        for column in Picker(layout, name, _find_field(layout, model, name)).feeding
-    }
-    left = [name for place, name in enumerate(source.columns) if place not in used]
-    taken = [_find_field(layout, model, name) for name in layout.fields]
-    taken_names = {name for field in taken for name in (field.name, field.attname)}
-    left = [name for name in left if name not in layout.fields and name not in taken_names]
-    matched = match_fields(model, left, source.name)
-    added = {
-        field.name: FieldLayout(column=column)
-        for field, column in zip(matched, left, strict=True)
-        if field.name not in layout.fields
-    }
-    return dataclasses.replace(layout, fields={**layout.fields, **added})
+def arrange(
+    layout: Layout | None,
+    model: type[models.Model],
+    source: Source,
+    session: Session,
+    alias: str,
+    **how: bool,
+) -> Arrangement | None:
+    """Return a layout at work; None where the columns feed the fields as they are.
 
-
-def _find_field(layout: Layout, model: type[models.Model], name: str) -> models.Field[Any, Any]:
-    try:
-        [field] = match_fields(model, [name], "The layout")
-    except LayoutError as error:
-        raise layout.error(("fields", name), str(error)) from error
-    return field
+    ``how`` is that of ``Arrangement``. Raises ``LayoutError`` for what does not fit the source or
+    the model.
+    """
+    if layout is None and needs_layout(model, source):
+        layout = Layout(others="match")
+    return None if layout is None else Arrangement(layout, model, source, session, alias, **how)
 
 
 def _shell(batch: Batch, names: tuple[str, ...]) -> ArrangedBatch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, router
 
-from ingest.layout import Layout, choose_layout, find_model
+from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.options import LoadOptions, split_options
 from ingest.sources import SourceOptions
@@ -69,7 +69,9 @@ class Job:
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``again`` needs beside the layout, as JSON's kinds of values."""
-        how = dataclasses.asdict(dataclasses.replace(self.how, layout=None, set=None))
+        # What the layout has taken in is in the ledger's copy of it.
+        taken_in: dict[str, Any] = dict.fromkeys(LAYOUT_OPTIONS)
+        how = dataclasses.asdict(dataclasses.replace(self.how, **taken_in))
         for name in ("reject_log", "reject_file"):
             how[name] = None if how[name] is None else _absolute(how[name])
         return {
@@ -97,6 +99,8 @@ class Job:
 
     def _layout_name(self) -> str | None:
         name = self.options.get("layout")
+        if any(self.options.get(option) for option in LAYOUT_OPTIONS if option != "layout"):
+            return None  # the file alone is not the layout of this load
         if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".toml")):
             return _absolute(name)
         return name if isinstance(name, str) else None

@@ -11,7 +11,7 @@ from ingest.reject_log import RejectLimit
 from ingest.sources import SourceOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ingest.layout import Layout
@@ -53,6 +53,19 @@ class LoadOptions:
     set: Mapping[str, Any] | None = None
     """One value for all records, for fields that the source does not have: ``{"bank": "KB"}``. Each
     is judged by its field before the first row; a field that the layout looks up is looked up."""
+    true: Sequence[str] | str | None = None
+    """Words that mean true in boolean fields, beside those that the field reads by itself; case and
+    blanks around them do not count."""
+    false: Sequence[str] | str | None = None
+    """Words that mean false in boolean fields."""
+    match: str | None = None
+    """How source columns are matched with fields where nothing names them. None: by the field's
+    name; else, where only one field fits, without regard to case, blanks, hyphens and underscores,
+    by its column or ``verbose_name``, too, which is told in ``LoadResult.decisions``. ``loose``:
+    where several fit, the field's name comes before its column, and that before ``verbose_name``.
+    ``exact``: by the field's name only."""
+    ignore_columns: Sequence[str] | str | None = None
+    """Source columns that are left out on purpose; ``rest``: all those that fit no field."""
     clean: bool = False
     """Make an instance of each record and run ``Model.clean()``, also the ``clean()`` and
     ``validate()`` of fields of your own. It costs as much as ``full_clean()`` of each record."""

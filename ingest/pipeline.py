@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ingest.arrangement import ArrangedBatch, Arrangement
+from ingest.arrangement import ArrangedBatch, Arrangement, arrange
 from ingest.conversion import Converter
 from ingest.conversion.model_rules import rules_not_asked
 from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
-from ingest.layout import match_fields
+from ingest.layout.matching import describe_loose, match_columns
 from ingest.results import Counts
 from ingest.session import adaptation_context
 from ingest.sources import in_pieces
@@ -52,10 +52,11 @@ class Pipeline:
         self._source = source
         self._stages = stages
         self.table = table
-        self._arrangement = (
-            None
-            if layout is None
-            else Arrangement(layout, model, source, session, alias, refuses=refuses)
+        self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
+        self._matched = (
+            describe_loose(match_columns(model, source.columns, source.name))
+            if self._arrangement is None
+            else ()
         )
         self._converter = make_converter(
             model, source, alias, table, self._arrangement, clean=clean
@@ -74,7 +75,7 @@ class Pipeline:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was stored so far and is hardly what was meant, a sentence each."""
-        layout = () if self._arrangement is None else self._arrangement.warnings
+        layout = self._matched if self._arrangement is None else self._arrangement.warnings
         return (*layout, *self._converter.warnings)
 
     def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
@@ -180,7 +181,10 @@ def make_converter(
     clean: bool = False,
 ) -> Converter:
     """Plan how the batches of a source, or of a layout at work on it, become typed."""
-    fed = arrangement or _Columns(match_fields(model, source.columns, source.name), source.columns)
+    fed = arrangement or _Columns(
+        tuple(found.field for found in match_columns(model, source.columns, source.name)),
+        source.columns,
+    )
     converter = Converter(
         table=table,
         fields=fed.fields,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, router
 
-from ingest.arrangement import Arrangement
+from ingest.arrangement import Arrangement, arrange
 from ingest.encoding import decode
 from ingest.exceptions import ConfigurationError
 from ingest.layout import choose_layout
@@ -76,9 +76,7 @@ def preview(
             table = read_settled_table(session, model)
             if not opened.columns:  # an empty iterable
                 return _nothing(model, opened.name)
-            arrangement = None
-            if layout is not None:
-                arrangement = Arrangement(layout, model, opened, session, alias, sends=False)
+            arrangement = arrange(layout, model, opened, session, alias, sends=False)
             converter = make_converter(model, opened, alias, table, arrangement, clean=how.clean)
             # In pieces, so that no more is looked up than is shown.
             parts = in_pieces(opened.batches(), rows)

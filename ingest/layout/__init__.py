@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.layout.constants import choose_layout
+from ingest.layout.constants import LAYOUT_OPTIONS, choose_layout
 from ingest.layout.definition import (
     Condition,
     Continuation,
@@ -15,6 +15,7 @@ from ingest.layout.matching import find_model, match_fields
 from ingest.layout.naming import find_layout, layout_names
 
 __all__ = [
+    "LAYOUT_OPTIONS",
     "Condition",
     "Continuation",
     "FieldLayout",

@@ -1,4 +1,4 @@
-"""One value for all records: constants that come beside a layout."""
+"""What is said beside a layout: constants, words, and how columns are matched."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -20,10 +20,60 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+LAYOUT_OPTIONS = ("layout", "set", "true", "false", "match", "ignore_columns")
+"""The options of a load that make its layout."""
+
+
 def choose_layout(options: Mapping[str, Any]) -> Layout | None:
-    """Give the layout that the options ``layout`` and ``set`` make; None where there is none."""
+    """Return the layout that ``LAYOUT_OPTIONS`` make; None where none of them is given."""
     layout = None if options.get("layout") is None else find_layout(options["layout"])
-    constants = options.get("set")
+    layout = _with_constants(layout, options.get("set"))
+    words = {key: _texts(key, options[key]) for key in _WORDS if options.get(key) is not None}
+    if words:
+        layout = read_otherwise(
+            layout or Layout(others="match"), words, {key: f"{key} (--{key})" for key in words}
+        )
+    match, ignored = options.get("match"), options.get("ignore_columns")
+    if match not in {None, "loose", "exact"}:
+        raise ConfigurationError(f"match is {match!r}: say 'loose' or 'exact'.")
+    ways: dict[str, Any] = {} if match is None else {"match": match}
+    if ignored is not None:
+        ways["ignore_columns"] = _texts("ignore_columns", ignored)
+    if not ways:
+        return layout
+    layout = layout or Layout(others="match")
+    if layout.others != "match":
+        name = next(iter(ways))
+        raise ConfigurationError(
+            f"{name} (--{name.replace('_', '-')}) has no effect: the layout leaves out the columns "
+            'that it does not name. Leave the option out, or say others = "match" in the layout.'
+        )
+    return dataclasses.replace(layout, **ways)
+
+
+def read_otherwise(
+    layout: Layout, said: Mapping[str, tuple[str, ...] | str], asked: Mapping[str, str]
+) -> Layout:
+    """Put the caller's keys of ``Reading`` before the layout's; ``asked`` are their options."""
+    cleared: dict[str, Any] = dict.fromkeys(said)
+    fields = {name: dataclasses.replace(field, **cleared) for name, field in layout.fields.items()}
+    read = dataclasses.replace(layout.read, **cast("Any", said))
+    return dataclasses.replace(layout, fields=fields, read=read, asked={**layout.asked, **asked})
+
+
+_WORDS = ("true", "false")
+
+
+def _texts(name: str, given: Any) -> tuple[str, ...]:
+    texts = (given,) if isinstance(given, str) else tuple(given)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError(
+            f"{name} (--{name.replace('_', '-')}) must be one text or several, not {given!r}."
+        )
+    return texts
+
+
+def _with_constants(layout: Layout | None, constants: Mapping[str, Any] | None) -> Layout | None:
     if not constants:
         return layout
     layout = layout or Layout(others="match")
@@ -38,6 +88,9 @@ def fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
     if field is None:
         return FieldLayout(**origin)
     other = dict.fromkeys(("column", "columns", "join", "debit", "credit", "constant", "copy"))
+    other |= dict.fromkeys(("preamble", "file_name"))
+    if "column" not in origin:
+        other["pattern"] = None
     if "constant" in origin and not field.lookup:
         kept = {item.name: getattr(field, item.name) for item in dataclasses.fields(Reading)}
         return FieldLayout(**kept, **origin)

@@ -26,9 +26,9 @@ class Reading:
     null: tuple[str, ...] | None = None
     """Words that mean the same as an empty cell."""
     true: tuple[str, ...] | None = None
-    """Words for true, in a boolean field."""
+    """Words for true, in a boolean field. Case and blanks around them do not count."""
     false: tuple[str, ...] | None = None
-    """Words for false, in a boolean field."""
+    """Words for false, in a boolean field. Case and blanks around them do not count."""
     formats: tuple[str, ...] | None = None
     """How dates and times are written, as in Python's ``strptime``; the first that fits counts."""
     pivot: int | None = None
@@ -71,6 +71,12 @@ class FieldLayout(Reading):
     """Where one field's value comes from, and how its text is read."""
 
     column: Column | None = None
+    pattern: str | None = None
+    """A regular expression (RE2) with one group: the part of the column's cell that is meant."""
+    preamble: str | None = None
+    """Such an expression for the text before the header: one value for all records of a file."""
+    file_name: str | None = None
+    """Such an expression for the file's name: one value for all records of a file."""
     columns: tuple[Column, ...] | None = None
     """Several columns: their texts are joined, or together they are a natural key."""
     join: str | None = None
@@ -151,12 +157,31 @@ class Layout:
     batch of as many rows."""
     others: str = "ignore"
     """Source columns that nothing names: ``ignore`` them, or ``match`` them with fields by name."""
+    match: str | None = None
+    """How columns that nothing names are matched with fields: by name; else, where one field only
+    fits, without regard to case, blanks, hyphens and underscores, by its ``verbose_name`` or
+    column, too. ``loose`` does that in the order of these names; ``exact`` never does."""
+    ignore_columns: tuple[Column, ...] = ()
+    """Source columns that are left out on purpose, where the others are matched; ``rest`` are
+    those that fit no field."""
     origin: text.Origin | None = dataclasses.field(default=None, repr=False, compare=False)
     """The file that it was read from, for messages."""
+    asked: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """Keys of ``read`` that the caller asked for, with the option's name: each must fit a field. It
+    is no part of a file."""
 
     def __post_init__(self) -> None:
         if self.others not in {"ignore", "match"}:
             raise self.error(("others",), f"'others' is {self.others!r}: say 'ignore' or 'match'.")
+        if self.match not in {None, "loose", "exact"}:
+            raise self.error(("match",), f"'match' is {self.match!r}: say 'loose' or 'exact'.")
+        for key in ("match", "ignore_columns"):
+            if getattr(self, key) and self.others != "match":
+                raise self.error(
+                    (key,),
+                    f"{key!r} has no effect: the layout leaves out the columns that it does not "
+                    'name. Take it out, or say others = "match".',
+                )
         for rule in self.skip:
             self._check_rule(rule)
         for condition in () if self.continuation is None else self.continuation.when:
@@ -219,7 +244,7 @@ def dump(value: Any) -> Any:
         pairs = (
             (field.name, getattr(value, field.name), field.default)
             for field in dataclasses.fields(value)
-            if field.name != "origin"
+            if field.name not in {"origin", "asked"}
         )
         return {
             name: dump(item)

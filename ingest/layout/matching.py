@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
+from django.db import models
 
 from ingest.exceptions import ConfigurationError, LayoutError, did_you_mean
 from ingest.rejects import shorten
@@ -13,10 +17,12 @@ from ingest.table import concrete_fields_of_table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from django.db import models
-
 
 _DELIMITERS = ";\t|,"
+LOOKUP_SEPARATOR = "__"
+"""It stands between a foreign key and a field of the parent: ``customer__number``."""
+_NOT_COUNTED = re.compile(r"[\s_\-\u00ad\u2010-\u2015]")
+"""Blanks, underscores and hyphens."""
 
 
 def find_model(label: str) -> type[models.Model]:
@@ -31,37 +37,198 @@ def find_model(label: str) -> type[models.Model]:
         ) from None
 
 
-def match_fields(
-    model: type[models.Model], columns: Sequence[str], source: str
-) -> tuple[models.Field[Any, Any], ...]:
-    """Find the field that each source column names: ``account``, ``account_id`` or ``pk``.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ColumnMatch:
+    """The field that a source column feeds."""
 
-    Raises ``LayoutError`` for a column that names no field, a field that two columns name, and a
-    generated field.
+    column: str
+    field: models.Field[Any, Any]
+    lookup: str | None = None
+    """The field of the parent that the cells are looked up in."""
+    is_loose: bool = False
+    """Do the names differ?"""
+
+    @property
+    def target(self) -> str:
+        """What the column feeds, as a header would name it."""
+        name = self.field.name
+        return name if self.lookup is None else f"{name}{LOOKUP_SEPARATOR}{self.lookup}"
+
+
+def match_columns(
+    model: type[models.Model], columns: Sequence[str], source: str, match: str | None = None
+) -> list[ColumnMatch]:
+    """Find the field that each source column names: ``account``, ``pk`` or ``account__number``.
+
+    ``match`` is that of a layout. Raises ``LayoutError`` for a column that names no field, or
+    several, a field that two columns name, and a generated field.
     """
     known = _fields_by_name(model)
-    fields: list[models.Field[Any, Any]] = []
+    matches: list[ColumnMatch] = []
     for column in columns:
-        field = known.get(column)
-        if field is None:
+        found = match_column(model, column, source, match)
+        if found is None:
             _refuse_many_to_many(model, column, source)
             raise LayoutError(
                 f"{source} has a column {shorten(column)}, but {model._meta.label} has no such "
                 f"field.{_cure(column, columns, known)}"
             )
-        if field in fields:
-            other = columns[fields.index(field)]
-            raise LayoutError(
-                f"{source} has two columns, {other!r} and {column!r}, for the field "
-                f"{model._meta.label}.{field.name}: keep one."
-            )
-        if field.generated:
+        for other in matches:
+            if other.field == found.field and (other.lookup, found.lookup).count(None) > 0:
+                _refuse_second(other, found, source)
+            if other.target == found.target:
+                _refuse_second(other, found, source)
+        if found.field.generated:
             raise LayoutError(
                 f"{source} has a column {column!r}, but PostgreSQL computes "
-                f"{model._meta.label}.{field.name} itself: take the column out."
+                f"{model._meta.label}.{found.field.name} itself: take the column out."
             )
-        fields.append(field)
-    return tuple(fields)
+        matches.append(found)
+    return matches
+
+
+def match_column(
+    model: type[models.Model], column: str, source: str, match: str | None = None
+) -> ColumnMatch | None:
+    """Find what one source column names; None where it is no field.
+
+    Raises ``LayoutError`` for a column that may name several fields, and for a foreign key with
+    a field that the parent does not have.
+    """
+    field = _fields_by_name(model).get(column)
+    if field is not None:
+        return ColumnMatch(column=column, field=field)
+    head, separator, rest = column.partition(LOOKUP_SEPARATOR)
+    field = _fields_by_name(model).get(head) if separator else None
+    if isinstance(field, models.ForeignKey):
+        return ColumnMatch(column=column, field=field, lookup=_parent_field(field, rest, column))
+    if match == "exact":
+        return None
+    field = _match_loosely(model, column, column, source, match)
+    if field is not None:
+        return ColumnMatch(column=column, field=field, is_loose=True)
+    field = _match_loosely(model, head, column, source, match) if separator else None
+    if isinstance(field, models.ForeignKey):
+        parent = field.remote_field.model
+        named = _fields_by_name(parent).get(rest) or _match_loosely(
+            parent, rest, column, source, match, has_own_key=True
+        )
+        lookup = _parent_field(field, rest, column) if named is None else named.name
+        return ColumnMatch(column=column, field=field, lookup=lookup, is_loose=True)
+    return None
+
+
+def describe_loose(matches: Iterable[ColumnMatch]) -> tuple[str, ...]:
+    """Return a sentence on the columns whose names are not quite those of the fields."""
+    pairs = [f"{shorten(found.column)} feeds {found.target}" for found in matches if found.is_loose]
+    if not pairs:
+        return ()
+    how = 'by names that are alike. --match exact (match="exact") turns this off.'
+    return (f"Columns: {', '.join(pairs)}, {how}",)
+
+
+def bare_name(name: str) -> str:
+    """Return a name without case, blanks, underscores and hyphens."""
+    return _NOT_COUNTED.sub("", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _match_loosely(
+    model: type[models.Model],
+    name: str,
+    column: str,
+    source: str,
+    match: str | None,
+    *,
+    has_own_key: bool = False,
+) -> models.Field[Any, Any] | None:
+    """Find the field whose name, column or ``verbose_name`` is like a name.
+
+    Only ``loose`` matches the key that the table gives its rows: what a file calls so is mostly the
+    number that another system gave the record.
+    """
+    wanted = bare_name(name)
+    if wanted.isdigit():  # a column that nothing names is called by its position
+        return None
+    fields = [
+        field
+        for field in concrete_fields_of_table(model)
+        if match == "loose" or has_own_key or not _is_own_key(field)
+    ]
+    by_rank = [
+        [field for field in fields if wanted and bare_name(names(field)) == wanted]
+        for names in _NAMES
+    ]
+    if match == "loose":
+        fits = next(filter(None, by_rank), [])
+    else:
+        fits = list(dict.fromkeys(field for rank in by_rank for field in rank))
+    if len(fits) > 1:
+        cure = "" if match == "loose" else ", or say --match loose, which goes by field names first"
+        raise LayoutError(
+            f"{source} has a column {shorten(column)}, which may be "
+            f"{' or '.join(f'{model._meta.label}.{field.name}' for field in fits)}: rename it, "
+            f"say --map FIELD=COLUMN{cure}."
+        )
+    return fits[0] if fits else None
+
+
+_NAMES: tuple[Any, ...] = (
+    lambda field: field.name,
+    lambda field: field.attname,
+    lambda field: str(field.column),
+    lambda field: str(field.verbose_name),
+)
+"""The names of a field, in the order in which ``loose`` goes by them."""
+
+
+def _is_own_key(field: models.Field[Any, Any]) -> bool:
+    is_drawn = isinstance(field, models.AutoField) or bare_name(field.name) == "id"
+    return field.primary_key and field.remote_field is None and is_drawn
+
+
+def _parent_field(field: models.ForeignKey[Any, Any], name: str, column: str) -> str:
+    """Return the parent's field of that name, or raise ``LayoutError``."""
+    parent: Any = field.remote_field.model
+    known = {item.name: item for item in parent._meta.concrete_fields}
+    known |= {item.attname: item for item in parent._meta.concrete_fields}
+    known["pk"] = parent._meta.pk
+    if name in known:
+        return str(known[name].name)
+    if LOOKUP_SEPARATOR in name:
+        raise LayoutError(
+            f"{column!r} goes too far: {field.name} is looked up by fields of "
+            f"{parent._meta.label} itself, as in {field.name}{LOOKUP_SEPARATOR}FIELD."
+        )
+    raise LayoutError(
+        f"{column!r} names no field: {parent._meta.label} has no {name!r}."
+        f"{did_you_mean(name, known)} Rename the column, or leave it out with --ignore-columns."
+    )
+
+
+def _refuse_second(first: ColumnMatch, second: ColumnMatch, source: str) -> NoReturn:
+    field = first.field
+    raise LayoutError(
+        f"{source} has two columns, {first.column!r} and {second.column!r}, for the field "
+        f"{field.model._meta.label}.{field.name}: keep one, or leave one out with "
+        "--ignore-columns."
+    )
+
+
+def match_fields(
+    model: type[models.Model], columns: Sequence[str], source: str
+) -> tuple[models.Field[Any, Any], ...]:
+    """Find the field that each source column names by itself: ``account``, ``account_id``, ``pk``.
+
+    Raises what ``match_columns`` raises.
+    """
+    matches = match_columns(model, columns, source, match="exact")
+    for found in matches:
+        if found.lookup is not None:
+            raise LayoutError(
+                f"{source} has a column {shorten(found.column)}: no parents are looked up here. "
+                f"Give the key of {found.field.name}."
+            )
+    return tuple(found.field for found in matches)
 
 
 def _refuse_many_to_many(model: type[models.Model], column: str, source: str) -> None:
@@ -85,8 +252,8 @@ def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
             "tells what a file is like."
         )
     return (
-        f"{did_you_mean(column, known)} Rename the column, take it out of the source, or say what "
-        "feeds what in a layout."
+        f"{did_you_mean(column, known)} Rename the column, leave it out with --ignore-columns, or "
+        "say what feeds what in a layout."
     )
 
 

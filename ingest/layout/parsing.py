@@ -40,6 +40,7 @@ class Parser:
         if not isinstance(table, dict):
             raise self.error(path, f"{_show(path)} must be a table.")
         known = {item.name: str(item.type) for item in dataclasses.fields(kind)}
+        known.pop("asked", None)
         origin = {} if known.pop("origin", None) is None else {"origin": self._origin}
         values = {}
         for key, value in table.items():

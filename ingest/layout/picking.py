@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, texts_of
+from ingest.layout.extracting import Pattern
 from ingest.layout.numbers import turn
-from ingest.layout.reading import TextReader, as_text
+from ingest.layout.reading import KINDS, TextReader, as_text
 from ingest.sources.batch import CellText
 
 if TYPE_CHECKING:
@@ -43,18 +44,24 @@ class Picker:
         single = () if said.column is None else (said.column,)
         self.columns: tuple[Column, ...] = said.columns or single
         sides = [column for column in (said.debit, said.credit) if column is not None]
-        given = [self.columns, sides, said.constant, said.copy]
+        given = [self.columns, sides, said.constant, said.copy, said.preamble, said.file_name]
         if sum(item not in ((), [], None) for item in given) != 1:
             raise layout.error(
                 ("fields", name),
                 f"{name} must say exactly one of 'column', 'columns', 'debit' and 'credit', "
-                "'constant' or 'copy'.",
+                "'constant', 'copy', 'preamble' or 'file_name'.",
             )
+        self._pattern = self._find_pattern()
         self.feeding: tuple[Column, ...] = self.columns or tuple(sides)
         if (sides or said.sign) and self._reader.number is None:
             raise layout.error(
                 ("fields", name), f"{name} is no number: it has neither sides nor a sign."
             )
+
+    def is_read_by(self, key: str) -> bool:
+        """Return whether a key of ``Reading`` says anything to this field."""
+        kinds = KINDS.get(key)
+        return kinds is None or isinstance(self._field, kinds)
 
     def pick(self, columns: Sequence[Cells], names: Sequence[str], rows: int) -> Picked:
         """Give the field's cells of a batch."""
@@ -67,12 +74,16 @@ class Picker:
         given = columns[places[0]]
         if len(places) == 1 and not self._changes:
             return Picked(cells=given)
-        if len(places) == 1 and not is_text(given):
+        if len(places) == 1 and not is_text(given) and self._pattern is None:
             return self._pick_typed(given, columns, names)
         if len(places) > 1:
             given = self._join([columns[place] for place in places])
         texts, undecodable = texts_of(given)
+        texts, unfit = self._extract(texts)
         numbers, refused = self._read(texts, is_prepared=len(places) > 1)
+        if unfit:
+            bad = {place for place, _ in unfit}
+            refused = [*unfit, *(item for item in refused if item[0] not in bad)]
         if said.sign is not None:
             place = self._place(said.sign.column, names, "sign")
             numbers, unsigned = self._sign(numbers, columns[place])
@@ -91,9 +102,16 @@ class Picker:
         texts, _ = texts_of(given)
         prepared = self._reader.prepare(texts)
         is_typed = [value is not None and not isinstance(value, str) for value in values]
-        is_as_given = pc.equal(prepared, texts).to_pylist()
+        is_as_given = pc.equal(prepared, texts)
+        is_word = self._reader.is_word(prepared)
+        if is_word is not None:  # such as 1, which other words may have the meaning of
+            is_bool = pa.array([isinstance(value, bool) for value in values], pa.bool_())
+            is_as_given = pc.and_(is_as_given, pc.or_(is_bool, pc.invert(is_word)))
         stays = pa.array(
-            [typed and as_given for typed, as_given in zip(is_typed, is_as_given, strict=True)],
+            [
+                typed and as_given
+                for typed, as_given in zip(is_typed, is_as_given.to_pylist(), strict=True)
+            ],
             pa.bool_(),
         )
         left = pc.if_else(stays, pa.scalar(None, pa.string()), prepared)
@@ -133,13 +151,71 @@ class Picker:
         )
         return (warning,)
 
-    def prepare_key(self, texts: pa.Array) -> pa.Array:
-        """Read the texts of a natural key."""
+    def read_key(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Return the texts of a natural key, and which cells the pattern does not match."""
+        texts, unfit = self._extract(pc.fill_null(texts_of(cells)[0], ""))
+        if unfit:
+            is_bad = pc.is_in(
+                pa.arange(0, len(texts)), value_set=pa.array([at for at, _ in unfit], pa.int64())
+            )
+            texts = pc.if_else(is_bad, "", texts)
+        return map_distinct(texts, self._prepare_key), unfit
+
+    def read_one(self, text: str) -> tuple[str, str | None]:
+        """Return the one text of all records as the field understands it, and why it cannot."""
+        if self._said.lookup:
+            return self._prepare_key(pa.array([text], pa.string()))[0].as_py(), None
+        read, refused = self._read(pa.array([text], pa.string()), is_prepared=False)
+        return read[0].as_py() or "", refused[0][1] if refused else None
+
+    @property
+    def origin(self) -> tuple[str, Pattern] | None:
+        """Where the one value of all records of a file is found: the key, and the pattern."""
+        for key in ("preamble", "file_name"):
+            pattern = getattr(self._said, key)
+            if pattern is not None:
+                return key, Pattern(self._layout, ("fields", self._name, key), pattern)
+        return None
+
+    def _prepare_key(self, texts: pa.Array) -> pa.Array:
         return self._reader.complete(self._reader.prepare(texts))
+
+    def _find_pattern(self) -> Pattern | None:
+        pattern = self._said.pattern
+        if pattern is None:
+            return None
+        keys = ("fields", self._name, "pattern")
+        if len(self.columns) != 1:
+            raise self._layout.error(
+                keys, f"'pattern' of {self._name} takes a part of one cell: say one 'column'."
+            )
+        return Pattern(self._layout, keys, pattern)
+
+    def _extract(self, texts: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Take the part that the pattern finds, and say which texts it does not match."""
+        pattern = self._pattern
+        if pattern is None:
+            return texts, []
+
+        def extract(distinct: pa.Array) -> tuple[pa.Array, pa.Array]:
+            parts, fits = pattern.apply(distinct)
+            is_nothing = self._reader.is_nothing(distinct)
+            fits = pc.or_(fits, is_nothing)
+            found = pc.if_else(is_nothing, distinct, parts)
+            return pc.if_else(fits, found, pa.scalar(None, pa.string())), fits
+
+        parts, fits = map_distinct(texts, extract)
+        bad = pc.fill_null(pc.invert(fits), False)
+        reason = f"has no part that fits the pattern {pattern.text!r}."
+        return parts, [
+            (place, f"“{texts[place].as_py()}” {reason}")
+            for place in pc.indices_nonzero(bad).to_pylist()
+        ]
 
     @property
     def _changes(self) -> bool:
-        return self._reader.changes or self._said.sign is not None
+        has_more = self._said.sign is not None or self._pattern is not None
+        return self._reader.changes or has_more
 
     def _place(self, column: Column, names: Sequence[str], key: str = "") -> int:
         return place_of(self._layout, column, names, ("fields", self._name, *filter(None, [key])))
@@ -164,6 +240,8 @@ class Picker:
         def read_distinct(distinct: pa.Array) -> tuple[pa.Array, pa.Array | None]:
             return self._reader.read(distinct if is_prepared else self._reader.prepare(distinct))
 
+        if self._reader.reads_nothing:
+            texts = pc.fill_null(texts, "")
         read, readable = map_distinct(texts, read_distinct)
         refused: list[tuple[int, str]] = []
         complete = self._reader.complete if completes else _same

@@ -12,6 +12,7 @@ from django.db import models
 
 from ingest.layout.moments import MomentReader
 from ingest.layout.numbers import NumberReader, Places
+from ingest.layout.truths import TruthWords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,25 @@ _MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
     (models.TimeField, "time"),
 )
 
+KINDS: dict[str, tuple[type[models.Field[Any, Any]], ...]] = {
+    **dict.fromkeys(
+        ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), _NUMBERS
+    ),
+    **dict.fromkeys(("formats", "pivot", "year"), (models.DateField, models.TimeField)),
+    "timezone": (models.DateTimeField,),
+    **dict.fromkeys(("true", "false"), (models.BooleanField,)),
+}
+"""The fields that a key of ``Reading`` is for; a key that is not here is for all of them."""
+KINDS_READ = {
+    **dict.fromkeys(
+        ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), "a number"
+    ),
+    **dict.fromkeys(("formats", "pivot", "year"), "a date or a time"),
+    "timezone": "a date with a time",
+    **dict.fromkeys(("true", "false"), "a boolean"),
+}
+"""The same in words."""
+
 
 class TextReader:
     """Reads the distinct texts of one field into text that the field itself understands."""
@@ -39,7 +59,7 @@ class TextReader:
         self.number = _number_reader(layout, name, said, field)
         self._moment = _moment_reader(layout, name, said, field)
         is_boolean = isinstance(field, models.BooleanField)
-        self._words = _codes_of_booleans(said) if is_boolean else None
+        self._words = TruthWords.of(layout, name, said) if is_boolean else None
         self.changes = self._strip or any(
             item is not None
             for item in (
@@ -67,8 +87,25 @@ class TextReader:
         elif self._moment is not None:
             texts, readable = self._moment.read(texts)
         elif self._words is not None:
-            texts = _replace(texts, self._words)
+            texts = self._words.read(texts)
         return texts, readable
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Does an empty cell mean something in a boolean field?"""
+        return self._words is not None and self._words.has_nothing
+
+    def is_word(self, texts: pa.Array) -> pa.BooleanArray | None:
+        """Say which texts are words for true and false; None where there are no such words."""
+        return None if self._words is None else self._words.are(texts)
+
+    def is_nothing(self, texts: pa.Array) -> pa.BooleanArray:
+        """Say which texts are blank, or words for null."""
+        trimmed = pc.utf8_trim_whitespace(texts)
+        blank = pc.equal(trimmed, "")
+        if self._null is None:
+            return blank
+        return pc.or_(blank, pc.is_in(trimmed, value_set=self._null))
 
     def read_typed(self, value: Any) -> Any:
         """Return a typed value with what the layout says of values of its kind."""
@@ -153,11 +190,6 @@ def _codes(said: FieldLayout) -> _Codes | None:
         return None
     otherwise = None if said.otherwise is None else as_text(said.otherwise)
     return _table({code: as_text(value) for code, value in said.values.items()}, otherwise)
-
-
-def _codes_of_booleans(said: FieldLayout) -> _Codes | None:
-    words = dict.fromkeys(said.true or (), "True") | dict.fromkeys(said.false or (), "False")
-    return _table(words, None) if words else None
 
 
 def _table(words: Mapping[str, str], otherwise: str | None) -> _Codes:

@@ -66,6 +66,10 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--thousands": READ,
     "--date-format": READ,
     "--null": READ,
+    "--true": READ,
+    "--false": READ,
+    "--match": READ,
+    "--ignore-columns": READ,
     # writing
     "--method": LOAD,
     "--references": LOAD,

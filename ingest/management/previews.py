@@ -57,8 +57,9 @@ def handle(
 ) -> None:
     """Show the rows on standard output."""
     how = reading.chosen(options) | {
-        "layout": layouts.chosen(options),
+        "layout": layouts.chosen(options, model),
         "clean": options["clean"],
+        **layouts.said(options),
     }
     shown = preview(
         model,

@@ -39,6 +39,10 @@ class Source(ABC):
     """The size of the input in bytes, where it is known."""
     bytes_read: int = 0
     """How far the input has been read, in bytes."""
+    preamble: str = ""
+    """The text that stands before the header or the first record, where there is any."""
+    file_name: str = ""
+    """The file's name without its folder, where it is one file that has a name."""
     paths: tuple[Path, ...] = ()
     """The files that it reads, where all of them can be read again."""
     is_of_files: ClassVar[bool] = False
@@ -91,6 +95,10 @@ class Source(ABC):
         None where the records must be read to be told apart.
         """
         return None
+
+    def each_file(self) -> Iterator[Source]:
+        """Give the sources of the single files, each as its batches call it."""
+        yield self
 
     def check_unchanged(self) -> None:
         """Raise ``SourceError`` where the file is no longer what it was when it was opened."""

@@ -64,6 +64,8 @@ class DelimitedSource(Source):
         self._reader = TextReader(file, options.encoding)
         head = Head(self._reader, file.name, options)
         self.columns = head.columns
+        self.preamble = head.preamble.decode(errors="replace")
+        self.file_name = file.file_name
         self._head = head
         self._pattern = RecordPattern(options)
         byte = self._reader.first_byte + head.bytes if self._can_seek else None

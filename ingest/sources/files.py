@@ -45,6 +45,12 @@ _OPENERS: dict[str, Callable[[Any], Any]] = {
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
+def file_name_of(given: Any) -> str:
+    """Return the name of a file without its folder; empty where it has none."""
+    name = getattr(given, "name", "") if hasattr(given, "read") else str(given)
+    return "" if name == STDIN or not isinstance(name, str) else Path(name).name
+
+
 class InputFile:
     """A file opened for reading bytes, decompressed on the way.
 
@@ -54,6 +60,7 @@ class InputFile:
 
     def __init__(self, given: Any) -> None:
         self.path: Path | None = None
+        self.file_name = file_name_of(given)
         self.bytes_total: int | None = None
         self.is_compressed = False
         self._is_ours = False

@@ -32,6 +32,8 @@ class Head:
         """How many bytes of the file it takes, where one can say."""
         self.text = b""
         """The text of it."""
+        self.preamble = b""
+        """The text of the records that are skipped."""
         self.reasons_at: int | None = None
         """The place of the column in which an earlier load said why it refused the records."""
         self._name = name
@@ -54,6 +56,7 @@ class Head:
                     f"{self._name} has only {number:,} records, fewer than the "
                     f"{options.skip_records:,} to be skipped before the first."
                 )
+        self.preamble = self.text
         names: tuple[str, ...] = ()
         first: list[str] = []
         if options.has_header:

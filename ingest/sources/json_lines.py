@@ -46,6 +46,7 @@ class JsonLinesSource(Source):
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         self.name = file.name
+        self.file_name = file.file_name
         self.bytes_total = file.bytes_total
         self.paths = file.paths
         self._file = file

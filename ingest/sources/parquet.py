@@ -12,7 +12,7 @@ from ingest.exceptions import SourceError
 from ingest.sources.arrow import take_apart
 from ingest.sources.base import Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch, Position
-from ingest.sources.files import STDIN, InputFile, kind_suffix
+from ingest.sources.files import STDIN, InputFile, file_name_of, kind_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ class ParquetSource(Source):
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{name} is no Parquet file: {error}") from error
         source = cls(file, name, options)
+        source.file_name = file_name_of(given)
         source._opened = opened
         source.paths = () if opened is None else opened.paths
         source.bytes_total = None if opened is None else opened.bytes_total

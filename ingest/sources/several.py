@@ -95,6 +95,14 @@ class SeveralSource(Source):
                 for end in source.find_ends(first, records) or ():
                     yield dataclasses.replace(end, file=number)
 
+    def each_file(self) -> Iterator[Source]:
+        for number, file in enumerate(self._files):
+            if number == self._place:
+                yield self._current
+            else:
+                with open_source(file, self._options) as source:
+                    yield source
+
     def check_unchanged(self) -> None:
         self._current.check_unchanged()
 

@@ -241,6 +241,6 @@ def test_a_column_that_names_no_field(tmp_path):
     path = write(tmp_path, "user,number,nmae\n1,2,3\n")
     assert refused("finance.Account", path) == (
         f"{path} has a column 'nmae', but finance.Account has no such field. Did you mean 'name' "
-        "or 'number'? Rename the column, take it out of the source, or say what feeds what in a "
-        "layout."
+        "or 'number'? Rename the column, leave it out with --ignore-columns, or say what feeds "
+        "what in a layout."
     )

@@ -222,7 +222,8 @@ class Command(BaseCommand):
 
     def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
-        how |= reading.chosen(options) | {"layout": layouts.chosen(options)}
+        how |= reading.chosen(options) | {"layout": layouts.chosen(options, model)}
+        how |= layouts.said(options)
         source = reading.as_source(files)
         self._show(
             f"Loading {model._meta.label}",

@@ -1,0 +1,99 @@
+"""Values that all records of a file share: out of its preamble or its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.rejects import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ingest.layout.definition import Layout
+    from ingest.layout.picking import Picker
+    from ingest.sources import Batch, Source
+
+_SHOWN = {"preamble": "(the preamble)", "file_name": "(the file's name)"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoundValue:
+    """One value that all records of a file share."""
+
+    given: str
+    """The text as it was found."""
+    text: str
+    """The text as the field understands it."""
+
+
+class FoundValues:
+    """What a layout finds in the preambles and the names of a source's files."""
+
+    def __init__(self, layout: Layout, pickers: Mapping[str, Picker], source: Source) -> None:
+        """Look into each file once, or raise ``LayoutError`` for a pattern that does not match."""
+        self._layout = layout
+        self._source = source
+        self._keys: dict[str, str] = {}
+        self._values: dict[str, dict[str, FoundValue]] = {}
+        for name, picker in pickers.items():
+            if picker.origin is not None:
+                self._keys[name] = picker.origin[0]
+                self._values[name] = {}
+        if not self._keys:
+            return
+        for file in source.each_file():
+            for name, key in self._keys.items():
+                self._values[name][file.name] = self._find(name, key, pickers[name], file)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._keys
+
+    def text(self, name: str, batch: Batch) -> str:
+        """Return the value of a batch's file, as the field understands it."""
+        return self._of(name, batch).text
+
+    def given(self, name: str, batch: Batch) -> str:
+        """Return the value of a batch's file as it was found."""
+        return self._of(name, batch).given
+
+    def values_of(self, name: str) -> Iterator[tuple[str, FoundValue]]:
+        """Return the value of each file, with the file's name."""
+        yield from self._values.get(name, {}).items()
+
+    def shown(self, name: str) -> str:
+        """Return what messages have in place of a source column."""
+        return _SHOWN[self._keys[name]] if name in self._keys else "(the layout)"
+
+    def _of(self, name: str, batch: Batch) -> FoundValue:
+        return self._values[name][batch.source or self._source.name]
+
+    def _find(self, name: str, key: str, picker: Picker, file: Source) -> FoundValue:
+        keys = ("fields", name, key)
+        text = file.preamble if key == "preamble" else file.file_name
+        if not text:
+            why = (
+                "it has no text before the header: say skip_records"
+                if key == "preamble"
+                else "it is no file with a name"
+            )
+            raise self._layout.error(
+                keys, f"{name} cannot be found in the {_words(key)} of {file.name}: {why}."
+            )
+        origin = picker.origin
+        part = None if origin is None else origin[1].find(text)
+        if part is None:
+            pattern = getattr(self._layout.fields[name], key)
+            raise self._layout.error(
+                keys,
+                f"{name} cannot be found in the {_words(key)} of {file.name}: the pattern "
+                f"{pattern!r} does not match {shorten(text)}.",
+            )
+        read, reason = picker.read_one(part)
+        if reason is not None:
+            raise self._layout.error(keys, f"{name}, in the {_words(key)} of {file.name}: {reason}")
+        return FoundValue(given=part, text=read)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
