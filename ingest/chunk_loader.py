@@ -22,7 +22,7 @@ from ingest.ledger import Inserters
 from ingest.methods.copy import CopyWriter, unsupported_reasons
 from ingest.methods.direct import DirectWriter
 from ingest.pipeline import Chunks, Pipeline
-from ingest.sequences import Sequences, read_defaults
+from ingest.sequences import Sequences, defaults_of
 from ingest.sources import Position
 from ingest.table import read_settled_table
 
@@ -234,17 +234,15 @@ class ChunkLoader:
         if self._keys is None:
             encoding = pipeline.encoding
             _check_copy(table, encoding.names)
-            defaults = read_defaults(self._session, table)
             self._keys = Keys(
                 self._session,
                 table,
                 self._job.model,
                 encoding,
                 purpose=self._purpose(),
-                defaults=defaults,
             )
             self._sequences = Sequences(
-                self._session, defaults, () if self._job.how.dry_run else encoding.names
+                self._session, defaults_of(table), () if self._job.how.dry_run else encoding.names
             )
             if self._keys.decision is not None:
                 self._decide(self._keys.decision)

@@ -16,7 +16,6 @@ from ingest.attempts import UniqueKey
 from ingest.refusals import may_be_of_row
 from ingest.session import Query, Statement
 from ingest.staging import StagingTable
-from ingest.table import REREAD_BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,11 +45,11 @@ class Doubts:
 
     def __init__(self, session: Session, table: Table, encoding: Encoding) -> None:
         # A value drawn from a sequence repeats none.
-        keys = unique_keys(session, table, encoding.given)
+        keys = unique_keys(table, encoding.given)
         checks = [
-            (expression, columns)
-            for expression, columns in session.fetch(_CHECKS, table.oid, REREAD_BY_NAME)
-            if set(columns) <= set(encoding.names)
+            (check["expression"], check["columns"])
+            for check in table.facts["checks"]
+            if set(check["columns"]) <= set(encoding.names)
         ]
         self._required = [
             item.name for item in table.columns if item.is_required and item.name in encoding.names
@@ -182,21 +181,19 @@ def _sharing(rows: pa.RecordBatch, names: list[str]) -> set[int]:
     return {*following.take(at).to_pylist(), *before.take(at).to_pylist()}
 
 
-def unique_keys(session: Session, table: Table, given: Sequence[str]) -> list[UniqueKey]:
-    """Find the unique keys that the given columns alone decide."""
+def unique_keys(table: Table, given: Sequence[str]) -> list[UniqueKey]:
+    """Return the unique keys that the given columns alone decide."""
     return [
         UniqueKey(
-            name=name,
-            expressions=tuple(expressions),
-            operators=tuple(operators),
-            predicate=predicate or "true",
-            columns=tuple(columns),
-            plain=tuple(plain),
+            name=key["name"],
+            expressions=tuple(key["expressions"]),
+            operators=tuple(key["operators"]),
+            predicate=key["predicate"] or "true",
+            columns=tuple(key["columns"]),
+            plain=tuple(key["plain"]),
         )
-        for name, expressions, operators, predicate, columns, plain in session.fetch(
-            _UNIQUE_KEYS, table.oid, REREAD_BY_NAME
-        )
-        if set(columns) <= set(given) and len(expressions) == len(operators)
+        for key in table.facts["unique_keys"]
+        if set(key["columns"]) <= set(given) and len(key["expressions"]) == len(key["operators"])
     ]
 
 
@@ -221,54 +218,3 @@ def _known(table: Table, key: UniqueKey, probe: StagingTable) -> str:
         f"(SELECT FROM {known} AS known WHERE {key.equal('known', 'given')} AND EXISTS "
         f"(SELECT FROM {given} AS again WHERE {key.equal('known', 'again')}))"
     )
-
-
-_UNIQUE_KEYS = """
-SELECT c.relname::pg_catalog.text,
-       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
-             FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
-       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
-             FROM pg_catalog.unnest(i.indclass::pg_catalog.oid[]) WITH ORDINALITY k(class, place)
-             JOIN pg_catalog.pg_opclass p ON p.oid OPERATOR(pg_catalog.=) k.class
-             JOIN pg_catalog.pg_amop x ON x.amopfamily OPERATOR(pg_catalog.=) p.opcfamily
-               AND x.amoplefttype OPERATOR(pg_catalog.=) p.opcintype
-               AND x.amoprighttype OPERATOR(pg_catalog.=) p.opcintype
-               AND x.amopstrategy OPERATOR(pg_catalog.=) 3  -- a B-tree's "equal"
-             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
-             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
-             ORDER BY k.place),
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
-       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
-             WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND (
-               a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey) OR EXISTS (
-                 SELECT FROM pg_catalog.pg_depend d
-                 WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                   AND d.objid OPERATOR(pg_catalog.=) i.indexrelid
-                   AND d.refobjid OPERATOR(pg_catalog.=) i.indrelid
-                   AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum))),
-       CASE WHEN i.indexprs IS NULL THEN
-         ARRAY(SELECT a.attname::pg_catalog.text
-               FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k(attnum, place)
-               JOIN pg_catalog.pg_attribute a
-                 ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
-                 AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-               WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place)
-         ELSE '{}'::pg_catalog.text[] END
-FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c
-  ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
-WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND i.indisunique AND i.indimmediate AND i.indisvalid
-  AND NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
-    OPERATOR(pg_catalog.~) $2::pg_catalog.text
-ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
-"""
-_CHECKS = """
-SELECT pg_catalog.pg_get_expr(k.conbin, k.conrelid),
-       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
-             WHERE a.attrelid OPERATOR(pg_catalog.=) k.conrelid
-               AND a.attnum OPERATOR(pg_catalog.=) ANY (k.conkey))
-FROM pg_catalog.pg_constraint k
-WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND k.contype OPERATOR(pg_catalog.=) 'c' AND k.conkey IS NOT NULL
-  AND NOT k.conbin::pg_catalog.text OPERATOR(pg_catalog.~) $2::pg_catalog.text
-"""

@@ -14,9 +14,9 @@ import asyncpg
 import psycopg
 
 from ingest.exceptions import ConstraintRefused
-from ingest.plain_indexes import SetAsideIndex, read_plain_indexes
+from ingest.plain_indexes import SetAsideIndex, plain_indexes
 from ingest.refusals import explain
-from ingest.table import quote_name
+from ingest.table import quote_name, read_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,8 @@ class SetAside:
     """Why the indexes stay, in one sentence."""
     keeps_primary: bool = False
     """Does the primary key stay, because others know the rows by it?"""
+    table: Table | None = None
+    """The table as it was read under the exclusive lock, which is kept; None: it was not locked."""
 
 
 def plan_set_aside(
@@ -59,26 +61,15 @@ def plan_set_aside(
         return SetAside(
             reason="functions that run for the rows that the layout makes could look for them."
         )
-    [(missing_right, has_event_trigger, is_subscribed, is_decoded)] = session.fetch(
-        _RIGHTS, table.oid
-    )
-    if missing_right is not None:
-        name = table.qualified_name
-        return SetAside(reason=f"the role may not build the indexes of {name}: {missing_right}.")
-    if has_event_trigger:
-        return SetAside(reason="an event trigger watches what is created or dropped.")
-    if is_subscribed:
-        return SetAside(reason="a subscription writes to the table, too, and would have to wait.")
-
-    def look_again() -> SetAside:
-        return _look(session, table, with_unique=with_unique, drawn=drawn, keeps_primary=is_decoded)
-
-    look = look_again()
-    if look.reason is None and not _lock(session, table):
+    plan = _look(session, table, with_unique=with_unique, drawn=drawn)
+    if plan.reason is not None:
+        return plan
+    if not _lock(session, table):
         return SetAside(reason=f"others use the table: no exclusive lock within {LOCK_TIMEOUT}.")
-    if look.reason is None:  # the table may have changed until it was locked
-        look = look_again()
-    return look
+    # The table may have changed until it was locked.
+    table = read_table(session, table.oid)
+    plan = _look(session, table, with_unique=with_unique, drawn=drawn)
+    return dataclasses.replace(plan, table=table)
 
 
 @contextmanager
@@ -167,28 +158,37 @@ def _qualified(table: Table, index: SetAsideIndex) -> str:
     return f"{quote_name(table.schema)}.{quote_name(index.name)}"
 
 
-def _look(
-    session: Session,
-    table: Table,
-    *,
-    with_unique: bool,
-    drawn: str | None,
-    keeps_primary: bool,
-) -> SetAside:
-    # The scan's lock keeps another load from dropping the indexes while they are read. It is given
-    # back: two loads that each held it, and asked for the exclusive one, would wait for each other.
-    session.execute("SAVEPOINT ingest_look")
-    rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
-    indexes = read_plain_indexes(
-        session, table, with_unique=with_unique, drawn=drawn, keeps_primary=keeps_primary
+def _look(session: Session, table: Table, *, with_unique: bool, drawn: str | None) -> SetAside:
+    [rights] = table.facts["index_rights"]
+    if rights["missing_right"] is not None:
+        return SetAside(
+            reason=f"the role may not build the indexes of {table.qualified_name}: "
+            f"{rights['missing_right']}."
+        )
+    if rights["has_event_trigger"]:
+        return SetAside(reason="an event trigger watches what is created or dropped.")
+    if rights["is_subscribed"]:
+        return SetAside(reason="a subscription writes to the table, too, and would have to wait.")
+    keeps_primary = rights["is_decoded"]
+    indexes = plain_indexes(
+        table, with_unique=with_unique, drawn=drawn, keeps_primary=keeps_primary
     )
-    session.execute("ROLLBACK TO SAVEPOINT ingest_look")
-    session.execute("RELEASE SAVEPOINT ingest_look")
     if not indexes:
         return SetAside(reason="the table has no index that is its own definition and no more.")
-    if rows:
+    if _has_rows(session, table):
         return SetAside(reason="the table holds rows already.")
     return SetAside(indexes=indexes, keeps_primary=keeps_primary)
+
+
+def _has_rows(session: Session, table: Table) -> bool:
+    if table.size == 0:
+        return False
+    # The scan's lock is given back: two loads that each held it, and asked for the exclusive one,
+    # would wait for each other.
+    session.execute("SAVEPOINT ingest_look")
+    rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
+    session.execute("ROLLBACK TO SAVEPOINT ingest_look; RELEASE SAVEPOINT ingest_look")
+    return bool(rows)
 
 
 _NOT_GRANTED = (
@@ -200,45 +200,21 @@ _NOT_GRANTED = (
 
 
 def _lock(session: Session, table: Table) -> bool:
-    [(before,)] = session.fetch("SELECT pg_catalog.current_setting('lock_timeout')")
-    session.execute("SAVEPOINT ingest_lock")
+    before = table.lock_timeout.replace("'", "''")
     try:
-        session.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-        session.execute(f"LOCK TABLE ONLY {table.qualified_name} IN ACCESS EXCLUSIVE MODE")
+        session.execute(
+            "SAVEPOINT ingest_lock; "
+            f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; "
+            f"LOCK TABLE ONLY {table.qualified_name} IN ACCESS EXCLUSIVE MODE; "
+            f"SET LOCAL lock_timeout = '{before}'; "
+            "RELEASE SAVEPOINT ingest_lock"
+        )
     except _NOT_GRANTED:
-        session.execute("ROLLBACK TO SAVEPOINT ingest_lock")
-        is_locked = False
-    else:
-        session.fetch(_SET_LOCK_TIMEOUT, before)
-        is_locked = True
-    session.execute("RELEASE SAVEPOINT ingest_lock")
-    return is_locked
+        session.execute("ROLLBACK TO SAVEPOINT ingest_lock; RELEASE SAVEPOINT ingest_lock")
+        return False
+    return True
 
 
-# What is decoded from the log tells subscribers by which columns a row is known: by the primary key
-# that the table has while the row goes in.
-_RIGHTS = """
-SELECT CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
-            THEN pg_catalog.format('GRANT %s TO %I', c.relowner::pg_catalog.regrole, current_user)
-            WHEN NOT pg_catalog.has_schema_privilege(c.relnamespace, 'CREATE')
-            THEN pg_catalog.format('GRANT CREATE ON SCHEMA %I TO %I', n.nspname, current_user) END,
-       EXISTS (SELECT FROM pg_catalog.pg_event_trigger
-               WHERE evtenabled OPERATOR(pg_catalog.<>) 'D'
-                 AND evtevent OPERATOR(pg_catalog.<>) 'login'),
-       EXISTS (SELECT FROM pg_catalog.pg_subscription_rel s
-               WHERE s.srrelid OPERATOR(pg_catalog.=) c.oid),
-       pg_catalog.current_setting('wal_level') OPERATOR(pg_catalog.=) 'logical'
-       AND c.relpersistence OPERATOR(pg_catalog.=) 'p'
-       AND (EXISTS (SELECT FROM pg_catalog.pg_publication_tables p
-                    WHERE p.schemaname OPERATOR(pg_catalog.=) n.nspname
-                      AND p.tablename OPERATOR(pg_catalog.=) c.relname)
-            OR EXISTS (SELECT FROM pg_catalog.pg_replication_slots r
-                       WHERE r.database OPERATOR(pg_catalog.=) pg_catalog.current_database()))
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-"""
-_SET_LOCK_TIMEOUT = "SELECT pg_catalog.set_config('lock_timeout', $1::pg_catalog.text, true)"
 MORE_MEMORY = """
 SELECT pg_catalog.set_config('maintenance_work_mem',
   pg_catalog.concat(greatest(s.setting::bigint, $1::bigint), 'kB'), true)

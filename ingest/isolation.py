@@ -60,7 +60,7 @@ class Isolation:
         self, session: Session, table: Table, encoding: Encoding, *, ends_at_first: bool = False
     ) -> None:
         """Make the temporary tables; ``ends_at_first``: the first refused row ends the load."""
-        keys = unique_keys(session, table, encoding.names)
+        keys = unique_keys(table, encoding.names)
         types = staged_types(session, table, encoding)
         self._stage = StagingTable(session, table, encoding, "stage", encoding.names, types)
         session.execute(f"ALTER TABLE {self._stage.name} ADD PRIMARY KEY ({self._stage.place})")

@@ -23,11 +23,11 @@ import pyarrow.compute as pc
 from ingest.encoding import choose_encoding
 from ingest.exceptions import ServerFailed
 from ingest.ranges import merge_ranges, ranges_of
-from ingest.sequences import read_defaults
+from ingest.sequences import defaults_of
 from ingest.table import quote_name
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from django.db import models
 
@@ -76,7 +76,6 @@ class Keys:
         encoding: Encoding,
         *,
         purpose: Purpose,
-        defaults: Mapping[str, Default] | None = None,
     ) -> None:
         """Find out where the key comes from; ``encoding`` is that of the rows without it."""
         self._purpose = purpose
@@ -108,8 +107,7 @@ class Keys:
         column = table.column(str(key.column))
         self.name = column.name
         if self.name not in encoding.names:
-            defaults = read_defaults(session, table) if defaults is None else defaults
-            self._default = defaults.get(self.name)
+            self._default = defaults_of(table).get(self.name)
             if purpose == "spare":
                 self._find_spare(column)
             else:

@@ -74,29 +74,29 @@ def plan_order(
     names = keys.encoding.names
     if any(item.has_default and item.name not in names for item in table.columns):
         return None
-    order = find_order(session, table, names, set_aside)
+    order = find_order(table, names, set_aside)
     return None if order is None else (order, keys)
 
 
-def find_order(
-    session: Session, table: Table, given: Sequence[str], set_aside: Collection[str] = ()
-) -> Order | None:
+def find_order(table: Table, given: Sequence[str], set_aside: Collection[str] = ()) -> Order | None:
     """Choose the order that most bytes of indexes gain from, by the columns that are given.
 
     None where the indexes are small, or where the order of the rows in the table is an index's
     matter: BRIN notes it, and CLUSTER makes it. Where some are ``set_aside``, the table is empty,
     and how large the others will be cannot be known.
     """
-    indexes = session.fetch(_INDEXES, table.oid)
-    is_ordered = any(method == "brin" or is_clustered for _, _, _, method, is_clustered in indexes)
-    is_small = sum(size for _, _, size, _, _ in indexes) < LEAST_INDEX_BYTES
+    indexes = table.facts["index_sizes"]
+    is_ordered = any(index["method"] == "brin" or index["is_clustered"] for index in indexes)
+    is_small = sum(index["size"] for index in indexes) < LEAST_INDEX_BYTES
     if is_ordered or (is_small and not set_aside):
         return None
     gains: dict[str, int] = {}
     candidates = [
-        (name, columns, size)
-        for name, columns, size, method, _ in indexes
-        if method == "btree" and columns[0] in given and name not in set_aside
+        (index["name"], index["columns"], index["size"])
+        for index in indexes
+        if index["method"] == "btree"
+        and index["columns"][0] in given
+        and index["name"] not in set_aside
     ]
     for _, columns, size in candidates:
         gains[columns[0]] = gains.get(columns[0], 0) + size
@@ -104,25 +104,3 @@ def find_order(
         return None
     name, columns, _ = max(candidates, key=lambda item: (gains[item[1][0]], item[2]))
     return Order(name, [column for column in columns if column in given])
-
-
-# The primary key's own order is mostly that of the records. An expression has no column, and an
-# index that another load has dropped a moment ago has no size.
-_INDEXES = """
-SELECT c.relname::pg_catalog.text,
-       ARRAY(SELECT coalesce(a.attname::pg_catalog.text, '')
-             FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k(attnum, place)
-             LEFT JOIN pg_catalog.pg_attribute a
-               ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
-               AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-               AND k.attnum OPERATOR(pg_catalog.>) 0
-             WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place),
-       coalesce(pg_catalog.pg_relation_size(i.indexrelid::pg_catalog.regclass), 0),
-       m.amname::pg_catalog.text, i.indisclustered
-FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
-JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) c.relam
-WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND NOT i.indisprimary AND i.indisready
-ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
-"""

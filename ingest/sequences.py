@@ -84,24 +84,24 @@ class Default:
     is_domain: bool
 
 
-def read_defaults(session: Session, table: Table) -> dict[str, Default]:
-    """Read the defaults of a table's columns, by column."""
+def defaults_of(table: Table) -> dict[str, Default]:
+    """Return the defaults of a table's columns, by column."""
     found = {}
     names = [field.name for field in dataclasses.fields(Sequence)]
-    for row in session.fetch(_DEFAULTS, table.oid):
-        column, identity, expression, is_servers_own, draws, is_domain, *facts = row
+    for row in table.facts["defaults"]:
+        column, identity = row["column"], row["identity"]
         limit = _TYPE_LIMITS.get(table.column(_quoted(column)).type_name)
-        is_exact = facts[0] is not None and limit is not None
+        is_exact = row["oid"] is not None and limit is not None
         found[column] = Default(
             column=column,
             is_identity=identity != "",
             is_always=identity == "a",
-            expression=expression,
-            is_servers_own=is_servers_own,
-            draws=draws,
-            sequence=Sequence(**dict(zip(names, facts, strict=True))) if is_exact else None,
+            expression=row["expression"],
+            is_servers_own=row["is_servers_own"],
+            draws=row["draws"],
+            sequence=Sequence(**{name: row[name] for name in names}) if is_exact else None,
             limit=limit,
-            is_domain=is_domain,
+            is_domain=row["is_domain"],
         )
     return found
 
@@ -328,83 +328,6 @@ def _drawn_last(session: Session, sequence: Sequence) -> int:
     return sequence.position(session)
 
 
-# The default is the next number of a sequence and nothing else where it is an identity, or where
-# its text is exactly nextval('…'::regclass) of the one sequence that it depends on, and it depends
-# on nothing that is not PostgreSQL's own (what comes with PostgreSQL leaves no dependency). Casts
-# that PostgreSQL adds by itself are not in the text, but their functions are among the
-# dependencies. A shadowed name is written with its schema, and does not hide.
-_DEFAULTS = """
-SELECT a.attname::pg_catalog.text, a.attidentity::pg_catalog.text, e.expression,
-       NOT EXISTS (
-         SELECT FROM pg_catalog.pg_depend d
-         WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-           AND d.objid OPERATOR(pg_catalog.=) f.oid
-           AND NOT d.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY[
-             'pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type',
-             'pg_catalog.pg_collation'])
-           AND NOT EXISTS (
-             SELECT FROM pg_catalog.pg_proc p
-             JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang
-             WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
-               AND p.oid OPERATOR(pg_catalog.=) d.refobjid
-               AND l.lanname OPERATOR(pg_catalog.=) ANY (ARRAY['internal', 'c']))),
-       u.sequences OPERATOR(pg_catalog.>) 0,
-       t.typtype OPERATOR(pg_catalog.=) 'd',
-       s.oid::bigint, pg_catalog.concat(
-         pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.',
-         pg_catalog.quote_ident(s.relname::pg_catalog.text)),
-       q.seqincrement, q.seqmin, q.seqmax, q.seqstart, q.seqcache, q.seqcycle,
-       pg_catalog.has_sequence_privilege(s.oid, 'USAGE, UPDATE'),
-       pg_catalog.has_sequence_privilege(s.oid, 'USAGE, SELECT'),
-       pg_catalog.has_sequence_privilege(s.oid, 'UPDATE'),
-       pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
-         AND pg_catalog.has_schema_privilege(s.relnamespace, 'USAGE')
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
-LEFT JOIN pg_catalog.pg_attrdef f
-  ON f.adrelid OPERATOR(pg_catalog.=) a.attrelid AND f.adnum OPERATOR(pg_catalog.=) a.attnum
-CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_expr(f.adbin, f.adrelid)) e(expression)
-CROSS JOIN LATERAL (
-  SELECT pg_catalog.count(*), pg_catalog.min(c.oid), pg_catalog.bool_and(d.is_exact)
-  FROM (
-    SELECT d.objid, true FROM pg_catalog.pg_depend d
-    WHERE a.attidentity OPERATOR(pg_catalog.<>) '' AND d.deptype OPERATOR(pg_catalog.=) 'i'
-      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-      AND d.refobjid OPERATOR(pg_catalog.=) a.attrelid
-      AND d.refobjsubid OPERATOR(pg_catalog.=) a.attnum
-    UNION ALL
-    SELECT d.refobjid, NOT EXISTS (
-             SELECT FROM pg_catalog.pg_depend o
-             WHERE o.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-               AND o.objid OPERATOR(pg_catalog.=) f.oid
-               AND NOT o.refclassid OPERATOR(pg_catalog.=) ANY (ARRAY[
-                 'pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_type']))
-           AND e.expression OPERATOR(pg_catalog.=) ANY (ARRAY[
-             pg_catalog.format('nextval(%L::regclass)', r.name),
-             pg_catalog.format('pg_catalog.nextval(%L::regclass)', r.name),
-             pg_catalog.format('nextval(%L::pg_catalog.regclass)', r.name),
-             pg_catalog.format('pg_catalog.nextval(%L::pg_catalog.regclass)', r.name)])
-    FROM pg_catalog.pg_depend d
-    CROSS JOIN LATERAL (
-      SELECT d.refobjid::pg_catalog.regclass::pg_catalog.text) r(name)
-    WHERE a.attidentity OPERATOR(pg_catalog.=) ''
-      AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_attrdef'::pg_catalog.regclass
-      AND d.objid OPERATOR(pg_catalog.=) f.oid
-      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-  ) d(oid, is_exact)
-  JOIN pg_catalog.pg_class c
-    ON c.oid OPERATOR(pg_catalog.=) d.oid AND c.relkind OPERATOR(pg_catalog.=) 'S'
-) u(sequences, oid, is_exact)
-LEFT JOIN (pg_catalog.pg_class s
-    JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) s.relnamespace
-    JOIN pg_catalog.pg_sequence q ON q.seqrelid OPERATOR(pg_catalog.=) s.oid)
-  ON s.oid OPERATOR(pg_catalog.=) u.oid AND u.sequences OPERATOR(pg_catalog.=) 1 AND u.is_exact
-WHERE a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-  AND a.attgenerated OPERATOR(pg_catalog.=) ''
-  AND (f.oid IS NOT NULL OR a.attidentity OPERATOR(pg_catalog.<>) '')
-"""
 _LAST_VALUE = """
 SELECT pg_catalog.pg_sequence_last_value($1::bigint::pg_catalog.oid::pg_catalog.regclass)
 """

@@ -1,18 +1,23 @@
 """What PostgreSQL's catalog says of a model's table.
 
-``read_table`` asks once and gives a frozen ``Table``; nothing else in ingest reads the catalog of
-the table that is loaded. Source of the columns' meaning:
+``read_table`` asks one statement and returns a frozen ``Table``. Guards, indexes, keys, references,
+order and the search for refused rows look at this value and do not read the catalog themselves.
+Source of the columns' meaning:
 https://www.postgresql.org/docs/current/catalogs.html
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
+from ingest.catalog_queries import PARTS, one_statement
 from ingest.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from django.db.models import Field, Model
 
     from ingest.session import Session
@@ -126,6 +131,18 @@ class Table:
     row_security: str
     """The setting of this name where the table's policies hold for the role; empty where none do,
     as for superusers, roles with BYPASSRLS, and the owner without FORCE ROW LEVEL SECURITY."""
+    size: int | None = dataclasses.field(compare=False)
+    """Bytes of its rows; None where it is no heap. 0: it has no rows."""
+    row_count: float = dataclasses.field(compare=False)
+    """pg_class.reltuples: how many rows it had when it was last analyzed; -1: it never was."""
+    lock_timeout: str = dataclasses.field(compare=False)
+    """The setting of this name."""
+    facts: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(compare=False, repr=False)
+    """What else the same statement has read: rows of the parts of ``catalog_queries``, by name.
+
+    The modules that use a part describe it: ``guards`` reads ``access``, ``parents`` and
+    ``replication_role``; ``plain_indexes``, ``unique_keys``, ``checks``, ``index_sizes``,
+    ``index_rights`` and ``defaults`` belong to the modules that make values of them."""
 
     @property
     def qualified_name(self) -> str:
@@ -184,12 +201,16 @@ def read_model_table(session: Session, model: type[Model]) -> Table:
     """Describe the table of a model, or raise ``ConfigurationError`` where there is none."""
     oid = find_table(session, model._meta.db_table)
     if oid is None:
-        raise ConfigurationError(
-            f"The table {quote_db_table(model._meta.db_table)} of "
-            f"{model._meta.label} does not exist in this database: "
-            "run `python manage.py migrate`."
-        )
+        raise _no_table(model)
     return read_table(session, oid)
+
+
+def _no_table(model: type[Model]) -> ConfigurationError:
+    return ConfigurationError(
+        f"The table {quote_db_table(model._meta.db_table)} of "
+        f"{model._meta.label} does not exist in this database: "
+        "run `python manage.py migrate`."
+    )
 
 
 def read_settled_table(session: Session, model: type[Model]) -> Table:
@@ -198,50 +219,57 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
     Another load may be dropping and building indexes: PostgreSQL's functions that write out a
     definition fail on one that has just gone. A lock waits for it, and is given back at once.
     """
-    oid = find_table(session, model._meta.db_table)
-    session.execute("SAVEPOINT ingest_read")
-    if oid is not None and session.fetch(_MAY_LOCK, oid)[0][0]:
-        name = quote_db_table(model._meta.db_table)
-        session.execute(f"LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
-    table = read_model_table(session, model)
-    session.execute("ROLLBACK TO SAVEPOINT ingest_read")
-    session.execute("RELEASE SAVEPOINT ingest_read")
+    name = quote_db_table(model._meta.db_table)
+    [(oid, may_lock)] = session.fetch(_FIND_TO_LOCK, name)
+    if oid is None:
+        raise _no_table(model)
+    if not may_lock:
+        return read_table(session, oid)
+    session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
+    table = _read(session, name=name)  # which may be another one since
+    session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
+    if table is None:
+        raise _no_table(model)
     return table
 
 
 def read_table(session: Session, oid: int) -> Table:
-    """Describe the table with this oid."""
-    [(schema, name, kind, is_partition, insert_triggers, rules, takes_copy, row_security)] = (
-        session.fetch(_TABLE, oid)
+    """Describe the table with this oid, by one statement.
+
+    It is true as long as a lock keeps others from changing the table, and for this transaction
+    alone: rights, policies and settings are those of now.
+    """
+    table = _read(session, oid=oid)
+    if table is None:
+        raise ConfigurationError(f"There is no table with the oid {oid} any more.")
+    return table
+
+
+def _read(session: Session, oid: int | None = None, name: str = "") -> Table | None:
+    """Describe the table with this oid, or that this name means now; None: there is none."""
+    [(found, *row)] = session.fetch(_READ, oid, REREAD_BY_NAME, name)
+    parts = {
+        part: [json.loads(text) for text in texts] for part, texts in zip(PARTS, row, strict=True)
+    }
+    if not parts["table"]:
+        return None
+    facts: dict[str, Any]
+    [facts] = parts.pop("table")
+    facts["insert_triggers"], facts["rules"] = (
+        tuple(facts[name]) for name in ("insert_triggers", "rules")
     )
     return Table(
-        oid=oid,
-        schema=schema,
-        name=name,
-        kind=kind,
-        is_partition=is_partition,
-        columns=tuple(
-            Column(**dict(zip(_COLUMN_FIELDS, row, strict=True)))
-            for row in session.fetch(_COLUMNS, oid)
-        ),
-        indexes=tuple(
-            Index(**dict(zip(_INDEX_FIELDS, row, strict=True)))
-            for row in session.fetch(_INDEXES, oid)
-        ),
-        constraints=tuple(_constraint(row) for row in session.fetch(_CONSTRAINTS, oid)),
-        triggers=tuple(
-            Trigger(**dict(zip(_TRIGGER_FIELDS, row, strict=True)))
-            for row in session.fetch(_TRIGGERS, oid)
-        ),
-        insert_triggers=tuple(insert_triggers),
-        rules=tuple(rules),
-        takes_copy=takes_copy,
-        row_security=row_security,
+        oid=found,
+        **facts,
+        columns=tuple(Column(**item) for item in parts.pop("columns")),
+        indexes=tuple(Index(**item) for item in parts.pop("indexes")),
+        constraints=tuple(map(_constraint, parts.pop("constraints"))),
+        triggers=tuple(Trigger(**item) for item in parts.pop("triggers")),
+        facts=parts,
     )
 
 
-def _constraint(row: tuple[object, ...]) -> Constraint:
-    values: dict[str, Any] = dict(zip(_CONSTRAINT_FIELDS, row, strict=True))
+def _constraint(values: dict[str, Any]) -> Constraint:
     values["columns"] = tuple(values["columns"])
     values["referenced_columns"] = tuple(values["referenced_columns"])
     schema = values.pop("referenced_schema")
@@ -251,161 +279,12 @@ def _constraint(row: tuple[object, ...]) -> Constraint:
     return Constraint(**values)
 
 
+_READ = one_statement()
 _FIND = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid::bigint"
-_MAY_LOCK = """
-SELECT c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
+_FIND_TO_LOCK = """
+SELECT c.oid::bigint,
+       c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
        AND pg_catalog.has_table_privilege(c.oid, 'INSERT')
-FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-"""
-# Bits of tgtype (pg_trigger.h): 4 fires on INSERT, 64 INSTEAD OF it. A rule's ev_type 3 is INSERT.
-_TABLE = """
-SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
-       c.relispartition,
-       ARRAY(SELECT t.tgname::pg_catalog.text FROM pg_catalog.pg_trigger t
-             WHERE (t.tgrelid OPERATOR(pg_catalog.=) c.oid
-                    OR t.tgrelid OPERATOR(pg_catalog.=) ANY (ARRAY(
-                      SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) p
-                      WHERE c.relkind OPERATOR(pg_catalog.=) 'p')))
-               AND NOT t.tgisinternal AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-               AND (t.tgtype OPERATOR(pg_catalog.&) 4::smallint) OPERATOR(pg_catalog.<>) 0
-             ORDER BY 1),
-       ARRAY(SELECT r.rulename::pg_catalog.text FROM pg_catalog.pg_rewrite r
-             WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid
-               AND r.ev_type OPERATOR(pg_catalog.=) '3'
-               AND r.ev_enabled OPERATOR(pg_catalog.<>) 'D'
-             ORDER BY 1),
-       c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p', 'f']::pg_catalog."char"[])
-         OR EXISTS (
-           SELECT FROM pg_catalog.pg_trigger t
-           WHERE c.relkind OPERATOR(pg_catalog.=) 'v'
-             AND t.tgrelid OPERATOR(pg_catalog.=) c.oid
-             AND t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-             AND (t.tgtype OPERATOR(pg_catalog.&) 68::smallint) OPERATOR(pg_catalog.=) 68),
-       CASE WHEN pg_catalog.row_security_active(c.oid)
-            THEN pg_catalog.current_setting('row_security') ELSE '' END
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-"""
-
-_COLUMN_FIELDS = (
-    "name",
-    "type_oid",
-    "type_name",
-    "type_kind",
-    "type_schema",
-    "equal",
-    "type_modifier",
-    "sql_type",
-    "is_required",
-    "has_default",
-    "identity",
-    "is_generated",
-)
-# A domain may be of a domain: the recursion walks down to the base type, and the innermost
-# modifier is the one that holds.
-_COLUMNS = """
-WITH RECURSIVE base AS (
-    SELECT a.attnum, a.atttypid AS type_oid, a.atttypmod AS modifier, a.attnotnull AS is_required
-    FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-      AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-  UNION ALL
-    SELECT b.attnum, t.typbasetype, t.typtypmod, b.is_required OR t.typnotnull
-    FROM base b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.type_oid
-    WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
-)
-SELECT a.attname::pg_catalog.text, t.oid::bigint, t.typname::pg_catalog.text,
-       t.typtype::pg_catalog.text, s.nspname::pg_catalog.text,
-       coalesce(
-         CASE WHEN s.nspname OPERATOR(pg_catalog.<>) 'pg_catalog' THEN (
-           SELECT pg_catalog.format('OPERATOR(%I.%s)', e.nspname, o.oprname)
-           FROM pg_catalog.pg_opclass p
-           JOIN pg_catalog.pg_am m ON m.oid OPERATOR(pg_catalog.=) p.opcmethod
-           JOIN pg_catalog.pg_amop x ON x.amopfamily OPERATOR(pg_catalog.=) p.opcfamily
-             AND x.amoplefttype OPERATOR(pg_catalog.=) p.opcintype
-             AND x.amoprighttype OPERATOR(pg_catalog.=) p.opcintype
-             AND x.amopstrategy OPERATOR(pg_catalog.=) 3  -- "equal" of a B-tree
-           JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
-           JOIN pg_catalog.pg_namespace e ON e.oid OPERATOR(pg_catalog.=) o.oprnamespace
-           WHERE p.opcdefault AND p.opcintype OPERATOR(pg_catalog.=) t.oid
-             AND m.amname OPERATOR(pg_catalog.=) 'btree') END,
-         'OPERATOR(pg_catalog.=)'),
-       b.modifier::integer,
-       pg_catalog.format_type(a.atttypid, a.atttypmod), b.is_required,
-       a.attidentity OPERATOR(pg_catalog.<>) ''
-         OR (a.atthasdef AND a.attgenerated OPERATOR(pg_catalog.=) '')
-         OR EXISTS (SELECT FROM pg_catalog.pg_type y
-                    WHERE y.oid OPERATOR(pg_catalog.=) a.atttypid AND y.typdefault IS NOT NULL),
-       a.attidentity::pg_catalog.text, a.attgenerated OPERATOR(pg_catalog.<>) ''
-FROM base b
-JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND a.attnum OPERATOR(pg_catalog.=) b.attnum
-JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.type_oid
-JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) t.typnamespace
-WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
-ORDER BY a.attnum
-"""
-
-_INDEX_FIELDS = ("name", "definition", "is_primary", "is_unique", "constraint")
-_INDEXES = """
-SELECT c.relname::pg_catalog.text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisprimary,
-       i.indisunique,
-       (SELECT pg_catalog.min(k.conname::pg_catalog.text) FROM pg_catalog.pg_constraint k
-        WHERE k.conindid OPERATOR(pg_catalog.=) i.indexrelid
-          AND k.conrelid OPERATOR(pg_catalog.=) i.indrelid
-          AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u,x}'::pg_catalog."char"[]))
-FROM pg_catalog.pg_index i
-JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
-WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-ORDER BY NOT i.indisprimary, c.relname::pg_catalog.text COLLATE pg_catalog."C"
-"""
-
-_CONSTRAINT_FIELDS = (
-    "name",
-    "kind",
-    "definition",
-    "columns",
-    "is_deferrable",
-    "is_deferred",
-    "is_validated",
-    "is_enforced",
-    "references_oid",
-    "referenced_schema",
-    "referenced_table",
-    "referenced_columns",
-)
-_CONSTRAINTS = """
-SELECT k.conname::pg_catalog.text, k.contype::pg_catalog.text,
-       pg_catalog.pg_get_constraintdef(k.oid),
-       ARRAY(SELECT a.attname::pg_catalog.text
-             FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY u(attnum, place)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.conrelid
-               AND a.attnum OPERATOR(pg_catalog.=) u.attnum
-             ORDER BY u.place),
-       k.condeferrable, k.condeferred, k.convalidated,
-       coalesce((pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.->>) 'conenforced')::boolean, true),
-       CASE WHEN k.confrelid OPERATOR(pg_catalog.<>) 0 THEN k.confrelid::bigint END,
-       n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
-       ARRAY(SELECT a.attname::pg_catalog.text
-             FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY u(attnum, place)
-             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.confrelid
-               AND a.attnum OPERATOR(pg_catalog.=) u.attnum
-             ORDER BY u.place)
-FROM pg_catalog.pg_constraint k
-LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.confrelid
-LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND k.contype OPERATOR(pg_catalog.=) ANY ('{c,u,x,p,f}'::pg_catalog."char"[])
-ORDER BY k.contype::pg_catalog.text COLLATE pg_catalog."C",
-         k.conname::pg_catalog.text COLLATE pg_catalog."C"
-"""
-
-_TRIGGER_FIELDS = ("name", "definition", "enabled")
-_TRIGGERS = """
-SELECT t.tgname::pg_catalog.text, pg_catalog.pg_get_triggerdef(t.oid),
-       t.tgenabled::pg_catalog.text
-FROM pg_catalog.pg_trigger t
-WHERE t.tgrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid AND NOT t.tgisinternal
-ORDER BY t.tgname::pg_catalog.text COLLATE pg_catalog."C"
+FROM (SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid) given (oid)
+LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) given.oid
 """

@@ -222,7 +222,7 @@ class FloorYardstick(Contestant):
         stage = self.material.stage
         target = encoded.target(stage.alias, stage.name)
         with open_asyncpg_session(stage.alias) as session:
-            payload = encoded.in_order(find_order(session, stage.read_table(), target.columns))
+            payload = encoded.in_order(find_order(stage.read_table(), target.columns))
 
             def write() -> None:
                 with session.transaction():

@@ -109,9 +109,10 @@ class DirectWriter(CopyWriter):
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
             yield from self._copy(session, keys, encoding, every)
             return
-        table = self.table
         # A load that goes on without the rows refused asks the unique indexes at every row.
         plan = self._plan_indexes(session, encoding, with_unique=not self.skips_refused)
+        self._read_under_lock(session, encoding, plan)
+        table = self.table
         if self.skips_refused or not plan.indexes:
             encoding, every = self._plan_order(session, encoding, every, plan)
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
@@ -186,6 +187,23 @@ class DirectWriter(CopyWriter):
             self.decisions.append(decision)
         return True
 
+    def _read_under_lock(self, session: Session, encoding: Encoding, plan: SetAside) -> None:
+        """Read the table for the rows: from here on nobody can change its definition.
+
+        It was read before under a lock that was given back, and may be another one now. The lock
+        is the one that COPY takes anyway, where the indexes are not built after the rows.
+        """
+        if plan.table is not None:
+            self.table = plan.table
+        elif (
+            self.table.foreign_keys
+            and self.references != "trigger"
+            and why_not_look_up(self.table, encoding) is None
+        ):
+            name = self.table.qualified_name
+            session.execute(f"LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
+            self.table = read_table(session, self.table.oid)
+
     def _plan_references(self, session: Session, encoding: Encoding, *, is_alone: bool) -> None:
         if not self.table.foreign_keys:
             self.decisions.append("References: the table has no foreign key.")
@@ -194,18 +212,12 @@ class DirectWriter(CopyWriter):
             self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
             return
         table = self.table
-        reason = why_not_look_up(session, table, encoding)
-        if reason is None:
-            # What COPY takes anyway. From here on nobody can change the table's definition, so
-            # it is read again: the reasons must hold for the rows, not for what was there before.
-            session.execute(f"LOCK TABLE ONLY {table.qualified_name} IN ROW EXCLUSIVE MODE")
-            table = read_table(session, table.oid)
-            reason = why_not_look_up(session, table, encoding)
+        reason = why_not_look_up(table, encoding)
         if reason is None:
             # One that is alone locks what the rows refer to even where PostgreSQL checks it.
             self._check = SetCheck(session, table, encoding, waits=not is_alone)
             if self.references != "trigger":
-                reason = why_not_without_triggers(session, table)
+                reason = why_not_without_triggers(table)
         if self.references == "trigger":
             self.decisions.append("References: checked row by row by PostgreSQL, as asked.")
         elif reason is None:
@@ -230,7 +242,7 @@ class DirectWriter(CopyWriter):
             return SetAside()
         # PostgreSQL's own checks may wait for others, row by row. Who waits for them and has the
         # table for itself could end in a deadlock that ordinary inserts would not have had.
-        reason = why_not_look_up(session, self.table, encoding)
+        reason = why_not_look_up(self.table, encoding)
         if reason is None:
             plan = plan_set_aside(
                 session, self.table, with_unique=with_unique, drawn=encoding.drawn
@@ -258,7 +270,7 @@ class DirectWriter(CopyWriter):
         plan: SetAside,
     ) -> tuple[Encoding, Iterable[TypedBatch]]:
         table = self.table
-        if self.indexes == "keep" or why_not_look_up(session, table, encoding) is not None:
+        if self.indexes == "keep" or why_not_look_up(table, encoding) is not None:
             return encoding, batches
         set_aside = [index.name for index in plan.indexes]
         found = plan_order(session, table, self.model, encoding, set_aside)

@@ -61,7 +61,7 @@ class DjangoSession(Session):
 
     def execute(self, sql: str) -> None:
         with psycopg.RawCursor(self._connection) as cursor:
-            cursor.execute(sql.encode())
+            cursor.execute(sql.encode(), prepare=False)  # it may be several statements
 
     def start(self, script: Script[T]) -> Future[T]:
         future: Future[T] = Future()

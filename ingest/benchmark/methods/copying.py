@@ -13,6 +13,7 @@ from ingest.methods.direct import DirectWriter
 from ingest.refusals import explain
 from ingest.session import open_asyncpg_session
 from ingest.sources import SourceOptions, open_source
+from ingest.table import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ingest.conversion import Converter, TypedBatch
     from ingest.methods.direct import Indexes, References
     from ingest.sources import Batch, Source
+    from ingest.table import Table
 
 
 class CopyMethod(Method):
@@ -37,9 +39,9 @@ class CopyMethod(Method):
         super().__init__(target)
         self._stack = ExitStack()
 
-    def make_writer(self) -> CopyWriter:
-        """Return the writer that does the work."""
-        return CopyWriter(self.target.table, self.target.model)
+    def make_writer(self, table: Table) -> CopyWriter:
+        """Return the writer that does the work, for the table as its transaction has read it."""
+        return CopyWriter(table, self.target.model)
 
     def __enter__(self) -> Self:
         self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
@@ -64,13 +66,15 @@ class CopyMethod(Method):
             return self._write(source, self.target.converter())
 
     def _write(self, source: Source, converter: Converter) -> int:
-        writer = self.make_writer()
         batches = _accepted(converter, source.batches())
+        writer = None
         try:
             with self._session.transaction():
+                table = read_table(self._session, self.target.table.oid)
+                writer = self.make_writer(table)
                 keys = Keys(
                     self._session,
-                    self.target.table,
+                    table,
                     self.target.model,
                     converter.encoding,
                     purpose="none",
@@ -84,7 +88,8 @@ class CopyMethod(Method):
                 raise
             raise refusal from error
         finally:
-            self.decisions.extend(writer.decisions)
+            if writer is not None:
+                self.decisions.extend(writer.decisions)
 
 
 class DirectMethod(CopyMethod):
@@ -101,9 +106,9 @@ class DirectMethod(CopyMethod):
         self.references = references
         self.indexes = indexes
 
-    def make_writer(self) -> CopyWriter:
+    def make_writer(self, table: Table) -> CopyWriter:
         return DirectWriter(
-            self.target.table,
+            table,
             self.target.model,
             references=self.references,
             indexes=self.indexes,
