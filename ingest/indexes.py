@@ -84,13 +84,8 @@ def indexes_set_aside(
     Raises ``ConstraintRefused`` where the rows do not fit an index; ``record_of`` finds the first
     record that repeats a key of a unique one.
     """
-    for index in plan.indexes:
-        if index.constraint_kind is None:
-            session.execute(f"DROP INDEX {_qualified(table, index)}")
-        else:
-            session.execute(
-                f"ALTER TABLE ONLY {table.qualified_name} DROP CONSTRAINT {quote_name(index.name)}"
-            )
+    if plan.indexes:
+        session.execute("; ".join(_drop(table, index) for index in plan.indexes))
     yield
     if plan.indexes:
         # CREATE INDEX is refused while deferred checks of the table's rows still wait.
@@ -100,22 +95,28 @@ def indexes_set_aside(
         _create(session, table, index, record_of)
 
 
+def _drop(table: Table, index: SetAsideIndex) -> str:
+    if index.constraint_kind is None:
+        return f"DROP INDEX {_qualified(table, index)}"
+    return f"ALTER TABLE ONLY {table.qualified_name} DROP CONSTRAINT {quote_name(index.name)}"
+
+
 def _create(
     session: Session,
     table: Table,
     index: SetAsideIndex,
     record_of: Callable[[SetAsideIndex], int | None],
 ) -> None:
-    session.execute("SAVEPOINT ingest_index")
     try:
-        session.execute(index.definition)
+        session.execute(
+            f"SAVEPOINT ingest_index; {index.definition}; RELEASE SAVEPOINT ingest_index"
+        )
     except (asyncpg.PostgresError, psycopg.Error) as error:
         if explain(error) is None:
             raise
         session.execute("ROLLBACK TO SAVEPOINT ingest_index")
         record = record_of(index) if index.is_unique else None
         raise ConstraintRefused(_refusal(error, index, record)) from error
-    session.execute("RELEASE SAVEPOINT ingest_index")
     if index.constraint_kind is not None:
         kind = "PRIMARY KEY" if index.constraint_kind == "p" else "UNIQUE"
         name = quote_name(index.name)

@@ -11,14 +11,14 @@ import asyncio
 import dataclasses
 import os
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.utils import timezone
 
-from ingest.aftermath import analyze
+from ingest.aftermath import analyze, needs_analyze
 from ingest.announcing import announced
 from ingest.audit import verify_table
 from ingest.exceptions import (
@@ -252,7 +252,7 @@ class _Loading:
             entry = self._entry
             self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
             entry.lock(session)
-            with session.transaction():
+            with session.transaction() if entry.may_have_chunks else nullcontext():
                 settled = entry.settle(session)
             self._is_unsure = False
             if not settled.is_finished and entry.load is not None and settled.chunks:
@@ -288,9 +288,10 @@ class _Loading:
                 run.go(settled)
             self._is_in = not job.how.dry_run
             # Not inside: until the commit it would keep VACUUM and other loads waiting.
-            if job.how.analyze and not (job.how.dry_run or session.is_callers):
+            may_analyze = job.how.analyze and not (job.how.dry_run or session.is_callers)
+            if may_analyze and needs_analyze(run.table, self._reporter.counts.loaded):
                 with stages.stage("analyze"), session.transaction():
-                    analyze(session, run.table, self._reporter.counts.loaded)
+                    analyze(session, run.table)
             audit = None
             if job.how.verify:
                 with stages.stage("verify"), session.transaction():
@@ -355,46 +356,53 @@ class _Loading:
         job = self._job
         if job.how.dry_run:
             return Entry()
+        if not job.how.is_resumable:
+            with session.transaction():
+                return self._begin_recorded(session, source, digest="")
         with session.transaction():
-            if not is_recorded_on(session):
-                self._notes.append(NOT_RECORDED)
-                return Entry()
+            is_recorded = is_recorded_on(session)
         # Two names may be one file, so it is known by its content, which is digested first.
-        digest = str(fingerprint) if job.how.is_resumable else ""
-        if job.how.resumable and not digest:
+        digest = str(fingerprint) if is_recorded else ""
+        if is_recorded and job.how.resumable and not digest:
             self._notes.append(
                 f"{source.name} can be read only once: it is committed in chunks, but no other "
                 "load can go on with this one."
             )
         with session.transaction():
-            if digest:
-                begin_alone(session, f"{job.model._meta.label} {digest}")
-                unfinished = find_unfinished(job, digest, session)
-                if unfinished is not None:
-                    check_same(unfinished, job)
-                    self._notes.append(
-                        f"Went on with load {unfinished.pk}, which was not finished."
-                    )
-                    return LedgerEntry(unfinished, job.alias)
-                self._outputs.own(leftovers(job, digest))
-            entry = LedgerEntry.begin(
-                session,
-                job.alias,
-                model=job.model._meta.label,
-                **describe_place(session, job.model),
-                source=source.name,
-                fingerprint=digest,
-                layout="" if job.layout is None else job.layout.to_toml(),
-                options=job.to_json(),
-                method=job.how.method,
-                who=job.how.who,
-                chunk_rows=job.how.records_of_chunk,
-                bytes_total=source.bytes_total,
-                reject_log=absolute(job.how.reject_log),
-                reject_file=absolute(job.how.reject_file),
-            )
-            entry.lock(session)  # before the next one looks for it
-            return entry
+            return self._begin_recorded(session, source, digest)
+
+    def _begin_recorded(self, session: Session, source: Source, digest: str) -> Entry:
+        """Write down that the load begins, or find the unfinished load of the same source."""
+        job = self._job
+        if not is_recorded_on(session):
+            self._notes.append(NOT_RECORDED)
+            return Entry()
+        if digest:
+            begin_alone(session, f"{job.model._meta.label} {digest}")
+            unfinished = find_unfinished(job, digest, session)
+            if unfinished is not None:
+                check_same(unfinished, job)
+                self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
+                return LedgerEntry(unfinished, job.alias)
+            self._outputs.own(leftovers(job, digest))
+        entry = LedgerEntry.begin(
+            session,
+            job.alias,
+            model=job.model._meta.label,
+            **describe_place(session, job.model),
+            source=source.name,
+            fingerprint=digest,
+            layout="" if job.layout is None else job.layout.to_toml(),
+            options=job.to_json(),
+            method=job.how.method,
+            who=job.how.who,
+            chunk_rows=job.how.records_of_chunk,
+            bytes_total=source.bytes_total,
+            reject_log=absolute(job.how.reject_log),
+            reject_file=absolute(job.how.reject_file),
+        )
+        entry.lock(session)  # before the next one looks for it
+        return entry
 
     def _result(
         self, source: Source, session: Session, run: Run | Team, entry: Entry

@@ -42,6 +42,11 @@ class Entry:
     rejects_kept: int = 0
     """How many rejects the ledger has of the chunks that are committed."""
 
+    @property
+    def may_have_chunks(self) -> bool:
+        """Return whether ``settle`` has anything to read, and needs a transaction."""
+        return False
+
     def lock(self, session: Session) -> None:
         """Let others see that this load is at work, as long as the session lives."""
 

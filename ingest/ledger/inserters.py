@@ -52,10 +52,10 @@ class Inserters:
 
 def identify(session: Session, table: Table) -> str:
     """Return what makes transaction ids meaningful; empty where the table does not keep them."""
-    [(database, is_heap)] = session.fetch(IDENTITY.format(table="$1::pg_catalog.oid"), table.oid)
+    sql = f"SELECT i.*, ({MAY_IDENTIFY}) FROM ({IDENTITY.format(table='$1::pg_catalog.oid')}) i"
+    [(database, is_heap, may_identify)] = session.fetch(sql, table.oid)
     if not is_heap:
         return ""
-    [(may_identify,)] = session.fetch(MAY_IDENTIFY)
     [(cluster,)] = session.fetch(CLUSTER) if may_identify else [("",)]
     return f"{cluster}/{database}/{table.oid}"
 

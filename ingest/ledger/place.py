@@ -35,12 +35,13 @@ def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any
 
 
 def find_ledger(session: Session) -> Mapping[str, str]:
-    """Return the qualified names of the ledger's tables, by the names of their models."""
+    """Return the qualified names of the ledger's tables that are there, by their models' names."""
     names = [quote_db_table(model_of(name)._meta.db_table) for name in MODELS]
     found = {name: (schema, table) for name, schema, table in session.fetch(_TABLES, names)}
     return {
         model: ".".join(map(quote_name, found[name]))
         for model, name in zip(MODELS, names, strict=True)
+        if name in found
     }
 
 

@@ -29,7 +29,7 @@ from ingest.ledger.rows import (
 from ingest.ownership import full_ids
 from ingest.results import Counts
 from ingest.sources.batch import Position
-from ingest.table import find_table, quote_name
+from ingest.table import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ def is_recorded_on(session: Session) -> bool:
     """Say whether the ledger's tables are there."""
     if not apps.is_installed("ingest"):
         return False
-    return all(find_table(session, model_of(name)._meta.db_table) is not None for name in MODELS)
+    return len(find_ledger(session)) == len(MODELS)
 
 
 def find_load(number: int, alias: str) -> Load:
@@ -69,6 +69,8 @@ class LedgerEntry(Entry):
         self._alias = alias
         self.rejects_kept = 0
         self._locked: Session | None = None
+        self._is_new = False
+        """Is it begun here, and nothing of it committed by now?"""
         self._ledger: Mapping[str, str] = {}
         self._identified: Session | None = None
         self._identity = ""
@@ -81,7 +83,14 @@ class LedgerEntry(Entry):
         load = model_of("Load")(started_at=timezone.now(), **facts)
         load.pk = insert(session, load, alias)
         load._state.adding, load._state.db = False, alias
-        return cls(load, alias)
+        entry = cls(load, alias)
+        entry._is_new = True
+        entry._ledger = find_ledger(session)
+        return entry
+
+    @property
+    def may_have_chunks(self) -> bool:
+        return not self._is_new
 
     def lock(self, session: Session) -> None:
         if self._locked is session and session.lasts:
@@ -90,6 +99,9 @@ class LedgerEntry(Entry):
         self._locked = session
 
     def settle(self, session: Session) -> Settled:
+        if self._is_new:
+            self._is_new = False  # what follows may be committed
+            return Settled()
         self._ledger = self._ledger or find_ledger(session)
         tables = {name.lower(): table_of(name) for name in MODELS}
         [found] = session.fetch(_SETTLED.format(**tables), self.load.pk)
