@@ -236,7 +236,7 @@ def test_a_server_killed_around_the_commit(tables, moment, count):
     assert ask("SELECT count(*) FROM direct_test.child") == [(count,)]
 
 
-BUILDS = """SELECT query LIKE 'CREATE %' AND wait_event_type = 'Lock' FROM pg_stat_activity
+BUILDS = """SELECT query LIKE '%; CREATE %' AND wait_event_type = 'Lock' FROM pg_stat_activity
     WHERE application_name = 'direct_victim'"""
 
 
