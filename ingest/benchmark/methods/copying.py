@@ -39,9 +39,9 @@ class CopyMethod(Method):
         super().__init__(target)
         self._stack = ExitStack()
 
-    def make_writer(self, table: Table) -> CopyWriter:
+    def make_writer(self, table: Table | None = None) -> CopyWriter:
         """Return the writer that does the work, for the table as its transaction has read it."""
-        return CopyWriter(table, self.target.model)
+        return CopyWriter(table or self.target.table, self.target.model)
 
     def __enter__(self) -> Self:
         self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
@@ -106,9 +106,9 @@ class DirectMethod(CopyMethod):
         self.references = references
         self.indexes = indexes
 
-    def make_writer(self, table: Table) -> CopyWriter:
+    def make_writer(self, table: Table | None = None) -> CopyWriter:
         return DirectWriter(
-            table,
+            table or self.target.table,
             self.target.model,
             references=self.references,
             indexes=self.indexes,
