@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -285,16 +284,48 @@ class Arrangement:
         missing: Mapping[str, pa.BooleanArray],
         judge: Judge,
     ) -> set[int]:
-        """Give the records that are refused whatever becomes of their missing parents."""
-        at = pc.indices_nonzero(_any_of(missing.values()))
-        refused = judge(_take(self._build(batch, names, places, waits=True), at))
-        records = batch.records
+        """Give the records that are refused whatever becomes of their missing parents.
+
+        One accepted record is enough for a parent, so the first of each is judged; the others only
+        where that was refused.
+        """
+        first = {at for name, mask in missing.items() for at in _first_places(places[name], mask)}
+        refused = self._judge_places(first, batch, names, places, missing, judge)
+        records = pa.array(batch.records)
+        is_wanted = pc.and_not(
+            pc.is_in(records, value_set=pa.array([batch.records[at] for at in first], pa.int64())),
+            pc.is_in(records, value_set=pa.array(list(refused), pa.int64())),
+        )
+        rest: set[int] = set()
         for name, mask in missing.items():
-            wanted = pc.indices_nonzero(mask).to_pylist()
+            wanted = places[name].filter(pc.and_(mask, is_wanted)).unique()
+            is_open = pc.and_not(mask, pc.is_in(places[name], value_set=wanted))
+            rest.update(pc.indices_nonzero(is_open).to_pylist())
+        rest -= first
+        if rest:
+            refused |= self._judge_places(rest, batch, names, places, missing, judge)
+        return refused
+
+    def _judge_places(
+        self,
+        chosen: set[int],
+        batch: Batch,
+        names: tuple[str, ...],
+        places: Mapping[str, pa.Array],
+        missing: Mapping[str, pa.BooleanArray],
+        judge: Judge,
+    ) -> set[int]:
+        """Give those of some records that are refused; instances of their parents are made."""
+        at = pa.array(sorted(chosen), pa.int64())
+        few = _take_records(batch, at)
+        found = {name: keys.take(at) for name, keys in places.items()}
+        refused = judge(self._build(few, names, found, waits=True))
+        for name, mask in missing.items():
             known = self._parents[name]
-            known.prepare({places[name][place].as_py() for place in wanted})
-            left = known.is_missing(places[name])
-            refused |= {records[place] for place in wanted if not left[place].as_py()}
+            wanted = found[name].filter(mask.take(at)).unique().to_pylist()
+            known.prepare([place for place in wanted if place in known.missing])
+            gone = pc.and_not(mask.take(at), known.is_missing(found[name]))
+            refused |= {few.records[place] for place in pc.indices_nonzero(gone).to_pylist()}
         return refused
 
     def _make(
@@ -539,26 +570,25 @@ def _shell(batch: Batch, names: tuple[str, ...]) -> ArrangedBatch:
     return ArrangedBatch(**common, given=batch.columns, names=names)
 
 
-def _any_of(masks: Iterable[pa.BooleanArray]) -> pa.BooleanArray:
-    return functools.reduce(pc.or_, masks)
+def _first_places(places: pa.Array, mask: pa.BooleanArray) -> list[int]:
+    """Give where each distinct value under the mask comes first."""
+    at = pc.indices_nonzero(mask)
+    found = pa.table({"place": places.take(at), "at": at}).group_by("place")
+    return list(found.aggregate([("at", "min")])["at_min"].to_pylist())
 
 
-def _take(batch: ArrangedBatch, places: pa.Array) -> ArrangedBatch:
+def _take_records(batch: Batch, places: pa.Array) -> Batch:
     """Give some records of a batch, without those that could not be taken apart."""
     at = places.to_pylist()
-    records = [batch.records[place] for place in at]
-    kept = set(records)
 
     def take(cells: Cells) -> Cells:
         return [cells[place] for place in at] if isinstance(cells, list) else cells.take(places)
 
     return dataclasses.replace(
         batch,
-        records=records,
+        records=[batch.records[place] for place in at],
         columns=tuple(map(take, batch.columns)),
-        given=tuple(map(take, batch.given)),
         rejects=(),
-        refused=tuple(reject for reject in batch.refused if reject.record in kept),
     )
 
 
