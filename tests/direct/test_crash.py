@@ -94,7 +94,7 @@ def test_a_server_that_dies_inside_create_index(server, load, statement, kill):
 
     def wait_and_kill():
         with closing(server.connect()) as watcher:
-            until(f"SELECT wait_event_type = 'Lock' AND query LIKE '{statement}%' "
+            until(f"SELECT wait_event_type = 'Lock' AND query LIKE '%; {statement}%' "
                   f"FROM pg_stat_activity WHERE pid = {pid}", watcher)  # fmt: skip
         kill(server, pid)
 
