@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest import conf
 from ingest.exceptions import (
@@ -44,6 +44,29 @@ if TYPE_CHECKING:
     from ingest.table import Table
 
 
+class _Planned(NamedTuple):
+    """What the rows of one source go through."""
+
+    source: Source
+    chunks: Chunks
+    keys: Keys
+    sequences: Sequences
+
+
+@dataclasses.dataclass
+class _SentChunk:
+    """What is to be written down of the chunk that was sent last."""
+
+    key: int = 0
+    """Its key in the ledger."""
+    rejects: list[Reject] = dataclasses.field(default_factory=list)
+    """Those that the ledger keeps."""
+    inserters: str | None = None
+    """The table that the savepoints of the load are marked in."""
+    is_nested: bool = False
+    """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
+
+
 class ChunkLoader:
     """Loads chunk after chunk over one session; what can be planned once is."""
 
@@ -65,15 +88,24 @@ class ChunkLoader:
         self._reporter = reporter
         self._stage = reporter.stages.stage
         self._decisions: dict[str, None] = {}
+        self._source: Source | None = None
+        self._position = Position()
+        """Where the next chunk begins."""
+        self._rows: int | None = None
+        """How many records there are to a chunk; None: all."""
+        self._table: Table | None = None
         self._pipeline: Pipeline | None = None
-        self._keys: Keys | None = None
         self._chunks: Chunks | None = None
-        self._kept: list[Reject] = []
-        self._chunk = 0
-        self._inserters: str | None = None
-        self._is_nested = False
-        """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
-        self.table: Table
+        self._keys: Keys | None = None
+        self._sequences: Sequences | None = None
+        self._sent = _SentChunk()
+
+    @property
+    def table(self) -> Table:
+        """The table, once ``prepare`` has looked at it."""
+        if self._table is None:
+            raise RuntimeError("The table is not known: prepare() comes first.")
+        return self._table
 
     @property
     def decisions(self) -> tuple[str, ...]:
@@ -96,13 +128,13 @@ class ChunkLoader:
         """Look at the table at the start of a transaction; plan where that is not done yet."""
         self._entry.lock(self._session)
         table = read_settled_table(self._session, self._job.model)
-        if table != getattr(self, "table", table):
+        if self._table is not None and table != self._table:
             raise ConfigurationError(
                 f"The table {table.qualified_name} was changed while rows were loaded into it."
             )
-        self.table = table
-        if self._chunks is None and self._source.columns:
-            self._plan(table)
+        self._table = table
+        if self._source is not None and self._chunks is None and self._source.columns:
+            self._plan(self._source, table)
 
     def has_more(self) -> bool:
         """Is there another chunk?"""
@@ -110,53 +142,48 @@ class ChunkLoader:
 
     def send(self, ordinal: int, read_before: int) -> Counts:
         """Send the next chunk in the open transaction; ``read_before``: records before it."""
-        chunks, keys = self._planned()
+        source, chunks, keys, sequences = self._planned()
         keys.take_ranges()  # of a try that was rolled back
-        self._sequences.begin()
-        self._kept = []
+        sequences.begin()
         rejected_before = self._log.records
-        self._chunk = self._entry.begin_chunk(self._session, ordinal, read_before + 1, self.table)
-        self._is_nested = False
+        self._sent = _SentChunk(
+            self._entry.begin_chunk(self._session, ordinal, read_before + 1, self.table)
+        )
         writer = self._make_writer(is_first_chunk=ordinal == 1)
+        batches = self._watch_savepoints(chunks.chunk())
         rows = 0
-        with closing(
-            writer.write(self._session, keys, self._watch_savepoints(chunks.chunk()))
-        ) as results:
+        with closing(writer.write(self._session, keys, batches)) as results:
             for result in results:
                 rows += result.rows
                 with self._stage("send"):
+                    sequences.note(result.batch, result.refused)
                     self._take_in(result, read_before + chunks.read)
                 del result  # its batch, while the next one is sent
-                self._reporter.see(
-                    chunks.read,
-                    self._log.records - rejected_before,
-                    self._source.bytes_read,
-                    self._source.bytes_total,
-                )
-        self._inserters = writer.inserters
+                rejected = self._log.records - rejected_before
+                self._reporter.see(chunks.read, rejected, source.bytes_read, source.bytes_total)
+        self._sent.inserters = writer.inserters
         self._decide(*writer.decisions, *self._warnings())
         if keys.reason is not None:
             self._decide(f"Rows: this load cannot be undone, because {keys.reason}")
         if not self._job.how.dry_run:
-            self._sequences.plan()
-            self._decide(*self._sequences.decisions)
+            sequences.plan()
+            self._decide(*sequences.decisions)
         counts = chunks.counts(rows, self._log.records - rejected_before)
-        self._check(counts)
-        self._source.check_unchanged()
+        _check(counts, source.name)
+        source.check_unchanged()
         return counts
 
     def _watch_savepoints(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
         """Give the batches, and note whether the source opens or ends a savepoint meanwhile."""
         savepoints = self._session.savepoints
         for batch in batches:
-            self._is_nested = self._is_nested or self._session.savepoints != savepoints
+            self._sent.is_nested |= self._session.savepoints != savepoints
             yield batch
 
     def _take_in(self, result: BatchResult, read: int) -> None:
         """Write down what became of a batch; ``read`` records have been read by now."""
-        self._sequences.note(result.batch, result.refused)
         if result.keys:
-            self._entry.keep_keys(self._session, self._chunk, result.keys)
+            self._entry.keep_keys(self._session, self._sent.key, result.keys)
         if self._job.how.on_error == "abort":
             return
         if self._pipeline is not None:
@@ -164,8 +191,9 @@ class ChunkLoader:
         if self._file is not None and result.rejects:
             self._file.add(result.rejects, result.batch.batch)
         self._log.add(result.rejects, read)
-        room = max(conf.rejects_kept() - len(self._kept), 0)
-        self._kept.extend(reject.kept() for reject in result.rejects[:room])
+        kept = self._sent.rejects
+        room = max(conf.rejects_kept() - len(kept), 0)
+        kept.extend(reject.kept() for reject in result.rejects[:room])
 
     def record(
         self,
@@ -175,24 +203,25 @@ class ChunkLoader:
         stop: Position | None = None,
     ) -> None:
         """Complete the record of the chunk that was sent, in the same transaction."""
-        chunks, keys = self._planned()
+        source, chunks, keys, _ = self._planned()
+        sent = self._sent
         facts: dict[str, Any] = {}
         if self._job.how.is_chunked:
             with self._stage("find position"):
                 stop = stop or chunks.position()
-                facts = _bytes_between(self._source, self._position, stop)
+                facts = _bytes_between(source, self._position, stop)
         stop = stop or Position()
         self._position = stop
         self._entry.end_chunk(
             self._session,
-            self._chunk,
+            sent.key,
             ranges=keys.take_ranges(),
-            rejects=self._kept,
+            rejects=sent.rejects,
             inserters=Inserters(
                 table=self.table,
                 key=keys.name if keys.reason is None else "",
-                marks=self._inserters,
-                asks_rows=self._is_nested or bool(self.table.triggers),
+                marks=sent.inserters,
+                asks_rows=sent.is_nested or bool(self.table.triggers),
             ),
             last_record=read_before + counts.read,
             position={"source": dataclasses.asdict(stop), "marks": marks},
@@ -203,7 +232,7 @@ class ChunkLoader:
             cut=counts.cut,
             **facts,
         )
-        self._source.check_unchanged()  # while its bytes were digested
+        source.check_unchanged()  # while its bytes were digested
 
     def move_sequences(self) -> None:
         """Move the sequences past the keys that were given; the last thing before the COMMIT.
@@ -211,17 +240,17 @@ class ChunkLoader:
         A move cannot be rolled back. So whatever may still be refused at the COMMIT is asked for
         first, but for a caller's constraints: these wait for what the caller does afterwards.
         """
-        if self._keys is None or self._job.how.dry_run:
+        if self._sequences is None or self._job.how.dry_run:
             return
         if self._sequences.has_moves and not self._session.is_callers:
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         self._sequences.move()
 
-    def _plan(self, table: Table) -> None:
+    def _plan(self, source: Source, table: Table) -> None:
         _check_copy(table, ())
         self._pipeline = pipeline = Pipeline(
             self._job.model,
-            self._source,
+            source,
             self._job.layout,
             session=self._session,
             alias=self._job.alias,
@@ -284,10 +313,11 @@ class ChunkLoader:
             warn_waiting=self._reporter.announcement.waiting,
         )
 
-    def _planned(self) -> tuple[Chunks, Keys]:
-        if self._chunks is None or self._keys is None:
+    def _planned(self) -> _Planned:
+        source, chunks, keys, sequences = self._source, self._chunks, self._keys, self._sequences
+        if source is None or chunks is None or keys is None or sequences is None:
             raise RuntimeError("Nothing is planned: prepare() comes first.")
-        return self._chunks, self._keys
+        return _Planned(source, chunks, keys, sequences)
 
     def _purpose(self) -> Purpose:
         if self._job.how.dry_run:
@@ -300,13 +330,13 @@ class ChunkLoader:
     def _decide(self, *sentences: str) -> None:
         self._decisions.update(dict.fromkeys(sentences))
 
-    def _check(self, counts: Counts) -> None:
-        if not counts.add_up:
-            raise CountMismatch(
-                f"{self._source.name} had {counts.read:,} records, {counts.rejected:,} were "
-                f"rejected and {counts.skipped:,} skipped, but PostgreSQL counted "
-                f"{counts.loaded:,} rows."
-            )
+
+def _check(counts: Counts, source: str) -> None:
+    if not counts.add_up:
+        raise CountMismatch(
+            f"{source} had {counts.read:,} records, {counts.rejected:,} were rejected and "
+            f"{counts.skipped:,} skipped, but PostgreSQL counted {counts.loaded:,} rows."
+        )
 
 
 def _check_copy(table: Table, given: Sequence[str]) -> None:
