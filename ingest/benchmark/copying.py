@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 
@@ -207,8 +207,3 @@ def exchange(definition: str, head: str, new_head: str) -> str:
             f"PostgreSQL describes an object in an unknown way, it cannot be copied: {definition}."
         )
     return new_head + definition.removeprefix(head)
-
-
-def as_identifiers(names: Any) -> str:
-    """Quote the names and put commas between them."""
-    return ", ".join(map(quote_name, names))

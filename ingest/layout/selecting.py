@@ -58,7 +58,6 @@ class Selection:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self.is_needed = bool(layout.skip or layout.continuation)
 
     def leave_out(self, batch: Batch, names: Sequence[str]) -> Batch:
         """Give the batch without the records that are to be skipped."""

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
     from ingest.rejects import Reject
 
-Cells = "pa.Array | list[Any]"
-"""One source column of a batch. A binary Arrow array holds the cells of a text file as they stand
-there; any other Arrow array and a list hold typed values."""
-
 
 class CellText(str):
     """A text among typed values that is read as a cell of a text file: an empty one is NULL."""
