@@ -45,13 +45,18 @@ class SetAside:
 
 
 def plan_set_aside(
-    session: Session, table: Table, *, with_unique: bool, drawn: str | None = None
+    session: Session,
+    table: Table,
+    *,
+    with_unique: bool,
+    drawn: str | None = None,
+    why_not: Callable[[Table], str | None] = lambda _: None,
 ) -> SetAside:
     """Choose the indexes to build after, and take the exclusive lock that makes it safe.
 
-    Ask ``guards.why_not_look_up`` first. ``with_unique`` is for a load that is given up at the
-    first duplicate: unique indexes, too. Without it only those of the column whose values were
-    ``drawn``: they refuse no row.
+    ``with_unique`` is for a load that is given up at the first duplicate: unique indexes, too.
+    Without it only those of the column whose values were ``drawn``: they refuse no row. ``why_not``
+    gives another reason why they stay; it is asked of the table before it is locked and after.
     """
     if session.is_callers:
         return SetAside(
@@ -61,14 +66,23 @@ def plan_set_aside(
         return SetAside(
             reason="functions that run for the rows that the layout makes could look for them."
         )
+    reason = why_not(table)
     plan = _look(session, table, with_unique=with_unique, drawn=drawn)
-    if plan.reason is not None:
-        return plan
+    if reason is not None or plan.reason is not None:
+        return SetAside(reason=reason or plan.reason)
     if not _lock(session, table):
         return SetAside(reason=f"others use the table: no exclusive lock within {LOCK_TIMEOUT}.")
     # The table may have changed until it was locked.
     table = read_table(session, table.oid)
-    plan = _look(session, table, with_unique=with_unique, drawn=drawn)
+    reason = why_not(table)
+    if reason is None:
+        plan = _look(session, table, with_unique=with_unique, drawn=drawn)
+        reason = plan.reason
+    if reason is not None:
+        # To wait for others with the table locked for nothing could end in a deadlock.
+        session.execute("ROLLBACK TO SAVEPOINT ingest_lock; RELEASE SAVEPOINT ingest_lock")
+        return SetAside(reason=reason)
+    session.execute("RELEASE SAVEPOINT ingest_lock")
     return dataclasses.replace(plan, table=table)
 
 
@@ -201,14 +215,14 @@ _NOT_GRANTED = (
 
 
 def _lock(session: Session, table: Table) -> bool:
+    """Take the exclusive lock in the savepoint ``ingest_lock``, which stays open if it is taken."""
     before = table.lock_timeout.replace("'", "''")
     try:
         session.execute(
             "SAVEPOINT ingest_lock; "
             f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; "
             f"LOCK TABLE ONLY {table.qualified_name} IN ACCESS EXCLUSIVE MODE; "
-            f"SET LOCAL lock_timeout = '{before}'; "
-            "RELEASE SAVEPOINT ingest_lock"
+            f"SET LOCAL lock_timeout = '{before}'"
         )
     except _NOT_GRANTED:
         session.execute("ROLLBACK TO SAVEPOINT ingest_lock; RELEASE SAVEPOINT ingest_lock")

@@ -245,7 +245,11 @@ class DirectWriter(CopyWriter):
         reason = why_not_look_up(self.table, encoding)
         if reason is None:
             plan = plan_set_aside(
-                session, self.table, with_unique=with_unique, drawn=encoding.drawn
+                session,
+                self.table,
+                with_unique=with_unique,
+                drawn=encoding.drawn,
+                why_not=lambda table: why_not_look_up(table, encoding),
             )
         else:
             plan = SetAside(reason=reason)

@@ -313,6 +313,16 @@ def test_unique_indexes_stay_where_a_load_goes_on_after_a_duplicate(tables):
     assert [index.name for index in plan.indexes] == ["child_parent_id"]
 
 
+def test_a_lock_is_given_back_where_the_table_has_got_rows_meanwhile(tables):
+    with open_asyncpg_session("default") as session, session.transaction():
+        table = read_model_table(session, make_model())
+        run("INSERT INTO child (note) VALUES ('x')")
+        plan = plan_set_aside(session, table, with_unique=True)
+        assert (plan.reason, plan.table) == ("the table holds rows already.", None)
+        run("SET lock_timeout = '1s'; LOCK TABLE child IN ACCESS EXCLUSIVE MODE; "
+            "RESET lock_timeout")  # fmt: skip
+
+
 def test_an_index_asked_for_that_cannot_be_had(tables):
     run("INSERT INTO child (note) VALUES ('x')")
     method = DirectMethod(target_of(make_model()), indexes="rebuild")
