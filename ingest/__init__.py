@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingest.audit import verify
     from ingest.exceptions import (
         BenchmarkError,
         ConfigurationError,
@@ -25,14 +24,15 @@ if TYPE_CHECKING:
         TooManyRejects,
         UnsupportedModelError,
     )
-    from ingest.findings import Audit, Finding
     from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading, Sign
-    from ingest.loading import aload, load, resume
-    from ingest.options import LoadOptions
-    from ingest.previewing import Preview, preview
-    from ingest.reasons import Reason
-    from ingest.rejects import Reject
+    from ingest.loading.api import aload, load, resume
+    from ingest.loading.options import LoadOptions
+    from ingest.loading.preview import Preview, preview
+    from ingest.loading.verify import verify
     from ingest.results import LoadResult, Progress
+    from ingest.results.findings import Audit, Finding
+    from ingest.results.reasons import Reason
+    from ingest.results.rejects import Reject
     from ingest.sources import SourceOptions
     from ingest.sources.detection import Detected, detect
 
@@ -79,28 +79,28 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Audit": "ingest.findings",
+    "Audit": "ingest.results.findings",
     "Condition": "ingest.layout",
     "Continuation": "ingest.layout",
     "Detected": "ingest.sources.detection",
     "FieldLayout": "ingest.layout",
-    "Finding": "ingest.findings",
+    "Finding": "ingest.results.findings",
     "Layout": "ingest.layout",
-    "LoadOptions": "ingest.options",
+    "LoadOptions": "ingest.loading.options",
     "LoadResult": "ingest.results",
-    "Preview": "ingest.previewing",
+    "Preview": "ingest.loading.preview",
     "Progress": "ingest.results",
     "Reading": "ingest.layout",
-    "Reason": "ingest.reasons",
-    "Reject": "ingest.rejects",
+    "Reason": "ingest.results.reasons",
+    "Reject": "ingest.results.rejects",
     "Sign": "ingest.layout",
     "SourceOptions": "ingest.sources",
-    "aload": "ingest.loading",
+    "aload": "ingest.loading.api",
     "detect": "ingest.sources.detection",
-    "load": "ingest.loading",
-    "preview": "ingest.previewing",
-    "resume": "ingest.loading",
-    "verify": "ingest.audit",
+    "load": "ingest.loading.api",
+    "preview": "ingest.loading.preview",
+    "resume": "ingest.loading.api",
+    "verify": "ingest.loading.verify",
 }
 
 

@@ -13,8 +13,8 @@ from django.db import Error, NotSupportedError, connections, router
 from django.db.migrations.executor import MigrationExecutor
 
 from ingest.conf import unknown_settings, wrong_settings
-from ingest.guards import why_not_leave_out_triggers
-from ingest.models import Load
+from ingest.ledger.models import Load
+from ingest.writing.preconditions import why_not_leave_out_triggers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,7 @@ def check_rights(*, databases: Sequence[str] | None = None, **_options: Any) -> 
 
 
 def written_aliases() -> set[str]:
-    """Give the databases that the project's own models are written to."""
+    """Return the databases that the project's own models are written to."""
     return {
         router.db_for_write(model)
         for model in apps.get_models()
@@ -142,7 +142,7 @@ def _ledger(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 def _right(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     # Not at the top: asyncpg, which comes with it, can wait until a database is asked.
-    from ingest.session import DjangoSession
+    from ingest.postgres.session import DjangoSession
 
     reason = why_not_leave_out_triggers(DjangoSession(wrapper.alias))
     if reason is not None:

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING, Any, cast
 from django.conf import settings
 
 from ingest.exceptions import ConfigurationError, did_you_mean
-from ingest.rejects import shorten
+from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def benchmark_model() -> str | None:
-    """Give ``BENCHMARK_MODEL``: whose table ``bulk_load --benchmark`` measures if none is named."""
+    """Return ``BENCHMARK_MODEL``: whose table ``bulk_load --benchmark`` measures if none is named."""
     return cast("str | None", _get("BENCHMARK_MODEL"))
 
 
 def chunk_rows() -> int:
-    """Give ``CHUNK_ROWS``: how many records a resumable load commits at once."""
+    """Return ``CHUNK_ROWS``: how many records a resumable load commits at once."""
     return cast("int", _get("CHUNK_ROWS"))
 
 
 def rejects_kept() -> int:
-    """Give ``REJECTS_KEPT``: how many rejects of a load the ledger's table keeps at most."""
+    """Return ``REJECTS_KEPT``: how many rejects of a load the ledger's table keeps at most."""
     return cast("int", _get("REJECTS_KEPT"))
 
 
 def session_settings() -> tuple[str, ...]:
-    """Give ``SESSION_SETTINGS``: custom parameters that a load takes over from the session.
+    """Return ``SESSION_SETTINGS``: custom parameters that a load takes over from the session.
 
     Those that the database's own functions, policies, defaults, checks and views name are taken
     over anyway.
@@ -98,7 +98,7 @@ class Problem:
 
 
 def unknown_settings() -> list[Problem]:
-    """Say of each key that is no setting which one may be meant."""
+    """Return of each key that is no setting which one may be meant."""
     given = _given()
     names = [] if not isinstance(given, dict) else [name for name in given if name not in SETTINGS]
     return [
@@ -111,7 +111,7 @@ def unknown_settings() -> list[Problem]:
 
 
 def wrong_settings() -> list[Problem]:
-    """Say of each setting with a value that it does not take what it takes."""
+    """Return of each setting with a value that it does not take what it takes."""
     if not isinstance(_given(), dict):
         return [_no_dict()]
     return [problem for name in SETTINGS if (problem := _wrong(name)) is not None]

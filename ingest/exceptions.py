@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any, Self
 
-    from ingest.rejects import Reject
+    from ingest.results.rejects import Reject
 
 REJECTS_SHOWN = 20
 """How many bad records an error message lists: a screenful."""
@@ -164,7 +164,7 @@ class BenchmarkError(IngestError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Say which of the ``known`` names come nearest to ``name``, as the end of a message.
+    """Return which of the ``known`` names come nearest to ``name``, as the end of a message.
 
     Gives ``" Did you mean 'x' or 'y'?"``, or an empty string where nothing is near.
     """

@@ -22,13 +22,13 @@ class BulkLoadQuerySet(models.QuerySet[_Model]):
         ``bulk_create``, filters and the object of a related manager give the rows no values.
         """
         # Arrow and asyncpg can wait until they are used: models are imported at each start.
-        from ingest.loading import load
+        from ingest.loading.api import load
 
         return load(self.model, source, using=self._writing_alias(), **options)
 
     async def abulk_load(self, source: Any, **options: Any) -> LoadResult:
         """Do what ``bulk_load`` does, without blocking the event loop."""
-        from ingest.loading import aload
+        from ingest.loading.api import aload
 
         return await aload(self.model, source, using=self._writing_alias(), **options)
 

@@ -46,7 +46,7 @@ def routed(router):
 
 
 def checked(*databases, deploy=False):
-    """Give the id, message and hint of what ingest has to say."""
+    """Return the id, message and hint of what ingest has to say."""
     found = run_checks(tags=["ingest"])
     if databases:
         found += run_checks(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from django.core.checks import registry
 
-from ingest import announcing, checks
+from ingest import checks
+from ingest.loading import events
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "other-apps.md").read_text(encoding="utf-8")
@@ -35,14 +36,14 @@ def test_the_checks_are_registered():
 
 
 def test_every_argument_of_the_signal_is_listed():
-    [call] = calls_of("send_robust", announcing)
+    [call] = calls_of("send_robust", events)
     listed = re.findall(r"^\| `(\w+)` ", PAGE.partition("## Logging")[0], re.MULTILINE)
     assert sorted(listed) == sorted(word.arg for word in call.keywords)
 
 
 def test_every_log_record_is_listed_with_its_attributes():
     want = {}
-    for call in calls_of("_log", announcing):
+    for call in calls_of("_log", events):
         names = {word.arg for word in call.keywords if word.arg is not None}
         if any("_facts_of" in ast.unparse(word.value) for word in call.keywords):
             names |= {"error", "sqlstate"}

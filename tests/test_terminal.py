@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    """Give all that the command says, and how it fails."""
+    """Return all that the command says, and how it fails."""
     out, err = io.StringIO(), io.StringIO()
     said = [*map(str, arguments), "--progress", "plain"]
     try:

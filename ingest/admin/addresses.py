@@ -28,7 +28,7 @@ NUMBER_DIGITS = 18
 
 
 def read_number(text: str) -> int | None:
-    """Give the number from 0 on that is written so; None where it is none that a key may have."""
+    """Return the number from 0 on that is written so; None where it is none that a key may have."""
     is_number = text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS
     return int(text) if is_number else None
 

@@ -4,10 +4,10 @@ Other ways to measure come as further options and methods: see ``BenchmarkOption
 ``ingest.benchmark.methods``.
 """
 
-from ingest.benchmark.display import handle
 from ingest.benchmark.options import BenchmarkOptions, add_arguments
+from ingest.benchmark.report.display import handle
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
-from ingest.benchmark.running import Progress, run_benchmark
+from ingest.benchmark.run import Progress, run_benchmark
 
 __all__ = [
     "BenchmarkOptions",

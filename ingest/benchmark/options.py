@@ -16,7 +16,7 @@ from ingest.benchmark.methods import get_method, method_names
 from ingest.conf import benchmark_model
 from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.layout import find_model
-from ingest.output_files import OutputFile, OutputFiles, check_streams
+from ingest.loading.output_files import OutputFile, OutputFiles, check_streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from django.db import connections
 from psycopg import sql
 
-from ingest.benchmark.contestants import MethodContestant
+from ingest.benchmark.candidates import MethodCandidate
 from ingest.benchmark.methods.copying import DirectMethod
 from ingest.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.benchmark.contestants import Write
-    from ingest.benchmark.preparing import Material
+    from ingest.benchmark.candidates import Write
+    from ingest.benchmark.prepare import Material
 
 
-class RoleContestant(MethodContestant):
+class RoleCandidate(MethodCandidate):
     """The method ``direct`` after ``SET ROLE``; the role owns the tables, as a project's own does.
 
     Its connection is that of a second name for the same database, with Django's ``assume_role``.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from django.db import connections
 from psycopg.pq import Conninfo
 
-from ingest.connection.arguments import django_connection
 from ingest.exceptions import BenchmarkError, ConfigurationError
-from ingest.table import quote_name
+from ingest.postgres.catalog import quote_name
+from ingest.postgres.connection.arguments import django_connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ which a benchmark measures; without any other option of the kind it is not the s
 
 
 def find_psql(alias: str, given: str | None) -> str:
-    """Give the path of psql: the one given, else the one the database's backend names.
+    """Return the path of psql: the one given, else the one the database's backend names.
 
     Django's backend names ``psql``, which is looked for on PATH. Raises ``ConfigurationError``.
     """
@@ -50,7 +50,7 @@ class Psql:
         self._first = (f"SET ROLE {quote_name(role)}",) if role else ()
 
     def version(self) -> str:
-        """Give the program's name and version, in its own words."""
+        """Return the program's name and version, in its own words."""
         return self._run(["--version"], None).strip()
 
     def seconds(self, command: str, folder: Path) -> float:
@@ -82,7 +82,7 @@ class Psql:
 
 
 def connection_environment(alias: str) -> dict[str, str]:
-    """Give the alias's connection as environment variables of libpq, the password among them.
+    """Return the alias's connection as environment variables of libpq, the password among them.
 
     A command line can be read by everybody on the machine, an environment by its owner only. Raises
     ``ConfigurationError`` for an option that has no variable. Source:

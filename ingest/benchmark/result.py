@@ -80,7 +80,7 @@ class MethodResult:
         return bool(self.samples) and self.verified is True
 
     def as_json(self) -> dict[str, Any]:
-        """Give the result as the JSON has it."""
+        """Return the result as the JSON has it."""
         memory = [s.peak_memory_bytes for s in self.samples if s.peak_memory_bytes is not None]
         return {
             "method": self.method,
@@ -105,7 +105,7 @@ class PartCost:
     """What one part of the table costs each row."""
 
     kind: str
-    """``table`` for the bare table, else one of ``ingest.benchmark.parts.KINDS``."""
+    """``table`` for the bare table, else one of ``ingest.benchmark.scratch.parts.KINDS``."""
     name: str
     microseconds: float
     """A row's time with this part less that without it: the median over the rounds."""
@@ -151,7 +151,7 @@ class BenchmarkResult:
     """Sentences on what was measured differently from the real table."""
 
     def as_json(self) -> str:
-        """Give the whole as JSON, format 1: see docs/benchmark.md."""
+        """Return the whole as JSON, format 1: see docs/benchmark.md."""
         document = {
             "format": FORMAT,
             "environment": self.environment,

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections, models
 
-from ingest.benchmark.prepared import placeholder, prepared_rows
-from ingest.benchmark.rows import FILLED_KINDS
+from ingest.benchmark.data import FILLED_KINDS
+from ingest.benchmark.expected_values import placeholder, prepared_rows
 from ingest.ledger.rows import DjangoConnection
-from ingest.table import quote_name
+from ingest.postgres.catalog import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from ingest.benchmark.methods.base import Row
-    from ingest.benchmark.stage import Stage
+    from ingest.benchmark.scratch.tables import Stage
 
     Field = models.Field[Any, Any]
 
@@ -114,7 +114,7 @@ class Reference:
         self._existing = self._sum(self._stage.name, "")
 
     def constants(self) -> list[tuple[str, Any]]:
-        """Give the quoted column and the prepared value of each field that the ORM fills."""
+        """Return the quoted column and the prepared value of each field that the ORM fills."""
         instance = self._stage.model()
         connection = connections[self._stage.alias]
         return [
@@ -149,7 +149,7 @@ class Reference:
         self._is_changed_by_triggers = True
 
     def problem(self, count: int, name: str | None = None) -> str | None:
-        """Say what is wrong with the rows in the model's table, or None where nothing is.
+        """Return what is wrong with the rows in the model's table, or None where nothing is.
 
         ``name`` is another table to look at, a bare copy that holds no other rows.
         """

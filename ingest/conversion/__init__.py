@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.conversion.cells import mask_of, python_value
-from ingest.conversion.cleaning import Refusal
+from ingest.conversion.cleaning import RefusedValue
 from ingest.conversion.columns import ColumnConverter
-from ingest.conversion.filling import fields_to_fill, needs_instance
+from ingest.conversion.defaults import fields_to_fill, needs_instance
 from ingest.conversion.instances import Instances
 from ingest.conversion.server_defaults import complete
 from ingest.conversion.unfed import FilledColumn, judge_unfed
-from ingest.encoding import choose_encoding
 from ingest.exceptions import LayoutError
-from ingest.rejects import Reject, shorten
+from ingest.postgres.encoding import choose_encoding
+from ingest.results.rejects import Reject, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     from ingest.conversion.columns import RefusedCell, TypedColumn
     from ingest.conversion.instances import Fault
-    from ingest.encoding import Encoding
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.encoding import CopyEncoding
     from ingest.sources import Batch
-    from ingest.table import Table
 
 __all__ = ["Converter", "TypedBatch"]
 
@@ -62,7 +62,7 @@ class TypedBatch:
     """Says on which physical line of the source a record begins."""
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
-        """Give the batch without the records of these rejects, which are added to its own."""
+        """Return the batch without the records of these rejects, which are added to its own."""
         if not rejects:
             return self
         refused = {reject.record for reject in rejects}
@@ -73,7 +73,7 @@ class TypedBatch:
         return dataclasses.replace(left, rejects=(*self.rejects, *rejects))
 
     def without_places(self, places: Collection[int]) -> TypedBatch:
-        """Give the batch without the rows at these places."""
+        """Return the batch without the rows at these places."""
         if not places:
             return self
         records: list[int] = []
@@ -120,7 +120,7 @@ class Converter:
         filled = fields_to_fill(self._model, fields, table)
         self.fields = every = (*self._fields, *filled)
         """The fields that are written: those that the source feeds come first."""
-        self.encoding: Encoding = choose_encoding(
+        self.encoding: CopyEncoding = choose_encoding(
             [table.column(str(field.column)) for field in every], context
         )
         self._columns = [
@@ -184,7 +184,7 @@ class Converter:
         return dataclasses.replace(typed, rejects=tuple(rejects))
 
     def judge(self, place: int, cell: Any) -> str | None:
-        """Give why the field at this place refuses a cell of a text file, or None."""
+        """Return why the field at this place refuses a cell of a text file, or None."""
         refused = self._columns[place].convert(pa.array([cell], pa.binary())).refused
         return refused[0].reason if refused else None
 
@@ -237,9 +237,9 @@ class Converter:
 
 
 def _shown(value: Any) -> Any:
-    """Give a cell as a message shows it: text, not the bytes of a file."""
+    """Return a cell as a message shows it: text, not the bytes of a file."""
     if isinstance(value, pa.Scalar):
         value = python_value(value)
-    if isinstance(value, Refusal):
+    if isinstance(value, RefusedValue):
         return value.reason
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.conversion.cleaning import NANOSECONDS, Refusal
+from ingest.conversion.cleaning import NANOSECONDS, RefusedValue
 from ingest.sources.text import find_undecodable
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def without_nanoseconds(cells: pa.Array) -> pa.Array | list[Any]:
     kept = pc.cast(pc.if_else(is_whole, cells, pa.scalar(None, kind)), coarser).to_pylist()
     fine = pc.fill_null(pc.invert(is_whole), False).to_pylist()
     return [
-        Refusal(NANOSECONDS) if is_fine else value
+        RefusedValue(NANOSECONDS) if is_fine else value
         for value, is_fine in zip(kept, fine, strict=True)
     ]
 
@@ -74,9 +74,9 @@ def without_numpy(value: Any) -> Any:
         if kind.__name__ in {"NaTType", "NAType"}:
             return None
         if kind.__name__ == "Timestamp":
-            return Refusal(NANOSECONDS) if value.nanosecond else value.to_pydatetime()
+            return RefusedValue(NANOSECONDS) if value.nanosecond else value.to_pydatetime()
         if kind.__name__ == "Timedelta":
-            return Refusal(NANOSECONDS) if value.nanoseconds else value.to_pytimedelta()
+            return RefusedValue(NANOSECONDS) if value.nanoseconds else value.to_pytimedelta()
     return value
 
 
@@ -86,11 +86,11 @@ def _moment_of(value: Any) -> Any:
     if not isinstance(moment, int):
         return moment
     exact = value.astype("datetime64[us]")
-    return exact.item() if exact == value else Refusal(NANOSECONDS)
+    return exact.item() if exact == value else RefusedValue(NANOSECONDS)
 
 
 def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
-    """Give the cells as Python values, and a ``Refusal`` where Python has no such value.
+    """Return the cells as Python values, and a ``Refusal`` where Python has no such value.
 
     ``places`` are the decimal places of the field, where it has such.
     """
@@ -106,15 +106,15 @@ def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
 
 
 def python_value(cell: pa.Scalar) -> Any:
-    """Give one cell as a Python value, or a ``Refusal`` where Python has no such value."""
+    """Return one cell as a Python value, or a ``Refusal`` where Python has no such value."""
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
         shown = f" {cell.cast(pa.string())}" if pa.types.is_temporal(cell.type) else ""
-        return Refusal(f"Python has no value for this {cell.type}:{shown}")
+        return RefusedValue(f"Python has no value for this {cell.type}:{shown}")
 
 
-def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, Refusal]]:
+def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, RefusedValue]]:
     """Read bytes of a file as text; cells that are no UTF-8 become null, and are refused."""
     try:
         return pc.cast(cells, pa.string()), {}
@@ -125,15 +125,15 @@ def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, Refusal]]:
 
 
 def mask_of(places: Collection[int], rows: int) -> pa.BooleanArray:
-    """Give a mask that is true at these places."""
+    """Return a mask that is true at these places."""
     return pc.is_in(pa.arange(0, rows), value_set=pa.array(list(places), pa.int64()))
 
 
-def _refuse(cell: bytes) -> Refusal:
+def _refuse(cell: bytes) -> RefusedValue:
     try:
         cell.decode()
     except UnicodeDecodeError as error:
-        return Refusal(
+        return RefusedValue(
             f"byte 0x{cell[error.start]:02X} is not valid in the source's encoding: say which "
             "encoding the file has"
         )

@@ -19,13 +19,13 @@ from django.db.models.fields.files import FieldFile
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query_utils import DeferredAttribute
 
-from ingest.conversion.moments import check_offset, holds_moments, make_aware
 from ingest.conversion.storing import in_zone
 from ingest.conversion.structures import NO_NULL_CHARACTER
-from ingest.rejects import REASON_SHOWN, cut
+from ingest.conversion.timezones import check_offset, holds_moments, make_aware
+from ingest.results.rejects import REASON_SHOWN, cut
 
 if TYPE_CHECKING:
-    from ingest.table import Column
+    from ingest.postgres.catalog import Column
 
 DATABASE_ERRORS = (Error, psycopg.Error)
 """A validator may ask the database; that it cannot answer is not the value's fault."""
@@ -43,7 +43,7 @@ to make an integer of 999,999,999 digits takes minutes."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Refusal:
+class RefusedValue:
     """Why a value was refused, in the field's own words."""
 
     reason: str
@@ -98,12 +98,14 @@ class Cleaner:
     def clean(self, value: Any) -> Any:
         """Clean a Python value: give what the field makes of it, or a ``Refusal``."""
         field = self.field
-        if isinstance(value, Refusal):
+        if isinstance(value, RefusedValue):
             return value
         if isinstance(value, models.Model) and isinstance(field, models.ForeignKey):
             value = getattr(value, field.target_field.attname)
         if hasattr(value, "resolve_expression"):
-            return Refusal("an SQL expression cannot be sent as a value: use the ORM for this row")
+            return RefusedValue(
+                "an SQL expression cannot be sent as a value: use the ORM for this row"
+            )
         try:
             value = self._as_attribute(value)
             is_skipped = field.blank and value in field.empty_values
@@ -113,15 +115,15 @@ class Cleaner:
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops full_clean() refuses the value
-            return Refusal(f"{type(error).__name__}: {error}")
+            return RefusedValue(f"{type(error).__name__}: {error}")
         if cleaned is None and not field.null:
-            return Refusal(str(field.error_messages["null"]))
+            return RefusedValue(str(field.error_messages["null"]))
         if isinstance(cleaned, str) and "\0" in cleaned:
-            return Refusal(NO_NULL_CHARACTER)
+            return RefusedValue(NO_NULL_CHARACTER)
         return cleaned
 
     def prepare(self, cleaned: Any) -> Any:
-        """Give what the ORM would hand to the driver for a cleaned value, or a ``Refusal``."""
+        """Return what the ORM would hand to the driver for a cleaned value, or a ``Refusal``."""
         try:
             if self._has_moments:
                 cleaned = make_aware(self.field, cleaned)
@@ -140,7 +142,7 @@ class Cleaner:
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops save() refuses the value
-            return Refusal(f"{type(error).__name__}: {error}")
+            return RefusedValue(f"{type(error).__name__}: {error}")
         return prepared
 
     @property
@@ -153,13 +155,17 @@ class Cleaner:
             try:
                 return self.clean(json.loads(text, cls=getattr(self.field, "decoder", None)))
             except (ValueError, RecursionError) as error:
-                return Refusal(f"Value must be valid JSON: {error}.")
+                return RefusedValue(f"Value must be valid JSON: {error}.")
         cleaned = self.clean(text)
         is_cut = self.is_of_time and _FINER_THAN_MICROSECONDS.search(text) is not None
-        return Refusal(NANOSECONDS) if is_cut and not isinstance(cleaned, Refusal) else cleaned
+        return (
+            RefusedValue(NANOSECONDS)
+            if is_cut and not isinstance(cleaned, RefusedValue)
+            else cleaned
+        )
 
     def _as_attribute(self, value: Any) -> Any:
-        """Give what an instance makes of a value that is assigned to it, as a file's name."""
+        """Return what an instance makes of a value that is assigned to it, as a file's name."""
         if not self._has_descriptor:
             return value
         if isinstance(self.field, models.FileField) and not (
@@ -195,7 +201,7 @@ def _is_whole(field: models.Field[Any, Any]) -> bool:
 
 
 def _within_reach(value: Any) -> Any:
-    """Give a smaller decimal for a huge one, which is too large for the field as well."""
+    """Return a smaller decimal for a huge one, which is too large for the field as well."""
     if isinstance(value, list | tuple):
         return [_within_reach(item) for item in value]
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > WHOLE_DIGITS:
@@ -203,9 +209,9 @@ def _within_reach(value: Any) -> Any:
     return value
 
 
-def _refuse(error: ValidationError) -> Refusal:
+def _refuse(error: ValidationError) -> RefusedValue:
     # It lists itself, in a circle that is found late, and its frames hold the whole batch.
     for kept in (error, *error.error_list):
         kept.__traceback__ = kept.__context__ = None
     # A message may repeat a value of any length.
-    return Refusal(cut(" ".join(error.messages), REASON_SHOWN))
+    return RefusedValue(cut(" ".join(error.messages), REASON_SHOWN))

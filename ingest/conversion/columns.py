@@ -20,19 +20,19 @@ from ingest.conversion.cells import (
     python_values,
     without_nanoseconds,
 )
-from ingest.conversion.cleaning import Cleaner, Refusal
+from ingest.conversion.cleaning import Cleaner, RefusedValue
 from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
 from ingest.conversion.kernels.base import is_all
 from ingest.conversion.postgres_text import find_reader
 from ingest.conversion.storing import make_fit, text_limit
 from ingest.conversion.structures import MisfitError
-from ingest.rejects import shorten
+from ingest.results.rejects import shorten
 from ingest.sources.batch import CellText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.encoding import ColumnEncoding
+    from ingest.postgres.encoding import ColumnEncoding
 
 
 _UNLIKE_TEXT_NAMES = {
@@ -91,7 +91,7 @@ class ColumnConverter:
     def convert(self, cells: pa.Array | list[Any]) -> TypedColumn:
         """Convert a whole column; a binary Arrow array holds the cells of a text file."""
         is_text = isinstance(cells, pa.Array) and pa.types.is_binary(cells.type)
-        undecodable: dict[int, Refusal] = {}
+        undecodable: dict[int, RefusedValue] = {}
         if is_text:
             decoded, undecodable = decode(cells)
             cells = self._empty_as_null(decoded)
@@ -134,7 +134,7 @@ class ColumnConverter:
         )
 
     def clean(self, cells: pa.Array | list[Any]) -> list[Any]:
-        """Give the cleaned Python value, or a ``Refusal``, of each cell."""
+        """Return the cleaned Python value, or a ``Refusal``, of each cell."""
         if isinstance(cells, pa.Array) and pa.types.is_binary(cells.type):
             decoded, undecodable = decode(cells)
             values = _replaced(self._empty_as_null(decoded).to_pylist(), undecodable)
@@ -146,24 +146,24 @@ class ColumnConverter:
     def store(self, cleaned: list[Any], shown: list[Any]) -> TypedColumn:
         """Convert cleaned values and refusals; ``shown`` is what a reject shows of each."""
         stored = [
-            item if item is None or isinstance(item, Refusal) else self._try_fit(item)
+            item if item is None or isinstance(item, RefusedValue) else self._try_fit(item)
             for item in self.prepare(cleaned)
         ]
         values = self._gather(stored)
         refused = [
             RefusedCell(place, shown[place], item.reason)
             for place, item in enumerate(stored)
-            if isinstance(item, Refusal)
+            if isinstance(item, RefusedValue)
         ]
         return TypedColumn(values, refused)
 
     def prepare(self, cleaned: list[Any]) -> list[Any]:
-        """Give what is stored for cleaned values; a ``Refusal`` stays or arises in its place."""
+        """Return what is stored for cleaned values; a ``Refusal`` stays or arises in its place."""
         prepare = self.cleaner.prepare
         known: dict[str, Any] = {}
         prepared = []
         for value in cleaned:
-            if isinstance(value, Refusal):
+            if isinstance(value, RefusedValue):
                 prepared.append(value)
             elif type(value) is str and self.cleaner.is_repeatable:
                 if value not in known:
@@ -172,7 +172,7 @@ class ColumnConverter:
             else:
                 prepared.append(prepare(value))
         if self.encoding.column.is_required and not self.field.null:
-            refusal = Refusal(str(self.field.error_messages["null"]))
+            refusal = RefusedValue(str(self.field.error_messages["null"]))
             return [refusal if item is None else item for item in prepared]
         return prepared
 
@@ -243,9 +243,9 @@ class ColumnConverter:
         try:
             read = self._read_postgres(value)
         except ValidationError as error:
-            return Refusal(" ".join(error.messages))
+            return RefusedValue(" ".join(error.messages))
         except (ValueError, TypeError, RecursionError):
-            return Refusal(f"PostgreSQL does not write such a {self.encoding.column.sql_type}")
+            return RefusedValue(f"PostgreSQL does not write such a {self.encoding.column.sql_type}")
         return self.cleaner.clean(read)
 
     def _plain(self, cells: pa.Array) -> pa.Array | list[Any]:
@@ -276,17 +276,17 @@ class ColumnConverter:
         try:
             return self._fit(prepared)
         except MisfitError as error:
-            return Refusal(str(error))
+            return RefusedValue(str(error))
         except Exception:  # noqa: BLE001 - whatever the driver's dumper raises
             return self._misfit()
 
-    def _misfit(self) -> Refusal:
-        return Refusal(f"the column's type {self.encoding.column.sql_type} cannot hold it")
+    def _misfit(self) -> RefusedValue:
+        return RefusedValue(f"the column's type {self.encoding.column.sql_type} cannot hold it")
 
     def _gather(self, stored: list[Any]) -> pa.Array:
         """Make an array of values; one that Arrow cannot hold becomes a ``Refusal`` in the list."""
         kind = self.encoding.arrow_type
-        values = [None if isinstance(item, Refusal) else item for item in stored]
+        values = [None if isinstance(item, RefusedValue) else item for item in stored]
         try:
             return pa.array(values, type=kind)
         except (pa.ArrowException, OverflowError, ValueError):
@@ -299,14 +299,14 @@ class ColumnConverter:
         return pa.array(values, type=kind)
 
 
-def _replaced(values: list[Any], refusals: dict[int, Refusal]) -> list[Any]:
+def _replaced(values: list[Any], refusals: dict[int, RefusedValue]) -> list[Any]:
     return (
         [refusals.get(place, value) for place, value in enumerate(values)] if refusals else values
     )
 
 
 def _unchecked_limit(encoding: ColumnEncoding, kernel: Kernel) -> int | None:
-    """Give the length that the column holds, where no validator keeps texts within it."""
+    """Return the length that the column holds, where no validator keeps texts within it."""
     limit = text_limit(encoding.column)
     if limit is None or not pa.types.is_string(encoding.arrow_type):
         return None

@@ -13,10 +13,10 @@ from django.db import models
 from ingest.conversion.cells import mask_of
 from ingest.conversion.cleaning import DATABASE_ERRORS
 from ingest.conversion.columns import TypedColumn
-from ingest.conversion.filling import needs_instance
+from ingest.conversion.defaults import needs_instance
 from ingest.conversion.model_rules import looks_at_instance
 from ingest.exceptions import ConfigurationError
-from ingest.table import concrete_fields_of_table
+from ingest.postgres.catalog import concrete_fields_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -73,7 +73,7 @@ class Instances:
         cleaned: Sequence[list[Any]],
         filled: Sequence[Iterable[Any] | None],
     ) -> tuple[list[TypedColumn], list[Fault]]:
-        """Give the columns with what the instances made of them, and what these refuse.
+        """Return the columns with what the instances made of them, and what these refuse.
 
         ``cleaned`` has the Python values of the given columns, ``filled`` those of the others,
         None for one whose field computes it.
@@ -135,7 +135,7 @@ class Instances:
                 )
 
     def _errors(self, instance: models.Model) -> dict[str, list[str]]:
-        """Give what the fields that look at the instance and ``clean()`` say, by field."""
+        """Return what the fields that look at the instance and ``clean()`` say, by field."""
         errors: dict[str, list[str]] = {}
         for field in self._looking:
             value = getattr(instance, field.attname)
@@ -157,7 +157,7 @@ class Instances:
 def _replaced(
     column: TypedColumn, converter: ColumnConverter, changed: dict[int, Any]
 ) -> TypedColumn:
-    """Give the column with these values, by their places."""
+    """Return the column with these values, by their places."""
     if not changed:
         return column
     places = sorted(changed)

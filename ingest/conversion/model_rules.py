@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def looks_at_instance(field: models.Field[Any, Any]) -> bool:
-    """Say whether somebody's own ``clean()`` or ``validate()`` may look at the whole instance."""
+    """Return whether somebody's own ``clean()`` or ``validate()`` may look at the whole instance."""
     return any(
         name in vars(kind) and not kind.__module__.startswith("django.")
         for kind in type(field).__mro__
@@ -22,7 +22,7 @@ def looks_at_instance(field: models.Field[Any, Any]) -> bool:
 def rules_not_asked(
     model: type[models.Model], fields: Iterable[models.Field[Any, Any]], *, clean: bool
 ) -> list[str]:
-    """Say in sentences which rules of the model a load into these fields does not ask for."""
+    """Return in sentences which rules of the model a load into these fields does not ask for."""
     label = model._meta.label
     told = []
     for name in ("clean", "clean_fields", "full_clean", "validate_unique", "validate_constraints"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from ingest.conversion.filling import fill, is_automatic
+from ingest.conversion.defaults import fill, is_automatic
 from ingest.sources.batch import LEFT_TO_POSTGRESQL, CellText
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.conversion.columns import ColumnConverter
+    from ingest.postgres.catalog import Table
     from ingest.sources.batch import Batch
-    from ingest.table import Table
 
 
 def complete(batch: Batch, columns: Sequence[ColumnConverter], table: Table, alias: str) -> Batch:

@@ -15,7 +15,6 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from ingest.conversion.moments import check_offset
 from ingest.conversion.structures import (
     NO_NULL_CHARACTER,
     MisfitError,
@@ -25,13 +24,14 @@ from ingest.conversion.structures import (
     list_fit,
     range_fit,
 )
+from ingest.conversion.timezones import check_offset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from zoneinfo import ZoneInfo
 
-    from ingest.encoding import ColumnEncoding
-    from ingest.table import Column
+    from ingest.postgres.catalog import Column
+    from ingest.postgres.encoding import ColumnEncoding
 
 HEADER_BYTES = 4
 """What PostgreSQL adds to a length in ``atttypmod``: VARHDRSZ."""
@@ -46,7 +46,7 @@ _FLOAT = re.compile(
 
 
 def make_fit(encoding: ColumnEncoding, zone: ZoneInfo) -> Callable[[Any], Any]:
-    """Give the function that makes a prepared value fit for the column's Arrow type.
+    """Return the function that makes a prepared value fit for the column's Arrow type.
 
     ``zone`` is the time zone of Django's connection. The function raises ``MisfitError`` with a
     reason, or any other exception for a value of another type.
@@ -65,7 +65,7 @@ def make_fit(encoding: ColumnEncoding, zone: ZoneInfo) -> Callable[[Any], Any]:
 
 
 def text_limit(column: Column) -> int | None:
-    """Give the characters that a ``varchar(n)`` or ``char(n)`` holds, or an item of an array."""
+    """Return the characters that a ``varchar(n)`` or ``char(n)`` holds, or an item of an array."""
     name = column.type_name.removeprefix("_")
     if name in {"varchar", "bpchar"} and column.type_modifier >= HEADER_BYTES:
         return column.type_modifier - HEADER_BYTES
@@ -81,7 +81,7 @@ def _dumped(dump: Callable[[Any], bytes], fit: Callable[[Any], Any]) -> Callable
 
 
 def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
-    """Give what keeps a value from psycopg's dumper that PostgreSQL would refuse from it."""
+    """Return what keeps a value from psycopg's dumper that PostgreSQL would refuse from it."""
     fits = {
         "int4range": integer_fit(_integer, 32),
         "int8range": integer_fit(_integer, 64),

@@ -24,7 +24,7 @@ class MisfitError(ValueError):
 
 
 def list_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Give what fits a list, and lists in it, by their items."""
+    """Return what fits a list, and lists in it, by their items."""
 
     def fit_list(value: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -38,7 +38,7 @@ def list_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Give what fits a range by its bounds."""
+    """Return what fits a range by its bounds."""
 
     def fit_range(value: Any) -> Any:
         if not isinstance(value, Range):
@@ -56,7 +56,7 @@ def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def integer_fit(fit: Callable[[Any], int], bits: int) -> Callable[[Any], Any]:
-    """Give what fits a range of integers: PostgreSQL keeps it as ``[lower,upper)``.
+    """Return what fits a range of integers: PostgreSQL keeps it as ``[lower,upper)``.
 
     psycopg writes an integer of too many bits without those that are too many. Before 3.3.9 it
     writes a small one with too few, unless its type says how many.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ingest.conversion.columns import RefusedCell, TypedColumn
-from ingest.conversion.filling import (
+from ingest.conversion.defaults import (
     cure,
     fill,
     is_automatic,
@@ -17,7 +17,7 @@ from ingest.conversion.filling import (
     needs_instance,
 )
 from ingest.exceptions import LayoutError
-from ingest.rejects import shorten
+from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ class FilledColumn:
         return next(iter(typed.refused), None)
 
     def fill(self, rows: int) -> TypedColumn:
-        """Give the column for so many rows."""
+        """Return the column for so many rows."""
         if self._is_computed:
             self._values = ()
             return TypedColumn(pa.nulls(rows, self._converter.encoding.arrow_type))
@@ -73,7 +73,7 @@ class FilledColumn:
         return self._converter.store(values, values)
 
     def values(self, rows: int) -> Iterable[Any] | None:
-        """Give the values that it was filled with last; None where ``Model()`` shall give them."""
+        """Return the values that it was filled with last; None where ``Model()`` shall give them."""
         return None if self._is_computed and rows else self._values
 
 

@@ -12,7 +12,7 @@ from ingest.layout.definition import (
     Sign,
 )
 from ingest.layout.matching import find_model, match_fields
-from ingest.layout.naming import find_layout, layout_names
+from ingest.layout.registry import find_layout, layout_names
 
 __all__ = [
     "LAYOUT_OPTIONS",

@@ -114,5 +114,5 @@ def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:
 
 
 def as_raw(texts: pa.Array) -> pa.Array:
-    """Give strings as the cells of a text file."""
+    """Return strings as the cells of a text file."""
     return pc.cast(texts, pa.binary())

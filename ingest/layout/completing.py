@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest.exceptions import LayoutError, did_you_mean
 from ingest.layout.cells import place_of
+from ingest.layout.columns import Picker
 from ingest.layout.definition import FieldLayout, Layout, dump
 from ingest.layout.matching import (
     LOOKUP_SEPARATOR,
@@ -15,7 +16,6 @@ from ingest.layout.matching import (
     match_columns,
     match_fields,
 )
-from ingest.layout.picking import Picker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

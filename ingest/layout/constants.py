@@ -14,7 +14,7 @@ from django.utils.duration import duration_string
 
 from ingest.exceptions import ConfigurationError
 from ingest.layout.definition import FieldLayout, Layout, Reading
-from ingest.layout.naming import find_layout
+from ingest.layout.registry import find_layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,7 +98,7 @@ def fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
 
 
 def _as_constant(name: str, value: Any) -> Any:
-    """Give a Python value as a layout has it: text that the field understands, or TOML's kinds."""
+    """Return a Python value as a layout has it: text that the field understands, or TOML's kinds."""
     if isinstance(value, models.Model):
         value = value.pk
     if value is None:

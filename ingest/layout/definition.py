@@ -220,15 +220,15 @@ class Layout:
         return layout
 
     def to_toml(self) -> str:
-        """Give the text of a file that ``from_toml`` reads as an equal layout."""
+        """Return the text of a file that ``from_toml`` reads as an equal layout."""
         return text.write(dump(self))
 
     def error(self, keys: tuple[str, ...], message: str) -> LayoutError:
-        """Give the error that names the file and the line of a key."""
+        """Return the error that names the file and the line of a key."""
         return LayoutError(message if self.origin is None else self.origin.say(keys, message))
 
     def reading_of(self, name: str) -> FieldLayout:
-        """Give what is said of a field, completed by what is said of all."""
+        """Return what is said of a field, completed by what is said of all."""
         said = self.fields[name]
         general = {
             field.name: getattr(self.read, field.name)
@@ -239,7 +239,7 @@ class Layout:
 
 
 def dump(value: Any) -> Any:
-    """Give a layout or a part of it as TOML's kinds of values, without what is not said."""
+    """Return a layout or a part of it as TOML's kinds of values, without what is not said."""
     if dataclasses.is_dataclass(value):
         pairs = (
             (field.name, getattr(value, field.name), field.default)

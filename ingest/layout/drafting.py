@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from ingest.layout.definition import FieldLayout, Layout, Reading, Sign
-from ingest.layout.draft import NUMBERS, Draft, Proposal, natural_key
+from ingest.layout.definition import FieldLayout, Layout, Reading, Sign, dump
 from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
-from ingest.layout.text import write_value
+from ingest.layout.text import write_key, write_value
+from ingest.postgres.catalog import concrete_fields_of_table
 from ingest.sources import SourceOptions
-from ingest.table import concrete_fields_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from ingest.sources.detection import Detected, DetectedColumn
 
     Field = models.Field[Any, Any]
+
 
 _FRACTIONS = (models.DecimalField, models.FloatField)
 _FIELDS_OWN_TRUTHS = {"True", "t", "1", "False", "f", "0"}
@@ -134,7 +134,7 @@ def _two_sides(
 
 
 def _reading(found: Detected) -> Reading:
-    """Say how the numbers of the file are read, whichever field a column will feed in the end."""
+    """Return how the numbers of the file are read, whichever field a column will feed in the end."""
     decimal = found.decimal_mark if found.decimal_mark != "." else None
     thousands = {column.thousands_mark for column in found.columns} - {None, decimal or "."}
     signs = dict.fromkeys(sign for column in found.columns for sign in column.currency)
@@ -148,7 +148,7 @@ def _reading(found: Detected) -> Reading:
 def _named(
     columns: Sequence[DetectedColumn], *, has_names: bool
 ) -> Iterator[tuple[Column, DetectedColumn]]:
-    """Say how a layout calls each column: by its position where its name is not its own."""
+    """Yield how a layout calls each column: by its position where its name is not its own."""
     names = [column.name for column in columns]
     for place, column in enumerate(columns, 1):
         is_own = has_names and column.name and names.count(column.name) == 1
@@ -187,7 +187,7 @@ def _is_own_key(field: Field) -> bool:
 
 
 def _bare(name: str) -> str:
-    """Give a name without case, accents and whatever is no letter or digit."""
+    """Return a name without case, accents and whatever is no letter or digit."""
     plain = unicodedata.normalize("NFKD", name.casefold())
     return re.sub(r"[\W_]|[\u0300-\u036f]", "", plain)
 
@@ -218,7 +218,7 @@ def _certain(
 def _amounts(
     columns: Sequence[tuple[Column, DetectedColumn]],
 ) -> Iterator[tuple[Column, DetectedColumn]]:
-    """Give the columns of numbers, and an empty one beside: it may be the credit to a debit."""
+    """Yield the columns of numbers, and an empty one beside: it may be the credit to a debit."""
     for place, (name, column) in enumerate(columns):
         beside = (*columns[max(place - 1, 0) : place], *columns[place + 1 : place + 2])
         is_side = not column.is_known and any(other.is_number for _, other in beside)
@@ -263,7 +263,7 @@ def _unknown_truths(column: DetectedColumn) -> Pair | None:
 
 
 def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
-    """Give the formats, unless the field reads them by itself."""
+    """Return the formats, unless the field reads them by itself."""
     has_time = isinstance(field, models.DateTimeField)
     is_own = [
         form.startswith("%Y-%m-%d") and "%p" not in form if has_time else form == "%Y-%m-%d"
@@ -288,3 +288,101 @@ def _told(found: Detected) -> dict[str, Any]:
     if told.get("header"):
         del told["header"]
     return told
+
+
+NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+"""The fields of numbers."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """How a field may be fed."""
+
+    layout: FieldLayout
+    reason: str
+    """Why it is proposed, and what to look at."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A layout, and what somebody who completes it must know."""
+
+    layout: Layout
+    """What is certain."""
+    findings: tuple[str, ...]
+    """What was detected and why, in sentences."""
+    missing: tuple[Field, ...]
+    """Fields that each record needs and that nothing feeds."""
+    unused: tuple[tuple[Column, DetectedColumn], ...]
+    """Source columns that feed nothing."""
+    guesses: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What is only guessed of a field, by its name."""
+    proposals: Mapping[str, Proposal] = dataclasses.field(default_factory=dict)
+    """What may feed a missing field, by its name: somebody must say whether it does."""
+
+    def to_toml(self) -> str:
+        """Return a layout's file, whose comments say the rest."""
+        head = dataclasses.replace(self.layout, fields={})
+        lines = [*(f"# {finding}" for finding in self.findings), "", head.to_toml().rstrip()]
+        lines += ["", "[fields]"]
+        lines += [
+            f"{write_key(name)} = {write_value(_shortest(said))}{self._guess(name)}"
+            for name, said in self.layout.fields.items()
+        ]
+        if self.missing:
+            lines += [
+                "# Each record needs these too. Write a column in, or give one value for all:"
+            ]
+            lines += [f"# {self._suggest(field)}" for field in self.missing]
+        if self.unused:
+            lines += ["# Source columns that feed nothing:"]
+            lines += [f"# {write_value(name)}{_kind(column)}" for name, column in self.unused]
+        return "\n".join(lines).replace("\r", " ") + "\n"
+
+    def _guess(self, name: str) -> str:
+        guess = self.guesses.get(name)
+        return "" if guess is None else f"  # a guess: {guess}"
+
+    def _suggest(self, field: Field) -> str:
+        proposal = self.proposals.get(field.name)
+        if proposal is None:
+            return _suggest(field)
+        said = write_value(_shortest(proposal.layout))
+        return f"{write_key(field.name)} = {said}  # {proposal.reason}"
+
+
+def natural_key(field: models.ForeignKey[Any, Any]) -> str | None:
+    """Return the parent's only unique text field, by which people call a parent."""
+    parent: Any = field.remote_field.model
+    unique = [
+        item.name
+        for item in concrete_fields_of_table(parent)
+        if item.unique and not item.primary_key and isinstance(item, models.CharField)
+    ]
+    return unique[0] if len(unique) == 1 else None
+
+
+def _shortest(said: FieldLayout) -> Any:
+    dumped = dump(said)
+    if said.column is not None:
+        dumped = {"column": said.column, **dumped}
+    return said.column if list(dumped) == ["column"] else dumped
+
+
+def _suggest(field: Field) -> str:
+    if isinstance(field, models.ForeignKey):
+        key = natural_key(field)
+        label = field.remote_field.model._meta.label
+        lookup = "" if key is None else f', lookup = "{key}"'
+        return f'{write_key(field.name)} = {{constant = ""{lookup}}}  # which {label}'
+    sides = '  # or {debit = "", credit = ""}' if isinstance(field, NUMBERS) else ""
+    return f'{write_key(field.name)} = ""{sides}'
+
+
+def _kind(column: DetectedColumn) -> str:
+    if column.date_formats:
+        return f": dates as {', '.join(column.date_formats)}"
+    if not column.is_number:
+        return ""
+    marks = [mark for mark in (column.decimal_mark, column.thousands_mark) if mark]
+    return f": numbers{' with ' if marks else ''}{' and '.join(map(repr, marks))}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.rejects import shorten
+from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ingest.layout.columns import Picker
     from ingest.layout.definition import Layout
-    from ingest.layout.picking import Picker
     from ingest.sources import Batch, Source
 
 _SHOWN = {"preamble": "(the preamble)", "file_name": "(the file's name)"}

@@ -11,8 +11,8 @@ from django.apps import apps
 from django.db import models
 
 from ingest.exceptions import ConfigurationError, LayoutError, did_you_mean
-from ingest.rejects import shorten
-from ingest.table import concrete_fields_of_table
+from ingest.postgres.catalog import concrete_fields_of_table
+from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

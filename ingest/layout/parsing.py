@@ -60,7 +60,7 @@ class Parser:
         return kind(**values, **origin)
 
     def error(self, path: tuple[str, ...], message: str) -> LayoutError:
-        """Give the error that names the file and the line."""
+        """Return the error that names the file and the line."""
         return LayoutError(self._origin.say(path, message))
 
     def _value(self, kind: str, value: Any, path: tuple[str, ...]) -> Any:

@@ -63,7 +63,7 @@ class TruthWords:
         return pc.coalesce(self._meanings.take(self._places(texts)), texts)
 
     def are(self, texts: pa.Array) -> pa.BooleanArray:
-        """Say which texts are such words."""
+        """Return which texts are such words."""
         return pc.is_valid(self._places(texts))
 
     def _places(self, texts: pa.Array) -> pa.Array:

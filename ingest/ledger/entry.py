@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.ledger.inserters import Inserters
-    from ingest.models import Load
-    from ingest.ranges import Range
-    from ingest.rejects import Reject
-    from ingest.session import Session
-    from ingest.table import Table
+    from ingest.ledger.models import Load
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+    from ingest.results.rejects import Reject
+    from ingest.writing.ranges import Range
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Entry:
         """Count the rejects of a chunk that a worker has committed."""
 
     def status(self) -> str | None:
-        """Give its status as the ledger has it now."""
+        """Return its status as the ledger has it now."""
         return None
 
     def read(self) -> Load | None:

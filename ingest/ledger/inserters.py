@@ -10,15 +10,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from ingest.ledger.ownership import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY
 from ingest.ledger.rows import table_of
-from ingest.ownership import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY
-from ingest.table import quote_name
+from ingest.postgres.catalog import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.session import Session
-    from ingest.table import Table
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

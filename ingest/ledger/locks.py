@@ -11,8 +11,8 @@ from django.db import connections
 from ingest.exceptions import LedgerError
 
 if TYPE_CHECKING:
-    from ingest.models import Load
-    from ingest.session import Session
+    from ingest.ledger.models import Load
+    from ingest.postgres.session import Session
 
 LOCK_CLASS = 0x1A9E57
 """The first number of the advisory locks by which running loads are known."""
@@ -39,7 +39,7 @@ def lock(session: Session, load: Load) -> None:
 
 
 def is_alive(load: Load) -> bool:
-    """Say whether some process is at work on a load at this moment.
+    """Return whether some process is at work on a load at this moment.
 
     Behind a pooler in transaction mode no lock outlives a transaction, so that a load between two
     chunks is not seen.

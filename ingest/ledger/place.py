@@ -10,16 +10,16 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from ingest.exceptions import LedgerError
 from ingest.ledger.rows import MODELS, model_of
-from ingest.session import SessionState, django_in_state, read_state
-from ingest.table import quote_db_table, quote_name
+from ingest.postgres.catalog import quote_db_table, quote_name
+from ingest.postgres.session import SessionState, django_in_state, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from django.db import models
 
-    from ingest.models import Load
-    from ingest.session import Session
+    from ingest.ledger.models import Load
+    from ingest.postgres.session import Session
 
 
 def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any]:

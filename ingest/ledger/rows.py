@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import connections
 
-from ingest.session import DjangoSession
-from ingest.table import quote_db_table, quote_name
+from ingest.postgres.catalog import quote_db_table, quote_name
+from ingest.postgres.session import DjangoSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.db import models
 
-    from ingest.session import Session
+    from ingest.postgres.session import Session
 
 MODELS = ("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "Reject")
 
@@ -151,7 +151,7 @@ _GRAMMAR_TYPES = ("bigint", "boolean", "double precision", "integer", "smallint"
 
 
 def _cast(field: Any, alias: str) -> str:
-    """Give the type to cast a text to; a text that is too long is refused, not cut."""
+    """Return the type to cast a text to; a text that is too long is refused, not cut."""
     kind = str(field.db_type(connections[alias]))
     if kind.startswith("varchar"):
         return "pg_catalog.text"
@@ -176,10 +176,10 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def model_of(name: str) -> Any:
-    """Give a model of the ledger; it need not be imported where the app is not installed."""
+    """Return a model of the ledger; it need not be imported where the app is not installed."""
     return apps.get_model("ingest", name)
 
 
 def table_of(name: str) -> str:
-    """Give the quoted name of a model's table."""
+    """Return the quoted name of a model's table."""
     return quote_db_table(model_of(name)._meta.db_table)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ingest.layout.drafting import draft
-from ingest.management import reading
+from ingest.management import source_options
 from ingest.sources.detection import detect
 
 if TYPE_CHECKING:
@@ -34,5 +34,5 @@ def handle(
 ) -> None:
     """Print the layout, with what was detected as comments."""
     known = {name: options[name] for name in _KNOWN}
-    found = detect(reading.as_source(files), **known)
+    found = detect(source_options.as_source(files), **known)
     command.stdout.write(draft(found, model).to_toml(), ending="")

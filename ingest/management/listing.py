@@ -9,8 +9,8 @@ from django.db import DatabaseError, router
 from django.utils import timezone
 
 from ingest.exceptions import LedgerError
+from ingest.ledger.models import Load
 from ingest.management.grids import print_grid
-from ingest.models import Load
 
 if TYPE_CHECKING:
     from datetime import datetime

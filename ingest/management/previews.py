@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ingest.exceptions import REJECTS_SHOWN
-from ingest.management import layouts, reading
+from ingest.loading.preview import DEFAULT_ROWS, preview
+from ingest.management import layout_options, source_options
 from ingest.management.grids import print_table
-from ingest.previewing import DEFAULT_ROWS, preview
-from ingest.rejects import VALUE_SHOWN
+from ingest.results.rejects import VALUE_SHOWN
 from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.core.management.base import BaseCommand, OutputWrapper
     from django.db.models import Model
 
-    from ingest.previewing import Preview
+    from ingest.loading.preview import Preview
 
 
 def add_arguments(parser: _ActionsContainer) -> None:
@@ -56,14 +56,14 @@ def handle(
     command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
 ) -> None:
     """Show the rows on standard output."""
-    how = reading.chosen(options) | {
-        "layout": layouts.chosen(options, model),
+    how = source_options.chosen(options) | {
+        "layout": layout_options.chosen(options, model),
         "clean": options["clean"],
-        **layouts.said(options),
+        **layout_options.said(options),
     }
     shown = preview(
         model,
-        reading.as_source(files),
+        source_options.as_source(files),
         using=options["database"],
         rows=options["preview"],
         **how,

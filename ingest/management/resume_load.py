@@ -19,7 +19,7 @@ def main(load: str, alias: str) -> None:
     # Models can be imported only now.
     from django.core.management import execute_from_command_line
 
-    from ingest.session import put_django_in
+    from ingest.postgres.session import put_django_in
 
     put_django_in(alias, state)
     arguments = ["--resume", load, "--database", alias, "--progress", "none"]

@@ -55,7 +55,7 @@ def adapted(result: LoadResult) -> Iterator[str]:
 
 
 def table(result: LoadResult) -> Iterator[str]:
-    """Give the lines of a small table: what became of the records, and what took how long."""
+    """Yield the lines of a small table: what became of the records, and what took how long."""
     rows = [
         ("rows", f"{result.rows:,}"),
         ("rejected", f"{result.rejected:,}"),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import router
 
 from ingest.exceptions import ConfigurationError
-from ingest.models import Load
-from ingest.undoing import plan_undo, undo
+from ingest.ledger.models import Load
+from ingest.ledger.undo import plan_undo, undo
 
 if TYPE_CHECKING:
     from django.core.management.base import BaseCommand, CommandParser

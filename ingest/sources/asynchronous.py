@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def walk(records: AsyncIterable[Any], at_a_time: int) -> Iterator[Any]:
-    """Give the records of an asynchronous iterable, some at a time.
+    """Yield the records of an asynchronous iterable, some at a time.
 
     Under ``aload`` they are pulled on the caller's own event loop, where what they wait for lives;
     without one, on a loop that lasts as long as the walk. Closing the walk closes the iterable.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
 from ingest.sources.batch import Position
-from ingest.sources.rewriting import JsonLinesWriter
+from ingest.sources.writers import JsonLinesWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ingest.sources.batch import Batch
-    from ingest.sources.rewriting import RecordWriter
+    from ingest.sources.writers import RecordWriter
 
 
 class Source(ABC):
@@ -72,7 +72,7 @@ class Source(ABC):
 
     @abstractmethod
     def batches(self) -> Iterator[Batch]:
-        """Give the records, a batch at a time; nothing holds the whole input."""
+        """Yield the records, a batch at a time; nothing holds the whole input."""
 
     def go_to(self, position: Position) -> bool:  # noqa: ARG002
         """Let ``batches`` begin after this position, which a batch of the same source gave.
@@ -82,7 +82,7 @@ class Source(ABC):
         return False
 
     def batches_after(self, position: Position) -> Iterator[Batch]:
-        """Give the records after a position, a batch at a time."""
+        """Yield the records after a position, a batch at a time."""
         if position == Position() or self.go_to(position):
             yield from self.batches()
         else:
@@ -90,21 +90,21 @@ class Source(ABC):
                 yield batch.split(position.record)[1]
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:  # noqa: ARG002
-        """Give the position after every so many records from a position on, up to the end.
+        """Yield the position after every so many records from a position on, up to the end.
 
         None where the records must be read to be told apart.
         """
         return None
 
     def each_file(self) -> Iterator[Source]:
-        """Give the sources of the single files, each as its batches call it."""
+        """Yield the sources of the single files, each as its batches call it."""
         yield self
 
     def check_unchanged(self) -> None:
         """Raise ``SourceError`` where the file is no longer what it was when it was opened."""
 
     def writer(self) -> RecordWriter:
-        """Give what writes refused records so that a source with the same options reads them."""
+        """Return what writes refused records so that a source with the same options reads them."""
         return JsonLinesWriter(self.columns)
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ class SourceOptions:
 def choose_columns(
     names: Sequence[str], chosen: tuple[str, ...] | None, source: str
 ) -> tuple[str, ...]:
-    """Give the columns to take, or ``SourceError`` for one that the source does not have."""
+    """Return the columns to take, or ``SourceError`` for one that the source does not have."""
     for name in chosen or ():
         if name not in names:
             raise SourceError(f"{source} has no column {name!r}.{did_you_mean(name, names)}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from ingest.rejects import Reject
+    from ingest.results.rejects import Reject
 
 
 class CellText(str):
@@ -55,7 +55,7 @@ def no_cells(_given: Any) -> Sequence[Any] | None:
 
 
 def only_record(record: int) -> Position:
-    """Give the position after a record of which no more than its number is known."""
+    """Return the position after a record of which no more than its number is known."""
     return Position(record=record)
 
 
@@ -102,14 +102,14 @@ class Batch:
         return len(self.records) + len({reject.record for reject in self.rejects})
 
     def numbers(self) -> tuple[int, int] | None:
-        """Give the least and the greatest number of its records, the refused too."""
+        """Return the least and the greatest number of its records, the refused too."""
         ends = [reject.record for reject in self.rejects]
         if len(self.records):
             ends += [self.records[0], self.records[-1]]
         return (min(ends), max(ends)) if ends else None
 
     def split(self, record: int) -> tuple[Batch, Batch]:
-        """Give the records up to this number, and those after it."""
+        """Return the records up to this number, and those after it."""
         at = bisect_right(self.records, record)
         first = dataclasses.replace(
             self,

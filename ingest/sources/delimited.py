@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import ConfigurationError, IngestError, SourceError
-from ingest.rejects import Reject
+from ingest.results.rejects import Reject
 from ingest.sources.ahead import ReadAhead
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
+from ingest.sources.delimited_writer import PREFIX, DelimitedWriter
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
 from ingest.sources.parser import CellParser, split_record
@@ -29,7 +30,6 @@ from ingest.sources.record_text import (
     count_lines,
     read_blocks,
 )
-from ingest.sources.rewriting_delimited import PREFIX, DelimitedWriter
 from ingest.sources.scanning import is_transparent
 from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
@@ -152,7 +152,7 @@ class DelimitedSource(Source):
                 yield latest
 
     def _place(self, blocks: Iterator[Block], start: Position) -> Iterator[PlacedBlock]:
-        """Say of each block where it is in the file; each must be told its number of records."""
+        """Yield of each block where it is in the file; each must be told its number of records."""
         position = start
         earlier: deque[PlacedBlock] = deque(maxlen=BLOCKS_REMEMBERED)
         measure = self._reader.bytes_in_file if self._can_seek else None
@@ -372,7 +372,7 @@ class PlacedBlock:
         self._known = 0, start.byte or 0  # a place in the text, and where in the file that is
 
     def alone(self) -> PlacedBlock:
-        """Give this block without those before it, which it would keep in memory."""
+        """Return this block without those before it, which it would keep in memory."""
         block = PlacedBlock(self.text, self.start, (), self._measure)
         block.count = self.count
         return block
@@ -383,7 +383,7 @@ class PlacedBlock:
         return self.start.record + self.count + 1
 
     def end(self) -> Position:
-        """Give the position after it."""
+        """Return the position after it."""
         text = self.text.text
         lines = count_lines(text) + (not text.endswith((b"\n", b"\r")))
         line = (self.start.line or 0) + lines
@@ -391,7 +391,7 @@ class PlacedBlock:
         return Position(record=record, byte=self._byte(len(text)), line=line)
 
     def find_line(self, record: int) -> int | None:
-        """Give the line on which a record of it begins, or of a block not long before it."""
+        """Return the line on which a record of it begins, or of a block not long before it."""
         place = record - self.start.record - 1
         if place >= 0:
             return (self.start.line or 0) + self.text.lines[place] + 1
@@ -399,7 +399,7 @@ class PlacedBlock:
         return None if found is None else found.find_line(record)
 
     def position_after(self, record: int) -> Position:
-        """Give the position after a record of it, or of a block not long before it."""
+        """Return the position after a record of it, or of a block not long before it."""
         place = record - self.start.record - 1
         if place >= 0:
             start, stop = (side[place] for side in self.text.spans)
@@ -414,7 +414,7 @@ class PlacedBlock:
         return next((block for block in latest_first if record > block.start.record), None)
 
     def _byte(self, stop: int) -> int | None:
-        """Say where in the file a place of the text is; mostly asked for ever greater places."""
+        """Return where in the file a place of the text is; mostly asked for ever greater places."""
         if self._measure is None or self.start.byte is None:
             return None
         known, byte = self._known if self._known[0] <= stop else (0, self.start.byte)

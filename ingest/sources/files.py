@@ -90,7 +90,7 @@ class InputFile:
         return self._counted.bytes_read
 
     def read(self, size: int) -> bytes:
-        """Give the next bytes of the content, at most ``size``; none at its end.
+        """Return the next bytes of the content, at most ``size``; none at its end.
 
         Raises ``SourceError`` where a compressed file is cut off or damaged.
         """
@@ -128,7 +128,7 @@ class InputFile:
             )
 
     def peek(self) -> bytes:
-        """Give the first bytes of the file as it is on the disk, which stay to be read."""
+        """Return the first bytes of the file as it is on the disk, which stay to be read."""
         return self._counted.peek(MAGIC_BYTES)
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class _WaitingInput(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Give what is there, at most ``size`` bytes; none at the end, or when let go of."""
+        """Return what is there, at most ``size`` bytes; none at the end, or when let go of."""
         while not self._is_let_go:
             if select.select([self._descriptor], [], [], LOOK_SECONDS)[0]:
                 return os.read(self._descriptor, size if size >= 0 else CHUNK_BYTES)
@@ -259,7 +259,7 @@ def open_path(path: Path) -> IO[bytes]:
 
 
 def kind_suffix(given: Any) -> str:
-    """Give the suffix that says what a file holds: ``.csv`` of ``a.csv.gz``."""
+    """Return the suffix that says what a file holds: ``.csv`` of ``a.csv.gz``."""
     name = str(getattr(given, "name", "") if hasattr(given, "read") else given)
     path = Path(name)
     if path.suffix.lower() in COMPRESSIONS:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from ingest.exceptions import SourceError
+from ingest.sources.delimited_writer import PREFIX, REASONS_FOLLOW, plain_text
 from ingest.sources.parser import split_record
 from ingest.sources.record_text import NOTHING_ESCAPED, OPEN_QUOTE, RecordPattern, count_lines
-from ingest.sources.rewriting import REASONS
-from ingest.sources.rewriting_delimited import PREFIX, REASONS_FOLLOW, plain_text
 from ingest.sources.text import show
+from ingest.sources.writers import REASONS
 
 if TYPE_CHECKING:
     from ingest.sources.base import SourceOptions
@@ -85,7 +85,7 @@ class Head:
         return tuple(cell.strip() for cell in self._split(text))
 
     def _look_at_first(self) -> list[str]:
-        """Give the cells of the first record, which stays to be read."""
+        """Return the cells of the first record, which stays to be read."""
         record = self._find_record()
         if record is None:
             return []
@@ -106,7 +106,7 @@ class Head:
         return list(map(show, split_record(text, self._options)))
 
     def _take_record(self) -> bytes:
-        """Give the next record without its line end, and go on after it; none at the end."""
+        """Return the next record without its line end, and go on after it; none at the end."""
         record = self._find_record()
         if record is None:
             return b""
@@ -118,7 +118,7 @@ class Head:
         return self._pattern.content(self._rest[start:stop])
 
     def _find_record(self) -> tuple[int, int] | None:
-        """Say where the next record is in the text at hand; None at the end."""
+        """Return where the next record is in the text at hand; None at the end."""
         while True:
             self._pass_blank_lines()
             found = self._pattern.first_record(self._rest, is_last=self._is_last)

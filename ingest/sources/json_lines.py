@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.rejects import Reject
+from ingest.results.rejects import Reject
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
-from ingest.sources.rewriting import COLUMNS, REASONS, JsonLinesWriter
 from ingest.sources.scanning import LineScanner, find_ends, is_transparent
 from ingest.sources.text import MARK, TextReader, show
+from ingest.sources.writers import COLUMNS, REASONS, JsonLinesWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,7 +124,7 @@ class JsonLinesSource(Source):
         return self._file.can_seek and is_transparent(self._encoding)
 
     def _find_position(self, record: int) -> Position:
-        """Give the position after a record; the file is walked a second time for it."""
+        """Return the position after a record; the file is walked a second time for it."""
         if not self._can_seek:
             return Position(record=record)
         if self._scanner is None:
@@ -133,7 +133,7 @@ class JsonLinesSource(Source):
         return self._scanner.after(record)
 
     def _next_block(self) -> bytes:
-        """Give the next whole lines, or none at the end."""
+        """Return the next whole lines, or none at the end."""
         text = self._rest
         while chunk := self._reader.read_chunk():
             text += chunk
@@ -294,7 +294,7 @@ class _MisfitError(Exception):
 
 
 def _fast_decoder(names: tuple[str, ...], may_have_more: bool) -> Any:  # noqa: FBT001
-    """Give a decoder of objects with exactly these keys, or None where one cannot be made.
+    """Return a decoder of objects with exactly these keys, or None where one cannot be made.
 
     It takes three quarters of the time of a decoder of dicts, and a third of Python's own.
     """
@@ -313,7 +313,7 @@ def _fast_decoder(names: tuple[str, ...], may_have_more: bool) -> Any:  # noqa: 
 
 
 def _with_floats(value: Any) -> Any:
-    """Give the numbers inside a list or an object as floats, as Python's ``json`` does."""
+    """Return the numbers inside a list or an object as floats, as Python's ``json`` does."""
     kind = type(value)
     if kind is dict:
         return {key: _inner(item) for key, item in value.items()}

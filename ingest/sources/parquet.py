@@ -105,7 +105,7 @@ class ParquetSource(Source):
         self._file.close()
 
     def _parts(self) -> Iterator[pa.RecordBatch]:
-        """Give the rows after those that are to be passed over; whole row groups are not read."""
+        """Yield the rows after those that are to be passed over; whole row groups are not read."""
         facts = self._file.metadata
         groups: list[int] = []
         for number in range(facts.num_row_groups):

@@ -35,7 +35,7 @@ class CellParser:
         )
 
     def parse(self, text: bytes) -> tuple[list[pa.Array], dict[int, int]]:
-        """Give the columns of whole records.
+        """Return the columns of whole records.
 
         Also, by the places of the records (from 0), how many cells those have that are left out
         because they have too few or too many.
@@ -59,7 +59,7 @@ class CellParser:
 
 
 def split_record(text: bytes, options: SourceOptions) -> list[str]:
-    """Give the cells of one record, which may have any number of them."""
+    """Return the cells of one record, which may have any number of them."""
     columns, widths = CellParser(options, 1).parse(text)
     if widths:
         columns, _ = CellParser(options, widths[0]).parse(text)
@@ -78,7 +78,7 @@ def _parse_options(options: SourceOptions, **more: Any) -> pyarrow.csv.ParseOpti
 
 
 def _guarded(text: bytes) -> bytes:
-    """Give text of which Arrow drops nothing: a block may begin like a byte-order mark."""
+    """Return text of which Arrow drops nothing: a block may begin like a byte-order mark."""
     return b"\n" + text if text.startswith(BOM_UTF8) else text
 
 

@@ -87,7 +87,7 @@ class RecordPattern:
         self._cell_and_delimiter, self._blank, self._blank_at_end = others
 
     def _text(self, *, strict: bool) -> bytes:
-        """Give the pattern of a record without its line end.
+        """Return the pattern of a record without its line end.
 
         ``strict``: without text after a closing quote.
         """
@@ -129,7 +129,7 @@ class RecordPattern:
         return not ((self.quote and self.quote in text) or (self.escape and self.escape in text))
 
     def first_record(self, text: bytes, *, is_last: bool) -> tuple[int, int] | None:
-        """Say where the first record begins and ends, with its line end; None if it is not whole.
+        """Return where the first record begins and ends, with its line end; None if it is not whole.
 
         ``is_last``: no more text comes, so that the end of the text is the end of a record.
         """
@@ -155,7 +155,7 @@ class RecordPattern:
         )
 
     def fault_of(self, text: bytes) -> str | None:
-        """Say what is wrong with the quotes and escapes of one record without its line end."""
+        """Return what is wrong with the quotes and escapes of one record without its line end."""
         if self._strict.fullmatch(text):
             return None
         end = self.content_end(text, 0)
@@ -164,7 +164,7 @@ class RecordPattern:
         return OPEN_QUOTE if text[end : end + 1] == self.quote else NOTHING_ESCAPED
 
     def split(self, text: str) -> list[str] | None:
-        """Give the cells of a record as they stand there; None where the record does not end."""
+        """Return the cells of a record as they stand there; None where the record does not end."""
         record = self.content(text.encode(errors="surrogatepass"))
         if self.fault_of(record) in {OPEN_QUOTE, NOTHING_ESCAPED}:
             return None
@@ -175,7 +175,7 @@ class RecordPattern:
         return [cell.decode(errors="surrogatepass") for cell in (*cells, record[at:])]
 
     def cut(self, text: bytes, *, is_last: bool) -> Block | None:
-        """Give the whole records at the beginning of a text; None if there is none."""
+        """Return the whole records at the beginning of a text; None if there is none."""
         # The other half of a line end may come with the next bytes.
         stop = len(text) - (not is_last and text.endswith(b"\r"))
         faults: dict[int, str] = {}
@@ -191,12 +191,12 @@ class RecordPattern:
         return Block(text[:end], self, faults) if end else None
 
     def content_end(self, text: bytes, start: int) -> int:
-        """Say where the record that begins there ends, without its line end."""
+        """Return where the record that begins there ends, without its line end."""
         found = self._anything.match(text, start)
         return found.end() if found else start
 
     def content(self, text: bytes) -> bytes:
-        """Give the text of one record without its line end."""
+        """Return the text of one record without its line end."""
         end = self.content_end(text, 0)
         return text if text[end:].strip(b"\r\n") else text[:end]
 
@@ -206,7 +206,7 @@ class RecordPattern:
         return bool(self.quote) and text[end : end + 1] == self.quote
 
     def _walk(self, text: bytes, stop: int) -> tuple[int, dict[int, str]]:
-        """Say where the last whole record ends, and which ones are faulty by where they begin."""
+        """Return where the last whole record ends, and which ones are faulty by where they begin."""
         faults: dict[int, str] = {}
         at = self._end_of_well_quoted(text, stop)
         while True:
@@ -255,7 +255,7 @@ class RecordPattern:
         return memoryview(places.buffers()[1]).cast("Q")[: len(places)], good
 
     def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Give the begin and the end of each record, blank lines and comments left out."""
+        """Yield the begin and the end of each record, blank lines and comments left out."""
         at = 0
         while (found := self._record.match(text, at)) is not None:
             yield found.span(1)
@@ -312,7 +312,7 @@ class Block:
         return {bisect_left(starts, start): fault for start, fault in self.faults.items()}
 
     def record(self, place: int) -> bytes:
-        """Give the text of a record without its line end."""
+        """Return the text of a record without its line end."""
         starts, stops = self.spans
         start, stop = starts[place], stops[place]
         if self.faults.get(start) not in {OPEN_QUOTE, NOTHING_ESCAPED}:
@@ -321,7 +321,7 @@ class Block:
 
 
 def read_blocks(reader: TextReader, pattern: RecordPattern, block_bytes: int) -> Iterator[Block]:
-    """Give the text, some whole records at a time, at most so many bytes.
+    """Yield the text, some whole records at a time, at most so many bytes.
 
     Raises ``RecordTooLongError`` for a record that takes more.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db.models import Model
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.rejects import Reject, shorten
+from ingest.results.rejects import Reject, shorten
 from ingest.sources.asynchronous import walk
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import LEFT_TO_POSTGRESQL, Batch

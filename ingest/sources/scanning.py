@@ -41,7 +41,7 @@ class LineScanner:
         self._line = start.line or 0
 
     def after(self, record: int) -> Position:
-        """Give the position after the record of this number, or the end of the text."""
+        """Return the position after the record of this number, or the end of the text."""
         if record < self._record:
             raise ValueError(f"Record {record:,} was passed: {self._record:,} were asked for.")
         while self._record < record and (self._walk(record) or self._read_on()):
@@ -80,7 +80,7 @@ class LineScanner:
         self._line += lines
 
     def _end_of_line(self, number: int) -> int:
-        """Give the end of the line of this number, from 1, after the place in the text."""
+        """Return the end of the line of this number, from 1, after the place in the text."""
         found = re.compile(rb"(?:[^\n]*+\n){%d}" % number).match(self._text, self._at)
         return found.end() if found else self._at
 
@@ -98,7 +98,7 @@ class LineScanner:
 
 
 def find_ends(scanner: LineScanner, start: Position, records: int) -> Iterator[Position]:
-    """Give the position after every so many records, and after the last one."""
+    """Yield the position after every so many records, and after the last one."""
     try:
         before = start.record
         while (end := scanner.after(before + records)).record > before:
@@ -109,7 +109,7 @@ def find_ends(scanner: LineScanner, start: Position, records: int) -> Iterator[P
 
 
 def is_transparent(encoding: str) -> bool:
-    """Say whether the bytes of ASCII mean ASCII, and nothing else, in this encoding.
+    """Return whether the bytes of ASCII mean ASCII, and nothing else, in this encoding.
 
     UTF-8 and every encoding of one byte a character are so; UTF-16 and Shift JIS are not.
     """

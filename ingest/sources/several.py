@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.rejects import shorten
+from ingest.results.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
@@ -17,7 +17,7 @@ from ingest.terminal import safe_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ingest.sources.rewriting import RecordWriter
+    from ingest.sources.writers import RecordWriter
 
 
 class SeveralSource(Source):
@@ -107,7 +107,7 @@ class SeveralSource(Source):
         self._current.check_unchanged()
 
     def writer(self) -> RecordWriter:
-        """Give that of the first file."""
+        """Return that of the first file."""
         return self._writer
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class SeveralSource(Source):
         self._place = number
 
     def _order(self) -> Sequence[int]:
-        """Say where the current file has each of the first file's columns."""
+        """Return where the current file has each of the first file's columns."""
         mine, theirs = self.columns, self._current.columns
         if mine == theirs:
             return range(len(mine))
@@ -151,7 +151,7 @@ def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[
 
 
 def expand(given: str | Sequence[str | Path]) -> list[str | Path]:
-    """Give the files that a pattern, or a list of paths and patterns, stands for."""
+    """Return the files that a pattern, or a list of paths and patterns, stands for."""
     files: list[str | Path] = []
     for item in [given] if isinstance(given, str) else given:
         files += _like(item) if SeveralSource.accepts(item) else [item]

@@ -75,7 +75,7 @@ class TextReader:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        """Give the next ``size`` bytes, fewer only at the end of the text."""
+        """Return the next ``size`` bytes, fewer only at the end of the text."""
         with self._reading:
             return b"" if self.closed else self._read(size)
 
@@ -106,7 +106,7 @@ class TextReader:
         return not self._pending
 
     def read_chunk(self) -> bytes:
-        """Give what is at hand, some ``CHUNK_BYTES``; none at the end of the text."""
+        """Return what is at hand, some ``CHUNK_BYTES``; none at the end of the text."""
         self.is_exhausted()
         given, self._pending = self._pending, b""
         return given
@@ -123,7 +123,7 @@ class TextReader:
             self._decoder.reset()
 
     def bytes_in_file(self, text: bytes) -> int:
-        """Say how many bytes of the file a part of the text is, where ASCII is one byte each.
+        """Return how many bytes of the file a part of the text is, where ASCII is one byte each.
 
         That is in UTF-8 and in encodings of one byte a character.
         """
@@ -172,7 +172,7 @@ class TextReader:
             ) from error
 
     def _checked(self, chunk: bytes) -> bytes:
-        """Give UTF-8 on as it is if it is valid; a character cut by the chunk's end waits."""
+        """Return UTF-8 on as it is if it is valid; a character cut by the chunk's end waits."""
         chunk = self._cut_off + chunk if self._cut_off else chunk
         cut = 0 if self._ended else _length_of_cut_character(chunk)
         chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
@@ -210,7 +210,7 @@ def restore(text: bytes) -> bytes:
 
 
 def show(text: str) -> str:
-    r"""Give text with its marked bytes as a message shows them: ``\\xe9``."""
+    r"""Return text with its marked bytes as a message shows them: ``\\xe9``."""
     return re.sub(MARK + "([0-9a-f]{2})", r"\\x\1", text)
 
 
@@ -220,7 +220,7 @@ def _byte(match: re.Match[bytes]) -> bytes:
 
 
 def find_undecodable(cells: pa.Array) -> list[int]:
-    """Give the places of those cells of a binary array that are no UTF-8."""
+    """Return the places of those cells of a binary array that are no UTF-8."""
     # Arrow only says whether there are such cells; this looks at their bytes.
     is_ascii = pc.string_is_ascii(cells.view(pa.string()))
     suspects = pc.indices_nonzero(pc.fill_null(pc.invert(is_ascii), False))
@@ -247,7 +247,7 @@ def _is_utf8(chunk: bytes) -> bool:
 
 
 def _length_of_cut_character(chunk: bytes) -> int:
-    """Say how many bytes at the end begin a character that is not whole."""
+    """Return how many bytes at the end begin a character that is not whole."""
     for length in (1, 2, 3):
         byte = chunk[-length] if length <= len(chunk) else 0
         if byte < _FIRST_NON_ASCII:

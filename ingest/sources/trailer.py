@@ -70,7 +70,7 @@ def _first_match(batch: Batch, pattern: str, delimiter: str) -> int | None:
 
 
 def _before(batch: Batch, record: int) -> Batch:
-    """Give the part of a batch before this record; the rest is skipped."""
+    """Return the part of a batch before this record; the rest is skipped."""
     kept = sum(number < record for number in batch.records)
     rejects = tuple(reject for reject in batch.rejects if reject.record < record)
     part = dataclasses.replace(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from django.core.paginator import Page
 
     # Not to be imported: a project that has no admin loads this module all the same.
-    from ingest.admin.changelist import LargeChangeList
+    from ingest.admin.large_tables.changelist import LargeChangeList
 
 register = template.Library()
 PAGE_NAMES = ("chunks", "rejects")
@@ -42,7 +42,7 @@ def large_sums(cl: LargeChangeList) -> dict[str, Any]:
 
 @register.simple_tag(takes_context=True)
 def query_with(context: template.Context, **changed: str) -> str:
-    """Give the address's own query, without the numbers of pages, and with what is changed."""
+    """Return the address's own query, without the numbers of pages, and with what is changed."""
     query = context["request"].GET.copy()
     for name in PAGE_NAMES:
         query.pop(name, None)

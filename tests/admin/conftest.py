@@ -3,10 +3,10 @@ from django.db import connection
 from django.utils import timezone
 
 from finance.models import Transaction
-from ingest.ledger import LOCK_CLASS
+from ingest.ledger.locks import LOCK_CLASS
 from ingest.models import Load
-from tests.admin.visits import TRANSACTIONS
-from tests.loads import record_load
+from tests.admin.clients import TRANSACTIONS
+from tests.ledger.recorded_loads import record_load
 from tests.many_rows import many_rows
 
 

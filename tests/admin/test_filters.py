@@ -14,11 +14,11 @@ from django.test.utils import CaptureQueriesContext
 
 from finance.admin import TransactionAdmin
 from finance.models import Account, Transaction
-from ingest.admin.counting import count_rows
-from ingest.admin.filters import walk_values
-from ingest.admin.sums import add_up
-from tests.admin.visits import TRANSACTIONS, everything, keys
-from tests.loads import record_load
+from ingest.admin.large_tables.counting import count_rows
+from ingest.admin.large_tables.filters import walk_values
+from ingest.admin.large_tables.sums import add_up
+from tests.admin.clients import TRANSACTIONS, everything, keys
+from tests.ledger.recorded_loads import record_load
 
 ROWS = 40_000
 

@@ -12,8 +12,8 @@ from django.db import connection
 from django.urls import reverse
 
 from finance.models import Transaction
-from tests.admin.visits import TRANSACTIONS, address, reject
-from tests.loads import record_load
+from tests.admin.clients import TRANSACTIONS, address, reject
+from tests.ledger.recorded_loads import record_load
 
 ROWS = 20_000
 

@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from finance.models import Account, Transaction
 from ingest.models import Load
-from tests.admin.visits import ACTIONS, address, clerk, reject, told
+from tests.admin.clients import ACTIONS, address, clerk, reject, told
 from tests.factories import AccountFactory, TransactionFactory
-from tests.loads import record_load
+from tests.ledger.recorded_loads import record_load
 
 pytestmark = pytest.mark.django_db
 

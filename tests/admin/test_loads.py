@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from finance.models import Transaction
 from ingest import load as load_rows
-from ingest.admin.resuming import NotResumed
+from ingest.admin.loads.resuming import NotResumed
+from ingest.ledger.undo import undo
 from ingest.models import Load
-from ingest.undoing import undo
-from tests.admin.visits import ACTIONS, address, clerk, reject
+from tests.admin.clients import ACTIONS, address, clerk, reject
 from tests.factories import AccountFactory, TransactionFactory
-from tests.loads import record_chunk, record_load
+from tests.ledger.recorded_loads import record_chunk, record_load
 
 pytestmark = pytest.mark.django_db
 
@@ -228,8 +228,8 @@ def test_what_a_failed_resume_said_is_shown_to_those_who_may_see_rejects(admin_c
     def fail(load, alias):
         raise NotResumed(load, "record 3: 'secret-4711'", Path("resume.log"))
 
-    monkeypatch.setattr("ingest.admin.load_actions.start_resuming", fail)
-    monkeypatch.setattr("ingest.admin.load_actions.why_not_resume", lambda _load: None)
+    monkeypatch.setattr("ingest.admin.loads.actions.start_resuming", fail)
+    monkeypatch.setattr("ingest.admin.loads.actions.why_not_resume", lambda _load: None)
     load = record_load(Transaction, status=Load.Status.FAILED)
     reader = clerk("view_load", "resume_load")
     shown = reader.post(address(load, "resume"), follow=True).content.decode()

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finance.models import Account, Transaction
-from ingest.admin.indexes import LARGEST_GROUP, TableIndexes
-from ingest.admin.orderings import NoKey, read_ordering
-from ingest.admin.pages import STEPPED_ROWS, Anchor, KeyPages
-from ingest.admin.scales import scale_of
+from ingest.admin.large_tables.indexes import LARGEST_GROUP, TableIndexes
+from ingest.admin.large_tables.orderings import NoKey, read_ordering
+from ingest.admin.large_tables.pages import STEPPED_ROWS, Anchor, KeyPages
+from ingest.admin.large_tables.scales import scale_of
 
 ROWS = 40_000
 PER_PAGE = 50

@@ -11,9 +11,9 @@ from django.test.utils import CaptureQueriesContext
 
 from finance.admin import TransactionAdmin
 from finance.models import Transaction
-from ingest.admin.counting import EXACT_ROWS
-from ingest.admin.pages import STEPPED_ROWS
-from tests.admin.visits import TRANSACTIONS, everything, keys
+from ingest.admin.large_tables.counting import EXACT_ROWS
+from ingest.admin.large_tables.pages import STEPPED_ROWS
+from tests.admin.clients import TRANSACTIONS, everything, keys
 
 ROWS = 40_000
 PER_PAGE = 100

@@ -13,8 +13,8 @@ from django.urls import reverse
 
 from finance.models import Transaction
 from ingest import load
-from ingest.admin import resuming
-from ingest.ledger import is_alive
+from ingest.admin.loads import resuming
+from ingest.ledger.locks import is_alive
 from ingest.models import Load
 from tests.factories import AccountFactory, TransactionFactory
 from tests.signals import answer_to_signals

@@ -3,10 +3,10 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 
 from finance.models import Account, Transaction
-from ingest.benchmark.copying import TableCopier
 from ingest.benchmark.scratch import open_scratch
+from ingest.benchmark.scratch.copying import TableCopier
 from ingest.exceptions import BenchmarkError
-from tests.benchmark import ugly
+from tests.benchmark import difficult_tables
 from tests.benchmark.catalog import describe
 from tests.benchmark.marks import committing
 
@@ -26,9 +26,9 @@ def oid_of(name):
 
 @pytest.fixture
 def ugly_tables():
-    run(ugly.CREATE)
+    run(difficult_tables.CREATE)
     yield
-    run(ugly.DROP)
+    run(difficult_tables.DROP)
 
 
 def copy(scratch, name):
@@ -60,7 +60,7 @@ def test_the_finance_tables_are_copied_to_the_letter():
 
 def test_ugly_tables_are_copied_to_the_letter(ugly_tables):
     with open_scratch("default") as scratch:
-        copier = copy(scratch, ugly.ODD)
+        copier = copy(scratch, difficult_tables.ODD)
         schemas = {
             '"Ugly ""one"""': scratch.schema_for('Ugly "one"'),
             "ugly_two": scratch.schema_for("ugly_two"),
@@ -69,17 +69,17 @@ def test_ugly_tables_are_copied_to_the_letter(ugly_tables):
         assert len(copier.copies) == 5
         for item in copier.copies.values():
             assert_same(item, schemas)
-        want = describe(ugly.ODD, {})
+        want = describe(difficult_tables.ODD, {})
         assert [len(want[what]) for what in ("indexes", "triggers")] == [6, 5]
         assert scratch.notes == []
 
 
 def test_a_copy_does_not_advance_the_real_sequences(ugly_tables):
     with open_scratch("default") as scratch:
-        copy(scratch, ugly.ODD)
+        copy(scratch, difficult_tables.ODD)
         before = run('SELECT last_value, is_called FROM "Ugly ""one"""."my seq"')
         schema = scratch.schema_for('Ugly "one"')
-        name = f"{schema}.{ugly.ODD.partition('.')[2]}"
+        name = f"{schema}.{difficult_tables.ODD.partition('.')[2]}"
         run(f"INSERT INTO {name} (during) VALUES ('empty')")
         [(number, serial)] = run(f"SELECT number, serial_number FROM {name}")
         assert (number, serial) == (7, 1)

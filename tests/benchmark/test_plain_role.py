@@ -16,7 +16,7 @@ ROLE = f'plain "{os.getpid()}'
 
 @pytest.fixture
 def role(transactional_db, monkeypatch):
-    monkeypatch.setattr("ingest.methods.direct.SMALL_ROWS", 0)
+    monkeypatch.setattr("ingest.writing.direct.SMALL_ROWS", 0)
     quoted = connection.ops.quote_name(ROLE.replace('"', '""'))
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {quoted}")

@@ -3,8 +3,8 @@ import io
 import pytest
 from rich.console import Console
 
-from ingest.benchmark.plot import draw
 from ingest.benchmark.report import advise, render
+from ingest.benchmark.report.plot import draw
 from ingest.benchmark.result import (
     BenchmarkResult,
     Explanation,

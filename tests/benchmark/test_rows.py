@@ -22,10 +22,10 @@ from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
 
 from finance.models import Account, Transaction
-from ingest.benchmark.rows import Keys, RowMaker, made_fields
+from ingest.benchmark.data import Keys, RowMaker, made_fields
 from ingest.exceptions import BenchmarkError
-from ingest.table import Table
-from tests.contract.models.base import Sample
+from ingest.postgres.catalog import Table
+from tests.end_to_end.contract.models.base import Sample
 
 pytestmark = pytest.mark.django_db
 
@@ -164,7 +164,7 @@ def odd(value):
 
 @pytest.fixture
 def isolated():
-    with isolate_apps("tests.contract"):
+    with isolate_apps("tests.end_to_end.contract"):
         yield
 
 

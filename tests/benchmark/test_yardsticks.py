@@ -9,11 +9,11 @@ from django.db import connection
 
 from finance.models import Transaction
 from ingest.benchmark import BenchmarkOptions, run_benchmark
-from ingest.benchmark.contestants import FloorYardstick
+from ingest.benchmark.candidates import FloorBaseline
 from ingest.benchmark.methods import Method, get_method, method_names
-from ingest.benchmark.parts import BARE_SCHEMA
-from ingest.benchmark.preparing import prepare
+from ingest.benchmark.prepare import prepare
 from ingest.benchmark.psql import connection_environment, find_psql
+from ingest.benchmark.scratch.parts import BARE_SCHEMA
 from ingest.exceptions import ConfigurationError
 from tests.benchmark.catalog import describe
 from tests.benchmark.marks import committing
@@ -78,14 +78,14 @@ def test_floor_alone_leaves_the_clock_at_rows_in_memory():
 
 @pytest.mark.parametrize("is_sorted", [True, False])
 def test_floor_of_a_table_that_holds_rows(is_sorted, monkeypatch):
-    monkeypatch.setattr("ingest.ordering.LEAST_INDEX_BYTES", 0 if is_sorted else 2**40)
+    monkeypatch.setattr("ingest.writing.row_order.LEAST_INDEX_BYTES", 0 if is_sorted else 2**40)
     result = benchmark(existing=30, baselines=("floor",))
     assert outcomes(result) == [(40, "copy", True, ""), (40, "floor", True, "")]
 
 
 def test_the_floor_beside_rows_names_the_grant_it_lacks():
     with prepare(asked(existing=30), lambda _: None) as material:
-        floor = FloorYardstick(material)
+        floor = FloorBaseline(material)
         assert floor.refusals() == []
         with connection.cursor() as cursor:
             cursor.execute("CREATE ROLE floor_plain; SET ROLE floor_plain")
@@ -130,7 +130,7 @@ def test_what_the_orm_fills_is_a_default_only_while_psql_runs():
 
 def test_the_floor_ends_with_the_very_table():
     with prepare(asked(), lambda _: None) as material:
-        floor = FloorYardstick(material)
+        floor = FloorBaseline(material)
         with floor.open(40) as write:
             write()
         scratch = material.stage.scratch

@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 django.setup()
 
 from tests.chaos import faults, steps  # noqa: E402 - models can be imported only now
-from tests.chaos.trying import open_field  # noqa: E402
+from tests.chaos.attempt import open_field  # noqa: E402
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
 """For the steps: two chunks take about a thousand messages, and each is tried."""
@@ -55,7 +55,7 @@ def _arguments():
 
 
 def _plan(field, chosen):
-    """Give each fault's name, and its tries: fault, seed and the file's shape."""
+    """Yield each fault's name, and its tries: fault, seed and the file's shape."""
     dice = random.Random(chosen.seed)
     few = max(chosen.tries // 25, 1)
     for name, fault in faults.MOMENTS.items():

@@ -39,7 +39,7 @@ class Conditions:
         import ingest.sources.delimited
 
         ingest.sources.delimited.BLOCK_BYTES = self.block_bytes
-        ingest.loading.FIRST_PAUSE_SECONDS = self.pause_seconds
+        ingest.loading.api.FIRST_PAUSE_SECONDS = self.pause_seconds
         if self.temporary_folder is not None:
             tempfile.tempdir = self.temporary_folder
         if self.clock_jumps:
@@ -97,7 +97,7 @@ class Client:
             resource.prlimit(self.pid, resource.RLIMIT_AS, (limit, limit))
 
     def wait(self):
-        """Give its exit code; None where it hangs, and is killed."""
+        """Return its exit code; None where it hangs, and is killed."""
         self._process.join(WAIT_SECONDS)
         if self._process.is_alive():
             self.kill()

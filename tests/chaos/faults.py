@@ -107,7 +107,7 @@ def two_resumes(scene):
 
 
 def two_loads(scene):
-    """Give the same command, which goes on where the other stopped, twice at once.
+    """Return the same command, which goes on where the other stopped, twice at once.
 
     Neither can come to its end before the other has seen it: it would be loaded again then.
     """

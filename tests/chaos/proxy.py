@@ -146,7 +146,7 @@ def _close(*sockets):
 
 
 def _end(text, *, has_kind):
-    """Say where the first message ends, or None where it is not whole yet."""
+    """Return where the first message ends, or None where it is not whole yet."""
     head = HEAD_BYTES if has_kind else HEAD_BYTES - 1
     if len(text) < head:
         return None

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import psutil
 
-from tests.direct.catalog import FLAGS
-from tests.direct.server import MortalServer
+from tests.writing.catalog import FLAGS
+from tests.writing.server import MortalServer
 
 
 class Server(MortalServer):
@@ -18,7 +18,7 @@ class Server(MortalServer):
         return self._home
 
     def own(self, folder):
-        """Give a folder to the user that the server runs as."""
+        """Return a folder to the user that the server runs as."""
         self._programs.own(folder)
 
     def stop(self):
@@ -39,11 +39,11 @@ class Server(MortalServer):
         return psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
 
     def catalog(self):
-        """Give everything that the catalog says of the tables."""
+        """Return everything that the catalog says of the tables."""
         return {name: self.ask(flags.replace("%s", "'public'")) for name, flags in FLAGS.items()}
 
     def backends(self):
-        """Give the process numbers of all sessions."""
+        """Return the process numbers of all sessions."""
         return [pid for (pid,) in self.ask(_BACKENDS)]
 
     def kill_backends(self):

@@ -9,8 +9,8 @@ from django.db import connection
 
 from ingest.exceptions import UNKNOWN_OUTCOME
 from tests.chaos import faults, steps
+from tests.chaos.attempt import Outcome, open_field
 from tests.chaos.proxy import Verdict
-from tests.chaos.trying import Outcome, open_field
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
 QUICK = {"records": 1_000, "chunk_rows": 250, "bad": 8}

@@ -61,7 +61,7 @@ def changed(text, place, inserted):
 
 
 def text_for(family):
-    """Give texts: half of them are the family's own borders."""
+    """Return texts: half of them are the family's own borders."""
     own = list(family.texts) or EVERY_TEXT
     weighted = own * (len(EVERY_TEXT) // len(own) + 1) + EVERY_TEXT
     return st.one_of(
@@ -193,7 +193,7 @@ SECONDS = [
 
 
 def ticks(kind):
-    """Give counts of the type's unit, as the array holds them."""
+    """Return counts of the type's unit, as the array holds them."""
     if pa.types.is_date32(kind):
         days = [seconds // 86_400 for seconds in SECONDS]
         return st.sampled_from([*days, days[0] - 1, days[-1] + 1]) | st.integers(

@@ -16,8 +16,8 @@ from django.test import override_settings
 
 from tests.conversion.cells import Cells
 from tests.conversion.families import FAMILIES
+from tests.conversion.paired_tables import Twins
 from tests.conversion.test_differential import JUDGED_BY_POSTGRESQL
-from tests.conversion.twins import Twins
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
 BY_NAME = {family.name: family for family in FAMILIES}

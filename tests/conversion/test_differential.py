@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.conversion.cells import cells_for
 from tests.conversion.conftest import COUNTS
 from tests.conversion.families import FAMILIES
-from tests.conversion.twins import Twins
+from tests.conversion.paired_tables import Twins
 
 # With no app available Django empties no table after a test.
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])

@@ -19,7 +19,7 @@ HUGE = ["1e999999999", "-1e999999999", "1" * 2_000_000, "1" * 300_000 + ".5"]
 
 
 def accounts(tmp_path, kind, number):
-    """Give a source of two accounts, of which the first has this number for its user."""
+    """Return a source of two accounts, of which the first has this number for its user."""
     good = UserFactory().pk
     if kind == "typed":
         return [

@@ -10,7 +10,7 @@ from django.test import override_settings
 from django.utils.dateparse import parse_datetime
 
 from ingest.conversion.kernels import find_kernel
-from ingest.conversion.kernels.moments import DateTimeKernel
+from ingest.conversion.kernels.datetimes import DateTimeKernel
 from tests.conversion.families import FAMILIES
 
 BY_NAME = {family.name: family for family in FAMILIES}

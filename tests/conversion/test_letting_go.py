@@ -8,9 +8,9 @@ from django.db import transaction
 
 from finance.models import Transaction
 from ingest.conversion import Converter
-from ingest.session import open_session
+from ingest.postgres.catalog import read_model_table
+from ingest.postgres.session import open_session
 from ingest.sources import Batch
-from ingest.table import read_model_table
 
 
 class Cells(list):

@@ -26,7 +26,7 @@ numbers = itertools.count()
 
 @pytest.fixture
 def made():
-    """Give a function that makes a model with `name` and these fields, and its table."""
+    """Return a function that makes a model with `name` and these fields, and its table."""
 
     def make(*bases, **members):
         meta = type("Meta", (), {"app_label": "contract", "db_table": "unfed_made"})
@@ -44,7 +44,7 @@ def made():
             editor.create_model(model)
         return model
 
-    with isolate_apps("tests.contract"):
+    with isolate_apps("tests.end_to_end.contract"):
         yield make
 
 

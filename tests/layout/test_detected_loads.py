@@ -13,9 +13,9 @@ from ingest import load
 from ingest.layout import FieldLayout, Layout
 from ingest.layout.drafting import draft
 from ingest.sources.detection import detect
-from tests.contract.models.numbers import Coercion
+from tests.end_to_end.contract.models.numbers import Coercion
 from tests.factories import AccountFactory
-from tests.sources.statements import statements
+from tests.sources.bank_statements import statements
 
 STATEMENTS = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 40
 

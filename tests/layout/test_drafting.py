@@ -13,7 +13,7 @@ from ingest import load
 from ingest.layout import FieldLayout, Layout
 from ingest.layout.drafting import draft
 from ingest.sources.detection import detect
-from tests.contract.models.moments import Moment
+from tests.end_to_end.contract.models.moments import Moment
 from tests.factories import AccountFactory, UserFactory
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

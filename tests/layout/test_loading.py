@@ -243,7 +243,7 @@ def test_new_parents_in_every_batch_while_others_are_on_their_way():
 
 @pytest.mark.parametrize("remembered", [1, 3, 7, 1_000])
 def test_parents_that_were_forgotten_are_asked_for_again(remembered, monkeypatch):
-    monkeypatch.setattr("ingest.known_parents.REMEMBERED_PARENTS", remembered)
+    monkeypatch.setattr("ingest.layout.lookup_cache.REMEMBERED_PARENTS", remembered)
     monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", 4)
     accounts = {f"A{at}": AccountFactory(number=f"A{at}") for at in range(6)}
     numbers = [f"A{at * 5 % 7}" for at in range(40)]  # there is no A6

@@ -1,11 +1,11 @@
 import pyarrow as pa
 import pytest
 
-from ingest.layout.moments import MomentReader
+from ingest.layout.datetimes import DateTimeReader
 
 
 def read(text, *formats, kind="date", **options):
-    moments, readable = MomentReader(kind, formats, **options).read(pa.array([text]))
+    moments, readable = DateTimeReader(kind, formats, **options).read(pa.array([text]))
     return moments[0].as_py() if readable[0].as_py() else None
 
 
@@ -37,7 +37,7 @@ def test_a_date_without_a_year():
     assert read("4月30日", "%m月%d日", year=2024) == "2024-04-30"
     assert read("29.2.", "%d.%m.", year=2024) == "2024-02-29"
     with pytest.raises(ValueError, match="has no year: say which with 'year'"):
-        MomentReader("date", ["%d.%m."])
+        DateTimeReader("date", ["%d.%m."])
 
 
 def test_times_of_a_zone():

@@ -16,7 +16,7 @@ from ingest.exceptions import ConfigurationError, LayoutError
 from ingest.layout import FieldLayout, Layout, Reading
 from ingest.layout.drafting import draft
 from ingest.layout.truths import TruthWords
-from tests.contract.models.numbers import Coercion
+from tests.end_to_end.contract.models.numbers import Coercion
 
 pytestmark = pytest.mark.django_db
 

@@ -24,8 +24,8 @@ from finance.models import Account
 from ingest import load
 from ingest.layout import FieldLayout, Layout
 from ingest.layout.definition import Condition, Reading, Sign
-from tests.contract.models.moments import Moment
-from tests.contract.models.numbers import Fraction
+from tests.end_to_end.contract.models.moments import Moment
+from tests.end_to_end.contract.models.numbers import Fraction
 from tests.factories import UserFactory
 
 EXAMPLES = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6

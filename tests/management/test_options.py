@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command, load_command_clas
 
 from finance.models import Account, Transaction
 from ingest.layout import Layout
-from ingest.management import reading
+from ingest.management import source_options
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(
@@ -59,7 +59,7 @@ def test_every_option_is_documented():
 def test_every_option_of_a_source_is_one_of_the_command():
     from ingest.sources import SourceOptions
 
-    assert set(reading.OPTIONS) == set(vars(SourceOptions()))
+    assert set(source_options.OPTIONS) == set(vars(SourceOptions()))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 
 from ingest.exceptions import SourceError
 from ingest.sources import arrow
-from tests.sources.reading import read
+from tests.sources.read_source import read
 
 TABLE = pa.table({"a": list(range(100)), "b": ["x"] * 100, "c": [b"\xff"] * 100})
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingest.exceptions import ConfigurationError, SourceError
 from ingest.sources import SourceOptions, delimited, open_source, text
-from tests.sources.reading import Got, Pipe, read
+from tests.sources.read_source import Got, Pipe, read
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from ingest.sources import detection
 from ingest.sources.detection import detect
 from ingest.sources.detection.encodings import detect_encoding
 from ingest.sources.detection.values import choose_date_formats, choose_marks
-from tests.sources.reading import read
-from tests.sources.statements import statements
+from tests.sources.bank_statements import statements
+from tests.sources.read_source import read
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 BANKS = sorted((SHARED / "banks").glob("*.csv"))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from ingest.exceptions import SourceError
-from tests.sources.reading import Got, Pipe, read
+from tests.sources.read_source import Got, Pipe, read
 
 COMPRESS = {
     ".gz": gzip.compress,
@@ -96,7 +96,7 @@ def test_a_folder(tmp_path):
 def test_standard_input():
     script = (
         "import django; from django.conf import settings; settings.configure(); django.setup()\n"
-        "from tests.sources.reading import read\n"
+        "from tests.sources.read_source import read\n"
         "got = read('-'); print(got.name, got.texts, got.lines)"
     )
     done = subprocess.run(

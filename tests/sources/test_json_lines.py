@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ingest.exceptions import SourceError
 from ingest.sources import json_lines, text
-from tests.sources.reading import read as read_source
+from tests.sources.read_source import read as read_source
 
 
 def read(content, **options):

@@ -7,7 +7,7 @@ import pytest
 from ingest.exceptions import ConfigurationError
 from ingest.sources import SourceOptions, delimited, open_source, text
 from ingest.sources.base import Source
-from tests.sources.reading import Got, Pipe
+from tests.sources.read_source import Got, Pipe
 
 RAGGED = 'a,b,c\n1,2,3\n4\n5,"6\n6"\n7,8,9,10\n11,12,"x"y\n13,14,15,"",16\n,\n'
 

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.exceptions import SourceError
 from ingest.sources import parquet
-from tests.sources.reading import Pipe, read
+from tests.sources.read_source import Pipe, read
 
 TABLE = pa.table(
     {

@@ -15,7 +15,7 @@ from tests.sources.test_delimited import cells, tables, write
 
 
 def everything(path, position=None, **options):
-    """Give each record's number, cells, line and reason."""
+    """Return each record's number, cells, line and reason."""
     found = []
     with open_source(path, SourceOptions(**options)) as source:
         for batch in source.batches_after(position or Position()):

@@ -20,7 +20,7 @@ from ingest.sources.record_text import (
     TEXT_AFTER_QUOTE,
     RecordPattern,
 )
-from tests.sources.reading import Pipe
+from tests.sources.read_source import Pipe
 
 TEXTS = 51_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 200
 """Texts that each property tries."""
@@ -54,7 +54,7 @@ def random_dialect(rng):
 
 
 def random_text(rng, options, letters="abé円"):
-    """Give text with everything that has a meaning in the dialect, in odd places."""
+    """Return text with everything that has a meaning in the dialect, in odd places."""
     quote, escape, delimiter = options.quote, options.escape or "", options.delimiter
     odd = [
         *("a", delimiter, quote, escape, "\n", "\r", "\r\n", f"{quote}a{quote}", f"{escape}\n"),
@@ -81,7 +81,7 @@ def random_text(rng, options, letters="abé円"):
 
 
 def walk(content, options):  # noqa: C901, PLR0912 - a state machine, to be compared with
-    """Give the records of a text as (start, stop, fault), a character at a time."""
+    """Return the records of a text as (start, stop, fault), a character at a time."""
     quote, escape = options.quote or None, options.escape
     found, at = [], 0
     while at < len(content):
@@ -123,7 +123,7 @@ def walk(content, options):  # noqa: C901, PLR0912 - a state machine, to be comp
 
 
 def parse(content, options):
-    """Give what the parser makes of a whole text: cells, or a wrong number of them, by record."""
+    """Return what the parser makes of a whole text: cells, or a wrong number of them, by record."""
     refused = {}
 
     def refuse(row):
@@ -154,7 +154,7 @@ def parse(content, options):
 
 
 def read_all(given, options, columns=("a", "b", "c")):
-    """Give the records that a source reads, the rejects, and the position after each record."""
+    """Return the records that a source reads, the rejects, and the position after each record."""
     rows, rejects, lines, positions, misfits = {}, {}, {}, {}, {}
     with open_source(given, dataclasses.replace(options, columns=columns)) as source:
         for batch in source.batches():

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 
 from ingest.exceptions import SourceError
 from ingest.sources import open_source, records
-from tests.sources.reading import read
+from tests.sources.read_source import read
 
 Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - the plain kind
 

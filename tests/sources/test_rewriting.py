@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.sources import SourceOptions, open_source
-from ingest.sources.rewriting import REASONS, JsonLinesWriter
-from ingest.sources.rewriting_delimited import DelimitedWriter
-from tests.sources.reading import read
+from ingest.sources.delimited_writer import DelimitedWriter
+from ingest.sources.writers import REASONS, JsonLinesWriter
+from tests.sources.read_source import read
 
 DIALECTS = [
     {},

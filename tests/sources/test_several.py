@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from ingest.exceptions import SourceError
-from tests.sources.reading import read
+from tests.sources.read_source import read
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from psycopg.adapt import PyFormat, Transformer
 
 from ingest.benchmark.methods.base import Method
 from ingest.benchmark.methods.prepared_rows import Preparer
-from ingest.encoding import literal_adapters
 from ingest.exceptions import RecordsRefused
-from ingest.refusals import explain
-from ingest.session import adaptation_context, open_asyncpg_session
-from ingest.table import quote_name
+from ingest.postgres.catalog import quote_name
+from ingest.postgres.encoding import literal_adapters
+from ingest.postgres.errors import explain
+from ingest.postgres.session import adaptation_context, open_asyncpg_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from ingest.benchmark.methods.base import Row, Target
-    from ingest.table import Column
+    from ingest.postgres.catalog import Column
 
 _NATIVE = frozenset(
     {

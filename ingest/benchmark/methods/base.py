@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.conversion import Converter
 from ingest.exceptions import RecordsRefused, UnsupportedModelError
-from ingest.methods.copy import why_no_table, why_not_one_table, why_not_values
-from ingest.session import adaptation_context
+from ingest.postgres.session import adaptation_context
 from ingest.sources import open_source
+from ingest.writing.copy import why_no_table, why_not_one_table, why_not_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.db.models import Field, Model
 
-    from ingest.table import Table
+    from ingest.postgres.catalog import Table
 
 Row = tuple[Any, ...]
 """Python values of the target's fields, in their order, as a model instance would hold them."""
@@ -88,12 +88,12 @@ class Method(ABC):
 
     @classmethod
     def registered(cls) -> dict[str, type[Method]]:
-        """Give every method by its name."""
+        """Return every method by its name."""
         return dict(cls._registry)
 
     @classmethod
     def refusals(cls, model: type[Model]) -> list[str]:
-        """Say in sentences why this method cannot write the model; an empty list if it can."""
+        """Return in sentences why this method cannot write the model; an empty list if it can."""
         reasons = [why_no_table(model)]
         if not cls.supports_multi_table_inheritance:
             reasons.append(why_not_one_table(model, cls.name))

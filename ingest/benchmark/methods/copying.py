@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ingest.benchmark.methods.base import Method
 from ingest.exceptions import RecordsRefused
-from ingest.keys import Keys
-from ingest.methods.copy import CopyWriter
-from ingest.methods.direct import DirectWriter
-from ingest.refusals import explain
-from ingest.session import open_asyncpg_session
+from ingest.postgres.catalog import read_table
+from ingest.postgres.errors import explain
+from ingest.postgres.session import open_asyncpg_session
 from ingest.sources import SourceOptions, open_source
-from ingest.table import read_table
+from ingest.writing.copy import CopyWriter
+from ingest.writing.direct import DirectWriter
+from ingest.writing.primary_keys import PrimaryKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from ingest.benchmark.methods.base import Row, Target
     from ingest.conversion import Converter, TypedBatch
-    from ingest.methods.direct import Indexes, References
+    from ingest.postgres.catalog import Table
     from ingest.sources import Batch, Source
-    from ingest.table import Table
+    from ingest.writing.direct import Indexes, References
 
 
 class CopyMethod(Method):
@@ -72,7 +72,7 @@ class CopyMethod(Method):
             with self._session.transaction():
                 table = read_table(self._session, self.target.table.oid)
                 writer = self.make_writer(table)
-                keys = Keys(
+                keys = PrimaryKeys(
                     self._session,
                     table,
                     self.target.model,

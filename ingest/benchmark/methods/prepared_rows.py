@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ingest.conversion.cleaning import Cleaner, Refusal
+from ingest.conversion.cleaning import Cleaner, RefusedValue
 from ingest.conversion.columns import RefusedCell, TypedColumn
-from ingest.conversion.filling import fields_to_fill, fill, needs_instance
+from ingest.conversion.defaults import fields_to_fill, fill, needs_instance
 from ingest.exceptions import RecordsRefused
-from ingest.rejects import Reject
+from ingest.results.rejects import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.conversion import Converter
+    from ingest.postgres.catalog import Table
     from ingest.sources import Batch
-    from ingest.table import Table
 
 
 class Preparer:
@@ -40,7 +40,7 @@ class Preparer:
         prepared = []
         for cleaner, value in zip(self._cleaners, values, strict=True):
             item = cleaner.prepare(value)
-            if isinstance(item, Refusal):
+            if isinstance(item, RefusedValue):
                 raise RecordsRefused([self._reject(cleaner, value, item, number)])
             prepared.append(item)
         return prepared
@@ -57,7 +57,7 @@ class Preparer:
             for place, cleaner in enumerate(self._cleaners)
         ]
 
-    def _reject(self, cleaner: Cleaner, value: Any, refusal: Refusal, number: int) -> Reject:
+    def _reject(self, cleaner: Cleaner, value: Any, refusal: RefusedValue, number: int) -> Reject:
         return Reject(
             source="rows",
             record=number,
@@ -80,7 +80,7 @@ def clean_rows(
             [
                 RefusedCell(place, cells[place], item.reason)
                 for place, item in enumerate(column)
-                if isinstance(item, Refusal)
+                if isinstance(item, RefusedValue)
             ],
         )
         for column, cells in zip(columns, batch.columns, strict=True)

@@ -14,7 +14,7 @@ from django.core.validators import EMPTY_VALUES
 from django.db import models
 
 from ingest.conversion.kernels.base import Kernel, Mask, both, keep
-from ingest.conversion.kernels.moments import DateKernel, DateTimeKernel
+from ingest.conversion.kernels.datetimes import DateKernel, DateTimeKernel
 from ingest.conversion.kernels.numbers import (
     BooleanKernel,
     DecimalKernel,
@@ -99,7 +99,7 @@ def _fits_decimal128(field: Any) -> bool:
 
 
 def _behaves_like(field: models.Field[Any, Any], base: type[models.Field[Any, Any]]) -> bool:
-    """Say whether the field judges and prepares values with Django's own methods."""
+    """Return whether the field judges and prepares values with Django's own methods."""
     kind = type(field)
     for name in _METHODS:
         owner = next(parent for parent in kind.__mro__ if name in vars(parent))

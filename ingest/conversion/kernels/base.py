@@ -42,7 +42,7 @@ class Kernel(ABC):
     @staticmethod
     @abstractmethod
     def stores(kind: pa.DataType) -> bool:
-        """Say whether a column of this Arrow type holds what the kernel makes."""
+        """Return whether a column of this Arrow type holds what the kernel makes."""
 
     @abstractmethod
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
@@ -69,7 +69,7 @@ class Kernel(ABC):
         return pa.array(values)
 
     def judge(self, values: pa.Array) -> Mask:
-        """Say which of the typed values the field's validators and choices let pass."""
+        """Return which of the typed values the field's validators and choices let pass."""
         mask: Mask = None
         for check in self.checks:
             if isinstance(check, validators.MinValueValidator):
@@ -82,7 +82,7 @@ class Kernel(ABC):
 
     @classmethod
     def honours(cls, check: Any) -> bool:
-        """Say whether the kernel judges just as this validator does."""
+        """Return whether the kernel judges just as this validator does."""
         if type(check) not in cls.validators:
             return False
         if isinstance(check, validators.DecimalValidator):
@@ -101,12 +101,12 @@ def both(mask: Mask, other: Mask) -> Mask:
 
 
 def keep(cells: pa.Array, mask: pa.BooleanArray) -> pa.Array:
-    """Give the cells with a null where the mask is not true."""
+    """Return the cells with a null where the mask is not true."""
     return pc.if_else(mask, cells, pa.scalar(None, cells.type))
 
 
 def is_all(mask: pa.BooleanArray) -> bool:
-    """Say whether the mask takes every cell that is not null."""
+    """Return whether the mask takes every cell that is not null."""
     return pc.all(mask, skip_nulls=True).as_py() is not False
 
 

@@ -12,21 +12,21 @@ import pyarrow as pa
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
-from ingest.audit import verify
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
-from ingest.loading import load
-from ingest.loading import resume as go_on
+from ingest.loading.api import load
+from ingest.loading.api import resume as go_on
+from ingest.loading.verify import verify
 from ingest.management import (
-    chunking,
+    chunk_options,
     detecting,
     faces,
-    layouts,
+    layout_options,
     listing,
+    load_options,
     modes,
     previews,
-    reading,
-    rejecting,
+    source_options,
     summary,
     undoing,
 )
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
     from django.db.models import Model
 
-    from ingest.findings import Audit
     from ingest.results import LoadResult
+    from ingest.results.findings import Audit
 
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
-    *chunking.OPTIONS,
+    *chunk_options.OPTIONS,
     *("on_error", "reject_limit", "reject_file", "reject_log", "overwrite"),
     *("dry_run", "verify", "clean"),
 )
@@ -90,8 +90,8 @@ class Command(BaseCommand):
         instead = parser.add_mutually_exclusive_group()
         detecting.add_arguments(instead)
         previews.add_arguments(instead)
-        reading.add_arguments(parser)
-        layouts.add_arguments(parser)
+        source_options.add_arguments(parser)
+        layout_options.add_arguments(parser)
         writing = parser.add_argument_group("writing")
         writing.add_argument(
             "--method",
@@ -126,8 +126,8 @@ class Command(BaseCommand):
             help="ask every constraint and index of the table again, after the load or, without "
             "a FILE, alone; the exit code is 1 if one does not hold",
         )
-        rejecting.add_arguments(parser)
-        chunking.add_arguments(parser)
+        load_options.add_arguments(parser)
+        chunk_options.add_arguments(parser)
         undoing.add_arguments(parser)
         listing.add_arguments(parser)
         measuring = parser.add_argument_group("measuring what each way of loading costs")
@@ -200,7 +200,7 @@ class Command(BaseCommand):
             self._read(find_model(model), files, options)
 
     def _resume(self, files: Sequence[str], options: dict[str, Any]) -> None:
-        source = reading.as_source(files) if files else None
+        source = source_options.as_source(files) if files else None
         if files and not (Path(files[0]).exists() or SeveralSource.accepts(files[0])):
             raise CommandError(
                 "A resume takes the model, the file and all options from the ledger: leave them "
@@ -212,7 +212,7 @@ class Command(BaseCommand):
         self._show(f"Going on with load {number}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
-        reading.check_streams(files, options["layout"])
+        source_options.check_streams(files, options["layout"])
         if options["detect"]:
             detecting.handle(self, model, files, options)
         elif options["preview"] is not None:
@@ -222,9 +222,9 @@ class Command(BaseCommand):
 
     def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
-        how |= reading.chosen(options) | {"layout": layouts.chosen(options, model)}
-        how |= layouts.said(options)
-        source = reading.as_source(files)
+        how |= source_options.chosen(options) | {"layout": layout_options.chosen(options, model)}
+        how |= layout_options.said(options)
+        source = source_options.as_source(files)
         self._show(
             f"Loading {model._meta.label}",
             partial(load, model, source, using=options["database"], who=_user(), **how),

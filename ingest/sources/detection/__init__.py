@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import SourceError
-from ingest.rejects import shorten
+from ingest.results.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
-from ingest.sources.detection.encodings import Encoding, detect_encoding
+from ingest.sources.detection.encodings import TextEncoding, detect_encoding
 from ingest.sources.detection.tables import DELIMITERS, find_table
 from ingest.sources.detection.values import (
     choose_date_formats,
@@ -33,7 +33,7 @@ from ingest.sources.text import check_is_text, find_codec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.sources.detection.tables import Table
+    from ingest.sources.detection.tables import DetectedTable
 
 __all__ = ["Detected", "DetectedColumn", "detect"]
 
@@ -70,12 +70,12 @@ def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = N
         tail = _read_tail(file) if len(sample) > SAMPLE_BYTES else b""
     finally:
         file.close()
-    known = None if encoding is None else Encoding(encoding, "you said so")
+    known = None if encoding is None else TextEncoding(encoding, "you said so")
     return _detect(file.name, sample, tail, known, delimiter or DELIMITERS)
 
 
 def _detect(
-    name: str, sample: bytes, tail: bytes, known: Encoding | None, delimiters: str
+    name: str, sample: bytes, tail: bytes, known: TextEncoding | None, delimiters: str
 ) -> Detected:
     is_whole = len(sample) <= SAMPLE_BYTES
     encoding = known or detect_encoding(sample, is_whole=is_whole)
@@ -135,7 +135,7 @@ def _of_named_columns(given: Any, kind: str) -> Detected:
         )
 
 
-def _columns(table: Table) -> tuple[DetectedColumn, ...]:
+def _columns(table: DetectedTable) -> tuple[DetectedColumn, ...]:
     body = [record for record in table.body if len(record) == table.width]
     names = table.header or [str(place) for place in range(1, table.width + 1)]
     # A column that the header does not name is none for the loader, either.
@@ -176,7 +176,9 @@ def _few_words(cells: Sequence[str]) -> tuple[str, ...]:
     return words if len(words) <= WORDS_LISTED else ()
 
 
-def _findings(table: Table, end: Table, encoding: Encoding, *, is_whole: bool) -> list[str]:
+def _findings(
+    table: DetectedTable, end: DetectedTable, encoding: TextEncoding, *, is_whole: bool
+) -> list[str]:
     wide = sum(len(record) == table.width for record in table.records)
     delimiter = {"\t": "a tab"}.get(table.delimiter, repr(table.delimiter))
     found = []
@@ -232,7 +234,7 @@ def _shown(records: Sequence[Sequence[str]]) -> str:
     return ", ".join(shown) + (", …" if len(records) > RECORDS_SHOWN else "")
 
 
-def _trailer_pattern(table: Table, trailer: Sequence[Sequence[str]]) -> str | None:
+def _trailer_pattern(table: DetectedTable, trailer: Sequence[Sequence[str]]) -> str | None:
     """Return a pattern by which the trailer is found, however many records it will have.
 
     There is one where the trailer begins with a word in the place where each record has its date:
@@ -285,7 +287,7 @@ def _read(file: InputFile, size: int) -> bytes:
 
 
 def _read_tail(file: InputFile) -> bytes:
-    """Give the end of a file that can be read from there, from the beginning of some line on."""
+    """Return the end of a file that can be read from there, from the beginning of some line on."""
     if file.path is None or file.is_compressed:
         return b""
     with Path(file.path).open("rb") as again:
@@ -293,7 +295,7 @@ def _read_tail(file: InputFile) -> bytes:
         return again.read()
 
 
-def _end_of(tail: bytes, encoding: str, table: Table) -> Table | None:
+def _end_of(tail: bytes, encoding: str, table: DetectedTable) -> DetectedTable | None:
     """Return the end of the table, found in the end of the file; None where it is not like it."""
     text = tail.decode(encoding, "replace")
     first, mark, rest = text.partition("\n")

@@ -66,6 +66,6 @@ class Detected:
 
 
 def commonest(marks: Sequence[str | None]) -> str | None:
-    """Give the mark that is there most often; None where none is."""
+    """Return the mark that is there most often; None where none is."""
     said = [mark for mark in marks if mark]
     return max(said, key=said.count, default=None)

@@ -22,7 +22,7 @@ class Dialect:
 
 
 def find_dialects(text: str, delimiter: str) -> list[Dialect]:
-    """Give the ways of quoting that the text has signs of; the first one wins ties."""
+    """Return the ways of quoting that the text has signs of; the first one wins ties."""
     mark = re.escape(delimiter)
     found = [Dialect(delimiter, '"')]
     if len(re.findall(rf"(?:^|{mark})'[^'\n]*'(?={mark}|\r?$)", text, re.MULTILINE)) > 1:

@@ -49,7 +49,7 @@ _VALID_PER_BAD = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Encoding:
+class TextEncoding:
     """An encoding, and the evidence for it."""
 
     name: str
@@ -57,23 +57,25 @@ class Encoding:
     is_certain: bool = True
 
 
-def detect_encoding(sample: bytes, *, is_whole: bool = True) -> Encoding:
+def detect_encoding(sample: bytes, *, is_whole: bool = True) -> TextEncoding:
     """Return the encoding of a text, from a sample whose end may cut a character."""
     for mark, name in _MARKS:
         if sample.startswith(mark):
-            return Encoding(name, "it begins with a byte-order mark")
+            return TextEncoding(name, "it begins with a byte-order mark")
     utf16 = _utf16_by_zeros(sample)
     if utf16:
-        return Encoding(utf16, "every second byte is zero")
+        return TextEncoding(utf16, "every second byte is zero")
     if sample.isascii():
-        return Encoding("utf-8", "it is plain ASCII" + ("" if is_whole else " as far as looked"))
+        return TextEncoding(
+            "utf-8", "it is plain ASCII" + ("" if is_whole else " as far as looked")
+        )
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         decoder.decode(sample, final=is_whole)
     except UnicodeDecodeError:
         pass
     else:
-        return Encoding("utf-8", "it is valid UTF-8")
+        return TextEncoding("utf-8", "it is valid UTF-8")
     return _mostly_utf8(sample) or _guess(sample, is_whole=is_whole)
 
 
@@ -88,20 +90,20 @@ def _utf16_by_zeros(sample: bytes) -> str | None:
     return None
 
 
-def _mostly_utf8(sample: bytes) -> Encoding | None:
+def _mostly_utf8(sample: bytes) -> TextEncoding | None:
     text = sample.decode(errors="replace")
     bad = text.count("\ufffd") - sample.count("\ufffd".encode())
     good = sum(not character.isascii() for character in text) - bad
     if good < _VALID_PER_BAD * bad:
         return None
-    return Encoding("utf-8", f"it is UTF-8 but for {bad:,} bytes", is_certain=False)
+    return TextEncoding("utf-8", f"it is UTF-8 but for {bad:,} bytes", is_certain=False)
 
 
-def _guess(sample: bytes, *, is_whole: bool) -> Encoding:
+def _guess(sample: bytes, *, is_whole: bool) -> TextEncoding:
     if not is_whole:  # the last line may be cut inside a character
         sample = sample[: sample.rfind(b"\n") + 1] or sample
     if _has_signs_only(sample):
-        return Encoding(
+        return TextEncoding(
             _WESTERN, "beyond ASCII it has signs only, as Windows writes them", is_certain=False
         )
     import chardet  # takes 60 ms, and most files are UTF-8
@@ -121,7 +123,7 @@ def _guess(sample: bytes, *, is_whole: bool) -> Encoding:
     best = _READ_AS.get(best, best)
     usual = _USUAL.get(best, _WESTERN)
     name = usual if _reads_alike(sample, best, usual) else best
-    return Encoding(name, "its letters fit that best", is_certain=False)
+    return TextEncoding(name, "its letters fit that best", is_certain=False)
 
 
 def _choose(sample: bytes, confidences: Mapping[str, float]) -> str:

@@ -47,7 +47,7 @@ Record = list[str]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table:
+class DetectedTable:
     """A table in a text."""
 
     delimiter: str
@@ -74,7 +74,7 @@ class Table:
         return self.records[self.start + (self.header is not None) : self.stop]
 
 
-def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> Table | None:
+def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> DetectedTable | None:
     """Find the table in a text; None where no delimiter makes one.
 
     The delimiter wins that explains most: cells in records of equal width, and dates and numbers
@@ -86,7 +86,7 @@ def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> Ta
         return found and dataclasses.replace(
             found, records=[[said[0]], *found.records], start=found.start + 1, stop=found.stop + 1
         )
-    best: Table | None = None
+    best: DetectedTable | None = None
     best_score = 0.0
     for delimiter in delimiters:
         if delimiter not in text:
@@ -118,7 +118,7 @@ def _choose_dialect(text: str, delimiter: str, *, is_whole: bool) -> tuple[Diale
 
 
 def _score(records: Sequence[Record]) -> tuple[float, int]:
-    """Say how much the widest regular part of the records explains, and its width."""
+    """Return how much the widest regular part of the records explains, and its width."""
     widths = Counter(map(len, records))
     del widths[1]
     if not widths:
@@ -135,7 +135,9 @@ def _is_typed(cell: str) -> bool:
     return is_number(cell) or bool(date_formats(cell))
 
 
-def _locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bool) -> Table:
+def _locate(
+    records: list[Record], width: int, dialect: Dialect, *, is_whole: bool
+) -> DetectedTable:
     wide = [place for place, record in enumerate(records) if len(record) == width]
     profile = _Profile([records[place] for place in _sample(records, wide)])
     start, header = _find_start(records, wide, width, profile)
@@ -143,7 +145,7 @@ def _locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bo
     if is_whole:
         body = records[start + (header is not None) :]
         trailer, suspects = _count_trailer(body, profile)
-    return Table(
+    return DetectedTable(
         **dataclasses.asdict(dialect),
         width=width,
         records=records,
@@ -286,7 +288,7 @@ class _Profile:
 
 
 def _filled(cells: Sequence[str]) -> float:
-    """Give the share of cells of dates that are filled; totals after the last date do not count."""
+    """Return the share of cells of dates that are filled; totals after the last date do not count."""
     dated = [place for place, cell in enumerate(cells) if date_formats(cell)]
     until = dated[-1] + 1 if dated else 0
     counted = cells[:until] if 2 * until > len(cells) else cells
@@ -313,7 +315,7 @@ def _count_trailer(body: Sequence[Record], profile: _Profile) -> tuple[int, int]
     return trailer, length - trailer
 
 
-def _single_column(text: str, *, is_whole: bool) -> Table | None:
+def _single_column(text: str, *, is_whole: bool) -> DetectedTable | None:
     dialect = Dialect(",", '"')
     records = [record for record in split(text, dialect, is_whole=is_whole) if len(record) == 1]
     return _locate(records, 1, dialect, is_whole=False) if records else None

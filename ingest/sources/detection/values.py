@@ -34,7 +34,7 @@ _SHARE = 0.6
 
 
 def date_formats(cell: str) -> dict[str, dt.date]:
-    """Give the ``strptime`` formats that a cell may be in, each with the day it then means."""
+    """Return the ``strptime`` formats that a cell may be in, each with the day it then means."""
     time = _TIME.search(cell)
     day, form = cell, ""
     if time and time.end() == len(cell) and time.start():
@@ -61,7 +61,7 @@ def _time_format(time: re.Match[str]) -> str:
 
 
 def _days(day: str) -> Iterator[tuple[str, str, str | int, str]]:
-    """Give each format, and where it finds year, month and day."""
+    """Yield each format, and where it finds year, month and day."""
     if match := _YEAR_FIRST.fullmatch(day):
         year, mark, month, number = match.groups()
         yield f"%Y{mark}%m{mark}%d", year, month, number
@@ -105,7 +105,7 @@ def _full_year(year: str) -> int:
 
 
 def choose_date_formats(cells: Sequence[str]) -> tuple[str, ...]:
-    """Give the formats that read a column of dates, the commonest first; none if it has none.
+    """Return the formats that read a column of dates, the commonest first; none if it has none.
 
     Where the days cannot tell two formats apart, the one wins that makes the dates lie closer
     together, and then the one with the day first.
@@ -246,7 +246,7 @@ def is_plain_number(cell: str) -> bool:
 
 
 def currencies(cells: Sequence[str]) -> tuple[str, ...]:
-    """Give the currency signs and codes that stand beside numbers, the commonest first."""
+    """Return the currency signs and codes that stand beside numbers, the commonest first."""
     matches = filter(None, map(_match_number, cells))
     found = Counter(sign for match in matches for sign in match.group("before", "after") if sign)
     found.pop("%", None)
@@ -265,7 +265,7 @@ def has_unclear_mark(cells: Sequence[str]) -> str | None:
 
 
 def choose_marks(cells: Sequence[str], usual: str | None) -> tuple[str | None, str | None] | None:
-    """Give the decimal and the thousands mark of a column of numbers; None if it is none.
+    """Return the decimal and the thousands mark of a column of numbers; None if it is none.
 
     ``usual`` is the decimal mark of other columns, which decides where this one's cells do not.
     """

@@ -51,7 +51,7 @@ class Family:
 
 
 def optional(kind, *positional, **options):
-    """Give a field in the four ways it may be left empty."""
+    """Return a field in the four ways it may be left empty."""
     return {
         "required": kind(*positional, **options),
         "blank": kind(*positional, blank=True, **options),

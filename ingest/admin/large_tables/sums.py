@@ -1,0 +1,64 @@
+"""Adding up the filtered rows, when somebody asks for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.utils import get_fields_from_path, label_for_field
+from django.db.models import Sum
+from django.utils.formats import number_format
+
+from ingest.admin.large_tables.time_limits import TookTooLong, time_limit
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+GROUPS_SHOWN = 50
+"""Sums that are shown of a list with ``sum_by``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Sums:
+    """What the filtered rows add up to, or why that is not known."""
+
+    lines: tuple[str, ...] = ()
+    """A sum each: ``Amount, EUR: 12.30``."""
+    problem: str = ""
+
+
+def add_up(queryset: QuerySet[Any], admin: Any) -> Sums:
+    """Add up ``admin.sum_fields``, for each value of ``admin.sum_by`` where there is one."""
+    names, by = list(admin.sum_fields), admin.sum_by
+    wanted = {f"sum_of_{name}": Sum(name) for name in names}
+    rows = queryset.order_by().select_related(None)
+    if rows.query.distinct:  # a row found twice is added once
+        everything = queryset.model._base_manager.using(queryset.db)
+        rows = everything.filter(pk__in=rows.values("pk"))
+    try:
+        with time_limit(queryset.db, admin.sum_milliseconds):
+            if by:
+                groups = list(rows.values(by).annotate(**wanted).order_by(by)[:GROUPS_SHOWN])
+            else:
+                groups = [rows.aggregate(**wanted)]
+    except TookTooLong:
+        return Sums(
+            problem=f"Adding up takes longer than {admin.sum_milliseconds / 1000:g} s: "
+            "filter the list to fewer rows."
+        )
+    lines = []
+    for group in groups:
+        for name in names:
+            label = str(label_for_field(name, queryset.model, admin)).capitalize()
+            which = f"{label}, {_group(queryset, by, group[by])}" if by else label
+            total = group[f"sum_of_{name}"]
+            shown = "0" if total is None else number_format(total, force_grouping=True)
+            lines.append(f"{which}: {shown}")
+    return Sums(lines=tuple(lines))
+
+
+def _group(queryset: QuerySet[Any], path: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    choices = dict(get_fields_from_path(queryset.model, path)[-1].flatchoices or ())
+    return str(choices.get(value, value))

@@ -1,0 +1,80 @@
+"""Going on with a load, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ingest.exceptions import IngestError
+
+if TYPE_CHECKING:
+    from ingest.ledger.models import Load
+
+STARTING_SECONDS = 3.0
+"""So long the page waits to see whether the process ends at once, which tells of a mistake."""
+
+
+def why_not_resume(load: Load) -> str | None:
+    """Return why the server cannot go on with a load by itself; None: it can."""
+    given = load.options.get("given")
+    if given is None or given == "-":
+        return f"It was read from {load.source}, which can be read only once."
+    names = given if isinstance(given, list) else [given]
+    missing = [name for name in names if not Path(name).is_file()]
+    if missing:
+        return f"There is no file {missing[0]} here, where the server runs."
+    return None
+
+
+class NotResumed(IngestError):  # noqa: N818 - it says what happened
+    """The load could not be resumed."""
+
+    def __init__(self, load: Load, said: str, log: Path) -> None:
+        super().__init__(f"Load {load.pk} could not be resumed: {said}")
+        self.without_values = (
+            f"Load {load.pk} could not be resumed. The reason may have rejected values, and is "
+            f"written to {log}."
+        )
+        """What it says to whoever may not see rejects."""
+
+
+def start_resuming(load: Load, alias: str) -> Path:
+    """Start a process that resumes the load, and return the file with what it says.
+
+    Raises ``NotResumed`` with the end of that file when the process fails at once.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f"ingest-load-{load.pk}-", suffix=".log")
+    from ingest.postgres.session import read_state
+
+    # The process is to find the ledger that this request has found.
+    state = pickle.dumps(read_state(alias))
+    command = [sys.executable, "-m", "ingest.management.resume_load", str(load.pk), alias]
+    path = [entry or str(Path.cwd()) for entry in sys.path]  # as this process finds the project
+    with open(descriptor, "wb") as log:  # noqa: PTH123 - a descriptor, not a path
+        process = subprocess.Popen(  # noqa: S603 - our own command, and a number
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # it goes on when the server is restarted
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        )
+    with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr] # it is one
+        pipe.write(state)
+    try:
+        code = process.wait(STARTING_SECONDS)
+    except subprocess.TimeoutExpired:
+        # Somebody must take its exit code, else it stays as a zombie.
+        threading.Thread(target=process.wait, daemon=True).start()
+        return Path(name)
+    said = Path(name).read_text(errors="replace").strip()
+    if code not in {0, 3}:
+        raise NotResumed(load, said[-1_000:], Path(name))
+    return Path(name)

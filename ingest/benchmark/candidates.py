@@ -1,0 +1,285 @@
+"""Who takes part in a benchmark: the methods, and two yardsticks to hold them against."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from django.db import connections
+from psycopg import sql
+
+from ingest.benchmark.scratch.parts import create_bare, read_parts
+from ingest.exceptions import RecordsRefused
+from ingest.postgres.catalog import find_table, quote_name, read_table
+from ingest.postgres.session import CopyTarget, DjangoSession, open_asyncpg_session
+from ingest.sources import SourceOptions, open_source
+from ingest.writing.indexes import MAINTENANCE_MEMORY_KB, MORE_MEMORY
+from ingest.writing.preconditions import why_not_leave_out_triggers
+from ingest.writing.row_order import find_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ingest.benchmark.methods.base import Method
+    from ingest.benchmark.prepare import Material
+    from ingest.benchmark.psql import Psql
+    from ingest.conversion import TypedBatch
+    from ingest.postgres.encoding import CopyEncoding
+    from ingest.writing.row_order import RowOrder
+
+    Write = Callable[[], float | None]
+    """Writes the rows; gives the seconds it took where a program of its own held the clock."""
+
+
+class Candidate(ABC):
+    """Writes the first rows of the material into a table, as often as asked."""
+
+    name: str
+    is_yardstick = True
+    """Is it there only to be compared with?"""
+    row_cap: int | None = None
+    """More rows than this are not worth waiting for; None: no cap."""
+    decisions: tuple[str, ...] = ()
+    """What the last run decided on the way, a sentence each."""
+
+    def __init__(self, material: Material) -> None:
+        self.material = material
+
+    def refusals(self) -> list[str]:
+        """Return in sentences why it cannot take part; an empty list if it can."""
+        return []
+
+    @abstractmethod
+    @contextmanager
+    def open(self, count: int) -> Iterator[Write]:
+        """Make everything ready that is outside the clock, and lend what writes the rows."""
+
+    def problem(self, count: int) -> str | None:
+        """Return what is wrong with the rows it has written, or None where nothing is."""
+        return self.material.reference.problem(count)
+
+
+class MethodCandidate(Candidate):
+    """One of ingest's methods."""
+
+    is_yardstick = False
+
+    def __init__(self, material: Material, method: type[Method]) -> None:
+        super().__init__(material)
+        self.name = method.name
+        self.method = method
+        self.row_cap = method.benchmark_row_cap
+
+    def refusals(self) -> list[str]:
+        return self.method.refusals(self.material.stage.model)
+
+    @contextmanager
+    def open(self, count: int) -> Iterator[Write]:
+        with self.opened(self.material.target.alias, count) as write:
+            yield write
+
+    @contextmanager
+    def opened(self, alias: str, count: int) -> Iterator[Write]:
+        """Open the method on a database's name that leads to the tables."""
+        file = self.material.files.get(count)
+        with self.method(dataclasses.replace(self.material.target, alias=alias)) as method:
+            if file is None:
+                rows = self.material.rows[:count]
+
+                def write() -> None:
+                    method.write(rows)
+            else:
+                path = str(file)
+
+                def write() -> None:
+                    method.write_file(path)
+
+            yield write
+            self.decisions = tuple(dict.fromkeys(method.decisions))
+
+
+class PsqlBaseline(Candidate):
+    r"""psql's ``\copy`` of the CSV file into the same table, by its own clock."""
+
+    name = "psql"
+
+    def __init__(self, material: Material, psql: Psql) -> None:
+        super().__init__(material)
+        self._psql = psql
+
+    def refusals(self) -> list[str]:
+        has_fields = bool(self.material.target.fields)
+        return [] if has_fields else ["psql cannot copy a file that has no column."]
+
+    @contextmanager
+    def open(self, count: int) -> Iterator[Write]:
+        file = self.material.files[count]
+        target = self.material.target
+        columns = ", ".join(
+            quote_name(target.table.column(str(field.column)).name) for field in target.fields
+        )
+        command = (
+            f"\\copy {self.material.stage.name} ({columns}) from '{file.name}' "
+            "with (format csv, header true, encoding 'UTF8')"
+        )
+        with self._orm_defaults():
+            yield lambda: self._psql.seconds(command, Path(file.parent))
+
+    @contextmanager
+    def _orm_defaults(self) -> Iterator[None]:
+        # The file has no column for what the ORM fills: PostgreSQL fills it, by a constant.
+        alias, name = self.material.stage.alias, self.material.stage.name
+        alter = f"ALTER TABLE {name} ALTER COLUMN"
+        session = DjangoSession(alias)
+        connection = connections[alias].connection
+        back = []
+        for column, value in self.material.reference.constants():
+            if value is None:
+                continue
+            found = session.fetch(_DEFAULT, name, column)
+            was = f"SET DEFAULT {found[0][0]}" if found else "DROP DEFAULT"
+            back.append(f"{alter} {column} {was}")
+            literal = sql.Literal(value).as_string(connection)
+            session.execute(f"{alter} {column} SET DEFAULT {literal}")
+        try:
+            yield
+        finally:
+            for statement in back:
+                session.execute(statement)
+
+
+_DEFAULT = """
+SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+FROM pg_catalog.pg_attrdef d
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) d.adrelid
+  AND a.attnum OPERATOR(pg_catalog.=) d.adnum
+WHERE d.adrelid OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass
+  AND pg_catalog.concat('"', pg_catalog.replace(a.attname::pg_catalog.text, '"', '""'), '"')
+      OPERATOR(pg_catalog.=) $2::pg_catalog.text
+"""
+
+
+class FloorBaseline(Candidate):
+    """The least PostgreSQL itself needs: rows into a bare table, then what stands on it, once.
+
+    Of a table that holds rows: to keep up its indexes, for rows that come in the order of one.
+    """
+
+    name = "floor"
+
+    def __init__(self, material: Material) -> None:
+        super().__init__(material)
+        self._bare = ""
+        self._encoded: dict[int, Encoded] = {}
+
+    def refusals(self) -> list[str]:
+        triggers = self.material.target.table.triggers
+        if triggers:
+            return [
+                f"The trigger {triggers[0].name!r} must see every row: there is no floor below it."
+            ]
+        if self.material.ground.holds_rows:
+            reason = why_not_leave_out_triggers(DjangoSession(self.material.stage.alias))
+            if reason is not None:
+                return [f"Beside rows that are there no reference is to be checked, but {reason}"]
+        return []
+
+    @contextmanager
+    def open(self, count: int) -> Iterator[Write]:
+        stage = self.material.stage
+        if count not in self._encoded:
+            self._encoded = {count: Encoded(self.material, typed_batches(self.material, count))}
+        encoded = self._encoded[count]
+        if self.material.ground.holds_rows:
+            with self._open_on_rows(encoded) as write:
+                yield write
+            return
+        payloads = encoded.payloads
+        self._bare = create_bare(stage)
+        parts = read_parts(stage, self._bare)
+        target = encoded.target(stage.alias, self._bare)
+        with open_asyncpg_session(stage.alias) as session:
+
+            def write() -> None:
+                with session.transaction():
+                    for payload in payloads:
+                        session.start_copy(target, payload).result()
+                    session.fetch(MORE_MEMORY, MAINTENANCE_MEMORY_KB)  # as ``direct`` does
+                    for part in parts:
+                        for statement in part.add:
+                            session.execute(statement)
+
+            yield write
+
+    @contextmanager
+    def _open_on_rows(self, encoded: Encoded) -> Iterator[Write]:
+        """Copy into the table itself: its indexes are kept up, and nothing else is done."""
+        stage = self.material.stage
+        target = encoded.target(stage.alias, stage.name)
+        with open_asyncpg_session(stage.alias) as session:
+            payload = encoded.in_order(find_order(stage.read_table(), target.columns))
+
+            def write() -> None:
+                with session.transaction():
+                    session.execute("SET LOCAL session_replication_role = replica")
+                    session.start_copy(target, payload).result()
+
+            yield write
+
+    def problem(self, count: int) -> str | None:
+        return self.material.reference.problem(count, self._bare or None)
+
+
+class Encoded:
+    """Typed batches as bytes of COPY, made before any clock runs."""
+
+    def __init__(self, material: Material, batches: Sequence[TypedBatch]) -> None:
+        self.encoding: CopyEncoding = material.target.converter().encoding
+        self._rows = [batch.rows for batch in batches]
+
+    @cached_property
+    def payloads(self) -> list[bytes]:
+        """One COPY for each batch."""
+        return list(map(self.encoding.encode, self._rows))
+
+    def in_order(self, order: RowOrder | None) -> bytes:
+        """Return all rows as one COPY, sorted: their keys are drawn in that order, too."""
+        [rows] = pa.Table.from_batches(self._rows).combine_chunks().to_batches()
+        return self.encoding.encode(rows if order is None else rows.take(order.sort(rows)))
+
+    def target(self, alias: str, name: str) -> CopyTarget:
+        """Return where a COPY of these bytes goes: into the table ``name``, quoted with its schema."""
+        session = DjangoSession(alias)
+        oid = find_table(session, name)
+        assert oid is not None  # noqa: S101 - it was made a moment ago
+        table = read_table(session, oid)
+        return CopyTarget(
+            schema=table.schema,
+            table=table.name,
+            columns=self.encoding.names,
+            format=self.encoding.format,
+        )
+
+
+def typed_batches(material: Material, count: int) -> list[TypedBatch]:
+    """Read and convert the first rows of the material."""
+    converter = material.target.converter()
+    columns = tuple(field.attname for field in material.target.fields)
+    file = material.files.get(count)
+    given = (
+        open_source(material.rows[:count], SourceOptions(columns=columns))
+        if file is None
+        else open_source(str(file))
+    )
+    batches = []
+    with given as source:
+        for batch in map(converter.convert, source.batches()):
+            if batch.rejects:
+                raise RecordsRefused(batch.rejects)
+            batches.append(batch)
+    return batches

@@ -1,0 +1,51 @@
+"""Values as Django would save them, over a path that no method uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections, models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.benchmark.methods.base import Row
+    from ingest.benchmark.scratch.tables import Stage
+
+    Field = models.Field[Any, Any]
+
+
+def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield each row as psycopg takes it, after its number, from 1."""
+    connection = connections[stage.alias]
+    prepare = [field.get_db_prep_save for field in fields]
+    own = [
+        field
+        for field in fields
+        if type(field).pre_save is not models.Field.pre_save
+        and not isinstance(field, models.FileField)
+    ]
+    names = [field.attname for field in fields]
+    for ordinal, given in enumerate(rows, 1):
+        row = given
+        if own:
+            # The field's author has a say in what is saved.
+            instance = stage.model(**dict(zip(names, row, strict=True)))
+            for field in own:
+                field.pre_save(instance, add=True)
+            row = tuple(getattr(instance, name) for name in names)
+        yield (
+            ordinal,
+            *[one(value, connection) for one, value in zip(prepare, row, strict=True)],
+        )
+
+
+def placeholder(stage: Stage, field: Any, value: Any) -> str:
+    """Return the SQL that the field puts around a value, ``%s`` where it puts none."""
+    connection = connections[stage.alias]
+    compiler = models.sql.Query(stage.model).get_compiler(stage.alias)
+    if hasattr(field, "get_placeholder_sql"):  # since Django 6.1
+        return str(field.get_placeholder_sql(value, compiler, connection)[0])
+    if hasattr(field, "get_placeholder"):
+        return str(field.get_placeholder(value, compiler, connection))
+    return "%s"

@@ -1,0 +1,188 @@
+"""From options to tables, rows and a reference, all ready to be measured with."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
+
+from ingest.benchmark.data import RowMaker, made_fields
+from ingest.benchmark.methods.base import Target
+from ingest.benchmark.methods.prepared_rows import clean_rows
+from ingest.benchmark.probes import add_triggers, try_rows
+from ingest.benchmark.scratch import open_scratch
+from ingest.benchmark.scratch.parents import ParentRows
+from ingest.benchmark.scratch.reset import TableReset
+from ingest.benchmark.scratch.tables import build_stage, redirect
+from ingest.benchmark.verification import Reference
+from ingest.exceptions import BenchmarkError, RecordsRefused
+from ingest.layout import match_fields
+from ingest.loading.pipeline import make_converter
+from ingest.postgres.catalog import read_settled_table
+from ingest.postgres.session import open_session
+from ingest.sources import open_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ingest.benchmark.methods.base import Row
+    from ingest.benchmark.options import BenchmarkOptions
+    from ingest.benchmark.scratch.tables import Stage
+
+    Fields = tuple[models.Field[Any, Any], ...]
+
+
+WARM_UP_ROWS = 1_000
+"""More would warm up nothing further: libraries are imported and statements planned long before."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Material:
+    """What the methods are measured with."""
+
+    stage: Stage
+    target: Target
+    rows: Sequence[Row]
+    """The rows of the largest size; a smaller one takes the first of them."""
+    files: Mapping[int, Path]
+    """CSV files of the first rows, by their number; none where all start at rows in memory."""
+    sizes: Sequence[int]
+    """The numbers of rows, from the smallest to the largest."""
+    reference: Reference
+    ground: TableReset
+
+
+@contextmanager
+def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[Material]:
+    """Lend the material; until the end of the block the models lead to the scratch schema."""
+    fields: Fields = ()
+    rows: list[Row] = []
+    sizes = sorted(set(options.rows))
+    notes = []
+    if options.source is not None:
+        say(f"reading {options.source}")
+        fields, rows = read_rows(options.model, options.source, using=options.database)
+        if not rows:
+            raise BenchmarkError(f"{options.source} has no rows to measure with.")
+        if options.existing and len(rows) < sizes[-1] + options.existing:
+            raise BenchmarkError(
+                f"{options.source} has {len(rows):,} rows, but --rows and --existing together ask "
+                f"for {sizes[-1] + options.existing:,}."
+            )
+        if len(rows) < sizes[-1]:
+            notes.append(f"{options.source} has {len(rows):,} rows: more were not measured.")
+        sizes = sorted({min(size, len(rows)) for size in sizes})
+    with open_scratch(options.database) as scratch:
+        say("copying the tables")
+        with _explained():
+            stage = build_stage(scratch, options.model)
+        scratch.notes.extend(notes)
+        with redirect(stage.names):
+            say("making the rows")
+            rows = rows[: sizes[-1] + options.existing]
+            with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
+                with _explained():
+                    material = _fill(options, stage, fields, rows, sizes)
+                    if options.from_file and material.target.fields:
+                        say("writing the rows to a file")
+                        material = _with_files(material, Path(folder))
+                yield material
+
+
+def read_rows(
+    model: type[models.Model], source: Any, *, using: str = DEFAULT_DB_ALIAS
+) -> tuple[tuple[models.Field[Any, Any], ...], list[Row]]:
+    """Read a source into memory as rows of cleaned Python values, and the fields they are for.
+
+    Raises ``RecordsRefused`` for the first batch with a record that a field refuses.
+    """
+    rows: list[Row] = []
+    with open_source(source) as opened, open_session(using) as session:
+        with session.transaction():
+            table = read_settled_table(session, model)
+        converter = make_converter(model, opened, using, table)
+        for batch in opened.batches():
+            good, rejects = clean_rows(converter, batch)
+            if rejects:
+                raise RecordsRefused(rejects)
+            rows.extend(good)
+        return match_fields(model, opened.columns, opened.name), rows
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (DatabaseError, psycopg.Error) as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise BenchmarkError(
+            f"PostgreSQL refuses what the scratch schema needs: {reason}."
+        ) from error
+
+
+def _fill(
+    options: BenchmarkOptions, stage: Stage, fields: Fields, rows: list[Row], sizes: list[int]
+) -> Material:
+    parents = ParentRows(stage, options.seed)
+    with transaction.atomic(using=options.database):
+        if rows:
+            reference = Reference(stage, fields)
+            reference.fill(rows)
+            table = stage.read_table()
+            columns = {table.column(str(field.column)).name for field in fields}
+            parents.copy_referenced(reference.name, columns)
+        else:
+            fields, notes = made_fields(stage.model)
+            stage.scratch.notes.extend(notes)
+            rows = _make_rows(options, stage, parents, fields, sizes[-1] + options.existing)
+            reference = Reference(stage, fields)
+            reference.fill(rows)
+        if stage.copier is not None:
+            stage.copier.copy_foreign_keys()
+    try_rows(stage, reference)
+    add_triggers(stage, reference)
+    with connections[options.database].cursor() as cursor:
+        cursor.execute("ANALYZE " + ", ".join(dict.fromkeys(stage.names.values())))
+    target = Target(
+        model=stage.model, alias=options.database, table=stage.read_table(), fields=fields
+    )
+    if options.existing:
+        reference.keep_for_existing(sizes[-1])
+    return Material(
+        stage=stage,
+        target=target,
+        rows=rows[: sizes[-1]],
+        files={},
+        sizes=sizes,
+        reference=reference,
+        ground=TableReset(stage, reference, options.existing),
+    )
+
+
+def _with_files(material: Material, folder: Path) -> Material:
+    files = {}
+    for count in {*material.sizes, *(min(size, WARM_UP_ROWS) for size in material.sizes)}:
+        files[count] = folder / f"{count}.csv"
+        material.reference.write_file(files[count], count)
+    return dataclasses.replace(material, files=files)
+
+
+def _make_rows(
+    options: BenchmarkOptions, stage: Stage, parents: ParentRows, fields: Fields, count: int
+) -> list[Row]:
+    parents.copy_some()
+    parents.make_missing(fields, count)
+    maker = RowMaker(
+        model=stage.model,
+        fields=fields,
+        table=stage.read_table(),
+        alias=options.database,
+        seed=options.seed,
+        keys=parents.keys(fields),
+    )
+    return maker.make(count)

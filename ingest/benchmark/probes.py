@@ -1,0 +1,126 @@
+"""What a few rows show, in transactions that are rolled back, before anything is measured."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, connections, transaction
+
+from ingest.exceptions import BenchmarkError
+from ingest.postgres.session import DjangoSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ingest.benchmark.methods.base import Method, Row, Target
+    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.verification import Reference
+
+TRIAL_ROWS = 20
+"""Enough for a trigger to show what it does; more than one, which bulk_create treats apart."""
+
+
+class _Undo(Exception):  # noqa: N818 - not an error: it rolls a trial back
+    """Leaves the transaction of a trial."""
+
+
+def try_rows(stage: Stage, reference: Reference) -> None:
+    """Raise ``BenchmarkError`` if PostgreSQL refuses the rows, before there are triggers."""
+    try:
+        _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
+    except DatabaseError as error:
+        raise BenchmarkError(
+            f"PostgreSQL refuses the rows of {stage.model._meta.label}: {_first_line(error)}. "
+            "Give a file of rows with --source FILE."
+        ) from error
+
+
+def add_triggers(stage: Stage, reference: Reference) -> None:
+    """Add the user's triggers, unless they write to tables outside the scratch schema.
+
+    Their functions are the real ones, so what they write to by name are real rows. Writing over a
+    connection of a function's own (dblink) is not seen.
+    """
+    if stage.copier is None or not stage.copier.has_triggers():
+        return
+    reason = ""
+    try:
+        with transaction.atomic(using=stage.alias):
+            stage.copier.copy_triggers()
+            outside = _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
+            if outside:
+                reason = f"they write to {', '.join(outside)}, which is real"
+                raise _Undo  # noqa: TRY301 - it leaves the transaction, and that rolls back
+    except _Undo:
+        pass
+    except DatabaseError as error:
+        reason = f"they fail on the copy: {_first_line(error)}"
+    if reason:
+        stage.scratch.notes.append(f"The triggers are left out: {reason}.")
+    else:
+        reference.expect_triggers()
+
+
+def try_method(
+    stage: Stage, method: type[Method], target: Target, rows: Sequence[Row]
+) -> tuple[list[str], list[str]]:
+    """Let a method of Django's write a few rows; give its SQL, and the real tables it wrote to.
+
+    ``save()`` sends signals, whose receivers may write anywhere. An error is left for the measured
+    run to report.
+    """
+    statements: list[str] = []
+
+    def capture(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:  # noqa: FBT001
+        statements.append(sql)
+        return execute(sql, parameters, many, context)
+
+    def write() -> None:
+        with connections[stage.alias].execute_wrapper(capture), method(target) as opened:
+            opened.write(rows[:TRIAL_ROWS])
+
+    try:
+        outside = _trial(stage, write)
+    except Exception:  # noqa: BLE001 - said again, and reported, when the method is measured
+        outside = []
+    return statements, outside
+
+
+def _trial(stage: Stage, write: Callable[[], None]) -> list[str]:
+    """Write, look which tables outside the scratch schema were written to, and undo it all."""
+    with _undone(stage.alias):
+        before = _written(stage)
+        write()
+        with connections[stage.alias].cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        after = _written(stage)
+    return sorted(name for name in after if after[name] != before.get(name, 0))
+
+
+@contextmanager
+def _undone(alias: str) -> Iterator[None]:
+    try:
+        with transaction.atomic(using=alias):
+            yield
+            raise _Undo  # noqa: TRY301 - it leaves the transaction, and that rolls back
+    except _Undo:
+        pass
+
+
+def _written(stage: Stage) -> dict[str, int]:
+    # The counts may still hold those of earlier transactions: only the difference counts.
+    session = DjangoSession(stage.alias)
+    rows = session.fetch(
+        "SELECT pg_catalog.format('%I.%I', schemaname, relname), (n_tup_ins OPERATOR(pg_catalog.+) "
+        "n_tup_upd OPERATOR(pg_catalog.+) n_tup_del)::bigint "
+        "FROM pg_catalog.pg_stat_xact_all_tables "
+        "WHERE schemaname OPERATOR(pg_catalog.<>) ALL ($1::pg_catalog.text[]) "
+        "AND NOT pg_catalog.starts_with(schemaname::pg_catalog.text, 'pg_temp')",
+        [*stage.scratch.schemas, "pg_catalog", "pg_toast", "information_schema"],
+    )
+    return {name: count for name, count in rows if count}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,156 @@
+"""What stands on a table beside its rows, part by part, in PostgreSQL's own words.
+
+A part can be taken off a table and put back on it, or put on a bare copy of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.benchmark.scratch import definitions
+from ingest.benchmark.scratch.copying import exchange, plain_names
+from ingest.postgres.catalog import find_table, quote_name
+from ingest.postgres.session import DjangoSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.benchmark.scratch.tables import Stage
+
+BARE_SCHEMA = "information_schema"
+"""Whose scratch schema holds the bare copy: no table that is copied comes from there, so that its
+parts can have the names of the real ones."""
+KINDS = (
+    "primary key",
+    "unique",
+    "exclusion",
+    "unique index",
+    "index",
+    "check",
+    "foreign key",
+    "trigger",
+)
+"""The order in which an explanation adds them."""
+_CONSTRAINT_KINDS = {"PRIMARY": "primary key", "UNIQUE": "unique", "EXCLUDE": "exclusion"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Part:
+    """An index, a constraint or a trigger of a table."""
+
+    kind: str
+    """One of ``KINDS``."""
+    name: str
+    """Its name, quoted where SQL needs that."""
+    add: tuple[str, ...]
+    """The statements that put it on the table."""
+    drop: str
+    """The statement that takes it off."""
+
+
+def read_parts(stage: Stage, name: str) -> list[Part]:
+    """Return the parts of the model's scratch table, to be put on the table ``name``.
+
+    ``name`` is quoted and has its schema: the scratch table itself, or a bare copy of it. They come
+    in an order in which they can be put on; indexes in that of their making.
+    """
+    session = DjangoSession(stage.alias)
+    oid = find_table(session, stage.name)
+    assert oid is not None  # noqa: S101 - it was made in this run's own schema
+    with plain_names(stage.alias):
+        original = session.fetch(definitions.TABLES, oid)[0][3]
+        reader = _Reader(session, oid, original, name)
+        return [
+            *reader.indexes(),
+            *reader.checks(),
+            *reader.foreign_keys(),
+            *reader.triggers(),
+        ]
+
+
+def create_bare(stage: Stage) -> str:
+    """Create a table with the columns of the model's scratch table and nothing else; name it.
+
+    NOT NULL, defaults, identity and generation stay: they belong to the columns.
+    """
+    session = DjangoSession(stage.alias)
+    oid = find_table(session, stage.name)
+    assert oid is not None  # noqa: S101 - it was made in this run's own schema
+    with plain_names(stage.alias):
+        _, _, table, original, _, persistence, options = session.fetch(definitions.TABLES, oid)[0]
+        name = f"{quote_name(stage.scratch.schema_for(BARE_SCHEMA))}.{quote_name(table)}"
+        session.execute(f"DROP TABLE IF EXISTS {name}")
+        session.execute(
+            f"CREATE {persistence}TABLE {name} (LIKE {original} INCLUDING DEFAULTS "
+            f"INCLUDING GENERATED INCLUDING IDENTITY INCLUDING STORAGE INCLUDING COMPRESSION) "
+            f"{options}"
+        )
+    return name
+
+
+class _Reader:
+    def __init__(self, session: DjangoSession, oid: int, original: str, name: str) -> None:
+        self._session = session
+        self._oid = oid
+        self._original = original
+        self._name = name
+        self._schema = name.partition(".")[0]
+
+    def indexes(self) -> Iterator[Part]:
+        for index, constraint, head, definition, options in self._session.fetch(
+            definitions.INDEXES, self._oid
+        ):
+            if not constraint:
+                old, new = f"{head} ON {self._original}", f"{head} ON {self._name}"
+                drop = f"DROP INDEX {self._schema}.{index}"
+                add = exchange(definition, old, new)
+                kind = "unique index" if head.startswith("CREATE UNIQUE") else "index"
+                yield Part(kind=kind, name=index, add=(add,), drop=drop)
+                continue
+            add = f"ALTER TABLE {self._name} ADD CONSTRAINT {constraint} {definition}"
+            setting = f"ALTER INDEX {self._schema}.{index} SET ({options})"
+            yield Part(
+                kind=_CONSTRAINT_KINDS[definition.split(maxsplit=1)[0]],
+                name=constraint,
+                add=(add, setting) if options else (add,),
+                drop=self._drop_constraint(constraint),
+            )
+
+    def checks(self) -> Iterator[Part]:
+        for clause, name in self._session.fetch(definitions.CHECKS, self._oid):
+            yield Part(
+                kind="check",
+                name=name,
+                add=(f"ALTER TABLE {self._name} {clause}",),
+                drop=self._drop_constraint(name),
+            )
+
+    def foreign_keys(self) -> Iterator[Part]:
+        for name, (head, parent), definition, target in self._session.fetch(
+            definitions.FOREIGN_KEYS, self._oid
+        ):
+            new = self._name if target == self._oid else parent
+            clause = exchange(definition, f"{head}{parent}(", f"{head}{new}(")
+            yield Part(
+                kind="foreign key",
+                name=name,
+                add=(f"ALTER TABLE {self._name} ADD CONSTRAINT {name} {clause}",),
+                drop=self._drop_constraint(name),
+            )
+
+    def triggers(self) -> Iterator[Part]:
+        for name, head, definition, enabled, _ in self._session.fetch(
+            definitions.TRIGGERS, self._oid
+        ):
+            add = exchange(definition, head + self._original, head + self._name)
+            switch = f"ALTER TABLE {self._name} {enabled} TRIGGER {name}"
+            yield Part(
+                kind="trigger",
+                name=name,
+                add=(add, switch) if enabled else (add,),
+                drop=f"DROP TRIGGER {name} ON {self._name}",
+            )
+
+    def _drop_constraint(self, name: str) -> str:
+        return f"ALTER TABLE {self._name} DROP CONSTRAINT {name}"

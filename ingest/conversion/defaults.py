@@ -1,0 +1,106 @@
+"""Columns that the source does not have: what the ORM would give them, for each row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models.fields import NOT_PROVIDED
+from django.utils import timezone
+
+from ingest.exceptions import LayoutError
+from ingest.postgres.catalog import concrete_fields_of_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.postgres.catalog import Table
+
+_STATIC_CALLABLES = (bool, bytes, dict, float, int, list, set, str, tuple)
+"""Callables that give equal values whenever they are called."""
+
+
+def fields_to_fill(
+    model: type[models.Model], given: Sequence[models.Field[Any, Any]], table: Table
+) -> tuple[models.Field[Any, Any], ...]:
+    """Choose the fields that get a value from Django: neither source nor PostgreSQL has one.
+
+    Raises ``LayoutError`` for a field that must have a value and for which nobody has one.
+    """
+    names = {field.attname for field in given}
+    filled = []
+    for field in concrete_fields_of_table(model):
+        if field.attname in names or field.generated or _is_left_to_postgresql(field, table):
+            continue
+        if _has_no_value(field):
+            raise LayoutError(
+                f"No source column feeds {model._meta.label}.{field.name}, which has no default "
+                f"and may not be NULL: {cure(field)}."
+            )
+        filled.append(field)
+    return tuple(filled)
+
+
+def cure(field: models.Field[Any, Any]) -> str:
+    """Return how a field that the source does not have gets a value."""
+    return (
+        f"add a column {field.name!r} to the source, or give all records one value with "
+        f"--set {field.name}=VALUE (set={{{field.name!r}: …}})"
+    )
+
+
+def is_constant(field: models.Field[Any, Any]) -> bool:
+    """Return whether one value serves for all rows of a batch.
+
+    ``auto_now`` and ``auto_now_add`` give a batch one moment, as one statement of PostgreSQL has.
+    """
+    return is_automatic(field) or is_static(field)
+
+
+def is_static(field: models.Field[Any, Any]) -> bool:
+    """Return whether the field's default is the same at any time, so that it can be judged once."""
+    if not field.has_default() or not callable(field.default):
+        return True
+    return any(field.default is kind for kind in _STATIC_CALLABLES)
+
+
+def fill(field: models.Field[Any, Any]) -> Any:
+    """Return the field's value for a new row: what ``Model()`` and ``save()`` would give it."""
+    return _now(field) if is_automatic(field) else field.get_default()
+
+
+def needs_instance(field: models.Field[Any, Any]) -> bool:
+    """Return whether the field computes its value from the whole instance when that is saved."""
+    owner = next(kind for kind in type(field).__mro__ if "pre_save" in vars(kind))
+    return not owner.__module__.startswith("django.")
+
+
+def _is_left_to_postgresql(field: models.Field[Any, Any], table: Table) -> bool:
+    if field.has_default() or needs_instance(field):
+        return False
+    if field.db_default is not NOT_PROVIDED:
+        return True
+    return field.primary_key and table.column(str(field.column)).has_default
+
+
+def _has_no_value(field: models.Field[Any, Any]) -> bool:
+    if field.null or field.has_default() or needs_instance(field):
+        return False
+    if is_automatic(field):
+        return False
+    return field.primary_key or field.get_default() is None
+
+
+def is_automatic(field: models.Field[Any, Any]) -> bool:
+    """Return whether the field takes the present time by itself."""
+    return getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+
+
+def _now(field: models.Field[Any, Any]) -> dt.datetime | dt.date | dt.time:
+    # As pre_save() of DateTimeField, DateField and TimeField has it.
+    if isinstance(field, models.DateTimeField):
+        return timezone.now()
+    if isinstance(field, models.DateField):
+        return dt.date.today()  # noqa: DTZ011 - Django takes the process's day
+    return dt.datetime.now().time()  # noqa: DTZ005 - likewise

@@ -1,0 +1,341 @@
+"""The cells of one field, picked from the source columns and read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, texts_of
+from ingest.layout.extracting import Pattern
+from ingest.layout.numbers import turn
+from ingest.layout.text_reader import KINDS, FieldTextReader, as_text
+from ingest.sources.batch import CellText
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db import models
+
+    from ingest.layout.cells import Cells
+    from ingest.layout.definition import Column, Layout
+
+_ZERO = r"^[+-]?0*\.?0*$"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picked:
+    """One field's cells of a batch; those that the layout refuses are null."""
+
+    cells: Cells
+    refused: Sequence[tuple[int, str]] = ()
+    """The places that the layout could not read, and why."""
+
+
+class Picker:
+    """Picks and reads the cells of one field."""
+
+    def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
+        self._layout, self._name, self._field = layout, name, field
+        self._said = said = layout.reading_of(name)
+        self._reader = FieldTextReader(layout, name, field)
+        single = () if said.column is None else (said.column,)
+        self.columns: tuple[Column, ...] = said.columns or single
+        sides = [column for column in (said.debit, said.credit) if column is not None]
+        given = [self.columns, sides, said.constant, said.copy, said.preamble, said.file_name]
+        if sum(item not in ((), [], None) for item in given) != 1:
+            raise layout.error(
+                ("fields", name),
+                f"{name} must say exactly one of 'column', 'columns', 'debit' and 'credit', "
+                "'constant', 'copy', 'preamble' or 'file_name'.",
+            )
+        self._pattern = self._find_pattern()
+        self.feeding: tuple[Column, ...] = self.columns or tuple(sides)
+        if (sides or said.sign) and self._reader.number is None:
+            raise layout.error(
+                ("fields", name), f"{name} is no number: it has neither sides nor a sign."
+            )
+
+    def is_read_by(self, key: str) -> bool:
+        """Return whether a key of ``Reading`` says anything to this field."""
+        kinds = KINDS.get(key)
+        return kinds is None or isinstance(self._field, kinds)
+
+    def pick(self, columns: Sequence[Cells], names: Sequence[str], rows: int) -> Picked:
+        """Return the field's cells of a batch."""
+        said = self._said
+        if said.constant is not None:
+            return Picked(cells=pa.repeat(pa.scalar(as_text(said.constant).encode()), rows))
+        places = [self._place(column, names) for column in self.feeding]
+        if said.debit is not None or said.credit is not None:
+            return self._from_sides([columns[place] for place in places])
+        given = columns[places[0]]
+        if len(places) == 1 and not self._changes:
+            return Picked(cells=given)
+        if len(places) == 1 and not is_text(given) and self._pattern is None:
+            return self._pick_typed(given, columns, names)
+        if len(places) > 1:
+            given = self._join([columns[place] for place in places])
+        texts, undecodable = texts_of(given)
+        texts, unfit = self._extract(texts)
+        numbers, refused = self._read(texts, is_prepared=len(places) > 1)
+        if unfit:
+            bad = {place for place, _ in unfit}
+            refused = [*unfit, *(item for item in refused if item[0] not in bad)]
+        if said.sign is not None:
+            place = self._place(said.sign.column, names, "sign")
+            numbers, unsigned = self._sign(numbers, columns[place])
+            refused = [*refused, *unsigned]
+        cells = as_raw(numbers)
+        if undecodable is not None:
+            cells = pc.if_else(undecodable, given, cells)
+        return Picked(cells=cells, refused=refused)
+
+    def _pick_typed(self, given: Cells, columns: Sequence[Cells], names: Sequence[str]) -> Picked:
+        """Do to typed cells what is done to texts; a number or a date is not read again.
+
+        A value that nothing changes stays as it is. Texts among typed values are read.
+        """
+        values = given if isinstance(given, list) else given.to_pylist()
+        texts, _ = texts_of(given)
+        prepared = self._reader.prepare(texts)
+        is_typed = [value is not None and not isinstance(value, str) for value in values]
+        is_as_given = pc.equal(prepared, texts)
+        is_word = self._reader.is_word(prepared)
+        if is_word is not None:  # such as 1, which other words may have the meaning of
+            is_bool = pa.array([isinstance(value, bool) for value in values], pa.bool_())
+            is_as_given = pc.and_(is_as_given, pc.or_(is_bool, pc.invert(is_word)))
+        stays = pa.array(
+            [
+                typed and as_given
+                for typed, as_given in zip(is_typed, is_as_given.to_pylist(), strict=True)
+            ],
+            pa.bool_(),
+        )
+        left = pc.if_else(stays, pa.scalar(None, pa.string()), prepared)
+        read, refused = self._read(left, is_prepared=True, given=texts, completes=False)
+        bad = pa.array([place for place, _ in refused], pa.int64())
+        is_bad = pc.is_in(pa.arange(0, len(values)), value_set=bad)
+        read = pc.if_else(stays, prepared, read)
+        is_counted = self._reader.number is not None
+        if self._reader.number is not None:
+            read = self._reader.number.fit(read)
+        completed = self._reader.complete(read)
+        completed = pc.if_else(is_bad, pa.scalar(None, pa.string()), completed)
+        if self._said.sign is not None:
+            place = self._place(self._said.sign.column, names, "sign")
+            completed, unsigned = self._sign(completed, columns[place])
+            refused = [*refused, *unsigned]
+        if is_counted:  # every number is a text by now
+            return Picked(cells=as_raw(completed), refused=refused)
+        cells = [
+            self._reader.read_typed(value) if kept else None if text is None else CellText(text)
+            for value, kept, text in zip(
+                values, stays.to_pylist(), completed.to_pylist(), strict=True
+            )
+        ]
+        return Picked(cells=cells, refused=refused)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was read otherwise than it stands in the source, a sentence each."""
+        number = self._reader.number
+        if number is None or number.rounded is None:
+            return ()
+        before, after = number.rounded
+        warning = (
+            f"Warning: numbers of {self._name} were rounded to the places of the field, half to "
+            f"even, as the layout asks: the first was {before}, and is now {after}."
+        )
+        return (warning,)
+
+    def read_key(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Return the texts of a natural key, and which cells the pattern does not match."""
+        texts, unfit = self._extract(pc.fill_null(texts_of(cells)[0], ""))
+        if unfit:
+            is_bad = pc.is_in(
+                pa.arange(0, len(texts)), value_set=pa.array([at for at, _ in unfit], pa.int64())
+            )
+            texts = pc.if_else(is_bad, "", texts)
+        return map_distinct(texts, self._prepare_key), unfit
+
+    def read_one(self, text: str) -> tuple[str, str | None]:
+        """Return the one text of all records as the field understands it, and why it cannot."""
+        if self._said.lookup:
+            return self._prepare_key(pa.array([text], pa.string()))[0].as_py(), None
+        read, refused = self._read(pa.array([text], pa.string()), is_prepared=False)
+        return read[0].as_py() or "", refused[0][1] if refused else None
+
+    @property
+    def origin(self) -> tuple[str, Pattern] | None:
+        """Where the one value of all records of a file is found: the key, and the pattern."""
+        for key in ("preamble", "file_name"):
+            pattern = getattr(self._said, key)
+            if pattern is not None:
+                return key, Pattern(self._layout, ("fields", self._name, key), pattern)
+        return None
+
+    def _prepare_key(self, texts: pa.Array) -> pa.Array:
+        return self._reader.complete(self._reader.prepare(texts))
+
+    def _find_pattern(self) -> Pattern | None:
+        pattern = self._said.pattern
+        if pattern is None:
+            return None
+        keys = ("fields", self._name, "pattern")
+        if len(self.columns) != 1:
+            raise self._layout.error(
+                keys, f"'pattern' of {self._name} takes a part of one cell: say one 'column'."
+            )
+        return Pattern(self._layout, keys, pattern)
+
+    def _extract(self, texts: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Take the part that the pattern finds, and say which texts it does not match."""
+        pattern = self._pattern
+        if pattern is None:
+            return texts, []
+
+        def extract(distinct: pa.Array) -> tuple[pa.Array, pa.Array]:
+            parts, fits = pattern.apply(distinct)
+            is_nothing = self._reader.is_nothing(distinct)
+            fits = pc.or_(fits, is_nothing)
+            found = pc.if_else(is_nothing, distinct, parts)
+            return pc.if_else(fits, found, pa.scalar(None, pa.string())), fits
+
+        parts, fits = map_distinct(texts, extract)
+        bad = pc.fill_null(pc.invert(fits), False)
+        reason = f"has no part that fits the pattern {pattern.text!r}."
+        return parts, [
+            (place, f"“{texts[place].as_py()}” {reason}")
+            for place in pc.indices_nonzero(bad).to_pylist()
+        ]
+
+    @property
+    def _changes(self) -> bool:
+        has_more = self._said.sign is not None or self._pattern is not None
+        return self._reader.changes or has_more
+
+    def _place(self, column: Column, names: Sequence[str], key: str = "") -> int:
+        return place_of(self._layout, column, names, ("fields", self._name, *filter(None, [key])))
+
+    def _join(self, columns: Sequence[Cells]) -> pa.Array:
+        join = " " if self._said.join is None else self._said.join
+        texts = [map_distinct(texts_of(cells)[0], self._reader.prepare) for cells in columns]
+        nothing = pa.scalar(None, pa.string())
+        parts = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
+        return pc.binary_join_element_wise(*parts, join, null_handling="skip")
+
+    def _read(
+        self,
+        texts: pa.Array,
+        *,
+        is_prepared: bool,
+        given: pa.Array | None = None,
+        completes: bool = True,
+    ) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Read texts, and say which could not be; ``given`` are those that a reason shows."""
+
+        def read_distinct(distinct: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+            return self._reader.read(distinct if is_prepared else self._reader.prepare(distinct))
+
+        if self._reader.reads_nothing:
+            texts = pc.fill_null(texts, "")
+        read, readable = map_distinct(texts, read_distinct)
+        refused: list[tuple[int, str]] = []
+        complete = self._reader.complete if completes else _same
+        if readable is None or pc.all(readable).as_py() is not False:
+            return complete(read), refused
+        bad = pc.fill_null(pc.invert(readable), False)
+        shown = texts if given is None else given
+        refused = [
+            (place, self._reason(shown[place].as_py()))
+            for place in pc.indices_nonzero(bad).to_pylist()
+        ]
+        read = pc.if_else(bad, pa.scalar(None, pa.string()), read)
+        return pc.if_else(bad, read, complete(read)), refused
+
+    def _sign(self, numbers: pa.Array, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
+        sign = self._said.sign
+        if sign is None:
+            return numbers, []
+        words = pc.utf8_trim_whitespace(pc.fill_null(texts_of(cells)[0], ""))
+        negative = pc.is_in(words, value_set=pa.array(sign.negative, pa.string()))
+        positive = pc.is_in(words, value_set=pa.array(sign.positive, pa.string()))
+        if not sign.negative:
+            negative = pc.invert(positive)
+        elif not sign.positive:
+            positive = pc.invert(negative)
+        signed = pc.if_else(negative, turn(numbers), numbers)
+        unknown = pc.indices_nonzero(pc.invert(pc.or_(negative, positive))).to_pylist()
+        if not unknown:
+            return signed, []
+        signed = pc.if_else(pc.or_(negative, positive), signed, pa.scalar(None, pa.string()))
+        reason = f"The layout does not know this sign in the column {sign.column!r}: "
+        return signed, [(place, f"{reason}{words[place].as_py()!r}.") for place in unknown]
+
+    def _from_sides(self, columns: Sequence[Cells]) -> Picked:
+        read = []
+        refused: list[tuple[int, str]] = []
+        for cells in columns:
+            numbers, bad = self._read_side(cells)
+            read.append(numbers)
+            refused += bad
+        if self._said.debit is not None and not self._said.debit_is_negative:
+            read[0] = turn(read[0])
+        if len(read) == 1:
+            return Picked(cells=as_raw(self._reader.complete(read[0])), refused=refused)
+        debit, credit = read
+        no_debit, no_credit = _is_nothing(debit), _is_nothing(credit)
+        debit_counts = pc.or_(pc.invert(no_debit), pc.equal(credit, ""))
+        amount = pc.if_else(debit_counts, debit, credit)
+        both = pc.fill_null(pc.invert(pc.or_(no_debit, no_credit)), False)
+        refused += [
+            (place, "There is an amount both in the debit and in the credit column.")
+            for place in pc.indices_nonzero(both).to_pylist()
+        ]
+        amount = self._reader.complete(amount)
+        places = pa.array([place for place, _ in refused], pa.int64())
+        is_refused = pc.is_in(pa.arange(0, len(amount)), value_set=places)
+        return Picked(
+            cells=as_raw(pc.if_else(is_refused, pa.scalar(None, pa.string()), amount)),
+            refused=refused,
+        )
+
+    def _read_side(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
+        texts = pc.fill_null(texts_of(cells)[0], "")
+        read, readable = map_distinct(
+            texts, lambda distinct: self._reader.read(self._reader.prepare(distinct))
+        )
+        bad = pc.indices_nonzero(pc.fill_null(pc.invert(readable), False)).to_pylist()
+        return pc.fill_null(read, ""), [
+            (place, self._reason(texts[place].as_py())) for place in bad
+        ]
+
+    def _reason(self, text: str) -> str:
+        said = self._said
+        if self._reader.number is None:
+            shown = " or ".join(map(repr, said.formats or ("ISO 8601",)))
+            return (
+                f"“{text}” cannot be read as {shown}: it is written in another way, or there is no "
+                "such date or time."
+            )
+        messages = self._field.error_messages
+        message = messages.get("invalid", "“%(value)s” cannot be read.")
+        try:
+            message = str(message) % {"value": text}
+        except (KeyError, TypeError, ValueError):
+            message = str(message)
+        marks = f"the decimal mark {said.decimal or '.'!r}"
+        if said.thousands:
+            marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
+        return f"{message} The layout reads numbers with {marks}."
+
+
+def _same(texts: pa.Array) -> pa.Array:
+    return texts
+
+
+def _is_nothing(numbers: pa.Array) -> pa.BooleanArray:
+    return pc.match_substring_regex(numbers, _ZERO)

@@ -1,0 +1,154 @@
+"""Dates and times as people write them, whole columns of distinct texts at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.utils.dateparse import parse_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Kind = Literal["date", "datetime", "time"]
+
+REMEMBERED_TEXTS = 65_536
+"""Distinct texts whose reading is remembered for each field: some 10 MB at most."""
+POSIX_PIVOT = 69
+"""strptime's own first two-digit year that is in the 1900s."""
+
+_DIGITS = {"Y": "([0-9]{4})", **dict.fromkeys("mdHMS", "([0-9]{2})")}
+_DAY = (
+    "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-"
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+"""A day that exists in every year."""
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
+"""A fraction finer than microseconds, which Python's parsers cut."""
+_YEAR = ("%Y", "%y", "%G", "%c", "%x", "%D")
+
+
+class DateTimeReader:
+    """Reads dates and times in these formats into ISO 8601; what it cannot read is masked."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        formats: Sequence[str],
+        *,
+        pivot: int | None = None,
+        year: int | None = None,
+        timezone: str | None = None,
+    ) -> None:
+        """Prepare the formats (none: ISO 8601); ``ValueError`` says what is missing for one."""
+        self._kind = kind
+        self._pivot = POSIX_PIVOT if pivot is None else pivot
+        self._zone = ZoneInfo(timezone) if timezone and kind == "datetime" else None
+        self._year = "" if year is None else f"{year:04d} "
+        self._formats = []
+        for item in formats:
+            has_year = kind == "time" or any(code in item for code in _YEAR)
+            if not has_year and year is None:
+                raise ValueError(f"the format {item!r} has no year: say which with 'year'")
+            self._formats.append((item, has_year))
+        # A format that is read one by one comes before those behind it, so these are, too.
+        rules = map(self._rule, formats)
+        self._rules = [rule for rule in takewhile(bool, rules) if rule is not None]
+        self._certain = {"date": f"^{_DAY}$", "time": f"^{_TIME}$"}.get(kind, f"^{_DAY} {_TIME}$")
+        self._known: dict[str, str | None] = {"": ""}
+
+    def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """Return the moments, and which texts could be read; an empty one can."""
+        moments, left = texts, pc.is_valid(texts)
+        for pattern, order in self._rules:
+            fits = pc.and_(left, pc.match_substring_regex(texts, pattern))
+            if pc.any(fits).as_py():
+                written = pc.replace_substring_regex(texts, pattern, order)
+                # The first format that fits counts, and one that gives no day does not fit.
+                fits = pc.and_(fits, pc.match_substring_regex(written, self._certain))
+                moments = pc.if_else(fits, written, moments)
+                left = pc.and_(left, pc.invert(fits))
+        left = pc.fill_null(left, False)
+        if not pc.any(left).as_py():
+            return moments, pc.fill_null(pc.is_valid(texts), True)
+        read = [self._read_known(text) for text in texts.filter(left).to_pylist()]
+        moments = pc.replace_with_mask(moments, left, pa.array(read, pa.string()))
+        return moments, pc.or_(pc.is_valid(moments), pc.is_null(texts))
+
+    def localize(self, value: Any) -> Any:
+        """Return a typed moment in the layout's time zone, if it has none of its own."""
+        if self._zone is None or not isinstance(value, dt.datetime) or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=self._zone)
+
+    def _rule(self, item: str) -> tuple[str, str] | None:
+        """Return the pattern that finds the digits of a format, and their order in ISO 8601."""
+        parts = re.split(r"%(.)", item)
+        codes = parts[1::2]
+        needed = set("HM" if self._kind == "time" else "Ymd")
+        if not needed <= set(codes) or len(set(codes)) < len(codes) or set(codes) - set(_DIGITS):
+            return None
+        if self._zone is not None:
+            return None
+        place = {code: f"\\{number}" for number, code in enumerate(codes, 1)}
+        day = f"{place.get('Y')}-{place.get('m')}-{place.get('d')}"
+        clock = ":".join(place.get(code, "00") for code in "HMS")
+        order = {"date": day, "time": clock, "datetime": f"{day} {clock}"}[self._kind]
+        pattern = "".join(
+            _DIGITS[part] if number % 2 else _escape(part) for number, part in enumerate(parts)
+        )
+        return f"^{pattern}$", order
+
+    def _read_known(self, text: str) -> str | None:
+        if text not in self._known:
+            if len(self._known) >= REMEMBERED_TEXTS:
+                self._known = {"": ""}
+            self._known[text] = self._read_one(text.strip())
+        return self._known[text]
+
+    def _read_one(self, text: str) -> str | None:
+        if not self._formats:
+            return self._read_iso(text)
+        for item, has_year in self._formats:
+            try:
+                moment = (
+                    dt.datetime.strptime(text, item)  # noqa: DTZ007 - the zone is set below
+                    if has_year
+                    else dt.datetime.strptime(self._year + text, f"%Y {item}")  # noqa: DTZ007
+                )
+                if "%y" in item:
+                    in_century = moment.year % 100
+                    century = 1900 if in_century >= self._pivot else 2000
+                    moment = moment.replace(year=century + in_century)
+            except ValueError:
+                continue
+            return self._write(moment)
+        return None
+
+    def _read_iso(self, text: str) -> str | None:
+        try:
+            moment = None if _FINER.search(text) else parse_datetime(text)
+        except ValueError:
+            return None
+        return None if moment is None else self._write(moment)
+
+    def _write(self, moment: dt.datetime) -> str:
+        if self._kind == "date":
+            return moment.date().isoformat()
+        if self._kind == "time":
+            return moment.time().isoformat()
+        if self._zone is not None and moment.tzinfo is None:
+            moment = moment.replace(tzinfo=self._zone)
+        return moment.isoformat(sep=" ")
+
+
+def _escape(text: str) -> str:
+    return "".join(char if char.isalnum() else f"\\x{{{ord(char):x}}}" for char in text)

@@ -1,0 +1,168 @@
+"""What natural keys lead to, remembered by their text, and found for whole columns at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from ingest.layout.cells import Cells
+    from ingest.layout.lookups import Found, NaturalKey, NaturalKeyLookup, Prepared
+
+BETWEEN_PARTS = "\x1f"
+"""The unit separator: it parts the texts of a natural key of several columns."""
+REMEMBERED_PARENTS = 500_000
+"""Natural keys remembered for each foreign key, some 100 MB at most; one that is forgotten is
+asked for again."""
+
+
+class LookupCache:
+    """The parents that one foreign key's natural keys have led to so far."""
+
+    def __init__(self, parents: NaturalKeyLookup) -> None:
+        self._parents = parents
+        self.forget()
+
+    @property
+    def can_make(self) -> bool:
+        """Are missing parents made?"""
+        return self._parents.can_make
+
+    @property
+    def is_tree(self) -> bool:
+        """Are the parents rows of the table that is loaded?"""
+        return self._parents.is_tree
+
+    def places_of(self, texts: pa.Array) -> pa.Array:
+        """Return for each text the place of what it leads to; what is unknown is asked for."""
+        encoded = texts.dictionary_encode()
+        distinct = encoded.dictionary
+        places = pc.index_in(distinct, value_set=self._texts)
+        if places.null_count:
+            unknown = distinct.filter(pc.is_null(places))
+            if len(self._found) + len(unknown) > REMEMBERED_PARENTS:
+                self.forget()
+                unknown = distinct
+            self._ask(unknown)
+            places = pc.index_in(distinct, value_set=self._texts)
+        if self.missing and self.is_tree:  # a record that came since may be the parent
+            self._ask_again([at for at in places.to_pylist() if at in self.missing])
+        return places.take(encoded.indices)
+
+    def is_missing(self, places: pa.Array) -> pa.BooleanArray:
+        """Return for each place whether there is no such row, which could be made or come later."""
+        return pc.is_in(places, value_set=pa.array(list(self.missing), places.type))
+
+    def prepare(self, places: Collection[int]) -> list[Prepared]:
+        """Make instances for the missing of these places; those that are refused get a reason."""
+        keys = {self.missing[place]: place for place in places}
+        prepared, refused = self._parents.prepare(list(keys))
+        for key, reason in refused.items():
+            self._refuse(keys[key], reason)
+        return prepared
+
+    def make(self, prepared: Sequence[Prepared]) -> frozenset[int]:
+        """Insert rows, and give the places of those that were not there."""
+        places = {key: place for place, key in self.missing.items()}
+        found, made = self._parents.make(prepared)
+        for key, item in found.items():
+            self._know(places[key], item)
+        return frozenset(places[key] for key in made)
+
+    def comparable(self, keys: Sequence[NaturalKey]) -> list[Any]:
+        """Return natural keys in a form in which those that may be equal are the same."""
+        known = {key: self._parents.comparable(key) for key in set(keys)}
+        return [known[key] for key in keys]
+
+    def comparable_missing(self, places: pa.Array) -> dict[int, Any]:
+        """Return the natural keys of the missing of these places in that form, by the place."""
+        return {
+            place: self._parents.comparable(self.missing[place])
+            for place in places.unique().to_pylist()
+            if place in self.missing
+        }
+
+    def referred(self, places: Collection[int]) -> list[Any]:
+        """Return what the rows of these places are referred to by."""
+        items = [self._found[place] for place in places]
+        return [item[0] for item in items if isinstance(item, tuple)]
+
+    def take_back(self, values: Sequence[Any]) -> str:
+        """Delete the made rows to which nothing refers; give why some were kept, if some were.
+
+        All known parents, also of other foreign keys, must be forgotten afterwards.
+        """
+        self._parents.take_back(values)
+        return self._parents.kept
+
+    def values(self, number: int, places: pa.Array) -> Cells:
+        """Return the values of the parents' column of this number, for such places."""
+        if number not in self._columns:
+            values = [item[number] if isinstance(item, tuple) else None for item in self._found]
+            try:
+                is_known = any(value is not None for value in values)
+                column = pa.array(values) if is_known else pa.nulls(len(values), pa.int64())
+            except pa.ArrowException:
+                column = values
+            self._columns[number] = column
+        column = self._columns[number]
+        if isinstance(column, list):
+            return [None if at is None else column[at] for at in places.to_pylist()]
+        return column.take(places)
+
+    def forget(self) -> None:
+        """Forget what all keys lead to; it is asked for again."""
+        self._texts = pa.array([], pa.string())
+        self._found: list[Found | None] = []
+        self._columns: dict[int, Any] = {}
+        self.reasons: dict[int, str] = {}
+        """Why there is no parent, by the place."""
+        self.missing: dict[int, NaturalKey] = {}
+        """The natural keys that lead to no row yet, by the place; they have reasons, too.
+
+        Only for parents that can be made, or that can be earlier records."""
+
+    def _ask(self, unknown: pa.Array) -> None:
+        texts = unknown.to_pylist()
+        # Where there is no text, nothing is asked for.
+        asked = {
+            place: tuple(text.split(BETWEEN_PARTS))
+            for place, text in enumerate(texts, len(self._found))
+            if text.strip(BETWEEN_PARTS)
+        }
+        self._found += [None] * len(texts)
+        found = self._parents.find(list(asked.values()))
+        for place, key in asked.items():
+            if key in found:
+                self._know(place, found[key])
+            else:
+                self._miss(place, key)
+        self._texts = pa.concat_arrays([self._texts, unknown])
+        self._columns.clear()
+
+    def _ask_again(self, places: list[int]) -> None:
+        found = self._parents.find([self.missing[place] for place in places])
+        for place in places:
+            if self.missing[place] in found:
+                self._know(place, found[self.missing[place]])
+
+    def _know(self, place: int, item: Found) -> None:
+        self.missing.pop(place, None)
+        self.reasons.pop(place, None)
+        self._columns.clear()
+        if isinstance(item, str):
+            self.reasons[place] = item
+        self._found[place] = item
+
+    def _refuse(self, place: int, reason: str) -> None:
+        del self.missing[place]
+        self.reasons[place] = reason
+
+    def _miss(self, place: int, key: NaturalKey) -> None:
+        if self.can_make or self.is_tree:
+            self.missing[place] = key
+        self.reasons[place] = self._parents.why_missing(key)

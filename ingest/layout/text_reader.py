@@ -1,0 +1,207 @@
+"""What a layout does to the text of one field."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, cast, get_args
+from zoneinfo import ZoneInfoNotFoundError
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.db import models
+
+from ingest.layout.datetimes import DateTimeReader
+from ingest.layout.numbers import NumberReader, Places
+from ingest.layout.truths import TruthWords
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingest.layout.datetimes import Kind
+    from ingest.layout.definition import FieldLayout, Layout
+
+_NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+_MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
+    (models.DateTimeField, "datetime"),
+    (models.DateField, "date"),
+    (models.TimeField, "time"),
+)
+
+KINDS: dict[str, tuple[type[models.Field[Any, Any]], ...]] = {
+    **dict.fromkeys(
+        ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), _NUMBERS
+    ),
+    **dict.fromkeys(("formats", "pivot", "year"), (models.DateField, models.TimeField)),
+    "timezone": (models.DateTimeField,),
+    **dict.fromkeys(("true", "false"), (models.BooleanField,)),
+}
+"""The fields that a key of ``Reading`` is for; a key that is not here is for all of them."""
+KINDS_READ = {
+    **dict.fromkeys(
+        ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), "a number"
+    ),
+    **dict.fromkeys(("formats", "pivot", "year"), "a date or a time"),
+    "timezone": "a date with a time",
+    **dict.fromkeys(("true", "false"), "a boolean"),
+}
+"""The same in words."""
+
+
+class FieldTextReader:
+    """Reads the distinct texts of one field into text that the field itself understands."""
+
+    def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
+        said = layout.reading_of(name)
+        self._strip = bool(said.strip)
+        self._null = _words(said.null)
+        self._codes = _codes(said)
+        self._default = None if said.default is None else as_text(said.default)
+        self.number = _number_reader(layout, name, said, field)
+        self._moment = _moment_reader(layout, name, said, field)
+        is_boolean = isinstance(field, models.BooleanField)
+        self._words = TruthWords.of(layout, name, said) if is_boolean else None
+        self.changes = self._strip or any(
+            item is not None
+            for item in (
+                *(self._null, self._codes, self._default),
+                *(self.number, self._moment, self._words),
+            )
+        )
+        """Does it do anything?"""
+
+    def prepare(self, texts: pa.Array) -> pa.Array:
+        """Do what comes before numbers are read and joined: blanks, words for null, codes."""
+        if self._strip or self.number is not None or self._moment is not None:
+            texts = pc.utf8_trim_whitespace(texts)
+        if self._null is not None:
+            texts = pc.if_else(pc.is_in(texts, value_set=self._null), "", texts)
+        if self._codes is not None:
+            texts = _replace(texts, self._codes)
+        return texts
+
+    def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+        """Read prepared texts, and say which could be read (None: all)."""
+        readable = None
+        if self.number is not None:
+            texts, readable = self.number.read(texts)
+        elif self._moment is not None:
+            texts, readable = self._moment.read(texts)
+        elif self._words is not None:
+            texts = self._words.read(texts)
+        return texts, readable
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Does an empty cell mean something in a boolean field?"""
+        return self._words is not None and self._words.has_nothing
+
+    def is_word(self, texts: pa.Array) -> pa.BooleanArray | None:
+        """Return which texts are words for true and false; None where there are no such words."""
+        return None if self._words is None else self._words.are(texts)
+
+    def is_nothing(self, texts: pa.Array) -> pa.BooleanArray:
+        """Return which texts are blank, or words for null."""
+        trimmed = pc.utf8_trim_whitespace(texts)
+        blank = pc.equal(trimmed, "")
+        if self._null is None:
+            return blank
+        return pc.or_(blank, pc.is_in(trimmed, value_set=self._null))
+
+    def read_typed(self, value: Any) -> Any:
+        """Return a typed value with what the layout says of values of its kind."""
+        if self._moment is not None:
+            return self._moment.localize(value)
+        return value
+
+    def complete(self, texts: pa.Array) -> pa.Array:
+        """Put the default where there is nothing."""
+        if self._default is None:
+            return texts
+        return pc.if_else(pc.fill_null(pc.equal(texts, ""), True), self._default, texts)
+
+
+def as_text(value: Any) -> str:
+    """Return a constant of a layout as text that Django's fields understand."""
+    if isinstance(value, dt.datetime):
+        return value.isoformat(sep=" ")
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
+
+
+def _number_reader(
+    layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+) -> NumberReader | None:
+    own: tuple[Any, ...] = (said.decimal, said.thousands, said.currency)
+    own += (said.grouping, said.exponent, said.places, said.whole)
+    columns = (said.sign, said.debit, said.credit)
+    if not isinstance(field, _NUMBERS) or all(item is None for item in own + columns):
+        return None
+    for key, known in (("grouping", ("indian",)), ("places", get_args(Places))):
+        value = getattr(said, key)
+        if value is not None and value not in known:
+            raise layout.error(
+                ("fields", name, key), f"{key} is {value!r}: say {' or '.join(map(repr, known))}."
+            )
+    marks = [said.decimal or ".", *(said.thousands or ())]
+    for mark in marks:
+        if len(mark) != 1 or mark.isdigit() or mark in "+-()":
+            raise layout.error(("fields", name, "thousands"), f"the mark {mark!r} cannot be used.")
+    if len(set(marks)) < len(marks):
+        raise layout.error(("fields", name), f"the mark {marks[0]!r} of {name} has two meanings.")
+    places: Places = cast("Places", said.places or "exact")
+    field_places = getattr(field, "decimal_places", None)
+    if isinstance(field, models.IntegerField):
+        field_places = 0
+        places = "zeros" if said.whole and places == "exact" else places
+    return NumberReader(
+        marks[0],
+        marks[1:],
+        said.currency or (),
+        is_indian=said.grouping == "indian",
+        has_exponent=bool(said.exponent),
+        field_places=field_places,
+        places=places,
+    )
+
+
+def _moment_reader(
+    layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+) -> DateTimeReader | None:
+    kind = next((kind for base, kind in _MOMENTS if isinstance(field, base)), None)
+    if kind is None or (said.formats is None and (said.timezone is None or kind != "datetime")):
+        return None
+    formats = said.formats or ()
+    try:
+        return DateTimeReader(
+            kind, formats, pivot=said.pivot, year=said.year, timezone=said.timezone
+        )
+    except ZoneInfoNotFoundError as error:
+        raise layout.error(("timezone",), f"there is no time zone {said.timezone!r}.") from error
+    except ValueError as error:
+        raise layout.error(("fields", name), f"{name}: {error}.") from error
+
+
+def _words(words: tuple[str, ...] | None) -> pa.Array | None:
+    return pa.array(words, pa.string()) if words else None
+
+
+_Codes = tuple[pa.Array, pa.Array, "str | None"]
+
+
+def _codes(said: FieldLayout) -> _Codes | None:
+    if said.values is None:
+        return None
+    otherwise = None if said.otherwise is None else as_text(said.otherwise)
+    return _table({code: as_text(value) for code, value in said.values.items()}, otherwise)
+
+
+def _table(words: Mapping[str, str], otherwise: str | None) -> _Codes:
+    return pa.array(list(words), pa.string()), pa.array(list(words.values())), otherwise
+
+
+def _replace(texts: pa.Array, codes: _Codes) -> pa.Array:
+    words, meanings, otherwise = codes
+    found = meanings.take(pc.index_in(texts, value_set=words))
+    if otherwise is None:
+        return pc.coalesce(found, texts)
+    rest = pc.if_else(pc.equal(texts, ""), texts, pa.scalar(otherwise))
+    return pc.coalesce(found, rest)

@@ -1,0 +1,305 @@
+"""A load in the ledger, written over the load's own session and, meanwhile, over Django's."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from django.apps import apps
+from django.db import InterfaceError, OperationalError, connections
+from django.utils import timezone
+
+from ingest import conf
+from ingest.exceptions import LedgerError
+from ingest.ledger.entry import Entry, Settled
+from ingest.ledger.inserters import INSERTER, identify
+from ingest.ledger.locks import lock
+from ingest.ledger.ownership import full_ids
+from ingest.ledger.place import find_ledger
+from ingest.ledger.rows import (
+    MODELS,
+    DjangoConnection,
+    insert,
+    insert_many,
+    insert_returning,
+    model_of,
+    select,
+    table_of,
+    update,
+)
+from ingest.postgres.catalog import quote_name
+from ingest.results import Counts
+from ingest.sources.batch import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ingest.ledger.inserters import Inserters
+    from ingest.ledger.models import Load
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+    from ingest.results.rejects import Reject
+    from ingest.writing.ranges import Range
+
+_HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_catalog.text[])"
+
+
+def is_recorded_on(session: Session) -> bool:
+    """Return whether the ledger's tables are there."""
+    if not apps.is_installed("ingest"):
+        return False
+    return len(find_ledger(session)) == len(MODELS)
+
+
+def find_load(number: int, alias: str) -> Load:
+    """Find a load by its number, or raise ``LedgerError``."""
+    rows = select(alias, model_of("Load"), _OF_NUMBER, number)
+    if not rows:
+        raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
+    return cast("Load", rows[0])
+
+
+class LedgerEntry(Entry):
+    """One load in the ledger."""
+
+    load: Load
+
+    def __init__(self, load: Load, alias: str) -> None:
+        self.load = load
+        self._alias = alias
+        self.rejects_kept = 0
+        self._locked: Session | None = None
+        self._is_new = False
+        """Is it begun here, and nothing of it committed by now?"""
+        self._ledger: Mapping[str, str] = {}
+        self._identified: Session | None = None
+        self._identity = ""
+        self._top = self._xmin = 0
+        """The top-level transaction's id, and the id of the (sub)transaction of the chunk."""
+
+    @classmethod
+    def begin(cls, session: Session, alias: str, **facts: Any) -> Self:
+        """Write down that a load begins."""
+        load = model_of("Load")(started_at=timezone.now(), **facts)
+        load.pk = insert(session, load, alias)
+        load._state.adding, load._state.db = False, alias
+        entry = cls(load, alias)
+        entry._is_new = True
+        entry._ledger = find_ledger(session)
+        return entry
+
+    @property
+    def may_have_chunks(self) -> bool:
+        return not self._is_new
+
+    def lock(self, session: Session) -> None:
+        if self._locked is session and session.lasts:
+            return
+        lock(session, self.load)
+        self._locked = session
+
+    def settle(self, session: Session) -> Settled:
+        if self._is_new:
+            self._is_new = False  # what follows may be committed
+            return Settled()
+        self._ledger = self._ledger or find_ledger(session)
+        tables = {name.lower(): table_of(name) for name in MODELS}
+        [found] = session.fetch(_SETTLED.format(**tables), self.load.pk)
+        chunks, read, loaded, rejected, skipped, padded, cut, kept, status, fingerprint = found
+        _refuse_undone(self.load, status)
+        self.rejects_kept = kept
+        last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
+        where = json.loads(last[0][0]) if last else {}
+        return Settled(
+            chunks=chunks,
+            counts=Counts(
+                read=read,
+                loaded=loaded,
+                rejected=rejected,
+                skipped=skipped,
+                padded=padded,
+                cut=cut,
+            ),
+            position=Position(**where.get("source", {})),
+            marks=where.get("marks", {}),
+            is_finished=status == "loaded",
+            fingerprint=fingerprint,
+        )
+
+    def begin_chunk(self, session: Session, ordinal: int, first_record: int, table: Table) -> int:
+        chunk = model_of("Chunk")(
+            load_id=self.load.pk,  # a router may not know that both are on one database
+            ordinal=ordinal,
+            first_record=first_record,
+            last_record=first_record,
+            rows=0,
+            committed_at=timezone.now(),
+        )
+        key, self._top, self._xmin = insert_returning(session, chunk, self._alias, INSERTER)
+        if self._identified is not session:
+            self._identity = identify(session, table)
+            self._identified = session
+        return int(key)
+
+    def end_chunk(
+        self,
+        session: Session,
+        chunk: int,
+        *,
+        ranges: Sequence[Range],
+        rejects: Sequence[Reject],
+        inserters: Inserters,
+        **facts: Any,
+    ) -> None:
+        if ranges:
+            first, last = zip(*ranges, strict=True)
+            session.fetch(
+                f"INSERT INTO {table_of('KeyRange')} (chunk_id, first, last) "
+                "SELECT $1::bigint, given.* FROM ROWS FROM ("
+                "pg_catalog.unnest($2::pg_catalog.text[]::bigint[]), "
+                "pg_catalog.unnest($3::pg_catalog.text[]::bigint[])) AS given",
+                chunk,
+                list(map(str, first)),  # asyncpg looks arrays of other types up in the catalog
+                list(map(str, last)),
+            )
+        facts["committed_at"] = timezone.now()
+        if self._identity:
+            raw = {self._xmin, *inserters.read(session, chunk, has_ranges=bool(ranges))}
+            facts["transactions"] = full_ids(self._top, raw)
+            facts["table_identity"] = self._identity
+        update(session, self._alias, model_of("Chunk"), chunk, **facts)
+        kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
+        if kept:
+            common = {"load_id": self.load.pk, "chunk_id": chunk}
+            told = list(map(vars, kept))
+            insert_many(session, self._alias, model_of("Reject"), common, told)
+            self.rejects_kept += len(kept)
+
+    def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
+        session.fetch(
+            f"INSERT INTO {table_of('KeyList')} (chunk_id, keys) "
+            "VALUES ($1::bigint, $2::pg_catalog.text::pg_catalog.jsonb)",
+            chunk,
+            json.dumps(keys),
+        )
+
+    def tell(self, session: Session, **facts: Any) -> None:
+        update(session, self._alias, model_of("Load"), self.load.pk, **facts)
+
+    def note(self, **facts: Any) -> None:
+        # What is loaded stays so, whatever comes after the commit.
+        condition = _HAS_NOT_ENDED if "status" in facts else "true"
+        facts["seen_at"] = timezone.now()
+        self._patiently(
+            lambda: update(
+                DjangoConnection(self._alias),
+                self._alias,
+                model_of("Load"),
+                self.load.pk,
+                condition=condition,
+                into=self._table("Load"),
+                **facts,
+            )
+        )
+
+    def show_progress(self, **facts: Any) -> bool:
+        facts["seen_at"] = timezone.now()
+        connection, model = DjangoConnection(self._alias), model_of("LoadProgress")
+        into = self._table("LoadProgress")
+
+        def show() -> None:
+            if not update(connection, self._alias, model, self.load.pk, into=into, **facts):
+                insert(connection, model(load_id=self.load.pk, **facts), self._alias, into)
+
+        self._patiently(show)
+        return self.is_cancel_asked()
+
+    def _table(self, name: str) -> str:
+        """Return a table's name with its schema.
+
+        Django's search path may be another one now: a generator that is read may change it.
+        """
+        return self._ledger.get(name) or table_of(name)
+
+    def _patiently(self, write: Callable[[], Any]) -> None:
+        """Write over Django's connection, and once more where the connection was lost."""
+        wrapper = connections[self._alias]
+        try:
+            write()
+        except (InterfaceError, OperationalError):
+            if wrapper.in_atomic_block:
+                raise
+            if not wrapper.is_usable():
+                wrapper.close()  # Django opens another one
+            write()
+
+    def is_cancel_asked(self) -> bool:
+        return bool(self._ask("is_cancel_asked"))
+
+    def count_kept(self, rejects: int) -> None:
+        room = max(conf.rejects_kept() - self.rejects_kept, 0)
+        self.rejects_kept += min(rejects, room)
+
+    def status(self) -> str | None:
+        found = self._ask("status")
+        return None if found is None else str(found)
+
+    def _ask(self, column: str) -> Any:
+        """Read one column of the load over Django's connection; None where the load is gone."""
+        rows = DjangoConnection(self._alias).fetch(
+            f"SELECT {quote_name(column)} FROM {self._table('Load')} "
+            "WHERE id OPERATOR(pg_catalog.=) $1::bigint",
+            self.load.pk,
+        )
+        return rows[0][0] if rows else None
+
+    def read(self) -> Load:
+        [found] = select(
+            self._alias, model_of("Load"), _OF_NUMBER, self.load.pk, table=self._table("Load")
+        )
+        self.load.__dict__.update(found.__dict__)
+        return self.load
+
+
+class SharedEntry(LedgerEntry):
+    """A load that several workers are at, and whose lock their coordinator holds."""
+
+    def follow(self, session: Session, rejects_kept: int) -> None:
+        """Go on after the chunks before, whose rejects the coordinator has counted.
+
+        They are not read here: from REPEATABLE READ upwards this transaction does not see them.
+        """
+        [(status,)] = session.fetch(_STATUS.format(load=table_of("Load")), self.load.pk)
+        _refuse_undone(self.load, status)
+        self.rejects_kept = rejects_kept
+
+    def lock(self, session: Session) -> None:
+        """Leave it to the coordinator."""
+
+
+def _refuse_undone(load: Load, status: str) -> None:
+    if status == "undone":  # since it was looked at
+        raise LedgerError(f"Load {load.pk} is undone: there is nothing to go on with.")
+
+
+_OF_NUMBER = "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint"
+_STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint"
+_SETTLED = """
+SELECT pg_catalog.count(c.id),
+       coalesce(pg_catalog.sum(
+         c.rows OPERATOR(pg_catalog.+) c.rejected OPERATOR(pg_catalog.+) c.skipped), 0)::bigint,
+       coalesce(pg_catalog.sum(c.rows), 0)::bigint,
+       coalesce(pg_catalog.sum(c.rejected), 0)::bigint,
+       coalesce(pg_catalog.sum(c.skipped), 0)::bigint,
+       coalesce(pg_catalog.sum(c.padded), 0)::bigint,
+       coalesce(pg_catalog.sum(c.cut), 0)::bigint,
+       (SELECT pg_catalog.count(*) FROM {reject}
+        WHERE load_id OPERATOR(pg_catalog.=) $1::bigint),
+       (SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),
+       (SELECT fingerprint FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint)
+FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
+"""
+_LAST_POSITION = """
+SELECT position::pg_catalog.text FROM {chunk}
+WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1
+"""

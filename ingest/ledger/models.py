@@ -1,0 +1,258 @@
+"""The ledger: what each load did, written on the database and in the transaction of its rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db import models
+
+from ingest.ledger.ownership import IsOwn, read_ownership
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class LoadQuerySet(models.QuerySet["Load"]):
+    """Loads; running ones come with their live progress, which ``LoadProgress`` keeps."""
+
+    def _fetch_all(self) -> None:
+        is_cached = self._result_cache is not None
+        super()._fetch_all()
+        if not is_cached:
+            _add_progress(self._result_cache or [], self.db)
+
+
+class Load(models.Model):
+    """One run of a load, from its first row to its last, over as many tries as it took."""
+
+    class Status(models.TextChoices):
+        """What became of a load."""
+
+        RUNNING = "running"
+        LOADED = "loaded"
+        FAILED = "failed"
+        INTERRUPTED = "interrupted"
+        UNDONE = "undone"
+
+    model = models.CharField(max_length=200, help_text="The model's label.")
+    table = models.CharField(max_length=200, help_text="The table with its schema, quoted.")
+    schema = models.CharField(max_length=63, blank=True, help_text="The schema of the table.")
+    role = models.CharField(max_length=63, blank=True, help_text="The role that put the rows in.")
+    session_state = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="What was set in the session: search path, role, custom settings.",
+    )
+    source = models.TextField(help_text="The file as it was named, or the kind of iterable.")
+    fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="BLAKE2b of the source's bytes; empty: it has none."
+    )
+    layout = models.TextField(blank=True, help_text="The layout, as TOML.")
+    options = models.JSONField(default=dict, help_text="What it takes to do the same load again.")
+    method = models.CharField(max_length=20)
+    driver = models.CharField(max_length=20)
+    decisions = models.JSONField(default=list, help_text="What was decided and why: sentences.")
+    who = models.CharField(max_length=150, blank=True)
+    status = models.CharField(max_length=20, choices=Status, default=Status.RUNNING, db_index=True)
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True, help_text="Its last sign of life.")
+    chunk_rows = models.BigIntegerField(
+        null=True, blank=True, help_text="Records of one commit; none: one commit for all."
+    )
+    read = models.BigIntegerField(default=0)
+    loaded = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    padded = models.BigIntegerField(
+        default=0, help_text="Records with too few cells that got empty ones."
+    )
+    cut = models.BigIntegerField(
+        default=0, help_text="Records with too many cells that lost the surplus ones."
+    )
+    bytes_read = models.BigIntegerField(default=0)
+    bytes_total = models.BigIntegerField(null=True, blank=True)
+    stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
+    reject_log = models.TextField(blank=True, help_text="The path of all reasons, as JSON Lines.")
+    reject_file = models.TextField(blank=True, help_text="The path of the refused records.")
+    is_cancel_asked = models.BooleanField(default=False)
+
+    objects = LoadQuerySet.as_manager()
+
+    class Meta:
+        base_manager_name = "objects"
+        ordering = ("-pk",)
+        default_permissions = ("view",)
+        permissions = (
+            ("resume_load", "Can go on with a load"),
+            ("cancel_load", "Can cancel a load"),
+            ("undo_load", "Can take a load's rows away"),
+        )
+
+    def __str__(self) -> str:
+        return f"Load {self.pk} of {self.source} into {self.model}"
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall-clock seconds from the start to the end, or to the last sign of life."""
+        until = self.ended_at or self.seen_at
+        return None if until is None else max((until - self.started_at).total_seconds(), 0.0)
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """Rows loaded per second of wall-clock time."""
+        return self.loaded / self.seconds if self.seconds else None
+
+    def rows(self) -> models.QuerySet[Any]:
+        """Return the rows that this load inserted and that nobody has changed since, as a queryset.
+
+        A row is the load's where the ledger has its key and the transaction that wrote it. A row
+        whose key was given again, or that was updated since, is not among them.
+        """
+        model: type[models.Model] = apps.get_model(self.model)
+        ownership = read_ownership(self, model)
+        found = model._base_manager.using(self._state.db)
+        if ownership.reason is not None or not ownership.rows:
+            return found.none()
+        return found.filter(IsOwn(ownership.own))
+
+
+class LoadProgress(models.Model):
+    """How far a running load has come, as of its last sign of life.
+
+    It is updated while the load's transaction is open. It has a row of its own because that
+    transaction updates the load's row in the end: from ``REPEATABLE READ`` upwards PostgreSQL
+    refuses to update a row that somebody else has updated meanwhile.
+    """
+
+    load = models.OneToOneField(
+        Load, on_delete=models.CASCADE, primary_key=True, related_name="progress"
+    )
+    seen_at = models.DateTimeField(help_text="The load's last sign of life.")
+    read = models.BigIntegerField(default=0)
+    loaded = models.BigIntegerField(default=0)
+    rejected = models.BigIntegerField(default=0)
+    bytes_read = models.BigIntegerField(default=0)
+    stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Progress of load {self.load_id}"
+
+
+LIVE = ("seen_at", "read", "loaded", "rejected", "bytes_read", "stages")
+"""The fields of a running load that ``LoadProgress`` keeps."""
+
+
+def _add_progress(rows: Sequence[Any], alias: str) -> None:
+    loads = {
+        row.pk: row.__dict__  # where a deferred field is not
+        for row in rows
+        if isinstance(row, Load) and row.__dict__.get("status") == Load.Status.RUNNING
+    }
+    if loads:
+        for found in LoadProgress.objects.using(alias).filter(load__in=loads).values("load", *LIVE):
+            values = loads[found["load"]]
+            values.update({name: found[name] for name in LIVE if name in values})
+
+
+class Chunk(models.Model):
+    """The rows of one commit."""
+
+    load = models.ForeignKey(Load, on_delete=models.CASCADE, related_name="chunks")
+    ordinal = models.BigIntegerField(help_text="From 1.")
+    first_record = models.BigIntegerField(help_text="From 1, over all files of the source.")
+    last_record = models.BigIntegerField()
+    first_byte = models.BigIntegerField(null=True, blank=True)
+    last_byte = models.BigIntegerField(
+        null=True, blank=True, help_text="The byte after the last one."
+    )
+    position = models.JSONField(default=dict, help_text="Where the source goes on.")
+    rows = models.BigIntegerField(help_text="Rows loaded.")
+    rejected = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    padded = models.BigIntegerField(
+        default=0, help_text="Records with too few cells that got empty ones."
+    )
+    cut = models.BigIntegerField(
+        default=0, help_text="Records with too many cells that lost the surplus ones."
+    )
+    fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="BLAKE2b of the chunk's bytes in the source."
+    )
+    transactions = models.JSONField(
+        default=list,
+        help_text="What inserted its rows: ranges of 64-bit transaction ids, both ends included.",
+    )
+    table_identity = models.CharField(
+        max_length=100,
+        blank=True,
+        help_text="The cluster's system identifier, the database's oid and the table's oid: "
+        "elsewhere the ids mean nothing.",
+    )
+    committed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("load", "ordinal")
+        default_permissions = ("view",)
+        constraints = (
+            models.UniqueConstraint(fields=["load", "ordinal"], name="ingest_chunk_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"Chunk {self.ordinal} of load {self.load_id}"
+
+
+class KeyRange(models.Model):
+    """Keys of rows of a chunk, both ends included, with no other row's key between them."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_ranges")
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+class KeyList(models.Model):
+    """The keys of rows of a chunk, as text, where they are in no short ranges."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_lists")
+    keys = models.JSONField(help_text="A list of texts.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{len(self.keys)} keys"
+
+
+class Reject(models.Model):
+    """One reason why one record was refused, as `ingest.Reject` has it."""
+
+    load = models.ForeignKey(Load, on_delete=models.CASCADE, related_name="rejects")
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="rejects")
+    source = models.TextField()
+    record = models.BigIntegerField()
+    line = models.BigIntegerField(null=True, blank=True)
+    column = models.TextField(null=True, blank=True)  # noqa: DJ001 - as the reject has it
+    field = models.TextField(null=True, blank=True)  # noqa: DJ001
+    value = models.TextField(null=True, blank=True)  # noqa: DJ001
+    reason = models.TextField()
+    kind = models.CharField(max_length=20)
+    constraint = models.TextField(null=True, blank=True)  # noqa: DJ001
+
+    class Meta:
+        ordering = ("load", "pk")
+        default_permissions = ("view",)
+        indexes = (models.Index(fields=["load", "kind"], name="ingest_reject_load_kind"),)
+
+    def __str__(self) -> str:
+        return f"{self.source}, record {self.record}: {self.reason}"

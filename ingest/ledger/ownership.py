@@ -1,0 +1,385 @@
+"""Which rows of a table are a load's.
+
+A key alone does not identify a row: it may be freed and given again. A row is a load's where the
+load recorded its key *and* the transaction that wrote this version of the row, which PostgreSQL
+keeps as its ``xmin``. A row that was updated, restored or inserted again since has another
+``xmin``: it cannot be proved to be the load's, and is never taken for one of its rows.
+
+Transaction ids mean something on one cluster and for one table only, and ``xmin`` has their last 32
+bits: the ledger keeps all 64 bits, and the identity of cluster, database and table.
+https://www.postgresql.org/docs/current/ddl-system-columns.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import BooleanField, Expression, F
+
+from ingest.postgres.catalog import quote_db_table, quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from django.db.models import Model
+
+    from ingest.ledger.models import Load
+
+EPOCH = 2**32
+"""So many transaction ids later the same ``xmin`` comes again."""
+MARGIN = 2**20
+"""Transactions that may begin while an undo runs; a million a second is beyond PostgreSQL."""
+ROW = "\0"
+"""Stands for the alias of a row in a condition: no name can have it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowSet:
+    """Some rows of a model's table, as a condition in SQL."""
+
+    model: type[Model]
+    using: str
+    table: str
+    """The table with its schema, quoted."""
+    where: str
+    """The condition, with ``%s`` parameters and ``ROW`` for the alias of the table."""
+    parameters: tuple[Any, ...] = ()
+
+    def condition(self, alias: str) -> str:
+        """Return the condition on the row with this alias."""
+        return f"({self.where.replace(ROW, alias)})"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ownership:
+    """What the ledger knows of a load's rows, for the table as it is now."""
+
+    rows: int
+    """Rows that the load inserted."""
+    key: str
+    """The key's column, quoted; empty where there is none."""
+    reason: str | None
+    """Why no row can be proved to be the load's; None where that is possible."""
+    same_keys: RowSet
+    """The rows that have a key of the load, whoever inserted them."""
+    own: RowSet
+    """The rows that are proved to be the load's."""
+    others: RowSet
+    """The rows that have a key of the load and are not proved to be the load's."""
+
+
+class IsOwn(Expression):
+    """The condition, in a queryset of the load's model, that a row is the load's."""
+
+    conditional = True
+
+    def __init__(self, rows: RowSet) -> None:
+        super().__init__(output_field=BooleanField())
+        self._rows = rows
+        self._key: Any = F("pk")
+
+    def get_source_expressions(self) -> list[Any]:
+        return [self._key]
+
+    def set_source_expressions(self, exprs: Sequence[Any]) -> None:
+        [self._key] = exprs
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ARG002
+        # Django 6.1 renamed the method.
+        is_renamed = hasattr(compiler, "quote_name")
+        quote = compiler.quote_name if is_renamed else compiler.quote_name_unless_alias
+        alias = quote(self._key.alias)
+        return self._rows.condition(alias), self._rows.parameters
+
+
+def read_ownership(load: Load, model: type[Model]) -> Ownership:
+    """Read what the ledger knows of a load's rows, and compare it with the table as it is now."""
+    using = load._state.db or DEFAULT_DB_ALIAS
+    names = {name: quote_db_table(f"ingest_{table}") for name, table in _LEDGER.items()}
+    with connections[using].cursor() as cursor:
+        table = _find_table(cursor, model)
+        cursor.execute(_KEYS.format(**names), [str(load.pk)])
+        rows, in_ranges, in_lists, least, greatest, spans, count = cursor.fetchone()
+        cursor.execute(_CHUNKS.format(**names), [str(load.pk)])
+        chunks = [(json.loads(ids), identity) for ids, identity in cursor.fetchall()]
+    reason, transactions = _transactions(table, chunks)
+    if in_ranges + in_lists < rows:
+        reason = "the ledger does not have the keys of all its rows"
+    conditions: list[str] = []
+    parameters: list[Any] = []
+    if table is None:
+        return _nothing(model, using, rows, reason)
+    key = f"{ROW}.{_quote(table.column)}"
+    if in_ranges:
+        conditions.append(_HULL.format(key=key))
+        parameters += [least, greatest]
+        if count > 1:
+            conditions[-1] += f" AND {_IN_RANGES.format(key=key)}"
+            parameters.append(spans)
+    if in_lists:
+        facts = {"key": key, "equals": table.equals, "type": table.key_type}
+        conditions.append(_IN_LISTS.format(**facts, **names))
+        parameters.append(str(load.pk))
+    inserted, numbers = "false", []
+    if reason is None:
+        inserted, numbers = _XMIN, [transactions]
+        if not table.is_partitioned:
+            inserted += _NOT_A_CHILD
+            numbers.append(str(table.oid))
+    keys = " OR ".join(f"({item})" for item in conditions) or "false"
+
+    def rows_where(where: str, *values: Any) -> RowSet:
+        return RowSet(
+            model=model, using=using, table=table.name, where=where, parameters=tuple(values)
+        )
+
+    return Ownership(
+        rows=rows,
+        key=_quote(table.column),
+        reason=reason,
+        same_keys=rows_where(keys, *parameters),
+        own=rows_where(f"({keys}) AND {inserted}", *parameters, *numbers),
+        others=rows_where(f"({keys}) AND NOT ({inserted})", *parameters, *numbers),
+    )
+
+
+def full_ids(top: int, raw: Iterable[int]) -> list[list[int]]:
+    """Return ranges, both ends included, of the 64-bit ids of these 32-bit ones.
+
+    ``top`` is the 64-bit id of the top-level transaction: its subtransactions have later ones.
+    """
+    ranges: list[list[int]] = []
+    for number in sorted({top + (number - top) % EPOCH for number in raw}):
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A model's table in the catalog."""
+
+    oid: int
+    name: str
+    """With its schema, quoted."""
+    column: str
+    """The key's."""
+    is_partitioned: bool
+    next_id: int
+    """The next transaction's id, about."""
+    key_type: str
+    equals: str
+    identity: str
+    is_heap: bool
+
+
+def _find_table(cursor: Any, model: type[Model]) -> _Found | None:
+    cursor.execute(_TABLE, [quote_db_table(model._meta.db_table), column_of_key(model)])
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    oid, schema, name, column, is_partitioned, next_id = row
+    key_type, equals = read_type(cursor, oid, column)
+    cursor.execute(IDENTITY.format(table="%s::pg_catalog.oid"), [str(oid)] * 2)
+    database, is_heap = cursor.fetchone()
+    cursor.execute(MAY_IDENTIFY)
+    cluster = ""
+    if cursor.fetchone()[0]:
+        cursor.execute(CLUSTER)
+        [cluster] = cursor.fetchone()
+    return _Found(
+        oid=oid,
+        name=f"{_quote(schema)}.{_quote(name)}",
+        column=column,
+        is_partitioned=is_partitioned,
+        next_id=next_id,
+        key_type=double_percent(key_type),
+        equals=double_percent(equals),
+        identity=f"{cluster}/{database}/{oid}",
+        is_heap=is_heap,
+    )
+
+
+def read_type(cursor: Any, table: int, column: str) -> tuple[str, str]:
+    """Return the base type of a column, and its equality operator, both with their schemas."""
+    cursor.execute(
+        KEY_TYPE.format(table="%s::pg_catalog.oid", column="%s::pg_catalog.name"),
+        [str(table), unquote(column)],
+    )
+    name, equals = cursor.fetchone()
+    return name, equals
+
+
+def _nothing(model: type[Model], using: str, rows: int, reason: str | None) -> Ownership:
+    none = RowSet(
+        model=model, using=using, table=quote_db_table(model._meta.db_table), where="false"
+    )
+    return Ownership(rows=rows, key="", reason=reason, same_keys=none, own=none, others=none)
+
+
+def _transactions(
+    table: _Found | None, chunks: list[tuple[list[list[int]], str]]
+) -> tuple[str | None, str]:
+    """Return why no row can be proved, and the load's transactions as a multirange of xmin."""
+    known = [chunk for chunk in chunks if chunk[0]]
+    here = [ids for ids, identity in known if table and identity == table.identity]
+    recent = [ids for ids in here if table and _are_recent(ids, table.next_id)]
+    reason = None
+    if table is None:
+        reason = "its table, or a key column of it, does not exist any more"
+    elif not table.is_heap:
+        reason = "its table is stored in a way that does not say who inserted a row"
+    elif chunks and not known:
+        reason = "it was recorded before ingest noted which transactions inserted its rows"
+    elif chunks and not here:
+        reason = (
+            "its table is not the one that was loaded: it was created again, the database was "
+            "restored or upgraded, or the search_path leads to another table"
+        )
+    elif chunks and not recent:
+        reason = "so many transactions came after it that their ids have begun again"
+    spans = [span for ids in recent for pair in ids for span in _as_xmin(*pair)]
+    return reason, "{" + ",".join(f"[{first},{last}]" for first, last in spans) + "}"
+
+
+def _are_recent(ids: list[list[int]], next_id: int) -> bool:
+    return ids[-1][1] < next_id + MARGIN and next_id - ids[0][0] < EPOCH - MARGIN
+
+
+def _as_xmin(first: int, last: int) -> list[tuple[int, int]]:
+    """Cut a range of ids down to 32 bits, which may begin again from 0 within it."""
+    low, high = first % EPOCH, last % EPOCH
+    return [(low, high)] if low <= high else [(low, EPOCH - 1), (0, high)]
+
+
+def column_of_key(model: type[Model]) -> str:
+    """Return the name of the key's column; empty for a key of several columns."""
+    return unquote(str(getattr(model._meta.pk, "column", None) or ""))
+
+
+def unquote(column: str) -> str:
+    """Return a column's name as the catalog has it: Django takes quoted names as they are."""
+    is_quoted = len(column) > 1 and column.startswith('"') and column.endswith('"')
+    return column[1:-1].replace('""', '"') if is_quoted else column
+
+
+def _quote(name: str) -> str:
+    """Quote a name for a statement with parameters."""
+    return double_percent(quote_name(name))
+
+
+def double_percent(sql: str) -> str:
+    """Double the signs in names that would else stand for parameters."""
+    return sql.replace("%", "%%")
+
+
+_LEDGER = {"chunk": "chunk", "ranges": "keyrange", "lists": "keylist"}
+MAY_IDENTIFY = """
+SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+"""
+CLUSTER = "SELECT s.system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system() s"
+IDENTITY = """
+SELECT d.oid::pg_catalog.text, NOT EXISTS (
+         SELECT FROM (
+           SELECT {table} AS oid
+           UNION ALL
+           SELECT p.relid FROM pg_catalog.pg_partition_tree({table}) p
+         ) part
+         JOIN pg_catalog.pg_class k ON k.oid OPERATOR(pg_catalog.=) part.oid
+         LEFT JOIN pg_catalog.pg_am a ON a.oid OPERATOR(pg_catalog.=) k.relam
+         WHERE k.relkind OPERATOR(pg_catalog.<>) 'p'
+           AND (k.relkind OPERATOR(pg_catalog.<>) 'r' OR a.amname OPERATOR(pg_catalog.<>) 'heap')
+       )
+FROM pg_catalog.pg_database d
+WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+"""
+"""The database, and whether all of the table is in PostgreSQL's own storage, which has xmin."""
+_TABLE = """
+SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       a.attname::pg_catalog.text,
+       c.relkind OPERATOR(pg_catalog.=) 'p',
+       pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+         ::pg_catalog.text::pg_catalog.int8
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
+WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::pg_catalog.oid
+  AND a.attname OPERATOR(pg_catalog.=) %s::pg_catalog.name
+  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+"""
+KEY_TYPE = """
+WITH RECURSIVE base AS (
+  SELECT a.atttypid AS oid, false AS is_base
+  FROM pg_catalog.pg_attribute a
+  WHERE a.attrelid OPERATOR(pg_catalog.=) {table}
+    AND a.attname OPERATOR(pg_catalog.=) {column}
+  UNION ALL
+  SELECT t.typbasetype, t.typbasetype OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+  FROM base b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.oid
+  WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
+)
+SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.typname)),
+       coalesce((
+         SELECT pg_catalog.concat(pg_catalog.quote_ident(s.nspname), '.', o.oprname)
+         FROM pg_catalog.pg_opclass k
+         JOIN pg_catalog.pg_am h ON h.oid OPERATOR(pg_catalog.=) k.opcmethod
+         JOIN pg_catalog.pg_amop m ON m.amopfamily OPERATOR(pg_catalog.=) k.opcfamily
+         JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) m.amopopr
+         JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
+         WHERE h.amname OPERATOR(pg_catalog.=) 'btree' AND k.opcdefault
+           AND k.opcintype OPERATOR(pg_catalog.=) t.oid
+           AND m.amopstrategy OPERATOR(pg_catalog.=) 3
+           AND m.amoplefttype OPERATOR(pg_catalog.=) t.oid
+           AND m.amoprighttype OPERATOR(pg_catalog.=) t.oid
+       ), 'pg_catalog.=')
+FROM base b
+JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.oid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
+WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
+"""
+"""The base type of a column and the equality of its indexes, both with their schemas."""
+_KEYS = """
+SELECT coalesce((SELECT pg_catalog.sum(c.rows) FROM {chunk} c
+                 WHERE c.load_id OPERATOR(pg_catalog.=) w.load), 0)::pg_catalog.int8,
+       coalesce(r.keys, 0)::pg_catalog.int8, coalesce(l.keys, 0)::pg_catalog.int8,
+       r.least::pg_catalog.text, r.greatest::pg_catalog.text, r.spans::pg_catalog.text,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.unnest(r.spans))
+FROM (SELECT %s::pg_catalog.int8 AS load) w
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.sum(k.last OPERATOR(pg_catalog.-) k.first OPERATOR(pg_catalog.+) 1) AS keys,
+         pg_catalog.min(k.first) AS least, pg_catalog.max(k.last) AS greatest,
+         pg_catalog.range_agg(pg_catalog.int8range(k.first, CASE
+           WHEN k.last OPERATOR(pg_catalog.<) 9223372036854775807
+           THEN k.last OPERATOR(pg_catalog.+) 1 END)) AS spans
+  FROM {ranges} k JOIN {chunk} c ON c.id OPERATOR(pg_catalog.=) k.chunk_id
+  WHERE c.load_id OPERATOR(pg_catalog.=) w.load
+) r
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.sum(pg_catalog.jsonb_array_length(k.keys)) AS keys
+  FROM {lists} k JOIN {chunk} c ON c.id OPERATOR(pg_catalog.=) k.chunk_id
+  WHERE c.load_id OPERATOR(pg_catalog.=) w.load
+) l
+"""
+# The range of the greatest int8 has no end, because there is no number after it.
+_CHUNKS = """
+SELECT c.transactions::pg_catalog.text, c.table_identity FROM {chunk} c
+WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 AND c.rows OPERATOR(pg_catalog.>) 0
+"""
+_HULL = """{key} OPERATOR(pg_catalog.>=) %s::pg_catalog.int8
+  AND {key} OPERATOR(pg_catalog.<=) %s::pg_catalog.int8"""
+_IN_RANGES = """{key}::pg_catalog.int8 OPERATOR(pg_catalog.<@) %s::pg_catalog.int8multirange"""
+_IN_LISTS = """{key} OPERATOR({equals}) ANY (
+  SELECT (e.key)::{type}
+  FROM {lists} l JOIN {chunk} c ON c.id OPERATOR(pg_catalog.=) l.chunk_id
+  CROSS JOIN LATERAL pg_catalog.jsonb_array_elements_text(l.keys) e (key)
+  WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
+)"""
+_XMIN = f"""{ROW}.xmin::pg_catalog.text::pg_catalog.int8
+  OPERATOR(pg_catalog.<@) %s::pg_catalog.int8multirange"""
+_NOT_A_CHILD = f" AND {ROW}.tableoid OPERATOR(pg_catalog.=) %s::pg_catalog.oid"
+"""A table that inherits from this one may have the same keys."""

@@ -1,0 +1,1 @@
+"""A load, from the call to its result."""

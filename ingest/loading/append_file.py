@@ -1,0 +1,138 @@
+"""A file that grows at its end, and can be cut back to a place that was marked."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from typing import IO, TYPE_CHECKING, Any
+
+from ingest.exceptions import NOTHING_LOADED, IngestError, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+DIGEST_BYTES = 16
+BLOCK_BYTES = 1 << 20
+
+
+class AppendFile:
+    """Writes on at the end of a file; ``IngestError`` where its disk is full or fails."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        what: str,
+        *,
+        lasts: bool,
+        publish: Callable[[], None] | None = None,
+    ) -> None:
+        """``what`` it is, for messages; ``lasts``: what is marked must outlive the machine.
+
+        ``publish`` is called whenever what is written is to be seen by others.
+        """
+        self._file = file
+        self._what = what
+        self._lasts = lasts
+        self._publish = publish
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._is_dirty = False
+        self._failure: IngestError | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        """Can nothing be written any more? So it is after an error, too."""
+        return self._file.closed
+
+    def write(self, text: bytes) -> None:
+        """Write at the end."""
+        with self._explained():
+            self._file.write(text)
+        if self._lasts:
+            self._digest.update(text)
+        self._is_dirty = True
+
+    def flush(self) -> None:
+        """Let other readers see what was written."""
+        with self._explained():
+            self._file.flush()
+            if self._publish is not None:
+                self._publish()
+
+    def mark(self) -> dict[str, Any]:
+        """Return the end of what is written now, which is on the disk then, and its digest."""
+        with self._explained():
+            self._file.flush()
+            if self._lasts and self._is_dirty:
+                os.fsync(self._file.fileno())
+            if self._publish is not None and self._is_dirty:
+                self._publish()
+            self._is_dirty = False
+            mark: dict[str, Any] = {"bytes": self._file.seek(0, os.SEEK_END)}
+        return {**mark, "digest": self._digest.hexdigest()} if self._lasts else mark
+
+    def rewind(self, mark: Mapping[str, Any]) -> None:
+        """Forget what was written after a mark.
+
+        Raises ``IngestError``, and changes nothing, where what stands before it is not what was
+        written.
+        """
+        place = mark["bytes"]
+        with self._explained():
+            self._file.flush()
+            size = self._file.seek(0, os.SEEK_END)
+            if size < place:
+                raise IngestError(
+                    f"{self._what} is no longer what this load has written: it has {size:,} bytes, "
+                    f"and should have {place:,}. Bring it back, or take away what is in and load "
+                    "again."
+                )
+            if self._lasts:
+                self._digest = self._digest_up_to(place)
+                if self._digest.hexdigest() != mark.get("digest", self._digest.hexdigest()):
+                    raise IngestError(
+                        f"{self._what} is no longer what this load has written: its first "
+                        f"{place:,} bytes are others. Bring it back, or take away what is in and "
+                        "load again."
+                    )
+            self._file.truncate(place)
+            self._file.seek(place)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines from the beginning; then write on at the end."""
+        self.flush()
+        self._file.seek(0)
+        try:
+            for line in self._file:  # noqa: UP028 - `yield from` would close the file
+                yield line
+        finally:
+            if not self._file.closed:
+                self._file.seek(0, os.SEEK_END)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._failure is None:
+            with self._explained():
+                self._file.close()
+
+    def _digest_up_to(self, place: int) -> blake2b:
+        digest = blake2b(digest_size=DIGEST_BYTES)
+        self._file.seek(0)
+        while place > 0 and (block := self._file.read(min(place, BLOCK_BYTES))):
+            digest.update(block)
+            place -= len(block)
+        return digest
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            yield
+        except OSError as error:
+            with suppress(OSError):  # what it could not write it tries again when it is closed
+                self._file.close()
+            self._failure = IngestError(
+                f"{self._what} cannot be written: {error.strerror}."
+            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
+            raise self._failure from error

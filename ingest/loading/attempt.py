@@ -1,0 +1,145 @@
+"""What one try at a load has to do with: its source, its session, and where it is written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from ingest.loading.chunks import ChunkLoader
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ingest.ledger.entry import Entry, Settled
+    from ingest.loading.options import LoadSpec
+    from ingest.loading.progress import ProgressReporter
+    from ingest.loading.reject_file import RejectFile
+    from ingest.loading.reject_log import RejectLog
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+    from ingest.results import Counts
+    from ingest.sources import Source
+    from ingest.sources.fingerprints import Fingerprint
+
+
+Marks = dict[str, dict[str, Any]]
+"""How far the ``log`` and the ``file`` of rejects are written."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadAttempt:
+    """One try at a load, from what is committed of it to its end."""
+
+    job: LoadSpec
+    source: Source
+    session: Session
+    entry: Entry
+    """The load in the ledger."""
+    log: RejectLog
+    """Where the reasons go, as JSON Lines."""
+    file: RejectFile | None
+    """Where the refused records go."""
+    fingerprint: Fingerprint
+    """The source's."""
+    reporter: ProgressReporter
+
+    def mark(self) -> Marks:
+        """Return the places up to which rejects are written now."""
+        marks = {"log": self.log.mark()}
+        return marks if self.file is None else {**marks, "file": self.file.mark()}
+
+    def rewind(self, marks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Forget the rejects that were written after the marks."""
+        self.log.rewind(marks["log"])
+        if self.file is not None:
+            self.file.rewind(marks["file"])
+
+    def finish(self, counts: Counts, table: Table, decisions: Sequence[str]) -> None:
+        """Write down that all is in, in the open transaction.
+
+        Raises ``TooManyRejects`` where more were refused than the limit allows.
+        """
+        self.log.finish(counts.read)
+        self.entry.tell(
+            self.session,
+            status="loaded",
+            error="",
+            ended_at=timezone.now(),
+            decisions=list(decisions),
+            driver=self.session.driver,
+            fingerprint=str(self.fingerprint),
+            stages=self.reporter.stages.seconds,
+            table=table.qualified_name,
+            **dataclasses.asdict(counts),
+        )
+        # A file that ends sooner than it did gives no chunk after which it would be noticed.
+        self.source.check_unchanged()
+
+
+class Run:
+    """A try at a load by one worker."""
+
+    def __init__(self, attempt: LoadAttempt) -> None:
+        self._try = attempt
+        self._reporter = attempt.reporter
+        self._stage = attempt.reporter.stages.stage
+        self._is_chunked = attempt.job.how.is_chunked
+        self._loader = ChunkLoader(
+            attempt.job,
+            attempt.session,
+            entry=attempt.entry,
+            log=attempt.log,
+            file=attempt.file,
+            reporter=attempt.reporter,
+        )
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What was decided on the way, a sentence each."""
+        return self._loader.decisions
+
+    @property
+    def table(self) -> Table:
+        """The table, once ``go`` has looked at it."""
+        return self._loader.table
+
+    def go(self, settled: Settled) -> None:
+        """Load what is left, and commit it; the reporter then has the counts."""
+        how, session = self._try.job.how, self._try.session
+        self._reporter.counts = settled.counts
+        self._loader.read_from(self._try.source, settled.position, how.records_of_chunk)
+        if settled.is_finished:  # the answer to the COMMIT was lost, not the COMMIT
+            with session.transaction():
+                self._loader.prepare()
+            return
+        ordinal, is_over = settled.chunks, False
+        while not is_over:
+            ordinal += 1
+            with self._stage("commit"), session.transaction() as transaction:
+                with self._stage("prepare"):
+                    self._loader.prepare()
+                counts = self._load_chunk(ordinal)
+                is_over = self._loader.is_over
+                if is_over:
+                    self._try.finish(counts, self.table, self.decisions)
+                self._loader.move_sequences()
+                if how.dry_run:
+                    transaction.roll_back()
+            if self._is_chunked:
+                done = counts - self._reporter.counts
+                self._reporter.announcement.committed(ordinal, done)
+            self._reporter.counts = counts
+
+    def _load_chunk(self, ordinal: int) -> Counts:
+        """Load one chunk, if there is one; gives the counts with it."""
+        before = self._reporter.counts
+        if not self._loader.has_more():
+            return before
+        counts = self._loader.send(ordinal, before.read)
+        if self._is_chunked and ordinal == 1:
+            fingerprint = str(self._try.fingerprint)
+            self._try.entry.tell(self._try.session, fingerprint=fingerprint)
+        self._loader.record(counts, before.read, self._try.mark())
+        return before + counts

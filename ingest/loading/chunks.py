@@ -1,0 +1,354 @@
+"""Chunks of a source into the table, each with its record, in transactions that others open."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ingest import conf
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    ConfigurationError,
+    CountMismatch,
+    Outcome,
+    UnsupportedModelError,
+    did_you_mean,
+)
+from ingest.ledger.inserters import Inserters
+from ingest.loading.pipeline import Chunks, Pipeline
+from ingest.postgres.catalog import read_settled_table
+from ingest.sources import Position
+from ingest.sources.fingerprints import digest_of_part
+from ingest.writing.copy import CopyWriter, unsupported_reasons
+from ingest.writing.direct import DirectWriter
+from ingest.writing.preconditions import why_not_copy
+from ingest.writing.primary_keys import PrimaryKeys
+from ingest.writing.sequences import Sequences, defaults_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.conversion import TypedBatch
+    from ingest.ledger.entry import Entry
+    from ingest.loading.options import LoadSpec
+    from ingest.loading.progress import ProgressReporter
+    from ingest.loading.reject_file import RejectFile
+    from ingest.loading.reject_log import RejectLog
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+    from ingest.results import Counts
+    from ingest.results.rejects import Reject
+    from ingest.sources import Source
+    from ingest.writing.copy import BatchResult
+    from ingest.writing.primary_keys import Purpose
+
+
+class _Planned(NamedTuple):
+    """What the rows of one source go through."""
+
+    source: Source
+    chunks: Chunks
+    keys: PrimaryKeys
+    sequences: Sequences
+
+
+@dataclasses.dataclass
+class _SentChunk:
+    """What is to be written down of the chunk that was sent last."""
+
+    key: int = 0
+    """Its key in the ledger."""
+    rejects: list[Reject] = dataclasses.field(default_factory=list)
+    """Those that the ledger keeps."""
+    inserters: str | None = None
+    """The table that the savepoints of the load are marked in."""
+    is_nested: bool = False
+    """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
+
+
+class ChunkLoader:
+    """Loads chunk after chunk over one session; what can be planned once is."""
+
+    def __init__(
+        self,
+        job: LoadSpec,
+        session: Session,
+        *,
+        entry: Entry,
+        log: RejectLog,
+        file: RejectFile | None,
+        reporter: ProgressReporter,
+    ) -> None:
+        self._job = job
+        self._session = session
+        self._entry = entry
+        self._log = log
+        self._file = file
+        self._reporter = reporter
+        self._stage = reporter.stages.stage
+        self._decisions: dict[str, None] = {}
+        self._source: Source | None = None
+        self._position = Position()
+        """Where the next chunk begins."""
+        self._rows: int | None = None
+        """How many records there are to a chunk; None: all."""
+        self._table: Table | None = None
+        self._pipeline: Pipeline | None = None
+        self._chunks: Chunks | None = None
+        self._keys: PrimaryKeys | None = None
+        self._sequences: Sequences | None = None
+        self._sent = _SentChunk()
+
+    @property
+    def table(self) -> Table:
+        """The table, once ``prepare`` has looked at it."""
+        if self._table is None:
+            raise RuntimeError("The table is not known: prepare() comes first.")
+        return self._table
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What was decided on the way, a sentence each."""
+        return tuple(self._decisions)
+
+    @property
+    def is_over(self) -> bool:
+        """Has the source come to its end? An empty iterable, which has no columns, has none."""
+        return self._chunks is None or self._chunks.is_over
+
+    def read_from(self, source: Source, start: Position, records_of_chunk: int | None) -> None:
+        """Go on with this source after a position."""
+        self._source = source
+        self._position = start
+        self._rows = records_of_chunk
+        self._chunks = None
+
+    def prepare(self) -> None:
+        """Look at the table at the start of a transaction; plan where that is not done yet."""
+        self._entry.lock(self._session)
+        table = read_settled_table(self._session, self._job.model)
+        if self._table is not None and table != self._table:
+            raise ConfigurationError(
+                f"The table {table.qualified_name} was changed while rows were loaded into it."
+            )
+        self._table = table
+        if self._source is not None and self._chunks is None and self._source.columns:
+            self._plan(self._source, table)
+
+    def has_more(self) -> bool:
+        """Is there another chunk?"""
+        return self._chunks is not None and self._chunks.has_more()
+
+    def send(self, ordinal: int, read_before: int) -> Counts:
+        """Send the next chunk in the open transaction; ``read_before``: records before it."""
+        source, chunks, keys, sequences = self._planned()
+        keys.take_ranges()  # of a try that was rolled back
+        sequences.begin()
+        rejected_before = self._log.records
+        self._sent = _SentChunk(
+            self._entry.begin_chunk(self._session, ordinal, read_before + 1, self.table)
+        )
+        writer = self._make_writer(is_first_chunk=ordinal == 1)
+        batches = self._watch_savepoints(chunks.chunk())
+        rows = 0
+        with closing(writer.write(self._session, keys, batches)) as results:
+            for result in results:
+                rows += result.rows
+                with self._stage("send"):
+                    sequences.note(result.batch, result.refused)
+                    self._take_in(result, read_before + chunks.read)
+                del result  # its batch, while the next one is sent
+                rejected = self._log.records - rejected_before
+                self._reporter.see(chunks.read, rejected, source.bytes_read, source.bytes_total)
+        self._sent.inserters = writer.inserters
+        self._decide(*writer.decisions, *self._warnings())
+        if keys.reason is not None:
+            self._decide(f"Rows: this load cannot be undone, because {keys.reason}")
+        if not self._job.how.dry_run:
+            sequences.plan()
+            self._decide(*sequences.decisions)
+        counts = chunks.counts(rows, self._log.records - rejected_before)
+        _check(counts, source.name)
+        source.check_unchanged()
+        return counts
+
+    def _watch_savepoints(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
+        """Yield the batches, and note whether the source opens or ends a savepoint meanwhile."""
+        savepoints = self._session.savepoints
+        for batch in batches:
+            self._sent.is_nested |= self._session.savepoints != savepoints
+            yield batch
+
+    def _take_in(self, result: BatchResult, read: int) -> None:
+        """Write down what became of a batch; ``read`` records have been read by now."""
+        if result.keys:
+            self._entry.keep_keys(self._session, self._sent.key, result.keys)
+        if self._job.how.on_error == "abort":
+            return
+        if self._pipeline is not None:
+            self._pipeline.take_back_parents(result.rejects, result.batch)
+        if self._file is not None and result.rejects:
+            self._file.add(result.rejects, result.batch.batch)
+        self._log.add(result.rejects, read)
+        kept = self._sent.rejects
+        room = max(conf.rejects_kept() - len(kept), 0)
+        kept.extend(reject.kept() for reject in result.rejects[:room])
+
+    def record(
+        self,
+        counts: Counts,
+        read_before: int,
+        marks: dict[str, dict[str, Any]],
+        stop: Position | None = None,
+    ) -> None:
+        """Complete the record of the chunk that was sent, in the same transaction."""
+        source, chunks, keys, _ = self._planned()
+        sent = self._sent
+        facts: dict[str, Any] = {}
+        if self._job.how.is_chunked:
+            with self._stage("find position"):
+                stop = stop or chunks.position()
+                facts = _bytes_between(source, self._position, stop)
+        stop = stop or Position()
+        self._position = stop
+        self._entry.end_chunk(
+            self._session,
+            sent.key,
+            ranges=keys.take_ranges(),
+            rejects=sent.rejects,
+            inserters=Inserters(
+                table=self.table,
+                key=keys.name if keys.reason is None else "",
+                marks=sent.inserters,
+                asks_rows=sent.is_nested or bool(self.table.triggers),
+            ),
+            last_record=read_before + counts.read,
+            position={"source": dataclasses.asdict(stop), "marks": marks},
+            rows=counts.loaded,
+            rejected=counts.rejected,
+            skipped=counts.skipped,
+            padded=counts.padded,
+            cut=counts.cut,
+            **facts,
+        )
+        source.check_unchanged()  # while its bytes were digested
+
+    def move_sequences(self) -> None:
+        """Move the sequences past the keys that were given; the last thing before the COMMIT.
+
+        A move cannot be rolled back. So whatever may still be refused at the COMMIT is asked for
+        first, but for a caller's constraints: these wait for what the caller does afterwards.
+        """
+        if self._sequences is None or self._job.how.dry_run:
+            return
+        if self._sequences.has_moves and not self._session.is_callers:
+            self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._sequences.move()
+
+    def _plan(self, source: Source, table: Table) -> None:
+        _check_copy(table, ())
+        self._pipeline = pipeline = Pipeline(
+            self._job.model,
+            source,
+            self._job.layout,
+            session=self._session,
+            alias=self._job.alias,
+            table=table,
+            stages=self._reporter.stages,
+            clean=self._job.how.clean,
+            refuses=self._job.how.on_error == "reject",
+        )
+        self._decide(*pipeline.rules_not_asked)
+        if self._keys is None:
+            encoding = pipeline.encoding
+            _check_copy(table, encoding.names)
+            self._keys = PrimaryKeys(
+                self._session,
+                table,
+                self._job.model,
+                encoding,
+                purpose=self._purpose(),
+            )
+            self._sequences = Sequences(
+                self._session, defaults_of(table), () if self._job.how.dry_run else encoding.names
+            )
+            if self._keys.decision is not None:
+                self._decide(self._keys.decision)
+        self._chunks = Chunks(
+            pipeline.batches(self._position, self._rows),
+            self._position,
+            self._rows,
+            aborts=self._job.how.on_error == "abort",
+        )
+
+    def _make_writer(self, *, is_first_chunk: bool) -> CopyWriter:
+        how, names = self._job.how, (DirectWriter.name, CopyWriter.name)
+        if how.method not in names:
+            raise ConfigurationError(
+                f"A load uses the method 'direct' or 'copy', not {how.method!r}."
+                f"{did_you_mean(how.method, names)}"
+            )
+        reasons = unsupported_reasons(self._job.model, how.method)
+        if reasons:
+            raise UnsupportedModelError(" ".join(reasons))
+        stages, skips_refused = self._reporter.stages, how.on_error == "reject"
+        if how.method == CopyWriter.name:
+            return CopyWriter(
+                self.table,
+                self._job.model,
+                stages=stages,
+                skips_refused=skips_refused,
+                is_first_chunk=is_first_chunk,
+            )
+        return DirectWriter(
+            self.table,
+            self._job.model,
+            stages=stages,
+            skips_refused=skips_refused,
+            is_first_chunk=is_first_chunk,
+            is_chunk=how.is_chunked,
+            references=how.references,
+            indexes=how.indexes,
+            warn_waiting=self._reporter.announcement.waiting,
+        )
+
+    def _planned(self) -> _Planned:
+        source, chunks, keys, sequences = self._source, self._chunks, self._keys, self._sequences
+        if source is None or chunks is None or keys is None or sequences is None:
+            raise RuntimeError("Nothing is planned: prepare() comes first.")
+        return _Planned(source, chunks, keys, sequences)
+
+    def _purpose(self) -> Purpose:
+        if self._job.how.dry_run:
+            return "spare"
+        return "none" if self._entry.load is None else "record"
+
+    def _warnings(self) -> tuple[str, ...]:
+        return () if self._pipeline is None else self._pipeline.warnings
+
+    def _decide(self, *sentences: str) -> None:
+        self._decisions.update(dict.fromkeys(sentences))
+
+
+def _check(counts: Counts, source: str) -> None:
+    if not counts.add_up:
+        raise CountMismatch(
+            f"{source} had {counts.read:,} records, {counts.rejected:,} were rejected and "
+            f"{counts.skipped:,} skipped, but PostgreSQL counted {counts.loaded:,} rows."
+        )
+
+
+def _check_copy(table: Table, given: Sequence[str]) -> None:
+    reason = why_not_copy(table, given)
+    if reason is not None:
+        raise UnsupportedModelError(reason).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
+
+
+def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:
+    """Return the bytes of a chunk and their digest, where it lies in one file that can be sought."""
+    if stop.byte is None or start.file != stop.file or stop.file >= len(source.paths):
+        return {}
+    first = start.byte or 0
+    digest = digest_of_part(source.paths[stop.file], first, stop.byte)
+    return {"first_byte": first, "last_byte": stop.byte, "fingerprint": digest}

@@ -1,0 +1,179 @@
+"""Tells others what becomes of a load: records for ``logging``, and the signal ``load_ended``.
+
+A record has counts, times and names, as attributes for whoever wants them structured
+(docs/other-apps.md). It never has the text of an exception, which may quote a row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ingest.signals import load_ended
+from ingest.terminal import safe_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.models import Model
+
+    from ingest.ledger.models import Load
+    from ingest.results import Counts, LoadResult
+
+logger = logging.getLogger(__name__)
+# Without a handler Python would write warnings to standard error, beside the command's own words.
+logging.getLogger("ingest").addHandler(logging.NullHandler())
+
+
+@dataclasses.dataclass(kw_only=True)
+class Announcement:
+    """What is known of a load until it ends."""
+
+    model: type[Model]
+    using: str
+    load: Load | None = None
+    """The ledger's, as soon as there is one."""
+    result: LoadResult | None = None
+    """Set it when the load has come to its end."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What every record of the load has."""
+        return {
+            "model": self.model._meta.label,
+            "database": self.using,
+            "load": None if self.load is None else self.load.pk,
+        }
+
+    def started(self, *, source: str, method: str) -> None:
+        """Log that the source is open."""
+        _log(
+            logging.INFO,
+            "started",
+            "The load of %(source)s into %(model)s on %(database)s has started.",
+            **self.facts,
+            source=source,
+            method=method,
+        )
+
+    def committed(self, ordinal: int, counts: Counts) -> None:
+        """Log that the chunk of this number is committed; the counts are its own."""
+        _log(
+            logging.INFO,
+            "committed",
+            "Chunk %(chunk)d of load %(load)s into %(model)s is committed: %(rows)d rows.",
+            **self.facts,
+            chunk=ordinal,
+            rows=counts.loaded,
+            rejected=counts.rejected,
+            skipped=counts.skipped,
+        )
+
+    def waiting(self, seconds: float) -> None:
+        """Log that nobody else can read the table, and that it waits for the source."""
+        _log(
+            logging.WARNING,
+            "waiting",
+            "The load into %(model)s on %(database)s has the table for itself until it commits, "
+            "and has waited %(seconds).1f s for its source. With --indexes keep (indexes='keep') "
+            "others can read the table meanwhile.",
+            **self.facts,
+            seconds=seconds,
+        )
+
+    def retrying(self, error: BaseException, *, tries: int, wait_seconds: float) -> None:
+        """Log that the load goes on after an error, when ``tries`` have failed."""
+        _log(
+            logging.WARNING,
+            "retrying",
+            "Load %(load)s into %(model)s goes on in %(wait_seconds).1f s, after %(error)s.",
+            **self.facts,
+            **_facts_of(error),
+            tries=tries,
+            wait_seconds=wait_seconds,
+        )
+
+    def _ended(self, error: BaseException | None, seconds: float) -> None:
+        if error is None and self.result is not None:
+            self._log_result(self.result)
+        elif error is not None:
+            is_failed = isinstance(error, Exception)
+            _log(
+                logging.ERROR if is_failed else logging.WARNING,
+                "failed" if is_failed else "interrupted",
+                "The load into %(model)s on %(database)s ended by %(error)s.",
+                **self.facts,
+                **_facts_of(error),
+                seconds=seconds,
+            )
+        self._send(error)
+
+    def _log_result(self, result: LoadResult) -> None:
+        verb = "Would have loaded" if result.is_dry_run else "Loaded"
+        _log(
+            logging.INFO,
+            "loaded",
+            f"{verb} %(rows)d rows of %(source)s into %(model)s on %(database)s "
+            "in %(seconds).2f s; %(rejected)d rejected.",
+            **self.facts,
+            source=result.source,
+            method=result.method,
+            driver=result.driver,
+            is_dry_run=result.is_dry_run,
+            read=result.read,
+            rows=result.rows,
+            rejected=result.rejected,
+            skipped=result.skipped,
+            seconds=result.seconds,
+            rows_per_second=result.rows_per_second,
+        )
+
+    def _send(self, error: BaseException | None) -> None:
+        try:
+            answers: list[tuple[Any, Any]] = load_ended.send_robust(
+                sender=self.model, using=self.using, result=self.result, load=self.load, error=error
+            )
+        except Exception as failure:  # noqa: BLE001 - Django trips over receivers without a name
+            answers = [(None, failure)]
+        for receiver, answer in answers:
+            if isinstance(answer, Exception):
+                _log(
+                    logging.ERROR,
+                    "receiver failed",
+                    "%(receiver)s could not take the end of the load into %(model)s: %(error)s.",
+                    **self.facts,
+                    **_facts_of(answer),
+                    receiver=getattr(receiver, "__qualname__", "A receiver"),
+                )
+
+
+@contextmanager
+def announced(model: type[Model], using: str) -> Iterator[Announcement]:
+    """Log and signal the end of the load that is done inside, in whatever way it ends."""
+    announcement = Announcement(model=model, using=using)
+    started = time.perf_counter()
+    try:
+        yield announcement
+    except BaseException as error:
+        announcement._ended(error, time.perf_counter() - started)
+        raise
+    announcement._ended(None, time.perf_counter() - started)
+
+
+def _facts_of(error: BaseException) -> dict[str, Any]:
+    """Return the error's class, and PostgreSQL's code where the error or its cause has one."""
+    cause: BaseException | None = error
+    while cause is not None and not hasattr(cause, "sqlstate"):
+        cause = cause.__cause__
+    return {"error": type(error).__name__, "sqlstate": getattr(cause, "sqlstate", None)}
+
+
+def _log(level: int, event: str, sentence: str, /, **facts: Any) -> None:
+    # A line end in a name would forge a record of the log.
+    safe = {
+        name: safe_line(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
+    }
+    logger.log(level, sentence, safe, extra={"event": event, **safe})

@@ -1,0 +1,271 @@
+"""How a load is to be done."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import DEFAULT_DB_ALIAS, router
+
+from ingest import conf
+from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
+from ingest.layout.text import Origin
+from ingest.loading.reject_log import RejectLimit
+from ingest.sources import SourceOptions
+from ingest.sources.several import SeveralSource, expand
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.db import models
+
+    from ingest.ledger.models import Load
+    from ingest.writing.direct import Indexes, References
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """How a load is to be done."""
+
+    method: str = "direct"
+    """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
+    references: References = "auto"
+    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``."""
+    indexes: Indexes = "auto"
+    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
+    on_error: str = "abort"
+    """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
+    records are put aside with their reasons, and all others are loaded."""
+    reject_limit: str | int | None = None
+    """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
+    reject_log: str | Path | None = None
+    """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    reject_file: str | Path | None = None
+    """Where the refused records are written in the source's own format, with the reasons, to be
+    mended and loaded again."""
+    overwrite: bool = False
+    """Replace a reject log or a reject file that is there already and is not empty."""
+    analyze: bool = True
+    """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
+    caller's transaction."""
+    dry_run: bool = False
+    """Do everything but commit."""
+    verify: bool = False
+    """Ask every constraint and index of the table again after the commit: ``LoadResult.audit``."""
+    layout: Layout | str | Path | None = None
+    """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
+    that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
+    set: Mapping[str, Any] | None = None
+    """One value for all records, for fields that the source does not have: ``{"bank": "KB"}``. Each
+    is judged by its field before the first row; a field that the layout looks up is looked up."""
+    true: Sequence[str] | str | None = None
+    """Words that mean true in boolean fields, beside those that the field reads by itself; case and
+    blanks around them do not count."""
+    false: Sequence[str] | str | None = None
+    """Words that mean false in boolean fields."""
+    match: str | None = None
+    """How source columns are matched with fields where nothing names them. None: by the field's
+    name; else, where only one field fits, without regard to case, blanks, hyphens and underscores,
+    by its column or ``verbose_name``, too, which is told in ``LoadResult.decisions``. ``loose``:
+    where several fit, the field's name comes before its column, and that before ``verbose_name``.
+    ``exact``: by the field's name only."""
+    ignore_columns: Sequence[str] | str | None = None
+    """Source columns that are left out on purpose; ``rest``: all those that fit no field."""
+    clean: bool = False
+    """Make an instance of each record and run ``Model.clean()``, also the ``clean()`` and
+    ``validate()`` of fields of your own. It costs as much as ``full_clean()`` of each record."""
+    chunk_rows: int | None = None
+    """Commit whenever so many records have been read. None: one commit for all."""
+    resumable: bool = False
+    """Commit in chunks, of ``INGEST["CHUNK_ROWS"]`` records where ``chunk_rows`` does not say it,
+    and go on with an unfinished load of the same file where there is one."""
+    workers: int = 1
+    """Processes that load chunks side by side; more than one makes the load ``resumable``."""
+    retries: int = 5
+    """How often a load that the ledger has is taken up again where the connection or the server
+    failed it."""
+    who: str = ""
+    """Who asked for it, for the ledger."""
+
+    def __post_init__(self) -> None:
+        if self.on_error not in {"abort", "reject"}:
+            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        if self.reject_file is not None and self.on_error != "reject":
+            raise ConfigurationError(
+                "There is a reject file only where rejects are put aside: say on_error='reject' "
+                "(--on-error reject), or leave it out."
+            )
+        if self.overwrite and self.reject_log is None and self.reject_file is None:
+            raise ConfigurationError(
+                "overwrite is for a reject log or a reject file, and there is none: leave it out."
+            )
+        if self.verify and self.dry_run:
+            raise ConfigurationError(
+                "verify looks at the table after the commit, and a dry run has none: "
+                "leave out verify or dry_run."
+            )
+        RejectLimit.parse(self.reject_limit)
+        for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name} is {value}: it must be {least} or more.")
+        if self.is_chunked and self.dry_run:
+            raise ConfigurationError("A dry run is one transaction: it cannot be done in chunks.")
+        if self.is_chunked and self.indexes == "rebuild":
+            raise ConfigurationError(
+                "Indexes cannot be built after the rows of a load in chunks: each chunk is "
+                "committed by itself. Leave out indexes='rebuild', or the chunks."
+            )
+
+    @property
+    def is_chunked(self) -> bool:
+        """Is it committed in more than one piece?"""
+        return self.resumable or self.workers > 1 or self.chunk_rows is not None
+
+    @property
+    def is_resumable(self) -> bool:
+        """Does the same load go on where an earlier one stopped?"""
+        return self.resumable or self.workers > 1
+
+    @property
+    def records_of_chunk(self) -> int | None:
+        """How many records there are to a chunk; None: all."""
+        return (self.chunk_rows or conf.chunk_rows()) if self.is_chunked else None
+
+
+def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
+    """Tell the options of the source from those of the load, or raise ``TypeError``."""
+    kinds = (SourceOptions, LoadOptions)
+    names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
+    for name in options:
+        if not any(name in known for known in names):
+            raise TypeError(
+                f"load() has no option {name!r}.{did_you_mean(name, names[0] | names[1])}"
+            )
+    reading = {name: options[name] for name in options if name in names[0]}
+    if reading.get("columns") is not None:
+        reading["columns"] = tuple(reading["columns"])
+    how = {name: options[name] for name in options if name in names[1]}
+    return SourceOptions(**reading), LoadOptions(**how)
+
+
+PLAN = ("method", "references", "indexes", "on_error", "reject_limit", "clean")
+"""Options of a load that decide what becomes of its records."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadSpec:
+    """A load as it was asked for."""
+
+    model: type[models.Model]
+    alias: str
+    given: Any
+    """The source, as it was given."""
+    reading: SourceOptions
+    """How the source is to be read; what the layout says of it included."""
+    how: LoadOptions
+    layout: Layout | None
+    options: dict[str, Any]
+    """What was said of both by name."""
+
+    @classmethod
+    def of(
+        cls, model: type[models.Model], source: Any, using: str | None, options: dict[str, Any]
+    ) -> Self:
+        """Take the arguments of ``load`` apart; raises what is wrong with them."""
+        layout = choose_layout(options)
+        said = {} if layout is None else layout.source
+        reading, how = split_options({**said, **options})
+        return cls(
+            model=model,
+            alias=using or router.db_for_write(model) or DEFAULT_DB_ALIAS,
+            given=source,
+            reading=reading,
+            how=how,
+            layout=layout,
+            options=options,
+        )
+
+    @classmethod
+    def again(cls, load: Load, alias: str) -> Self:
+        """Return the job of a load that the ledger has."""
+        said = dict(load.options)
+        options = {**said["reading"], **said["how"]}
+        if load.layout:
+            origin = Origin(name=f"the layout of load {load.pk}", text=load.layout)
+            options["layout"] = Layout.from_document(tomllib.loads(load.layout), origin)
+        return cls.of(find_model(load.model), said["given"], alias, options)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what ``again`` needs beside the layout, as JSON's kinds of values."""
+        # What the layout has taken in is in the ledger's copy of it.
+        taken_in: dict[str, Any] = dict.fromkeys(LAYOUT_OPTIONS)
+        how = dataclasses.asdict(dataclasses.replace(self.how, **taken_in))
+        for name in ("reject_log", "reject_file"):
+            how[name] = None if how[name] is None else _absolute(how[name])
+        return {
+            "given": self._given(),
+            "layout": self._layout_name(),
+            "reading": _said(dataclasses.asdict(self.reading), SourceOptions()),
+            "how": _said(how, LoadOptions()),
+        }
+
+    def plan(self) -> dict[str, Any]:
+        """Return what must be the same for a load to go on: how it is read, and what is kept."""
+        said = self.to_json()
+        return {
+            "reading": said["reading"],
+            **{name: said["how"][name] for name in PLAN if name in said["how"]},
+        }
+
+    @property
+    def files(self) -> list[Any]:
+        """The files that the source is read from: paths, and what is open already."""
+        if SeveralSource.accepts(self.given):
+            return list(expand(self.given))
+        is_file = isinstance(self.given, str | Path) or hasattr(self.given, "read")
+        return [self.given] if is_file else []
+
+    def _layout_name(self) -> str | None:
+        name = self.options.get("layout")
+        if any(self.options.get(option) for option in LAYOUT_OPTIONS if option != "layout"):
+            return None  # the file alone is not the layout of this load
+        if isinstance(name, Path) or (isinstance(name, str) and name.endswith(".toml")):
+            return _absolute(name)
+        return name if isinstance(name, str) else None
+
+    def _given(self) -> Any:
+        files = self.given if isinstance(self.given, list | tuple) else [self.given]
+        if not all(_is_utf8(file) for file in files if isinstance(file, str | Path)):
+            return None  # PostgreSQL has no such text
+        if isinstance(self.given, str | Path):
+            return _absolute(self.given)
+        is_list = isinstance(self.given, list | tuple)
+        if is_list and all(isinstance(item, str | Path) for item in self.given):
+            return [_absolute(item) for item in self.given]
+        return None
+
+
+def _is_utf8(given: Any) -> bool:
+    """Can the name, or can the names, be written down?"""
+    try:
+        str(given).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _absolute(path: str | Path) -> str:
+    # A resume may come from another working directory.
+    return str(path) if str(path) == "-" else str(Path(path).absolute())
+
+
+def _said(values: dict[str, Any], usual: Any) -> dict[str, Any]:
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if value != getattr(usual, name)
+    }

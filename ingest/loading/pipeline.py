@@ -1,0 +1,217 @@
+"""From a source to typed batches, a chunk at a time, and every record counted on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from ingest.conversion import Converter
+from ingest.conversion.model_rules import rules_not_asked
+from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
+from ingest.layout.matching import describe_loose, match_columns
+from ingest.layout.transform import LayoutTransform, MappedBatch, arrange
+from ingest.postgres.session import adaptation_context
+from ingest.results import Counts
+from ingest.sources import in_pieces
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from django.db import models
+
+    from ingest.conversion import TypedBatch
+    from ingest.layout import Layout
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.encoding import CopyEncoding
+    from ingest.postgres.session import Session
+    from ingest.results.rejects import Reject
+    from ingest.sources import Batch, Position, Source
+    from ingest.writing.timings import Stages
+
+
+class Pipeline:
+    """One pass over a source, from a position on: source -> layout -> conversion."""
+
+    def __init__(  # noqa: PLR0913 - what a row meets on its way, each once
+        self,
+        model: type[models.Model],
+        source: Source,
+        layout: Layout | None,
+        *,
+        session: Session,
+        alias: str,
+        table: Table,
+        stages: Stages,
+        clean: bool = False,
+        refuses: bool = False,
+    ) -> None:
+        """Plan it, or raise ``LayoutError`` for what does not fit.
+
+        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left
+        out, and leave no parents behind that were made for them.
+        """
+        self._source = source
+        self._stages = stages
+        self.table = table
+        self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
+        self._matched = (
+            describe_loose(match_columns(model, source.columns, source.name))
+            if self._arrangement is None
+            else ()
+        )
+        self._converter = make_converter(
+            model, source, alias, table, self._arrangement, clean=clean
+        )
+        self._judge_of_fields = self._converter
+        if clean and self._arrangement is not None:  # Model.clean() may want the parent
+            self._judge_of_fields = make_converter(model, source, alias, table, self._arrangement)
+        self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
+        """What ``full_clean()`` would ask and the load does not, a sentence each."""
+
+    @property
+    def encoding(self) -> CopyEncoding:
+        """How the rows that it gives are to be written."""
+        return self._converter.encoding
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was stored so far and is hardly what was meant, a sentence each."""
+        layout = self._matched if self._arrangement is None else self._arrangement.warnings
+        return (*layout, *self._converter.warnings)
+
+    def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
+        """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""
+        raw = self._stages.watch("read", self._source.batches_after(start))
+        pieces = in_pieces(raw, chunk_rows)
+        if self._arrangement is None:
+            for batch in pieces:
+                with self._stages.stage("convert"):
+                    typed = self._converter.convert(batch)
+                yield typed
+            return
+        for arranged in self._stages.watch("arrange", self._arrangement.apply(pieces, self._judge)):
+            with self._stages.stage("convert"):
+                typed = self._arrangement.settle(self._converter.convert(arranged), arranged)
+            yield typed
+
+    def take_back_parents(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
+        """Delete the parents made for a batch that no row of it uses, once the batch is in."""
+        arranged = batch.batch
+        if self._arrangement is None or not isinstance(arranged, MappedBatch):
+            return
+        if arranged.made:
+            refused = {reject.record for reject in rejects}
+            accepted = [record for record in batch.records if record not in refused]
+            self._arrangement.take_back(arranged, accepted)
+
+    def _judge(self, arranged: MappedBatch) -> set[int]:
+        """Return the records that the fields refuse, but for their missing parents."""
+        typed = self._judge_of_fields.convert(arranged)
+        assert self._arrangement is not None  # noqa: S101 - it is what asks
+        return {reject.record for reject in self._arrangement.settle(typed, arranged).rejects}
+
+
+class Chunks:
+    """Deals batches out, chunk by chunk, and counts the records independently of PostgreSQL."""
+
+    def __init__(
+        self, batches: Iterator[TypedBatch], start: Position, rows: int | None, *, aborts: bool
+    ) -> None:
+        """``aborts``: the first refused record ends it all."""
+        self._batches = batches
+        self._rows = rows
+        self._aborts = aborts
+        self._held: TypedBatch | None = None
+        self.is_over = False
+        """Has the source come to its end?"""
+        self._last: Batch | None = None
+        self._start = start
+        self.read = self.skipped = self.padded = self.cut = 0
+        """Records of the current chunk: all, those left out, and those with other widths."""
+
+    def has_more(self) -> bool:
+        """Is there another chunk?"""
+        while self._held is None and not self.is_over:
+            batch = next(self._batches, None)
+            self.is_over = batch is None
+            if batch is not None and (batch.records_read or batch.batch.skipped):
+                self._held = batch
+        return not self.is_over
+
+    def chunk(self) -> Iterator[TypedBatch]:
+        """Yield the batches of the next chunk."""
+        self.read = self.skipped = self.padded = self.cut = 0
+        while (self._rows is None or self.read < self._rows) and self.has_more():
+            batch = cast("TypedBatch", self._held)
+            self._held = None
+            if batch.rejects and self._aborts:
+                raise RecordsRefused(_first_bad_records(batch, self._batches))
+            self.read += batch.records_read + batch.batch.skipped
+            self.skipped += batch.batch.skipped
+            self.padded += len(batch.batch.padded)
+            self.cut += len(batch.batch.cut)
+            if batch.batch.through is not None:
+                self._last = batch.batch
+            yield batch
+
+    def position(self) -> Position:
+        """Return the source's position after the current chunk, once it has been dealt out."""
+        if self._last is None or self._last.through is None:
+            return self._start
+        return self._last.find_position(self._last.through)
+
+    def counts(self, loaded: int, rejected: int) -> Counts:
+        """Return what became of the chunk's records."""
+        return Counts(
+            read=self.read,
+            loaded=loaded,
+            rejected=rejected,
+            skipped=self.skipped,
+            padded=self.padded,
+            cut=self.cut,
+        )
+
+
+def make_converter(
+    model: type[models.Model],
+    source: Source,
+    alias: str,
+    table: Table,
+    arrangement: LayoutTransform | None = None,
+    *,
+    clean: bool = False,
+) -> Converter:
+    """Plan how the batches of a source, or of a layout at work on it, become typed."""
+    fed = arrangement or _Columns(
+        tuple(found.field for found in match_columns(model, source.columns, source.name)),
+        source.columns,
+    )
+    converter = Converter(
+        table=table,
+        fields=fed.fields,
+        alias=alias,
+        context=adaptation_context(alias, table),
+        source=source.name,
+        source_columns=fed.source_columns,
+        clean=clean,
+        has_postgres_text=source.has_postgres_text,
+    )
+    if arrangement is not None:
+        arrangement.judge_constants(converter)
+    return converter
+
+
+class _Columns(NamedTuple):
+    """The source's own columns, each for the field that it names."""
+
+    fields: tuple[models.Field[Any, Any], ...]
+    source_columns: tuple[str, ...]
+
+
+def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
+    """Read on until there is enough to show: whoever mends a file likes to hear of all at once."""
+    rejects = list(batch.rejects)
+    for following in rest:
+        if len(rejects) >= REJECTS_SHOWN:
+            break
+        rejects.extend(following.rejects)
+    return rejects

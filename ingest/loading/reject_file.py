@@ -1,0 +1,151 @@
+"""A file of refused records in the source's own format, to be mended and loaded again."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import groupby
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ingest.exceptions import ConfigurationError, IngestError
+from ingest.loading.append_file import AppendFile
+from ingest.loading.output_files import is_null
+from ingest.sources.base import Source
+from ingest.sources.files import COMPRESSIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ingest.loading.output_files import OutputFile, OutputFiles
+    from ingest.results.rejects import Reject
+    from ingest.sources import Batch
+    from ingest.sources.writers import RecordWriter
+
+
+REJECT_FILE = "The reject file"
+
+
+class RejectFile:
+    """Writes each refused record once, with all its reasons, in the order of the source."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        writer: RecordWriter,
+        mark: Mapping[str, Any] | None = None,
+        output: OutputFile | None = None,
+    ) -> None:
+        """``mark``: go on with the file that is there, from where it was marked.
+
+        ``output`` is what the ``file`` belongs to, where it lasts.
+        """
+        name = REJECT_FILE if output is None else f"{REJECT_FILE} {output.path!r}"
+        publish = None if output is None else output.publish
+        self._file = AppendFile(file, name, lasts=output is not None, publish=publish)
+        self._writer = writer
+        self.is_empty = mark is None
+        """Is there no record in it?"""
+        head = writer.head()  # also where it stands there already: a byte-order mark comes once
+        if mark is None:
+            self._file.write(head)
+        else:
+            self.rewind(mark)
+
+    def add(self, rejects: Sequence[Reject], batch: Batch) -> None:
+        """Write the refused records of one batch; ``rejects`` are in the order of the records."""
+        columns = batch.source_columns
+        self.is_empty = False
+        for record, group in groupby(rejects, lambda reject: reject.record):
+            reasons = " ".join(map(_reason, group))
+            if record in batch.misfits:
+                written = self._writer.misfit(batch.misfits[record], reasons)
+            else:
+                place = bisect_left(batch.records, record)
+                written = self._writer.record([cells[place] for cells in columns], reasons)
+            self._file.write(written)
+
+    def append(self, written: bytes) -> None:
+        """Write what another reject file of the same source has written."""
+        self.is_empty &= not written
+        self._file.write(written)
+
+    def mark(self) -> dict[str, Any]:
+        """Return the place up to which it is written now."""
+        return self._file.mark()
+
+    def rewind(self, mark: Mapping[str, Any]) -> None:
+        """Forget what was written after a mark."""
+        self._file.rewind(mark)
+
+    def end(self) -> None:
+        """Write what stands after the last record."""
+        if not self._file.is_closed:
+            self._file.write(self._writer.tail())
+            self._file.flush()
+            self._file.close()
+
+
+@contextmanager
+def open_reject_file(
+    path: str | Path | None,
+    writer: RecordWriter,
+    outputs: OutputFiles,
+    said: str | None,
+    mark: Mapping[str, Any] | None = None,
+) -> Iterator[RejectFile | None]:
+    """Open the file, or give None where no path is given, or that of the null device.
+
+    ``outputs`` know which files must not be written; ``said`` is the format that the source's
+    options say, if any; ``mark``: go on with the file that is there. Raises ``ConfigurationError``
+    for a name that a load could not read again.
+    """
+    if path is None or is_null(path):
+        yield None
+        return
+    _check(Path(path), writer, said)
+    if mark and not mark["bytes"]:  # of an empty file nothing says that it is this one
+        mark = None
+    if mark and not Path(path).exists():
+        raise IngestError(
+            f"The reject file {str(path)!r}, which this load has begun, is gone: bring it back, or "
+            "take away what is in and load again."
+        )
+    output = outputs.open(path, REJECT_FILE, is_ours=bool(mark))
+    with ExitStack() as stack:
+        stack.callback(output.release)
+        stack.callback(output.file.close)
+        rejects = RejectFile(output.file, writer, mark, output)
+        try:
+            yield rejects
+        except BaseException:
+            # An older file stays what it was where nothing was refused.
+            if not (rejects.is_empty and output.replaced):
+                with suppress(IngestError):  # what is wrong has been said
+                    rejects.end()
+            raise
+        rejects.end()
+
+
+def _check(path: Path, writer: RecordWriter, said: str | None) -> None:
+    shown = str(path)
+    if path.suffix.lower() in COMPRESSIONS:
+        raise ConfigurationError(
+            f"The reject file {shown!r} is not compressed: leave out {path.suffix}."
+        )
+    format_by_name = next(kind.format for kind in Source.registry if kind.accepts(path))
+    if said is None and format_by_name != writer.format:
+        name = path.with_suffix(_SUFFIXES[writer.format]).name
+        raise ConfigurationError(
+            f"The rejects are written as {_WORDS[writer.format]}, and the name {shown!r} would be "
+            f"taken for another format: call the file {name!r}."
+        )
+
+
+_SUFFIXES = {"delimited": ".csv", "jsonl": ".jsonl"}
+_WORDS = {"delimited": "delimited text", "jsonl": "JSON Lines"}
+
+
+def _reason(reject: Reject) -> str:
+    reason = reject.reason if reject.column is None else f"{reject.column}: {reject.reason}"
+    return reason if reason.endswith(".") else f"{reason}."

@@ -1,0 +1,148 @@
+"""Where the rejects of a load go, and when there are too many of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import weakref
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from ingest.exceptions import ConfigurationError, TooManyRejects
+from ingest.loading.append_file import AppendFile
+from ingest.results.rejects import Reject, as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Self
+
+    from ingest.loading.output_files import OutputFile
+
+REJECT_LOG = "The reject log"
+HOPELESS_RECORDS = 1_000
+"""If so many records are read and all are bad, the file or the layout is the wrong one."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RejectLimit:
+    """How many records may be refused before the load is rolled back."""
+
+    number: int | None = None
+    percent: float | None = None
+
+    @classmethod
+    def parse(cls, text: str | int | None) -> Self:
+        """Read ``100`` or ``2.5%``; raises ``ConfigurationError`` for anything else."""
+        if text is None:
+            return cls()
+        shown = str(text).strip()
+        try:
+            limit = (
+                cls(percent=float(shown.removesuffix("%")))
+                if shown.endswith("%")
+                else cls(number=int(shown))
+            )
+        except ValueError:
+            limit = cls(number=-1)
+        if (limit.number or 0) < 0 or not 0 <= (limit.percent or 0) <= 100:  # noqa: PLR2004
+            raise ConfigurationError(
+                f"The reject limit {shown!r} is neither a number of records nor a percentage: "
+                "say 100 or 2.5%."
+            )
+        return limit
+
+
+class RejectLog:
+    """Writes rejects down as JSON Lines, counts the records, and gives them back in order."""
+
+    def __init__(
+        self,
+        output: OutputFile | None,
+        limit: RejectLimit,
+        mark: Mapping[str, Any] | None = None,
+    ) -> None:
+        """``output`` is where it goes; None: to a temporary file.
+
+        ``mark``: go on with the log that is there, from where it was marked.
+        """
+        self._limit = limit
+        # In a file from the start: a load may refuse more records than memory holds.
+        if output is None:
+            self._file = AppendFile(_temporary(), _TEMPORARY, lasts=False)
+        else:
+            name = f"{REJECT_LOG} {output.path!r}"
+            self._file = AppendFile(output.file, name, lasts=True, publish=output.publish)
+        # The rejects can be read as long as somebody holds the log.
+        weakref.finalize(self, self._file.close)
+        self.records = 0
+        """Records refused; one may have several reasons."""
+        if mark:
+            self.rewind(mark)
+
+    def add(self, rejects: Sequence[Reject], read: int) -> None:
+        """Write down the rejects of one batch; ``read`` records have been read by then.
+
+        Raises ``TooManyRejects`` when the limit is passed.
+        """
+        self._write(rejects)
+        self.records += len({(reject.source, reject.record) for reject in rejects})
+        first = rejects[0] if rejects else None
+        if first is not None and self.records == read >= HOPELESS_RECORDS:
+            raise TooManyRejects(
+                f"All of the first {read:,} records are refused: the file or its layout is "
+                f"probably the wrong one. The last batch begins with: {first}"
+            )
+        if self._limit.number is not None and self.records > self._limit.number:
+            raise self._too_many(read, first)
+
+    def flush(self) -> None:
+        """Let others see what is written."""
+        self._file.flush()
+
+    def mark(self) -> dict[str, Any]:
+        """Return the place up to which it is written now."""
+        return {**self._file.mark(), "records": self.records}
+
+    def rewind(self, mark: Mapping[str, Any]) -> None:
+        """Forget what was written after a mark."""
+        self._file.rewind(mark)
+        self.records = mark["records"]
+
+    def restore(self, rejects: Iterable[Reject], records: int) -> None:
+        """Take in what an earlier try refused, as far as it is known; it had so many records."""
+        self._write(rejects)
+        self.records = records
+
+    def finish(self, read: int) -> None:
+        """Check the limit once more, when all records have been read."""
+        percent = self._limit.percent
+        if percent is not None and self.records * 100 > percent * read:
+            raise self._too_many(read, next(iter(self), None))
+        self._file.flush()
+
+    def __iter__(self) -> Iterator[Reject]:
+        for line in self._file.lines():
+            yield Reject(**json.loads(line))
+
+    def _write(self, rejects: Iterable[Reject]) -> None:
+        for reject in rejects:
+            told = {name: as_json(value) for name, value in vars(reject).items()}
+            self._file.write(f"{json.dumps(told, allow_nan=False)}\n".encode())
+
+    def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:
+        limit = self._limit
+        allowed = f"{limit.percent:g}%" if limit.number is None else f"{limit.number:,}"
+        return TooManyRejects(
+            f"{self.records:,} of {read:,} records are refused, and the limit is {allowed}. "
+            f"The first of these: {first}"
+        )
+
+
+_TEMPORARY = f"The temporary file of the rejects, in {tempfile.gettempdir()},"
+
+
+def _temporary() -> IO[bytes]:
+    try:
+        return cast("IO[bytes]", tempfile.TemporaryFile())
+    except OSError as error:
+        raise ConfigurationError(f"{_TEMPORARY} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,237 @@
+"""Whether a load can go on: it must be the same file, read and kept in the same way."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db import DEFAULT_DB_ALIAS
+
+from ingest.exceptions import IngestError, LayoutError, LedgerError, SourceError
+from ingest.layout import find_layout
+from ingest.ledger.locks import is_alive
+from ingest.ledger.models import Chunk, Load
+from ingest.ledger.models import Reject as KeptReject
+from ingest.ledger.place import describe_place
+from ingest.ledger.rows import select
+from ingest.loading.options import LoadSpec
+from ingest.loading.output_files import is_null
+from ingest.loading.reject_log import REJECT_LOG, RejectLimit, RejectLog
+from ingest.results.rejects import Reject
+from ingest.sources.fingerprints import digest_of_part
+from ingest.sources.several import SeveralSource, expand
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.ledger.entry import Entry, Settled
+    from ingest.loading.output_files import FileId, OutputFile, OutputFiles
+    from ingest.postgres.session import Session
+
+
+def find_unfinished(job: LoadSpec, digest: str, session: Session) -> Load | None:
+    """Find the last load of the same file into the same model that has chunks and no end.
+
+    The file is known by the digest of its content, whatever it is called. One that runs counts too
+    before its first chunk is in. A load of the same name that has chunks is found as well, so that
+    ``check_file`` can say that the file was changed.
+    """
+    given = job.to_json()["given"]
+    unfinished = select(
+        job.alias, Load, _UNFINISHED, job.model._meta.label, digest, json.dumps(given)
+    )
+    place = describe_place(session, job.model)
+    # Another tenant's load is another one. Loads of an earlier version do not say whose they are.
+    unfinished = [load for load in unfinished if not load.session_state or _is_at(load, place)]
+    has_chunks = {load.pk for load in unfinished if _rows(Chunk, load, "LIMIT 1")}
+    named = [load for load in unfinished if load.options["given"] == given]
+    # A load that is only chunked, and not resumable, has no digest before its first chunk is in.
+    for same in ([load for load in unfinished if load.fingerprint == digest], named):
+        begun = next((load for load in same if load.pk in has_chunks), None)
+        running = (
+            load
+            for load in same
+            if load.status == Load.Status.RUNNING
+            and load.pk not in has_chunks
+            and load.fingerprint in {"", digest}
+        )
+        found = begun or next(filter(is_alive, running), None)
+        if found is not None:
+            return cast("Load", found)
+    return None
+
+
+def _rows(model: type[Chunk | KeptReject], load: Load, rest: str) -> list[Any]:
+    """Read what the ledger has of a load."""
+    where = "WHERE t.load_id OPERATOR(pg_catalog.=) $1::bigint"
+    return select(load._state.db or DEFAULT_DB_ALIAS, model, f"{where} {rest}", load.pk)
+
+
+_UNFINISHED = """
+WHERE t.model OPERATOR(pg_catalog.=) $1::pg_catalog.text AND t.chunk_rows IS NOT NULL
+  AND t.status OPERATOR(pg_catalog.=) ANY ('{running,failed,interrupted}'::pg_catalog.text[])
+  AND (t.fingerprint OPERATOR(pg_catalog.=) $2::pg_catalog.text
+       OR (t.options OPERATOR(pg_catalog.->) 'given')
+          OPERATOR(pg_catalog.=) $3::pg_catalog.text::pg_catalog.jsonb)
+ORDER BY t.id DESC
+"""
+
+
+def _is_at(load: Load, place: dict[str, Any]) -> bool:
+    return all(getattr(load, name) == place[name] for name in ("schema", "role", "session_state"))
+
+
+def check_same(load: Load, job: LoadSpec) -> None:
+    """Raise ``LedgerError`` where a load cannot go on as this job."""
+    if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
+        raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to go on with.")
+    given = load.options["given"]
+    if given is None or given == "-":
+        raise LedgerError(
+            f"Load {load.pk} cannot go on: {load.source} can be read only once. Take away what is "
+            f"in with `bulk_load --undo {load.pk}`, and load again from a file."
+        )
+    _check_plan(load, job)
+    _check_layout(load, job)
+    _check_reject_file(load, job)
+    missing = _missing(job.given) if load.fingerprint else None
+    if missing is not None:
+        raise LedgerError(
+            f"Load {load.pk} cannot go on: the file {missing!r} is gone. Bring it back, or say "
+            f"where it is now: `bulk_load --resume {load.pk} FILE`."
+        )
+
+
+def _check_plan(load: Load, job: LoadSpec) -> None:
+    plan, want = LoadSpec.again(load, job.alias).plan(), job.plan()
+    plan["chunk_rows"], want["chunk_rows"] = load.chunk_rows, job.how.records_of_chunk
+    changed = [name for name in {**plan, **want} if plan.get(name) != want.get(name)]
+    if changed:
+        raise LedgerError(
+            f"Load {load.pk} of this file is not finished, and was begun with another "
+            f"{' and '.join(sorted(changed))}: go on with `bulk_load --resume {load.pk}`, or take "
+            f"away what is in with `bulk_load --undo {load.pk}`."
+        )
+
+
+def _check_layout(load: Load, job: LoadSpec) -> None:
+    layout, name = job.layout, load.options.get("layout")
+    if name is not None:
+        with suppress(LayoutError):  # it may be gone, and the ledger has it
+            layout = find_layout(name)
+    if load.layout != ("" if layout is None else layout.to_toml()):
+        raise LedgerError(
+            f"Load {load.pk} cannot go on: its layout is not what it was when it was begun. Bring "
+            f"the layout back, or take away what is in with `bulk_load --undo {load.pk}`."
+        )
+
+
+def _check_reject_file(load: Load, job: LoadSpec) -> None:
+    path = job.how.reject_file
+    is_another = path is not None and load.reject_file not in {"", absolute(path)}
+    if is_another and _rows(Chunk, load, "LIMIT 1"):
+        raise LedgerError(
+            f"Load {load.pk} of this file is not finished, and its reject file is "
+            f"{load.reject_file!r}, which has the records that were refused until now: say "
+            "that name, or leave it out."
+        )
+
+
+def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
+    """Raise ``LedgerError`` where a load's file has another digest than it had."""
+    if was in {"", now}:
+        return
+    where = "after the records that are in"
+    for chunk in _rows(
+        Chunk, load, "AND t.fingerprint OPERATOR(pg_catalog.<>) '' ORDER BY t.ordinal"
+    ):
+        if len(paths) == 1 and chunk.first_byte is not None and chunk.last_byte is not None:
+            now = digest_of_part(paths[0], chunk.first_byte, chunk.last_byte)
+            if now != chunk.fingerprint:
+                where = f"in records {chunk.first_record:,} to {chunk.last_record:,}"
+                break
+    raise LedgerError(
+        f"Load {load.pk} cannot go on: {load.source} is no longer the file that was loaded; it was "
+        f"changed {where}. Bring the file back, or take away what is in with "
+        f"`bulk_load --undo {load.pk}`, and load again."
+    )
+
+
+def _missing(given: Any) -> str | None:
+    """Return the first file, or pattern, that is not there."""
+    try:
+        files = expand(given) if SeveralSource.accepts(given) else [given]
+    except SourceError:
+        return str(given)
+    return next((str(file) for file in files if not Path(file).is_file()), None)
+
+
+class KeptLog:
+    """The log of rejects over all tries of a load."""
+
+    def __init__(self, job: LoadSpec, outputs: OutputFiles) -> None:
+        path = job.how.reject_log
+        self._path = None if path is None or is_null(path) else Path(path)
+        self._outputs = outputs
+        self._limit = RejectLimit.parse(job.how.reject_limit)
+        self._chunks_before = 0
+        self._mark: dict[str, Any] = {}
+        self.log: RejectLog
+        self.output: OutputFile | None = None
+        """Its file, where it has one that lasts."""
+
+    def open(self, entry: Entry, settled: Settled) -> RejectLog:
+        """Return the log with the rejects of the chunks that are committed, and no others."""
+        if self._mark:  # another try of this process
+            is_older = settled.chunks == self._chunks_before
+            self.log.rewind(self._mark if is_older else settled.marks["log"])
+            return self.log
+        path, load = self._path, entry.load
+        mark = settled.marks.get("log") if settled.chunks else None
+        is_there = False
+        if path is not None:
+            is_its_own = load is not None and load.reject_log == absolute(path)
+            # Of a log that was empty nothing says that it is this one.
+            is_there = is_its_own and mark is not None and mark["bytes"] > 0 and path.is_file()
+            self.output = self._outputs.open(path, REJECT_LOG, is_ours=is_there)
+        mark = mark if is_there else None
+        self.log = RejectLog(self.output, self._limit, mark)
+        if settled.chunks and not is_there and load is not None:
+            kept = _rows(KeptReject, load, "ORDER BY t.id")
+            self.log.restore(map(_told, kept), settled.counts.rejected)
+        self._chunks_before, self._mark = settled.chunks, self.log.mark()
+        return self.log
+
+    def end(self, *, is_done: bool) -> None:
+        """Let others write the file; one that was to be replaced stays if nothing was refused."""
+        if self.output is None:
+            return
+        if self._mark and (is_done or self.log.records):
+            with suppress(IngestError, OSError):  # what is wrong has been said
+                self.log.flush()
+        self.output.release()
+
+
+def absolute(path: str | Path | None) -> str:
+    """Return a path as the ledger has it."""
+    return "" if path is None else str(Path(path).absolute())
+
+
+def leftovers(job: LoadSpec, digest: str) -> Iterator[FileId]:
+    """Yield the rejects' files of loads of the same content that died before their first chunk."""
+    for load in select(job.alias, Load, _UNFINISHED, job.model._meta.label, digest, "null"):
+        is_its_own = load.fingerprint == digest and not _rows(Chunk, load, "LIMIT 1")
+        if is_its_own and not is_alive(load):
+            yield from outputs_of(load)
+
+
+def outputs_of(load: Load) -> list[FileId]:
+    """Return the files of rejects that a load has opened, as the ledger knows them."""
+    return [(device, inode) for device, inode in load.options.get("outputs", ())]
+
+
+def _told(row: object) -> Reject:
+    names = ("source", "record", "line", "column", "field", "value", "reason", "kind", "constraint")
+    return Reject(**{name: getattr(row, name) for name in names})

@@ -1,0 +1,36 @@
+"""A worker: a process that loads chunks over a connection of its own, and commits them in turn.
+
+It is started as ``python -m ingest.loading.workers FD`` with one end of a pipe. When the pipe ends, so does
+the worker, and PostgreSQL rolls back what it had not committed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+import django
+import pyarrow as pa
+
+
+def main(descriptor: int) -> None:
+    """Do what the other end of the pipe says, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's affair
+    pa.set_memory_pool(pa.system_memory_pool())  # as in the command
+    pipe: Connection[Any, Any] = Connection(descriptor)
+    try:
+        os.environ["DJANGO_SETTINGS_MODULE"] = pipe.recv()
+        django.setup()
+        # Models can be imported only now.
+        from ingest.loading.workers.worker import work
+
+        work(pipe)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Everything that knows PostgreSQL: connection, session, catalog, encoding, errors."""

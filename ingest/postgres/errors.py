@@ -1,0 +1,203 @@
+"""What PostgreSQL says when it refuses a row, from either driver, in words for the user."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+import psycopg
+from django.db import DatabaseError
+
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    ConnectionFailed,
+    ConstraintRefused,
+    IngestError,
+    Outcome,
+    ServerFailed,
+)
+from ingest.terminal import safe_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.postgres.catalog import Table
+
+
+SERVERS_OWN = (
+    *("00", "01", "02", "03", "08", "25", "26", "28", "3D", "40", "53", "55P03", "57", "58"),
+    *("F0", "XX001", "XX002"),
+)
+"""SQLSTATEs, and what they begin with, that speak of the server, the connection or the transaction
+and never of a row: a lost connection, a deadlock, a full disk, too little memory, a lock or a
+statement that took too long, an administrator. Any other may: triggers, checks and casts raise what
+they like. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+OF_STATEMENT = ("0A", "2F", "3F", "42", "55", "HV", "XX")
+"""SQLSTATEs that mostly speak of the whole statement: a missing right, an unknown function."""
+_CURES = {
+    "23503": "Load the referenced rows first, or mend the value.",
+    "23505": "Take the record out, or change its key.",
+    "23502": "Give the column a value.",
+}
+
+
+_LINE_OF_COPY = re.compile(r"^COPY .+, .*\d", re.MULTILINE)
+_COLUMN_OF_COPY = re.compile(r"^COPY .+, [^,]*\d+, \S+ (.+?)(?:: .*)?$", re.MULTILINE)
+"""The words are in the server's language, the order is not: ``COPY t, line 2, column mood``."""
+
+
+def explain(
+    error: BaseException, table: Table | None = None, records: Sequence[int] = ()
+) -> ConstraintRefused | None:
+    """Turn a driver's error about a row into ours, or give None where it is about something else.
+
+    ``records`` are the record numbers of the rows that the COPY had; the number of the refused one
+    is then named.
+    """
+    state, message, detail, context, constraint = _facts(error)
+    if state is None or not may_be_of_row(error):
+        return None
+    if state.startswith(OF_STATEMENT) and not _LINE_OF_COPY.search(context or ""):
+        return None
+    record = _record(context, table, records)
+    return refusal_error(state, record, str(message), detail or "", constraint or "")
+
+
+def refusal_error(
+    state: str, record: int | None, message: str, detail: str, constraint: str
+) -> ConstraintRefused:
+    """Make the error of a row that PostgreSQL refused, from what it says."""
+    parts = [f"record {record:,}: {message}" if record else message]
+    if detail:
+        parts.append(detail)
+    if constraint and constraint not in message:
+        parts.append(f"Constraint: {constraint}.")
+    if state in _CURES:
+        parts.append(_CURES[state])
+    parts = [safe_line(part) for part in parts]  # a value in it may have line ends
+    sentence = " ".join(part if part.endswith(".") else f"{part}." for part in parts)
+    return ConstraintRefused(f"PostgreSQL refused {sentence}")
+
+
+def may_be_of_row(error: BaseException) -> bool:
+    """Return whether a driver's error may be about a row; if not, it is about the server."""
+    state = _facts(error)[0]
+    return state is not None and not state.startswith(SERVERS_OWN)
+
+
+class RowError(NamedTuple):
+    """What PostgreSQL says of the row that it refused of a COPY."""
+
+    state: str | None
+    """The SQLSTATE."""
+    place: int | None
+    """Which of the rows it was, where that is known."""
+    message: str = ""
+    detail: str = ""
+    constraint: str = ""
+    column: str = ""
+    """The column whose value its type refused."""
+
+
+def refusal_of(error: BaseException, places: Sequence[int]) -> RowError:
+    """Read the refusal of a COPY that had the rows of these places."""
+    state, message, detail, context, constraint = _facts(error)
+    column = _COLUMN_OF_COPY.search(context or "")
+    return RowError(
+        state,
+        _record(context, None, places),
+        message or "",
+        detail or "",
+        constraint or "",
+        column[1] if column else "",
+    )
+
+
+def _facts(error: BaseException) -> tuple[str | None, ...]:
+    if isinstance(error, asyncpg.PostgresError):
+        names = ("sqlstate", "message", "detail", "context", "constraint_name")
+        facts = [getattr(error, name, None) for name in names]
+        # What asyncpg refuses before it sends has no message of PostgreSQL's.
+        facts[1] = facts[1] or str(error)
+        return tuple(facts)
+    if isinstance(error, psycopg.Error):
+        said = error.diag
+        return (
+            said.sqlstate,
+            said.message_primary,
+            said.message_detail,
+            said.context,
+            said.constraint_name,
+        )
+    return (None,) * 5
+
+
+def _record(context: str | None, table: Table | None, records: Sequence[int]) -> int | None:
+    """Find the record in ``COPY name, line 3``; "line" is in the server's language."""
+    for line in (context or "").splitlines():
+        start = f"COPY {table.name}, " if table else "COPY "
+        if line.startswith(start):
+            found = re.search(r"\d+", line.removeprefix(start))
+            if found and 0 < int(found[0]) <= len(records):
+                return records[int(found[0]) - 1]
+    return None
+
+
+PASSING = ("08", "40", "57P01", "57P02", "57P03", "53300")
+"""SQLSTATEs that say nothing of the rows and may be otherwise the next time: a lost connection, a
+serialization failure or deadlock, a server that stops or starts, too many connections.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def translate(error: Exception) -> Exception:
+    """Return what a driver raised as ours; anything else is given back."""
+    if isinstance(error, IngestError):
+        return error
+    if isinstance(error, DatabaseError) and isinstance(error.__cause__, psycopg.Error):
+        return translate(error.__cause__)  # what Django's connection said
+    if isinstance(error, MemoryError):  # Arrow's too
+        return IngestError("There is too little memory to go on.").with_outcome(
+            Outcome.NOTHING, NOTHING_LOADED
+        )
+    refusal = explain(error)
+    if refusal is not None:
+        return refusal
+    if _is_lost(error):
+        said = str(error).strip().splitlines()[0].rstrip(".")
+        return ConnectionFailed(f"The connection to PostgreSQL was lost: {said}.").with_outcome(
+            Outcome.NOTHING, NOTHING_LOADED
+        )
+    if isinstance(error, asyncpg.PostgresError | psycopg.Error):
+        said = str(error).strip().rstrip(".")
+        return ServerFailed(f"PostgreSQL could not go on: {said}.")
+    return error
+
+
+def is_passing(error: BaseException) -> bool:
+    """Return whether the same load might succeed when it is tried again."""
+    if isinstance(error, ConnectionFailed):
+        cause = error.__cause__
+        # Who was not let in will not be let in; a server that starts or stops is another matter.
+        is_refusal = isinstance(cause, asyncpg.PostgresError)
+        return not is_refusal or _state(cause).startswith(PASSING)
+    if isinstance(error, ServerFailed | DatabaseError) and error.__cause__ is not None:
+        return is_passing(error.__cause__)
+    return _is_lost(error) or _state(error).startswith(PASSING)
+
+
+def tell(error: BaseException, outcome: Outcome, text: str) -> None:
+    """Let an error, or Ctrl-C, say what is in the table."""
+    if isinstance(error, IngestError):
+        error.with_outcome(outcome, text)
+    elif isinstance(error, KeyboardInterrupt):
+        error.args = (f"{error} {text}".lstrip(), *error.args[1:])
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Does psycopg say that there is no connection any more?"""
+    return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+
+
+def _state(error: BaseException | None) -> str:
+    return str(getattr(error, "sqlstate", None) or "")

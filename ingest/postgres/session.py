@@ -1,0 +1,73 @@
+"""Asking PostgreSQL, over the connection that fits.
+
+``open_session`` gives Django's own connection inside ``transaction.atomic()``, so that the load
+sees the caller's rows and rolls back with the caller; outside it gives an asyncpg connection.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ingest.postgres.asyncpg_session import AsyncpgSession, open_asyncpg_session
+from ingest.postgres.base import Backend, Session, Transaction
+from ingest.postgres.connection.arguments import django_connection
+from ingest.postgres.django_session import DjangoSession, adaptation_context
+from ingest.postgres.session_state import (
+    SessionState,
+    django_in_state,
+    has_state,
+    put_django_in,
+    read_state,
+)
+from ingest.postgres.steps import (
+    CopyFormat,
+    Copying,
+    CopyTarget,
+    Query,
+    Script,
+    Statement,
+    Step,
+    without_triggers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "AsyncpgSession",
+    "Backend",
+    "CopyFormat",
+    "CopyTarget",
+    "Copying",
+    "DjangoSession",
+    "Query",
+    "Script",
+    "Session",
+    "SessionState",
+    "Statement",
+    "Step",
+    "Transaction",
+    "adaptation_context",
+    "django_in_state",
+    "has_state",
+    "open_asyncpg_session",
+    "open_session",
+    "put_django_in",
+    "read_state",
+    "without_triggers",
+]
+
+
+@contextmanager
+def open_session(alias: str, state: SessionState | None = None) -> Iterator[Session]:
+    """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside.
+
+    The asyncpg connection gets the given state, or the one that Django's connection has now.
+    """
+    if django_connection(alias).in_atomic_block:
+        yield DjangoSession(alias)
+        return
+    with open_asyncpg_session(alias) as session:
+        session.adopt(read_state(alias) if state is None else state)
+        yield session

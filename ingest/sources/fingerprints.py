@@ -1,0 +1,55 @@
+"""What tells that a file is still the one that was loaded: a digest of its bytes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BLOCK_BYTES = 1 << 20
+"""Bytes digested at a time; the interpreter lets other threads work meanwhile."""
+DIGEST_BYTES = 32
+
+
+class Fingerprint:
+    """The digest of some files, taken in a thread of its own while the load goes on."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        with ThreadPoolExecutor(1, "ingest-fingerprint") as executor:
+            self._digest = executor.submit(digest_of_files, paths)
+            executor.shutdown(wait=False)
+
+    def __str__(self) -> str:
+        """Return the digest, as soon as it is known; empty where there is no file."""
+        return self._digest.result()
+
+
+def digest_of_files(paths: Sequence[Path]) -> str:
+    """Digest the contents of files, in their order; their names do not matter."""
+    digests = [_digest(path, 0, None) for path in paths]
+    if len(digests) > 1:
+        return blake2b("".join(digests).encode(), digest_size=DIGEST_BYTES).hexdigest()
+    return "".join(digests)
+
+
+def digest_of_part(path: Path, start: int, stop: int) -> str:
+    """Digest the bytes of a file from ``start`` to before ``stop``."""
+    return _digest(path, start, stop)
+
+
+def _digest(path: Path, start: int, stop: int | None) -> str:
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        left = stop - start if stop is not None else None
+        while left is None or left > 0:
+            block = file.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left))
+            if not block:
+                break
+            digest.update(block)
+            left = None if left is None else left - len(block)
+    return digest.hexdigest()

@@ -1,0 +1,237 @@
+"""Rows that only PostgreSQL can refuse, found exactly: as if they came one at a time, in order.
+
+A batch goes by one COPY. Where that is refused, the rows are taken apart: those that may be refused
+are *in doubt*, and those that cannot stand in anyone's way go by COPY without them. The rows in
+doubt are then tried one by one, in order, from a temporary table in the server. Which rows are in
+doubt is only a guess that saves time: where COPY is refused still, all rows are tried from there,
+many at a time, and a piece that is refused is halved until the row is found.
+
+PostgreSQL takes no COPY into a table whose policies hold for the role. All rows are then tried from
+the temporary table, also by a load that ends at the first refused row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.postgres.catalog import quote_name
+from ingest.postgres.errors import may_be_of_row, refusal_of
+from ingest.postgres.session import Copying, CopyTarget, Query, Statement, without_triggers
+from ingest.writing.row_by_row import READ_ENTERED, RowByRow
+from ingest.writing.staging import StagingTable, staged_types, temporary_name
+from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.encoding import CopyEncoding
+    from ingest.postgres.errors import RowError
+    from ingest.postgres.session import Script, Session
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefusedRow:
+    """A row that PostgreSQL refused."""
+
+    place: int
+    """The row's place in the batch, from 0."""
+    state: str
+    """The SQLSTATE."""
+    message: str
+    detail: str
+    constraint: str
+    column: str
+    is_in_source: bool | None
+    """Of a duplicate: does the same load hold the row it repeats? None for any other refusal."""
+
+
+_REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))
+
+
+class BadRowFinder:
+    """Sends the batches of one load; made before its first row."""
+
+    def __init__(
+        self, session: Session, table: Table, encoding: CopyEncoding, *, ends_at_first: bool = False
+    ) -> None:
+        """Make the temporary tables; ``ends_at_first``: the first refused row ends the load."""
+        keys = unique_keys(table, encoding.names)
+        types = staged_types(session, table, encoding)
+        self._stage = StagingTable(session, table, encoding, "stage", encoding.names, types)
+        session.execute(f"ALTER TABLE {self._stage.name} ADD PRIMARY KEY ({self._stage.place})")
+        refused = temporary_name("refused")
+        session.execute(_REFUSED.format(refused=refused))
+        self._refused = f"pg_temp.{refused}"
+        inserters = temporary_name("inserters")
+        session.execute(f"CREATE TEMPORARY TABLE {inserters} () ON COMMIT DROP")
+        self.inserters = f"pg_temp.{inserters}"
+        """The table in which each subtransaction that inserts rows leaves a row, for its xmin."""
+        self._mark = f"INSERT INTO {self.inserters} DEFAULT VALUES"
+        self._encoding = encoding
+        self._target = CopyTarget(
+            schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
+        )
+        attempts = RowByRow(
+            table,
+            encoding.names,
+            keys,
+            self._stage,
+            refused=self._refused,
+            mark=self._mark,
+            types=types,
+            ends_at_first=ends_at_first,
+        )
+        self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
+        # A deferred constraint would speak when it is too late to say which row it was.
+        self._immediate = self._deferred = ""
+        if not ends_at_first:
+            self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
+            self._deferred = _set_constraints(table, "is_deferred", "DEFERRED")
+        self._leaves_out_triggers = False
+        # Where one row may stand in another's way unseen, all are tried as they come.
+        self._takes_copy = not table.row_security
+        may_doubt = self._takes_copy and not (
+            table.triggers or any(item.kind == "x" for item in table.constraints)
+        )
+        self._doubts = SuspectRows(session, table, encoding) if may_doubt else None
+        self.expects_refused = not self._takes_copy
+        """Is this batch not sent as a whole first? Rows of the one before were refused, or COPY
+        is."""
+        self._entered = 0
+        """How many rows of this batch are in, as PostgreSQL counts them."""
+
+    def send(
+        self,
+        rows: pa.RecordBatch,
+        payload: bytes | None,
+        order: pa.Array | None,
+        *,
+        leaves_out_triggers: bool,
+    ) -> Script[tuple[int, Sequence[RefusedRow]]]:
+        """Put in the rows that can go in; give their number, and those that were refused.
+
+        ``order`` has the places of the rows as they are best sent, and as the ``payload`` has them;
+        without one the batch is not sent as a whole.
+        """
+        self._leaves_out_triggers = leaves_out_triggers
+        places = pa.arange(0, rows.num_rows) if order is None else order
+        self._entered = 0
+        refusal = None
+        if payload is not None and not self.expects_refused:
+            refusal = yield from self._copy(payload, places)
+            if refusal is None:
+                return self._entered, ()
+        del payload
+        refused = yield from self._isolate(rows, places, refusal)
+        may_be_refused = bool(refused) and self._doubts is not None
+        self.expects_refused = may_be_refused or not self._takes_copy
+        return self._entered, refused
+
+    def _isolate(
+        self, rows: pa.RecordBatch, places: pa.Array, refusal: RowError | None
+    ) -> Script[list[RefusedRow]]:
+        yield Statement(f"TRUNCATE {self._refused}")
+        doubtful = None
+        if self._doubts is not None:
+            try:
+                doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
+            except CannotTellError:
+                self._doubts = None  # and will not be able to for the next batch
+        staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
+        at = pa.array(staged, pa.int64())
+        refused_by_type = yield from self._stage.fill(rows.take(at), at)
+        yield Statement(self._guard(self._in_pieces if doubtful is None else self._singly))
+        [(entered,)] = yield Query(READ_ENTERED)
+        self._entered += entered
+        found = yield Query(_READ_REFUSED.format(refused=self._refused))
+        refused = [RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))) for row in found]
+        refused += map(_refused_row, refused_by_type)
+        return sorted(refused, key=lambda row: row.place)
+
+    def _put_in_certain(
+        self, rows: pa.RecordBatch, places: pa.Array, doubts: SuspectRows, refusal: RowError | None
+    ) -> Script[set[int] | None]:
+        """Send the rows that are not in doubt by COPY, and give the places of the others.
+
+        Gives None where one of them was refused: then none is in.
+        """
+        doubtful = yield from doubts.find(rows)
+        if refusal is not None and refusal.place is not None and refusal.place not in doubtful:
+            doubtful |= yield from doubts.find_more(rows, refusal)
+        while (refusal := (yield from self._copy_certain(rows, places, doubtful))) is not None:
+            more = yield from doubts.find_more(rows, refusal)
+            if more <= doubtful:
+                self._doubts = None  # something else refuses rows, and will again
+                return None
+            doubtful |= more
+        return doubtful
+
+    def _copy_certain(
+        self, rows: pa.RecordBatch, places: pa.Array, doubtful: set[int]
+    ) -> Script[RowError | None]:
+        is_doubtful = pc.is_in(places, pa.array(sorted(doubtful), places.type))
+        certain = places.filter(pc.invert(is_doubtful))
+        return (yield from self._copy(self._encoding.encode(rows.take(certain)), certain))
+
+    def _copy(self, payload: bytes, places: pa.Array) -> Script[RowError | None]:
+        """Send the rows of these places; give None where they are in, else none is."""
+        refusal = None
+        leaves_out = self._leaves_out_triggers
+        immediate, deferred = ("", "") if leaves_out else (self._immediate, self._deferred)
+        yield Statement(f"SAVEPOINT ingest_batch; {self._mark}; {immediate}")
+        try:
+            self._entered += yield Copying(self._target, payload, leaves_out)
+        except Exception as error:
+            if not may_be_of_row(error):
+                raise
+            refusal = refusal_of(error, places.to_pylist())
+            # The frames it passed hold the batch, in a circle that is found late.
+            error.__traceback__ = None
+            yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
+            deferred = ""  # as they were before it
+        yield Statement(f"{deferred}RELEASE SAVEPOINT ingest_batch")
+        return refusal
+
+    def _guard(self, attempt: str) -> str:
+        """Put around an attempt what COPY has around it."""
+        if self._leaves_out_triggers:
+            return without_triggers(attempt)
+        return f"{self._immediate}{attempt}; {self._deferred}"
+
+
+def _set_constraints(table: Table, which: str, when: str) -> str:
+    """Return the statements that set the constraints of this attribute; each ends in ``;``."""
+    return "".join(
+        f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(constraint.name)} {when}; "
+        for constraint in table.constraints
+        if getattr(constraint, which)
+    )
+
+
+def _refused_row(refusal: RowError) -> RefusedRow:
+    return RefusedRow(
+        place=cast("int", refusal.place),
+        state=str(refusal.state),
+        message=refusal.message,
+        detail=refusal.detail,
+        constraint=refusal.constraint,
+        column=refusal.column,
+        is_in_source=None,
+    )
+
+
+_REFUSED = """
+CREATE TEMPORARY TABLE {refused} (
+  place bigint, state pg_catalog.text, message pg_catalog.text, detail pg_catalog.text,
+  constraint_name pg_catalog.text, column_name pg_catalog.text, is_in_source boolean
+) ON COMMIT DROP
+"""
+_READ_REFUSED = """
+SELECT place, state, message, detail, constraint_name, column_name, is_in_source
+FROM {refused} ORDER BY place
+"""

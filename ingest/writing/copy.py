@@ -1,0 +1,359 @@
+"""COPY in binary format: every constraint checked by PostgreSQL itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+
+import pyarrow as pa
+
+from ingest.exceptions import CountMismatch
+from ingest.postgres.errors import explain, refusal_error
+from ingest.postgres.session import Copying, CopyTarget
+from ingest.results.rejects import Kind, Reject
+from ingest.writing.bad_rows import BadRowFinder
+from ingest.writing.timings import Stages
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from django.db import models
+
+    from ingest.conversion import TypedBatch
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.encoding import CopyEncoding
+    from ingest.postgres.session import Script, Session
+    from ingest.writing.bad_rows import RefusedRow
+    from ingest.writing.primary_keys import PrimaryKeys
+
+    Sent = tuple[int, Sequence[RefusedRow]]
+    """How many rows went in, and those that did not."""
+
+
+class Admitted(NamedTuple):
+    """What may be sent of a batch."""
+
+    batch: TypedBatch
+    leaves_out_triggers: bool = False
+    """Is all that the table's triggers would check of it proved?"""
+
+
+class CopyWriter:
+    """Streams binary COPY, one statement for each batch, in the session's open transaction."""
+
+    name: ClassVar[str] = "copy"
+
+    def __init__(
+        self,
+        table: Table,
+        model: type[models.Model],
+        *,
+        stages: Stages | None = None,
+        skips_refused: bool = False,
+        is_first_chunk: bool = True,
+    ) -> None:
+        """``stages``: where the time of each stage is counted.
+
+        ``skips_refused``: the load goes on without the rows that are refused; else the first one is
+        an error.
+        """
+        self.table = table
+        self.model = model
+        self.stages = Stages() if stages is None else stages
+        self.skips_refused = skips_refused
+        self.is_first_chunk = is_first_chunk
+        self.decisions: list[str] = []
+        """What was decided on the way, a sentence each."""
+        self.inserters: str | None = None
+        """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
+
+    def write(
+        self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
+    ) -> Generator[BatchResult, None, None]:
+        """Send typed batches in the session's transaction, and yield the result of each, in order.
+
+        ``keys`` gives the rows their keys. Each batch is one COPY: an error shows before the next
+        is sent, and its line is the ordinal of a row. While one is sent the next is made, unless
+        the session ``looks_back``; while a result is yielded nothing is sent, and the connection is
+        free. Close the iterator if it is not read to its end.
+        """
+        yield from self._copy(session, keys, keys.encoding, keys.number(batches))
+
+    def _copy(
+        self,
+        session: Session,
+        keys: PrimaryKeys,
+        encoding: CopyEncoding,
+        batches: Iterable[TypedBatch],
+    ) -> Generator[BatchResult, None, None]:
+        stream = CopyStream(
+            session,
+            self.table,
+            keys,
+            encoding,
+            skips_refused=self.skips_refused,
+            is_first_chunk=self.is_first_chunk,
+        )
+        self.inserters = stream.inserters
+        if self.table.row_security:
+            self.decisions.append(
+                "Rows: inserted from a temporary table, because COPY is not possible under row "
+                "security."
+            )
+        stage = self.stages.stage
+        for batch in batches:
+            with stage("encode"):
+                order = self.order_of(batch)
+                payload = stream.encode(batch, order)
+            yield from self._wait(stream)
+            with stage("look up references"):
+                admitted, leaves_out_triggers = self.admit(batch)
+            if not len(admitted.records):
+                yield BatchResult(batch=admitted, rows=0, rejects=admitted.rejects)
+                continue
+            if admitted is not batch:
+                with stage("encode"):
+                    order = self.order_of(admitted)
+                    payload = stream.encode(admitted, order)
+            with stage("send"):
+                keys.reserve(len(admitted.records))
+                stream.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
+            del payload
+            if session.looks_back:
+                yield from self._wait(stream)
+        yield from self._wait(stream)
+
+    def _wait(self, stream: CopyStream) -> Generator[BatchResult, None, None]:
+        """Yield the result of the batch that is on its way, if there is one."""
+        with self.stages.stage("send"):
+            result = stream.wait()
+        if result is not None:
+            yield result
+
+    def order_of(self, batch: TypedBatch) -> pa.Array | None:  # noqa: ARG002
+        """Return the places of the batch's rows in the order they are sent; None: as they are."""
+        return None
+
+    def admit(self, batch: TypedBatch) -> Admitted:
+        """Prove what PostgreSQL will not check of a batch, and give what it may have of it.
+
+        Nothing here, where PostgreSQL checks all.
+        """
+        return Admitted(batch)
+
+
+def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
+    """Return in sentences why no writer can write the model; an empty list if they can.
+
+    ``method`` is the name that the sentences use.
+    """
+    reasons = (why_no_table(model), why_not_one_table(model, method), why_not_values(model, method))
+    return [reason for reason in reasons if reason is not None]
+
+
+def why_no_table(model: type[models.Model]) -> str | None:
+    """Return why the model has no table to be written, or None."""
+    options = model._meta
+    if options.abstract or options.swapped:
+        return f"{options.label} has no table of its own."
+    return None
+
+
+def why_not_one_table(model: type[models.Model], method: str) -> str | None:
+    """Return which other tables hold fields of the model, or None: its own holds all of them."""
+    options = model._meta
+    parents = [
+        parent._meta.label
+        for parent in (options.concrete_model or model)._meta.get_parent_list()
+        if parent._meta.concrete_model is parent
+    ]
+    if not parents:
+        return None
+    return (
+        f"The method {method!r} writes one table, but {options.label} also has fields in "
+        f"the table of {', '.join(parents)}: make its rows with save() of the ORM."
+    )
+
+
+def why_not_values(model: type[models.Model], method: str) -> str | None:
+    """Return which fields have SQL around their values, or None."""
+    options = model._meta
+    wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
+    if not wrapped:
+        return None
+    return (
+        f"The method {method!r} sends values as they are, but {options.label} has SQL "
+        f"around those of {', '.join(wrapped)}: make its rows with bulk_create() of the ORM."
+    )
+
+
+def _wraps_sql(field: models.Field[Any, Any]) -> bool:
+    """Return whether somebody's own field does it; Django's own do no more than cast."""
+    return any(
+        name in vars(kind) and not kind.__module__.startswith("django.")
+        for kind in type(field).__mro__
+        for name in ("get_placeholder", "get_placeholder_sql")
+    )
+
+
+KNOWN_BEFORE_LOAD = "The table had this key before the load."
+KNOWN_BEFORE_CHUNK = "The table has this key from before the load, or from an earlier chunk."
+"""What is said of a key that was in the table before the open transaction."""
+_KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
+"""What an SQLSTATE means; any other is some constraint's or trigger's."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """What became of one batch."""
+
+    batch: TypedBatch
+    """The batch as it was sent: without the records that were refused before."""
+    rows: int
+    """How many of its rows are in the table."""
+    refused: Collection[int] = ()
+    """The places of its rows that PostgreSQL refused."""
+    rejects: Sequence[Reject] = ()
+    """Every reason of every refused record, by record: those of before it was sent, too."""
+    keys: list[str] = dataclasses.field(default_factory=list)
+    """The keys of its rows that are in no short ranges, as text; see ``Keys.note``."""
+
+
+class CopyStream:
+    """Sends one batch at a time by COPY, while the caller makes the next one."""
+
+    def __init__(
+        self,
+        session: Session,
+        table: Table,
+        keys: PrimaryKeys,
+        encoding: CopyEncoding,
+        *,
+        skips_refused: bool,
+        is_first_chunk: bool,
+    ) -> None:
+        """``skips_refused``: a refused row is no error, but part of its batch's result."""
+        self._session = session
+        self._table = table
+        self._keys = keys
+        self._encoding = encoding
+        self._skips_refused = skips_refused
+        self._known = KNOWN_BEFORE_LOAD if is_first_chunk else KNOWN_BEFORE_CHUNK
+        self._target = CopyTarget(
+            schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
+        )
+        self._pending: tuple[Future[Sent], TypedBatch] | None = None
+        self._isolation = None
+        self.inserters: str | None = None
+        """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
+        if skips_refused or table.row_security:
+            self._isolation = BadRowFinder(
+                session, table, encoding, ends_at_first=not skips_refused
+            )
+            self.inserters = self._isolation.inserters
+
+    def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
+        """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""
+        if self._isolation is not None and self._isolation.expects_refused:
+            return None
+        return self._encoding.encode(batch.rows if order is None else batch.rows.take(order))
+
+    def start(
+        self,
+        batch: TypedBatch,
+        payload: bytes | None,
+        order: pa.Array | None,
+        *,
+        leaves_out_triggers: bool,
+    ) -> None:
+        """Send a batch that was encoded in this order; the one before must have been waited for.
+
+        ``leaves_out_triggers``: what the table's triggers would check is proved already.
+        """
+        if self._isolation is None:
+            script = _send(Copying(self._target, cast("bytes", payload), leaves_out_triggers))
+        else:
+            script = self._isolation.send(
+                batch.rows, payload, order, leaves_out_triggers=leaves_out_triggers
+            )
+        explained = _explained(script, self._table, batch, order)
+        self._pending = self._session.start(explained), batch
+
+    def wait(self) -> BatchResult | None:
+        """Wait for the batch that is on its way, if one is, and return what became of it."""
+        if self._pending is None:
+            return None
+        future, batch = self._pending
+        self._pending = None
+        rows, refused = future.result()
+        if refused and not self._skips_refused:
+            row = refused[0]
+            raise refusal_error(
+                row.state, batch.records[row.place], row.message, row.detail, row.constraint
+            )
+        if rows + len(refused) != len(batch.records):
+            raise CountMismatch(
+                f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
+                f"{self._table.qualified_name}: a trigger or a rule kept the others out."
+            )
+        pa.default_memory_pool().release_unused()  # each thread would keep what it has freed
+        places = {row.place for row in refused}
+        rejects = [*batch.rejects, *(_reject(batch, row, self._known) for row in refused)]
+        rejects.sort(key=lambda reject: reject.record)
+        keys = self._keys.note(batch, places)
+        return BatchResult(batch=batch, rows=rows, refused=places, rejects=rejects, keys=keys)
+
+
+def _send(copying: Copying) -> Script[Sent]:
+    """Send a batch whose first refused row is the end of the load."""
+    rows: int = yield copying
+    return rows, ()
+
+
+def _explained(
+    script: Script[Sent], table: Table, batch: TypedBatch, order: pa.Array | None
+) -> Script[Sent]:
+    """Send a batch, and let an error name the record that PostgreSQL refused."""
+    try:
+        return (yield from script)
+    except Exception as error:
+        refusal = explain(error, table, _records_in(batch, order))
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:
+    if order is None:
+        return batch.records
+    return [batch.records[place] for place in order.to_pylist()]
+
+
+def _reject(batch: TypedBatch, row: RefusedRow, known: str) -> Reject:
+    column, field = batch.origins.get(row.column, (None, None))
+    parts = [row.message, row.detail]
+    if row.is_in_source is not None:
+        parts.append(
+            "The source has this key in an earlier record too." if row.is_in_source else known
+        )
+    return Reject(
+        source=batch.source,
+        record=batch.records[row.place],
+        line=batch.find_line(batch.records[row.place]),
+        column=column,
+        field=field,
+        value=None if column is None else _value(batch, row.column, batch.records[row.place]),
+        reason=" ".join(part if part.endswith(".") else f"{part}." for part in parts if part),
+        kind=_KINDS.get(row.state, "constraint"),
+        constraint=row.constraint or None,
+    )
+
+
+def _value(batch: TypedBatch, column: str, record: int) -> Any:
+    """Return what the source has in the column that feeds a column of the table."""
+    cells = batch.batch.columns[list(batch.origins).index(column)]
+    cell = cells[bisect_left(batch.batch.records, record)]
+    value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

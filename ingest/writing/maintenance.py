@@ -1,0 +1,26 @@
+"""What a load owes the table when the rows are in: its statistics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+
+ANALYZE_SHARE = 0.1
+"""As autovacuum_analyze_scale_factor has it."""
+
+
+def needs_analyze(table: Table, rows: int) -> bool:
+    """Return whether the new rows are so many that autovacuum would analyze the table.
+
+    PostgreSQL's plans would else be made for the table before them. ``table`` is as it was read
+    before its last chunk.
+    """
+    return rows > 0 and rows >= ANALYZE_SHARE * table.row_count
+
+
+def analyze(session: Session, table: Table) -> None:
+    """Let PostgreSQL look at the new rows."""
+    session.execute(f"ANALYZE {table.qualified_name}")

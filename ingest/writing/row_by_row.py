@@ -1,0 +1,250 @@
+"""The statements that try the rows of the stage in the server, and write down the refused ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.postgres.catalog import quote_name
+from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
+from ingest.writing.staging import own_prefix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ingest.postgres.catalog import Table
+    from ingest.writing.staging import StagedType, StagingTable
+
+READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::bigint"
+"""How many rows the last statement has put in, as PostgreSQL counts them."""
+PIECE_ROWS = 4_096
+"""Rows first tried at a time: a refused piece costs what it inserted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UniqueKey:
+    """A unique key of the table."""
+
+    name: str
+    """The name that PostgreSQL reports: the constraint's and its index's are the same."""
+    expressions: tuple[str, ...]
+    operators: tuple[str, ...]
+    """By which operator each expression is equal to another, with its schema."""
+    predicate: str
+    columns: tuple[str, ...]
+    """The columns that the expressions and the predicate look at."""
+    plain: tuple[str, ...]
+    """The columns that make up the key; none where it has an expression."""
+
+    @property
+    def select(self) -> str:
+        """The key's expressions for a SELECT of their own, which names them k1, k2 …"""
+        return ", ".join(f"({item}) AS k{place}" for place, item in enumerate(self.expressions, 1))
+
+    def equal(self, one: str, other: str) -> str:
+        """Compare two such SELECTs, which have these aliases."""
+        return " AND ".join(
+            f"{one}.k{place} {operator} {other}.k{place}"
+            for place, operator in enumerate(self.operators, 1)
+        )
+
+
+class RowByRow:
+    """Writes the DO statements for the rows of a staging table."""
+
+    def __init__(  # noqa: PLR0913 - what the statements name, each once
+        self,
+        table: Table,
+        names: Sequence[str],
+        keys: Sequence[UniqueKey],
+        stage: StagingTable,
+        *,
+        refused: str,
+        mark: str,
+        types: Mapping[str, StagedType],
+        ends_at_first: bool,
+    ) -> None:
+        """Prepare them: rows go from the stage into the table, or as a note into ``refused``.
+
+        ``mark`` is the statement that marks the subtransaction of rows that went in. With
+        ``ends_at_first`` no row is tried after the first that is refused.
+        """
+        # PL/pgSQL takes its variables for columns, and columns for its variables: no name that we
+        # choose may be a column's. FOUND and SQLERRM cannot be chosen; there the column is meant.
+        self._own = own_prefix(table)
+        self._table, self._stage, self._refused = table, stage, refused
+        self._names = ", ".join(map(quote_name, names))
+        self._mark = mark
+        self._after_refused = "EXIT;" if ends_at_first else ""
+        self._read = ", ".join(types[name].read for name in names)
+        self._refusing = [(name, types[name]) for name in names if types[name].is_read]
+        self._keys, self._types = keys, types
+
+    @property
+    def in_pieces(self) -> str:
+        """The statement that tries the stage's rows, many at a time."""
+        return self._do(_IN_PIECES)
+
+    @property
+    def singly(self) -> str:
+        """The statement that tries the stage's rows one by one."""
+        return self._do(_SINGLY)
+
+    def _do(self, body: str) -> str:
+        own = {"own": self._own, "stage": self._stage.name, "place": self._stage.place}
+        note = _NOTE.format(
+            **own,
+            refused=self._refused,
+            tell_apart="\n        ELS".join(map(self._tell_apart, self._keys)) + "\n        END IF;"
+            if self._keys
+            else "",
+            find_column="".join(map(self._find_column, self._refusing)),
+            of_statement=_patterns(OF_STATEMENT),
+            probe=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
+            f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name} WHERE false",
+        )
+        text = (_DECLARE + body).format(
+            **own,
+            insert=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
+            f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name}",
+            piece=PIECE_ROWS,
+            note=note,
+            mark=self._mark,
+            after_refused=self._after_refused,
+            servers_own=_patterns(SERVERS_OWN),
+        )
+        return f"DO {_literal(text)}"
+
+    def _tell_apart(self, key: UniqueKey) -> str:
+        """Find out whether the row that has the key of the refused one is the load's own."""
+        own, stage = self._own, self._stage
+        read = ", ".join(f"{self._types[name].read} AS {quote_name(name)}" for name in key.columns)
+        return f"""IF {own}constraint OPERATOR(pg_catalog.=) {_literal(key.name)} THEN
+          SELECT pg_catalog.bool_or({_IS_OURS.format(own=own)}) INTO {own}is_ours
+          FROM (SELECT xmin AS inserted_by, {key.select} FROM {self._table.qualified_name}
+                WHERE {key.predicate}) AS there,
+               (SELECT {key.select} FROM
+                 (SELECT {read} FROM {stage.name}
+                  WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at) AS typed) AS refused
+          WHERE {key.equal("there", "refused")};"""
+
+    def _find_column(self, column: tuple[str, StagedType]) -> str:
+        """Find out whether it was this column's type that refused its value."""
+        name, said = column
+        own, stage = self._own, self._stage
+        return f"""
+          IF {own}column OPERATOR(pg_catalog.=) '' THEN
+            BEGIN
+              PERFORM {said.read}::{said.declared} FROM {stage.name}
+              WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at;
+            EXCEPTION WHEN OTHERS THEN
+              {own}column := {_literal(name)};
+            END;
+          END IF;"""
+
+
+def _patterns(states: Sequence[str]) -> str:
+    return f"'{{{','.join(f'{state}%' for state in states)}}}'::pg_catalog.text[]"
+
+
+def _literal(text: str) -> str:
+    """Quote a constant for SQL, whatever standard_conforming_strings is."""
+    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+# A row that is seen though its transaction goes on is the load's own, or its caller's from before
+# the stage was made. xmin lacks the epoch.
+_IS_OURS = """
+            pg_catalog.age(there.inserted_by)
+              OPERATOR(pg_catalog.<=) pg_catalog.age({own}began)
+            AND pg_catalog.pg_xact_status((
+              {own}this OPERATOR(pg_catalog.-) (
+                ({own}this OPERATOR(pg_catalog.-) there.inserted_by::pg_catalog.text::bigint)
+                OPERATOR(pg_catalog.%) 4294967296)
+            )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress'"""
+# The stage's row type is as old as the load, whatever TRUNCATE makes of its file.
+_DECLARE = """
+#variable_conflict use_column
+DECLARE
+  {own}at bigint := 0;
+  {own}up_to bigint;
+  {own}size bigint := {piece};
+  {own}final bigint := (SELECT coalesce(pg_catalog.max({place}), -1) FROM {stage});
+  {own}began pg_catalog.xid := (SELECT t.xmin FROM pg_catalog.pg_type t
+    WHERE t.oid OPERATOR(pg_catalog.=) '{stage}'::pg_catalog.regtype);
+  {own}this bigint := pg_catalog.pg_current_xact_id()::pg_catalog.text::bigint;
+  {own}entered bigint := 0;
+  {own}added bigint;
+  {own}is_ours boolean;
+  {own}message pg_catalog.text;
+  {own}detail pg_catalog.text;
+  {own}constraint pg_catalog.text;
+  {own}column pg_catalog.text;
+"""
+_IN_PIECES = """
+BEGIN
+  WHILE {own}at OPERATOR(pg_catalog.<=) {own}final LOOP
+    {own}up_to := least({own}at OPERATOR(pg_catalog.+) {own}size OPERATOR(pg_catalog.-) 1,
+                        {own}final);
+    BEGIN
+      {insert} WHERE {place} OPERATOR(pg_catalog.>=) {own}at
+        AND {place} OPERATOR(pg_catalog.<=) {own}up_to
+      ORDER BY {place};
+      GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {mark};
+      {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
+      {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
+      {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+      IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
+        RAISE;
+      ELSIF {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
+        {own}size := ({own}up_to OPERATOR(pg_catalog.-) {own}at OPERATOR(pg_catalog.+) 1)
+                     OPERATOR(pg_catalog./) 2;
+      ELSE
+        {note}
+        {after_refused}
+        {own}at := {own}at OPERATOR(pg_catalog.+) 1;
+        {own}size := 1;
+      END IF;
+    END;
+  END LOOP;
+  PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
+END
+"""
+_SINGLY = """
+BEGIN
+  FOR {own}at IN SELECT {place} FROM {stage} ORDER BY 1 LOOP
+    BEGIN
+      {insert} WHERE {place} OPERATOR(pg_catalog.=) {own}at;
+      GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {mark};
+      {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
+    EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+      IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
+        RAISE;
+      END IF;
+      {note}
+    END;
+  END LOOP;
+  PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
+END
+"""
+# Writes down the row that was just refused.
+_NOTE = """
+        GET STACKED DIAGNOSTICS {own}message = MESSAGE_TEXT, {own}detail = PG_EXCEPTION_DETAIL,
+          {own}constraint = CONSTRAINT_NAME, {own}column = COLUMN_NAME;
+        IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({of_statement}) THEN
+          {probe};  -- if it is about the statement, no row is needed for it
+        END IF;
+        IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ('{{22%,23514}}'::pg_catalog.text[]) THEN
+          {find_column}
+        END IF;
+        {own}is_ours := NULL;
+        IF SQLSTATE OPERATOR(pg_catalog.=) '23505' THEN
+          {tell_apart}
+        END IF;
+        INSERT INTO {refused}
+        VALUES ({own}at, SQLSTATE, pg_catalog.left({own}message, 1000),
+                pg_catalog.left({own}detail, 1000), {own}constraint, {own}column, {own}is_ours);
+"""

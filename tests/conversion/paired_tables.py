@@ -1,0 +1,167 @@
+"""Two tables for each model: one that `save()` fills, one that COPY fills."""
+
+import dataclasses
+
+import psycopg
+from django.db import DEFAULT_DB_ALIAS, connection
+
+from ingest.conversion import Converter
+from ingest.conversion.cleaning import NANOSECONDS
+from ingest.postgres.catalog import quote_name, read_model_table
+from ingest.postgres.session import CopyTarget, DjangoSession, adaptation_context
+from ingest.sources import Batch
+from tests.conversion.orm_values import Verdict, values_of, verdicts
+
+
+def definition(model):
+    sql, parameters = connection.schema_editor().table_sql(model)
+    assert not parameters
+    return sql.replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS", 1)
+
+
+def without_sign_of_zero(row, field):
+    """Forget what psycopg loses when it writes -0.0 into the statement: a meant difference."""
+    if row is not None and field.db_type(connection) in {"real", "double precision"}:
+        return row.replace("(-0,", "(0,")
+    return row
+
+
+def is_cut_by_the_orm(verdict):
+    """Return whether a text of an array was refused that the ORM's cast cuts: a meant difference."""
+    [message] = verdict.messages or [""]
+    return message.startswith("value too long for type character varying") and "[]" in message
+
+
+def is_cast_by_the_orm(value, verdict):
+    """Return whether bytes were refused that PostgreSQL 18 casts to integers: a meant difference."""
+    refused = verdict.messages == ("the column's type integer[] cannot hold it",)
+    return refused and "b'" in repr(value)
+
+
+def is_cut_by_python(verdict):
+    """Return whether nanoseconds were refused, which Python's values cut: a meant difference."""
+    return verdict.messages == (NANOSECONDS,)
+
+
+def parents_of(model):
+    return [field.related_model for field in model._meta.fields if field.is_relation]
+
+
+@dataclasses.dataclass
+class Twins:
+    """A model's table and its twin, with the converter between them."""
+
+    model: type
+    is_judged_by_postgresql: bool = False
+    """May PostgreSQL refuse what the field accepts?"""
+
+    def __post_init__(self):
+        self.next_position = 1
+        self.name = self.model._meta.db_table
+        self.twin = f"{self.name}_twin"[-63:]
+        with connection.cursor() as cursor:
+            for parent in parents_of(self.model):
+                cursor.execute(definition(parent))
+            cursor.execute(definition(self.model))
+            for constraint in self._unique_constraints(cursor):
+                cursor.execute(
+                    f"ALTER TABLE {quote_name(self.name)} DROP CONSTRAINT {quote_name(constraint)}"
+                )
+            cursor.execute(f"CREATE INDEX ON {quote_name(self.name)} (position)")
+            cursor.execute(
+                f"CREATE TEMP TABLE {quote_name(self.twin)} "
+                f"(LIKE {quote_name(self.name)} INCLUDING ALL)"
+            )
+        self.session = DjangoSession(DEFAULT_DB_ALIAS)
+        table = read_model_table(self.session, self.model)
+        self.schema = table.schema
+        self.converter = Converter(
+            table=table,
+            fields=[self.model._meta.get_field(name) for name in ("position", "value")],
+            alias=DEFAULT_DB_ALIAS,
+            context=adaptation_context(DEFAULT_DB_ALIAS, table),
+        )
+
+    def _unique_constraints(self, cursor):
+        cursor.execute(
+            "SELECT conname FROM pg_constraint "
+            "WHERE conrelid = %s::regclass AND contype IN ('p', 'u')",
+            [quote_name(self.name)],
+        )
+        return [name for (name,) in cursor.fetchall()]
+
+    def compare(self, cells):
+        """Return the differences between the ORM and the conversion, one sentence for each."""
+        field = self.model._meta.get_field("value")
+        values = values_of(cells, field)
+        first, self.next_position = self.next_position, self.next_position + len(values)
+        positions = range(first, self.next_position)
+        got = self.converted(cells, positions)
+        want = verdicts(self.model, values, first)
+        want_rows, got_rows = self.rows(first)
+        found = []
+        for place, (position, value) in enumerate(zip(positions, values, strict=True)):
+            mine = dataclasses.replace(got[place], stored=got_rows.get(position))
+            theirs = dataclasses.replace(want[place], stored=want_rows.get(position))
+            if self.is_judged_by_postgresql:
+                # A field without a type of its own: a meant difference.
+                got_row = without_sign_of_zero(mine.stored, field)
+                if None not in (got_row, theirs.stored) and got_row != theirs.stored:
+                    found.append(f"{value!r}: {mine} is not {theirs}")
+            elif (
+                is_cut_by_the_orm(mine) or is_cast_by_the_orm(value, mine) or is_cut_by_python(mine)
+            ):
+                continue
+            elif without_sign_of_zero(mine.stored, field) != theirs.stored:
+                found.append(f"{value!r}: {mine} is not {theirs}")
+            elif theirs.messages and mine.messages != (" ".join(theirs.messages),):
+                found.append(f"{value!r}: {mine.messages} is not {theirs.messages}")
+        return found
+
+    def converted(self, cells, positions):
+        batch = Batch(records=positions, columns=(list(positions), cells.column))
+        typed = self.converter.convert(batch)
+        refused = {reject.record: reject.reason for reject in typed.rejects}
+        assert typed.rows.num_rows == len(typed.records) == len(positions) - len(refused)
+        if typed.rows.num_rows:
+            self._copy(typed)
+        return [
+            Verdict(messages=(refused[position],)) if position in refused else Verdict()
+            for position in positions
+        ]
+
+    def _copy(self, typed):
+        encoding = self.converter.encoding
+        target = CopyTarget(
+            schema=self.schema, table=self.twin, columns=encoding.names, format=encoding.format
+        )
+        parts = [typed.rows]
+        if self.is_judged_by_postgresql:
+            parts = [typed.rows.slice(row, 1) for row in range(typed.rows.num_rows)]
+        for rows in parts:
+            try:
+                copied = self.session.start_copy(target, encoding.encode(rows)).result()
+                assert copied == rows.num_rows
+            except psycopg.DatabaseError:
+                if not self.is_judged_by_postgresql:
+                    raise
+
+    def rows(self, first):
+        """Return what PostgreSQL shows of the rows: by `save()`, and by COPY."""
+        tables = quote_name(self.name), quote_name(self.twin)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT false, position, t::text FROM {tables[0]} t WHERE position >= %s "
+                f"UNION ALL SELECT true, position, t::text FROM {tables[1]} t WHERE position >= %s",
+                [first, first],
+            )
+            found = cursor.fetchall()
+        return tuple(
+            {position: row for is_of_twin, position, row in found if is_of_twin == is_twin}
+            for is_twin in (False, True)
+        )
+
+    def stored_nulls(self):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {quote_name(self.twin)} WHERE value IS NULL")
+            return cursor.fetchone()[0]

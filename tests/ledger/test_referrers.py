@@ -1,0 +1,69 @@
+"""Who refers to rows: every kind of relation that a model can have."""
+
+import pytest
+
+from ingest.exceptions import LedgerError
+from ingest.ledger.ownership import ROW, RowSet
+from ingest.ledger.referrers import find_referrers
+from ingest.ledger.undo import undo
+from tests.end_to_end.contract.models.inheritance import Place, PlaceProxy, Restaurant
+from tests.end_to_end.contract.models.relations import Branch, Link, Owner
+from tests.ledger.recorded_loads import record_load
+
+pytestmark = pytest.mark.django_db
+
+
+def told(model, *keys):
+    column = model._meta.pk.column
+    rows = RowSet(
+        model=model,
+        using="default",
+        table=f'"{model._meta.db_table}"',
+        where=f'{ROW}."{column}"::text = ANY (%s::text[])',
+        parameters=([str(key) for key in keys],),
+    )
+    return [str(found) for found in find_referrers(rows)]
+
+
+def test_nobody():
+    owner = Owner.objects.create(code="a")
+    assert told(Owner, owner.pk) == []
+    assert told(Owner) == []
+
+
+def test_each_relation_is_named_even_without_a_constraint_or_a_name_of_its_own():
+    owners = [Owner.objects.create(code=code) for code in "abcde"]
+    link = Link.objects.create(
+        owner=owners[0], owner_or_null=None, by_code=owners[1], only=owners[2], loose=owners[3]
+    )
+    for owner, by in zip(owners, ("owner", "by_code", "only", "loose"), strict=False):
+        want = f"1 of contract.Link by {by} (one is contract.Link {link.pk})"
+        assert told(Owner, owner.pk) == [want]
+    assert told(Owner, owners[4].pk) == []
+
+
+def test_a_tree_may_refer_to_itself_but_not_from_outside():
+    root = Branch.objects.create(number=1)
+    leaf = Branch.objects.create(number=2, parent=root)
+    assert told(Branch, root.pk, leaf.pk) == []
+    want = [f"1 of contract.Branch by parent (one is contract.Branch {leaf.pk})"]
+    assert told(Branch, root.pk) == want
+    undo(record_load(Branch, [root, leaf], as_list=True).pk)
+    assert not Branch.objects.exists()
+
+
+def test_the_row_of_a_child_refers_to_its_parents():
+    place = Restaurant.objects.create(stars=1)
+    want = [f"1 of contract.Restaurant by place_ptr (one is contract.Restaurant {place.pk})"]
+    assert told(Place, place.pk) == want
+    assert told(PlaceProxy, place.pk) == want
+    assert told(Restaurant, place.pk) == []
+
+
+def test_only_the_childs_own_table_is_undone():
+    restaurant = Restaurant.objects.create(stars=1)
+    load = record_load(Restaurant, [restaurant], as_list=True)
+    assert undo(load.pk).deleted == 1
+    assert Place.objects.count() == 1
+    with pytest.raises(LedgerError, match="undone already"):
+        undo(load.pk)

@@ -1,0 +1,270 @@
+"""bulk_load as it is typed: what it prints, its exit codes, and real bank data."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.db.models import Count, Sum
+
+from finance.models import Account, Transaction
+from ingest.benchmark.methods import method_names
+from tests.factories import AccountFactory
+from tests.signals import answer_to_signals
+
+pytestmark = pytest.mark.django_db(
+    transaction=True,
+    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
+)
+
+ROOT = Path(__file__).parents[2]
+BERKA = ROOT.parent / "shared" / "data" / "berka" / "plain"
+HEADER = "user,account,amount,tx_date\n"
+ASK_FOR_POOL = """
+import atexit, django, pyarrow
+django.setup()
+from ingest.management.commands.bulk_load import Command
+atexit.register(lambda: print(pyarrow.default_memory_pool().backend_name))
+Command().run_from_argv(["manage.py", "bulk_load", "--help"])
+"""
+
+
+def run(*arguments, **options):
+    out = io.StringIO()
+    call_command("bulk_load", *arguments, stdout=out, stderr=io.StringIO(), **options)
+    return out.getvalue()
+
+
+def refused(*arguments):
+    with pytest.raises(CommandError) as caught:
+        run(*arguments)
+    return caught.value.returncode, str(caught.value)
+
+
+@pytest.fixture
+def process():
+    """Start manage.py on the tests' own database."""
+    running = []
+
+    def start(*arguments, **options):
+        facts = connection.settings_dict
+        url = f"postgres://{facts['USER']}@/{facts['NAME']}?host={facts['HOST']}"
+        environment = {
+            **os.environ,
+            "DATABASE_URL": f"{url}&port={facts['PORT']}",
+            "DJANGO_SETTINGS_MODULE": "settings.development",
+        }
+        command = [sys.executable, str(ROOT / "manage.py"), "bulk_load", *arguments]
+        running.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                preexec_fn=answer_to_signals,
+                **options,
+            )
+        )
+        return running[-1]
+
+    yield start
+    for started in running:
+        started.kill()
+        started.communicate()
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A file of good rows."""
+
+    def write(count):
+        account = AccountFactory()
+        path = tmp_path / "rows.csv"
+        line = f"{account.user_id},{account.pk},1.00,2025-01-01\n"
+        path.write_text(HEADER + line * count)
+        return path
+
+    return write
+
+
+def test_the_last_line_says_rows_seconds_speed_and_table(rows):
+    got = run("finance.Transaction", str(rows(3))).splitlines()[-1]
+    assert got.startswith('Loaded 3 rows into "public"."finance_transaction" in ')
+    assert got.endswith(" rows/s).")
+    assert Transaction.objects.count() == 3
+
+
+def test_verbosity_tells_what_was_decided(rows):
+    got = run("finance.Transaction", str(rows(3)), verbosity=2)
+    assert "Plain COPY: so few rows load no faster by any other way." in got
+
+
+def test_standard_input(process, rows):
+    started = process("finance.Transaction", "-")
+    out, err = started.communicate(rows(2).read_bytes(), timeout=60)
+    assert (started.returncode, err) == (0, b"")
+    assert b"\nLoaded 2 rows" in out
+    assert Transaction.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "want"),
+    [
+        ((), "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."),
+        (("finance.Transaction",), "Say what to load"),
+        (("finance.Transactoin", "x.csv"), "Did you mean 'finance.Transaction'"),
+        (("transaction", "x.csv"), "Say it as app.Model, and see that the app is"),
+        (("finance.Transaction", __file__, "--database", "other"), "no DATABASES['other']"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_exit_code_2(arguments, want, monkeypatch):
+    code, message = refused(*arguments)
+    assert code == 2
+    assert want in message
+
+
+def test_a_missing_file_is_exit_code_1(tmp_path):
+    code, message = refused("finance.Transaction", str(tmp_path / "nothing.csv"))
+    assert code == 1
+    assert message.startswith("There is no file ")
+
+
+def test_a_bad_value_is_told_in_one_line(process, rows):
+    path = rows(1)
+    path.write_text(path.read_text() + path.read_text().splitlines()[1].replace("1.00", "1,00x"))
+    path.write_text(path.read_text().replace("1,00x", "1.239"))
+    started = process("finance.Transaction", path.name, cwd=path.parent)
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, out) == (1, b"")
+    assert err.decode() == (
+        "CommandError: rows.csv, record 2 (line 3), column 'amount': '1.239': "
+        "Ensure that there are no more than 2 decimal places.\nNothing was loaded.\n"
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_while_rows_are_still_coming(process, rows, how):
+    path = rows(600_000)  # several blocks: some are parsed ahead
+    started = process("finance.Transaction", "-", "--method", "copy")
+    started.stdin.write(path.read_bytes())
+    started.stdin.flush()
+    with connection.cursor() as cursor:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                "AND datname = current_database() AND query LIKE 'COPY%%'"
+            )
+            if cursor.fetchone()[0]:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("no COPY began")
+    started.send_signal(how)
+    _, err = started.communicate(timeout=30)
+    if how is signal.SIGINT:
+        assert started.returncode == 130, err
+        assert err.decode().splitlines()[-1] == "CommandError: Interrupted: nothing was loaded."
+    assert Transaction.objects.count() == 0
+
+
+def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path):
+    path = rows(3)
+    path.write_text(path.read_text().replace("1.00", "oops", 1))
+    log = tmp_path / "rejects.jsonl"
+    started = process(
+        "finance.Transaction", str(path), "--on-error", "reject", "--reject-log", str(log)
+    )
+    out, err = started.communicate(timeout=60)
+    assert started.returncode == 3
+    assert b"record 1 (line 2), column 'amount': 'oops'" in err
+    assert b"Read 3 records = 2 loaded + 1 rejected.\nLoaded 2 rows into" in out
+    assert len(log.read_text().splitlines()) == 1
+    assert Transaction.objects.count() == 2
+
+
+def test_a_dry_run_says_what_would_have_been(rows):
+    got = run("finance.Transaction", str(rows(3)), "--dry-run")
+    assert "\nWould have loaded 3 rows into " in got
+    assert Transaction.objects.count() == 0
+
+
+def test_every_method_is_in_the_help_of_the_benchmark(capsys):
+    with pytest.raises(SystemExit):
+        call_command("bulk_load", "--benchmark", "--help")
+    shown = capsys.readouterr().out
+    for name in method_names():
+        assert name in shown
+
+
+@pytest.mark.skipif(not BERKA.is_dir(), reason="The Berka bank is not here: ../shared/data/berka.")
+def test_the_berka_bank():
+    run("auth.User", str(BERKA / "users.csv"), "--set", "password=!")
+    run("finance.Account", str(BERKA / "accounts.csv"))
+    run("finance.Transaction", str(BERKA / "transactions.csv"))
+    assert get_user_model().objects.count() == 4500
+    assert Account.objects.count() == 4500
+    got = Transaction.objects.aggregate(sum=Sum("amount"), count=Count("pk"))
+    assert got == {"sum": Decimal("39246142.80"), "count": 49102}
+
+
+def test_the_process_of_the_command_gives_memory_back():
+    """Arrow keeps what is freed. A program that calls the command chooses for itself."""
+    before = pa.default_memory_pool().backend_name
+    with pytest.raises(CommandError, match="Say what to load"):
+        call_command("bulk_load")
+    assert pa.default_memory_pool().backend_name == before
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_POOL], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "system"
+
+
+def test_readers_of_an_empty_table_while_standard_input_is_waited_for(process, rows):
+    """Nobody is locked out before there is something to load; a slow pipe is told of it."""
+    header, *lines = rows(600_000).read_bytes().splitlines(keepends=True)
+    started = process("finance.Transaction", "-", "--progress", "none", bufsize=0)
+
+    def wait_until(question):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with connection.cursor() as cursor:
+                cursor.execute(question)
+                if cursor.fetchone()[0]:
+                    return
+            time.sleep(0.05)
+        pytest.fail(question)
+
+    def others_can_read():
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL lock_timeout = '300ms'")
+            cursor.execute("SELECT count(*) FROM finance_transaction")
+            return cursor.fetchone() == (0,)
+
+    started.stdin.write(header)
+    wait_until("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'client_connection_check'")
+    assert others_can_read()
+    started.stdin.write(b"".join(lines[:100]))
+    time.sleep(0.5)
+    assert others_can_read()
+    started.stdin.write(b"".join(lines[100:]))
+    wait_until(
+        "SELECT count(*) FROM pg_locks WHERE relation = 'finance_transaction'::regclass "
+        "AND mode = 'AccessExclusiveLock' AND granted"
+    )
+    assert "--indexes keep" in started.stderr.readline().decode()  # while the pipe stays open
+    out, err = started.communicate(timeout=60)
+    assert (started.returncode, err) == (0, b"")
+    assert b"Loaded 600,000 rows" in out

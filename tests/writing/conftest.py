@@ -1,0 +1,61 @@
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from ingest.writing import direct
+from tests.writing.scenarios import MORE
+from tests.writing.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/direct/" in str(item.path):
+            item.add_marker(
+                pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+            )
+
+
+@pytest.fixture(autouse=True)
+def few_rows_too(monkeypatch):
+    """Let the fast path be taken for the few rows of a test."""
+    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+
+
+@pytest.fixture
+def schema(transactional_db):
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        cursor.execute(f"CREATE SCHEMA {SCHEMA}")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+
+
+@pytest.fixture
+def tables(schema):
+    run(PARENT_AND_CHILD)
+
+
+@pytest.fixture
+def role(tables):
+    run(f"CREATE ROLE {ROLE}; GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {ROLE}")
+    yield ROLE
+    run(f"REASSIGN OWNED BY {ROLE} TO CURRENT_USER; DROP OWNED BY {ROLE}; DROP ROLE {ROLE}")
+
+
+@pytest.fixture
+def database_wide(tables):
+    """For what belongs to the whole database, and not to the test's schema."""
+    yield
+    run("DROP FOREIGN DATA WRAPPER IF EXISTS far CASCADE; DROP PUBLICATION IF EXISTS direct_test")
+
+
+@pytest.fixture
+def one_row_each(monkeypatch):
+    monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", 1)
+    monkeypatch.setattr("ingest.writing.foreign_keys.PATIENCE_SECONDS", 0.3)
+
+
+@pytest.fixture
+def more_tables(tables):
+    run(MORE)
