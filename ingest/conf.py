@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def benchmark_model() -> str | None:
-    """Return ``BENCHMARK_MODEL``: whose table ``bulk_load --benchmark`` measures if none is named."""
+    """Return ``BENCHMARK_MODEL``: the model that the benchmark measures if none is named."""
     return cast("str | None", _get("BENCHMARK_MODEL"))
 
 

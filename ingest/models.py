@@ -1,4 +1,4 @@
-"""The ledger's models, where Django looks for them; they are defined in ``ingest.ledger.models``."""
+"""The ledger's models, where Django looks for them."""
 
 from ingest.ledger.models import Chunk, KeyList, KeyRange, Load, LoadProgress, Reject
 

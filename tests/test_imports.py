@@ -11,7 +11,7 @@ LOAD = """
 import sys
 import django
 django.setup()
-import ingest.loading
+import ingest.loading.api
 from django.contrib.auth.models import Group
 from ingest import load
 print(load(Group, [{"name": "writers"}], dry_run=True, method=sys.argv[1]).rows)

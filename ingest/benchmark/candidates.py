@@ -253,7 +253,7 @@ class Encoded:
         return self.encoding.encode(rows if order is None else rows.take(order.sort(rows)))
 
     def target(self, alias: str, name: str) -> CopyTarget:
-        """Return where a COPY of these bytes goes: into the table ``name``, quoted with its schema."""
+        """Return where a COPY of these bytes goes: into the table ``name``, quoted."""
         session = DjangoSession(alias)
         oid = find_table(session, name)
         assert oid is not None  # noqa: S101 - it was made a moment ago

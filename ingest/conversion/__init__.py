@@ -162,7 +162,7 @@ class Converter:
             columns, faults = self._instances.apply(
                 columns, self.cleaned(batch), [column.values(rows) for column in self._filled]
             )
-            found = [self._fault(batch, fault) for fault in faults]
+            found = _as_given(batch, [self._fault(batch, fault) for fault in faults])
         refused_places = {cell.place for column in columns for cell in column.refused}
         typed = TypedBatch(
             rows=pa.RecordBatch.from_arrays(
@@ -177,9 +177,9 @@ class Converter:
             origins=self._origins,
         )
         typed = typed.without_places(refused_places)
-        if not found:
+        if not found and not batch.refused:
             return typed
-        typed = typed.without(found)
+        typed = typed.without((*found, *batch.refused))
         rejects = sorted(typed.rejects, key=lambda reject: reject.record)
         return dataclasses.replace(typed, rejects=tuple(rejects))
 
@@ -201,8 +201,7 @@ class Converter:
         found = list(batch.rejects)
         for place, column in enumerate(columns):
             found.extend(self._reject(batch, place, cell) for cell in column.refused)
-        found.sort(key=lambda reject: reject.record)
-        return tuple(found)
+        return tuple(sorted(_as_given(batch, found), key=lambda reject: reject.record))
 
     def _reject(self, batch: Batch, place: int, cell: RefusedCell) -> Reject:
         is_given = place < len(self._fields)
@@ -234,6 +233,14 @@ class Converter:
             reason=fault.reason,
             kind="value",
         )
+
+
+def _as_given(batch: Batch, rejects: Sequence[Reject]) -> list[Reject]:
+    """Return the rejects that no layout has explained already, with the source's own values."""
+    told = [reject for reject in rejects if (reject.record, reject.field) not in batch.blamed]
+    if batch.as_given is None:
+        return told
+    return [batch.as_given(batch, reject) for reject in told]
 
 
 def _shown(value: Any) -> Any:

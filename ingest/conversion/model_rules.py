@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def looks_at_instance(field: models.Field[Any, Any]) -> bool:
-    """Return whether somebody's own ``clean()`` or ``validate()`` may look at the whole instance."""
+    """Return whether a ``clean()`` or ``validate()`` of the user's may read the whole instance."""
     return any(
         name in vars(kind) and not kind.__module__.startswith("django.")
         for kind in type(field).__mro__

@@ -73,7 +73,7 @@ class FilledColumn:
         return self._converter.store(values, values)
 
     def values(self, rows: int) -> Iterable[Any] | None:
-        """Return the values that it was filled with last; None where ``Model()`` shall give them."""
+        """Return the values that it was filled with last; None where ``Model()`` gives them."""
         return None if self._is_computed and rows else self._values
 
 

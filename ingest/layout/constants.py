@@ -98,7 +98,7 @@ def fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
 
 
 def _as_constant(name: str, value: Any) -> Any:
-    """Return a Python value as a layout has it: text that the field understands, or TOML's kinds."""
+    """Return a Python value as a layout has it: text that the field reads, or a TOML type."""
     if isinstance(value, models.Model):
         value = value.pk
     if value is None:

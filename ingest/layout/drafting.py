@@ -134,7 +134,7 @@ def _two_sides(
 
 
 def _reading(found: Detected) -> Reading:
-    """Return how the numbers of the file are read, whichever field a column will feed in the end."""
+    """Return how the numbers of the file are read, whichever field a column will feed."""
     decimal = found.decimal_mark if found.decimal_mark != "." else None
     thousands = {column.thousands_mark for column in found.columns} - {None, decimal or "."}
     signs = dict.fromkeys(sign for column in found.columns for sign in column.currency)

@@ -12,9 +12,13 @@ from psycopg.adapt import PyFormat, Transformer
 
 from ingest.exceptions import did_you_mean
 from ingest.layout.text_reader import as_text
-from ingest.postgres.catalog import concrete_fields_of_table, quote_name, read_model_table
+from ingest.postgres.catalog import (
+    concrete_fields_of_table,
+    quote_name,
+    read_model_table,
+    runs_functions,
+)
 from ingest.postgres.errors import may_be_of_row, refusal_of
-from ingest.writing.preconditions import runs_functions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

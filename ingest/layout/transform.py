@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from django.db import models
 
-    from ingest.conversion import Converter, TypedBatch
     from ingest.layout.cells import Cells
     from ingest.postgres.session import Session
     from ingest.results.rejects import Kind
@@ -50,10 +49,6 @@ class Made(NamedTuple):
 class MappedBatch(Batch):
     """A batch with a column for each field, and what is needed to tell of refused cells."""
 
-    refused: tuple[Reject, ...] = ()
-    """Cells that the layout refused; they are null in ``columns``."""
-    blamed: frozenset[tuple[int, str]] = frozenset()
-    """The record and the field of cells that are null for a reason told already."""
     given: tuple[Cells, ...] = ()
     """The source's columns, as they were."""
     names: tuple[str, ...] = ()
@@ -161,13 +156,16 @@ class LayoutTransform:
             for known in self._parents.values():
                 known.forget()
 
-    def judge_constants(self, converter: Converter) -> None:
-        """Raise ``LayoutError`` for a constant that its field refuses, before the first row."""
+    def judge_constants(self, judge: Callable[[int, bytes], str | None]) -> None:
+        """Raise ``LayoutError`` for a constant that its field refuses, before the first row.
+
+        ``judge`` returns why the field at a place refuses a cell, or None.
+        """
         for place, name in enumerate(self._layout.fields):
             said = self._layout.fields[name]
             if said.constant is None or said.lookup:
                 continue
-            reason = converter.judge(place, as_text(said.constant).encode())
+            reason = judge(place, as_text(said.constant).encode())
             if reason is not None:
                 raise self._layout.error(
                     ("fields", name),
@@ -178,7 +176,7 @@ class LayoutTransform:
             for file, value in self._found.values_of(name):
                 reason = None
                 if not self._layout.fields[name].lookup:
-                    reason = converter.judge(place, value.text.encode())
+                    reason = judge(place, value.text.encode())
                 if reason is not None:
                     raise self._layout.error(
                         ("fields", name),
@@ -186,25 +184,13 @@ class LayoutTransform:
                         f"{shorten(value.text)}: {reason}",
                     )
 
-    def settle(self, typed: TypedBatch, batch: MappedBatch) -> TypedBatch:
-        """Add what the layout refused, and show the source's own values in every reject."""
-        if not typed.rejects and not batch.refused:
-            return typed
-        own = []
-        for reject in typed.rejects:
-            if (reject.record, reject.field) in batch.blamed:
-                continue
-            # A record that could not be read at all has no field, and is not among the batch's.
-            if reject.field in self._pickers:
-                place = bisect_left(batch.records, reject.record)
-                value = self._original(batch, str(reject.field), place)
-                own.append(dataclasses.replace(reject, value=value))
-            else:
-                own.append(reject)
-        settled = dataclasses.replace(typed, rejects=tuple(own))
-        settled = settled.without(batch.refused)
-        rejects = sorted(settled.rejects, key=lambda reject: reject.record)
-        return dataclasses.replace(settled, rejects=tuple(rejects))
+    def _as_given(self, batch: MappedBatch, reject: Reject) -> Reject:
+        """Return the reject of a field with the value that the source had."""
+        # A record that could not be read at all has no field, and is not among the batch's.
+        if reject.field not in self._pickers:
+            return reject
+        place = bisect_left(batch.records, reject.record)
+        return dataclasses.replace(reject, value=self._original(batch, reject.field, place))
 
     def _check_asked(self) -> None:
         """Raise ``ConfigurationError`` where no field is read as an option of the caller says."""
@@ -386,9 +372,13 @@ class LayoutTransform:
             cells[name] = self._parents[origin].values(number, places[origin])
         common = {item.name: getattr(batch, item.name) for item in dataclasses.fields(Batch)}
         return MappedBatch(
-            **{**common, "columns": tuple(cells[name] for name in self._pickers)},
-            refused=tuple(refused),
-            blamed=frozenset(blamed),
+            **{
+                **common,
+                "columns": tuple(cells[name] for name in self._pickers),
+                "refused": tuple(refused),
+                "blamed": frozenset(blamed),
+                "as_given": self._as_given,
+            },
             given=batch.columns,
             names=names,
         )
@@ -553,8 +543,8 @@ def arrange(
 ) -> LayoutTransform | None:
     """Return a layout at work; None where the columns feed the fields as they are.
 
-    ``how`` is that of ``LayoutTransform``. Raises ``LayoutError`` for what does not fit the source or
-    the model.
+    ``how`` is that of ``LayoutTransform``. Raises ``LayoutError`` for what does not fit the
+    source or the model.
     """
     if layout is None and needs_layout(model, source):
         layout = Layout(others="match")

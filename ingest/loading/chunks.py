@@ -346,7 +346,7 @@ def _check_copy(table: Table, given: Sequence[str]) -> None:
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:
-    """Return the bytes of a chunk and their digest, where it lies in one file that can be sought."""
+    """Return the bytes of a chunk and their digest, if it lies in one file that can be sought."""
     if stop.byte is None or start.file != stop.file or stop.file >= len(source.paths):
         return {}
     first = start.byte or 0

@@ -90,7 +90,7 @@ class Pipeline:
             return
         for arranged in self._stages.watch("arrange", self._arrangement.apply(pieces, self._judge)):
             with self._stages.stage("convert"):
-                typed = self._arrangement.settle(self._converter.convert(arranged), arranged)
+                typed = self._converter.convert(arranged)
             yield typed
 
     def take_back_parents(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
@@ -105,9 +105,7 @@ class Pipeline:
 
     def _judge(self, arranged: MappedBatch) -> set[int]:
         """Return the records that the fields refuse, but for their missing parents."""
-        typed = self._judge_of_fields.convert(arranged)
-        assert self._arrangement is not None  # noqa: S101 - it is what asks
-        return {reject.record for reject in self._arrangement.settle(typed, arranged).rejects}
+        return {reject.record for reject in self._judge_of_fields.convert(arranged).rejects}
 
 
 class Chunks:
@@ -196,7 +194,7 @@ def make_converter(
         has_postgres_text=source.has_postgres_text,
     )
     if arrangement is not None:
-        arrangement.judge_constants(converter)
+        arrangement.judge_constants(converter.judge)
     return converter
 
 

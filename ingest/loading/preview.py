@@ -116,7 +116,7 @@ def _typed(
         yield from map(converter.convert, parts)
         return
     for arranged in arrangement.apply(parts):
-        yield arrangement.settle(converter.convert(arranged), arranged)
+        yield converter.convert(arranged)
 
 
 def _first(batches: Iterator[TypedBatch], rows: int) -> Iterator[TypedBatch]:

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError
-from ingest.postgres.catalog_queries import PARTS, one_statement
+from ingest.postgres.catalog_queries import PARTS, RUNS_FUNCTIONS, one_statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -288,3 +288,9 @@ SELECT c.oid::bigint,
 FROM (SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid) given (oid)
 LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) given.oid
 """
+
+
+def runs_functions(session: Session, table: Table) -> bool:
+    """Return whether an INSERT into the table may run functions that users made."""
+    [(runs,)] = session.fetch(RUNS_FUNCTIONS, table.oid)
+    return bool(runs)

@@ -417,6 +417,14 @@ FUNCTION = """
                       SELECT a.atttypid FROM pg_catalog.pg_attribute a
                       WHERE a.attrelid OPERATOR(pg_catalog.=) given.oid))))
 """
+RUNS_FUNCTIONS = f"""
+WITH given AS (SELECT $1::bigint::pg_catalog.oid AS oid)
+SELECT {FIRING} IS NOT NULL OR {FUNCTION} IS NOT NULL
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+               WHERE r.ev_class OPERATOR(pg_catalog.=) given.oid
+                 AND r.ev_type OPERATOR(pg_catalog.=) '3')
+FROM given
+"""
 ACCESS = f"""
 WITH given AS (SELECT $1::bigint::pg_catalog.oid AS oid)
 SELECT pg_catalog.current_setting('transaction_isolation'),

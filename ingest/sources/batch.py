@@ -86,6 +86,12 @@ class Batch:
     """Says on which physical line of the file the record of this number begins."""
     find_position: Callable[[int], Position] = only_record
     """Gives the position after the record of this number, for ever greater numbers."""
+    refused: tuple[Reject, ...] = ()
+    """Cells that a layout refused; they are null in ``columns``."""
+    blamed: frozenset[tuple[int, str]] = frozenset()
+    """The record and the field of cells that are null for a reason which is known already."""
+    as_given: Callable[[Any, Reject], Reject] | None = None
+    """Returns a reject of this batch with the source's own value, where a layout changed it."""
     leaves_cells: bool = False
     """Is some cell ``LEFT_TO_POSTGRESQL``?"""
     through: int | None = None

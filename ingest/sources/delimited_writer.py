@@ -113,7 +113,7 @@ class DelimitedWriter(RecordWriter):
         return self._options.quote * 2 if is_quoted else ""
 
     def _find_reasons(self, cells: Sequence[str]) -> int:
-        """Return where the reasons of a time before are; the place after the last cell if nowhere."""
+        """Return where earlier reasons are; the place after the last cell if there are none."""
         for place in reversed(range(len(cells))):
             if cells[place].startswith((PREFIX, self._options.quote + PREFIX)):
                 return place

@@ -129,7 +129,7 @@ class RecordPattern:
         return not ((self.quote and self.quote in text) or (self.escape and self.escape in text))
 
     def first_record(self, text: bytes, *, is_last: bool) -> tuple[int, int] | None:
-        """Return where the first record begins and ends, with its line end; None if it is not whole.
+        """Return where the first record begins and ends, with its line end; None if it is cut.
 
         ``is_last``: no more text comes, so that the end of the text is the end of a record.
         """
@@ -206,7 +206,7 @@ class RecordPattern:
         return bool(self.quote) and text[end : end + 1] == self.quote
 
     def _walk(self, text: bytes, stop: int) -> tuple[int, dict[int, str]]:
-        """Return where the last whole record ends, and which ones are faulty by where they begin."""
+        """Return where the last whole record ends, and where the faulty ones begin."""
         faults: dict[int, str] = {}
         at = self._end_of_well_quoted(text, stop)
         while True:

@@ -174,7 +174,7 @@ class DirectWriter(CopyWriter):
         )
 
     def _may_come(self, missing: list[MissingReference], session: Session) -> bool:
-        """Return whether the caller may still insert the missing rows before its transaction ends."""
+        """Return whether the caller may still insert the missing rows in its transaction."""
         if not session.is_callers:
             return False
         if not any(item.constraint.is_deferrable for item in missing):

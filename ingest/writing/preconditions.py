@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.postgres.catalog import quote_name
-from ingest.postgres.catalog_queries import FIRING, FUNCTION, MAY_SET_ROLE
+from ingest.postgres.catalog_queries import MAY_SET_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -86,12 +86,6 @@ def why_not_copy(table: Table, given: Collection[str]) -> str | None:
     return None
 
 
-def runs_functions(session: Session, table: Table) -> bool:
-    """Return whether an INSERT into the table may run functions that users made."""
-    [(runs,)] = session.fetch(_RUNS_FUNCTIONS, table.oid)
-    return bool(runs)
-
-
 def why_not_without_triggers(table: Table) -> str | None:
     """Return why PostgreSQL's own triggers on the table may not be left out."""
     [facts] = table.facts["replication_role"]
@@ -146,13 +140,3 @@ def _refuse_key(key: Constraint, table: Table, encoding: CopyEncoding) -> str | 
     if parent["missing_right"] is not None:
         return f"the role may not lock rows of {key.references}: {parent['missing_right']}."
     return None
-
-
-_RUNS_FUNCTIONS = f"""
-WITH given AS (SELECT $1::bigint::pg_catalog.oid AS oid)
-SELECT {FIRING} IS NOT NULL OR {FUNCTION} IS NOT NULL
-    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite r
-               WHERE r.ev_class OPERATOR(pg_catalog.=) given.oid
-                 AND r.ev_type OPERATOR(pg_catalog.=) '3')
-FROM given
-"""

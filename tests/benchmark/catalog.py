@@ -51,7 +51,7 @@ QUERIES = {
 
 
 def describe(name, schemas):
-    """Return all that the catalog says of the table; scratch schemas under their originals' names."""
+    """Return what the catalog says of the table; scratch schemas have their originals' names."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT %s::regclass::oid", [name])
         [oid] = cursor.fetchone()

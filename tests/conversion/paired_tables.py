@@ -27,13 +27,13 @@ def without_sign_of_zero(row, field):
 
 
 def is_cut_by_the_orm(verdict):
-    """Return whether a text of an array was refused that the ORM's cast cuts: a meant difference."""
+    """Return whether an array's text was refused that the ORM's cast cuts: a meant difference."""
     [message] = verdict.messages or [""]
     return message.startswith("value too long for type character varying") and "[]" in message
 
 
 def is_cast_by_the_orm(value, verdict):
-    """Return whether bytes were refused that PostgreSQL 18 casts to integers: a meant difference."""
+    """Return whether bytes were refused that PostgreSQL 18 casts to integers, as meant."""
     refused = verdict.messages == ("the column's type integer[] cannot hold it",)
     return refused and "b'" in repr(value)
 

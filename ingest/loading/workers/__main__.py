@@ -1,7 +1,7 @@
 """A worker: a process that loads chunks over a connection of its own, and commits them in turn.
 
-It is started as ``python -m ingest.loading.workers FD`` with one end of a pipe. When the pipe ends, so does
-the worker, and PostgreSQL rolls back what it had not committed.
+``python -m ingest.loading.workers FD`` starts it with one end of a pipe. When the pipe ends, the
+worker ends, and PostgreSQL rolls back what it had not committed.
 """
 
 from __future__ import annotations

@@ -288,7 +288,7 @@ class _Profile:
 
 
 def _filled(cells: Sequence[str]) -> float:
-    """Return the share of cells of dates that are filled; totals after the last date do not count."""
+    """Return the share of date cells that are filled; totals after the last date do not count."""
     dated = [place for place, cell in enumerate(cells) if date_formats(cell)]
     until = dated[-1] + 1 if dated else 0
     counted = cells[:until] if 2 * until > len(cells) else cells
