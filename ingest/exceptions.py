@@ -26,6 +26,8 @@ import enum
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, ClassVar
 
+from ingest.results.reasons import ReasonCounts, lines_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any, Self
@@ -112,10 +114,13 @@ class RecordsRefused(IngestError):  # noqa: N818 - it says what happened
 
     def __init__(self, rejects: Sequence[Reject]) -> None:
         self.rejects = tuple(rejects)
-        shown = [str(reject) for reject in self.rejects[:REJECTS_SHOWN]]
-        rest = len(self.rejects) - len(shown)
-        if rest:
-            shown.append(f"… and {rest:,} more in the same batch.")
+        if len(self.rejects) <= REJECTS_SHOWN:
+            shown = [str(reject) for reject in self.rejects]
+        else:
+            shown = [
+                *lines_of(ReasonCounts(self.rejects).reasons(), REJECTS_SHOWN),
+                f"These are the {len(self.rejects):,} rejects of one batch.",
+            ]
         super().__init__("\n".join(shown))
 
     def __reduce__(

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, texts_of
 from ingest.layout.extracting import Pattern
 from ingest.layout.numbers import turn
-from ingest.layout.text_reader import KINDS, FieldTextReader, as_text
+from ingest.layout.text_reader import KINDS, KINDS_READ, FieldTextReader, as_text
 from ingest.sources.batch import CellText
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ class Picker:
     """Picks and reads the cells of one field."""
 
     def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
-        self._layout, self._name, self._field = layout, name, field
+        self._layout, self._name, self.field = layout, name, field
         self._said = said = layout.reading_of(name)
         self._reader = FieldTextReader(layout, name, field)
+        _check_effects(layout, name, field)
         single = () if said.column is None else (said.column,)
         self.columns: tuple[Column, ...] = said.columns or single
         sides = [column for column in (said.debit, said.credit) if column is not None]
@@ -61,7 +62,7 @@ class Picker:
     def is_read_by(self, key: str) -> bool:
         """Return whether a key of ``Reading`` says anything to this field."""
         kinds = KINDS.get(key)
-        return kinds is None or isinstance(self._field, kinds)
+        return kinds is None or isinstance(self.field, kinds)
 
     def pick(self, columns: Sequence[Cells], names: Sequence[str], rows: int) -> Picked:
         """Return the field's cells of a batch."""
@@ -285,7 +286,9 @@ class Picker:
         if self._said.debit is not None and not self._said.debit_is_negative:
             read[0] = turn(read[0])
         if len(read) == 1:
-            return Picked(cells=as_raw(self._reader.complete(read[0])), refused=refused)
+            side = "debit" if self._said.credit is None else "credit"
+            amount = self._reader.complete(read[0])
+            return self._refuse_empty(amount, refused, f"The {side} column is empty.")
         debit, credit = read
         no_debit, no_credit = _is_nothing(debit), _is_nothing(credit)
         debit_counts = pc.or_(pc.invert(no_debit), pc.equal(credit, ""))
@@ -296,6 +299,20 @@ class Picker:
             for place in pc.indices_nonzero(both).to_pylist()
         ]
         amount = self._reader.complete(amount)
+        return self._refuse_empty(
+            amount, refused, "Both the debit and the credit column are empty."
+        )
+
+    def _refuse_empty(self, amount: pa.Array, refused: list[tuple[int, str]], what: str) -> Picked:
+        """Refuse records without an amount, where the field needs one, and say what to do."""
+        known = {place for place, _ in refused}
+        if not (self.field.null or self.field.blank):
+            cure = (
+                f"{what} Say what {self._name} is then with the key 'default' of its layout, or "
+                "leave such records out with [[skip]]."
+            )
+            empty = pc.indices_nonzero(pc.equal(amount, "")).to_pylist()
+            refused = [*refused, *((place, cure) for place in empty if place not in known)]
         places = pa.array([place for place, _ in refused], pa.int64())
         is_refused = pc.is_in(pa.arange(0, len(amount)), value_set=places)
         return Picked(
@@ -321,7 +338,7 @@ class Picker:
                 f"“{text}” cannot be read as {shown}: it is written in another way, or there is no "
                 "such date or time."
             )
-        messages = self._field.error_messages
+        messages = self.field.error_messages
         message = messages.get("invalid", "“%(value)s” cannot be read.")
         try:
             message = str(message) % {"value": text}
@@ -331,6 +348,31 @@ class Picker:
         if said.thousands:
             marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
         return f"{message} The layout reads numbers with {marks}."
+
+
+_NEEDS = {
+    "join": "columns",
+    "otherwise": "values",
+    "create": "lookup",
+    "debit_is_negative": "debit",
+}
+"""Keys of a field that say something beside another key only."""
+
+
+def _check_effects(layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
+    """Raise ``LayoutError`` for a key of this field alone that has no effect."""
+    said = layout.fields[name]
+    for key, kinds in KINDS.items():
+        if getattr(said, key) is not None and not isinstance(field, kinds):
+            raise layout.error(
+                ("fields", name, key),
+                f"{key} has no effect: {name} is not {KINDS_READ[key]}. Leave it out.",
+            )
+    for key, other in _NEEDS.items():
+        if getattr(said, key) is not None and getattr(said, other) is None:
+            raise layout.error(
+                ("fields", name, key), f"{key} has no effect: {name} says no {other}. Leave it out."
+            )
 
 
 def _same(texts: pa.Array) -> pa.Array:

@@ -88,7 +88,7 @@ def fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
     if field is None:
         return FieldLayout(**origin)
     other = dict.fromkeys(("column", "columns", "join", "debit", "credit", "constant", "copy"))
-    other |= dict.fromkeys(("preamble", "file_name"))
+    other |= dict.fromkeys(("preamble", "file_name", "debit_is_negative"))
     if "column" not in origin:
         other["pattern"] = None
     if "constant" in origin and not field.lookup:

@@ -75,6 +75,9 @@ class Load(models.Model):
     bytes_read = models.BigIntegerField(default=0)
     bytes_total = models.BigIntegerField(null=True, blank=True)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
+    reasons = models.JSONField(
+        default=list, blank=True, help_text="Why records were refused: equal reasons counted."
+    )
     reject_log = models.TextField(blank=True, help_text="The path of all reasons, as JSON Lines.")
     reject_file = models.TextField(blank=True, help_text="The path of the refused records.")
     is_cancel_asked = models.BooleanField(default=False)

@@ -31,7 +31,7 @@ from ingest.ledger.locks import begin_alone
 from ingest.ledger.place import describe_place, in_place_of
 from ingest.loading.attempt import LoadAttempt, Run
 from ingest.loading.events import announced
-from ingest.loading.options import LoadSpec
+from ingest.loading.options import LoadSpec, check_reading, check_repeating
 from ingest.loading.output_files import OutputFiles
 from ingest.loading.progress import ProgressReporter
 from ingest.loading.reject_file import open_reject_file
@@ -237,6 +237,9 @@ class _Loading:
             open_source(job.given, job.reading) as source,
             open_session(job.alias, self._state) as session,
         ):
+            if self._entry is None:
+                check_reading(source, job.options)
+                check_repeating(source, job.options, job.how, is_atomic=session.is_callers)
             fingerprint = Fingerprint(source.paths)
             if self._backend is not None:
                 session.end_backend(self._backend)
@@ -415,6 +418,7 @@ class _Loading:
             padded=counts.padded,
             cut=counts.cut,
             rejects=self._log.log,
+            counted=self._log.log.reasons(),
             reject_log=absolute(self._job.how.reject_log),
             reject_file=absolute(self._job.how.reject_file),
             is_dry_run=self._job.how.dry_run,
@@ -446,6 +450,7 @@ class _Loading:
                 status="failed" if is_failure else "interrupted",
                 ended_at=timezone.now(),
                 stages=self._reporter.stages.seconds,
+                reasons=self._log.reasons(),
                 **dataclasses.asdict(counts),
             )
             status = entry.status()

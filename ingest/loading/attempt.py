@@ -72,6 +72,7 @@ class LoadAttempt:
             fingerprint=str(self.fingerprint),
             stages=self.reporter.stages.seconds,
             table=table.qualified_name,
+            reasons=[reason.told() for reason in self.log.reasons()],
             **dataclasses.asdict(counts),
         )
         # A file that ends sooner than it did gives no chunk after which it would be noticed.

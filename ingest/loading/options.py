@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.ledger.models import Load
+    from ingest.sources import Source
     from ingest.writing.direct import Indexes, References
 
 
@@ -93,11 +94,6 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
-        if self.reject_file is not None and self.on_error != "reject":
-            raise ConfigurationError(
-                "There is a reject file only where rejects are put aside: say on_error='reject' "
-                "(--on-error reject), or leave it out."
-            )
         if self.overwrite and self.reject_log is None and self.reject_file is None:
             raise ConfigurationError(
                 "overwrite is for a reject log or a reject file, and there is none: leave it out."
@@ -108,6 +104,7 @@ class LoadOptions:
                 "leave out verify or dry_run."
             )
         RejectLimit.parse(self.reject_limit)
+        self._check_effects()
         for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -119,6 +116,22 @@ class LoadOptions:
                 "Indexes cannot be built after the rows of a load in chunks: each chunk is "
                 "committed by itself. Leave out indexes='rebuild', or the chunks."
             )
+
+    def _check_effects(self) -> None:
+        """Raise ``ConfigurationError`` for an option that has no effect beside the others."""
+        for name in ("reject_file", "reject_log", "reject_limit"):
+            if getattr(self, name) is not None and self.on_error != "reject":
+                raise ConfigurationError(
+                    f"There is a {name.replace('_', ' ')} only where rejects are put aside: say "
+                    "on_error='reject' (--on-error reject), or leave it out. Without that "
+                    f"{spell(name)} has no effect."
+                )
+        for name in ("references", "indexes"):
+            if getattr(self, name) != "auto" and self.method == "copy":
+                raise ConfigurationError(
+                    f"{spell(name)} has no effect with method='copy' (--method copy), where "
+                    "PostgreSQL checks and indexes each row: leave out one of them."
+                )
 
     @property
     def is_chunked(self) -> bool:
@@ -134,6 +147,49 @@ class LoadOptions:
     def records_of_chunk(self) -> int | None:
         """How many records there are to a chunk; None: all."""
         return (self.chunk_rows or conf.chunk_rows()) if self.is_chunked else None
+
+
+def spell(name: str, value: Any = None) -> str:
+    """Return the name of an option as ``load`` has it and as the command has it."""
+    no = "no-" if value is False else ""
+    return f"{name} (--{no}{name.replace('_', '-')})"
+
+
+def check_reading(source: Source, said: Mapping[str, Any]) -> None:
+    """Raise ``ConfigurationError`` for an option that says nothing to this kind of source.
+
+    ``said`` are the caller's options. A layout may be for several kinds of sources.
+    """
+    usual = SourceOptions()
+    if said.get("doubled_quotes") is False and said.get("quote") == "":
+        raise ConfigurationError(
+            f"{spell('doubled_quotes', value=False)} has no effect where nothing is quoted: leave "
+            "it out."
+        )
+    for name in sorted(source.ignores & set(said)):
+        if said[name] != getattr(usual, name):
+            raise ConfigurationError(
+                f"{spell(name, said[name])} has no effect on {source.name}, which is read as "
+                f"{source.format}: leave it out."
+            )
+
+
+def check_repeating(
+    source: Source, said: Mapping[str, Any], how: LoadOptions, *, is_atomic: bool
+) -> None:
+    """Raise ``ConfigurationError`` for chunks or retries where there can be none."""
+    usual = LoadOptions()
+    for name in ("workers", "resumable", "chunk_rows"):
+        if is_atomic and getattr(how, name) != getattr(usual, name):
+            raise ConfigurationError(
+                f"{spell(name)} has no effect inside transaction.atomic(), where the caller "
+                "commits all rows at once: leave it out, or load outside."
+            )
+    retries = said.get("retries") or usual.retries
+    if retries != usual.retries and (is_atomic or not source.paths):
+        where = "inside transaction.atomic()" if is_atomic else f"on {source.name}"
+        why = "the caller would have to begin again" if is_atomic else "it can be read only once"
+        raise ConfigurationError(f"{spell('retries')} has no effect {where}: {why}. Leave it out.")
 
 
 def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:

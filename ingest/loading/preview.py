@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 from ingest.exceptions import ConfigurationError
 from ingest.layout import choose_layout
 from ingest.layout.transform import LayoutTransform, arrange
-from ingest.loading.options import split_options
+from ingest.loading.options import check_reading, split_options
 from ingest.loading.pipeline import make_converter
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.encoding import decode
@@ -71,6 +71,7 @@ def preview(
     layout = choose_layout(options)
     reading, how = split_options({**({} if layout is None else layout.source), **options})
     with open_source(source, reading) as opened, open_session(alias) as session:
+        check_reading(opened, options)
         with session.transaction() as transaction:
             transaction.roll_back()  # a layout may make missing parents
             table = read_settled_table(session, model)

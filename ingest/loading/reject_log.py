@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError, TooManyRejects
 from ingest.loading.append_file import AppendFile
+from ingest.results.reasons import ReasonCounts
 from ingest.results.rejects import Reject, as_json
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ingest.loading.output_files import OutputFile
+    from ingest.results.reasons import Reason
 
 REJECT_LOG = "The reject log"
 HOPELESS_RECORDS = 1_000
@@ -74,6 +76,8 @@ class RejectLog:
             self._file = AppendFile(output.file, name, lasts=True, publish=output.publish)
         # The rejects can be read as long as somebody holds the log.
         weakref.finalize(self, self._file.close)
+        self._counts: ReasonCounts | None = None if mark else ReasonCounts()
+        """None: they are counted when they are asked for."""
         self.records = 0
         """Records refused; one may have several reasons."""
         if mark:
@@ -106,6 +110,7 @@ class RejectLog:
     def rewind(self, mark: Mapping[str, Any]) -> None:
         """Forget what was written after a mark."""
         self._file.rewind(mark)
+        self._counts = None if mark["records"] else ReasonCounts()
         self.records = mark["records"]
 
     def restore(self, rejects: Iterable[Reject], records: int) -> None:
@@ -120,6 +125,12 @@ class RejectLog:
             raise self._too_many(read, next(iter(self), None))
         self._file.flush()
 
+    def reasons(self) -> tuple[Reason, ...]:
+        """Return equal reasons counted."""
+        if self._counts is None:
+            self._counts = ReasonCounts(self)
+        return self._counts.reasons()
+
     def __iter__(self) -> Iterator[Reject]:
         for line in self._file.lines():
             yield Reject(**json.loads(line))
@@ -127,6 +138,8 @@ class RejectLog:
     def _write(self, rejects: Iterable[Reject]) -> None:
         for reject in rejects:
             told = {name: as_json(value) for name, value in vars(reject).items()}
+            if self._counts is not None:
+                self._counts.add(reject)
             self._file.write(f"{json.dumps(told, allow_nan=False)}\n".encode())
 
     def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:

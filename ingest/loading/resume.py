@@ -204,6 +204,12 @@ class KeptLog:
         self._chunks_before, self._mark = settled.chunks, self.log.mark()
         return self.log
 
+    def reasons(self) -> list[dict[str, Any]]:
+        """Return equal reasons counted, as the ledger keeps them."""
+        with suppress(AttributeError, IngestError, OSError):  # it may not be open
+            return [reason.told() for reason in self.log.reasons()]
+        return []
+
     def end(self, *, is_done: bool) -> None:
         """Let others write the file; one that was to be replaced stays if nothing was refused."""
         if self.output is None:

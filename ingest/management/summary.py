@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import islice
+import shlex
 from typing import TYPE_CHECKING
 
+from ingest.conf import rejects_kept
 from ingest.exceptions import REJECTS_SHOWN
+from ingest.results.reasons import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,28 +18,28 @@ if TYPE_CHECKING:
 
 DECISIONS_FROM = 2
 """The verbosity from which it is told what was decided on the way."""
+CANNOT_BE_UNDONE = "Rows: this load cannot be undone"
+LESS_THAN_ASKED = ("One worker, because", "no other load can go on with this one")
+"""What decisions say of an option that has less effect than its name promises."""
 
 
 def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
-    """Show the first rejects on standard error, and all else on standard output."""
-    for reject in islice(result.rejects, REJECTS_SHOWN):
-        command.stderr.write(str(reject))
+    """Show why records were refused on standard error, and all else on standard output."""
+    for line in refusals(result):
+        command.stderr.write(line)
     if verbosity >= DECISIONS_FROM:
         for decision in result.decisions:
             command.stdout.write(decision)
     elif verbosity:
-        for warning in result.warnings:
+        less = (it for it in result.decisions if any(text in it for text in LESS_THAN_ASKED))
+        for warning in (*result.warnings, *less):
             command.stderr.write(warning)
     if result.stages and verbosity:
         for line in table(result):
             command.stdout.write(line)
-    if result.rejected or result.skipped:
-        skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
-        command.stdout.write(
-            f"Read {result.read:,} records = {result.rows:,} loaded + "
-            f"{result.rejected:,} rejected{skipped}."
-        )
-    for line in adapted(result):
+    if result.number is not None:
+        command.stdout.write(_number(result, result.number))
+    for line in counts(result):
         command.stdout.write(line)
     verb = "Would have loaded" if result.is_dry_run else "Loaded"
     command.stdout.write(
@@ -46,12 +48,61 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
     )
 
 
-def adapted(result: LoadResult) -> Iterator[str]:
-    """Yield a sentence each about the records that ``lenient`` has padded and cut."""
+def counts(result: LoadResult) -> Iterator[str]:
+    """Yield what became of the records, where it is more than one number."""
+    if result.rejected or result.skipped:
+        skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
+        yield (
+            f"Read {result.read:,} records = {result.rows:,} loaded + "
+            f"{result.rejected:,} rejected{skipped}."
+        )
     for count, what in ((result.padded, "padded with empty cells"), (result.cut, "cut")):
         if count:
             were = "1 record was" if count == 1 else f"{count:,} records were"
             yield f"{were} {what}, as --lenient asks."
+
+
+def refusals(result: LoadResult) -> Iterator[str]:
+    """Return lines: the reasons, each with its number and an example, and what to do next."""
+    yield from lines_of(result.reasons, REJECTS_SHOWN)
+    if result.rejected:
+        yield from _next(result)
+
+
+def _next(result: LoadResult) -> Iterator[str]:
+    """Return lines that say where the refused records are, and what to type next."""
+    if result.reject_log:
+        yield f"All reasons are in {result.reject_log}, as JSON Lines."
+    if result.reject_file and not result.is_dry_run:
+        path = shlex.quote(result.reject_file)
+        yield (
+            f"The refused records are in {result.reject_file}. Correct them there, and load that "
+            f"file: bulk_load {result.model} {path}, with the same options for reading."
+        )
+    elif result.reject_file:
+        yield (
+            f"The refused records are in {result.reject_file}. Nothing was loaded: to load all "
+            "others, leave out --dry-run."
+        )
+    elif result.is_dry_run:
+        yield (
+            "Nothing was loaded. To load all other records and write these to a file, replace "
+            "--dry-run by --reject-file FILE."
+        )
+    elif result.number is not None:
+        yield (
+            f"The admin's page of load {result.number} lists the refused records (the first "
+            f"{rejects_kept():,}). To have all of them in a file, type bulk_load --undo "
+            f"{result.number}, and load again with --reject-file FILE."
+        )
+    else:
+        yield "Load with --reject-file FILE to have the refused records in a file."
+
+
+def _number(result: LoadResult, number: int) -> str:
+    if any(each.startswith(CANNOT_BE_UNDONE) for each in result.decisions):
+        return f"This is load {number}. It cannot be undone: -v 2 says why."
+    return f"This is load {number}: bulk_load --undo {number} would delete its rows again."
 
 
 def table(result: LoadResult) -> Iterator[str]:

@@ -123,6 +123,9 @@ class LoadResult:
     reject_file: str = ""
     """The absolute path of the refused records; empty where none was asked for."""
 
+    counted: tuple[Reason, ...] | None = None
+    """What ``reasons`` gives, where the load has counted them."""
+
     @property
     def rows_per_second(self) -> float:
         """Rows loaded per second of wall-clock time."""
@@ -135,8 +138,8 @@ class LoadResult:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Equal reasons counted, the most frequent ones first: it reads ``rejects`` once."""
-        return ReasonCounts(self.rejects).reasons()
+        """Equal reasons counted, the most frequent ones first."""
+        return ReasonCounts(self.rejects).reasons() if self.counted is None else self.counted
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as values that JSON can write, with up to 1,000 ``rejects``.
@@ -148,6 +151,7 @@ class LoadResult:
         told["audit"] = None if self.audit is None else [str(it) for it in self.audit.problems]
         told["rejects"] = [vars(reject) for reject in islice(self.rejects, REJECTS_TAKEN)]
         told["reasons"] = [dataclasses.asdict(reason) for reason in self.reasons]
+        del told["counted"]
         told["stages"] = dict(self.stages)
         taken: dict[str, Any] = as_json(told)
         return taken

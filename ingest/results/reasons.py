@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections import Counter
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from ingest.results.rejects import Reject, shorten
+from ingest.results.rejects import REASON_SHOWN, Reject, cut, shorten
+from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 REASONS_KEPT = 100
-"""So many different reasons are counted one by one, and all further ones together."""
+"""So many different reasons are told one by one, and all further ones together."""
+TEXTS_REMEMBERED = 1_000
+"""So many different texts are counted with the values in them."""
 _COUNTED = re.compile(r"\(it has [\d,]+\)")
 """Django's messages say how long a refused value is."""
 
@@ -38,69 +41,140 @@ class Reason:
     def __str__(self) -> str:
         name = self.column if self.column is not None else self.field
         where = "" if name is None else f"{name}: "
-        return f"{self.count:,} {TIMES} {where}{self.reason}"
+        return safe_line(f"{self.count:,} {TIMES} {where}{cut(self.reason, REASON_SHOWN)}")
+
+    def told(self) -> dict[str, Any]:
+        """Return it as the ledger keeps it, of JSON's kinds of values."""
+        return {
+            "count": self.count,
+            "column": None if self.column is None else safe_line(self.column),
+            "field": self.field,
+            "kind": self.kind,
+            "reason": safe_line(cut(self.reason, REASON_SHOWN)),
+            "example": str(self.example),
+        }
 
 
 class ReasonCounts:
-    """Counts rejects by column, field, kind and reason; memory is bounded."""
+    """Counts rejects by column, field, kind and reason. Memory is bounded.
+
+    A reason that occurs several times word for word is one reason. Those that occur once, and all
+    further ones when there are too many to remember, are counted without their values.
+    """
 
     def __init__(self, rejects: Iterable[Reject] = ()) -> None:
-        self._counts: Counter[tuple[object, ...]] = Counter()
-        self._first: dict[tuple[object, ...], Reject] = {}
-        self._differ: set[tuple[object, ...]] = set()
+        self._exact: dict[_Key, _Count] = {}
+        self._general: dict[_Key, _Count] = {}
         for reject in rejects:
             self.add(reject)
 
     def add(self, reject: Reject) -> None:
         """Count one reject."""
-        said = without_value(reject)
-        key: tuple[object, ...] = (reject.column, reject.field, reject.kind, said)
-        first = self._first.get(key)
-        if first is None:
-            if len(self._first) > REASONS_KEPT:
-                key = ()
-            elif len(self._first) == REASONS_KEPT:
-                key = ()
-                self._first[key] = reject
-            else:
-                self._first[key] = reject
-        elif first.reason != reject.reason:
-            self._differ.add(key)
-        self._counts[key] += 1
+        key = (reject.column, reject.field, reject.kind, reject.reason)
+        count = self._exact.get(key)
+        if count is not None:
+            count.number += 1
+        elif len(self._exact) < TEXTS_REMEMBERED:
+            self._exact[key] = _Count(reject)
+        else:
+            _add(self._general, reject, 1)
 
     def reasons(self) -> tuple[Reason, ...]:
         """Return the reasons, the most frequent ones first and what is counted together last."""
-        told = [self._tell(key, count) for key, count in self._counts.most_common() if key]
-        if () in self._counts:
-            told.append(self._tell((), self._counts[()]))
+        general = {key: dataclasses.replace(count) for key, count in self._general.items()}
+        told = []
+        for count in self._exact.values():
+            if count.number > 1:
+                told.append(_reason(count, count.first.reason))
+            else:
+                _add(general, count.first, 1)
+        others = general.pop(_OTHERS, None)
+        for key, count in general.items():
+            told.append(_reason(count, count.first.reason if count.number == 1 else str(key[3])))
+        told.sort(key=lambda reason: -reason.count)
+        if len(told) > REASONS_KEPT or others is not None:
+            rest = told[REASONS_KEPT:]
+            number = sum(reason.count for reason in rest) + (others.number if others else 0)
+            first = others.first if others else rest[0].example
+            told = told[:REASONS_KEPT]
+            told.append(
+                Reason(
+                    count=number,
+                    column=None,
+                    field=None,
+                    kind=None,
+                    reason="Other reasons.",
+                    example=first,
+                )
+            )
         return tuple(told)
 
-    def _tell(self, key: tuple[object, ...], count: int) -> Reason:
-        example = self._first[key]
-        if not key:
-            return Reason(
-                count=count,
-                column=None,
-                field=None,
-                kind=None,
-                reason="Other reasons.",
-                example=example,
-            )
-        return Reason(
-            count=count,
-            column=example.column,
-            field=example.field,
-            kind=example.kind,
-            reason=without_value(example) if key in self._differ else example.reason,
-            example=example,
-        )
+
+def lines_of(reasons: Sequence[Reason], most: int) -> Iterator[str]:
+    """Return lines that tell so many reasons, each with an example, and how many more there are."""
+    for reason in reasons[:most]:
+        if reason.count == 1:
+            yield str(reason.example)
+        else:
+            yield str(reason)
+            yield f"    The first of them: {reason.example}"
+    rest = reasons[most:]
+    if rest:
+        number = sum(reason.count for reason in rest)
+        yield f"… and {number:,} more rejects, for {len(rest):,} more reasons."
+
+
+_Key = tuple["str | None", "str | None", "str | None", str]
+_OTHERS: _Key = (None, None, None, "")
+
+
+@dataclasses.dataclass
+class _Count:
+    first: Reject
+    number: int = 1
+
+
+def _add(counts: dict[_Key, _Count], reject: Reject, number: int) -> None:
+    key: _Key = (reject.column, reject.field, reject.kind, without_value(reject))
+    if key not in counts and len(counts) >= REASONS_KEPT:
+        key = _OTHERS
+    if key in counts:
+        counts[key].number += number
+    else:
+        counts[key] = _Count(reject, number)
+
+
+def _reason(count: _Count, text: str) -> Reason:
+    first = count.first
+    return Reason(
+        count=count.number,
+        column=first.column,
+        field=first.field,
+        kind=first.kind,
+        reason=text,
+        example=first,
+    )
 
 
 def without_value(reject: Reject) -> str:
-    """Return the reason with ``…`` for the refused value, so that equal reasons are equal texts."""
-    reason = reject.reason
-    if reject.value is not None and reject.value != "":
-        for shown in (repr(reject.value), shorten(reject.value), str(reject.value)):
-            # A short value may be part of a word or number: only where it stands alone.
-            reason = re.sub(rf"(?<!\w){re.escape(shown)}(?!\w)", "…", reason)
-    return _COUNTED.sub("(it has …)", reason)
+    """Return the reason with ``…`` for the refused value."""
+    reason = cut(reject.reason, REASON_SHOWN)
+    if reject.value not in (None, ""):
+        for shown in (shorten(reject.value), str(reject.value)):
+            if shown and shown in reason:
+                reason = _replace_whole(reason, shown)
+    return _COUNTED.sub("(it has …)", reason) if "(it has " in reason else reason
+
+
+def _replace_whole(text: str, shown: str) -> str:
+    """Replace a value where it stands alone: a short one may be a part of a word or a number."""
+    parts = text.split(shown)
+    made = parts[0]
+    for before, after in pairwise(parts):
+        is_part = _is_in_word(before[-1:], shown[:1]) or _is_in_word(after[:1], shown[-1:])
+        made += (shown if is_part else "…") + after
+    return made
+
+
+def _is_in_word(neighbour: str, end: str) -> bool:
+    return neighbour.isalnum() and end.isalnum()

@@ -51,6 +51,8 @@ class Source(ABC):
     """Which of the options ``comment`` and ``lenient`` it understands."""
     has_postgres_text: bool = False
     """Are its cells texts that PostgreSQL wrote, and nulls NULL?"""
+    ignores: frozenset[str] = frozenset()
+    """Those of ``SourceOptions`` that say nothing to this kind of source, by name."""
     holds_others: ClassVar[bool] = False
     """Does it hold sources of any format?"""
     registry: ClassVar[list[type[Source]]] = []
@@ -124,6 +126,16 @@ class Source(ABC):
 
 LENIENCIES = ("pad", "cut")
 """The words of ``SourceOptions.lenient``."""
+
+OF_DELIMITED_TEXT = frozenset(
+    {
+        *("delimiter", "quote", "doubled_quotes", "escape"),
+        *("header", "skip_records", "trailer_records", "trailer_pattern"),
+    }
+)
+"""The options of text whose cells have no names of their own."""
+OF_TEXT = OF_DELIMITED_TEXT | {"encoding"}
+"""The options of any text."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,11 +220,10 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     work and ``TypeError`` for anything that is no source.
     """
     options = options or SourceOptions()
-    kinds = Source.registry if options.format is None else _kinds_of(options.format)
-    for kind in kinds:
-        if kind.accepts(given) or kind.format == options.format:
-            _check_narrow_options(kind, options)
-            return kind.open(given, options)
+    kind = find_kind(given, options.format)
+    if kind is not None:
+        _check_narrow_options(kind, options)
+        return kind.open(given, options)
     raise TypeError(
         f"{type(given).__name__!r} is no source: give a path or several, a file opened for reading "
         "bytes, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
@@ -226,6 +237,12 @@ def _check_narrow_options(kind: type[Source], options: SourceOptions) -> None:
                 f"{name} has no effect on this source, which is read as {kind.format!r}: it is for "
                 f"{kinds}. Leave it out, or say another format."
             )
+
+
+def find_kind(given: Any, name: str | None = None) -> type[Source] | None:
+    """Return the kind of source that reads what was given, or reads it in the format named."""
+    kinds = Source.registry if name is None else _kinds_of(name)
+    return next((kind for kind in kinds if kind.accepts(given) or kind.format == name), None)
 
 
 def _kinds_of(name: str) -> list[type[Source]]:

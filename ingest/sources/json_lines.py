@@ -11,7 +11,7 @@ import msgspec
 
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.results.rejects import Reject
-from ingest.sources.base import Source, SourceOptions
+from ingest.sources.base import OF_DELIMITED_TEXT, Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
 from ingest.sources.scanning import LineScanner, find_ends, is_transparent
@@ -43,6 +43,7 @@ class JsonLinesSource(Source):
     place = 15
     is_of_files = True
     narrow_options = frozenset({"lenient"})
+    ignores = OF_DELIMITED_TEXT
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         self.name = file.name

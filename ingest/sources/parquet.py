@@ -10,7 +10,7 @@ import pyarrow.parquet
 
 from ingest.exceptions import SourceError
 from ingest.sources.arrow import take_apart
-from ingest.sources.base import Source, SourceOptions, choose_columns
+from ingest.sources.base import OF_TEXT, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN, InputFile, file_name_of, kind_suffix
 
@@ -27,6 +27,7 @@ class ParquetSource(Source):
     format = "parquet"
     place = 15
     is_of_files = True
+    ignores = OF_TEXT
 
     def __init__(
         self, file: pyarrow.parquet.ParquetFile, name: str, options: SourceOptions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.results.rejects import shorten
-from ingest.sources.base import Source, SourceOptions, open_source
+from ingest.sources.base import Source, SourceOptions, find_kind, open_source
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
 from ingest.terminal import safe_line
@@ -33,6 +33,8 @@ class SeveralSource(Source):
     def __init__(self, files: Sequence[str | Path], options: SourceOptions) -> None:
         self._files = files
         self._options = options
+        kinds = {find_kind(file, options.format) for file in files}
+        self.ignores = frozenset.intersection(*(kind.ignores for kind in kinds if kind))
         self._bytes_before = 0
         self._place = 0
         self._current = open_source(files[0], options)

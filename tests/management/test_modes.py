@@ -172,6 +172,7 @@ def test_options_of_call_command(options, want):
         (["--list", "none"], "argument --list: 'none' is no number of loads"),
         (["--bench", "--workers", "2"], "--workers belongs to a load"),
         (["finance.Account", "x.csv", "--no-header", "--detect"], "leave out --no-header."),
+        (["--benchmark", "a.B", "--model", "a.C"], "--model names a.C, and the first argument a.B"),
         (["--benchmark", "finance.Account", "--psql", "psql"], "--psql names the program that"),
     ],
 )

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand
 
 from ingest import LoadResult, Reject
 from ingest.management.summary import report, table
+from ingest.models import Load
 
 
 def result(**changes):
@@ -56,6 +57,7 @@ def test_the_table():
     ]
 
 
+MORE = "Load with --reject-file FILE to have the refused records in a file."
 LAST = [
     "Read 1,240 records = 1,234 loaded + 4 rejected + 2 skipped.",
     'Loaded 1,234 rows into "public"."finance_transaction" in 2.00 s (617 rows/s).',
@@ -73,8 +75,96 @@ LAST = [
 def test_what_is_said(verbosity, want):
     out, err = reported(verbosity)
     assert out == want
-    assert len(err) == 20
-    assert err[0] == "rows.csv, record 1: why"
+    assert err == [
+        "29 \N{MULTIPLICATION SIGN} why",
+        "    The first of them: rows.csv, record 1: why",
+        MORE,
+    ]
+
+
+def refusal(record, value, reason, column="country"):
+    return Reject(
+        source="rows.csv",
+        record=record,
+        column=column,
+        field=column,
+        value=value,
+        reason=reason,
+        kind="value",
+    )
+
+
+def test_what_is_refused_often_is_counted():
+    rejects = [refusal(number, "Germany", "Value 'Germany' is no choice.") for number in (1, 2, 4)]
+    rejects += [
+        refusal(number, f"X{number}", f"Value 'X{number}' is no choice.") for number in (5, 6)
+    ]
+    rejects.append(refusal(3, "x", "Not a number.", column="amount"))
+    _, err = reported(1, rejects=rejects)
+    times = "\N{MULTIPLICATION SIGN}"
+    first = "    The first of them: rows.csv, record"
+    assert err == [
+        f"3 {times} country: Value 'Germany' is no choice.",
+        f"{first} 1, column 'country': 'Germany': Value 'Germany' is no choice.",
+        f"2 {times} country: Value … is no choice.",
+        f"{first} 5, column 'country': 'X5': Value 'X5' is no choice.",
+        "rows.csv, record 3, column 'amount': 'x': Not a number.",
+        MORE,
+    ]
+
+
+def test_how_many_more_there_are():
+    rejects = [refusal(number, "v", f"Reason {number}.") for number in range(1, 31)]
+    _, err = reported(1, rejects=[*rejects, *rejects])
+    assert len(err) == 2 * 20 + 2
+    assert err[-2] == "… and 20 more rejects, for 10 more reasons."
+
+
+@pytest.mark.parametrize(
+    ("facts", "want"),
+    [
+        ({"reject_log": "/r/log.jsonl"}, ["All reasons are in /r/log.jsonl, as JSON Lines.", MORE]),
+        (
+            {"reject_file": "/my files/r.csv"},
+            [
+                (
+                    "The refused records are in /my files/r.csv. Correct them there, and load that "
+                    "file: bulk_load finance.Transaction '/my files/r.csv', with the same options "
+                    "for reading."
+                )
+            ],
+        ),
+        (
+            {"is_dry_run": True},
+            [
+                (
+                    "Nothing was loaded. To load all other records and write these to a file, "
+                    "replace --dry-run by --reject-file FILE."
+                )
+            ],
+        ),
+        (
+            {"load": Load(pk=12)},
+            [
+                (
+                    "The admin's page of load 12 lists the refused records (the first 10,000). "
+                    "To have all of them in a file, type bulk_load --undo 12, and load again with "
+                    "--reject-file FILE."
+                )
+            ],
+        ),
+    ],
+)
+def test_what_to_type_next(facts, want):
+    _, err = reported(1, **facts)
+    assert err[2:] == want
+
+
+def test_a_load_prints_its_number():
+    out, _ = reported(0, load=Load(pk=12))
+    assert out == ["This is load 12: bulk_load --undo 12 would delete its rows again.", *LAST]
+    out, _ = reported(0, load=Load(pk=12), decisions=("Rows: this load cannot be undone, because",))
+    assert out[0] == "This is load 12. It cannot be undone: -v 2 says why."
 
 
 def test_without_stages_there_is_no_table():

@@ -329,12 +329,12 @@ def test_the_limit(limit, passes):
 @pytest.mark.parametrize("limit", ["many", "-1", "101%", -5])
 def test_a_limit_that_is_none(limit):
     with pytest.raises(ConfigurationError, match="neither a number of records nor a percentage"):
-        load(Transaction, [], reject_limit=limit)
+        load(Transaction, [], on_error="reject", reject_limit=limit)
 
 
 def test_a_log_that_cannot_be_written_is_told_before_the_first_row(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot be written: No such file or directory"):
-        load(Transaction, [], reject_log=tmp_path / "nowhere" / "log.jsonl")
+        load(Transaction, [], on_error="reject", reject_log=tmp_path / "nowhere" / "log.jsonl")
 
 
 def test_the_wrong_file_is_noticed():

@@ -138,6 +138,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             else None,
             "rejects": RejectPages(load, request.GET) if allowed("ingest.view_reject") else None,
             "reject_files": files_of(load),
+            "reasons": [{**told, "count": f"{told['count']:,}"} for told in load.reasons],
             "actions": [
                 action
                 for action in ACTIONS

@@ -51,6 +51,11 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
     """
     if file is not None:
         raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
+    if model is not None and options["benchmark_model"] not in {None, model}:
+        raise ConfigurationError(
+            f"--model names {options['benchmark_model']}, and the first argument {model}: leave "
+            "out one of them."
+        )
     measured = find_measured_model(options["benchmark_model"] or model)
     said = {name: options[name] for name in SAID if options[name] is not None}
     for name in ("rows", "methods", "baselines"):

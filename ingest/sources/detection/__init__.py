@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ingest.exceptions import SourceError
+from ingest.exceptions import ConfigurationError, SourceError
 from ingest.results.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
@@ -61,6 +61,12 @@ def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = N
     if kind is not None and kind.holds_others:
         return _of_the_first(expand(given), encoding, delimiter)
     if kind is not None and kind.format != "delimited":
+        for name, said in (("encoding", encoding), ("delimiter", delimiter)):
+            if said is not None:
+                raise ConfigurationError(
+                    f"{name} (--{name}) has no effect on {given}, whose format is {kind.format}: "
+                    "leave it out."
+                )
         return _of_named_columns(given, kind.format)
     if encoding is not None:
         find_codec(encoding, str(given))

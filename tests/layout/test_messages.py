@@ -1,0 +1,141 @@
+"""What is said of values that a layout cannot read: the cause and the cure."""
+
+from __future__ import annotations
+
+import io
+
+import pyarrow as pa
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.db import models
+
+from finance.models import Account, Transaction
+from ingest import (
+    Condition,
+    FieldLayout,
+    Layout,
+    LayoutError,
+    Reading,
+    RecordsRefused,
+    SourceError,
+    load,
+)
+from ingest.layout.columns import Picker
+from tests.factories import AccountFactory, UserFactory
+
+pytestmark = pytest.mark.django_db(
+    transaction=True,
+    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
+)
+FORMATS = {"date": "%d.%m.%Y", "datetime": "%d.%m.%Y %H:%M", "time": "%H.%M"}
+FIELDS = {
+    "date": models.DateField,
+    "datetime": models.DateTimeField,
+    "time": models.TimeField,
+}
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@pytest.mark.parametrize("text", ["2026-01-31", "31/01/2026", "25.61", "x", "31.02.2026 10:00"])
+def test_another_format_is_named_and_not_the_usual_one(kind, text):
+    layout = Layout(fields={"f": FieldLayout(column="a", formats=(FORMATS[kind],))})
+    picker = Picker(layout, "f", FIELDS[kind]())
+    [(place, reason)] = picker.pick([pa.array([text.encode()])], ["a"], 1).refused
+    assert (place, FORMATS[kind] in reason, text in reason) == (0, True, True)
+    assert "YYYY" not in reason
+    assert "HH:MM" not in reason
+
+
+def test_a_datetime_in_another_format_is_told_by_the_command(tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_text("username,password,date_joined\na,!,31.01.2026 10:00\nb,!,2026-01-31 10:00\n")
+    with pytest.raises(CommandError) as caught:
+        call_command(
+            *("bulk_load", "auth.User", str(path), "--date-format", FORMATS["datetime"]),
+            stdout=io.StringIO(), stderr=io.StringIO(),
+        )  # fmt: skip
+    said = str(caught.value)
+    assert "record 2 (line 3), column 'date_joined': '2026-01-31 10:00'" in said
+    assert "cannot be read as '%d.%m.%Y %H:%M'" in said
+    assert "YYYY" not in said
+    assert get_user_model().objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "want"),
+    [
+        ({"decimal": ","}, "decimal has no effect: name is not a number."),
+        ({"formats": ("%d",)}, "formats has no effect: name is not a date or a time."),
+        ({"timezone": "UTC"}, "timezone has no effect: name is not a date with a time."),
+        ({"true": ("ja",)}, "true has no effect: name is not a boolean."),
+        ({"join": "-"}, "join has no effect: name says no columns."),
+        ({"otherwise": "x"}, "otherwise has no effect: name says no values."),
+        ({"create": {}}, "create has no effect: name says no lookup."),
+        ({"debit_is_negative": True}, "debit_is_negative has no effect: name says no debit."),
+    ],
+)
+def test_a_key_of_a_field_without_effect(said, want):
+    layout = Layout(fields={"name": FieldLayout(column="name", **said)})
+    with pytest.raises(LayoutError) as caught:
+        load(Account, [{"name": "x"}], layout=layout)
+    assert want in str(caught.value)
+
+
+def amounts(rows, *, skip=(), **said):
+    account = AccountFactory()
+    fields = {
+        "user": FieldLayout(constant=account.user_id),
+        "account": FieldLayout(constant=account.pk),
+        "tx_date": FieldLayout(constant="2026-01-31"),
+        "amount": FieldLayout(**said),
+    }
+    layout = Layout(fields=fields, skip=skip, read=Reading(decimal=","))
+    load(Transaction, rows, columns=["out", "in"], layout=layout)
+    return [
+        str(each) for each in Transaction.objects.order_by("pk").values_list("amount", flat=True)
+    ]
+
+
+def test_an_empty_debit_and_credit_name_their_cures():
+    rows = [("1,00", ""), ("", "2,00"), ("", " "), (None, "")]
+    sides = {"debit": "out", "credit": "in"}
+    with pytest.raises(RecordsRefused) as caught:
+        amounts(rows, **sides)
+    assert [(it.record, it.field) for it in caught.value.rejects] == [(3, "amount"), (4, "amount")]
+    assert {it.reason for it in caught.value.rejects} == {
+        (
+            "Both the debit and the credit column are empty. Say what amount is then with the key "
+            "'default' of its layout, or leave such records out with [[skip]]."
+        )
+    }
+    assert amounts(rows, **sides, default="0") == ["-1.00", "2.00", "0.00", "0.00"]
+    Transaction.objects.all().delete()
+    skip = (Condition(column="out", empty=True),)
+    assert amounts(rows, **sides, skip=skip) == ["-1.00"]
+
+
+@pytest.mark.parametrize("side", ["debit", "credit"])
+def test_one_empty_side(side):
+    with pytest.raises(RecordsRefused, match=f"The {side} column is empty. Say what amount is"):
+        amounts([("1,00", "")] * 2 + [("", "")], **{side: "out"})
+
+
+@pytest.mark.parametrize(
+    ("text", "record", "line"),
+    [
+        ('{u},A,x\n{u},"B,x\n{u},C,x\n{u},D,x\n', 2, 3),
+        ('{u},"A\nA",x\n{u},C,"x\n{u},D,x\n', 2, 4),
+        ('{u},A,x\n{u},B,"x', 2, 3),
+    ],
+)
+@pytest.mark.parametrize("how", [{}, {"escape": "\\"}, {"encoding": "latin-1"}])
+def test_an_open_quote_is_called_one_with_its_line(tmp_path, text, record, line, how):
+    path = tmp_path / "rows.csv"
+    path.write_text("user,number,name\n" + text.format(u=UserFactory().pk))
+    with pytest.raises((RecordsRefused, SourceError)) as caught:
+        load(Account, path, **how)
+    said = str(caught.value)
+    assert "a quote that is never closed" in said
+    assert f"record {record} (line {line})" in said
+    assert Account.objects.count() == 0
