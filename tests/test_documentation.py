@@ -1,6 +1,7 @@
-"""docs/other-apps.md says of the signal, the log records and the checks what the code does."""
+"""The docs describe the signal, the log records, the checks and the functions as they are in the code."""
 
 import ast
+import pydoc
 import re
 from pathlib import Path
 
@@ -51,3 +52,12 @@ def test_every_log_record_is_listed_with_its_attributes():
             want[event] = names
     rows = re.findall(r"^\| `([a-z ]+)` \| (?:INFO|WARNING|ERROR) \| (.+) \|", PAGE, re.MULTILINE)
     assert {event: set(re.findall(r"`(\w+)`", names)) for event, names in rows} == want
+
+
+def test_every_function_that_the_docs_call_by_its_module_exists():
+    found = {
+        name
+        for page in (ROOT / "docs").glob("*.md")
+        for name in re.findall(r"`(ingest(?:\.\w+)+)\(", page.read_text(encoding="utf-8"))
+    }
+    assert {name for name in found if not callable(pydoc.locate(name))} == set()
