@@ -1,4 +1,4 @@
-"""The docs describe the signal, the log records, the checks and the functions as they are in the code."""
+"""The docs name the signal, log records, checks and functions that the code has."""
 
 import ast
 import pydoc
