@@ -52,6 +52,10 @@ class Outcome(enum.Enum):
 
 
 NOTHING_LOADED = "Nothing was loaded."
+SEE_ALL = (
+    'To see every refused record, load with on_error="reject", dry_run=True, or in the command '
+    "with --on-error reject --dry-run."
+)
 UNKNOWN_OUTCOME = "Whether the rows are in cannot be known from here: look before you load again."
 
 
@@ -63,7 +67,9 @@ class IngestError(Exception):
     outcome_text: str = ""
     """The sentence at the end of the message that says so; empty: the message does not."""
     outcome_separator: ClassVar[str] = " "
-    """What stands between the message and that sentence."""
+    """What stands between the message, that sentence and the next step."""
+    next_step: ClassVar[str] = ""
+    """What helps further, as the last sentence; empty: none."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.__doc__)
@@ -79,7 +85,8 @@ class IngestError(Exception):
         return self
 
     def __str__(self) -> str:
-        return self.outcome_separator.join(filter(None, (self.message, self.outcome_text)))
+        parts = (self.message, self.outcome_text, self.next_step)
+        return self.outcome_separator.join(filter(None, parts))
 
 
 class ConfigurationError(IngestError):
@@ -111,6 +118,7 @@ class RecordsRefused(IngestError):  # noqa: N818 - it says what happened
 
     outcome_text = NOTHING_LOADED
     outcome_separator = "\n"
+    next_step = SEE_ALL
 
     def __init__(self, rejects: Sequence[Reject]) -> None:
         self.rejects = tuple(rejects)
@@ -133,6 +141,7 @@ class ConstraintRefused(IngestError):  # noqa: N818 - it says what happened
     """PostgreSQL refused a row."""
 
     outcome_text = NOTHING_LOADED
+    next_step = SEE_ALL
 
 
 class TooManyRejects(IngestError):  # noqa: N818 - it says what happened

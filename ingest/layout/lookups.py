@@ -182,7 +182,7 @@ class NaturalKeyLookup:
         self._session.functions_run += self._session.runs_functions
         deleted, error = self._try(self._delete(), list(keys.values()))
         if error is not None:
-            reason = refusal_of(error, ()).message
+            reason = refusal_of(error, "", ()).message
             self.kept = (
                 f"Parents: rows of {self._parent._meta.label} that were made for refused records "
                 f"are kept, because PostgreSQL refuses to delete them: {reason}."
@@ -337,7 +337,7 @@ class NaturalKeyLookup:
         if error is None:
             return {str(value): key for value, key in rows}, {}
         if len(keys) == 1:
-            reason = refusal_of(error, ()).message
+            reason = refusal_of(error, "", ()).message
             return {}, {keys[0]: f"{self._say(keys[0], 'it cannot make a')} {reason}."}
         half = len(keys) // 2
         one = self._send(sql, keys[:half], [column[:half] for column in columns])

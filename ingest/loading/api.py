@@ -237,6 +237,11 @@ class _Loading:
             open_source(job.given, job.reading) as source,
             open_session(job.alias, self._state) as session,
         ):
+            if job.how.references == "defer" and not session.is_callers:
+                raise ConfigurationError(
+                    "references='defer' is for a load inside transaction.atomic(): outside, the "
+                    "load's own commit checks every reference. Leave it out."
+                )
             if self._entry is None:
                 check_reading(source, job.options)
                 check_repeating(source, job.options, job.how, is_atomic=session.is_callers)

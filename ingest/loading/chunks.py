@@ -300,6 +300,7 @@ class ChunkLoader:
                 stages=stages,
                 skips_refused=skips_refused,
                 is_first_chunk=is_first_chunk,
+                defers_references=how.references == "defer",
             )
         return DirectWriter(
             self.table,

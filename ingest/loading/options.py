@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from django.db import DEFAULT_DB_ALIAS, router
 
@@ -16,6 +16,7 @@ from ingest.layout.text import Origin
 from ingest.loading.reject_log import RejectLimit
 from ingest.sources import SourceOptions
 from ingest.sources.several import SeveralSource, expand
+from ingest.writing.direct import References
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from ingest.ledger.models import Load
     from ingest.sources import Source
-    from ingest.writing.direct import Indexes, References
+    from ingest.writing.direct import Indexes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,9 @@ class LoadOptions:
     method: str = "direct"
     """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
     references: References = "auto"
-    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``."""
+    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``. A
+    load inside ``atomic()`` checks its deferred foreign keys before it returns; with ``defer`` it
+    leaves them to the end of the caller's transaction."""
     indexes: Indexes = "auto"
     """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
     on_error: str = "abort"
@@ -94,6 +97,11 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        if self.references not in get_args(References):
+            raise ConfigurationError(
+                f"references is {self.references!r}: say one of "
+                f"{', '.join(map(repr, get_args(References)))}."
+            )
         if self.overwrite and self.reject_log is None and self.reject_file is None:
             raise ConfigurationError(
                 "overwrite is for a reject log or a reject file, and there is none: leave it out."

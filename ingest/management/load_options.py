@@ -23,7 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--reject-file",
         metavar="FILE",
-        help="write the refused records as the source has them, with their reasons: mend them, "
+        help="write the refused records as the source has them, with their reasons: fix them, "
         "and load the file with the same options",
     )
     group.add_argument(

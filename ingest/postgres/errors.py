@@ -22,8 +22,6 @@ from ingest.terminal import safe_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.postgres.catalog import Table
-
 
 SERVERS_OWN = (
     *("00", "01", "02", "03", "08", "25", "26", "28", "3D", "40", "53", "55P03", "57", "58"),
@@ -36,7 +34,7 @@ they like. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 OF_STATEMENT = ("0A", "2F", "3F", "42", "55", "HV", "XX")
 """SQLSTATEs that mostly speak of the whole statement: a missing right, an unknown function."""
 _CURES = {
-    "23503": "Load the referenced rows first, or mend the value.",
+    "23503": "Load the referenced rows first, or fix the value.",
     "23505": "Take the record out, or change its key.",
     "23502": "Give the column a value.",
 }
@@ -47,28 +45,24 @@ _COLUMN_OF_COPY = re.compile(r"^COPY .+, [^,]*\d+, \S+ (.+?)(?:: .*)?$", re.MULT
 """The words are in the server's language, the order is not: ``COPY t, line 2, column mood``."""
 
 
-def explain(
-    error: BaseException, table: Table | None = None, records: Sequence[int] = ()
-) -> ConstraintRefused | None:
-    """Turn a driver's error about a row into ours, or give None where it is about something else.
+def explain(error: BaseException) -> ConstraintRefused | None:
+    """Turn a driver's error about a row into ours; None where it is about something else.
 
-    ``records`` are the record numbers of the rows that the COPY had; the number of the refused one
-    is then named.
+    Which row it was is for ``refused_rows`` to find.
     """
     state, message, detail, context, constraint = _facts(error)
     if state is None or not may_be_of_row(error):
         return None
     if state.startswith(OF_STATEMENT) and not _LINE_OF_COPY.search(context or ""):
         return None
-    record = _record(context, table, records)
-    return refusal_error(state, record, str(message), detail or "", constraint or "")
+    return refusal_error(state, "a record", str(message), detail or "", constraint or "")
 
 
 def refusal_error(
-    state: str, record: int | None, message: str, detail: str, constraint: str
+    state: str, where: str, message: str, detail: str, constraint: str
 ) -> ConstraintRefused:
-    """Make the error of a row that PostgreSQL refused, from what it says."""
-    parts = [f"record {record:,}: {message}" if record else message]
+    """Make the error of a row that PostgreSQL refused, from what it says; ``where`` names it."""
+    parts = [f"{where}: {message}"]
     if detail:
         parts.append(detail)
     if constraint and constraint not in message:
@@ -100,13 +94,13 @@ class RowError(NamedTuple):
     """The column whose value its type refused."""
 
 
-def refusal_of(error: BaseException, places: Sequence[int]) -> RowError:
-    """Read the refusal of a COPY that had the rows of these places."""
+def refusal_of(error: BaseException, table: str, places: Sequence[int]) -> RowError:
+    """Read the refusal of a COPY into this table that had the rows of these places."""
     state, message, detail, context, constraint = _facts(error)
     column = _COLUMN_OF_COPY.search(context or "")
     return RowError(
         state,
-        _record(context, None, places),
+        _place(context, table, places),
         message or "",
         detail or "",
         constraint or "",
@@ -133,14 +127,14 @@ def _facts(error: BaseException) -> tuple[str | None, ...]:
     return (None,) * 5
 
 
-def _record(context: str | None, table: Table | None, records: Sequence[int]) -> int | None:
-    """Find the record in ``COPY name, line 3``; "line" is in the server's language."""
+def _place(context: str | None, table: str, places: Sequence[int]) -> int | None:
+    """Find the row in ``COPY name, line 3``; "line" is in the server's language."""
+    start = f"COPY {table}, "
     for line in (context or "").splitlines():
-        start = f"COPY {table.name}, " if table else "COPY "
         if line.startswith(start):
             found = re.search(r"\d+", line.removeprefix(start))
-            if found and 0 < int(found[0]) <= len(records):
-                return records[int(found[0]) - 1]
+            if found and 0 < int(found[0]) <= len(places):
+                return places[int(found[0]) - 1]
     return None
 
 

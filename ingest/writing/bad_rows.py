@@ -28,7 +28,7 @@ from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.postgres.catalog import Table
+    from ingest.postgres.catalog import Constraint, Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.errors import RowError
     from ingest.postgres.session import Script, Session
@@ -57,9 +57,18 @@ class BadRowFinder:
     """Sends the batches of one load; made before its first row."""
 
     def __init__(
-        self, session: Session, table: Table, encoding: CopyEncoding, *, ends_at_first: bool = False
+        self,
+        session: Session,
+        table: Table,
+        encoding: CopyEncoding,
+        *,
+        ends_at_first: bool = False,
+        defers_references: bool = False,
     ) -> None:
-        """Make the temporary tables; ``ends_at_first``: the first refused row ends the load."""
+        """Make the temporary tables; ``ends_at_first``: the first refused row ends the load.
+
+        ``defers_references``: foreign keys are not set to IMMEDIATE.
+        """
         keys = unique_keys(table, encoding.names)
         types = staged_types(session, table, encoding)
         self._stage = StagingTable(session, table, encoding, "stage", encoding.names, types)
@@ -90,8 +99,11 @@ class BadRowFinder:
         # A deferred constraint would speak when it is too late to say which row it was.
         self._immediate = self._deferred = ""
         if not ends_at_first:
-            self._immediate = _set_constraints(table, "is_deferrable", "IMMEDIATE")
-            self._deferred = _set_constraints(table, "is_deferred", "DEFERRED")
+            asked = [it for it in table.constraints if not (defers_references and it.kind == "f")]
+            set_now = [item for item in asked if item.is_deferrable]
+            self._immediate = _set_constraints(table, set_now, "IMMEDIATE")
+            set_back = [item for item in asked if item.is_deferred]
+            self._deferred = _set_constraints(table, set_back, "DEFERRED")
         self._leaves_out_triggers = False
         # Where one row may stand in another's way unseen, all are tried as they come.
         self._takes_copy = not table.row_security
@@ -189,7 +201,7 @@ class BadRowFinder:
         except Exception as error:
             if not may_be_of_row(error):
                 raise
-            refusal = refusal_of(error, places.to_pylist())
+            refusal = refusal_of(error, self._target.table, places.to_pylist())
             # The frames it passed hold the batch, in a circle that is found late.
             error.__traceback__ = None
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
@@ -204,12 +216,11 @@ class BadRowFinder:
         return f"{self._immediate}{attempt}; {self._deferred}"
 
 
-def _set_constraints(table: Table, which: str, when: str) -> str:
-    """Return the statements that set the constraints of this attribute; each ends in ``;``."""
+def _set_constraints(table: Table, constraints: Sequence[Constraint], when: str) -> str:
+    """Return the statements that set these constraints; each ends in ``;``."""
     return "".join(
-        f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(constraint.name)} {when}; "
-        for constraint in table.constraints
-        if getattr(constraint, which)
+        f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(item.name)} {when}; "
+        for item in constraints
     )
 
 

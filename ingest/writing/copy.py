@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import pyarrow as pa
 
 from ingest.exceptions import CountMismatch
-from ingest.postgres.errors import explain, refusal_error
+from ingest.postgres.errors import RowError
 from ingest.postgres.session import Copying, CopyTarget
-from ingest.results.rejects import Kind, Reject
 from ingest.writing.bad_rows import BadRowFinder
+from ingest.writing.deferred import DeferredChecks
+from ingest.writing.refused_rows import RecentBatches, describe, explain_refusal, reject_of
 from ingest.writing.timings import Stages
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
+    from ingest.results.rejects import Reject
     from ingest.writing.bad_rows import RefusedRow
     from ingest.writing.primary_keys import PrimaryKeys
 
@@ -53,17 +54,22 @@ class CopyWriter:
         stages: Stages | None = None,
         skips_refused: bool = False,
         is_first_chunk: bool = True,
+        defers_references: bool = False,
     ) -> None:
         """``stages``: where the time of each stage is counted.
 
         ``skips_refused``: the load goes on without the rows that are refused; else the first one is
-        an error.
+        an error. ``defers_references``: foreign keys that are deferred wait for the end of the
+        caller's transaction.
         """
         self.table = table
         self.model = model
         self.stages = Stages() if stages is None else stages
         self.skips_refused = skips_refused
         self.is_first_chunk = is_first_chunk
+        self.defers_references = defers_references
+        self._recent = RecentBatches()
+        self._builds_unique_indexes = False
         self.decisions: list[str] = []
         """What was decided on the way, a sentence each."""
         self.inserters: str | None = None
@@ -95,8 +101,14 @@ class CopyWriter:
             encoding,
             skips_refused=self.skips_refused,
             is_first_chunk=self.is_first_chunk,
+            defers_references=self.defers_references,
         )
         self.inserters = stream.inserters
+        deferred = DeferredChecks(
+            session, self.table, self._recent, defers_references=self.defers_references
+        )
+        if not self.skips_refused:
+            self.decisions.extend(deferred.prepare())
         if self.table.row_security:
             self.decisions.append(
                 "Rows: inserted from a temporary table, because COPY is not possible under row "
@@ -117,6 +129,10 @@ class CopyWriter:
                 with stage("encode"):
                     order = self.order_of(admitted)
                     payload = stream.encode(admitted, order)
+            if not self.skips_refused:
+                waits = deferred.note(leaves_out_triggers=leaves_out_triggers)
+                if waits or self._builds_unique_indexes:
+                    self._recent.add(admitted)
             with stage("send"):
                 keys.reserve(len(admitted.records))
                 stream.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
@@ -124,6 +140,8 @@ class CopyWriter:
             if session.looks_back:
                 yield from self._wait(stream)
         yield from self._wait(stream)
+        with stage("look up references"):
+            deferred.check()
 
     def _wait(self, stream: CopyStream) -> Generator[BatchResult, None, None]:
         """Yield the result of the batch that is on its way, if there is one."""
@@ -201,8 +219,6 @@ def _wraps_sql(field: models.Field[Any, Any]) -> bool:
 KNOWN_BEFORE_LOAD = "The table had this key before the load."
 KNOWN_BEFORE_CHUNK = "The table has this key from before the load, or from an earlier chunk."
 """What is said of a key that was in the table before the open transaction."""
-_KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
-"""What an SQLSTATE means; any other is some constraint's or trigger's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -224,7 +240,7 @@ class BatchResult:
 class CopyStream:
     """Sends one batch at a time by COPY, while the caller makes the next one."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one COPY after the other needs, each once
         self,
         session: Session,
         table: Table,
@@ -233,6 +249,7 @@ class CopyStream:
         *,
         skips_refused: bool,
         is_first_chunk: bool,
+        defers_references: bool,
     ) -> None:
         """``skips_refused``: a refused row is no error, but part of its batch's result."""
         self._session = session
@@ -250,7 +267,11 @@ class CopyStream:
         """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
         if skips_refused or table.row_security:
             self._isolation = BadRowFinder(
-                session, table, encoding, ends_at_first=not skips_refused
+                session,
+                table,
+                encoding,
+                ends_at_first=not skips_refused,
+                defers_references=defers_references,
             )
             self.inserters = self._isolation.inserters
 
@@ -290,9 +311,10 @@ class CopyStream:
         rows, refused = future.result()
         if refused and not self._skips_refused:
             row = refused[0]
-            raise refusal_error(
-                row.state, batch.records[row.place], row.message, row.detail, row.constraint
+            refusal = RowError(
+                row.state, row.place, row.message, row.detail, row.constraint, row.column
             )
+            raise describe(refusal, self._table, batch)
         if rows + len(refused) != len(batch.records):
             raise CountMismatch(
                 f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
@@ -300,7 +322,10 @@ class CopyStream:
             )
         pa.default_memory_pool().release_unused()  # each thread would keep what it has freed
         places = {row.place for row in refused}
-        rejects = [*batch.rejects, *(_reject(batch, row, self._known) for row in refused)]
+        rejects = [
+            *batch.rejects,
+            *(reject_of(batch, row, self._table, self._known) for row in refused),
+        ]
         rejects.sort(key=lambda reject: reject.record)
         keys = self._keys.note(batch, places)
         return BatchResult(batch=batch, rows=rows, refused=places, rejects=rejects, keys=keys)
@@ -319,41 +344,7 @@ def _explained(
     try:
         return (yield from script)
     except Exception as error:
-        refusal = explain(error, table, _records_in(batch, order))
+        refusal = explain_refusal(error, table, batch, order)
         if refusal is None:
             raise
         raise refusal from error
-
-
-def _records_in(batch: TypedBatch, order: pa.Array | None) -> Sequence[int]:
-    if order is None:
-        return batch.records
-    return [batch.records[place] for place in order.to_pylist()]
-
-
-def _reject(batch: TypedBatch, row: RefusedRow, known: str) -> Reject:
-    column, field = batch.origins.get(row.column, (None, None))
-    parts = [row.message, row.detail]
-    if row.is_in_source is not None:
-        parts.append(
-            "The source has this key in an earlier record too." if row.is_in_source else known
-        )
-    return Reject(
-        source=batch.source,
-        record=batch.records[row.place],
-        line=batch.find_line(batch.records[row.place]),
-        column=column,
-        field=field,
-        value=None if column is None else _value(batch, row.column, batch.records[row.place]),
-        reason=" ".join(part if part.endswith(".") else f"{part}." for part in parts if part),
-        kind=_KINDS.get(row.state, "constraint"),
-        constraint=row.constraint or None,
-    )
-
-
-def _value(batch: TypedBatch, column: str, record: int) -> Any:
-    """Return what the source has in the column that feeds a column of the table."""
-    cells = batch.batch.columns[list(batch.origins).index(column)]
-    cell = cells[bisect_left(batch.batch.records, record)]
-    value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
-    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ingest.exceptions import ConstraintRefused, UnsupportedModelError
 from ingest.postgres.catalog import read_table
+from ingest.postgres.errors import RowError
 from ingest.results.rejects import Reject
 from ingest.writing.copy import Admitted, CopyWriter
 from ingest.writing.foreign_keys import ForeignKeyCheck
 from ingest.writing.index_catalog import place_of_duplicate
 from ingest.writing.indexes import IndexPlan, indexes_set_aside, plan_set_aside
 from ingest.writing.preconditions import why_not_look_up, why_not_without_triggers
+from ingest.writing.refused_rows import columns_of, locate, name_record
 from ingest.writing.row_order import plan_order
 from ingest.writing.slow_source import SlowSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable
 
     import pyarrow as pa
     from django.db import models
@@ -40,8 +42,9 @@ empty table of transactions, `copy` and `direct` in milliseconds: 3,000 rows 181
 239 and 285, 20,000 rows 790 and 491 (median of 7 in turns, 2 busy cores, PostgreSQL 18)."""
 
 
-References = Literal["auto", "set", "trigger"]
-"""``set``: an error where they cannot be checked as a set; ``trigger``: left to PostgreSQL."""
+References = Literal["auto", "set", "trigger", "defer"]
+"""``set``: an error where they cannot be checked as a set; ``trigger``: left to PostgreSQL;
+``defer``: as ``auto``, but deferred keys wait for the end of the caller's transaction."""
 Indexes = Literal["auto", "rebuild", "keep"]
 """``rebuild``: an error where they cannot be built after; ``keep``: left to PostgreSQL."""
 
@@ -75,6 +78,7 @@ class DirectWriter(CopyWriter):
             stages=stages,
             skips_refused=skips_refused,
             is_first_chunk=is_first_chunk,
+            defers_references=references == "defer",
         )
         self.is_chunk = is_chunk
         self.references = references
@@ -96,7 +100,7 @@ class DirectWriter(CopyWriter):
             head += islice(iterator, 1)
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
-        is_auto = self.references == self.indexes == "auto"
+        is_auto = self.references in {"auto", "defer"} and self.indexes == "auto"
         is_copied = not self.table.row_security
         encoding = keys.encoding
         if is_copied and is_auto and session.reads_own_rows:
@@ -117,14 +121,16 @@ class DirectWriter(CopyWriter):
             encoding, every = self._plan_order(session, encoding, every, plan)
         self._plan_references(session, encoding, is_alone=bool(plan.indexes))
 
-        def record_of(index: DeferredIndex) -> int | None:
+        self._builds_unique_indexes = any(index.is_unique for index in plan.indexes)
+
+        def where_of(index: DeferredIndex) -> str | None:
             place = place_of_duplicate(session, table, encoding.given, index.keys, index.predicate)
-            return None if place is None else self._records.at(place)
+            return None if place is None else self._locate(place, index)
 
         # What it takes to drop and to build them; what goes on inside has stages of its own.
         stage = self.stages.stage("build indexes") if plan.indexes else nullcontext()
         watch = SlowSource(session, self.stages, self._warn_waiting)
-        with stage, indexes_set_aside(session, table, plan, record_of):
+        with stage, indexes_set_aside(session, table, plan, where_of):
             given = watch.watch(iter(every)) if plan.indexes else every
             yield from self._copy(session, keys, encoding, given)
         if watch.is_slow:
@@ -138,7 +144,7 @@ class DirectWriter(CopyWriter):
         return None if self._order is None else self._order.of(batch)
 
     def admit(self, batch: TypedBatch) -> Admitted:
-        self._records.add(batch.records)
+        self._records.add(batch)
         if self._keys is not None:
             self._keys.reserve(len(batch.records))
         if self._check is None or not len(batch.records):
@@ -149,11 +155,14 @@ class DirectWriter(CopyWriter):
             return Admitted(batch)
         if not missing:
             return Admitted(batch, leaves_out_triggers=True)
+        session = self._check.session
+        if self.defers_references and self._may_come(missing, session):
+            return Admitted(batch)
         if self.skips_refused:
             rest = batch.without([self._reject(item, batch) for item in missing])
             return Admitted(rest, leaves_out_triggers=True)
-        if self._may_come(missing, self._check.session):
-            return Admitted(batch)
+        if session.is_callers and any(item.constraint.is_deferrable for item in missing):
+            return Admitted(batch)  # asked when all rows are in: a parent may come until then
         raise ConstraintRefused(self._explain(missing, batch))
 
     @staticmethod
@@ -177,7 +186,7 @@ class DirectWriter(CopyWriter):
         """Return whether the caller may still insert the missing rows in its transaction."""
         if not session.is_callers:
             return False
-        if not any(item.constraint.is_deferrable for item in missing):
+        if not all(item.constraint.is_deferrable for item in missing):
             return False
         decision = (
             "References: rows whose parents are not there yet are left to PostgreSQL, which asks "
@@ -291,15 +300,26 @@ class DirectWriter(CopyWriter):
         self._keys = keys
         return keys.encoding, keys.number(batches)
 
+    def _locate(self, place: int, index: DeferredIndex) -> str | None:
+        """Return what a message says of the row at this place of the load, from 1."""
+        record, source = self._records.at(place)
+        if record is None:
+            return None
+        detail = f"({', '.join(index.keys)})=("
+        refusal = RowError("23505", None, detail=detail, constraint=index.name)
+        columns = columns_of(refusal, self.table)
+        return self._recent.locate(record, columns) or name_record(source, record, None)
+
     def _explain(self, missing: list[MissingReference], batch: TypedBatch) -> str:
         first = missing[0]
         key = first.constraint
-        more = f" {len(missing) - 1:,} more rows of the same batch." if len(missing) > 1 else ""
+        others = len({item.place for item in missing}) - 1  # a row may break two foreign keys
+        more = f" {others:,} more rows of the same batch." if others else ""
         return (
-            f"PostgreSQL would refuse record {batch.records[first.place]:,}: "
+            f"PostgreSQL would refuse {locate(batch, first.place, key.columns)}: "
             f"Key ({key.columns[0]})=({first.value}) is not present in table "
             f"{key.references}, as the foreign key {key.name!r} asks.{more} "
-            "Load the referenced rows first, or mend the value."
+            "Load the referenced rows first, or fix the value."
         )
 
 
@@ -307,18 +327,19 @@ class _Records:
     """Remembers which record each row came from, in a few numbers for each batch."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[int, int, bool]] = []
+        self._spans: list[tuple[int, int, bool, str]] = []
 
-    def add(self, records: Sequence[int]) -> None:
+    def add(self, batch: TypedBatch) -> None:
+        records = batch.records
         if not len(records):
             return
         is_run = records[-1] - records[0] + 1 == len(records)
-        self._spans.append((len(records), records[0], is_run))
+        self._spans.append((len(records), records[0], is_run, batch.source))
 
-    def at(self, place: int) -> int | None:
-        """Return the record of the row at this place, from 1, if it is known."""
-        for rows, first, is_run in self._spans:
+    def at(self, place: int) -> tuple[int | None, str]:
+        """Return the record of the row at this place, from 1, if it is known, and its source."""
+        for rows, first, is_run, source in self._spans:
             if place <= rows:
-                return first + place - 1 if is_run else None
+                return first + place - 1 if is_run else None, source
             place -= rows
-        return None
+        return None, ""

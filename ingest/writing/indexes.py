@@ -91,11 +91,11 @@ def indexes_set_aside(
     session: Session,
     table: Table,
     plan: IndexPlan,
-    record_of: Callable[[DeferredIndex], int | None],
+    where_of: Callable[[DeferredIndex], str | None],
 ) -> Iterator[None]:
     """Drop the planned indexes, and build them from their own definitions at the end.
 
-    Raises ``ConstraintRefused`` where the rows do not fit an index; ``record_of`` finds the first
+    Raises ``ConstraintRefused`` where the rows do not fit an index; ``where_of`` names the first
     record that repeats a key of a unique one.
     """
     if plan.indexes:
@@ -106,7 +106,7 @@ def indexes_set_aside(
         session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         session.fetch(MORE_MEMORY, MAINTENANCE_MEMORY_KB)
     for index in plan.indexes:
-        _create(session, table, index, record_of)
+        _create(session, table, index, where_of)
 
 
 def _drop(table: Table, index: DeferredIndex) -> str:
@@ -119,7 +119,7 @@ def _create(
     session: Session,
     table: Table,
     index: DeferredIndex,
-    record_of: Callable[[DeferredIndex], int | None],
+    where_of: Callable[[DeferredIndex], str | None],
 ) -> None:
     try:
         session.execute(
@@ -129,8 +129,8 @@ def _create(
         if explain(error) is None:
             raise
         session.execute("ROLLBACK TO SAVEPOINT ingest_index")
-        record = record_of(index) if index.is_unique else None
-        raise ConstraintRefused(_refusal(error, index, record)) from error
+        where = where_of(index) if index.is_unique else None
+        raise ConstraintRefused(_refusal(error, index, where)) from error
     if index.constraint_kind is not None:
         kind = "PRIMARY KEY" if index.constraint_kind == "p" else "UNIQUE"
         name = quote_name(index.name)
@@ -152,7 +152,7 @@ def _create(
             session.execute(f"COMMENT ON {what} IS {literal}")
 
 
-def _refusal(error: Exception, index: DeferredIndex, record: int | None) -> str:
+def _refusal(error: Exception, index: DeferredIndex, where: str | None) -> str:
     detail = getattr(error, "detail", None) or getattr(
         getattr(error, "diag", None), "message_detail", None
     )
@@ -162,9 +162,8 @@ def _refusal(error: Exception, index: DeferredIndex, record: int | None) -> str:
             f"PostgreSQL refused a record, as the index {index.name!r} shows: {said}. Load with "
             "indexes='keep' to have the record named."
         )
-    who = f"record {record:,}" if record else "a record"
     return (
-        f"PostgreSQL refused {who}: duplicate key value violates unique constraint "
+        f"PostgreSQL refused {where or 'a record'}: duplicate key value violates unique constraint "
         f'"{index.name}". {detail} Take the record out, or change its key.'
     )
 

@@ -125,7 +125,7 @@ class StagingTable:
         except Exception as error:
             if not may_be_of_row(error):
                 raise
-            refusal = refusal_of(error, places.to_pylist())
+            refusal = refusal_of(error, self._target.table, places.to_pylist())
             error.__traceback__ = None  # as in isolation
             yield Statement("ROLLBACK TO SAVEPOINT ingest_stage")
             yield Statement("RELEASE SAVEPOINT ingest_stage")

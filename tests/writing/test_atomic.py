@@ -31,13 +31,14 @@ def execute(sql):
 
 @transaction.atomic
 def load_and(sql, rows):
-    load(make_model(), rows, columns=COLUMNS)
+    load(make_model(), rows, columns=COLUMNS, references="defer")
     execute(sql)
 
 
 def test_a_parent_that_comes_after_the_load(tables):
     with transaction.atomic():
-        got = load(make_model(), [(1, "a"), (77, "b"), (2, "c"), (78, "d")], columns=COLUMNS)
+        rows = [(1, "a"), (77, "b"), (2, "c"), (78, "d")]
+        got = load(make_model(), rows, columns=COLUMNS, references="defer")
         assert got.decisions == (KEPT, SET, LEFT)
         assert execute("SHOW session_replication_role") == [("origin",)]
         execute("INSERT INTO direct_test.parent VALUES (77), (78)")

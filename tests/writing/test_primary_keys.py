@@ -67,7 +67,8 @@ def test_keys_beside_a_column_that_only_text_can_carry(schema):
     assert got == want
     assert len(got.rows) == 2
     want, got, decisions = both(model, [(FIRST, "a"), (LOST, "b")])
-    assert f"record 2: Key (code)=({LOST}) is not present" in got.message
+    assert "record 2, column 'code': UUID(" in got.message
+    assert f"Key (code)=({LOST}) is not present" in got.message
     assert got == want
 
 
@@ -130,7 +131,7 @@ def test_names_that_need_quotes(schema):
     assert got == want
     want, got, _ = both(model, [(1,), (2,)])
     assert got.rows == want.rows == ()
-    assert "record 2: Key (Parent %s)=(2)" in got.message
+    assert "record 2, column 'parent': 2: Key (Parent %s)=(2)" in got.message
 
 
 def test_a_parent_in_another_schema(schema):

@@ -297,7 +297,7 @@ def test_every_reason_of_a_record_and_every_kind(method, tmp_path):
         (2, "value", "amount", "amount"),
         (2, "value", "tx_date", "tx_date"),
         (3, "parse", None, None),
-        (4, "reference", *(("account_id", "account") if method == "direct" else (None, None))),
+        (4, "reference", "account_id", "account"),
         (5, "duplicate", None, None),
     ]
     assert (got.read, got.rows, got.rejected) == (5, 1, 4)

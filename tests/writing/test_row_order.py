@@ -74,12 +74,12 @@ def test_the_record_that_is_refused_is_named():
     method = DirectMethod(target_of(make_model()))
     got = outcome(method, [(9, "a"), (5, "much"), (1, "b"), (2, "c")])
     assert ORDER in method.decisions
-    assert "record 2: " in got.message
+    assert "record 2, column 'note': 'much': " in got.message
     assert got.rows == (("2", "old"),)
 
 
 def test_a_missing_parent_is_named():
-    with pytest.raises(ConstraintRefused, match=r"record 3: Key \(parent_id\)=\(77\)"):
+    with pytest.raises(ConstraintRefused, match=r"record 3, column 'parent_id': 77: Key"):
         written([(9, "a"), (5, "b"), (77, "c"), (1, "d")])
 
 

@@ -1,0 +1,89 @@
+"""Deferred constraints of a load's own rows, checked before the load returns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+import psycopg
+
+from ingest.postgres.catalog import quote_name
+from ingest.postgres.errors import explain
+
+if TYPE_CHECKING:
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+    from ingest.writing.refused_rows import RecentBatches
+
+
+_LEFT = (
+    "References: left to PostgreSQL at the end of the caller's transaction, which has rows from "
+    "before the load whose parents are not there yet."
+)
+
+
+class DeferredChecks:
+    """The deferred constraints of one table, for a load that ends at the first refused row.
+
+    In its own transaction the load sets them to IMMEDIATE after its last row. In a caller's
+    transaction it does so only for foreign keys, and in a savepoint that is rolled back, so that
+    each constraint is afterwards as the caller had set it.
+    """
+
+    def __init__(
+        self, session: Session, table: Table, recent: RecentBatches, *, defers_references: bool
+    ) -> None:
+        """``recent`` has the batches in which a refused row is looked for."""
+        self._session, self._table, self._recent = session, table, recent
+        names = [
+            f"{quote_name(table.schema)}.{quote_name(item.name)}"
+            for item in table.constraints
+            if item.is_deferred
+            and not (defers_references and item.kind == "f")
+            and not (session.is_callers and item.kind != "f")
+        ]
+        self._statement = f"SET CONSTRAINTS {', '.join(names)} IMMEDIATE" if names else None
+        self._waits = False
+
+    def prepare(self) -> list[str]:
+        """Look whether the caller's own rows would pass; return what is decided, in sentences."""
+        if not self._session.is_callers or self._statement is None:
+            return []
+        try:
+            self._try()
+        except (asyncpg.PostgresError, psycopg.Error) as error:
+            if explain(error) is None:
+                raise
+            self._statement = None
+            return [_LEFT]
+        return []
+
+    def note(self, *, leaves_out_triggers: bool) -> bool:
+        """Return whether checks of the batch that is sent now wait for ``check``."""
+        waits = self._statement is not None and not leaves_out_triggers
+        self._waits = self._waits or waits
+        return waits
+
+    def check(self) -> None:
+        """Check the rows that were sent; raise ``ConstraintRefused``, which names the record."""
+        if not self._waits or self._statement is None:
+            return
+        try:
+            if self._session.is_callers:
+                self._try()
+            else:
+                self._session.execute(self._statement)
+        except (asyncpg.PostgresError, psycopg.Error) as error:
+            refusal = self._recent.explain(error, self._table)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _try(self) -> None:
+        try:
+            self._session.execute(f"SAVEPOINT ingest_deferred; {self._statement}")
+        finally:
+            # Setting them to DEFERRED instead would undo a SET CONSTRAINTS of the caller's.
+            self._session.execute(
+                "ROLLBACK TO SAVEPOINT ingest_deferred; RELEASE SAVEPOINT ingest_deferred"
+            )

@@ -1,0 +1,208 @@
+"""The record that PostgreSQL refused, and which of its values: for error messages and rejects."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import uuid
+from bisect import bisect_left
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ingest.postgres.errors import RowError, explain, refusal_error, refusal_of
+from ingest.results.rejects import Kind, Reject, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.conversion import TypedBatch
+    from ingest.exceptions import ConstraintRefused
+    from ingest.postgres.catalog import Table
+    from ingest.writing.bad_rows import RefusedRow
+
+KEPT_BYTES = 8 << 20
+"""Rows of the latest batches that are kept for a refusal after the last COPY: some 100,000 short
+ones. A record before them is named without its line."""
+UUID_BYTES = 16
+_KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
+"""What an SQLSTATE means; any other is some constraint's or trigger's."""
+_KEY = re.compile(r"\((.*?)\)=\(")
+"""PostgreSQL's detail in any language: ``Key (account_id, "Number")=(7, A1) already exists.``"""
+_NAME = re.compile(r'"(?:[^"]|"")+"|[\w$]+')
+
+
+def explain_refusal(
+    error: Exception, table: Table, batch: TypedBatch, order: pa.Array | None
+) -> ConstraintRefused | None:
+    """Turn a driver's error about a batch into one that names the record, its line and values.
+
+    ``order`` has the places of the rows as they were sent. Return None if the error is not about a
+    row.
+    """
+    if explain(error) is None:
+        return None
+    places = range(len(batch.records)) if order is None else order.to_pylist()
+    refusal = refusal_of(error, table.name, places)
+    if refusal.place is None:
+        refusal = refusal._replace(place=find_place(refusal, table, batch))
+    return describe(refusal, table, batch)
+
+
+def describe(refusal: RowError, table: Table, batch: TypedBatch) -> ConstraintRefused:
+    """Return the error that names the refused row of a batch."""
+    if refusal.place is None:
+        where = f"a record of {batch.source}"
+    else:
+        where = locate(batch, refusal.place, columns_of(refusal, table))
+    return refusal_error(
+        str(refusal.state), where, refusal.message, refusal.detail, refusal.constraint
+    )
+
+
+def locate(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
+    """Return the source, record, line, columns and values of a row, as a message has them.
+
+    ``columns`` are those of the table; only those that the source feeds are named.
+    """
+    record = batch.records[place]
+    where = name_record(batch.source, record, batch.find_line(record))
+    parts = [where]
+    for name in columns:
+        if name not in batch.origins:
+            continue
+        column, field = batch.origins[name]
+        of_field = "" if field == column else f" (field {field!r})"
+        parts.append(f"column {column!r}{of_field}: {shorten(_value(batch, name, record))}")
+    return ", ".join(parts)
+
+
+def name_record(source: str, record: int, line: int | None) -> str:
+    """Return the source, the record and its line, as ``Reject`` writes them."""
+    of_line = "" if line is None or line == record else f" (line {line:,})"
+    return f"{source}, record {record:,}{of_line}"
+
+
+def columns_of(refusal: RowError, table: Table) -> tuple[str, ...]:
+    """Return the table's columns that a refusal is about; none if that cannot be known."""
+    known = {column.name for column in table.columns}
+    if refusal.column in known:
+        return (refusal.column,)
+    for constraint in table.constraints:
+        if constraint.name == refusal.constraint and constraint.columns:
+            return constraint.columns
+    key = _KEY.search(refusal.detail)  # a unique index without a constraint, or an expression
+    if key is None:
+        return ()
+    names = (_unquoted(name) for name in _NAME.findall(key[1]))
+    return tuple(dict.fromkeys(name for name in names if name in known))
+
+
+def reject_of(batch: TypedBatch, row: RefusedRow, table: Table, known: str) -> Reject:
+    """Return the reject of a refused row; ``known`` is said of a key that was there before."""
+    refusal = RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column)
+    fed = [name for name in columns_of(refusal, table) if name in batch.origins]
+    column, field = batch.origins[fed[0]] if len(fed) == 1 else (None, None)
+    record = batch.records[row.place]
+    parts = [row.message, row.detail]
+    if row.is_in_source is not None:
+        parts.append(
+            "The source has this key in an earlier record too." if row.is_in_source else known
+        )
+    return Reject(
+        source=batch.source,
+        record=record,
+        line=batch.find_line(record),
+        column=column,
+        field=field,
+        value=None if column is None else _value(batch, fed[0], record),
+        reason=" ".join(part if part.endswith(".") else f"{part}." for part in parts if part),
+        kind=_KINDS.get(row.state, "constraint"),
+        constraint=row.constraint or None,
+    )
+
+
+def find_place(refusal: RowError, table: Table, batch: TypedBatch) -> int | None:
+    """Find the row whose key PostgreSQL's detail has; a check at the end of COPY gives no line.
+
+    Of two rows with the key of a unique constraint it is the second that was refused.
+    """
+    key = _KEY.search(refusal.detail)
+    names = [column for item in table.constraints if item.name == refusal.constraint
+             for column in item.columns]  # fmt: skip
+    if key is None or not names or not set(names) <= set(batch.rows.schema.names):
+        return None
+    said = refusal.detail[key.end() :]
+    cells = [batch.rows.column(name).to_pylist() for name in names]
+    texts = [
+        None if None in row else ", ".join(map(_as_text, row)) for row in zip(*cells, strict=True)
+    ]
+    found = [
+        (len(text), place)
+        for place, text in enumerate(texts)
+        if text is not None and said.startswith(f"{text})")
+    ]
+    if not found:
+        return None
+    longest = max(length for length, _ in found)  # the key (1) of "(1)) is not present", too
+    places = [place for length, place in found if length == longest]
+    is_repeated = refusal.state == "23505" and len(places) > 1
+    return places[1] if is_repeated else places[0]
+
+
+@dataclasses.dataclass
+class RecentBatches:
+    """The latest batches of a load, in which a row that is refused later can be found."""
+
+    _batches: deque[TypedBatch] = dataclasses.field(default_factory=deque)
+    _bytes: int = 0
+
+    def __iter__(self) -> Iterator[TypedBatch]:
+        return iter(self._batches)
+
+    def add(self, batch: TypedBatch) -> None:
+        """Keep a batch, and let go of the earliest where these are too many bytes."""
+        self._batches.append(batch)
+        self._bytes += batch.rows.nbytes
+        while self._bytes > KEPT_BYTES and len(self._batches) > 1:
+            self._bytes -= self._batches.popleft().rows.nbytes
+
+    def explain(self, error: Exception, table: Table) -> ConstraintRefused | None:
+        """Turn a driver's error after the last COPY into one that names the record, if it can."""
+        refusal_of_nobody = explain(error)
+        if refusal_of_nobody is None:
+            return None
+        refusal = refusal_of(error, table.name, ())
+        for batch in self._batches:
+            place = find_place(refusal, table, batch)
+            if place is not None:
+                return describe(refusal._replace(place=place), table, batch)
+        return refusal_of_nobody
+
+    def locate(self, record: int, columns: Sequence[str]) -> str | None:
+        """Return what ``locate`` does of a record, or None if it is not among them."""
+        for batch in self._batches:
+            place = bisect_left(batch.records, record)
+            if place < len(batch.records) and batch.records[place] == record:
+                return locate(batch, place, columns)
+        return None
+
+
+def _value(batch: TypedBatch, column: str, record: int) -> Any:
+    """Return what the source has in the column that feeds a column of the table."""
+    cells = batch.batch.columns[list(batch.origins).index(column)]
+    cell = cells[bisect_left(batch.batch.records, record)]
+    value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _as_text(cell: Any) -> str:
+    if isinstance(cell, bytes):
+        is_uuid = len(cell) == UUID_BYTES
+        return str(uuid.UUID(bytes=cell)) if is_uuid else cell.decode(errors="replace")
+    return str(cell)
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
