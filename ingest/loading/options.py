@@ -135,7 +135,7 @@ class LoadOptions:
                     f"{spell(name)} has no effect."
                 )
         for name in ("references", "indexes"):
-            if getattr(self, name) != "auto" and self.method == "copy":
+            if getattr(self, name) not in {"auto", "defer"} and self.method == "copy":
                 raise ConfigurationError(
                     f"{spell(name)} has no effect with method='copy' (--method copy), where "
                     "PostgreSQL checks and indexes each row: leave out one of them."
