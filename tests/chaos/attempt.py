@@ -17,7 +17,7 @@ from tests.chaos.client import ROOT, Client, Conditions, prepare
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import clear, examine, fill, make_ground
 from tests.chaos.server import Server
-from tests.writing.server import ALIAS
+from tests.writing.direct.server import ALIAS
 
 DONE = (0, 3)
 """The command's exit codes when all records have met their fate."""

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import psutil
 
-from tests.writing.catalog import FLAGS
-from tests.writing.server import MortalServer
+from tests.writing.direct.catalog import FLAGS
+from tests.writing.direct.server import MortalServer
 
 
 class Server(MortalServer):

@@ -7,7 +7,7 @@ from django.db import DEFAULT_DB_ALIAS, connection
 
 from ingest import ConnectionFailed
 from ingest.postgres.session import CopyTarget, open_asyncpg_session
-from tests.writing.tables import until
+from tests.writing.direct.tables import until
 
 MORE_THAN_A_SOCKET_HOLDS = b"0123456789012345678901234567890\n" * 500_000
 PATIENCE_SECONDS = 30

@@ -3,13 +3,13 @@ from django.conf import settings
 from django.db import connection
 
 from ingest.writing import direct
-from tests.writing.scenarios import MORE
-from tests.writing.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
+from tests.writing.direct.scenarios import MORE
+from tests.writing.direct.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "tests/direct/" in str(item.path):
+        if "tests/writing/direct/" in str(item.path):
             item.add_marker(
                 pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
             )

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from tests.writing.interleaving import Load, Other, every_order, interleave, interleave_all
-from tests.writing.scenarios import SCENARIOS, check, has_deadlock, reset
-from tests.writing.tables import ask, make_model, run
+from tests.writing.direct.interleaving import Load, Other, every_order, interleave, interleave_all
+from tests.writing.direct.scenarios import SCENARIOS, check, has_deadlock, reset
+from tests.writing.direct.tables import ask, make_model, run
 
 pytestmark = pytest.mark.usefixtures("one_row_each")
 ROWS = [(3, "a"), (5, "b")]

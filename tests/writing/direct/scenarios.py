@@ -1,7 +1,7 @@
 """What other sessions do beside a load, step by step, and what must hold afterwards."""
 
-from tests.writing.interleaving import Load, Other, interleave
-from tests.writing.tables import ask, make_model, run
+from tests.writing.direct.interleaving import Load, Other, interleave
+from tests.writing.direct.tables import ask, make_model, run
 
 ROWS = [(1, "a"), (3, "b"), (5, "c")]
 PLACES = range(len(ROWS) + 1)

@@ -9,7 +9,7 @@ from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.postgres.session import open_session
 from ingest.sources import SourceOptions, open_source
 from ingest.writing.primary_keys import PrimaryKeys
-from tests.writing.tables import ask, make_model, run, target_of
+from tests.writing.direct.tables import ask, make_model, run, target_of
 
 pytestmark = pytest.mark.usefixtures("tables", "one_row_each")
 

@@ -11,7 +11,7 @@ from finance.models import Account
 from ingest import IngestError, load
 from ingest.models import KeyList, KeyRange
 from tests.factories import AccountFactory, UserFactory
-from tests.writing.tables import ROLE, SCHEMA, ask, make_model, run
+from tests.writing.direct.tables import ROLE, SCHEMA, ask, make_model, run
 
 NAMES = ["a", "b", "c"]
 UNDOABLE = "this load cannot be undone, because "

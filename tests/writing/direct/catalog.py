@@ -5,7 +5,7 @@ import subprocess
 from django.db import connection
 
 from settings.embedded.programs import chosen_version, wheel_programs
-from tests.writing.tables import SCHEMA, ask
+from tests.writing.direct.tables import SCHEMA, ask
 
 FLAGS = {
     "indexes": """

@@ -11,8 +11,8 @@ from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import DirectMethod
 from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import open_asyncpg_session
-from tests.writing.server import ALIAS, MortalServer
-from tests.writing.tables import PARENT_AND_CHILD, make_model
+from tests.writing.direct.server import ALIAS, MortalServer
+from tests.writing.direct.tables import PARENT_AND_CHILD, make_model
 
 ROWS = [(number, f"n{number}") for number in range(1, 6)]
 SET = "References: 1 foreign keys checked as a set."

@@ -5,7 +5,7 @@ import pytest
 
 from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.exceptions import ConstraintRefused
-from tests.writing.tables import both, make_model, run, target_of, write
+from tests.writing.direct.tables import both, make_model, run, target_of, write
 
 GOOD = [(1, "a"), (None, "b"), (9, "c"), (1, "d")]
 ORPHAN = [(1, "a"), (77, "b")]

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from ingest.benchmark.methods.copying import DirectMethod
-from tests.writing.tables import ask, both, make_model, outcome, run, target_of
+from tests.writing.direct.tables import ask, both, make_model, outcome, run, target_of
 
 GOOD, ORPHAN = [(1, "a"), (2, "b")], [(1, "a"), (77, "b")]
 TABLE, PARENT = '"direct_test"."child"', '"direct_test"."parent"'

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, models, transaction
 
 from ingest import load
-from tests.writing.tables import SCHEMA, ask, make_model, run
+from tests.writing.direct.tables import SCHEMA, ask, make_model, run
 
 COLUMNS = [
     *("message", "size", "at", "detail", "constraint_name", "column_name", "place", "entered"),

@@ -5,7 +5,7 @@ from django.db import models
 
 from ingest import ConstraintRefused, load
 from ingest.benchmark.methods.copying import DirectMethod
-from tests.writing.tables import ask, make_model, outcome, run, target_of, write
+from tests.writing.direct.tables import ask, make_model, outcome, run, target_of, write
 
 ORDER = "Order: each batch goes in the order of the index 'child_parent_id'."
 KEPT = "Indexes: kept up row by row, because the table holds rows already."

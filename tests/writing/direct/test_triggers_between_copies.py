@@ -16,7 +16,7 @@ from ingest import ConstraintRefused, Layout, load
 from ingest.layout import FieldLayout
 from ingest.signals import load_ended
 from tests.factories import AccountFactory, UserFactory
-from tests.writing.tables import ask, make_model, run
+from tests.writing.direct.tables import ask, make_model, run
 
 COLUMNS = ["parent_id", "note"]
 SET = "References: 1 foreign keys checked as a set."

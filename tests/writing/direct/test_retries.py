@@ -3,8 +3,8 @@
 import pytest
 from django.db import connection
 
-from tests.writing.tables import both, make_model, run
-from tests.writing.test_preconditions import (
+from tests.writing.direct.tables import both, make_model, run
+from tests.writing.direct.test_preconditions import (
     BUILT,
     FUNCTION,
     GOOD,

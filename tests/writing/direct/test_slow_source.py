@@ -8,7 +8,7 @@ from django.db import connection
 
 from ingest import load
 from ingest.writing import slow_source
-from tests.writing.tables import ask, make_model, run
+from tests.writing.direct.tables import ask, make_model, run
 
 COLUMNS = ["parent_id", "note"]
 BUILT = "Indexes: 2 built after the rows."

@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from ingest import ConstraintRefused
-from tests.writing.interleaving import Load, Other, interleave
-from tests.writing.scenarios import (
+from tests.writing.direct.interleaving import Load, Other, interleave
+from tests.writing.direct.scenarios import (
     PLACES,
     ROWS,
     SCENARIOS,
@@ -15,7 +15,7 @@ from tests.writing.scenarios import (
     has_deadlock_row_by_row,
     reset,
 )
-from tests.writing.tables import ask, make_model, run
+from tests.writing.direct.tables import ask, make_model, run
 
 pytestmark = pytest.mark.usefixtures("one_row_each")
 

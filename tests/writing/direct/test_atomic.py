@@ -4,7 +4,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from ingest import ConstraintRefused, load
-from tests.writing.tables import ask, make_model, run
+from tests.writing.direct.tables import ask, make_model, run
 
 LEFT = (
     "References: rows whose parents are not there yet are left to PostgreSQL, which asks for them "

@@ -5,7 +5,7 @@ import pytest
 from ingest.loading.verify import verify_table
 from ingest.postgres.catalog import find_table, read_table
 from ingest.postgres.session import DjangoSession, open_asyncpg_session
-from tests.writing.tables import ask, run
+from tests.writing.direct.tables import ask, run
 
 CHILD = '"direct_test"."child"'
 

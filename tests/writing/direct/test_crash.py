@@ -11,10 +11,10 @@ from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import DirectMethod
 from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import open_asyncpg_session
-from tests.writing.catalog import snapshot
-from tests.writing.faults import STEPS, at_step
-from tests.writing.server import ALIAS, MortalServer
-from tests.writing.tables import PARENT_AND_CHILD, make_model, until
+from tests.writing.direct.catalog import snapshot
+from tests.writing.direct.faults import STEPS, at_step
+from tests.writing.direct.server import ALIAS, MortalServer
+from tests.writing.direct.tables import PARENT_AND_CHILD, make_model, until
 
 ROWS = [(number % 9 + 1, f"n{number}") for number in range(30_000)]
 EMPTY, FULL = [(0,)], [(len(ROWS),)]

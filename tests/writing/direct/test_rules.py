@@ -4,7 +4,7 @@ import pytest
 from django.db import models
 
 from ingest import UnsupportedModelError, load
-from tests.writing.tables import SCHEMA, ask, make_model, run
+from tests.writing.direct.tables import SCHEMA, ask, make_model, run
 
 RULES = {
     "DO ALSO": "DO ALSO INSERT INTO direct_test.noted VALUES (NEW.note)",

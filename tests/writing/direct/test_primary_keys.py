@@ -5,7 +5,7 @@ import uuid
 import pytest
 from django.db import NotSupportedError, connection, models
 
-from tests.writing.tables import both, make_model, run
+from tests.writing.direct.tables import both, make_model, run
 
 SET = "References: 1 foreign keys checked as a set."
 FIRST, LAST, LOST = (uuid.UUID(int=number) for number in (1, 2**128 - 1, 7))

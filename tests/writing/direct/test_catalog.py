@@ -12,9 +12,9 @@ from ingest.benchmark.methods.copying import DirectMethod
 from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import open_asyncpg_session
 from ingest.writing.indexes import plan_set_aside
-from tests.writing.catalog import snapshot
-from tests.writing.faults import STEPS, at_step
-from tests.writing.tables import ask, both, make_model, run, target_of, until, write
+from tests.writing.direct.catalog import snapshot
+from tests.writing.direct.faults import STEPS, at_step
+from tests.writing.direct.tables import ask, both, make_model, run, target_of, until, write
 
 KEPT = "Indexes: kept up row by row, because the table has no index that is its own definition"
 BUILT = "Indexes: {} built after the rows."
