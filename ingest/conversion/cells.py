@@ -55,17 +55,63 @@ def _in_microseconds(kind: pa.DataType) -> pa.DataType | None:
     return pa.time64("us") if pa.types.is_time(kind) else pa.duration("us")
 
 
-def as_shortest_text(cells: pa.Array) -> pa.Array:
-    """Return floats as the shortest texts that read as the same floats."""
+def as_shortest_texts(cells: pa.Array) -> pa.Array | list[Any]:
+    """Return floats as the shortest texts that read as the same floats; in lists, as decimals."""
+    texts = _type_of_texts(cells.type)
+    if texts == cells.type:
+        return cells
     if pa.types.is_float16(cells.type):
         cells = pc.cast(cells, pa.float32())
-    return pc.cast(cells, pa.string())
+    found = pc.cast(cells, texts)
+    return (
+        found if pa.types.is_string(texts) else [_in_decimals(item) for item in found.to_pylist()]
+    )
+
+
+def _type_of_texts(kind: pa.DataType) -> pa.DataType:
+    """Return an Arrow type with texts in the place of floats."""
+    if pa.types.is_floating(kind):
+        return pa.string()
+    if pa.types.is_list(kind):
+        return pa.list_(_type_of_texts(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_type_of_texts(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_type_of_texts(kind.value_type), kind.list_size)
+    return kind
+
+
+def _in_decimals(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in_decimals(item) for item in value]
+    return None if value is None else decimal.Decimal(value)
+
+
+def shortest_text(value: Any) -> Any:
+    """Return a float as its shortest text; a list with its numbers as decimals.
+
+    ``ArrayField`` does not let its ``base_field`` read the items of a list.
+    """
+    if type(value) is float:
+        return repr(value)
+    return _with_decimals(value) if type(value) in {list, tuple} else value
+
+
+def _with_decimals(value: Any) -> Any:
+    value = without_numpy(value)
+    if type(value) in {list, tuple}:
+        items = [_with_decimals(item) for item in value]
+        is_changed = any(item is not given for item, given in zip(items, value, strict=True))
+        return items if is_changed else value
+    return decimal.Decimal(str(value)) if type(value) in {int, float} else value
 
 
 def without_numpy(value: Any) -> Any:
-    """Return a scalar of numpy or pandas as the Python value that it stands for."""
+    """Return a value of numpy or pandas as the Python value that it stands for."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
+    if library == "numpy" and kind.__name__ == "ndarray":
+        return [without_numpy(item) for item in value] if value.ndim else without_numpy(value[()])
     if library == "numpy" and hasattr(value, "item"):
         if kind.__name__ == "datetime64":
             return _moment_of(value)

@@ -76,6 +76,7 @@ class Cleaner:
         self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
         self._is_whole = _is_whole(field)
+        self._is_list = isinstance(field, ArrayField)
         self.empty_text = "" if field.empty_strings_allowed and not field.null else None
         if isinstance(field, models.ForeignKey):
             self.empty_text = None
@@ -156,13 +157,23 @@ class Cleaner:
                 return self.clean(json.loads(text, cls=getattr(self.field, "decoder", None)))
             except (ValueError, RecursionError) as error:
                 return RefusedValue(f"Value must be valid JSON: {error}.")
-        cleaned = self.clean(text)
+        cleaned = self.clean(self._without_floats(text))
         is_cut = self.is_of_time and _FINER_THAN_MICROSECONDS.search(text) is not None
         return (
             RefusedValue(NANOSECONDS)
             if is_cut and not isinstance(cleaned, RefusedValue)
             else cleaned
         )
+
+    def _without_floats(self, text: str) -> str:
+        """Return the text of an array of decimals with its fractions as texts, not as floats."""
+        if not (self._is_list and is_of_decimals(self.field)):
+            return text
+        try:
+            found = json.loads(text, parse_float=str)
+        except (ValueError, RecursionError):
+            return text
+        return json.dumps(found) if isinstance(found, list) else text
 
     def _as_attribute(self, value: Any) -> Any:
         """Return what an instance makes of a value that is assigned to it, as a file's name."""
@@ -200,10 +211,19 @@ def _is_whole(field: models.Field[Any, Any]) -> bool:
     return isinstance(field, models.IntegerField)
 
 
+def is_of_decimals(field: models.Field[Any, Any]) -> bool:
+    """Return whether the field's values, or the items of its lists, are decimals."""
+    while isinstance(field, ArrayField):
+        field = field.base_field
+    return isinstance(field, models.DecimalField)
+
+
 def _within_reach(value: Any) -> Any:
     """Return a smaller decimal for a huge one, which is too large for the field as well."""
     if isinstance(value, list | tuple):
-        return [_within_reach(item) for item in value]
+        items = [_within_reach(item) for item in value]
+        is_changed = any(item is not given for item, given in zip(items, value, strict=True))
+        return items if is_changed else value  # a message shows it as it was given
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > WHOLE_DIGITS:
         return Decimal(f"1e{WHOLE_DIGITS}").copy_sign(value)
     return value

@@ -13,14 +13,15 @@ from django.core.validators import MaxLengthValidator
 from django.db import connections, models
 
 from ingest.conversion.cells import (
-    as_shortest_text,
+    as_shortest_texts,
     decode,
     mask_of,
     plain,
     python_values,
+    shortest_text,
     without_nanoseconds,
 )
-from ingest.conversion.cleaning import Cleaner, RefusedValue
+from ingest.conversion.cleaning import Cleaner, RefusedValue, is_of_decimals
 from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
 from ingest.conversion.kernels.base import is_all
 from ingest.conversion.postgres_text import find_reader
@@ -82,7 +83,7 @@ class ColumnConverter:
         """What was stored as the ORM would, and is hardly what was meant: a sentence each."""
         self._warned: set[type] = set()
         self._is_of_text = isinstance(field, models.CharField | models.TextField)
-        self._is_decimal = isinstance(field, models.DecimalField)
+        self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored as they are: the column must be of a type that holds them.
         self._kernel = find_kernel(field, encoding.arrow_type) if encoding.dump is None else None
@@ -100,12 +101,8 @@ class ColumnConverter:
                 return self.store(self._clean(values, is_text=True), values)
         elif isinstance(cells, pa.Array):
             cells = self._plain(cells)
-            if (
-                self._is_decimal
-                and isinstance(cells, pa.Array)
-                and pa.types.is_floating(cells.type)
-            ):
-                cells = as_shortest_text(cells)
+            if self._is_of_decimals and isinstance(cells, pa.Array):
+                cells = as_shortest_texts(cells)
         typed, mask = self._convert_at_once(cells)
         if typed is None:
             values = _replaced(self._values(cells), undecodable)
@@ -254,10 +251,10 @@ class ColumnConverter:
 
     def _values(self, cells: pa.Array | list[Any]) -> list[Any]:
         values = python_values(cells, getattr(self.field, "decimal_places", None))
-        if not self._is_decimal:
+        if not self._is_of_decimals:
             return values
         # Django would ask a float for all its binary digits: 12.34 has fifty.
-        return [repr(value) if type(value) is float else value for value in values]
+        return [shortest_text(value) for value in values]
 
     def _warn(self, values: list[Any]) -> None:
         """Note values of a typed source that become Python's text of them in a text field."""

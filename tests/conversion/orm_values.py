@@ -39,13 +39,30 @@ def values_of(cells, field):
 
 
 def python_value(cell, field):
-    if isinstance(field, models.DecimalField) and type(cell) is float:
-        return repr(cell)  # a meant difference: the float's shortest text
+    if is_of_decimals(field):
+        return without_floats(cell)  # a meant difference: the float's shortest text
     if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
         bounds = set(map(type, cell))
         if {dt.date, dt.datetime} <= bounds:
             return Unreadable("a day and a moment")
     return cell
+
+
+def is_of_decimals(field):
+    field = getattr(field, "base_field", field)
+    return isinstance(field, models.DecimalField)
+
+
+def without_floats(value):
+    if type(value) in {list, tuple}:
+        return [in_decimals(item) for item in value]
+    return repr(value) if type(value) is float else value
+
+
+def in_decimals(value):
+    if type(value) in {list, tuple}:
+        return [in_decimals(item) for item in value]
+    return Decimal(str(value)) if type(value) in {int, float} else value
 
 
 def text_value(cell, field):
@@ -63,14 +80,20 @@ def text_value(cell, field):
             return json.loads(text, cls=getattr(field, "decoder", None))
         except (ValueError, RecursionError):
             return Unreadable("no JSON")
+    if is_of_decimals(field) and hasattr(field, "base_field"):
+        try:
+            found = json.loads(text, parse_float=str)
+        except (ValueError, RecursionError):
+            return text
+        return json.dumps(found) if isinstance(found, list) else text
     return text
 
 
 def arrow_value(cell, field):
     try:
         value = cell.as_py()
-        if isinstance(field, models.DecimalField) and type(value) is float:
-            return shortest_text(cell)
+        if is_of_decimals(field):
+            value = shortest_text(cell) if type(value) is float else without_floats(value)
     except (ValueError, OverflowError):
         return Unreadable("no such value in Python")
     if isinstance(field, models.DecimalField) and isinstance(value, Decimal):

@@ -7,6 +7,7 @@ import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from django.core.files.base import ContentFile
@@ -66,6 +67,30 @@ def cut(row, position, *, is_first):
 
 def test_bytes_in_an_array_of_integers(loaded):
     assert loaded("array", "nested", [[b"abc"]]) == ["the column's type integer[] cannot hold it"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        text("[12.34, 0.1]"),
+        [[12.34, 0.1]],
+        [(12.34, 0.1)],
+        [[np.float64(12.34), np.float32(0.1)]],
+        [np.array([12.34, 0.1])],
+        [np.array([12.34, 0.1], np.float32)],
+        pa.array([[12.34, 0.1]]),
+        pa.array([[12.34, 0.1]], pa.list_(pa.float32())),
+        pa.array([[12.34, 0.1]], pa.large_list(pa.float32())),
+        pa.array([[12.34, 0.1]], pa.list_(pa.float64(), 2)),
+    ],
+    ids=lambda column: str(getattr(column, "type", column)),
+)
+def test_floats_in_an_array_of_decimals_are_their_shortest_texts(loaded, column):
+    assert loaded("array", "of decimals", column) == ["{12.34,0.10}"]
+
+
+def test_a_message_shows_a_tuple_as_a_tuple(loaded):
+    assert loaded("integer", "required", [("a",)]) == ["“('a',)” value must be an integer."]
 
 
 def test_bytes_that_are_no_text(loaded):
