@@ -63,7 +63,7 @@ class Setting:
 
     default: Any
     takes: Callable[[Any], bool]
-    """May it have this value?"""
+    """Whether it may have this value."""
     kind: str
     """What it takes, in words."""
 

@@ -34,7 +34,7 @@ def read_number(text: str) -> int | None:
 
 
 def has_nul(query: QueryDict) -> bool:
-    """Is there a character in it that no text of PostgreSQL has?"""
+    """Return whether it has a character that PostgreSQL's text cannot have."""
     return any("\0" in name or any("\0" in text for text in texts) for name, texts in query.lists())
 
 
@@ -104,7 +104,7 @@ class _GuardedResponse(TemplateResponse):
 
 
 def _is_bug(error: Exception) -> bool:
-    """Did PostgreSQL find the statement wrong, and not the driver the number of its values?"""
+    """Return whether PostgreSQL refused the statement itself, not the driver its values."""
     is_of_server = getattr(error.__cause__, "sqlstate", None) is not None
     return is_of_server and not isinstance(error, DataError)
 

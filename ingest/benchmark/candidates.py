@@ -41,7 +41,7 @@ class Candidate(ABC):
 
     name: str
     is_yardstick = True
-    """Is it there only to be compared with?"""
+    """Whether it is there only to be compared with."""
     row_cap: int | None = None
     """More rows than this are not worth waiting for; None: no cap."""
     decisions: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ class MethodResult:
     decisions: tuple[str, ...] = ()
     """What the method decided on the way and why, a sentence each."""
     is_yardstick: bool = False
-    """Is it no method of ingest, but there to be compared with?"""
+    """Whether it is no method of ingest, but there to be compared with."""
 
     @property
     def seconds(self) -> list[float]:
@@ -76,7 +76,7 @@ class MethodResult:
 
     @property
     def is_ranked(self) -> bool:
-        """May the method be compared: did it run, and store what it was given?"""
+        """Return whether the method ran and stored what it was given."""
         return bool(self.samples) and self.verified is True
 
     def as_json(self) -> dict[str, Any]:

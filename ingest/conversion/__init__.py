@@ -1,4 +1,4 @@
-"""Raw batches become typed batches, and the records that a field refused are put aside.
+"""Raw batches become typed batches, and leave out the records that a field refuses.
 
 The Django field is the authority on a value: a cell is accepted exactly when the field's ``clean``
 accepts it, and what is stored is what the ORM would have stored. Arrow does the work for a whole

@@ -148,7 +148,7 @@ class Cleaner:
 
     @property
     def is_repeatable(self) -> bool:
-        """Does the field prepare equal values alike?"""
+        """Return whether the field prepares equal values alike."""
         return self._is_repeatable
 
     def _read(self, text: str) -> Any:
@@ -203,7 +203,7 @@ class Cleaner:
 
 
 def _is_whole(field: models.Field[Any, Any]) -> bool:
-    """Does the field make an ``int`` of its values, or of the items of its lists?"""
+    """Return whether the field makes an ``int`` of its values, or of the items of its lists."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     while isinstance(field, ArrayField):

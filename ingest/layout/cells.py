@@ -48,12 +48,12 @@ def place_of(layout: Layout, column: Column, names: Sequence[str], keys: tuple[s
 
 
 def is_raw(cells: Cells) -> bool:
-    """Are these the cells of a text file as they stand there?"""
+    """Return whether these are the cells of a text file, unchanged."""
     return isinstance(cells, pa.Array) and pa.types.is_binary(cells.type)
 
 
 def is_text(cells: Cells) -> bool:
-    """Are these texts, from a text file or not?"""
+    """Return whether these are texts, from a text file or not."""
     if isinstance(cells, list):
         return {type(value) for value in cells} <= {str, type(None)}
     return is_raw(cells) or pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)

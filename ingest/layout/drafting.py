@@ -193,7 +193,7 @@ def _bare(name: str) -> str:
 
 
 def _may_feed(column: DetectedColumn, field: Field) -> bool:
-    """Can cells like these be values of the field, as far as they were looked at?"""
+    """Return whether cells like these can be values of the field."""
     if not column.is_known or isinstance(field, models.ForeignKey):
         return True
     if isinstance(field, _DAYS):
@@ -227,7 +227,7 @@ def _amounts(
 
 
 def _is_needed(field: Field) -> bool:
-    """Must each record have a value?"""
+    """Return whether each record must have a value."""
     makes_its_own = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
     is_drawn = isinstance(field, models.AutoField) or field.has_default()
     is_drawn |= getattr(field, "db_default", models.NOT_PROVIDED) is not models.NOT_PROVIDED

@@ -29,12 +29,12 @@ class LookupCache:
 
     @property
     def can_make(self) -> bool:
-        """Are missing parents made?"""
+        """Return whether missing parents are created."""
         return self._parents.can_make
 
     @property
     def is_tree(self) -> bool:
-        """Are the parents rows of the table that is loaded?"""
+        """Return whether the parents are rows of the table that is loaded."""
         return self._parents.is_tree
 
     def places_of(self, texts: pa.Array) -> pa.Array:

@@ -95,7 +95,7 @@ class NaturalKeyLookup:
 
     @property
     def can_make(self) -> bool:
-        """Are missing parents made?"""
+        """Return whether missing parents are created."""
         return self._constants is not None
 
     def find(self, keys: Sequence[NaturalKey]) -> dict[NaturalKey, Found]:

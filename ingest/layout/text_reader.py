@@ -92,7 +92,7 @@ class FieldTextReader:
 
     @property
     def reads_nothing(self) -> bool:
-        """Does an empty cell mean something in a boolean field?"""
+        """Return whether an empty cell has a meaning in a boolean field."""
         return self._words is not None and self._words.has_nothing
 
     def is_word(self, texts: pa.Array) -> pa.BooleanArray | None:

@@ -70,7 +70,7 @@ class LedgerEntry(Entry):
         self.rejects_kept = 0
         self._locked: Session | None = None
         self._is_new = False
-        """Is it begun here, and nothing of it committed by now?"""
+        """Whether it is begun here, and nothing of it committed by now."""
         self._ledger: Mapping[str, str] = {}
         self._identified: Session | None = None
         self._identity = ""
@@ -279,7 +279,7 @@ class SharedEntry(LedgerEntry):
 
 def _refuse_undone(load: Load, status: str) -> None:
     if status == "undone":  # since it was looked at
-        raise LedgerError(f"Load {load.pk} is undone: there is nothing to go on with.")
+        raise LedgerError(f"Load {load.pk} is undone: there is nothing to resume.")
 
 
 _OF_NUMBER = "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint"

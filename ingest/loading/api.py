@@ -173,7 +173,7 @@ class _Loading:
         entry: Entry | None = None,
         state: SessionState | None = None,
     ) -> None:
-        """``entry``: go on with a load that the ledger has, in the ``state`` that it had."""
+        """``entry``: resume a load that the ledger has, in the ``state`` that it had."""
         self._job = job
         self._entry = entry
         self._reporter = reporter
@@ -368,7 +368,7 @@ class _Loading:
         if is_recorded and job.how.resumable and not digest:
             self._notes.append(
                 f"{source.name} can be read only once: it is committed in chunks, but no other "
-                "load can go on with this one."
+                "load can resume this one."
             )
         with session.transaction():
             return self._begin_recorded(session, source, digest)
@@ -445,7 +445,7 @@ class _Loading:
             return
         if entry is None or entry.load is None:
             if counts.read and not self._job.how.dry_run:
-                tell(error, Outcome.CHUNKS, f"{counts.loaded:,} rows of the chunks before are in.")
+                tell(error, Outcome.CHUNKS, f"{counts.loaded:,} rows of earlier chunks are in.")
             return
         is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
         status = None
@@ -472,14 +472,14 @@ class _Loading:
             return Outcome.ALL, f"All rows are in: load {number} is loaded."
         if self._is_unsure and (status is None or self._job.how.is_chunked):
             return Outcome.UNKNOWN, (
-                f"Whether the last rows are in stands in the ledger: `bulk_load --resume {number}` "
-                "looks there, and loads only what is not in."
+                f"The ledger knows whether the last rows are in: `bulk_load --resume {number}` "
+                "asks it, and loads only what is not in."
             )
         loaded = self._reporter.counts
         if loaded.read:
             return Outcome.CHUNKS, (
-                f"{loaded.loaded:,} rows of the chunks before are in: go on with "
-                f"`bulk_load --resume {number}`, or take them away with "
+                f"{loaded.loaded:,} rows of earlier chunks are in: continue with "
+                f"`bulk_load --resume {number}`, or delete them with "
                 f"`bulk_load --undo {number}`."
             )
         return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None

@@ -27,7 +27,7 @@ class AppendFile:
         lasts: bool,
         publish: Callable[[], None] | None = None,
     ) -> None:
-        """``what`` it is, for messages; ``lasts``: what is marked must outlive the machine.
+        """Take an open file. ``what`` names it in messages; ``lasts``: marked bytes reach the disk.
 
         ``publish`` is called whenever what is written is to be seen by others.
         """
@@ -84,7 +84,7 @@ class AppendFile:
             if size < place:
                 raise IngestError(
                     f"{self._what} is no longer what this load has written: it has {size:,} bytes, "
-                    f"and should have {place:,}. Bring it back, or take away what is in and load "
+                    f"and should have {place:,}. Bring it back, or undo what is in and load "
                     "again."
                 )
             if self._lasts:
@@ -92,7 +92,7 @@ class AppendFile:
                 if self._digest.hexdigest() != mark.get("digest", self._digest.hexdigest()):
                     raise IngestError(
                         f"{self._what} is no longer what this load has written: its first "
-                        f"{place:,} bytes are others. Bring it back, or take away what is in and "
+                        f"{place:,} bytes are others. Bring it back, or undo what is in and "
                         "load again."
                     )
             self._file.truncate(place)

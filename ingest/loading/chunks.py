@@ -137,7 +137,7 @@ class ChunkLoader:
             self._plan(self._source, table)
 
     def has_more(self) -> bool:
-        """Is there another chunk?"""
+        """Return whether there is another chunk."""
         return self._chunks is not None and self._chunks.has_more()
 
     def send(self, ordinal: int, read_before: int) -> Counts:

@@ -42,14 +42,14 @@ class LoadOptions:
     """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
     on_error: str = "abort"
     """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
-    records are put aside with their reasons, and all others are loaded."""
+    records are rejected with their reasons, and all others are loaded."""
     reject_limit: str | int | None = None
     """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
     """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
     reject_file: str | Path | None = None
     """Where the refused records are written in the source's own format, with the reasons, to be
-    mended and loaded again."""
+    fixed and loaded again."""
     overwrite: bool = False
     """Replace a reject log or a reject file that is there already and is not empty."""
     analyze: bool = True
@@ -89,7 +89,7 @@ class LoadOptions:
     workers: int = 1
     """Processes that load chunks side by side; more than one makes the load ``resumable``."""
     retries: int = 5
-    """How often a load that the ledger has is taken up again where the connection or the server
+    """How often a load that the ledger has is retried where the connection or the server
     failed it."""
     who: str = ""
     """Who asked for it, for the ledger."""
@@ -130,7 +130,7 @@ class LoadOptions:
         for name in ("reject_file", "reject_log", "reject_limit"):
             if getattr(self, name) is not None and self.on_error != "reject":
                 raise ConfigurationError(
-                    f"There is a {name.replace('_', ' ')} only where rejects are put aside: say "
+                    f"There is a {name.replace('_', ' ')} only with rejected records: say "
                     "on_error='reject' (--on-error reject), or leave it out. Without that "
                     f"{spell(name)} has no effect."
                 )
@@ -143,12 +143,12 @@ class LoadOptions:
 
     @property
     def is_chunked(self) -> bool:
-        """Is it committed in more than one piece?"""
+        """Return whether it is committed in more than one chunk."""
         return self.resumable or self.workers > 1 or self.chunk_rows is not None
 
     @property
     def is_resumable(self) -> bool:
-        """Does the same load go on where an earlier one stopped?"""
+        """Return whether the same load resumes where an earlier one stopped."""
         return self.resumable or self.workers > 1
 
     @property
@@ -314,7 +314,7 @@ class LoadSpec:
 
 
 def _is_utf8(given: Any) -> bool:
-    """Can the name, or can the names, be written down?"""
+    """Return whether the name or names can be written down."""
     try:
         str(given).encode()
     except UnicodeEncodeError:

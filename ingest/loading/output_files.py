@@ -43,9 +43,9 @@ class OutputFile:
     file: IO[bytes]
     """What is written; it can be read as well."""
     is_new: bool = False
-    """Was it made just now?"""
+    """Whether it was made just now."""
     is_locked: bool = False
-    """Is it kept from others?"""
+    """Whether it is kept from others."""
     replaced: str | None = None
     """The file that ``publish`` replaces: until then it is what it was."""
     temporary: str | None = None
@@ -94,7 +94,7 @@ class OutputFiles:
     """Opens the files that one load, or one benchmark, writes."""
 
     def __init__(self, *, overwrite: bool = False) -> None:
-        """``overwrite``: may a file that is there already be replaced?"""
+        """Take ``overwrite``: whether an existing file may be replaced."""
         self._overwrite = overwrite
         self._others: dict[FileId, tuple[str, str]] = {}
         self._own: set[FileId] = set()
@@ -120,9 +120,9 @@ class OutputFiles:
         self._own.update(ids)
 
     def open(self, path: str | Path, what: str, *, is_ours: bool = False) -> OutputFile:
-        """Open a file for writing, and lock it; it is empty, or else to be gone on with.
+        """Open a file for writing, and lock it; it is empty, or else to be continued.
 
-        ``what`` it is, for messages; ``is_ours``: it is there already, and is to be gone on with.
+        ``what`` it is, for messages; ``is_ours``: it is there already, and is to be continued.
         Raises ``ConfigurationError`` where it is another's.
         """
         shown = f"{what} {str(path)!r}"
@@ -184,7 +184,7 @@ class OutputFiles:
 
 
 def is_null(path: str | Path) -> bool:
-    """Does nothing remain of what is written there?"""
+    """Return whether nothing remains of what is written there."""
     with suppress(OSError):
         return Path(path).samefile(os.devnull)
     return False

@@ -127,7 +127,7 @@ class Chunks:
         """Records of the current chunk: all, those left out, and those with other widths."""
 
     def has_more(self) -> bool:
-        """Is there another chunk?"""
+        """Return whether there is another chunk."""
         while self._held is None and not self.is_over:
             batch = next(self._batches, None)
             self.is_over = batch is None
@@ -206,7 +206,7 @@ class _Columns(NamedTuple):
 
 
 def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
-    """Read on until there is enough to show: whoever mends a file likes to hear of all at once."""
+    """Read on until there is enough to show: who fixes a file wants to see all of them at once."""
     rejects = list(batch.rejects)
     for following in rest:
         if len(rejects) >= REJECTS_SHOWN:

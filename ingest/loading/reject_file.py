@@ -1,4 +1,4 @@
-"""A file of refused records in the source's own format, to be mended and loaded again."""
+"""A file of refused records in the source's own format, to fix and load again."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def open_reject_file(
     if mark and not Path(path).exists():
         raise IngestError(
             f"The reject file {str(path)!r}, which this load has begun, is gone: bring it back, or "
-            "take away what is in and load again."
+            "undo what is in and load again."
         )
     output = outputs.open(path, REJECT_FILE, is_ours=bool(mark))
     with ExitStack() as stack:

@@ -86,7 +86,7 @@ def _is_at(load: Load, place: dict[str, Any]) -> bool:
 def check_same(load: Load, job: LoadSpec) -> None:
     """Raise ``LedgerError`` where a load cannot go on as this job."""
     if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
-        raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to go on with.")
+        raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to resume.")
     given = load.options["given"]
     if given is None or given == "-":
         raise LedgerError(
@@ -111,8 +111,8 @@ def _check_plan(load: Load, job: LoadSpec) -> None:
     if changed:
         raise LedgerError(
             f"Load {load.pk} of this file is not finished, and was begun with another "
-            f"{' and '.join(sorted(changed))}: go on with `bulk_load --resume {load.pk}`, or take "
-            f"away what is in with `bulk_load --undo {load.pk}`."
+            f"{' and '.join(sorted(changed))}: continue with `bulk_load --resume {load.pk}`, or "
+            f"undo what is in with `bulk_load --undo {load.pk}`."
         )
 
 
@@ -124,7 +124,7 @@ def _check_layout(load: Load, job: LoadSpec) -> None:
     if load.layout != ("" if layout is None else layout.to_toml()):
         raise LedgerError(
             f"Load {load.pk} cannot go on: its layout is not what it was when it was begun. Bring "
-            f"the layout back, or take away what is in with `bulk_load --undo {load.pk}`."
+            f"the layout back, or undo what is in with `bulk_load --undo {load.pk}`."
         )
 
 
@@ -154,7 +154,7 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
                 break
     raise LedgerError(
         f"Load {load.pk} cannot go on: {load.source} is no longer the file that was loaded; it was "
-        f"changed {where}. Bring the file back, or take away what is in with "
+        f"changed {where}. Bring the file back, or undo what is in with "
         f"`bulk_load --undo {load.pk}`, and load again."
     )
 

@@ -1,4 +1,4 @@
-"""A second look at a table: does it hold what its constraints and indexes promise?
+"""Check that a table keeps what its constraints and indexes promise.
 
 PostgreSQL takes a constraint that is marked as valid for granted. Triggers that were disabled, a
 damaged index or a restore gone wrong leave rows behind that break it; here each constraint is

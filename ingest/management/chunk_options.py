@@ -1,4 +1,4 @@
-"""The command's options for loads that survive a stop."""
+"""The command's options for resumable loads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPTIONS = ("chunk_rows", "resumable", "workers", "retries")
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
-    group = parser.add_argument_group("loads that survive a stop")
+    group = parser.add_argument_group("resumable loads")
     group.add_argument(
         "--chunk-rows",
         type=int,
@@ -23,7 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--resumable",
         action="store_true",
-        help="commit in chunks, and go on with an unfinished load of the same file",
+        help="commit in chunks, and resume an unfinished load of the same file",
     )
     group.add_argument(
         "--workers",
@@ -41,6 +41,6 @@ def add_arguments(parser: CommandParser) -> None:
         "--resume",
         type=int,
         metavar="LOAD",
-        help="go on with this load of the ledger, after its last chunk; needs no model, and a FILE "
+        help="resume this load of the ledger after its last chunk; needs no model, and a FILE "
         "only where it was moved or renamed",
     )

@@ -84,7 +84,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--reject-file": LOAD,
     "--reject-log": LOAD,
     "--overwrite": LOAD,
-    # loads that survive a stop
+    # resumable loads
     "--chunk-rows": LOAD,
     "--resumable": LOAD,
     "--workers": LOAD,

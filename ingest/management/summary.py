@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DECISIONS_FROM = 2
 """The verbosity from which it is told what was decided on the way."""
 CANNOT_BE_UNDONE = "Rows: this load cannot be undone"
-LESS_THAN_ASKED = ("One worker, because", "no other load can go on with this one")
+LESS_THAN_ASKED = ("One worker, because", "no other load can resume this one")
 """What decisions say of an option that has less effect than its name promises."""
 
 

@@ -43,9 +43,9 @@ class Session(ABC):
     driver: ClassVar[str]
     """The driver's name, as the result reports it."""
     is_callers: ClassVar[bool] = False
-    """Is it inside a transaction that goes on after the load?"""
+    """Whether it is inside a transaction that goes on after the load."""
     lasts: bool = False
-    """Is it the load's own from one transaction to the next?"""
+    """Whether it is the load's own from one transaction to the next."""
     is_committing: bool = False
     """Has a COMMIT been sent that was not answered?"""
     state: SessionState

@@ -48,13 +48,13 @@ class Column:
     sql_type: str
     """The type as SQL writes it, with its modifier: ``numeric(12,2)``."""
     is_required: bool
-    """Is it NOT NULL?"""
+    """Whether it is NOT NULL."""
     has_default: bool
     """Does PostgreSQL fill it by itself: by a default, its own or its type's, or an identity?"""
     identity: str
     """``a`` always, ``d`` by default, or empty."""
     is_generated: bool
-    """Is it computed from other columns?"""
+    """Whether it is computed from other columns."""
 
     @property
     def qualified_type(self) -> str:
@@ -87,7 +87,7 @@ class Constraint:
     columns: tuple[str, ...]
     is_deferrable: bool
     is_deferred: bool
-    """Is it checked at the end of the transaction, unless somebody sets it otherwise?"""
+    """Whether it is checked at the end of the transaction, unless somebody sets it otherwise."""
     is_validated: bool
     is_enforced: bool
     """False only for NOT ENFORCED, which PostgreSQL 18 introduced."""

@@ -189,7 +189,7 @@ def tell(error: BaseException, outcome: Outcome, text: str) -> None:
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Does psycopg say that there is no connection any more?"""
+    """Return whether psycopg says that the connection is gone."""
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
 
 

@@ -63,7 +63,7 @@ class Counts:
 
     @property
     def add_up(self) -> bool:
-        """Is no record without a fate?"""
+        """Return whether every record read is accounted for."""
         return self.read == self.loaded + self.rejected + self.skipped
 
 

@@ -46,7 +46,7 @@ class Source(ABC):
     paths: tuple[Path, ...] = ()
     """The files that it reads, where all of them can be read again."""
     is_of_files: ClassVar[bool] = False
-    """Is it the content of one file?"""
+    """Whether it is the content of one file."""
     narrow_options: ClassVar[frozenset[str]] = frozenset()
     """Which of the options ``comment`` and ``lenient`` it understands."""
     has_postgres_text: bool = False
@@ -65,7 +65,7 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def accepts(cls, given: Any) -> bool:
-        """Can this class read what was given?"""
+        """Return whether this class can read what was given."""
 
     @classmethod
     @abstractmethod
@@ -192,12 +192,12 @@ class SourceOptions:
 
     @property
     def is_postgres_csv(self) -> bool:
-        """Are the cells texts that PostgreSQL wrote, and unquoted empty ones NULL?"""
+        """Return whether PostgreSQL wrote the cells, so that unquoted empty ones are NULL."""
         return self.format == "postgres-csv"
 
     @property
     def has_header(self) -> bool:
-        """Does the first record name the columns?"""
+        """Return whether the first record names the columns."""
         return self.columns is None if self.header is None else self.header
 
 

@@ -424,7 +424,7 @@ class PlacedBlock:
 
 
 def _numbers(first: int, count: int, refused: dict[int, str]) -> Sequence[int]:
-    """Number the records of a block from ``first``, leaving out those that are refused."""
+    """Assign numbers to the records of a block from ``first`` on, without the refused ones."""
     if not refused:
         return range(first, first + count)
     return [first + place for place in range(count) if place not in refused]

@@ -111,7 +111,7 @@ class InputFile:
 
     @property
     def can_seek(self) -> bool:
-        """Are its bytes those of a file that can be read from anywhere?"""
+        """Return whether it is a file that can be read from any position."""
         return self.path is not None and not self.is_compressed
 
     def go_to(self, byte: int) -> None:

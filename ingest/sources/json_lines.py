@@ -1,4 +1,4 @@
-"""JSON Lines: one JSON object a line. Source: https://jsonlines.org"""
+"""JSON Lines: one JSON object a line (https://jsonlines.org)."""
 
 from __future__ import annotations
 

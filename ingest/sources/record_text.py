@@ -125,7 +125,7 @@ class RecordPattern:
         return b"(?:" + self._quoted() + bare + b"|(?!" + mark + b")" + bare + b")"
 
     def is_plain(self, text: bytes) -> bool:
-        """Is every line end of the text the end of a record?"""
+        """Return whether every line end of the text ends a record."""
         return not ((self.quote and self.quote in text) or (self.escape and self.escape in text))
 
     def first_record(self, text: bytes, *, is_last: bool) -> tuple[int, int] | None:
@@ -201,7 +201,7 @@ class RecordPattern:
         return text if text[end:].strip(b"\r\n") else text[:end]
 
     def is_open(self, text: bytes) -> bool:
-        """Does the text, in which no record ends, end inside a cell whose quote is open?"""
+        """Return whether the text, in which no record ends, ends inside an open quote."""
         end = self.content_end(text, self.blank_end(text))
         return bool(self.quote) and text[end : end + 1] == self.quote
 

@@ -100,7 +100,7 @@ class TextReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def is_exhausted(self) -> bool:
-        """Is there nothing left to read?"""
+        """Return whether there is nothing left to read."""
         if not self._pending:
             self._pending = self._next()
         return not self._pending

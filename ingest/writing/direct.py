@@ -244,11 +244,11 @@ class DirectWriter(CopyWriter):
         self, session: Session, encoding: CopyEncoding, *, with_unique: bool
     ) -> IndexPlan:
         if self.indexes == "keep":
-            self.decisions.append("Indexes: kept up row by row, as asked.")
+            self.decisions.append("Indexes: maintained row by row, as asked.")
             return IndexPlan()
         if self.is_chunk:
             self.decisions.append(
-                "Indexes: kept up row by row, because each chunk is committed by itself."
+                "Indexes: maintained row by row, because each chunk is committed by itself."
             )
             return IndexPlan()
         # PostgreSQL's own checks may wait for others, row by row. Who waits for them and has the
@@ -268,13 +268,13 @@ class DirectWriter(CopyWriter):
             self.decisions.append(f"Indexes: {len(plan.indexes)} built after the rows.")
             if plan.keeps_primary:
                 self.decisions.append(
-                    "Indexes: the primary key's is kept up row by row, because subscribers know "
+                    "Indexes: the primary key's is maintained row by row, because subscribers know "
                     "the rows by it."
                 )
             return plan
         if self.indexes == "rebuild":
             raise UnsupportedModelError(f"The indexes cannot be built after: {plan.reason}")
-        self.decisions.append(f"Indexes: kept up row by row, because {plan.reason}")
+        self.decisions.append(f"Indexes: maintained row by row, because {plan.reason}")
         return plan
 
     def _plan_order(

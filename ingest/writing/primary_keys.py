@@ -119,7 +119,7 @@ class PrimaryKeys:
 
     @property
     def _may_be_changed(self) -> bool:
-        """May a trigger give the rows other keys?"""
+        """Return whether a trigger may give the rows other keys."""
         return bool(self._table.insert_triggers) or self._table.kind not in {"r", "p"}
 
     def number(self, batches: Iterable[TypedBatch]) -> Iterator[TypedBatch]:

@@ -38,7 +38,7 @@ class UniqueKey:
 
     @property
     def select(self) -> str:
-        """The key's expressions for a SELECT of their own, which names them k1, k2 …"""
+        """Return the key's expressions for a SELECT that names them k1, k2 and so on."""
         return ", ".join(f"({item}) AS k{place}" for place, item in enumerate(self.expressions, 1))
 
     def equal(self, one: str, other: str) -> str:

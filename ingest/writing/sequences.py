@@ -70,11 +70,11 @@ class Default:
     column: str
     is_identity: bool
     is_always: bool
-    """Is it GENERATED ALWAYS AS IDENTITY?"""
+    """Whether it is GENERATED ALWAYS AS IDENTITY."""
     expression: str | None
     """The default as SQL, with names that the session's search path finds."""
     is_servers_own: bool
-    """Is it made of PostgreSQL's own functions and operators alone?"""
+    """Whether it is made of PostgreSQL's own functions and operators alone."""
     draws: bool
     """Does the default draw from any sequence that the catalog knows of?"""
     sequence: Sequence | None
@@ -180,7 +180,7 @@ class Sequences:
 
     @property
     def has_moves(self) -> bool:
-        """Is any sequence to be moved?"""
+        """Return whether any sequence is to be moved."""
         return any(item.goal is not None for item in self._followed)
 
     def move(self) -> None:

@@ -40,7 +40,7 @@ class SlowSource:
 
     @property
     def is_slow(self) -> bool:
-        """Was it longer than may be expected?"""
+        """Return whether it was longer than expected."""
         return self.seconds >= PATIENCE_SECONDS
 
     def watch(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:

@@ -147,7 +147,7 @@ class StagedType:
 
     @property
     def is_read(self) -> bool:
-        """May reading it be refused?"""
+        """Return whether reading it may be refused."""
         return self.type != self.declared
 
 

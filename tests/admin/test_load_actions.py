@@ -147,7 +147,7 @@ def test_cancel_marks_a_dead_load_as_interrupted(admin_client):
     ("status", "given", "action", "want"),
     [
         ("loaded", "a.csv", "cancel", "It is not running: it is loaded."),
-        ("loaded", "a.csv", "resume", "It is loaded: there is nothing to go on with."),
+        ("loaded", "a.csv", "resume", "It is loaded: there is nothing to resume."),
         ("failed", "-", "resume", "It was read from statement.csv, which can be read only once."),
         ("failed", None, "resume", "It was read from statement.csv, which can be read only once."),
         (

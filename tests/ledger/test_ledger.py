@@ -167,7 +167,7 @@ def test_a_chunked_load_that_is_not_recorded_says_what_is_in(file):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO ingest_keylist")
-    assert str(caught.value).endswith("\n4 rows of the chunks before are in.")
+    assert str(caught.value).endswith("\n4 rows of earlier chunks are in.")
     assert caught.value.outcome is Outcome.CHUNKS
     assert references() == [1, 2, 3, 4]
 
@@ -194,8 +194,8 @@ def test_a_failed_load_goes_on_after_its_last_chunk(file, tmp_path):
         load(Transaction, path, chunk_rows=4)
     [found] = Load.objects.all()
     assert str(caught.value).endswith(
-        f"4 rows of the chunks before are in: go on with `bulk_load --resume {found.pk}`, or take "
-        f"them away with `bulk_load --undo {found.pk}`."
+        f"4 rows of earlier chunks are in: continue with `bulk_load --resume {found.pk}`, or "
+        f"delete them with `bulk_load --undo {found.pk}`."
     )
     assert caught.value.outcome is Outcome.CHUNKS
     assert references() == [1, 2, 3, 4]
@@ -237,7 +237,7 @@ def test_rejects_go_on_with_the_load(file, tmp_path, monkeypatch):
     assert references(got.load.rows()) == references()
     with pytest.raises(LedgerError) as caught:
         resume(found.pk)
-    assert str(caught.value) == f"Load {found.pk} is loaded: there is nothing to go on with."
+    assert str(caught.value) == f"Load {found.pk} is loaded: there is nothing to resume."
 
 
 def test_a_reject_file_that_is_gone_when_the_load_goes_on(file, tmp_path):
@@ -254,7 +254,7 @@ def test_a_reject_file_that_is_gone_when_the_load_goes_on(file, tmp_path):
         resume(Load.objects.get().pk)
     assert str(caught.value) == (
         f"The reject file {str(mended)!r}, which this load has begun, is gone: bring it back, or "
-        "take away what is in and load again."
+        "undo what is in and load again."
     )
 
 

@@ -109,7 +109,7 @@ def test_a_preview_and_detection_refuse_them_too(sources):
 @pytest.mark.parametrize(
     ("options", "want"),
     [
-        ({"reject_limit": 3}, "There is a reject limit only where rejects are put aside: "),
+        ({"reject_limit": 3}, "There is a reject limit only with rejected records: "),
         ({"reject_log": "r.jsonl"}, "reject_log (--reject-log) has no effect."),
         ({"reject_file": "r.csv"}, "reject_file (--reject-file) has no effect."),
         ({"method": "copy", "references": "set"}, "references (--references) has no effect with"),

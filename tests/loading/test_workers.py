@@ -98,7 +98,7 @@ def test_the_first_bad_record_ends_it_as_with_one_worker(file):
     with pytest.raises(RecordsRefused) as caught:
         load(Transaction, path, chunk_rows=100, workers=3)
     assert "record 350 (line 351), column 'amount': 'x'" in str(caught.value)
-    assert "300 rows of the chunks before are in" in str(caught.value)
+    assert "300 rows of earlier chunks are in" in str(caught.value)
     assert Transaction.objects.count() == Load.objects.get().loaded == 300
     assert not workers()
 

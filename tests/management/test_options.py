@@ -195,7 +195,7 @@ def test_a_preview_of_nothing(tmp_path):
         (
             ["--reject-file", "r.csv"],
             (
-                "There is a reject file only where rejects are put aside: say on_error='reject' "
+                "There is a reject file only with rejected records: say on_error='reject' "
                 "(--on-error reject), or leave it out."
             ),
         ),

@@ -68,11 +68,11 @@ class TableIndexes:
             ]
 
     def find(self, column: str) -> bool:
-        """Can rows be found by this column's value?"""
+        """Return whether rows can be found by this column's value."""
         return any(index.columns[0] == column for index in self._indexes)
 
     def sort(self, columns: tuple[str, ...]) -> bool:
-        """Can rows be read in the order of these columns, all in one direction?
+        """Return whether rows can be read in the order of these columns, all in one direction.
 
         An index on only the first of them will do where few rows share a value of it.
         """

@@ -42,7 +42,7 @@ class Anchor:
 
     number: int
     is_exact: bool
-    """Is it certain that so many pages come before it?"""
+    """Whether it is certain that so many pages come before it."""
     key: Key
 
     def as_text(self, ordering: Ordering) -> str:

@@ -59,7 +59,7 @@ class LoadAction:
 
 def _refuse_resume(load: Load) -> str | None:
     if load.status in {Status.LOADED, Status.UNDONE}:
-        return f"It is {load.get_status_display().lower()}: there is nothing to go on with."
+        return f"It is {load.get_status_display().lower()}: there is nothing to resume."
     if _is_alive(load):
         return "It is running."
     return why_not_resume(load)

@@ -100,7 +100,7 @@ def open_file(load: Load, name: str) -> IO[bytes] | None:
 
 
 def _has_size(load: Load, path: Path) -> bool:
-    """Is the file as long as the load left it?"""
+    """Return whether the file is as long as the load left it."""
     last = load.chunks.using(load._state.db).order_by("ordinal").last()
     mark = {} if last is None else last.position.get("marks", {}).get("file", {})
     return path.stat().st_size == mark.get("bytes")

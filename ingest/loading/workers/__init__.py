@@ -1,1 +1,1 @@
-"""Several processes at one load: a team of members, each of which loads chunks at its desk."""
+"""Several worker processes share one load; each loads chunks over a connection of its own."""

@@ -2,7 +2,8 @@
 
 What is in is at any moment what one worker alone would have put in by then: the chunks before some
 record, and none after it. A chunk whose rows are sent waits, in its open transaction, for its turn.
-Where it thereby keeps an earlier one waiting (both have the same unique key) it makes way.
+If it keeps an earlier chunk waiting meanwhile (both have the same unique key), it is rolled back
+and sent again.
 """
 
 from __future__ import annotations

@@ -50,13 +50,13 @@ def work(pipe: Connection[Any, Any]) -> None:
 def _take_tasks(
     pipe: Connection[Any, Any], job: LoadSpec, entry: SharedEntry, session: Session
 ) -> None:
-    desk = _Desk(pipe, job, entry, session)
+    worker = _Worker(pipe, job, entry, session)
     pipe.send(Ready(backend=session.backend()))
-    while desk.do(pipe.recv()):
+    while worker.do(pipe.recv()):
         pass
 
 
-class _Desk:
+class _Worker:
     def __init__(
         self, pipe: Connection[Any, Any], job: LoadSpec, entry: SharedEntry, session: Session
     ) -> None:

@@ -57,7 +57,7 @@ FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, faces.WRONG_USAGE, 3, 130
 
 
 class Command(BaseCommand):
-    """The door to ingest."""
+    """Load files, or measure ways to load."""
 
     help = (
         "Load files (delimited text, JSON Lines, Parquet) into a model's table by COPY, all or "

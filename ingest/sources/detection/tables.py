@@ -245,7 +245,7 @@ class _Profile:
 
     @property
     def is_empty(self) -> bool:
-        """Are all columns text?"""
+        """Return whether all columns are text."""
         return not self._dates and not self._numbers
 
     @property
@@ -255,7 +255,7 @@ class _Profile:
         return place if place is not None and self._dates[place] > 0.9 else None  # noqa: PLR2004
 
     def is_data(self, record: Record) -> bool:
-        """Has the record a date or a number where the others have one?"""
+        """Return whether the record has a date or a number where the others have one."""
         if self.date_column is not None:
             return bool(date_formats(record[self.date_column].strip()))
         return any(is_number(record[place].strip()) for place in self._numbers) or any(
@@ -263,25 +263,25 @@ class _Profile:
         )
 
     def is_dated(self, record: Record) -> bool:
-        """Has the record, of whatever width, a date where nearly every other one has it?"""
+        """Return whether the record, of any width, has a date where nearly all others have one."""
         place = self.date_column
         return (
             place is not None and place < len(record) and bool(date_formats(record[place].strip()))
         )
 
     def lacks_its_mark(self, record: Record) -> bool:
-        """Has the record no date, or else no number at its beginning, where the others have one?"""
+        """Return whether the record lacks the date, or the first number, that the others have."""
         if self.date_column is not None:
             return not self.is_dated(record)
         return 0 in self._numbers and not is_number(record[0].strip())
 
     def is_summary(self, record: Record) -> bool:
-        """Does the record begin as a total or the end of a file does?"""
+        """Return whether the record begins like a total or the end of a file."""
         cells = [cell.strip() for cell in record if cell.strip()]
         return bool(cells and _SUMMARY.match(cells[0]))
 
     def is_nearly_empty(self, record: Record) -> bool:
-        """Has the record at most half of the cells that the others have, or have filled?"""
+        """Return whether the record has, or has filled, at most half as many cells as others."""
         filled = sum(bool(cell.strip()) for cell in record)
         is_short = 2 * len(record) <= self._width > _FEW_CELLS
         return is_short or 2 * filled <= self._usual_cells > _FEW_CELLS

@@ -228,7 +228,7 @@ def _single_mark(mark: str, whole: str, rest: str) -> Marks | None:
 
 
 def is_number(cell: str) -> bool:
-    """Does the cell look like a number, with whatever marks?"""
+    """Return whether the cell looks like a number, with any marks."""
     return number_marks(cell) is not None
 
 
@@ -241,7 +241,7 @@ def is_negative(cell: str) -> bool:
 
 
 def is_plain_number(cell: str) -> bool:
-    """Is the cell a number as Python writes it, or none at all?"""
+    """Return whether the cell is a number as Python writes it, or no number."""
     return _PLAIN.fullmatch(cell) is not None or not is_number(cell)
 
 

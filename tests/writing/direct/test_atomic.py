@@ -11,7 +11,7 @@ LEFT = (
     "when the caller's transaction ends."
 )
 KEPT = (
-    "Indexes: kept up row by row, because the exclusive lock would be held until the end of the "
+    "Indexes: maintained row by row, because the exclusive lock would be held until the end of the "
     "caller's transaction."
 )
 SET = "References: 1 foreign keys checked as a set."
@@ -105,6 +105,6 @@ def test_a_snapshot_that_does_not_move(tables, isolation):
         "in the catalog."
     )
     assert got.decisions == (
-        f"Indexes: kept up row by row, {reason}",
+        f"Indexes: maintained row by row, {reason}",
         f"References: checked row by row by PostgreSQL, {reason}",
     )

@@ -16,7 +16,7 @@ from tests.writing.direct.catalog import snapshot
 from tests.writing.direct.faults import STEPS, at_step
 from tests.writing.direct.tables import ask, both, make_model, run, target_of, until, write
 
-KEPT = "Indexes: kept up row by row, because the table has no index that is its own definition"
+KEPT = "Indexes: maintained row by row, because the table has no index that is its own definition"
 BUILT = "Indexes: {} built after the rows."
 
 # What is done to the child table, and how many of its indexes are then built after the rows; its

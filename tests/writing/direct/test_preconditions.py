@@ -15,7 +15,7 @@ PARENT = '"direct_test"."parent"'
 SET = "References: 1 foreign keys checked as a set."
 BUILT = "Indexes: 2 built after the rows."
 ROW_BY_ROW = "References: checked row by row by PostgreSQL, because "
-KEPT = "Indexes: kept up row by row, because "
+KEPT = "Indexes: maintained row by row, because "
 FUNCTION = """
 CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN NEW.note := NEW.note || '!'; RETURN NEW; END $$;

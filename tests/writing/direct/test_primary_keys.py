@@ -109,7 +109,7 @@ def test_types_that_postgresql_checks_itself(schema, case):
     want, got, decisions = both(make_model(code=field), rows)
     reason = f"because the foreign key 'coded' {reason}"
     assert decisions == [
-        f"Indexes: kept up row by row, {reason}",
+        f"Indexes: maintained row by row, {reason}",
         f"References: checked row by row by PostgreSQL, {reason}",
     ]
     assert got == want

@@ -17,7 +17,7 @@ from tests.writing.direct.tables import PARENT_AND_CHILD, make_model
 ROWS = [(number, f"n{number}") for number in range(1, 6)]
 SET = "References: 1 foreign keys checked as a set."
 PRIMARY_KEPT = (
-    "Indexes: the primary key's is kept up row by row, because subscribers know the rows by it."
+    "Indexes: the primary key's is maintained row by row, because subscribers know the rows by it."
 )
 
 
@@ -125,7 +125,7 @@ def test_a_table_that_a_subscription_writes_to(publisher):
     reason = "a subscription writes to the table, too, and would have to wait."
     try:
         assert write(ROWS) == [
-            f"Indexes: kept up row by row, because {reason}",
+            f"Indexes: maintained row by row, because {reason}",
             SET,
         ]
     finally:

@@ -9,7 +9,7 @@ from tests.writing.direct.tables import ask, both, make_model, outcome, run, tar
 GOOD, ORPHAN = [(1, "a"), (2, "b")], [(1, "a"), (77, "b")]
 TABLE, PARENT = '"direct_test"."child"', '"direct_test"."parent"'
 ROW_BY_ROW = "References: checked row by row by PostgreSQL, because "
-KEPT = "Indexes: kept up row by row, because "
+KEPT = "Indexes: maintained row by row, because "
 SET = "References: 1 foreign keys checked as a set."
 BUILT = "Indexes: 2 built after the rows."
 

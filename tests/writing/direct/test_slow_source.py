@@ -96,7 +96,7 @@ def test_a_source_that_is_slow_without_a_lock(tables, warnings):
         time.sleep(0.5)
 
     got = load(make_model(), rows(), columns=COLUMNS, indexes="keep")
-    assert got.decisions[0] == "Indexes: kept up row by row, as asked."
+    assert got.decisions[0] == "Indexes: maintained row by row, as asked."
     assert not any("waited for the source" in decision for decision in got.decisions)
     assert not warnings()
 

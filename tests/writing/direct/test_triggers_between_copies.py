@@ -424,7 +424,7 @@ def test_a_trigger_on_created_parents_that_deletes_a_known_one(tables, users):
 def test_indexes_are_there_for_functions_that_run_meanwhile(noted, users):
     got = load_creating(transactions(20))
     assert got.decisions[0] == (
-        "Indexes: kept up row by row, because functions that run for the rows that the layout "
+        "Indexes: maintained row by row, because functions that run for the rows that the layout "
         "makes could look for them."
     )
     run("DROP TRIGGER accounts ON finance_account")
