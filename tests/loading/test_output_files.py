@@ -109,7 +109,7 @@ def test_an_output_is_never_a_source_of_another_kind(given):
 def test_an_output_is_never_what_standard_input_reads(process, name):
     Path("rows.csv").write_text(TEXT)
     with Path("rows.csv").open("rb") as file:
-        err = process("-", "--reject-log", name, "--overwrite", stdin=file)
+        err = process("-", "--on-error", "reject", "--reject-log", name, "--overwrite", stdin=file)
     assert "is the source 'standard input' itself: give it another name." in err
     assert Path("rows.csv").read_text() == TEXT
 

@@ -188,7 +188,7 @@ def test_sources_whose_rejects_are_json_lines(kind, tmp_path):
     got = load(Account, source, **options, on_error="reject", reject_file=rejects)
     assert got.rows == 2
     [written] = map(json.loads, rejects.read_text().splitlines())
-    assert written.pop("ingest_reasons").startswith("duplicate key value violates unique")
+    assert written.pop("ingest_reasons").startswith("number: duplicate key value violates unique")
     assert written == records[2]
     rejects.write_text(rejects.read_text().replace('"A"', '"C"'))
     assert load(Account, rejects).rows == 1

@@ -151,6 +151,8 @@ def test_a_bad_value_is_told_in_one_line(process, rows):
     assert err.decode() == (
         "CommandError: rows.csv, record 2 (line 3), column 'amount': '1.239': "
         "Ensure that there are no more than 2 decimal places.\nNothing was loaded.\n"
+        'To see every refused record, load with on_error="reject", dry_run=True, or in the '
+        "command with --on-error reject --dry-run.\n"
     )
 
 
