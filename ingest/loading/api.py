@@ -1,70 +1,36 @@
-"""Loading: a source into a model's table, over as many tries as it takes.
-
-The core is synchronous and runs in the caller's thread, so that an iterable is read where it was
-made; asyncpg sends from a thread of its own meanwhile. A try that fails for no row's fault is
-followed by another one, which goes on after the last chunk that the ledger has.
-"""
+"""The calls that load: ``load``, ``aload`` and ``resume``."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import os
-import time
-from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
-from django.utils import timezone
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from ingest.exceptions import (
-    NOTHING_LOADED,
     ConfigurationError,
-    IngestError,
-    LoadCancelled,
-    Outcome,
 )
-from ingest.ledger.entries import LedgerEntry, find_load, is_recorded_on
-from ingest.ledger.entry import Entry
-from ingest.ledger.locks import begin_alone
-from ingest.ledger.place import describe_place, in_place_of
-from ingest.loading.attempt import LoadAttempt, Run
+from ingest.ledger.entries import LedgerEntry, find_load
+from ingest.ledger.place import in_place_of
 from ingest.loading.events import announced
-from ingest.loading.options import LoadSpec, check_reading, check_repeating
-from ingest.loading.output_files import OutputFiles
+from ingest.loading.loader import Loader
+from ingest.loading.options import LoadSpec
 from ingest.loading.progress import ProgressReporter
-from ingest.loading.reject_file import open_reject_file
 from ingest.loading.resume import (
-    KeptLog,
-    absolute,
-    check_file,
     check_same,
-    find_unfinished,
-    leftovers,
-    outputs_of,
 )
-from ingest.loading.verify import verify_table
-from ingest.loading.workers.coordinator import Coordinator, why_alone
-from ingest.postgres.errors import is_passing, tell, translate
-from ingest.postgres.session import has_state, open_session, read_state
-from ingest.results import LoadResult
-from ingest.sources import open_source
-from ingest.sources.fingerprints import Fingerprint
-from ingest.terminal import safe_text
-from ingest.writing.maintenance import analyze, needs_analyze
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.db import models
 
-    from ingest.postgres.session import Backend, Session, SessionState
-    from ingest.results import Progress
-    from ingest.sources import Source
-
-FIRST_PAUSE_SECONDS = 0.5
-"""How long a load waits before it is tried again; twice as long each time that follows."""
+    from ingest.ledger.entry import Entry
+    from ingest.postgres.session import SessionState
+    from ingest.results import LoadResult, Progress
 
 
 def load(
@@ -159,333 +125,5 @@ def _perform(
 ) -> LoadResult:
     with announced(job.model, job.alias) as announcement:
         reporter = ProgressReporter(progress, announcement)
-        announcement.result = _Loading(job, reporter, entry, state).perform()
+        announcement.result = Loader(job, reporter, entry, state).perform()
         return announcement.result
-
-
-class _Loading:
-    """One load, from the call to its result."""
-
-    def __init__(
-        self,
-        job: LoadSpec,
-        reporter: ProgressReporter,
-        entry: Entry | None = None,
-        state: SessionState | None = None,
-    ) -> None:
-        """``entry``: resume a load that the ledger has, in the ``state`` that it had."""
-        self._job = job
-        self._entry = entry
-        self._reporter = reporter
-        self._outputs = OutputFiles(overwrite=job.how.overwrite)
-        self._log = KeptLog(job, self._outputs)
-        self._notes: list[str] = []
-        self._backend: Backend | None = None
-        self._can_go_on = False
-        self._was_marked = False
-        self._is_unsure = False
-        """Has a COMMIT been sent whose answer nobody knows?"""
-        self._is_in = False
-        self._state = state
-
-    def perform(self) -> LoadResult:
-        """Try until it is loaded, or until it makes no sense any more."""
-        is_done = False
-        try:
-            result = self._perform()
-            is_done = True
-        finally:
-            self._log.end(is_done=is_done)
-        return result
-
-    def _perform(self) -> LoadResult:
-        started = time.perf_counter()
-        if self._state is None and has_state(self._job.alias):
-            # Before the source is opened: a generator may change Django's connection.
-            with suppress(DatabaseError):  # it is asked again when the load has its connection
-                self._state = read_state(self._job.alias)
-        tries = 0
-        while True:
-            before = self._reporter.counts
-            try:
-                result = self._try()
-            except Exception as error:
-                failure = translate(error)
-                self._is_unsure |= (
-                    isinstance(failure, IngestError) and failure.outcome is Outcome.UNKNOWN
-                )
-                tries = 1 if self._reporter.counts != before else tries + 1
-                may_pass = self._can_go_on and is_passing(error)
-                if not may_pass or tries > self._job.how.retries:
-                    self._fail(failure)
-                    if failure is error:
-                        raise
-                    raise failure from error
-                self._notes.append(f"Tried again: {failure}")
-                wait = FIRST_PAUSE_SECONDS * 2 ** (tries - 1)
-                self._reporter.announcement.retrying(failure, tries=tries, wait_seconds=wait)
-                time.sleep(wait)
-            except BaseException as error:
-                self._fail(error)
-                raise
-            else:
-                return dataclasses.replace(result, seconds=time.perf_counter() - started)
-
-    def _try(self) -> LoadResult:
-        job, stages = self._job, self._reporter.stages
-        with (
-            open_source(job.given, job.reading) as source,
-            open_session(job.alias, self._state) as session,
-        ):
-            if job.how.references == "defer" and not session.is_callers:
-                raise ConfigurationError(
-                    "references='defer' is for a load inside transaction.atomic(): outside, the "
-                    "load's own commit checks every reference. Leave it out."
-                )
-            if self._entry is None:
-                check_reading(source, job.options)
-                check_repeating(source, job.options, job.how, is_atomic=session.is_callers)
-            fingerprint = Fingerprint(source.paths)
-            if self._backend is not None:
-                session.end_backend(self._backend)
-            self._backend = session.backend()
-            if self._entry is None:
-                self._entry = self._begin(session, source, fingerprint)
-            entry = self._entry
-            self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
-            entry.lock(session)
-            with session.transaction() if entry.may_have_chunks else nullcontext():
-                settled = entry.settle(session)
-            self._is_unsure = False
-            if not settled.is_finished and entry.load is not None and settled.chunks:
-                check_file(entry.load, settled.fingerprint, str(fingerprint), source.paths)
-            announcement = self._reporter.announcement
-            announcement.load = entry.load
-            announcement.started(source=source.name, method=job.how.method)
-            self._reporter.entry = None if session.is_callers else entry
-            self._protect(entry)
-            log = self._log.open(entry, settled)
-            with open_reject_file(
-                job.how.reject_file,
-                source.writer(),
-                self._outputs,
-                job.reading.format,
-                settled.marks.get("file"),
-            ) as file:
-                if not settled.is_finished:
-                    self._mark_as_running(entry, source)
-                worker = self._choose(source, session)
-                run = worker(
-                    LoadAttempt(
-                        job=job,
-                        source=source,
-                        session=session,
-                        entry=entry,
-                        log=log,
-                        file=file,
-                        fingerprint=fingerprint,
-                        reporter=self._reporter,
-                    )
-                )
-                run.go(settled)
-            self._is_in = not job.how.dry_run
-            # Not inside: until the commit it would keep VACUUM and other loads waiting.
-            may_analyze = job.how.analyze and not (job.how.dry_run or session.is_callers)
-            if may_analyze and needs_analyze(run.table, self._reporter.counts.loaded):
-                with stages.stage("analyze"), session.transaction():
-                    analyze(session, run.table)
-            audit = None
-            if job.how.verify:
-                with stages.stage("verify"), session.transaction():
-                    audit = verify_table(session, run.table)
-            return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
-
-    def _mark_as_running(self, entry: Entry, source: Source) -> None:
-        if self._was_marked and entry.is_cancel_asked():  # since the try before
-            raise LoadCancelled
-        entry.note(
-            status="running",
-            error="",
-            ended_at=None,
-            is_cancel_asked=False,
-            **self._changed(entry, source),
-        )
-        self._was_marked = True
-
-    def _choose(self, source: Source, session: Session) -> type[Run | Coordinator]:
-        """Choose between one worker, which is this process, and several."""
-        entry, how = self._entry, self._job.how
-        if how.workers == 1 or entry is None:
-            return Run
-        reason = why_alone(self._job, source, session, entry)
-        if reason is None:
-            return Coordinator
-        self._notes.append(f"One worker, because {reason}")
-        return Run
-
-    def _protect(self, entry: Entry) -> None:
-        """Say which files must not be written, and which the load has written before."""
-        job, outputs = self._job, self._outputs
-        outputs.protect("the source", *job.files)
-        if job.layout is not None and job.layout.origin is not None:
-            outputs.protect("the layout", job.layout.origin.name)
-        if entry.load is not None:
-            if entry.load.options.get("layout"):
-                outputs.protect("the layout", entry.load.options["layout"])
-            outputs.own(outputs_of(entry.load))
-
-    def _changed(self, entry: Entry, source: Source) -> dict[str, Any]:
-        """Return what the ledger does not know yet: the names and the files of this try."""
-        load = entry.load
-        if load is None:
-            return {}
-        options = dict(load.options)
-        options["given"] = self._job.to_json()["given"]
-        if self._outputs.ids:
-            options["outputs"] = self._outputs.ids
-        facts = {
-            "options": options,
-            "source": source.name,
-            "reject_log": absolute(self._job.how.reject_log) or load.reject_log,
-            "reject_file": absolute(self._job.how.reject_file) or load.reject_file,
-        }
-        changed = {name: fact for name, fact in facts.items() if getattr(load, name) != fact}
-        for name, fact in changed.items():
-            setattr(load, name, fact)
-        return changed
-
-    def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
-        job = self._job
-        if job.how.dry_run:
-            return Entry()
-        if not job.how.is_resumable:
-            with session.transaction():
-                return self._begin_recorded(session, source, digest="")
-        with session.transaction():
-            is_recorded = is_recorded_on(session)
-        # Two names may be one file, so it is known by its content, which is digested first.
-        digest = str(fingerprint) if is_recorded else ""
-        if is_recorded and job.how.resumable and not digest:
-            self._notes.append(
-                f"{source.name} can be read only once: it is committed in chunks, but no other "
-                "load can resume this one."
-            )
-        with session.transaction():
-            return self._begin_recorded(session, source, digest)
-
-    def _begin_recorded(self, session: Session, source: Source, digest: str) -> Entry:
-        """Write down that the load begins, or find the unfinished load of the same source."""
-        job = self._job
-        if not is_recorded_on(session):
-            self._notes.append(NOT_RECORDED)
-            return Entry()
-        if digest:
-            begin_alone(session, f"{job.model._meta.label} {digest}")
-            unfinished = find_unfinished(job, digest, session)
-            if unfinished is not None:
-                check_same(unfinished, job)
-                self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
-                return LedgerEntry(unfinished, job.alias)
-            self._outputs.own(leftovers(job, digest))
-        entry = LedgerEntry.begin(
-            session,
-            job.alias,
-            model=job.model._meta.label,
-            **describe_place(session, job.model),
-            source=source.name,
-            fingerprint=digest,
-            layout="" if job.layout is None else job.layout.to_toml(),
-            options=job.to_json(),
-            method=job.how.method,
-            who=job.how.who,
-            chunk_rows=job.how.records_of_chunk,
-            bytes_total=source.bytes_total,
-            reject_log=absolute(job.how.reject_log),
-            reject_file=absolute(job.how.reject_file),
-        )
-        entry.lock(session)  # before the next one looks for it
-        return entry
-
-    def _result(
-        self, source: Source, session: Session, run: Run | Coordinator, entry: Entry
-    ) -> LoadResult:
-        counts, stages = self._reporter.counts, dict(self._reporter.stages.seconds)
-        if self._reporter.entry is not None:
-            self._reporter.entry.note(stages=stages, bytes_read=source.bytes_read)
-        return LoadResult(
-            model=self._job.model._meta.label,
-            table=run.table.qualified_name,
-            source=source.name,
-            rows=counts.loaded,
-            read=counts.read,
-            rejected=counts.rejected,
-            skipped=counts.skipped,
-            padded=counts.padded,
-            cut=counts.cut,
-            rejects=self._log.log,
-            counted=self._log.log.reasons(),
-            reject_log=absolute(self._job.how.reject_log),
-            reject_file=absolute(self._job.how.reject_file),
-            is_dry_run=self._job.how.dry_run,
-            seconds=0.0,
-            stages=stages,
-            method=self._job.how.method,
-            decisions=(*self._notes, *run.decisions),
-            driver=session.driver,
-            load=None if entry.load is None else entry.read(),
-        )
-
-    def _fail(self, error: BaseException) -> None:
-        """Let the error say what is in, and write down that the load has ended."""
-        entry, counts = self._entry, self._reporter.counts
-        if self._is_in:
-            text = f"All {counts.loaded:,} rows are in: only what comes after was not done."
-            tell(error, Outcome.ALL, text)
-        if self._is_in:
-            return
-        if entry is None or entry.load is None:
-            if counts.read and not self._job.how.dry_run:
-                tell(error, Outcome.CHUNKS, f"{counts.loaded:,} rows of earlier chunks are in.")
-            return
-        is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
-        status = None
-        with suppress(DatabaseError):
-            # Waits for a COMMIT that is still on its way: that has the load's row locked.
-            entry.note(
-                status="failed" if is_failure else "interrupted",
-                ended_at=timezone.now(),
-                stages=self._reporter.stages.seconds,
-                reasons=self._log.reasons(),
-                **dataclasses.asdict(counts),
-            )
-            status = entry.status()
-        outcome = self._outcome(entry.load.pk, status)
-        if outcome is not None:
-            tell(error, *outcome)
-        if status != "loaded":
-            with suppress(DatabaseError):
-                entry.note(error=safe_text(str(error)) or type(error).__name__)
-
-    def _outcome(self, number: int, status: str | None) -> tuple[Outcome, str] | None:
-        """Return what is in of a load that the ledger has; None: what the error says, nothing."""
-        if status == "loaded":
-            return Outcome.ALL, f"All rows are in: load {number} is loaded."
-        if self._is_unsure and (status is None or self._job.how.is_chunked):
-            return Outcome.UNKNOWN, (
-                f"The ledger knows whether the last rows are in: `bulk_load --resume {number}` "
-                "asks it, and loads only what is not in."
-            )
-        loaded = self._reporter.counts
-        if loaded.read:
-            return Outcome.CHUNKS, (
-                f"{loaded.loaded:,} rows of earlier chunks are in: continue with "
-                f"`bulk_load --resume {number}`, or delete them with "
-                f"`bulk_load --undo {number}`."
-            )
-        return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
-
-
-NOT_RECORDED = (
-    "Not recorded: the ledger's tables are not in this database. Add 'ingest' to INSTALLED_APPS "
-    "and run `python manage.py migrate ingest`."
-)

@@ -35,11 +35,11 @@ class Conditions:
     """By how many seconds the clock is wrong, from one look at it to the next."""
 
     def apply(self):
-        import ingest.loading
+        import ingest.loading.loader
         import ingest.sources.delimited
 
         ingest.sources.delimited.BLOCK_BYTES = self.block_bytes
-        ingest.loading.api.FIRST_PAUSE_SECONDS = self.pause_seconds
+        ingest.loading.loader.FIRST_PAUSE_SECONDS = self.pause_seconds
         if self.temporary_folder is not None:
             tempfile.tempdir = self.temporary_folder
         if self.clock_jumps:

@@ -263,7 +263,7 @@ def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch
     def fail(*_arguments):
         raise ServerFailed("PostgreSQL could not go on: it is tired.")
 
-    monkeypatch.setattr("ingest.loading.api.analyze", fail)
+    monkeypatch.setattr("ingest.loading.loader.analyze", fail)
     with pytest.raises(ServerFailed) as caught:
         load(Transaction, file(5))
     assert str(caught.value) == (
@@ -350,7 +350,7 @@ def test_what_fails_after_the_commit_does_not_make_the_load_look_failed(file, mo
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ingest.loading.api.analyze", interrupt)
+    monkeypatch.setattr("ingest.loading.loader.analyze", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         load(Transaction, file(5))
     assert str(caught.value) == "All 5 rows are in: only what comes after was not done."
