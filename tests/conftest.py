@@ -5,6 +5,25 @@ import pytest
 from django.db import connection, connections
 from django.db.utils import ConnectionHandler
 
+ENDURANCE = (
+    "tests/chaos/",
+    "tests/end_to_end/browser/test_rows.py",
+    "tests/ledger/test_undo_at_random.py",
+    "tests/writing/direct/test_callers.py",
+    "tests/writing/direct/test_concurrency.py",
+    "tests/writing/test_rejects_at_random.py",
+)
+"""Tests that take minutes: faults, schedules and interleavings by the dozen, a million rows.
+
+CI runs them; by hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(part in item.path.as_posix() for part in ENDURANCE):
+            item.add_marker(pytest.mark.endurance)
+
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):

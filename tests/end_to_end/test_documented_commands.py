@@ -64,7 +64,14 @@ def environment():
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands_of((ROOT / page).read_text())])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[] if page == "README.md" else [pytest.mark.endurance])
+        for page in PAGES
+        if commands_of((ROOT / page).read_text(encoding="utf-8"))
+    ],
+)
 def test_they_run(page, clone, environment):
     for command in commands_of((ROOT / page).read_text(encoding="utf-8")):
         if "runserver" in command:
