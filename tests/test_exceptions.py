@@ -13,6 +13,7 @@ from ingest import (
     RecordsRefused,
     Reject,
 )
+from ingest.exceptions import SEE_ALL
 
 REJECT = Reject(
     source="rows.csv",
@@ -32,7 +33,7 @@ REFUSED = "rows.csv, record 2, column 'amount': 'x': Enter a number."
         (LayoutError("No column fits."), "No column fits."),
         (CountMismatch("2 is not 3."), "2 is not 3. Nothing was loaded."),
         (LoadCancelled(), "The load was cancelled, as somebody asked. Nothing was loaded."),
-        (RecordsRefused([REJECT]), f"{REFUSED}\nNothing was loaded."),
+        (RecordsRefused([REJECT]), f"{REFUSED}\nNothing was loaded.\n{SEE_ALL}"),
     ],
 )
 def test_an_error_says_that_nothing_was_loaded(error, want):
@@ -44,7 +45,7 @@ def test_an_error_says_that_nothing_was_loaded(error, want):
     [
         (LayoutError("No column fits."), "No column fits. 4 rows are in."),
         (CountMismatch("2 is not 3."), "2 is not 3. 4 rows are in."),
-        (RecordsRefused([REJECT]), f"{REFUSED}\n4 rows are in."),
+        (RecordsRefused([REJECT]), f"{REFUSED}\n4 rows are in.\n{SEE_ALL}"),
         # The words of a value are no outcome.
         (
             ConnectionFailed("'Nothing was loaded.' is refused."),

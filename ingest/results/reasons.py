@@ -159,11 +159,19 @@ def _reason(count: _Count, text: str) -> Reason:
 def without_value(reject: Reject) -> str:
     """Return the reason with ``…`` for the refused value."""
     reason = cut(reject.reason, REASON_SHOWN)
-    if reject.value not in (None, ""):
-        for shown in (shorten(reject.value), str(reject.value)):
+    if reject.value is not None:
+        for shown in (shorten(reject.value), _as_str(reject.value)):
             if shown and shown in reason:
                 reason = _replace_whole(reason, shown)
     return _COUNTED.sub("(it has …)", reason) if "(it has " in reason else reason
+
+
+def _as_str(value: Any) -> str:
+    """Return the value's text; an empty one where it has none, such as a huge integer."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a value may be of any class
+        return ""
 
 
 def _replace_whole(text: str, shown: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import nullcontext
 
 import pytest
@@ -17,6 +18,7 @@ from ingest import (
     UnsupportedModelError,
     load,
 )
+from ingest.exceptions import SEE_ALL
 from ingest.ledger.undo import plan_undo, undo
 from ingest.models import Load
 from ingest.sources import records
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.django_db(
     available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
 )
 
-ROLE = "rls_teller"
+ROLE = f"rls_teller_{os.getpid()}"
 TABLE = '"public"."finance_transaction"'
 DECISION = "Rows: inserted from a temporary table, because COPY is not possible under row security."
 REFUSED = 'new row violates row-level security policy for table "finance_transaction"'
@@ -110,7 +112,9 @@ def test_rows_go_in_as_the_tenant_s(tenant, accounts, around, on_error, method):
 def test_a_row_of_another_tenant_ends_the_load_and_is_named(tenant, accounts, around):
     with pytest.raises(ConstraintRefused) as caught, around():
         load(Transaction, mixed(accounts), columns=COLUMNS)
-    assert str(caught.value) == f"PostgreSQL refused record 4: {REFUSED}. Nothing was loaded."
+    assert str(caught.value) == (
+        f"PostgreSQL refused list, record 4: {REFUSED}. Nothing was loaded. {SEE_ALL}"
+    )
     assert in_table() == []
 
 
@@ -251,7 +255,7 @@ def test_deferred_constraints_wait_for_the_caller(tenant, accounts):
     with transaction.atomic():
         run(f"SET LOCAL ROLE {ROLE}")
         rows = [(tenant, 10**6, 1, "", "2025-01-01", "R1")]
-        assert load(Transaction, rows, columns=COLUMNS).rows == 1
+        assert load(Transaction, rows, columns=COLUMNS, references="defer").rows == 1
         run("RESET ROLE")
         AccountFactory(pk=10**6, user=account.user)
     assert in_table("account_id") == [(10**6,)]

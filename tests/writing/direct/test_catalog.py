@@ -9,6 +9,7 @@ from django.db import connection
 
 from ingest import ConstraintRefused, IngestError, RecordsRefused
 from ingest.benchmark.methods.copying import DirectMethod
+from ingest.exceptions import SEE_ALL
 from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import open_asyncpg_session
 from ingest.writing.indexes import plan_set_aside
@@ -276,11 +277,11 @@ def test_the_record_of_a_duplicate_is_named(tables, monkeypatch):
     want, got, decisions = both(make_model(), rows)
     assert decisions[0] == BUILT.format(3)
     assert got.message == (
-        'PostgreSQL refused record 7: duplicate key value violates unique constraint "once". '
-        "Key (lower(note))=(a) is duplicated. Take the record out, or change its key. "
-        "Nothing was loaded."
+        "PostgreSQL refused rows, record 7, column 'note': 'a': duplicate key value violates "
+        'unique constraint "once". Key (lower(note))=(a) is duplicated. Take the record out, or '
+        f"change its key. Nothing was loaded. {SEE_ALL}"
     )
-    assert "record 7: duplicate key value" in want.message
+    assert "record 7, column 'note': 'a': duplicate key value" in want.message
     assert got == want
     assert not got.rows
 
@@ -300,7 +301,7 @@ def test_a_row_that_an_index_cannot_hold(tables):
     assert "record 2: division by zero" in want.message
     assert got.message == (
         "PostgreSQL refused a record, as the index 'more' shows: division by zero. Load with "
-        "indexes='keep' to have the record named. Nothing was loaded."
+        f"indexes='keep' to have the record named. Nothing was loaded. {SEE_ALL}"
     )
     assert got.rows == want.rows == ()
 

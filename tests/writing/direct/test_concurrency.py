@@ -84,4 +84,4 @@ def test_a_missing_parent_is_refused_at_once(tables):
     running = Load(make_model(), [(1, "a"), (77, "b"), (2, "c")])
     running.finish()
     assert isinstance(running.error, ConstraintRefused)
-    assert "record 2: Key (parent_id)=(77)" in str(running.error)
+    assert "record 2, column 'parent_id': 77: Key (parent_id)=(77)" in str(running.error)

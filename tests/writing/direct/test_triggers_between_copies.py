@@ -186,7 +186,7 @@ def test_an_interruption_between_two_copies(tables, error):
 
 def test_an_interruption_while_a_copy_runs(tables, monkeypatch):
     """Ctrl-C is caught where the driver waits: the data is cut off, the connection usable."""
-    import ingest.session.over_django as module
+    import ingest.postgres.django_session as module
 
     class Interrupted(module.LibpqWriter):
         def write(self, data):

@@ -72,6 +72,9 @@ def test_one_result_for_each_batch_in_order(method, looks_back, want):
 def test_who_waits_for_a_copy_hears_which_record_was_refused():
     run("CREATE UNIQUE INDEX ON direct_test.child (note)")
     method = CopyMethod(target_of(make_model()))
-    with pytest.raises(ConstraintRefused, match=r"^PostgreSQL refused record 2: duplicate key"):
+    with pytest.raises(
+        ConstraintRefused,
+        match=r"^PostgreSQL refused rows, record 2, column 'note': 'a': duplicate key",
+    ):
         write(method, [(1, "a"), (2, "a"), (3, "b")], meanwhile=lambda session: session.settle())
     assert ask("SELECT count(*) FROM direct_test.child") == [(0,)]
