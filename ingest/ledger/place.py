@@ -35,14 +35,21 @@ def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any
 
 
 def find_ledger(session: Session) -> Mapping[str, str]:
-    """Return the qualified names of the ledger's tables that are there, by their models' names."""
+    """Return the qualified names of the ledger's tables that are there, by their models' names.
+
+    A table that lacks a column, because a migration is not applied yet, counts as not there.
+    """
     names = [quote_db_table(model_of(name)._meta.db_table) for name in MODELS]
-    found = {name: (schema, table) for name, schema, table in session.fetch(_TABLES, names)}
+    found = {name: facts for name, *facts in session.fetch(_TABLES, names)}
     return {
-        model: ".".join(map(quote_name, found[name]))
+        model: ".".join(map(quote_name, found[name][:2]))
         for model, name in zip(MODELS, names, strict=True)
-        if name in found
+        if name in found and _columns_of(model).issubset(found[name][2])
     }
+
+
+def _columns_of(name: str) -> set[str]:
+    return {field.column for field in model_of(name)._meta.local_concrete_fields}
 
 
 def state_of(load: Load) -> SessionState:
@@ -105,7 +112,10 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 """
 _TABLES = """
-SELECT t.name, n.nspname::pg_catalog.text, c.relname::pg_catalog.text
+SELECT t.name, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
+               AND a.attnum OPERATOR(pg_catalog.>) 0::smallint AND NOT a.attisdropped)
 FROM pg_catalog.unnest($1::pg_catalog.text[]) t (name)
 JOIN pg_catalog.pg_class c
   ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(t.name)::pg_catalog.oid

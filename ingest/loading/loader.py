@@ -381,6 +381,6 @@ class Loader:
 
 
 NOT_RECORDED = (
-    "Not recorded: the ledger's tables are not in this database. Add 'ingest' to INSTALLED_APPS "
-    "and run `python manage.py migrate ingest`."
+    "Not recorded: the ledger's tables, or columns of them, are not in this database. Add 'ingest' "
+    "to INSTALLED_APPS and run `python manage.py migrate ingest`."
 )

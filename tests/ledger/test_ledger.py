@@ -152,9 +152,21 @@ def test_without_the_tables_a_load_works_and_says_that_it_is_not_recorded(file):
             cursor.execute("ALTER TABLE elsewhere RENAME TO ingest_keylist")
     assert (got.load, got.rows) == (None, 5)
     assert got.decisions[0] == (
-        "Not recorded: the ledger's tables are not in this database. Add 'ingest' to "
-        "INSTALLED_APPS and run `python manage.py migrate ingest`."
+        "Not recorded: the ledger's tables, or columns of them, are not in this database. Add "
+        "'ingest' to INSTALLED_APPS and run `python manage.py migrate ingest`."
     )
+
+
+def test_a_ledger_that_lacks_a_migration_is_not_used(file):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ingest_load RENAME COLUMN reasons TO elsewhere")
+    try:
+        got = load(Transaction, file(5))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE ingest_load RENAME COLUMN elsewhere TO reasons")
+    assert (got.load, got.rows) == (None, 5)
+    assert got.decisions[0].startswith("Not recorded: ")
 
 
 def test_a_chunked_load_that_is_not_recorded_says_what_is_in(file):
