@@ -197,6 +197,6 @@ def test_standard_input_says_that_no_other_load_can_go_on(write):
     with Path("rows.csv").open("rb") as file:
         got = load(Transaction, file, **OPTIONS)
     assert got.decisions[0] == (
-        "rows.csv can be read only once: it is committed in chunks, but no other load can go on "
-        "with this one."
+        "rows.csv can be read only once: it is committed in chunks, but no other load can "
+        "resume this one."
     )

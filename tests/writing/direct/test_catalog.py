@@ -1,5 +1,6 @@
 """The catalog after a load is the catalog before, however the load ends."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -16,6 +17,9 @@ from ingest.writing.indexes import plan_set_aside
 from tests.writing.direct.catalog import snapshot
 from tests.writing.direct.faults import STEPS, at_step
 from tests.writing.direct.tables import ask, both, make_model, run, target_of, until, write
+
+VICTIM = f"direct_victim_{os.getpid()}"
+"""Of this process: others run the same tests on the same server."""
 
 KEPT = "Indexes: maintained row by row, because the table has no index that is its own definition"
 BUILT = "Indexes: {} built after the rows."
@@ -198,8 +202,8 @@ def test_a_load_that_is_cancelled_leaves_the_catalog(tables, monkeypatch, error)
     assert ask("SELECT count(*) FROM direct_test.child") == [(0,)]
 
 
-TERMINATE = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-    WHERE application_name = 'direct_victim' AND pid <> pg_backend_pid()"""
+TERMINATE = f"""SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE application_name = '{VICTIM}' AND pid <> pg_backend_pid()"""
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -212,7 +216,7 @@ def test_a_server_killed_at_a_step_leaves_the_catalog(tables, step, moment):
     method = DirectMethod(target_of(make_model()))
     with method:
         session = method._session
-        session.execute("SET application_name = 'direct_victim'")
+        session.execute(f"SET application_name = '{VICTIM}'")
         seen = at_step(session, step, moment, lambda: ask(TERMINATE))
         with pytest.raises(IngestError, match="The connection to PostgreSQL was lost"):
             method.write(rows)
@@ -230,15 +234,15 @@ def test_a_server_killed_around_the_commit(tables, moment, count):
         if moment == "before":
             stack.enter_context(pytest.raises(IngestError))
         session = stack.enter_context(method)._session
-        session.execute("SET application_name = 'direct_victim'")
+        session.execute(f"SET application_name = '{VICTIM}'")
         at_step(session, "COMMIT", moment, lambda: ask(TERMINATE))
         method.write([(1, "a"), (2, "b"), (3, "c")])
     assert snapshot() == before
     assert ask("SELECT count(*) FROM direct_test.child") == [(count,)]
 
 
-BUILDS = """SELECT query LIKE '%; CREATE %' AND wait_event_type = 'Lock' FROM pg_stat_activity
-    WHERE application_name = 'direct_victim'"""
+BUILDS = f"""SELECT query LIKE '%; CREATE %' AND wait_event_type = 'Lock' FROM pg_stat_activity
+    WHERE application_name = '{VICTIM}'"""
 
 
 def test_a_server_killed_inside_create_index(tables, monkeypatch):
@@ -264,7 +268,7 @@ def test_a_server_killed_inside_create_index(tables, monkeypatch):
     with other, watcher, ThreadPoolExecutor() as pool:
         end = pool.submit(end_it)
         with pytest.raises(IngestError, match="The connection to PostgreSQL was lost"):
-            write(method, rows(), before="SET application_name = 'direct_victim'")
+            write(method, rows(), before=f"SET application_name = '{VICTIM}'")
         end.result()
     assert snapshot() == before
     assert ask("SELECT count(*) FROM direct_test.child") == [(0,)]
