@@ -104,22 +104,15 @@ class LedgerEntry(Entry):
             return Settled()
         self._ledger = self._ledger or find_ledger(session)
         tables = {name.lower(): table_of(name) for name in MODELS}
-        [found] = session.fetch(_SETTLED.format(**tables), self.load.pk)
-        chunks, read, loaded, rejected, skipped, padded, cut, kept, status, fingerprint = found
+        [found] = session.fetch(_SETTLED.format(sums=_SUMMED, **tables), self.load.pk)
+        chunks, kept, status, fingerprint, *sums = found
         _refuse_undone(self.load, status)
         self.rejects_kept = kept
         last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
         where = json.loads(last[0][0]) if last else {}
         return Settled(
             chunks=chunks,
-            counts=Counts(
-                read=read,
-                loaded=loaded,
-                rejected=rejected,
-                skipped=skipped,
-                padded=padded,
-                cut=cut,
-            ),
+            counts=Counts(**dict(zip(_SUMS, sums, strict=True))),
             position=Position(**where.get("source", {})),
             marks=where.get("marks", {}),
             is_finished=status == "loaded",
@@ -132,7 +125,7 @@ class LedgerEntry(Entry):
             ordinal=ordinal,
             first_record=first_record,
             last_record=first_record,
-            rows=0,
+            inserted=0,
             committed_at=timezone.now(),
         )
         key, self._top, self._xmin = insert_returning(session, chunk, self._alias, INSERTER)
@@ -284,21 +277,25 @@ def _refuse_undone(load: Load, status: str) -> None:
 
 _OF_NUMBER = "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint"
 _STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint"
+_READ = ("inserted", "updated", "unchanged", "ignored", "rejected", "skipped")
+"""What became of the records that were read."""
+_SUMS = {
+    "read": " OPERATOR(pg_catalog.+) ".join(f"c.{name}" for name in _READ),
+    **{name: f"c.{name}" for name in (*_READ, "padded", "cut", "deleted")},
+}
+"""How each of the counts is made of the columns of the chunks."""
 _SETTLED = """
 SELECT pg_catalog.count(c.id),
-       coalesce(pg_catalog.sum(
-         c.rows OPERATOR(pg_catalog.+) c.rejected OPERATOR(pg_catalog.+) c.skipped), 0)::bigint,
-       coalesce(pg_catalog.sum(c.rows), 0)::bigint,
-       coalesce(pg_catalog.sum(c.rejected), 0)::bigint,
-       coalesce(pg_catalog.sum(c.skipped), 0)::bigint,
-       coalesce(pg_catalog.sum(c.padded), 0)::bigint,
-       coalesce(pg_catalog.sum(c.cut), 0)::bigint,
        (SELECT pg_catalog.count(*) FROM {reject}
         WHERE load_id OPERATOR(pg_catalog.=) $1::bigint),
        (SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),
-       (SELECT fingerprint FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint)
+       (SELECT fingerprint FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),
+       {sums}
 FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
 """
+_SUMMED = ",\n       ".join(
+    f"coalesce(pg_catalog.sum({count}), 0)::bigint" for count in _SUMS.values()
+)
 _LAST_POSITION = """
 SELECT position::pg_catalog.text FROM {chunk}
 WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1

@@ -23,7 +23,39 @@ class LoadQuerySet(models.QuerySet["Load"]):
             _add_progress(self._result_cache or [], self.db)
 
 
-class Load(models.Model):
+class Counted(models.Model):
+    """What became of records."""
+
+    inserted = models.BigIntegerField(default=0, help_text="Rows that the table did not have.")
+    updated = models.BigIntegerField(default=0, help_text="Rows of the table that were changed.")
+    unchanged = models.BigIntegerField(
+        default=0, help_text="Records that the table had just so: nothing was written."
+    )
+    ignored = models.BigIntegerField(
+        default=0, help_text="Records whose row the table had and kept, as asked."
+    )
+    deleted = models.BigIntegerField(
+        default=0, help_text="Rows that the source did not have and that were deleted, as asked."
+    )
+    rejected = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    padded = models.BigIntegerField(
+        default=0, help_text="Records with too few cells that got empty ones."
+    )
+    cut = models.BigIntegerField(
+        default=0, help_text="Records with too many cells that lost the surplus ones."
+    )
+
+    class Meta:
+        abstract = True
+
+    @property
+    def loaded(self) -> int:
+        """Rows that were written."""
+        return self.inserted + self.updated
+
+
+class Load(Counted):
     """One run of a load, from its first row to its last, over as many tries as it took."""
 
     class Status(models.TextChoices):
@@ -63,15 +95,6 @@ class Load(models.Model):
         null=True, blank=True, help_text="Records of one commit; none: one commit for all."
     )
     read = models.BigIntegerField(default=0)
-    loaded = models.BigIntegerField(default=0)
-    rejected = models.BigIntegerField(default=0)
-    skipped = models.BigIntegerField(default=0)
-    padded = models.BigIntegerField(
-        default=0, help_text="Records with too few cells that got empty ones."
-    )
-    cut = models.BigIntegerField(
-        default=0, help_text="Records with too many cells that lost the surplus ones."
-    )
     bytes_read = models.BigIntegerField(default=0)
     bytes_total = models.BigIntegerField(null=True, blank=True)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
@@ -105,7 +128,7 @@ class Load(models.Model):
 
     @property
     def rows_per_second(self) -> float | None:
-        """Rows loaded per second of wall-clock time."""
+        """Rows written per second of wall-clock time."""
         return self.loaded / self.seconds if self.seconds else None
 
     def rows(self) -> models.QuerySet[Any]:
@@ -122,7 +145,7 @@ class Load(models.Model):
         return found.filter(IsOwn(ownership.own))
 
 
-class LoadProgress(models.Model):
+class LoadProgress(Counted):
     """How far a running load has come, as of its last sign of life.
 
     It is updated while the load's transaction is open. It has a row of its own because that
@@ -135,8 +158,6 @@ class LoadProgress(models.Model):
     )
     seen_at = models.DateTimeField(help_text="The load's last sign of life.")
     read = models.BigIntegerField(default=0)
-    loaded = models.BigIntegerField(default=0)
-    rejected = models.BigIntegerField(default=0)
     bytes_read = models.BigIntegerField(default=0)
     stages = models.JSONField(default=dict, help_text="Seconds of each stage, by its name.")
 
@@ -147,7 +168,7 @@ class LoadProgress(models.Model):
         return f"Progress of load {self.load_id}"
 
 
-LIVE = ("seen_at", "read", "loaded", "rejected", "bytes_read", "stages")
+LIVE = tuple(field.name for field in LoadProgress._meta.local_fields if not field.primary_key)
 """The fields of a running load that ``LoadProgress`` keeps."""
 
 
@@ -163,7 +184,7 @@ def _add_progress(rows: Sequence[Any], alias: str) -> None:
             values.update({name: found[name] for name in LIVE if name in values})
 
 
-class Chunk(models.Model):
+class Chunk(Counted):
     """The rows of one commit."""
 
     load = models.ForeignKey(Load, on_delete=models.CASCADE, related_name="chunks")
@@ -175,15 +196,6 @@ class Chunk(models.Model):
         null=True, blank=True, help_text="The byte after the last one."
     )
     position = models.JSONField(default=dict, help_text="Where the source goes on.")
-    rows = models.BigIntegerField(help_text="Rows loaded.")
-    rejected = models.BigIntegerField(default=0)
-    skipped = models.BigIntegerField(default=0)
-    padded = models.BigIntegerField(
-        default=0, help_text="Records with too few cells that got empty ones."
-    )
-    cut = models.BigIntegerField(
-        default=0, help_text="Records with too many cells that lost the surplus ones."
-    )
     fingerprint = models.CharField(
         max_length=64, blank=True, help_text="BLAKE2b of the chunk's bytes in the source."
     )

@@ -344,7 +344,7 @@ WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
 """
 """The base type of a column and the equality of its indexes, both with their schemas."""
 _KEYS = """
-SELECT coalesce((SELECT pg_catalog.sum(c.rows) FROM {chunk} c
+SELECT coalesce((SELECT pg_catalog.sum(c.inserted) FROM {chunk} c
                  WHERE c.load_id OPERATOR(pg_catalog.=) w.load), 0)::pg_catalog.int8,
        coalesce(r.keys, 0)::pg_catalog.int8, coalesce(l.keys, 0)::pg_catalog.int8,
        r.least::pg_catalog.text, r.greatest::pg_catalog.text, r.spans::pg_catalog.text,
@@ -368,7 +368,7 @@ CROSS JOIN LATERAL (
 # The range of the greatest int8 has no end, because there is no number after it.
 _CHUNKS = """
 SELECT c.transactions::pg_catalog.text, c.table_identity FROM {chunk} c
-WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 AND c.rows OPERATOR(pg_catalog.>) 0
+WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 AND c.inserted OPERATOR(pg_catalog.>) 0
 """
 _HULL = """{key} OPERATOR(pg_catalog.>=) %s::pg_catalog.int8
   AND {key} OPERATOR(pg_catalog.<=) %s::pg_catalog.int8"""

@@ -18,6 +18,7 @@ from ingest.exceptions import (
 from ingest.ledger.inserters import Inserters
 from ingest.loading.pipeline import Chunks, Pipeline
 from ingest.postgres.catalog import read_settled_table
+from ingest.results import Counts, details_of
 from ingest.sources import Position
 from ingest.sources.fingerprints import digest_of_part
 from ingest.writing.copy import CopyWriter, unsupported_reasons
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ingest.loading.reject_log import RejectLog
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
-    from ingest.results import Counts
     from ingest.results.rejects import Reject
     from ingest.sources import Source
     from ingest.writing.copy import BatchResult
@@ -151,16 +151,17 @@ class ChunkLoader:
         )
         writer = self._make_writer(is_first_chunk=ordinal == 1)
         batches = self._watch_savepoints(chunks.chunk())
-        rows = 0
+        written = Counts()
         with closing(writer.write(self._session, keys, batches)) as results:
             for result in results:
-                rows += result.rows
+                written += result.counts
                 with self._stage("send"):
                     sequences.note(result.batch, result.refused)
                     self._take_in(result, read_before + chunks.read)
                 del result  # its batch, while the next one is sent
-                rejected = self._log.records - rejected_before
-                self._reporter.see(chunks.read, rejected, source.bytes_read, source.bytes_total)
+                counts = chunks.counts(written, self._log.records - rejected_before)
+                self._reporter.see(counts, source.bytes_read, source.bytes_total)
+        written += Counts(deleted=writer.deleted)
         self._sent.inserters = writer.inserters
         self._decide(*writer.decisions, *self._warnings())
         if keys.reason is not None:
@@ -168,7 +169,7 @@ class ChunkLoader:
         if not self._job.how.dry_run:
             sequences.plan()
             self._decide(*sequences.decisions)
-        counts = chunks.counts(rows, self._log.records - rejected_before)
+        counts = chunks.counts(written, self._log.records - rejected_before)
         _check(counts, source.name)
         source.check_unchanged()
         return counts
@@ -225,11 +226,7 @@ class ChunkLoader:
             ),
             last_record=read_before + counts.read,
             position={"source": dataclasses.asdict(stop), "marks": marks},
-            rows=counts.loaded,
-            rejected=counts.rejected,
-            skipped=counts.skipped,
-            padded=counts.padded,
-            cut=counts.cut,
+            **{name: count for name, count in vars(counts).items() if name != "read"},
             **facts,
         )
         source.check_unchanged()  # while its bytes were digested
@@ -334,9 +331,11 @@ class ChunkLoader:
 
 def _check(counts: Counts, source: str) -> None:
     if not counts.add_up:
+        more = [f"{count:,} {name}" for name, count in details_of(counts).items()]
+        rows = f"{counts.loaded:,} rows" + (f": {', '.join(more)}" if more else "")
         raise CountMismatch(
             f"{source} had {counts.read:,} records, {counts.rejected:,} were rejected and "
-            f"{counts.skipped:,} skipped, but PostgreSQL counted {counts.loaded:,} rows."
+            f"{counts.skipped:,} skipped, but PostgreSQL counted {rows}."
         )
 
 

@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ingest.results import DETAILS
 from ingest.signals import load_ended
 from ingest.terminal import safe_line
 
@@ -68,8 +69,7 @@ class Announcement:
             **self.facts,
             chunk=ordinal,
             rows=counts.loaded,
-            rejected=counts.rejected,
-            skipped=counts.skipped,
+            **_told(counts),
         )
 
     def waiting(self, seconds: float) -> None:
@@ -125,8 +125,7 @@ class Announcement:
             is_dry_run=result.is_dry_run,
             read=result.read,
             rows=result.rows,
-            rejected=result.rejected,
-            skipped=result.skipped,
+            **_told(result),
             seconds=result.seconds,
             rows_per_second=result.rows_per_second,
         )
@@ -161,6 +160,11 @@ def announced(model: type[Model], using: str) -> Iterator[Announcement]:
         announcement._ended(error, time.perf_counter() - started)
         raise
     announcement._ended(None, time.perf_counter() - started)
+
+
+def _told(counts: Counts | LoadResult) -> dict[str, int]:
+    """Return what became of the records, by its name."""
+    return {name: getattr(counts, name) for name in (*DETAILS, "rejected", "skipped")}
 
 
 def _facts_of(error: BaseException) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ingest.conversion import Converter
@@ -10,7 +11,6 @@ from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
 from ingest.layout.matching import describe_loose, match_columns
 from ingest.layout.transform import LayoutTransform, MappedBatch, arrange
 from ingest.postgres.session import adaptation_context
-from ingest.results import Counts
 from ingest.sources import in_pieces
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
+    from ingest.results import Counts
     from ingest.results.rejects import Reject
     from ingest.sources import Batch, Position, Source
     from ingest.writing.timings import Stages
@@ -157,13 +158,13 @@ class Chunks:
             return self._start
         return self._last.find_position(self._last.through)
 
-    def counts(self, loaded: int, rejected: int) -> Counts:
+    def counts(self, written: Counts, rejected: int) -> Counts:
         """Return what became of the chunk's records."""
-        return Counts(
+        return dataclasses.replace(
+            written,
             read=self.read,
-            loaded=loaded,
             rejected=rejected,
-            skipped=self.skipped,
+            skipped=written.skipped + self.skipped,
             padded=self.padded,
             cut=self.cut,
         )

@@ -36,34 +36,22 @@ class ProgressReporter:
         self._progress = progress
         self._noted = time.monotonic()
 
-    def see(self, read: int, rejected: int, bytes_read: int, bytes_total: int | None) -> None:
-        """Tell of a batch; ``read`` and ``rejected`` are of the chunks that are not committed.
+    def see(self, counts: Counts, bytes_read: int, bytes_total: int | None) -> None:
+        """Tell of a batch; the counts are of the chunks that are not committed.
 
         Raises ``LoadCancelled`` where somebody asked for the load's end.
         """
-        read += self.counts.read
-        rejected += self.counts.rejected
+        counts += self.counts
         if self._progress is not None:
-            self._progress(
-                Progress(
-                    rows=read,
-                    rejected=rejected,
-                    bytes_read=bytes_read,
-                    bytes_total=bytes_total,
-                )
-            )
+            self._progress(Progress(counts=counts, bytes_read=bytes_read, bytes_total=bytes_total))
         if self.entry is not None and time.monotonic() - self._noted >= SECONDS_BETWEEN_NOTES:
-            self._note(self.entry, read, rejected, bytes_read)
+            self._note(self.entry, counts, bytes_read)
 
-    def _note(self, entry: Entry, read: int, rejected: int, bytes_read: int) -> None:
+    def _note(self, entry: Entry, counts: Counts, bytes_read: int) -> None:
         self._noted = time.monotonic()
         try:
             is_cancelled = entry.show_progress(
-                read=read,
-                loaded=read - rejected - self.counts.skipped,
-                rejected=rejected,
-                bytes_read=bytes_read,
-                stages=self.stages.seconds,
+                bytes_read=bytes_read, stages=self.stages.seconds, **vars(counts)
             )
         except DatabaseError:
             return  # what is wrong the load's own connection will say

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ingest.results import DETAILS
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import IO, Self
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 """How often a plain line is written: a log stays readable, and nobody thinks the load hangs."""
+TOLD = (*DETAILS, "rejected", "skipped")
+"""The counts that an object of JSON has, beside that of the records read."""
 KINDS = ("auto", "bar", "plain", "json", "none")
 
 
@@ -90,7 +94,7 @@ class ProgressDisplay:
                 json.dumps(
                     {
                         "rows": progress.rows,
-                        "rejected": progress.rejected,
+                        **{name: getattr(progress.counts, name) for name in TOLD},
                         "rows_per_second": round(speed),
                         "bytes_read": progress.bytes_read,
                         "bytes_total": progress.bytes_total,

@@ -11,6 +11,7 @@ from django.utils import timezone
 from ingest.exceptions import LedgerError
 from ingest.ledger.models import Load
 from ingest.management.grids import print_grid
+from ingest.results import DETAILS, details_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,6 +61,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     if not loads:
         command.stdout.write(f"The ledger of {alias!r} has no load.")
         return
+    told = [name for name in DETAILS if any(name in details_of(load) for load in loads)]
     rows = [
         (
             str(load.pk),
@@ -68,12 +70,13 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             _minute(load.started_at),
             load.status,
             f"{load.loaded:,}",
+            *(f"{getattr(load, name):,}" for name in told),
             f"{load.rejected:,}",
         )
         for load in loads
     ]
-    names = ("load", "model", "file", "started", "state", "rows", "rejects")
-    print_grid(command.stdout, names, rows, right={"load", "rows", "rejects"})
+    names = ("load", "model", "file", "started", "state", "rows", *told, "rejects")
+    print_grid(command.stdout, names, rows, right={"load", "rows", *told, "rejects"})
 
 
 def _minute(moment: datetime) -> str:

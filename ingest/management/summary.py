@@ -44,18 +44,25 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
     verb = "Would have loaded" if result.is_dry_run else "Loaded"
     command.stdout.write(
         f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
-        f"({result.rows_per_second:,.0f} rows/s)."
+        f"({result.rows_per_second:,.0f} rows/s){_details(result)}."
     )
+
+
+def _details(result: LoadResult) -> str:
+    """Say what became of the records, where it is not that all of them were inserted."""
+    details = [f"{count:,} {name}" for name, count in result.details.items()]
+    return f": {', '.join(details)}" if details else ""
 
 
 def counts(result: LoadResult) -> Iterator[str]:
     """Yield what became of the records, where it is more than one number."""
     if result.rejected or result.skipped:
         skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
-        yield (
-            f"Read {result.read:,} records = {result.rows:,} loaded + "
-            f"{result.rejected:,} rejected{skipped}."
+        details = {name: it for name, it in result.details.items() if name != "deleted"}
+        counted = " + ".join(
+            f"{count:,} {name}" for name, count in (details or {"loaded": result.rows}).items()
         )
+        yield (f"Read {result.read:,} records = {counted} + {result.rejected:,} rejected{skipped}.")
     for count, what in ((result.padded, "padded with empty cells"), (result.cut, "cut")):
         if count:
             were = "1 record was" if count == 1 else f"{count:,} records were"
@@ -109,6 +116,7 @@ def table(result: LoadResult) -> Iterator[str]:
     """Yield the lines of a small table: what became of the records, and what took how long."""
     rows = [
         ("rows", f"{result.rows:,}"),
+        *((f"  {name}", f"{count:,}") for name, count in result.details.items()),
         ("rejected", f"{result.rejected:,}"),
         ("skipped", f"{result.skipped:,}"),
         ("rows/s", f"{result.rows_per_second:,.0f}"),

@@ -22,28 +22,48 @@ if TYPE_CHECKING:
 class Progress:
     """How far a load has come."""
 
-    rows: int
-    """Records read and sent on."""
-    rejected: int
-    """Records refused until now."""
+    counts: Counts
+    """What became of the records so far. Some that were read are still on their way."""
     bytes_read: int
     """Bytes read of the source; 0 where it is not made of bytes."""
     bytes_total: int | None
     """The source's size in bytes, where it is known."""
 
+    @property
+    def rows(self) -> int:
+        """Records read and sent on."""
+        return self.counts.read
+
+    @property
+    def rejected(self) -> int:
+        """Records refused until now."""
+        return self.counts.rejected
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Records by what became of them: ``read = loaded + rejected + skipped``."""
+    """Records by what became of them.
+
+    ``read = inserted + updated + unchanged + ignored + rejected + skipped``
+    """
 
     read: int = 0
-    loaded: int = 0
+    inserted: int = 0
+    updated: int = 0
+    """Records that changed a row that the table had."""
+    unchanged: int = 0
+    """Records whose row the table had with the same values: it was not written."""
+    ignored: int = 0
+    """Records whose row the table had, and that were told to leave it as it is."""
     rejected: int = 0
     skipped: int = 0
+    """Records that the layout, the options or a later record of the same key left out."""
     padded: int = 0
-    """Records with too few cells that got empty ones; they are loaded or rejected as well."""
+    """Records with too few cells that got empty ones; they are counted above as well."""
     cut: int = 0
-    """Records with too many cells that lost the surplus ones; loaded or rejected as well."""
+    """Records with too many cells that lost the surplus ones; counted above as well."""
+    deleted: int = 0
+    """Rows that the table had and the source did not, and that were deleted. No records."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -64,9 +84,29 @@ class Counts:
     @property
     def add_up(self) -> bool:
         """Return whether every record read is accounted for."""
-        return self.read == self.loaded + self.rejected + self.skipped
+        settled = self.inserted + self.updated + self.unchanged + self.ignored
+        return self.read == settled + self.rejected + self.skipped
+
+    @property
+    def loaded(self) -> int:
+        """Rows that were written."""
+        return self.inserted + self.updated
 
 
+def details_of(counts: Any) -> dict[str, int]:
+    """Return how many rows were inserted, updated and so on, as far as any were.
+
+    It is empty where none was anything but inserted, because then that is the number of rows.
+    ``counts`` is anything that has these counts: a ``LoadResult``, or a load of the ledger.
+    """
+    named = {name: getattr(counts, name) for name in DETAILS}
+    if not any(count for name, count in named.items() if name != "inserted"):
+        return {}
+    return {name: count for name, count in named.items() if count}
+
+
+DETAILS = ("inserted", "updated", "unchanged", "ignored", "deleted")
+"""The counts that say what became of rows, in the order in which they are told."""
 REJECTS_TAKEN = 1_000
 """So many rejects are pickled or given by ``as_dict()``: the reject log has all of them."""
 
@@ -81,17 +121,26 @@ class LoadResult:
     """The table's name with its schema, quoted."""
     source: str
     """What the rows came from."""
-    rows: int
-    """Rows loaded."""
+    inserted: int
+    """Rows that the table did not have before."""
+    updated: int = 0
+    """Rows that the table had and that were changed."""
+    unchanged: int = 0
+    """Records whose row the table had with the same values: it was not written."""
+    ignored: int = 0
+    """Records whose row the table had and kept, as asked."""
     read: int
-    """Records that the source had: ``rows + rejected + skipped``."""
+    """Records that the source had:
+    ``inserted + updated + unchanged + ignored + rejected + skipped``."""
     rejected: int
     """Records that were refused."""
     skipped: int
     """Records that the layout or the options said to leave out."""
+    deleted: int = 0
+    """Rows that the table had and the source did not, and that were deleted as asked."""
     padded: int = 0
-    """Records that had too few cells and got empty ones, as ``lenient`` asks. They are among the
-    ``rows`` or the ``rejected``."""
+    """Records that had too few cells and got empty ones, as ``lenient`` asks. They are counted
+    above by what became of them."""
     cut: int = 0
     """Records that had too many cells and lost the surplus ones, whatever these held."""
     rejects: Iterable[Reject]
@@ -127,9 +176,19 @@ class LoadResult:
     """What ``reasons`` gives, where the load has counted them."""
 
     @property
+    def rows(self) -> int:
+        """Rows written: ``inserted + updated``."""
+        return self.inserted + self.updated
+
+    @property
     def rows_per_second(self) -> float:
-        """Rows loaded per second of wall-clock time."""
+        """Rows written per second of wall-clock time."""
         return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def details(self) -> dict[str, int]:
+        """What became of the records that were not refused, by its name; empty: inserted, all."""
+        return details_of(self)
 
     @property
     def number(self) -> int | None:
@@ -147,6 +206,7 @@ class LoadResult:
         ``load`` is the load's number, and ``audit`` a list of what does not hold.
         """
         told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        told["rows"] = self.rows
         told["load"] = self.number
         told["audit"] = None if self.audit is None else [str(it) for it in self.audit.problems]
         told["rejects"] = [vars(reject) for reject in islice(self.rejects, REJECTS_TAKEN)]
@@ -158,9 +218,11 @@ class LoadResult:
 
     def __str__(self) -> str:
         verb = "Would have loaded" if self.is_dry_run else "Loaded"
+        counts = "".join(f", {count:,} {name}" for name, count in self.details.items())
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
         number = "" if self.number is None else f" (load {self.number})"
-        return f"{verb} {self.rows:,} rows of {self.source} into {self.table}{rejected}{number}"
+        rows = f"{self.rows:,} rows of {self.source} into {self.table}"
+        return f"{verb} {rows}{counts}{rejected}{number}"
 
     def __repr__(self) -> str:
         return f"<LoadResult: {self}>"

@@ -10,6 +10,7 @@ import pyarrow as pa
 from ingest.exceptions import CountMismatch
 from ingest.postgres.errors import RowError
 from ingest.postgres.session import Copying, CopyTarget
+from ingest.results import Counts
 from ingest.writing.bad_rows import BadRowFinder
 from ingest.writing.deferred import DeferredChecks
 from ingest.writing.refused_rows import RecentBatches, describe, explain_refusal, reject_of
@@ -74,6 +75,8 @@ class CopyWriter:
         """What was decided on the way, a sentence each."""
         self.inserters: str | None = None
         """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
+        self.deleted = 0
+        """Rows that were deleted because the source does not have them, once all is written."""
 
     def write(
         self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
@@ -123,7 +126,7 @@ class CopyWriter:
             with stage("look up references"):
                 admitted, leaves_out_triggers = self.admit(batch)
             if not len(admitted.records):
-                yield BatchResult(batch=admitted, rows=0, rejects=admitted.rejects)
+                yield BatchResult(batch=admitted, rejects=admitted.rejects)
                 continue
             if admitted is not batch:
                 with stage("encode"):
@@ -227,14 +230,34 @@ class BatchResult:
 
     batch: TypedBatch
     """The batch as it was sent: without the records that were refused before."""
-    rows: int
-    """How many of its rows are in the table."""
+    inserted: int = 0
+    """How many of its rows are new in the table."""
+    updated: int = 0
+    """How many changed a row that the table had."""
+    unchanged: int = 0
+    """How many have the values that the table's row had: it was not written."""
+    ignored: int = 0
+    """How many left the table's row as it is, as asked."""
+    skipped: int = 0
+    """How many were left out for another record of the source with the same key. May be negative:
+    a record that was counted otherwise before is left out for one of this batch."""
     refused: Collection[int] = ()
     """The places of its rows that PostgreSQL refused."""
     rejects: Sequence[Reject] = ()
     """Every reason of every refused record, by record: those of before it was sent, too."""
     keys: list[str] = dataclasses.field(default_factory=list)
-    """The keys of its rows that are in no short ranges, as text; see ``Keys.note``."""
+    """The keys of its inserted rows that are in no short ranges, as text; see ``Keys.note``."""
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the batch's records, but for those that were refused."""
+        return Counts(
+            inserted=self.inserted,
+            updated=self.updated,
+            unchanged=self.unchanged,
+            ignored=self.ignored,
+            skipped=self.skipped,
+        )
 
 
 class CopyStream:
@@ -328,7 +351,7 @@ class CopyStream:
         ]
         rejects.sort(key=lambda reject: reject.record)
         keys = self._keys.note(batch, places)
-        return BatchResult(batch=batch, rows=rows, refused=places, rejects=rejects, keys=keys)
+        return BatchResult(batch=batch, inserted=rows, refused=places, rejects=rejects, keys=keys)
 
 
 def _send(copying: Copying) -> Script[Sent]:

@@ -28,7 +28,7 @@ NASTY = "<script>alert(1)</script>&'\""
 
 
 def test_the_list_shows_what_became_of_each(admin_client):
-    facts = {"loaded": 1_234_567, "rejected": 89, "read": 1_234_656, "who": "berta"}
+    facts = {"inserted": 1_234_567, "rejected": 89, "read": 1_234_656, "who": "berta"}
     record_load(Transaction, started_at=timezone.now() - timezone.timedelta(seconds=100), **facts)
     Load.objects.update(ended_at=timezone.now())
     shown = admin_client.get(LIST).content.decode()
@@ -103,7 +103,7 @@ def test_names_and_values_with_html_do_no_harm(admin_client):
 def test_chunks_are_shown_page_by_page(admin_client):
     load = record_load(Transaction)
     for ordinal in range(2, 121):
-        record_chunk(load, ordinal, rows=ordinal, first_byte=ordinal * 10, last_byte=99)
+        record_chunk(load, ordinal, inserted=ordinal, first_byte=ordinal * 10, last_byte=99)
     first = admin_client.get(address(load)).content.decode()
     assert "Page 1 of 3" in first
     assert "<td>120</td>" in first

@@ -12,13 +12,13 @@ SOURCE = "statement.csv"
 def record_load(model, rows=(), /, *, as_list=False, **facts):
     """Record rows as one load of one chunk, whose keys are a range, or a list of texts."""
     rows = list(rows)
-    counts = {"loaded": len(rows), "read": len(rows)}
+    counts = {"inserted": len(rows), "read": len(rows)}
     how = {"source": SOURCE, "method": "direct", "driver": "asyncpg", "status": Load.Status.LOADED}
     load = Load.objects.create(
         table=f'"public"."{model._meta.db_table}"',
         **{"model": model._meta.label, "started_at": timezone.now(), **counts, **how, **facts},
     )
-    chunk = record_chunk(load, rows=len(rows), **inserted(model, rows))
+    chunk = record_chunk(load, inserted=len(rows), **inserted(model, rows))
     keys = [row.pk for row in rows]
     if keys and as_list:
         KeyList.objects.create(chunk=chunk, keys=list(map(str, keys)))

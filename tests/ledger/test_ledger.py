@@ -75,7 +75,7 @@ def test_a_load_is_recorded_with_its_counts_and_stages(file):
     assert {"read", "convert", "encode", "send", "commit"} <= set(found.stages)
     assert set(got.stages) == set(found.stages)
     [chunk] = found.chunks.all()
-    assert (chunk.ordinal, chunk.first_record, chunk.last_record, chunk.rows) == (1, 1, 10, 9)
+    assert (chunk.ordinal, chunk.first_record, chunk.last_record, chunk.inserted) == (1, 1, 10, 9)
     [reject] = found.rejects.all()
     assert (reject.record, reject.line, reject.column, reject.value) == (3, 4, "amount", "x")
 
@@ -197,7 +197,7 @@ def test_chunks_are_committed_one_by_one(file):
 
 def test_a_number_of_records_that_is_a_multiple_of_the_chunks(file):
     got = load(Transaction, file(8), chunk_rows=4)
-    assert [chunk.rows for chunk in got.load.chunks.all()] == [4, 4]
+    assert [chunk.inserted for chunk in got.load.chunks.all()] == [4, 4]
 
 
 def test_a_failed_load_goes_on_after_its_last_chunk(file, tmp_path):

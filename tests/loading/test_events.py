@@ -218,7 +218,7 @@ def test_chunks_and_retries_of_a_recorded_load(heard, records):
     error.__cause__ = OSError(PASSWORD)
     with announced(Transaction, "default") as announcement:
         announcement.load = recorded
-        announcement.committed(3, Counts(read=1003, loaded=1000, rejected=2, skipped=1))
+        announcement.committed(3, Counts(read=1003, inserted=1000, rejected=2, skipped=1))
         announcement.retrying(error, tries=1, wait_seconds=0.5)
     committed, retrying = records()
     assert committed.getMessage() == (

@@ -13,7 +13,7 @@ def result(**changes):
         "model": "finance.Transaction",
         "table": '"public"."finance_transaction"',
         "source": "rows.csv",
-        "rows": 1234,
+        "inserted": 1234,
         "read": 1240,
         "rejected": 4,
         "skipped": 2,

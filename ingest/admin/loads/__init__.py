@@ -32,6 +32,7 @@ from ingest.admin.loads.rejects import FILES, RejectPages, as_lines, files_of, o
 from ingest.admin.loads.resuming import NotResumed
 from ingest.exceptions import IngestError
 from ingest.ledger.models import Load
+from ingest.results import details_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -129,6 +130,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         return {
             "may_see_error": allowed(VIEW_REJECT),
             "live": {name: progress.live(load, name) for name in progress.texts_of(load)},
+            "has_details": bool(details_of(load)),
             "bar": progress.bar(load),
             "is_running": load.status == Load.Status.RUNNING,
             "pieces": stages.draw(load.stages),

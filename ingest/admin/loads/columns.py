@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from django.contrib import admin
+from django.db.models import F
 from django.utils.html import format_html
 
 from ingest.admin.loads import progress
 from ingest.ledger.models import Load
+from ingest.results import details_of
 
 LIST_DISPLAY = (
     *("number", "model", "file", "state", "loaded_rows", "rejected_records"),
@@ -38,9 +40,14 @@ class LoadColumns:
             progress.bar(load) if load.status == Load.Status.RUNNING else "",
         )
 
-    @admin.display(description="rows", ordering="loaded")
+    @admin.display(description="rows", ordering=F("inserted") + F("updated"))
     def loaded_rows(self, load: Load) -> str:
-        return progress.live(load, "loaded")
+        rows = progress.live(load, "loaded")
+        if not details_of(load):
+            return rows
+        return format_html(
+            '{}<br><span class="quiet">{}</span>', rows, progress.live(load, "details")
+        )
 
     @admin.display(description="rejects", ordering="rejected")
     def rejected_records(self, load: Load) -> str:

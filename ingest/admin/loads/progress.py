@@ -9,6 +9,7 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 
 from ingest.ledger.models import Load
+from ingest.results import details_of
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
@@ -35,6 +36,7 @@ def texts_of(load: Load) -> dict[str, str]:
         "share": NOTHING if share is None else f"{share:.0%}",
         "read": whole(load.read),
         "loaded": whole(load.loaded),
+        "details": ", ".join(f"{whole(count)} {name}" for name, count in details_of(load).items()),
         "rejected": whole(load.rejected),
         "skipped": whole(load.skipped),
         "speed": NOTHING if speed is None else f"{whole(round(speed))} rows/s",

@@ -80,7 +80,7 @@ class CopyMethod(Method):
                     purpose="none",
                 )
                 results = writer.write(self._session, keys, batches)
-                return sum(result.rows for result in results)
+                return sum(result.inserted for result in results)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
             refusal = explain(error)

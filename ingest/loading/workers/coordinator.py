@@ -18,6 +18,7 @@ from ingest.exceptions import NOTHING_LOADED, ConnectionFailed, IngestError, Out
 from ingest.loading.workers.messages import Commit, Retry, Task
 from ingest.loading.workers.process import WorkerProcess, assignment_of
 from ingest.postgres.catalog import read_settled_table
+from ingest.results import Counts
 from ingest.sources import Position
 
 if TYPE_CHECKING:
@@ -238,8 +239,7 @@ class Coordinator:
         at_work = [item for item in self._members if item.task is not None]
         bytes_read = max([item.task.start.byte or 0 for item in at_work if item.task], default=0)
         self._reporter.see(
-            sum(item.seen.read for item in at_work),
-            sum(item.seen.rejected for item in at_work),
+            sum((item.seen.counts for item in at_work), Counts()),
             bytes_read,
             self._try.source.bytes_total,
         )

@@ -64,8 +64,7 @@ class Ready:
 class Seen:
     """From a worker: records of its chunk so far."""
 
-    read: int
-    rejected: int
+    counts: Counts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

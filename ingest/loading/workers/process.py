@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connections
 
 from ingest.loading.workers.messages import Assignment, Committed, Failed, Ready, Seen, Sent
+from ingest.results import Counts
 
 if TYPE_CHECKING:
     from ingest.loading.workers.messages import Task
@@ -46,7 +47,7 @@ class WorkerProcess:
         self._send(assignment)
 
     def _begin(self) -> None:
-        self.seen = Seen(read=0, rejected=0)
+        self.seen = Seen(counts=Counts())
         self.sent: Sent | None = None
         self.failed: Failed | None = None
         self.is_committing = False

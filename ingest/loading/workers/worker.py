@@ -131,7 +131,7 @@ class _Worker:
         self._refused.seek(self._head)
 
     def _tell(self, progress: Progress) -> None:
-        self._pipe.send(Seen(read=progress.rows, rejected=progress.rejected))
+        self._pipe.send(Seen(counts=progress.counts))
 
 
 def _whole(error: Exception) -> Exception:

@@ -97,7 +97,7 @@ def load():
         source="statements/2025-02.csv",
         fingerprint="5f0c0f5d1c1e4d6f8a2b3c4d5e6f7a8b",
         who="berta",
-        loaded=1_000,
+        inserted=1_000,
         read=1_007,
         rejected=7,
         chunk_rows=500,
@@ -110,11 +110,11 @@ def load():
         ],
     )
     chunk = load.chunks.get()
-    chunk.rows = 500
+    chunk.inserted = 500
     for name, value in inserted(Transaction, Transaction.objects.filter(pk__in=keys)).items():
         setattr(chunk, name, value)
     chunk.save()
-    record_chunk(load, 2, rows=500, rejected=7, first_record=501, last_record=1_007)
+    record_chunk(load, 2, inserted=500, rejected=7, first_record=501, last_record=1_007)
     KeyRange.objects.create(chunk=chunk, first=first, last=last)
     for record in range(7):
         Reject.objects.create(

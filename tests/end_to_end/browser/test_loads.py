@@ -37,7 +37,7 @@ def test_the_bar_of_a_running_load_moves(browser, log_in, running, load, picture
     browser.open(LOADS)
     bar = browser.one("progress")
     assert bar.get_attribute("value") == "0.1"
-    facts = {"bytes_read": 640_000, "loaded": 123_456, "seen_at": timezone.now()}
+    facts = {"bytes_read": 640_000, "inserted": 123_456, "seen_at": timezone.now()}
     Load.objects.filter(pk=running.pk).update(**facts)
     browser.wait(lambda: bar.get_attribute("value") == "0.64")
     assert "123,456" in browser.texts("#result_list .field-loaded_rows")

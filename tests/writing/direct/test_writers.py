@@ -38,7 +38,9 @@ def write(method, rows, *, looks_back=False, meanwhile=None):
             for result in results:
                 # The connection is free.
                 [(count,)] = session.fetch(f"SELECT count(*) FROM {target.table.qualified_name}")
-                events.append(f"{result.rows} row of {list(result.batch.records)}, {count} in all")
+                events.append(
+                    f"{result.inserted} row of {list(result.batch.records)}, {count} in all"
+                )
     return events
 
 
