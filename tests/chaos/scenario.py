@@ -185,7 +185,7 @@ def _examine_ledger(found, ground, server, alias, keys):
     chunks = list(load.chunks.order_by("ordinal"))
     ends = [(chunk.ordinal, chunk.first_record, chunk.last_record) for chunk in chunks]
     found.want("chunks", ends, ground.chunks())
-    sums = [sum(getattr(chunk, name) for chunk in chunks) for name in ("rows", "rejected")]
+    sums = [sum(getattr(chunk, name) for chunk in chunks) for name in ("inserted", "rejected")]
     found.want("the chunks' sums", sums, [len(ground.good), len(ground.bad)])
     found.want("Load.rows()", set(load.rows().values_list("pk", flat=True)) == keys, True)
 

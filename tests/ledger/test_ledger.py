@@ -187,7 +187,7 @@ def test_a_chunked_load_that_is_not_recorded_says_what_is_in(file):
 def test_chunks_are_committed_one_by_one(file):
     got = load(Transaction, file(10), chunk_rows=4)
     assert (got.rows, got.read) == (10, 10)
-    found = list(got.load.chunks.values_list("ordinal", "first_record", "last_record", "rows"))
+    found = list(got.load.chunks.values_list("ordinal", "first_record", "last_record", "inserted"))
     assert found == [(1, 1, 4, 4), (2, 5, 8, 4), (3, 9, 10, 2)]
     ends = list(got.load.chunks.values_list("first_byte", "last_byte"))
     assert ends[0][0] == 0

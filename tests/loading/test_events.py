@@ -91,6 +91,7 @@ def test_a_load_that_went_well(heard, records):
         "is_dry_run": False,
         "read": 2,
         "rows": 2,
+        "inserted": 2, "updated": 0, "unchanged": 0, "ignored": 0, "deleted": 0,
         "rejected": 0,
         "skipped": 0,
         "seconds": result.seconds,

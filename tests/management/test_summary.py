@@ -167,6 +167,36 @@ def test_a_load_prints_its_number():
     assert out[0] == "This is load 12. It cannot be undone: -v 2 says why."
 
 
+def test_what_became_of_rows_that_the_table_had():
+    counts = {"inserted": 100, "updated": 50, "unchanged": 40, "deleted": 3}
+    out, _ = reported(0, rejected=0, skipped=0, rejects=[], read=190, **counts)
+    into = 'into "public"."finance_transaction" in 2.00 s (75 rows/s)'
+    assert out == [
+        f"Loaded 150 rows {into}: 100 inserted, 50 updated, 40 unchanged, 3 deleted.",
+    ]
+    out, _ = reported(1, read=196, **counts)
+    assert out[:5] == [
+        "rows                   150",
+        "  inserted              100",
+        "  updated               50",
+        "  unchanged             40",
+        "  deleted                3",
+    ]
+    assert out[-2] == (
+        "Read 196 records = 100 inserted + 50 updated + 40 unchanged + 4 rejected + 2 skipped."
+    )
+    out, _ = reported(0, rejected=0, skipped=0, rejects=[], read=1, inserted=0, ignored=1)
+    assert out[-1].endswith(
+        'Loaded 0 rows into "public"."finance_transaction" in 2.00 s (0 rows/s): 1 ignored.'
+    )
+    told = result(**counts)
+    assert str(told) == (
+        'Loaded 150 rows of rows.csv into "public"."finance_transaction", 100 inserted, '
+        "50 updated, 40 unchanged, 3 deleted, 4 rejected"
+    )
+    assert (told.as_dict()["rows"], told.as_dict()["updated"]) == (150, 50)
+
+
 def test_without_stages_there_is_no_table():
     out, _ = reported(1, stages={}, rejected=0, skipped=0, is_dry_run=True)
     assert out == [
