@@ -9,6 +9,7 @@ from django.core.checks import registry
 
 from ingest import checks
 from ingest.loading import events
+from ingest.results import DETAILS
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "other-apps.md").read_text(encoding="utf-8")
@@ -48,6 +49,8 @@ def test_every_log_record_is_listed_with_its_attributes():
         names = {word.arg for word in call.keywords if word.arg is not None}
         if any("_facts_of" in ast.unparse(word.value) for word in call.keywords):
             names |= {"error", "sqlstate"}
+        if any("_told" in ast.unparse(word.value) for word in call.keywords):
+            names |= {*DETAILS, "rejected", "skipped"}
         for event in re.findall(r"'([a-z ]+)'", ast.unparse(call.args[1])):
             want[event] = names
     rows = re.findall(r"^\| `([a-z ]+)` \| (?:INFO|WARNING|ERROR) \| (.+) \|", PAGE, re.MULTILINE)

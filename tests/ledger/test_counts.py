@@ -110,7 +110,12 @@ def test_loads_of_the_ledger_before_the_counts_are_kept():
     executor = MigrationExecutor(connection)
     old = executor.migrate([("ingest", "0006_reasons")]).apps
     load = old.get_model("ingest.Load").objects.create(
-        model="finance.Transaction", table="t", source="s", started_at=timezone.now(), loaded=5
+        model="finance.Transaction",
+        table="t",
+        source="s",
+        started_at=timezone.now(),
+        loaded=5,
+        status="loaded",
     )
     old.get_model("ingest.Chunk").objects.create(
         load=load, ordinal=1, first_record=1, last_record=5, rows=5, committed_at=timezone.now()

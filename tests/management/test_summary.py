@@ -177,7 +177,7 @@ def test_what_became_of_rows_that_the_table_had():
     out, _ = reported(1, read=196, **counts)
     assert out[:5] == [
         "rows                   150",
-        "  inserted              100",
+        "  inserted             100",
         "  updated               50",
         "  unchanged             40",
         "  deleted                3",
