@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Script, Session
     from ingest.results.rejects import Reject
     from ingest.writing.bad_rows import RefusedRow
+    from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.primary_keys import PrimaryKeys
 
     Sent = tuple[int, Sequence[RefusedRow]]
@@ -75,6 +76,8 @@ class CopyWriter:
         """What was decided on the way, a sentence each."""
         self.inserters: str | None = None
         """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
+        self.old_values: OldValues | None = None
+        """What changed or deleted rows were before; None where that is not to be kept."""
         self.deleted = 0
         """Rows that were deleted because the source does not have them, once all is written."""
 

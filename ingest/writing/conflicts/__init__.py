@@ -1,0 +1,1 @@
+"""Records whose key the table already has."""
