@@ -23,10 +23,11 @@ from ingest.conversion.server_defaults import complete
 from ingest.conversion.unfed import FilledColumn, judge_unfed
 from ingest.exceptions import LayoutError
 from ingest.postgres.encoding import choose_encoding
-from ingest.results.rejects import Reject, shorten
+from ingest.results.rejects import shorten
+from ingest.sources.batch import NumberedRecords
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from django.db import models
     from psycopg.abc import AdaptContext
@@ -35,31 +36,29 @@ if TYPE_CHECKING:
     from ingest.conversion.instances import Fault
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
+    from ingest.results.rejects import Reject
     from ingest.sources import Batch
 
 __all__ = ["Converter", "TypedBatch"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TypedBatch:
-    """Rows that are ready to be encoded, and what was refused of the batch they came from."""
+class TypedBatch(NumberedRecords):
+    """Rows that are ready to be encoded, and what was refused of the batch they came from.
+
+    It has one record for each row.
+    """
 
     rows: pa.RecordBatch
     """The accepted rows; one column for each of the encoding's columns, in that order."""
-    records: Sequence[int]
-    """The number of the record that each row came from."""
     rejects: tuple[Reject, ...]
     """Every reason of every refused record, by record and column."""
     records_read: int
     """How many records the source had for this batch."""
-    source: str
-    """What the records came from."""
     batch: Batch
     """What they were made of."""
     origins: Mapping[str, tuple[str, str]]
     """The source column and the field that feed a column of the table."""
-    find_line: Callable[[int], int | None]
-    """Says on which physical line of the source a record begins."""
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
         """Return the batch without the records of these rejects, which are added to its own."""
@@ -96,7 +95,6 @@ class Converter:
         fields: Sequence[models.Field[Any, Any]],
         alias: str,
         context: AdaptContext | None,
-        source: str = "rows",
         source_columns: Sequence[str] | None = None,
         clean: bool = False,
         judges_unfed: bool = True,
@@ -115,7 +113,6 @@ class Converter:
         self._model = fields[0].model
         self._fields = tuple(fields)
         self._table, self._alias = table, alias
-        self._source = source
         self._source_columns = tuple(source_columns or (field.attname for field in fields))
         filled = fields_to_fill(self._model, fields, table)
         self.fields = every = (*self._fields, *filled)
@@ -171,7 +168,7 @@ class Converter:
             records=batch.records,
             rejects=self.rejects(batch, columns),
             records_read=batch.records_read,
-            source=batch.source or self._source,
+            source=batch.source,
             find_line=batch.find_line,
             batch=batch,
             origins=self._origins,
@@ -205,33 +202,28 @@ class Converter:
 
     def _reject(self, batch: Batch, place: int, cell: RefusedCell) -> Reject:
         is_given = place < len(self._fields)
-        return Reject(
-            source=batch.source or self._source,
-            record=batch.records[cell.place],
-            line=batch.find_line(batch.records[cell.place]),
+        return batch.reject(
+            cell.place,
+            cell.reason
+            if is_given
+            else f"{cell.reason} (The field's default gave {shorten(cell.value)}.)",
+            "value",
             column=self._source_columns[place] if is_given else None,
             field=self._columns[place].field.name,
             # As the source has it: an empty cell of a file is not None there.
             value=_shown(batch.columns[place][cell.place] if is_given else cell.value),
-            reason=cell.reason
-            if is_given
-            else f"{cell.reason} (The field's default gave {shorten(cell.value)}.)",
-            kind="value",
         )
 
     def _fault(self, batch: Batch, fault: Fault) -> Reject:
         names = {field.name: place for place, field in enumerate(self._fields)}
         place = names.get(fault.field or "")
-        record = batch.records[fault.place]
-        return Reject(
-            source=batch.source or self._source,
-            record=record,
-            line=batch.find_line(record),
+        return batch.reject(
+            fault.place,
+            fault.reason,
+            "value",
             column=None if place is None else self._source_columns[place],
             field=fault.field,
             value=None if place is None else _shown(batch.columns[place][fault.place]),
-            reason=fault.reason,
-            kind="value",
         )
 
 

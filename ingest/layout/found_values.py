@@ -66,7 +66,7 @@ class FoundValues:
         return _SHOWN[self._keys[name]] if name in self._keys else "(the layout)"
 
     def _of(self, name: str, batch: Batch) -> FoundValue:
-        return self._values[name][batch.source or self._source.name]
+        return self._values[name][batch.source]
 
     def _find(self, name: str, key: str, picker: Picker, file: Source) -> FoundValue:
         keys = ("fields", name, key)

@@ -452,16 +452,13 @@ class LayoutTransform:
         return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, BETWEEN_PARTS)
 
     def _reject(self, batch: MappedBatch, name: str, place: int, reason: str, kind: Kind) -> Reject:
-        record = batch.records[place]
-        return Reject(
-            source=batch.source or self._source.name,
-            record=record,
+        return batch.reject(
+            place,
+            reason,
+            kind,
             column=self._shown_column(name),
             field=name,
             value=self._original(batch, name, place),
-            reason=reason,
-            kind=kind,
-            line=batch.find_line(record),
         )
 
     def _original(self, batch: MappedBatch, name: str, place: int) -> Any:

@@ -189,7 +189,6 @@ def make_converter(
         fields=fed.fields,
         alias=alias,
         context=adaptation_context(alias, table),
-        source=source.name,
         source_columns=fed.source_columns,
         clean=clean,
         has_postgres_text=source.has_postgres_text,

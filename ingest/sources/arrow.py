@@ -62,7 +62,8 @@ class ArrowSource(Source):
                 for start in range(0, whole.num_rows, BATCH_ROWS):
                     part = self._chosen(whole.slice(start, BATCH_ROWS))
                     last = first + part.num_rows
-                    yield Batch(records=range(first, last), columns=self._take_apart(part))
+                    columns = self._take_apart(part)
+                    yield Batch(source=self.name, records=range(first, last), columns=columns)
                     first = last
         except pa.ArrowException as error:
             raise SourceError(f"{self.name} broke after record {first - 1:,}: {error}") from error

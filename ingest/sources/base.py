@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.results.rejects import Reject
 from ingest.sources.batch import Position
 from ingest.sources.writers import JsonLinesWriter
 
@@ -108,6 +109,19 @@ class Source(ABC):
     def writer(self) -> RecordWriter:
         """Return what writes refused records so that a source with the same options reads them."""
         return JsonLinesWriter(self.columns)
+
+    def reject(self, record: int, value: Any, reason: str, line: int | None = None) -> Reject:
+        """Return the reject of a record that could not be read into cells."""
+        return Reject(
+            source=self.name,
+            record=record,
+            column=None,
+            field=None,
+            value=value,
+            reason=reason,
+            kind="parse",
+            line=line,
+        )
 
     def close(self) -> None:
         """Let go of files."""

@@ -6,12 +6,14 @@ import dataclasses
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
+from ingest.results.rejects import Reject
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
-    from ingest.results.rejects import Reject
+    from ingest.results.rejects import Kind
 
 
 class CellText(str):
@@ -60,11 +62,46 @@ def only_record(record: int) -> Position:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Records on their way, column by column."""
+class NumberedRecords:
+    """Which records of a source there are in a batch, and how to reject one of them."""
 
+    source: str
+    """The name of the source that the records are numbered in: of several files, the one."""
     records: Sequence[int]
     """The records' numbers in the source, from 1."""
+    find_line: Callable[[int], int | None] = no_line
+    """Says on which physical line of the file the record of this number begins."""
+
+    def reject(  # noqa: PLR0913 - what a reject says
+        self,
+        place: int,
+        reason: str,
+        kind: Kind,
+        *,
+        column: str | None,
+        field: str | None,
+        value: Any,
+        constraint: str | None = None,
+    ) -> Reject:
+        """Return the reject of the record at this place of the batch."""
+        record = self.records[place]
+        return Reject(
+            source=self.source,
+            record=record,
+            line=self.find_line(record),
+            column=column,
+            field=field,
+            value=value,
+            reason=reason,
+            kind=kind,
+            constraint=constraint,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch(NumberedRecords):
+    """Records on their way, column by column."""
+
     columns: tuple[pa.Array | list[Any], ...]
     """The cells of each source column, each as long as ``records``."""
     rejects: tuple[Reject, ...] = ()
@@ -80,10 +117,6 @@ class Batch:
     many. None where it has none."""
     skipped: int = 0
     """How many records the options said to leave out: those of a trailer."""
-    source: str | None = None
-    """The file that the records are numbered in, where a source has several."""
-    find_line: Callable[[int], int | None] = no_line
-    """Says on which physical line of the file the record of this number begins."""
     find_position: Callable[[int], Position] = only_record
     """Gives the position after the record of this number, for ever greater numbers."""
     refused: tuple[Reject, ...] = ()

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import ConfigurationError, IngestError, SourceError
-from ingest.results.rejects import Reject
 from ingest.sources.ahead import ReadAhead
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, Position
@@ -36,6 +35,8 @@ from ingest.sources.trailer import cut_trailer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from ingest.results.rejects import Reject
 
 BLOCK_BYTES = 2 << 20
 """Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
@@ -181,7 +182,7 @@ class DelimitedSource(Source):
             self._ahead.let_go()
         if is_empty:
             columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
-            yield Batch(records=(), columns=columns)
+            yield Batch(source=self.name, records=(), columns=columns)
 
     def _parse(self, parser: CellParser, placed: PlacedBlock) -> _Parsed:
         """Return the columns of a block, and why some of its records are not in them."""
@@ -265,6 +266,7 @@ class DelimitedSource(Source):
         first = placed.start.record + 1
         texts = {first + place: placed.text.record(place).decode() for place in refused}
         return Batch(
+            source=self.name,
             records=_numbers(first, placed.count, refused),
             columns=tuple(map(self._restored, columns)),
             rejects=tuple(
@@ -304,15 +306,8 @@ class DelimitedSource(Source):
         )
 
     def _reject(self, placed: PlacedBlock, record: int, text: str, reason: str) -> Reject:
-        return Reject(
-            source=self.name,
-            record=record,
-            column=None,
-            field=None,
-            value=text,
-            reason=reason.format(text=text[:60]),
-            kind="parse",
-            line=placed.find_line(record),
+        return self.reject(
+            record, text, reason.format(text=text[:60]), line=placed.find_line(record)
         )
 
     def _too_long(self, error: RecordTooLongError, position: Position) -> SourceError:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.results.rejects import Reject
 from ingest.sources.base import OF_DELIMITED_TEXT, Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
@@ -20,6 +19,8 @@ from ingest.sources.writers import COLUMNS, REASONS, JsonLinesWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from ingest.results.rejects import Reject
 
 LINE_BYTES = 16 << 20
 """The longest line in bytes, so that a file without line ends does not fill the memory."""
@@ -189,6 +190,7 @@ class JsonLinesSource(Source):
             columns = [list(map(_with_floats, column)) for column in columns]
         surplus = line - record
         return Batch(
+            source=self.name,
             records=range(record, record + len(lines)),
             columns=tuple(columns),
             find_line=lambda number: number + surplus,
@@ -219,6 +221,7 @@ class JsonLinesSource(Source):
             record += 1
         columns = zip(*rows, strict=True) if rows else ((),) * len(self.columns)
         return Batch(
+            source=self.name,
             records=numbers,
             columns=tuple(map(list, columns)),
             rejects=tuple(rejects),
@@ -274,16 +277,8 @@ class JsonLinesSource(Source):
         return cells, has_unknown
 
     def _reject(self, record: int, line: int, text: bytes, reason: str) -> Reject:
-        return Reject(
-            source=self.name,
-            record=record,
-            column=None,
-            field=None,
-            value=show(text.decode(errors="replace").rstrip("\r")),
-            reason=reason,
-            kind="parse",
-            line=line,
-        )
+        shown = show(text.decode(errors="replace").rstrip("\r"))
+        return self.reject(record, shown, reason, line)
 
 
 _MISSING = CellText("")

@@ -96,7 +96,8 @@ class ParquetSource(Source):
                 self._rows_read += part.num_rows
                 # In the order that was asked for, which is not always that of the file.
                 columns = take_apart(part.select(list(self.columns)))
-                yield Batch(records=range(first, first + part.num_rows), columns=columns)
+                records = range(first, first + part.num_rows)
+                yield Batch(source=self.name, records=records, columns=columns)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{self.name} cannot be read after row {self._rows_read:,}: {error}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.db.models import Model
 
 from ingest.exceptions import SourceError, did_you_mean
-from ingest.results.rejects import Reject, shorten
+from ingest.results.rejects import shorten
 from ingest.sources.asynchronous import walk
 from ingest.sources.base import OF_TEXT, Source, SourceOptions
 from ingest.sources.batch import LEFT_TO_POSTGRESQL, Batch
@@ -72,7 +72,7 @@ class RecordsSource(Source):
             try:
                 cells = self._cells(record)
             except _MisfitError as misfit:
-                rejects.append(self._reject(number, record, str(misfit)))
+                rejects.append(self.reject(number, record, str(misfit)))
                 misfits[number] = record
             else:
                 rows.append(cells)
@@ -81,23 +81,13 @@ class RecordsSource(Source):
             tuple(map(list, zip(*rows, strict=True))) if rows else tuple([] for _ in self.columns)
         )
         return Batch(
+            source=self.name,
             records=numbers,
             columns=columns,
             rejects=tuple(rejects),
             misfits=misfits,
             leaves_cells=self._are_instances
             and any(cell is LEFT_TO_POSTGRESQL for cells in rows for cell in cells),
-        )
-
-    def _reject(self, number: int, record: Any, reason: str) -> Reject:
-        return Reject(
-            source=self.name,
-            record=number,
-            column=None,
-            field=None,
-            value=record,
-            reason=reason,
-            kind="parse",
         )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ingest.exceptions import ConstraintRefused, UnsupportedModelError
 from ingest.postgres.catalog import read_table
 from ingest.postgres.errors import RowError
-from ingest.results.rejects import Reject
 from ingest.writing.copy import Admitted, CopyWriter
 from ingest.writing.foreign_keys import ForeignKeyCheck
 from ingest.writing.index_catalog import place_of_duplicate
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
+    from ingest.results.rejects import Reject
     from ingest.writing.copy import BatchResult
     from ingest.writing.foreign_keys import MissingReference
     from ingest.writing.index_catalog import DeferredIndex
@@ -169,16 +169,13 @@ class DirectWriter(CopyWriter):
     def _reject(missing: MissingReference, batch: TypedBatch) -> Reject:
         key = missing.constraint
         column, field = batch.origins.get(key.columns[0], (None, None))
-        return Reject(
-            source=batch.source,
-            record=batch.records[missing.place],
-            line=batch.find_line(batch.records[missing.place]),
+        return batch.reject(
+            missing.place,
+            f"Key ({key.columns[0]})=({missing.value}) is not present in table {key.references}.",
+            "reference",
             column=column,
             field=field,
             value=missing.value,
-            reason=f"Key ({key.columns[0]})=({missing.value}) is not present in table "
-            f"{key.references}.",
-            kind="reference",
             constraint=key.name,
         )
 

@@ -104,21 +104,18 @@ def reject_of(batch: TypedBatch, row: RefusedRow, table: Table, known: str) -> R
     refusal = RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column)
     fed = [name for name in columns_of(refusal, table) if name in batch.origins]
     column, field = batch.origins[fed[0]] if len(fed) == 1 else (None, None)
-    record = batch.records[row.place]
     parts = [row.message, row.detail]
     if row.is_in_source is not None:
         parts.append(
             "The source has this key in an earlier record too." if row.is_in_source else known
         )
-    return Reject(
-        source=batch.source,
-        record=record,
-        line=batch.find_line(record),
+    return batch.reject(
+        row.place,
+        " ".join(part if part.endswith(".") else f"{part}." for part in parts if part),
+        _KINDS.get(row.state, "constraint"),
         column=column,
         field=field,
-        value=None if column is None else _value(batch, fed[0], record),
-        reason=" ".join(part if part.endswith(".") else f"{part}." for part in parts if part),
-        kind=_KINDS.get(row.state, "constraint"),
+        value=None if column is None else _value(batch, fed[0], batch.records[row.place]),
         constraint=row.constraint or None,
     )
 

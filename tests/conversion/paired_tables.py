@@ -119,7 +119,7 @@ class Twins:
         return found
 
     def converted(self, cells, positions):
-        batch = Batch(records=positions, columns=(list(positions), cells.column))
+        batch = Batch(source="rows", records=positions, columns=(list(positions), cells.column))
         typed = self.converter.convert(batch)
         refused = {reject.record: reject.reason for reject in typed.rejects}
         assert typed.rows.num_rows == len(typed.records) == len(positions) - len(refused)

@@ -44,4 +44,4 @@ def test_a_refused_batch_is_let_go_of(converter, bad):
 
 def batch_of(amount):
     columns = ([1], [1], [amount], ["2025-01-01"])
-    return Batch(records=range(1, 2), columns=tuple(map(Cells, columns)))
+    return Batch(source="rows", records=range(1, 2), columns=tuple(map(Cells, columns)))

@@ -285,7 +285,7 @@ def test_a_file_is_gone_on_with_where_it_was_marked(tmp_path):
     reject = Reject(source="s", record=1, column="a", field="a", value="", reason="r", kind="value")
 
     def add(file, cell):
-        file.add([reject], Batch(records=[1], columns=(pa.array([cell], pa.binary()),)))
+        file.add([reject], Batch(source="x", records=[1], columns=(pa.array([cell], pa.binary()),)))
 
     with open_reject_file(
         path, DelimitedWriter(options, b"a\n", None), OutputFiles(), None
