@@ -34,6 +34,7 @@ START_ATTEMPTS = 5  # after a crash, the old server's children may take a moment
 
 _attaching = threading.Lock()
 _held: dict[Path, int] = {}  # for each data folder, the descriptor whose lock counts this process
+_answered: dict[Path, psutil.Process] = {}  # for each data folder, the server that was reached
 
 
 def attach() -> Path:
@@ -62,18 +63,36 @@ def attach() -> Path:
 
 
 def find_socket(data: Path) -> Path | None:
-    """Return the folder of the socket of the server in `data`, or None if nobody answers."""
+    """Return the folder of the socket of the server in `data`, or None if nobody answers.
+
+    A server that has answered once is asked again only when its process is gone. PostgreSQL starts
+    a process for each connection, and refuses them ("Resource temporarily unavailable") when some
+    200 wait.
+    """
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
-        folder, status = lines[4], lines[7]
-    except (FileNotFoundError, IndexError):
+        pid, folder, status = int(lines[0]), lines[4], lines[7].strip()
+    except (FileNotFoundError, IndexError, ValueError):
         return None
-    with socket.socket(socket.AF_UNIX) as probe:
+    if status != "ready":
+        return None
+    known = _answered.get(data)
+    if known is None or known.pid != pid or not _lives(known):
         try:
-            probe.connect(f"{folder}/{SOCKET}")
-        except OSError:
+            server = psutil.Process(pid)
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(f"{folder}/{SOCKET}")
+        except (OSError, psutil.NoSuchProcess):
             return None
-    return Path(folder) if status.strip() == "ready" else None
+        _answered[data] = server
+    return Path(folder)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _start(data: Path, programs: Programs) -> Path:

@@ -102,6 +102,25 @@ def test_a_server_that_died_is_started_again(home):
     assert got != started
 
 
+COUNT_CONNECTIONS = """
+import sys
+import django
+django.setup()
+from django.db import connection
+
+events = []
+sys.addaudithook(lambda event, _: events.append(event))
+for _ in range(300):
+    connection.get_connection_params()
+print(events.count("socket.connect"), flush=True)
+"""
+
+
+def test_a_server_that_has_answered_is_not_asked_again(home):
+    # 200 connections that PostgreSQL has not got round to would make it refuse all others.
+    assert home.client(COUNT_CONNECTIONS).stdout.readline() == "1\n"
+
+
 def test_what_a_dead_server_left_does_not_stop_a_new_one(home):
     end_of_first = home.client()
     end_of_first.stdout.readline()
