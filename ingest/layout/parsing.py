@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import LayoutError, did_you_mean
@@ -21,6 +20,8 @@ def read_document(path: str | Path) -> tuple[dict[str, Any], Origin]:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise LayoutError(f"The layout {str(path)!r} cannot be read: {error}") from error
+    import tomllib  # most loads read no document
+
     origin = Origin(name=str(path), text=text)
     try:
         return tomllib.loads(text), origin

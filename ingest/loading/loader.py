@@ -39,8 +39,6 @@ from ingest.loading.resume import (
     leftovers,
     outputs_of,
 )
-from ingest.loading.verify import verify_table
-from ingest.loading.workers.coordinator import Coordinator, why_alone
 from ingest.postgres.errors import is_passing, tell, translate
 from ingest.postgres.session import has_state, open_session, read_state
 from ingest.results import LoadResult
@@ -51,6 +49,7 @@ from ingest.writing.maintenance import analyze, needs_analyze
 
 if TYPE_CHECKING:
     from ingest.loading.progress import ProgressReporter
+    from ingest.loading.workers.coordinator import Coordinator
     from ingest.postgres.session import Backend, Session, SessionState
     from ingest.sources import Source
 
@@ -191,6 +190,8 @@ class Loader:
                     analyze(session, run.table)
             audit = None
             if job.how.verify:
+                from ingest.loading.verify import verify_table  # few loads ask for it
+
                 with stages.stage("verify"), session.transaction():
                     audit = verify_table(session, run.table)
             return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
@@ -212,6 +213,8 @@ class Loader:
         entry, how = self._entry, self._job.how
         if how.workers == 1 or entry is None:
             return Run
+        from ingest.loading.workers.coordinator import Coordinator, why_alone
+
         reason = why_alone(self._job, source, session, entry)
         if reason is None:
             return Coordinator

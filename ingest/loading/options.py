@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, get_args
 
@@ -259,6 +258,8 @@ class LoadSpec:
         said = dict(load.options)
         options = {**said["reading"], **said["how"]}
         if load.layout:
+            import tomllib  # most loads read no document
+
             origin = Origin(name=f"the layout of load {load.pk}", text=load.layout)
             options["layout"] = Layout.from_document(tomllib.loads(load.layout), origin)
         return cls.of(find_model(load.model), said["given"], alias, options)

@@ -9,7 +9,6 @@ from ingest.conversion import Converter
 from ingest.conversion.model_rules import rules_not_asked
 from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
 from ingest.layout.matching import describe_loose, match_columns
-from ingest.layout.transform import LayoutTransform, MappedBatch, arrange
 from ingest.postgres.session import adaptation_context
 from ingest.sources import in_pieces
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from ingest.conversion import TypedBatch
     from ingest.layout import Layout
+    from ingest.layout.transform import LayoutTransform, MappedBatch
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
@@ -53,7 +53,11 @@ class Pipeline:
         self._source = source
         self._stages = stages
         self.table = table
-        self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
+        self._arrangement: LayoutTransform | None = None
+        if layout is not None:
+            from ingest.layout.transform import arrange  # most loads have no layout
+
+            self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
         self._matched = (
             describe_loose(match_columns(model, source.columns, source.name))
             if self._arrangement is None
@@ -96,9 +100,9 @@ class Pipeline:
 
     def take_back_parents(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
         """Delete the parents made for a batch that no row of it uses, once the batch is in."""
-        arranged = batch.batch
-        if self._arrangement is None or not isinstance(arranged, MappedBatch):
+        if self._arrangement is None:
             return
+        arranged = cast("MappedBatch", batch.batch)
         if arranged.made:
             refused = {reject.record for reject in rejects}
             accepted = [record for record in batch.records if record not in refused]

@@ -9,7 +9,6 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest.exceptions import ConfigurationError
 from ingest.layout import choose_layout
-from ingest.layout.transform import LayoutTransform, arrange
 from ingest.loading.options import check_reading, split_options
 from ingest.loading.pipeline import make_converter
 from ingest.postgres.catalog import read_settled_table
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.conversion import Converter, TypedBatch
+    from ingest.layout.transform import LayoutTransform
     from ingest.results.rejects import Reject
     from ingest.sources import Batch
 
@@ -67,6 +67,8 @@ def preview(
     """
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")
+    from ingest.layout.transform import arrange  # the command has this module's options
+
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
     layout = choose_layout(options)
     reading, how = split_options({**({} if layout is None else layout.source), **options})

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ingest.layout.drafting import draft
 from ingest.management import source_options
-from ingest.sources.detection import detect
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
@@ -33,6 +31,9 @@ def handle(
     command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
 ) -> None:
     """Print the layout, with what was detected as comments."""
+    from ingest.layout.drafting import draft  # a load detects nothing
+    from ingest.sources.detection import detect
+
     known = {name: options[name] for name in _KNOWN}
     found = detect(source_options.as_source(files), **known)
     command.stdout.write(draft(found, model).to_toml(), ending="")

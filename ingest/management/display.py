@@ -7,16 +7,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 from ingest.results import DETAILS
 
 if TYPE_CHECKING:
@@ -24,6 +14,7 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
     from django.core.management.base import OutputWrapper
+    from rich.progress import Progress
 
     from ingest.results import Progress as LoadProgress
 
@@ -51,6 +42,16 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         logging.getLogger("ingest").addHandler(self._warnings)
         if self._kind == "bar":
+            from rich.console import Console  # takes 50 ms: only a terminal gets a bar
+            from rich.progress import (
+                BarColumn,
+                DownloadColumn,
+                Progress,
+                SpinnerColumn,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),

@@ -5,11 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, cast
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
@@ -17,6 +12,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from django.core.management.base import OutputWrapper
+    from rich.table import Table
 
 PLAIN_WIDTH = 10_000
 """Columns of a file that output goes to: no line of it is folded."""
@@ -30,6 +26,10 @@ def print_grid(
     right: Collection[str] = (),
 ) -> None:
     """Print a table with a header; the columns named by ``right`` hold numbers."""
+    from rich import box  # a load prints no table
+    from rich.table import Table
+    from rich.text import Text
+
     is_terminal = stream.isatty()
     table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False)
     for name in names:
@@ -41,6 +41,8 @@ def print_grid(
 
 def print_table(stream: OutputWrapper, table: Table) -> None:
     """Print a table of rich."""
+    from rich.console import Console
+
     if stream.isatty():
         Console(file=cast("IO[str]", stream._out)).print(table)
         return

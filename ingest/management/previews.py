@@ -6,10 +6,6 @@ import argparse
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from ingest.exceptions import REJECTS_SHOWN
 from ingest.loading.preview import DEFAULT_ROWS, preview
 from ingest.management import layout_options, source_options
@@ -82,6 +78,10 @@ def _print_table(shown: Preview, stream: OutputWrapper) -> None:
     """Print a line for each column, whose names are the longest list there is."""
     if not shown.rows:
         return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     is_terminal = stream.isatty()
     table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False)
     table.add_column(shown.model, no_wrap=True)

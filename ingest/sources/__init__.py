@@ -10,5 +10,10 @@ from ingest.sources.batch import Batch, Position, in_pieces
 
 __all__ = ["Batch", "Position", "Source", "SourceOptions", "in_pieces", "open_source"]
 
+_TOOLS = {"detection"}
+"""Packages here that are no kind of source."""
+
 for _module in pkgutil.iter_modules(__path__):
+    if _module.name in _TOOLS:
+        continue
     import_module(f"{__name__}.{_module.name}")

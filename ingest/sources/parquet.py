@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
-import pyarrow.parquet
 
 from ingest.exceptions import SourceError
 from ingest.sources.arrow import take_apart
@@ -16,6 +15,8 @@ from ingest.sources.files import STDIN, InputFile, file_name_of, kind_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pyarrow.parquet import ParquetFile
 
 BATCH_ROWS = 65_536
 """Rows decoded at a time."""
@@ -29,9 +30,7 @@ class ParquetSource(Source):
     is_of_files = True
     ignores = OF_TEXT
 
-    def __init__(
-        self, file: pyarrow.parquet.ParquetFile, name: str, options: SourceOptions
-    ) -> None:
+    def __init__(self, file: ParquetFile, name: str, options: SourceOptions) -> None:
         self.name = name
         self._file = file
         self._opened: InputFile | None = None
@@ -57,8 +56,10 @@ class ParquetSource(Source):
             opened.close()
             name = given = str(given)
         try:
+            from pyarrow.parquet import ParquetFile  # takes 50 ms, and most files are text
+
             # Without a buffer ahead: that would hold a whole row group.
-            file = pyarrow.parquet.ParquetFile(given, pre_buffer=False)
+            file = ParquetFile(given, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{name} is no Parquet file: {error}") from error
         source = cls(file, name, options)

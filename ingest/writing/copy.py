@@ -11,7 +11,6 @@ from ingest.exceptions import CountMismatch
 from ingest.postgres.errors import RowError
 from ingest.postgres.session import Copying, CopyTarget
 from ingest.results import Counts
-from ingest.writing.bad_rows import BadRowFinder
 from ingest.writing.deferred import DeferredChecks
 from ingest.writing.refused_rows import RecentBatches, describe, explain_refusal, reject_of
 from ingest.writing.timings import Stages
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
     from ingest.results.rejects import Reject
-    from ingest.writing.bad_rows import RefusedRow
+    from ingest.writing.bad_rows import BadRowFinder, RefusedRow
     from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.primary_keys import PrimaryKeys
 
@@ -288,10 +287,12 @@ class CopyStream:
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
         self._pending: tuple[Future[Sent], TypedBatch] | None = None
-        self._isolation = None
+        self._isolation: BadRowFinder | None = None
         self.inserters: str | None = None
         """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
         if skips_refused or table.row_security:
+            from ingest.writing.bad_rows import BadRowFinder  # most loads end at a refused row
+
             self._isolation = BadRowFinder(
                 session,
                 table,

@@ -105,12 +105,11 @@ class BooleanKernel(Kernel):
 
     python_type = bool
     stores = staticmethod(pa.types.is_boolean)
-    _TRUE = pa.array(["t", "True", "1"])
-    _FALSE = pa.array(["f", "False", "0"])
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        is_true = pc.is_in(text, value_set=self._TRUE)
-        known = pc.or_(is_true, pc.is_in(text, value_set=self._FALSE))
+        is_true = pc.is_in(text, value_set=pa.array(["t", "True", "1"]))
+        is_false = pc.is_in(text, value_set=pa.array(["f", "False", "0"]))
+        known = pc.or_(is_true, is_false)
         return keep(is_true, known), known
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:

@@ -13,20 +13,20 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import django
-import pyarrow as pa
 
 
 def main(descriptor: int) -> None:
     """Do what the other end of the pipe says, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's affair
-    pa.set_memory_pool(pa.system_memory_pool())  # as in the command
     pipe: Connection[Any, Any] = Connection(descriptor)
     try:
         os.environ["DJANGO_SETTINGS_MODULE"] = pipe.recv()
         django.setup()
         # Models can be imported only now.
+        from ingest.loading.own_process import prepare_arrow
         from ingest.loading.workers.worker import work
 
+        prepare_arrow()  # as in the command
         work(pipe)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(1)

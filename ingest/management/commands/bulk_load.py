@@ -8,7 +8,6 @@ from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS
 
@@ -16,7 +15,7 @@ from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading.api import load
 from ingest.loading.api import resume as go_on
-from ingest.loading.verify import verify
+from ingest.loading.own_process import prepare_arrow
 from ingest.management import (
     chunk_options,
     detecting,
@@ -72,8 +71,7 @@ class Command(BaseCommand):
         self.stdout, self.stderr = SafeOutput.of(self.stdout), SafeOutput.of(self.stderr)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        # The process is its own. Arrow's allocator would keep some 30 MB of what is freed.
-        pa.set_memory_pool(pa.system_memory_pool())
+        prepare_arrow()  # the process is its own
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -191,6 +189,8 @@ class Command(BaseCommand):
         elif mode is Mode.LIST:
             listing.handle(self, options)
         elif mode is Mode.VERIFY and model is not None:
+            from ingest.loading.verify import verify  # a load does without
+
             self._tell(verify(find_model(model), using=options["database"]))
         elif model is None or not files:
             raise ConfigurationError(
