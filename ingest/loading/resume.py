@@ -85,18 +85,25 @@ def _is_at(load: Load, place: dict[str, Any]) -> bool:
 
 def check_same(load: Load, job: LoadSpec) -> None:
     """Raise ``LedgerError`` where a load cannot go on as this job."""
+    check_resumable(load, job.given)
+    _check_plan(load, job)
+    _check_layout(load, job)
+    _check_reject_file(load, job)
+
+
+def check_resumable(load: Load, given: Any) -> None:
+    """Raise ``LedgerError`` where a load has ended, or its source cannot be read again.
+
+    ``given`` says where the source is now.
+    """
     if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
         raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to resume.")
-    given = load.options["given"]
-    if given is None or given == "-":
+    if load.options.get("given") in (None, "-"):
         raise LedgerError(
             f"Load {load.pk} cannot go on: {load.source} can be read only once. Take away what is "
             f"in with `bulk_load --undo {load.pk}`, and load again from a file."
         )
-    _check_plan(load, job)
-    _check_layout(load, job)
-    _check_reject_file(load, job)
-    missing = _missing(job.given) if load.fingerprint else None
+    missing = _missing(given)
     if missing is not None:
         raise LedgerError(
             f"Load {load.pk} cannot go on: the file {missing!r} is gone. Bring it back, or say "

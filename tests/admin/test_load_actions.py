@@ -147,22 +147,30 @@ def test_cancel_marks_a_dead_load_as_interrupted(admin_client):
     ("status", "given", "action", "want"),
     [
         ("loaded", "a.csv", "cancel", "It is not running: it is loaded."),
-        ("loaded", "a.csv", "resume", "It is loaded: there is nothing to resume."),
-        ("failed", "-", "resume", "It was read from statement.csv, which can be read only once."),
-        ("failed", None, "resume", "It was read from statement.csv, which can be read only once."),
+        ("loaded", "a.csv", "resume", "Load {} is loaded: there is nothing to resume."),
+        ("failed", "-", "resume", "statement.csv can be read only once."),
+        ("failed", None, "resume", "statement.csv can be read only once."),
         (
             "interrupted",
             [__file__, "/nowhere/a.csv"],
             "resume",
-            "There is no file /nowhere/a.csv here, where the server runs.",
+            "the file &#x27;/nowhere/a.csv&#x27; is gone.",
         ),
     ],
 )
 def test_what_cannot_be_done_is_not_offered_and_says_why(admin_client, status, given, action, want):
     load = record_load(Transaction, status=status, options={"given": given})
+    want = want.format(load.pk)
     assert f"../{action}/" not in admin_client.get(address(load)).content.decode()
     assert want in admin_client.get(address(load, action)).content.decode()
     assert want in admin_client.post(address(load, action)).content.decode()
+
+
+def test_a_load_of_several_files_by_a_pattern_can_be_resumed(admin_client, tmp_path):
+    (tmp_path / "a.csv").touch()
+    given = str(tmp_path / "*.csv")
+    load = record_load(Transaction, status="failed", options={"given": given})
+    assert "../resume/" in admin_client.get(address(load)).content.decode()
 
 
 def test_undo_and_resume_of_a_running_load_are_refused(admin_client, running):

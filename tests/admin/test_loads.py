@@ -229,8 +229,7 @@ def test_what_a_failed_resume_said_is_shown_to_those_who_may_see_rejects(admin_c
         raise NotResumed(load, "record 3: 'secret-4711'", Path("resume.log"))
 
     monkeypatch.setattr("ingest.admin.loads.actions.start_resuming", fail)
-    monkeypatch.setattr("ingest.admin.loads.actions.why_not_resume", lambda _load: None)
-    load = record_load(Transaction, status=Load.Status.FAILED)
+    load = record_load(Transaction, status=Load.Status.FAILED, options={"given": __file__})
     reader = clerk("view_load", "resume_load")
     shown = reader.post(address(load, "resume"), follow=True).content.decode()
     assert "secret-4711" not in shown

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from ingest.admin.loads.progress import whole
-from ingest.admin.loads.resuming import start_resuming, why_not_resume
+from ingest.admin.loads.resuming import start_resuming
+from ingest.exceptions import LedgerError
 from ingest.ledger.models import Load
 
 if TYPE_CHECKING:
@@ -58,11 +59,15 @@ class LoadAction:
 
 
 def _refuse_resume(load: Load) -> str | None:
-    if load.status in {Status.LOADED, Status.UNDONE}:
-        return f"It is {load.get_status_display().lower()}: there is nothing to resume."
+    from ingest.loading.resume import check_resumable
+
     if _is_alive(load):
         return "It is running."
-    return why_not_resume(load)
+    try:
+        check_resumable(load, load.options.get("given"))
+    except LedgerError as error:
+        return str(error)
+    return None
 
 
 def _ask_resume(load: Load, alias: str) -> Question:  # noqa: ARG001

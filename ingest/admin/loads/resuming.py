@@ -21,18 +21,6 @@ STARTING_SECONDS = 3.0
 """So long the page waits to see whether the process ends at once, which tells of a mistake."""
 
 
-def why_not_resume(load: Load) -> str | None:
-    """Return why the server cannot go on with a load by itself; None: it can."""
-    given = load.options.get("given")
-    if given is None or given == "-":
-        return f"It was read from {load.source}, which can be read only once."
-    names = given if isinstance(given, list) else [given]
-    missing = [name for name in names if not Path(name).is_file()]
-    if missing:
-        return f"There is no file {missing[0]} here, where the server runs."
-    return None
-
-
 class NotResumed(IngestError):  # noqa: N818 - it says what happened
     """The load could not be resumed."""
 
