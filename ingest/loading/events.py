@@ -72,6 +72,18 @@ class Announcement:
             **_told(counts),
         )
 
+    def repeated(self, earlier: Load, sentence: str) -> None:
+        """Log, before the load begins, that an earlier one has loaded the same file."""
+        _log(
+            logging.WARNING,
+            "repeated",
+            "%(sentence)s",
+            **self.facts,
+            earlier=earlier.pk,
+            started_at=earlier.started_at.isoformat(),
+            sentence=sentence,
+        )
+
     def waiting(self, seconds: float) -> None:
         """Log that nobody else can read the table, and that it waits for the source."""
         _log(

@@ -19,6 +19,7 @@ from ingest.exceptions import (
     NOTHING_LOADED,
     ConfigurationError,
     IngestError,
+    LedgerError,
     LoadCancelled,
     Outcome,
 )
@@ -30,6 +31,12 @@ from ingest.loading.attempt import LoadAttempt, Run
 from ingest.loading.options import LoadSpec, check_reading, check_repeating
 from ingest.loading.output_files import OutputFiles
 from ingest.loading.reject_file import open_reject_file
+from ingest.loading.repeats import (
+    describe_repeat,
+    find_repeat,
+    may_be_repeat,
+    refuse_repeat,
+)
 from ingest.loading.resume import (
     KeptLog,
     absolute,
@@ -254,11 +261,15 @@ class Loader:
 
     def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job
-        if job.how.dry_run:
-            return Entry()
         if not job.how.is_resumable:
+            digest = str(fingerprint) if job.how.on_repeat == "refuse" else ""
             with session.transaction():
-                return self._begin_recorded(session, source, digest="")
+                entry = self._begin_recorded(session, source, digest)
+            if entry is None:
+                digest = str(fingerprint)
+                with session.transaction():
+                    entry = self._begin_recorded(session, source, digest)
+            return entry or Entry()
         with session.transaction():
             is_recorded = is_recorded_on(session)
         # Two names may be one file, so it is known by its content, which is digested first.
@@ -269,29 +280,45 @@ class Loader:
                 "load can resume this one."
             )
         with session.transaction():
-            return self._begin_recorded(session, source, digest)
+            return self._begin_recorded(session, source, digest) or Entry()
 
-    def _begin_recorded(self, session: Session, source: Source, digest: str) -> Entry:
-        """Write down that the load begins, or find the unfinished load of the same source."""
+    def _begin_recorded(self, session: Session, source: Source, digest: str) -> Entry | None:
+        """Write down that the load begins, or find the unfinished load of the same source.
+
+        Gives None where the digest is needed first, outside of a transaction.
+        """
         job = self._job
+        refuses = job.how.on_repeat == "refuse"
         if not is_recorded_on(session):
-            self._notes.append(NOT_RECORDED)
+            if refuses:
+                raise LedgerError(
+                    f"on_repeat='refuse' (--on-repeat) cannot be kept. {NOT_RECORDED}"
+                )
+            if not job.how.dry_run:
+                self._notes.append(NOT_RECORDED)
             return Entry()
-        if digest:
+        place = describe_place(session, job.model)
+        if digest and (refuses or job.how.is_resumable):
             begin_alone(session, f"{job.model._meta.label} {digest}")
+        if digest and job.how.is_resumable:
             unfinished = find_unfinished(job, digest, session)
             if unfinished is not None:
                 check_same(unfinished, job)
                 self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
                 return LedgerEntry(unfinished, job.alias)
             self._outputs.own(leftovers(job, digest))
+        if not digest and may_be_repeat(job, source, place["schema"]):
+            return None
+        self._look_for_repeat(source, place["schema"], digest)
+        if job.how.dry_run:
+            return Entry()
         entry = LedgerEntry.begin(
             session,
             job.alias,
             model=job.model._meta.label,
-            **describe_place(session, job.model),
+            **place,
             source=source.name,
-            fingerprint=digest,
+            fingerprint=digest if refuses or job.how.is_resumable else "",
             layout="" if job.layout is None else job.layout.to_toml(),
             options=job.to_json(),
             method=job.how.method,
@@ -303,6 +330,17 @@ class Loader:
         )
         entry.lock(session)  # before the next one looks for it
         return entry
+
+    def _look_for_repeat(self, source: Source, schema: str, digest: str) -> None:
+        """Tell that the file was loaded before, or raise ``LedgerError`` where that is refused."""
+        found = find_repeat(self._job, source, schema, digest) if digest else None
+        if found is None:
+            return
+        if self._job.how.on_repeat == "refuse":
+            raise refuse_repeat(found, self._job, source)
+        sentence = describe_repeat(found, self._job, source)
+        self._notes.append(sentence)
+        self._reporter.announcement.repeated(found, sentence)
 
     def _result(
         self, source: Source, session: Session, run: Run | Coordinator, entry: Entry

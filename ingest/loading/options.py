@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from django.db import DEFAULT_DB_ALIAS, router
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from ingest.ledger.models import Load
     from ingest.sources import Source
     from ingest.writing.direct import Indexes
+
+
+OnRepeat = Literal["warn", "refuse"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,9 @@ class LoadOptions:
     retries: int = 5
     """How often a load that the ledger has is retried where the connection or the server
     failed it."""
+    on_repeat: OnRepeat = "warn"
+    """What becomes of a file whose content was loaded into the same table before: ``warn`` says so
+    before it begins, ``refuse`` loads nothing."""
     who: str = ""
     """Who asked for it, for the ledger."""
 
@@ -101,6 +107,8 @@ class LoadOptions:
                 f"references is {self.references!r}: say one of "
                 f"{', '.join(map(repr, get_args(References)))}."
             )
+        if self.on_repeat not in get_args(OnRepeat):
+            raise ConfigurationError(f"on_repeat is {self.on_repeat!r}: say 'warn' or 'refuse'.")
         if self.overwrite and self.reject_log is None and self.reject_file is None:
             raise ConfigurationError(
                 "overwrite is for a reject log or a reject file, and there is none: leave it out."
@@ -184,7 +192,7 @@ def check_reading(source: Source, said: Mapping[str, Any]) -> None:
 def check_repeating(
     source: Source, said: Mapping[str, Any], how: LoadOptions, *, is_atomic: bool
 ) -> None:
-    """Raise ``ConfigurationError`` for chunks or retries where there can be none."""
+    """Raise ``ConfigurationError`` for chunks, retries or repeats where there can be none."""
     usual = LoadOptions()
     for name in ("workers", "resumable", "chunk_rows"):
         if is_atomic and getattr(how, name) != getattr(usual, name):
@@ -192,6 +200,11 @@ def check_repeating(
                 f"{spell(name)} has no effect inside transaction.atomic(), where the caller "
                 "commits all rows at once: leave it out, or load outside."
             )
+    if how.on_repeat != usual.on_repeat and not source.paths:
+        raise ConfigurationError(
+            f"{spell('on_repeat')} has no effect on {source.name}: only a file is known by its "
+            "content. Leave it out."
+        )
     retries = said.get("retries") or usual.retries
     if retries != usual.retries and (is_atomic or not source.paths):
         where = "inside transaction.atomic()" if is_atomic else f"on {source.name}"

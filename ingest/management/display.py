@@ -121,12 +121,12 @@ class ProgressDisplay:
 
 
 class _Warnings(logging.Handler):
-    """Shows that a load waits for its source: the load's own thread cannot say so meanwhile."""
+    """Shows at once that a load waits for its source, or that its file was loaded before."""
 
     def __init__(self, display: ProgressDisplay) -> None:
         super().__init__(logging.WARNING)
         self._display = display
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "event", None) == "waiting":
+        if getattr(record, "event", None) in {"waiting", "repeated"}:
             self._display.warn(record.getMessage())

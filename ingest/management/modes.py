@@ -78,6 +78,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--dry-run": LOAD,
     "--clean": READ,
     "--verify": frozenset({Mode.LOAD, Mode.VERIFY}),
+    "--on-repeat": LOAD,
     # refused records
     "--on-error": LOAD,
     "--reject-limit": LOAD,

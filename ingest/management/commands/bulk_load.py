@@ -48,7 +48,7 @@ LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
     *chunk_options.OPTIONS,
     *("on_error", "reject_limit", "reject_file", "reject_log", "overwrite"),
-    *("dry_run", "verify", "clean"),
+    *("dry_run", "verify", "clean", "on_repeat"),
 )
 """Those of the command's options that load() takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, faces.WRONG_USAGE, 3, 130
@@ -113,6 +113,12 @@ class Command(BaseCommand):
             help="do not ANALYZE the table after the load",
         )
         writing.add_argument("--dry-run", action="store_true", help="do everything but commit")
+        writing.add_argument(
+            "--on-repeat",
+            choices=("warn", "refuse"),
+            help="say that the same file was loaded into this table before (default), or load "
+            "nothing then",
+        )
         writing.add_argument(
             "--clean",
             action="store_true",
