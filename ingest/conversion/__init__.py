@@ -91,6 +91,7 @@ class Converter:
     def __init__(  # noqa: PLR0913 - what decides how a row becomes typed, each once
         self,
         *,
+        model: type[models.Model] | None = None,
         table: Table,
         fields: Sequence[models.Field[Any, Any]],
         alias: str,
@@ -102,6 +103,7 @@ class Converter:
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column.
 
+        ``model``: whose rows they become, where that is not the first field's: a multi-table child.
         ``clean``: run ``Model.clean()`` for each record. ``judges_unfed``: judge what ``Model()``
         gives a field that nothing feeds as ``clean_fields()`` would. Raises ``LayoutError`` where
         that is refused.
@@ -110,9 +112,9 @@ class Converter:
             raise LayoutError(
                 f"No column is given for {table.qualified_name}: COPY needs at least one."
             )
-        self._model = fields[0].model
+        self._model = model or fields[0].model
         self._fields = tuple(fields)
-        self._table, self._alias = table, alias
+        self.table, self._alias = table, alias
         self._source_columns = tuple(source_columns or (field.attname for field in fields))
         filled = fields_to_fill(self._model, fields, table)
         self.fields = every = (*self._fields, *filled)
@@ -135,7 +137,7 @@ class Converter:
         judge_unfed(self._filled)
         is_whole = clean or any(map(needs_instance, every))
         self._instances = (
-            Instances(self._model, self._columns, len(fields), alias, clean=clean)
+            Instances(self._model, table, self._columns, len(fields), alias, clean=clean)
             if is_whole
             else None
         )
@@ -147,7 +149,7 @@ class Converter:
 
     def convert(self, batch: Batch) -> TypedBatch:
         """Convert one batch."""
-        batch = complete(batch, self._columns, self._table, self._alias)
+        batch = complete(batch, self._columns, self.table, self._alias)
         given = [
             converter.convert(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)
@@ -187,7 +189,7 @@ class Converter:
 
     def cleaned(self, batch: Batch) -> list[list[Any]]:
         """Return the cells of each given column as its field cleans them, or as a ``Refusal``."""
-        batch = complete(batch, self._columns, self._table, self._alias)
+        batch = complete(batch, self._columns, self.table, self._alias)
         return [
             converter.clean(cells)
             for converter, cells in zip(self._columns, batch.columns, strict=False)

@@ -10,7 +10,7 @@ from django.db.models.fields import NOT_PROVIDED
 from django.utils import timezone
 
 from ingest.exceptions import LayoutError
-from ingest.postgres.catalog import concrete_fields_of_table
+from ingest.postgres.several_tables import fields_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ def fields_to_fill(
     """
     names = {field.attname for field in given}
     filled = []
-    for field in concrete_fields_of_table(model):
+    for field in fields_of_rows(model, table):
         if field.attname in names or field.generated or _is_left_to_postgresql(field, table):
             continue
         if _has_no_value(field):

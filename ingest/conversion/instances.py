@@ -16,12 +16,13 @@ from ingest.conversion.columns import TypedColumn
 from ingest.conversion.defaults import needs_instance
 from ingest.conversion.model_rules import looks_at_instance
 from ingest.exceptions import ConfigurationError
-from ingest.postgres.catalog import concrete_fields_of_table
+from ingest.postgres.several_tables import fields_of_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ingest.conversion.columns import ColumnConverter
+    from ingest.postgres.catalog import Table
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Instances:
     def __init__(
         self,
         model: type[models.Model],
+        table: Table,
         columns: Sequence[ColumnConverter],
         given: int,
         alias: str,
@@ -63,7 +65,7 @@ class Instances:
             )
         self._others = [
             field.attname
-            for field in concrete_fields_of_table(model)
+            for field in fields_of_rows(model, table)
             if field.attname not in self._names and not field.generated
         ]
 

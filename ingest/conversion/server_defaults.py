@@ -53,7 +53,8 @@ def _ask(
 ) -> list[CellText | None]:
     """Return the default of a column, as PostgreSQL gives it to so many new rows."""
     with connections[alias].cursor() as cursor:
-        cursor.execute(_DEFAULT, [field.column, table.oid, field.column])
+        own = table.part_with(str(field.column))
+        cursor.execute(_DEFAULT, [field.column, own.oid, field.column])
         [sequence, expression] = cursor.fetchone()
         if sequence is not None:
             expression, parameters = "pg_catalog.nextval(%s::pg_catalog.regclass)", [sequence]

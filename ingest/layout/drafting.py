@@ -13,6 +13,7 @@ from ingest.layout.definition import FieldLayout, Layout, Reading, Sign, dump
 from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
 from ingest.layout.text import write_key, write_value
 from ingest.postgres.catalog import concrete_fields_of_table
+from ingest.postgres.several_tables import all_fields, is_link
 from ingest.sources import SourceOptions
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
     can mean.
     """
     columns = list(_named(found.columns, has_names=found.options.has_header))
-    fields = [field for field in concrete_fields_of_table(model) if not field.generated]
+    fields = [field for field in all_fields(model) if not (field.generated or is_link(field))]
     fed = dict(_fitting(columns, fields))
     for field, (name, column) in _certain(columns, fields, fed):
         fed[field.name] = (name, column)

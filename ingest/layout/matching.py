@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db import models
 
 from ingest.exceptions import ConfigurationError, LayoutError, did_you_mean
-from ingest.postgres.catalog import concrete_fields_of_table
+from ingest.postgres.several_tables import all_fields
 from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _match_loosely(
         return None
     fields = [
         field
-        for field in concrete_fields_of_table(model)
+        for field in all_fields(model)
         if match == "loose" or has_own_key or not _is_own_key(field)
     ]
     by_rank = [
@@ -259,7 +259,7 @@ def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
 
 def _fields_by_name(model: type[models.Model]) -> dict[str, models.Field[Any, Any]]:
     known: dict[str, models.Field[Any, Any]] = {}
-    for field in concrete_fields_of_table(model):
+    for field in all_fields(model):
         known[field.name] = known[field.attname] = field
     if model._meta.pk.concrete:
         known.setdefault("pk", model._meta.pk)

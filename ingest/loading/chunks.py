@@ -17,7 +17,7 @@ from ingest.exceptions import (
 )
 from ingest.ledger.inserters import Inserters
 from ingest.loading.pipeline import Chunks, Pipeline
-from ingest.postgres.catalog import read_settled_table
+from ingest.postgres.several_tables import read_tables
 from ingest.results import Counts, details_of
 from ingest.sources import Position
 from ingest.sources.fingerprints import digest_of_part
@@ -26,6 +26,8 @@ from ingest.writing.direct import DirectWriter
 from ingest.writing.preconditions import why_not_copy
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.sequences import Sequences, defaults_of
+from ingest.writing.several_tables import WHY_NOT_DIRECT, SeveralTablesWriter
+from ingest.writing.several_tables import find_keys as find_keys_of_several
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,6 +96,8 @@ class ChunkLoader:
         self._rows: int | None = None
         """How many records there are to a chunk; None: all."""
         self._table: Table | None = None
+        self._read: Table | None = None
+        """The table, or the tables, as they were read last: the load may write one of them."""
         self._pipeline: Pipeline | None = None
         self._chunks: Chunks | None = None
         self._keys: PrimaryKeys | None = None
@@ -127,12 +131,14 @@ class ChunkLoader:
     def prepare(self) -> None:
         """Look at the table at the start of a transaction; plan where that is not done yet."""
         self._entry.lock(self._session)
-        table = read_settled_table(self._session, self._job.model)
-        if self._table is not None and table != self._table:
+        table = read_tables(self._session, self._job.model)
+        if self._read is not None and table != self._read:
             raise ConfigurationError(
                 f"The table {table.qualified_name} was changed while rows were loaded into it."
             )
-        self._table = table
+        self._read = table
+        if self._table is None or not table.parts:
+            self._table = table
         if self._source is not None and self._chunks is None and self._source.columns:
             self._plan(self._source, table)
 
@@ -244,7 +250,7 @@ class ChunkLoader:
         self._sequences.move()
 
     def _plan(self, source: Source, table: Table) -> None:
-        _check_copy(table, ())
+        _check_copies(table, ())
         self._pipeline = pipeline = Pipeline(
             self._job.model,
             source,
@@ -256,11 +262,13 @@ class ChunkLoader:
             clean=self._job.how.clean,
             refuses=self._job.how.on_error == "reject",
         )
+        self._table = table = pipeline.table
         self._decide(*pipeline.rules_not_asked)
         if self._keys is None:
             encoding = pipeline.encoding
-            _check_copy(table, encoding.names)
-            self._keys = PrimaryKeys(
+            _check_copies(table, encoding.names)
+            find_keys = find_keys_of_several if table.parts else PrimaryKeys
+            self._keys = find_keys(
                 self._session,
                 table,
                 self._job.model,
@@ -290,8 +298,12 @@ class ChunkLoader:
         if reasons:
             raise UnsupportedModelError(" ".join(reasons))
         stages, skips_refused = self._reporter.stages, how.on_error == "reject"
-        if how.method == CopyWriter.name:
-            return CopyWriter(
+        writes_several = bool(self.table.parts)
+        if writes_several and how.method == DirectWriter.name:
+            self._decide(WHY_NOT_DIRECT)
+        if writes_several or how.method == CopyWriter.name:
+            writer = SeveralTablesWriter if writes_several else CopyWriter
+            return writer(
                 self.table,
                 self._job.model,
                 stages=stages,
@@ -339,10 +351,17 @@ def _check(counts: Counts, source: str) -> None:
         )
 
 
-def _check_copy(table: Table, given: Sequence[str]) -> None:
-    reason = why_not_copy(table, given)
-    if reason is not None:
-        raise UnsupportedModelError(reason).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
+def _check_copies(table: Table, given: Sequence[str]) -> None:
+    for part in table.tables:
+        reason = why_not_copy(part, given)
+        if reason is None and table.parts and part.row_security:
+            reason = (
+                f"The policies of {part.qualified_name} hold for the role, and a load into "
+                "several tables goes by COPY alone, which PostgreSQL refuses then: load as a role "
+                "that they do not hold for."
+            )
+        if reason is not None:
+            raise UnsupportedModelError(reason).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ingest.conversion.model_rules import rules_not_asked
 from ingest.exceptions import REJECTS_SHOWN, RecordsRefused
 from ingest.layout.matching import describe_loose, match_columns
 from ingest.postgres.session import adaptation_context
+from ingest.postgres.several_tables import choose_tables
 from ingest.sources import in_pieces
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ class Pipeline:
         """
         self._source = source
         self._stages = stages
-        self.table = table
         self._arrangement: LayoutTransform | None = None
         if layout is not None:
             from ingest.layout.transform import arrange  # most loads have no layout
@@ -69,6 +69,7 @@ class Pipeline:
         self._judge_of_fields = self._converter
         if clean and self._arrangement is not None:  # Model.clean() may want the parent
             self._judge_of_fields = make_converter(model, source, alias, table, self._arrangement)
+        self.table = self._converter.table
         self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
         """What ``full_clean()`` would ask and the load does not, a sentence each."""
 
@@ -188,7 +189,9 @@ def make_converter(
         tuple(found.field for found in match_columns(model, source.columns, source.name)),
         source.columns,
     )
+    table = choose_tables(model, fed.fields, table)
     converter = Converter(
+        model=model._meta.concrete_model,
         table=table,
         fields=fed.fields,
         alias=alias,

@@ -11,9 +11,9 @@ from ingest.exceptions import ConfigurationError
 from ingest.layout import choose_layout
 from ingest.loading.options import check_reading, split_options
 from ingest.loading.pipeline import make_converter
-from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.encoding import decode
 from ingest.postgres.session import adaptation_context, open_session
+from ingest.postgres.several_tables import read_tables
 from ingest.sources import open_source
 from ingest.sources.batch import in_pieces
 
@@ -76,7 +76,7 @@ def preview(
         check_reading(opened, options)
         with session.transaction() as transaction:
             transaction.roll_back()  # a layout may make missing parents
-            table = read_settled_table(session, model)
+            table = read_tables(session, model)
             if not opened.columns:  # an empty iterable
                 return _nothing(model, opened.name)
             arrangement = arrange(layout, model, opened, session, alias, sends=False)

@@ -50,10 +50,16 @@ def verify(model: type[models.Model], *, using: str | None = None) -> Audit:
 def verify_table(session: Session, table: Table) -> Audit:
     """Ask every constraint and index of the table again, in the session's transaction.
 
-    What PostgreSQL refuses to answer is a problem too: it is not known to hold.
+    What PostgreSQL refuses to answer is a problem too: it is not known to hold. The tables of a
+    multi-table child are all asked.
     """
+    findings = [finding for part in table.tables for finding in _verify_one(session, part)]
+    return Audit(table=table.qualified_name, findings=tuple(findings))
+
+
+def _verify_one(session: Session, table: Table) -> list[Finding]:
     parts = {str(name) for (name,) in session.fetch(_PARTS, table.oid)}
-    findings = [
+    return [
         *(
             _ask(session, "not null", item.name, _verify_not_null, table, item.name)
             for item in table.columns
@@ -78,7 +84,6 @@ def verify_table(session: Session, table: Table) -> Audit:
         ),
         *_verify_indexes(session, table),
     ]
-    return Audit(table=table.qualified_name, findings=tuple(findings))
 
 
 _KINDS: dict[str, FindingKind] = {"c": "check", "f": "foreign key"}

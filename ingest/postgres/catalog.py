@@ -143,6 +143,21 @@ class Table:
     The modules that use a part describe it: ``guards`` reads ``access``, ``parents`` and
     ``replication_role``; ``plain_indexes``, ``unique_keys``, ``checks``, ``index_sizes``,
     ``index_rights`` and ``defaults`` belong to the modules that make values of them."""
+    parts: tuple[Table, ...] = ()
+    """The tables of a multi-table child, a parent's before its child's; this is the child's, with
+    the columns and constraints of all of them. Empty for a table by itself."""
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables that its rows are written to."""
+        return self.parts or (self,)
+
+    def part_with(self, column: str) -> Table:
+        """Return the table among ``tables`` that has a field's column."""
+        bare = unquoted(column)
+        return next(
+            (part for part in self.tables if any(item.name == bare for item in part.columns)), self
+        )
 
     @property
     def qualified_name(self) -> str:
@@ -159,10 +174,9 @@ class Table:
 
         As in a ``db_table``, a name already in quotes is one that Django does not quote again.
         """
-        is_quoted = len(name) > 1 and name.startswith('"') and name.endswith('"')
-        unquoted = name[1:-1].replace('""', '"') if is_quoted else name
+        bare = unquoted(name)
         for column in self.columns:
-            if column.name == unquoted:
+            if column.name == bare:
                 return column
         raise ConfigurationError(
             f"The table {self.qualified_name} has no column {name!r}, but the model does: "
@@ -173,6 +187,12 @@ class Table:
 def quote_name(name: str) -> str:
     """Quote one identifier for SQL; every character may stand in it but U+0000."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def unquoted(column: str) -> str:
+    """Return a column's name as the catalog has it: Django takes a quoted name as it is."""
+    is_quoted = len(column) > 1 and column.startswith('"') and column.endswith('"')
+    return column[1:-1].replace('""', '"') if is_quoted else column
 
 
 def quote_db_table(db_table: str) -> str:

@@ -99,15 +99,7 @@ class CopyWriter:
         encoding: CopyEncoding,
         batches: Iterable[TypedBatch],
     ) -> Generator[BatchResult, None, None]:
-        stream = CopyStream(
-            session,
-            self.table,
-            keys,
-            encoding,
-            skips_refused=self.skips_refused,
-            is_first_chunk=self.is_first_chunk,
-            defers_references=self.defers_references,
-        )
+        stream = self._open_stream(session, keys, encoding)
         self.inserters = stream.inserters
         deferred = DeferredChecks(
             session, self.table, self._recent, defers_references=self.defers_references
@@ -148,6 +140,19 @@ class CopyWriter:
         with stage("look up references"):
             deferred.check()
 
+    def _open_stream(
+        self, session: Session, keys: PrimaryKeys, encoding: CopyEncoding
+    ) -> CopyStream:
+        return CopyStream(
+            session,
+            self.table,
+            keys,
+            encoding,
+            skips_refused=self.skips_refused,
+            is_first_chunk=self.is_first_chunk,
+            defers_references=self.defers_references,
+        )
+
     def _wait(self, stream: CopyStream) -> Generator[BatchResult, None, None]:
         """Yield the result of the batch that is on its way, if there is one."""
         with self.stages.stage("send"):
@@ -168,11 +173,11 @@ class CopyWriter:
 
 
 def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
-    """Return in sentences why no writer can write the model; an empty list if they can.
+    """Return in sentences why no load can write the model; an empty list if it can.
 
     ``method`` is the name that the sentences use.
     """
-    reasons = (why_no_table(model), why_not_one_table(model, method), why_not_values(model, method))
+    reasons = (why_no_table(model), why_not_values(model, method))
     return [reason for reason in reasons if reason is not None]
 
 
@@ -326,8 +331,10 @@ class CopyStream:
             script = self._isolation.send(
                 batch.rows, payload, order, leaves_out_triggers=leaves_out_triggers
             )
-        explained = _explained(script, self._table, batch, order)
-        self._pending = self._session.start(explained), batch
+        self._begin(_explained(script, self._table, batch, order), batch)
+
+    def _begin(self, script: Script[Sent], batch: TypedBatch) -> None:
+        self._pending = self._session.start(script), batch
 
     def wait(self) -> BatchResult | None:
         """Wait for the batch that is on its way, if one is, and return what became of it."""

@@ -36,8 +36,9 @@ class DeferredChecks:
         """``recent`` has the batches in which a refused row is looked for."""
         self._session, self._table, self._recent = session, table, recent
         names = [
-            f"{quote_name(table.schema)}.{quote_name(item.name)}"
-            for item in table.constraints
+            f"{quote_name(part.schema)}.{quote_name(item.name)}"
+            for part in table.tables
+            for item in part.constraints
             if item.is_deferred
             and not (defers_references and item.kind == "f")
             and not (session.is_callers and item.kind != "f")

@@ -18,9 +18,9 @@ def needs_analyze(table: Table, rows: int) -> bool:
     PostgreSQL's plans would else be made for the table before them. ``table`` is as it was read
     before its last chunk.
     """
-    return rows > 0 and rows >= ANALYZE_SHARE * table.row_count
+    return rows > 0 and any(rows >= ANALYZE_SHARE * part.row_count for part in table.tables)
 
 
 def analyze(session: Session, table: Table) -> None:
     """Let PostgreSQL look at the new rows."""
-    session.execute(f"ANALYZE {table.qualified_name}")
+    session.execute(f"ANALYZE {', '.join(part.qualified_name for part in table.tables)}")

@@ -18,6 +18,7 @@ from ingest.exceptions import NOTHING_LOADED, ConnectionFailed, IngestError, Out
 from ingest.loading.workers.messages import Commit, Retry, Task
 from ingest.loading.workers.process import WorkerProcess, assignment_of
 from ingest.postgres.catalog import read_settled_table
+from ingest.postgres.several_tables import models_of_rows
 from ingest.results import Counts
 from ingest.sources import Position
 
@@ -48,6 +49,8 @@ def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> 
         return "at the isolation level SERIALIZABLE each chunk would be refused for the one before."
     if job.layout is not None and job.layout.continuation is not None:
         return "the layout puts records together, which might be cut apart."
+    if len(models_of_rows(job.model)) > 1:
+        return f"a record of {job.model._meta.label} is a row of several tables."
     if not source.paths or source.find_ends(Position(), 1) is None:
         return f"{source.name} must be read from its beginning to be cut into chunks."
     return None
