@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.ledger.ownership import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY
+from ingest.ledger.ownership import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY, with_parents
 from ingest.ledger.rows import table_of
 from ingest.postgres.catalog import quote_name
 
@@ -53,11 +53,13 @@ class Inserters:
 def identify(session: Session, table: Table) -> str:
     """Return what makes transaction ids meaningful; empty where the table does not keep them."""
     sql = f"SELECT i.*, ({MAY_IDENTIFY}) FROM ({IDENTITY.format(table='$1::pg_catalog.oid')}) i"
-    [(database, is_heap, may_identify)] = session.fetch(sql, table.oid)
-    if not is_heap:
-        return ""
+    for part in table.tables:  # the model's own is the last
+        [(database, is_heap, may_identify)] = session.fetch(sql, part.oid)
+        if not is_heap:
+            return ""
     [(cluster,)] = session.fetch(CLUSTER) if may_identify else [("",)]
-    return f"{cluster}/{database}/{table.oid}"
+    parents = [part.oid for part in table.parts[-2::-1]]
+    return with_parents(f"{cluster}/{database}/{table.oid}", parents)
 
 
 INSERTER = """id, pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8,

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BooleanField, Expression, F
 
-from ingest.postgres.catalog import quote_db_table, quote_name
+from ingest.postgres.catalog import quote_db_table, quote_name, unquoted
+from ingest.postgres.several_tables import models_of_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from django.db.models import Model
 
@@ -69,6 +70,9 @@ class Ownership:
     """The rows that are proved to be the load's."""
     others: RowSet
     """The rows that have a key of the load and are not proved to be the load's."""
+    parents: tuple[RowSet, ...] = ()
+    """Of a multi-table child that was loaded with its parents: their rows that are proved to be the
+    load's and to which no child's row refers, the nearest parent first."""
 
 
 class IsOwn(Expression):
@@ -105,31 +109,20 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
         rows, in_ranges, in_lists, least, greatest, spans, count = cursor.fetchone()
         cursor.execute(_CHUNKS.format(**names), [str(load.pk)])
         chunks = [(json.loads(ids), identity) for ids, identity in cursor.fetchall()]
-    reason, transactions = _transactions(table, chunks)
+        parents = _find_parents(cursor, model, chunks) if table is not None else []
+    reason, transactions = _transactions(table, chunks, parents)
     if in_ranges + in_lists < rows:
         reason = "the ledger does not have the keys of all its rows"
-    conditions: list[str] = []
-    parameters: list[Any] = []
     if table is None:
         return _nothing(model, using, rows, reason)
-    key = f"{ROW}.{_quote(table.column)}"
-    if in_ranges:
-        conditions.append(_HULL.format(key=key))
-        parameters += [least, greatest]
-        if count > 1:
-            conditions[-1] += f" AND {_IN_RANGES.format(key=key)}"
-            parameters.append(spans)
-    if in_lists:
-        facts = {"key": key, "equals": table.equals, "type": table.key_type}
-        conditions.append(_IN_LISTS.format(**facts, **names))
-        parameters.append(str(load.pk))
-    inserted, numbers = "false", []
-    if reason is None:
-        inserted, numbers = _XMIN, [transactions]
-        if not table.is_partitioned:
-            inserted += _NOT_A_CHILD
-            numbers.append(str(table.oid))
-    keys = " OR ".join(f"({item})" for item in conditions) or "false"
+    conditions = _Conditions(
+        ranges=(least, greatest, spans if count > 1 else None) if in_ranges else None,
+        lists=str(load.pk) if in_lists else None,
+        transactions=transactions if reason is None else None,
+        names=names,
+    )
+    keys, parameters = conditions.has_key(table)
+    inserted, numbers = conditions.is_inserted(table, parents)
 
     def rows_where(where: str, *values: Any) -> RowSet:
         return RowSet(
@@ -143,7 +136,78 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
         same_keys=rows_where(keys, *parameters),
         own=rows_where(f"({keys}) AND {inserted}", *parameters, *numbers),
         others=rows_where(f"({keys}) AND NOT ({inserted})", *parameters, *numbers),
+        parents=tuple(conditions.parents(model, using, table, parents)),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Conditions:
+    """Writes the conditions on rows of a load, each with its parameters."""
+
+    ranges: tuple[str, str, str | None] | None
+    """The least and the greatest key, and the ranges where there are several; None: none."""
+    lists: str | None
+    """The load's number, where it has lists of keys."""
+    transactions: str | None
+    """The load's transactions as a multirange of xmin; None where they prove nothing."""
+    names: Mapping[str, str]
+    """The ledger's tables."""
+
+    def has_key(self, table: _Found) -> tuple[str, list[Any]]:
+        """Return the condition that a row has a key of the load."""
+        conditions: list[str] = []
+        parameters: list[Any] = []
+        key = f"{ROW}.{_quote(table.column)}"
+        if self.ranges is not None:
+            least, greatest, spans = self.ranges
+            conditions.append(_HULL.format(key=key))
+            parameters += [least, greatest]
+            if spans is not None:
+                conditions[-1] += f" AND {_IN_RANGES.format(key=key)}"
+                parameters.append(spans)
+        if self.lists is not None:
+            facts = {"key": key, "equals": table.equals, "type": table.key_type}
+            conditions.append(_IN_LISTS.format(**facts, **self.names))
+            parameters.append(self.lists)
+        return " OR ".join(f"({item})" for item in conditions) or "false", parameters
+
+    def is_inserted(self, table: _Found, parents: Sequence[_Found] = ()) -> tuple[str, list[Any]]:
+        """Return the condition that the load has inserted a row, and its parents' rows."""
+        if self.transactions is None:
+            return "false", []
+        where, parameters = _XMIN, [self.transactions]
+        if not table.is_partitioned:
+            where += _NOT_A_CHILD
+            parameters.append(str(table.oid))
+        for place, parent in enumerate(parents):
+            alias = f"ingest_parent{place}"
+            above, values = self.is_inserted(parent)
+            where += (
+                f" AND EXISTS (SELECT FROM {parent.name} {alias} "
+                f"WHERE {_same_key(alias, parent, ROW, table)} AND {above.replace(ROW, alias)})"
+            )
+            parameters += values
+        return where, parameters
+
+    def parents(
+        self, model: type[Model], using: str, table: _Found, parents: Sequence[_Found]
+    ) -> Iterator[RowSet]:
+        """Yield the parents' rows without a child that the load has inserted."""
+        owners = models_of_rows(model)[-2::-1]
+        for child, parent, owner in zip([table, *parents], parents, owners, strict=False):
+            keys, parameters = self.has_key(parent)
+            inserted, numbers = self.is_inserted(parent)
+            where = (
+                f"({keys}) AND {inserted} AND NOT EXISTS (SELECT FROM {child.name} ingest_child "
+                f"WHERE {_same_key('ingest_child', child, ROW, parent)})"
+            )
+            yield RowSet(
+                model=owner,
+                using=using,
+                table=parent.name,
+                where=where,
+                parameters=(*parameters, *numbers),
+            )
 
 
 def full_ids(top: int, raw: Iterable[int]) -> list[list[int]]:
@@ -178,6 +242,25 @@ class _Found:
     is_heap: bool
 
 
+def with_parents(identity: str, parents: Sequence[int]) -> str:
+    """Return a table's identity with the oids of its parents' tables, the nearest first."""
+    return "+".join([identity, *map(str, parents)])
+
+
+def _find_parents(
+    cursor: Any, model: type[Model], chunks: list[tuple[list[list[int]], str]]
+) -> list[_Found]:
+    """Find the parents' tables, the nearest first, where the load has written these, too."""
+    if not any("+" in identity for _, identity in chunks):
+        return []
+    found = [_find_table(cursor, parent) for parent in models_of_rows(model)[-2::-1]]
+    return [parent for parent in found if parent is not None]
+
+
+def _same_key(alias: str, one: _Found, other: str, another: _Found) -> str:
+    return f"{alias}.{_quote(one.column)} OPERATOR({one.equals}) {other}.{_quote(another.column)}"
+
+
 def _find_table(cursor: Any, model: type[Model]) -> _Found | None:
     cursor.execute(_TABLE, [quote_db_table(model._meta.db_table), column_of_key(model)])
     row = cursor.fetchone()
@@ -209,7 +292,7 @@ def read_type(cursor: Any, table: int, column: str) -> tuple[str, str]:
     """Return the base type of a column, and its equality operator, both with their schemas."""
     cursor.execute(
         KEY_TYPE.format(table="%s::pg_catalog.oid", column="%s::pg_catalog.name"),
-        [str(table), unquote(column)],
+        [str(table), unquoted(column)],
     )
     name, equals = cursor.fetchone()
     return name, equals
@@ -223,11 +306,12 @@ def _nothing(model: type[Model], using: str, rows: int, reason: str | None) -> O
 
 
 def _transactions(
-    table: _Found | None, chunks: list[tuple[list[list[int]], str]]
+    table: _Found | None, chunks: list[tuple[list[list[int]], str]], parents: Sequence[_Found]
 ) -> tuple[str | None, str]:
     """Return why no row can be proved, and the load's transactions as a multirange of xmin."""
     known = [chunk for chunk in chunks if chunk[0]]
-    here = [ids for ids, identity in known if table and identity == table.identity]
+    wanted = with_parents(table.identity, [parent.oid for parent in parents]) if table else ""
+    here = [ids for ids, identity in known if identity == wanted]
     recent = [ids for ids in here if table and _are_recent(ids, table.next_id)]
     reason = None
     if table is None:
@@ -259,13 +343,7 @@ def _as_xmin(first: int, last: int) -> list[tuple[int, int]]:
 
 def column_of_key(model: type[Model]) -> str:
     """Return the name of the key's column; empty for a key of several columns."""
-    return unquote(str(getattr(model._meta.pk, "column", None) or ""))
-
-
-def unquote(column: str) -> str:
-    """Return a column's name as the catalog has it: Django takes quoted names as they are."""
-    is_quoted = len(column) > 1 and column.startswith('"') and column.endswith('"')
-    return column[1:-1].replace('""', '"') if is_quoted else column
+    return unquoted(str(getattr(model._meta.pk, "column", None) or ""))
 
 
 def _quote(name: str) -> str:

@@ -165,14 +165,9 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = Fa
         load = _find(load_id, using, lock=True)
         ownership, plan = _plan(load, using)
         plan.check(keep_changed=keep_changed)
-        lock_cascading_tables(ownership.own)
-        referrers = find_referrers(ownership.own)
-        if referrers:
-            raise LedgerError(
-                f"Load {load.pk} cannot be undone, because other rows refer to its rows: "
-                f"{'; '.join(map(str, referrers))}. Nothing was deleted: delete these first."
-            )
-        deleted = _delete(load, ownership)
+        deleted = _delete(load, ownership.own)
+        for rows in ownership.parents:
+            _delete(load, rows)
         # Rows may have been changed, or kept by a trigger, since they were counted.
         after = _count(load, ownership)
         if after.deletable:
@@ -257,8 +252,14 @@ def _count_rows(cursor: Any, rows: RowSet) -> int:
     return int(count)
 
 
-def _delete(load: Load, ownership: Ownership) -> int:
-    rows = ownership.own
+def _delete(load: Load, rows: RowSet) -> int:
+    lock_cascading_tables(rows)
+    referrers = find_referrers(rows)
+    if referrers:
+        raise LedgerError(
+            f"Load {load.pk} cannot be undone, because other rows refer to its rows: "
+            f"{'; '.join(map(str, referrers))}. Nothing was deleted: delete these first."
+        )
     try:
         with connections[rows.using].cursor() as cursor:
             # The condition is tested again for a row that somebody changes meanwhile.

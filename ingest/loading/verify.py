@@ -14,8 +14,9 @@ import asyncpg
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, router
 
-from ingest.postgres.catalog import REREAD_BY_NAME, quote_name, read_settled_table
+from ingest.postgres.catalog import REREAD_BY_NAME, quote_name
 from ingest.postgres.session import open_session
+from ingest.postgres.several_tables import read_tables
 from ingest.results.findings import Audit, Finding
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def verify(model: type[models.Model], *, using: str | None = None) -> Audit:
     """
     alias = using or router.db_for_read(model) or DEFAULT_DB_ALIAS
     with open_session(alias) as session, session.transaction():
-        return verify_table(session, read_settled_table(session, model))
+        return verify_table(session, read_tables(session, model))
 
 
 def verify_table(session: Session, table: Table) -> Audit:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from django.db import models
-
 from ingest.exceptions import LayoutError, UnsupportedModelError
 from ingest.postgres.catalog import concrete_fields_of_table, read_settled_table, unquoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from django.db import models
+
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
 
     Field = models.Field[Any, Any]
+
+
+MOST_TABLES = 5
+"""The ledger has room for the oids of so many tables: ``Chunk.table_identity``."""
 
 
 def models_of_rows(model: type[models.Model]) -> list[type[models.Model]]:
@@ -73,10 +77,7 @@ def read_tables(session: Session, model: type[models.Model]) -> Table:
     ]
     pairs = list(zip(parts, names, strict=True))
     defaults = [
-        row
-        for part, known in pairs
-        for row in part.facts["defaults"]
-        if row["column"] in known
+        row for part, known in pairs for row in part.facts["defaults"] if row["column"] in known
     ]
     return dataclasses.replace(
         parts[-1],
@@ -108,7 +109,7 @@ def choose_tables(model: type[models.Model], fed: Iterable[Field], table: Table)
         if reason is not None:
             raise UnsupportedModelError(f"{label} cannot be loaded with its parents: {reason}")
         return table
-    if inherited or links != [link_of(model)]:
+    if inherited or any(link not in own for link in links):
         other = inherited[0] if inherited else next(item for item in links if item not in own)
         raise LayoutError(
             f"{label}.{links[0].name} is given, the key of a parent's row that is there already, "
@@ -122,6 +123,8 @@ def _why_not_together(model: type[models.Model]) -> str | None:
     """Return why the rows of a child and of its parents cannot be written together, or None."""
     chain = models_of_rows(model)
     top = chain[0]._meta
+    if len(chain) > MOST_TABLES:
+        return f"its rows lie in {len(chain)} tables, and a load writes no more than {MOST_TABLES}."
     for item in chain[1:]:
         label = item._meta.label
         links = _own_links(item)

@@ -1,7 +1,7 @@
-"""COPY into the tables of a multi-table child: each batch into a parent's table before its child's.
+"""COPY into the tables of a multi-table child: a batch into a parent's table before its child's.
 
-With ``on_error="reject"`` a record that one of the tables refuses is in none of them: the COPYs of a
-batch run in one savepoint, and a batch that is refused is halved until the record is found.
+With ``on_error="reject"`` a record that one of the tables refuses is in none of them: the COPYs of
+a batch run in one savepoint, and a batch that is refused is halved until the record is found.
 """
 
 from __future__ import annotations
