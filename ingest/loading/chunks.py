@@ -26,11 +26,9 @@ from ingest.writing.direct import DirectWriter
 from ingest.writing.preconditions import why_not_copy
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.sequences import Sequences, defaults_of
-from ingest.writing.several_tables import WHY_NOT_DIRECT, SeveralTablesWriter
-from ingest.writing.several_tables import find_keys as find_keys_of_several
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ingest.conversion import TypedBatch
     from ingest.ledger.entry import Entry
@@ -267,7 +265,9 @@ class ChunkLoader:
         if self._keys is None:
             encoding = pipeline.encoding
             _check_copies(table, encoding.names)
-            find_keys = find_keys_of_several if table.parts else PrimaryKeys
+            find_keys: Callable[..., PrimaryKeys] = PrimaryKeys
+            if table.parts:
+                from ingest.writing.several_tables import find_keys  # few models are so
             self._keys = find_keys(
                 self._session,
                 table,
@@ -298,11 +298,17 @@ class ChunkLoader:
         if reasons:
             raise UnsupportedModelError(" ".join(reasons))
         stages, skips_refused = self._reporter.stages, how.on_error == "reject"
-        writes_several = bool(self.table.parts)
-        if writes_several and how.method == DirectWriter.name:
-            self._decide(WHY_NOT_DIRECT)
-        if writes_several or how.method == CopyWriter.name:
-            writer = SeveralTablesWriter if writes_several else CopyWriter
+        writer = CopyWriter
+        if self.table.parts:
+            from ingest.writing.several_tables import (  # few models are so
+                WHY_NOT_DIRECT,
+                SeveralTablesWriter,
+            )
+
+            writer = SeveralTablesWriter
+            if how.method == DirectWriter.name:
+                self._decide(WHY_NOT_DIRECT)
+        if self.table.parts or how.method == CopyWriter.name:
             return writer(
                 self.table,
                 self._job.model,
