@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError
 from ingest.postgres.catalog_queries import PARTS, RUNS_FUNCTIONS, one_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from django.db.models import Field, Model
 
+    from ingest.postgres.facts import TableFacts
     from ingest.postgres.session import Session
 
 REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
@@ -137,12 +136,8 @@ class Table:
     """pg_class.reltuples: how many rows it had when it was last analyzed; -1: it never was."""
     lock_timeout: str = dataclasses.field(compare=False)
     """The setting of this name."""
-    facts: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(compare=False, repr=False)
-    """What else the same statement has read: rows of the parts of ``catalog_queries``, by name.
-
-    The modules that use a part describe it: ``guards`` reads ``access``, ``parents`` and
-    ``replication_role``; ``plain_indexes``, ``unique_keys``, ``checks``, ``index_sizes``,
-    ``index_rights`` and ``defaults`` belong to the modules that make values of them."""
+    facts: TableFacts = dataclasses.field(compare=False, repr=False)
+    """What else the same statement has read, as the modules need it that decide by it."""
     parts: tuple[Table, ...] = ()
     """The tables of a multi-table child, a parent's before its child's; this is the child's, with
     the columns and constraints of all of them. Empty for a table by itself."""
@@ -273,19 +268,19 @@ def _read(session: Session, oid: int | None = None, name: str = "") -> Table | N
     }
     if not parts["table"]:
         return None
-    facts: dict[str, Any]
-    [facts] = parts.pop("table")
-    facts["insert_triggers"], facts["rules"] = (
-        tuple(facts[name]) for name in ("insert_triggers", "rules")
+    table: dict[str, Any]
+    [table] = parts.pop("table")
+    table["insert_triggers"], table["rules"] = (
+        tuple(table[name]) for name in ("insert_triggers", "rules")
     )
     return Table(
         oid=found,
-        **facts,
+        **table,
         columns=tuple(Column(**item) for item in parts.pop("columns")),
         indexes=tuple(Index(**item) for item in parts.pop("indexes")),
         constraints=tuple(map(_constraint, parts.pop("constraints"))),
         triggers=tuple(Trigger(**item) for item in parts.pop("triggers")),
-        facts=parts,
+        facts=cast("TableFacts", parts),
     )
 
 

@@ -4,6 +4,18 @@ Each part is a query with the table's oid as ``$1``, and ``REREAD_BY_NAME`` as `
 makes one statement of them. ``PARTS`` names the columns of each part.
 """
 
+from ingest.postgres.facts import (
+    AccessFact,
+    CheckFact,
+    DefaultFact,
+    IndexRightsFact,
+    IndexSizeFact,
+    ParentFact,
+    PlainIndexFact,
+    ReplicationRoleFact,
+    UniqueKeyFact,
+)
+
 # Bits of tgtype (pg_trigger.h): 4 fires on INSERT, 64 INSTEAD OF it. A rule's ev_type 3 is INSERT.
 TABLE = """
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
@@ -494,6 +506,10 @@ WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 
 
+def _keys(fact: type) -> str:
+    return " ".join(fact.__annotations__)
+
+
 PARTS = {
     "table": (
         TABLE,
@@ -518,33 +534,15 @@ PARTS = {
         ),
     ),
     "triggers": (TRIGGERS, "name definition enabled"),
-    "defaults": (
-        DEFAULTS,
-        (
-            "column identity expression is_servers_own draws is_domain oid name step smallest "
-            "greatest start cache cycles may_draw may_look may_set may_select"
-        ),
-    ),
-    "plain_indexes": (
-        PLAIN_INDEXES,
-        (
-            "name definition comment constraint_kind constraint_comment is_unique keys predicate "
-            "is_primary columns"
-        ),
-    ),
-    "unique_keys": (UNIQUE_KEYS, "name expressions operators predicate columns plain"),
-    "checks": (CHECKS, "expression columns"),
-    "index_sizes": (INDEX_SIZES, "name columns size method is_clustered"),
-    "parents": (PARENTS, "constraint kind operator types is_exact sees_all missing_right"),
-    "access": (
-        ACCESS,
-        "isolation sees_all missing_right trigger replica_trigger function",
-    ),
-    "replication_role": (
-        REPLICATION_ROLE,
-        "server_version role may_set replication_role constraint",
-    ),
-    "index_rights": (INDEX_RIGHTS, "missing_right has_event_trigger is_subscribed is_decoded"),
+    "defaults": (DEFAULTS, _keys(DefaultFact)),
+    "plain_indexes": (PLAIN_INDEXES, _keys(PlainIndexFact)),
+    "unique_keys": (UNIQUE_KEYS, _keys(UniqueKeyFact)),
+    "checks": (CHECKS, _keys(CheckFact)),
+    "index_sizes": (INDEX_SIZES, _keys(IndexSizeFact)),
+    "parents": (PARENTS, _keys(ParentFact)),
+    "access": (ACCESS, _keys(AccessFact)),
+    "replication_role": (REPLICATION_ROLE, _keys(ReplicationRoleFact)),
+    "index_rights": (INDEX_RIGHTS, _keys(IndexRightsFact)),
 }
 """Each part's query, and the names of its columns."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.postgres.catalog import quote_name
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.postgres.catalog import Table
+    from ingest.postgres.facts import PlainIndexFact
     from ingest.postgres.session import Session
 
 
@@ -46,17 +47,18 @@ def plain_indexes(
     ``keeps_primary``: never that of the primary key.
     """
     return tuple(
-        DeferredIndex(
-            keys=tuple(row["keys"]),
-            **{name: row[name] for name in _COPIED},
-        )
+        _deferred(row)
         for row in table.facts["plain_indexes"]
         if not (row["is_primary"] and keeps_primary)
         and (not row["is_unique"] or with_unique or drawn in row["columns"])
     )
 
 
-_COPIED = [field.name for field in dataclasses.fields(DeferredIndex) if field.name != "keys"]
+def _deferred(row: PlainIndexFact) -> DeferredIndex:
+    values: dict[str, Any] = {**row, "keys": tuple(row["keys"])}
+    return DeferredIndex(
+        **{item.name: values[item.name] for item in dataclasses.fields(DeferredIndex)}
+    )
 
 
 def place_of_duplicate(

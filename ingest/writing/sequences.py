@@ -7,7 +7,7 @@ the ORM saves would repeat a key of the load.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,6 +90,7 @@ def defaults_of(table: Table) -> dict[str, Default]:
     names = [field.name for field in dataclasses.fields(Sequence)]
     for row in table.facts["defaults"]:
         column, identity = row["column"], row["identity"]
+        values: dict[str, Any] = {**row}
         limit = _TYPE_LIMITS.get(table.column(_quoted(column)).type_name)
         is_exact = row["oid"] is not None and limit is not None
         found[column] = Default(
@@ -99,7 +100,7 @@ def defaults_of(table: Table) -> dict[str, Default]:
             expression=row["expression"],
             is_servers_own=row["is_servers_own"],
             draws=row["draws"],
-            sequence=Sequence(**{name: row[name] for name in names}) if is_exact else None,
+            sequence=Sequence(**{name: values[name] for name in names}) if is_exact else None,
             limit=limit,
             is_domain=row["is_domain"],
         )
