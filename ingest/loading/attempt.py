@@ -109,7 +109,7 @@ class Run:
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
         how, session = self._try.job.how, self._try.session
-        self._reporter.counts = settled.counts
+        self._reporter.start_from(settled.counts)
         self._loader.read_from(self._try.source, settled.position, how.records_of_chunk)
         if settled.is_finished:  # the answer to the COMMIT was lost, not the COMMIT
             with session.transaction():
@@ -128,10 +128,7 @@ class Run:
                 self._loader.move_sequences()
                 if how.dry_run:
                     transaction.roll_back()
-            if self._is_chunked:
-                done = counts - self._reporter.counts
-                self._reporter.announcement.committed(ordinal, done)
-            self._reporter.counts = counts
+            self._reporter.committed(counts, ordinal if self._is_chunked else None)
 
     def _load_chunk(self, ordinal: int) -> Counts:
         """Load one chunk, if there is one; gives the counts with it."""

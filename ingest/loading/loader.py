@@ -163,7 +163,7 @@ class Loader:
             announcement = self._reporter.announcement
             announcement.load = entry.load
             announcement.started(source=source.name, method=job.how.method)
-            self._reporter.entry = None if session.is_callers else entry
+            self._reporter.show_in(None if session.is_callers else entry)
             self._protect(entry)
             log = self._log.open(entry, settled)
             with open_reject_file(
@@ -346,8 +346,7 @@ class Loader:
         self, source: Source, session: Session, run: Run | Coordinator, entry: Entry
     ) -> LoadResult:
         counts, stages = self._reporter.counts, dict(self._reporter.stages.seconds)
-        if self._reporter.entry is not None:
-            self._reporter.entry.note(stages=stages, bytes_read=source.bytes_read)
+        self._reporter.finish(source.bytes_read)
         return LoadResult(
             model=self._job.model._meta.label,
             table=run.table.qualified_name,

@@ -29,23 +29,48 @@ class ProgressReporter:
     ) -> None:
         self.announcement = announcement
         self.stages = Stages()
-        self.counts = Counts()
-        """Records of the chunks that are committed."""
-        self.entry: Entry | None = None
-        """Where others can see it; None where they cannot until the end."""
+        self._counts = Counts()
+        self._entry: Entry | None = None
         self._progress = progress
         self._noted = time.monotonic()
+
+    @property
+    def counts(self) -> Counts:
+        """Records of the chunks that are committed."""
+        return self._counts
+
+    def show_in(self, entry: Entry | None) -> None:
+        """Write progress to this entry from now on; None where others cannot see it."""
+        self._entry = entry
+
+    def start_from(self, counts: Counts) -> None:
+        """Count on from what the ledger has of the chunks that are committed."""
+        self._counts = counts
+
+    def committed(self, counts: Counts, chunk: int | None) -> None:
+        """Take in the counts of all that is committed now, and announce the chunk of this number.
+
+        None where the load has no chunks, or another process has announced it.
+        """
+        if chunk is not None:
+            self.announcement.committed(chunk, counts - self._counts)
+        self._counts = counts
+
+    def finish(self, bytes_read: int) -> None:
+        """Write down how long the stages took, and how far the source was read."""
+        if self._entry is not None:
+            self._entry.note(stages=dict(self.stages.seconds), bytes_read=bytes_read)
 
     def see(self, counts: Counts, bytes_read: int, bytes_total: int | None) -> None:
         """Tell of a batch; the counts are of the chunks that are not committed.
 
         Raises ``LoadCancelled`` where somebody asked for the load's end.
         """
-        counts += self.counts
+        counts += self._counts
         if self._progress is not None:
             self._progress(Progress(counts=counts, bytes_read=bytes_read, bytes_total=bytes_total))
-        if self.entry is not None and time.monotonic() - self._noted >= SECONDS_BETWEEN_NOTES:
-            self._note(self.entry, counts, bytes_read)
+        if self._entry is not None and time.monotonic() - self._noted >= SECONDS_BETWEEN_NOTES:
+            self._note(self._entry, counts, bytes_read)
 
     def _note(self, entry: Entry, counts: Counts, bytes_read: int) -> None:
         self._noted = time.monotonic()

@@ -79,7 +79,7 @@ class Coordinator:
 
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
-        self._reporter.counts = settled.counts
+        self._reporter.start_from(settled.counts)
         with self._session.transaction():
             self.table = read_settled_table(self._session, self._job.model)
             self._entry.tell(self._session, fingerprint=str(self._try.fingerprint))
@@ -94,7 +94,7 @@ class Coordinator:
             self._end_members()
             # One of them may have committed a chunk without our hearing of it.
             with suppress(IngestError), self._session.transaction():
-                self._reporter.counts = self._entry.settle(self._session).counts
+                self._reporter.start_from(self._entry.settle(self._session).counts)
             raise
         self._end_members()
         with self._session.transaction():
@@ -179,12 +179,10 @@ class Coordinator:
         """Count a chunk that is in."""
         if member.sent is None:
             raise RuntimeError("A worker committed what it had not sent.")
-        counts = member.sent.counts
         self._decisions.update(dict.fromkeys(member.sent.decisions))
         self._reporter.stages.add(committed.stages)
-        self._reporter.counts += counts
         self._entry.count_kept(len(member.sent.rejects))
-        self._reporter.announcement.committed(self._turn, counts)
+        self._reporter.committed(self._reporter.counts + member.sent.counts, self._turn)
         member.task = None
         self._turn += 1
 
@@ -214,7 +212,7 @@ class Coordinator:
             with self._session.transaction():
                 settled = self._entry.settle(self._session)
             if settled.chunks >= task.ordinal:  # it died after its commit
-                self._reporter.counts += member.sent.counts
+                self._reporter.committed(self._reporter.counts + member.sent.counts, None)
                 self._turn += 1
                 return
             self._try.rewind(self._marks)
