@@ -3,11 +3,11 @@
 from django.contrib import admin
 
 from finance.models import Account, Transaction
-from ingest.admin import LargeTableAdmin
+from ingest.admin import LargeTableAdmin, LoadFileAdmin
 
 
 @admin.register(Account)
-class AccountAdmin(LargeTableAdmin, admin.ModelAdmin):
+class AccountAdmin(LoadFileAdmin, LargeTableAdmin, admin.ModelAdmin):
     """Accounts, found by number, name or owner."""
 
     list_display = ["number", "name", "user", "currency", "opened_on"]
@@ -20,7 +20,7 @@ class AccountAdmin(LargeTableAdmin, admin.ModelAdmin):
 
 
 @admin.register(Transaction)
-class TransactionAdmin(LargeTableAdmin, admin.ModelAdmin):
+class TransactionAdmin(LoadFileAdmin, LargeTableAdmin, admin.ModelAdmin):
     """Transactions, newest first."""
 
     list_display = ["tx_date", "account", "user", "amount", "description", "reference"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
@@ -30,6 +31,31 @@ def rejects_kept() -> int:
     return cast("int", _get("REJECTS_KEPT"))
 
 
+def runner() -> str:
+    """Return ``RUNNER``: who performs the loads that are started in the admin."""
+    return cast("str", _get("RUNNER"))
+
+
+def upload_bytes() -> int:
+    """Return ``UPLOAD_BYTES``: how large a file that is uploaded may be."""
+    return cast("int", _get("UPLOAD_BYTES"))
+
+
+def upload_unpacked_bytes() -> int:
+    """Return ``UPLOAD_UNPACKED_BYTES``: how much a compressed file that is uploaded may hold."""
+    return cast("int", _get("UPLOAD_UNPACKED_BYTES"))
+
+
+def upload_days() -> int:
+    """Return ``UPLOAD_DAYS``: how long a file that was uploaded is kept at most."""
+    return cast("int", _get("UPLOAD_DAYS"))
+
+
+def upload_folder() -> str | Path | None:
+    """Return ``UPLOAD_FOLDER``: where uploads are kept if ``STORAGES`` has no ``ingest``."""
+    return cast("str | Path | None", _get("UPLOAD_FOLDER"))
+
+
 def session_settings() -> tuple[str, ...]:
     """Return ``SESSION_SETTINGS``: custom parameters that a load takes over from the session.
 
@@ -50,6 +76,17 @@ def _is_list_of_parameters(value: Any) -> bool:
         isinstance(name, str) and re.fullmatch(r"[A-Za-z_][\w$]*(\.[A-Za-z_][\w$]*)+", name)
         for name in value
     )
+
+
+def _is_runner(value: Any) -> bool:
+    return isinstance(value, str) and (
+        value in {"process", "tasks"}
+        or (value.count(".") > 0 and all(part.isidentifier() for part in value.split(".")))
+    )
+
+
+def _is_folder(value: Any) -> bool:
+    return value is None or (isinstance(value, str | Path) and Path(value).is_absolute())
 
 
 def _is_number_from(least: int) -> Callable[[Any], bool]:
@@ -80,10 +117,26 @@ SETTINGS = {
     "REJECTS_KEPT": Setting(
         default=10_000, takes=_is_number_from(0), kind="a whole number from 0 upwards"
     ),
+    "RUNNER": Setting(
+        default="process",
+        takes=_is_runner,
+        kind="'process', 'tasks', or the dotted path of a function that gets a load's number",
+    ),
     "SESSION_SETTINGS": Setting(
         default=(),
         takes=_is_list_of_parameters,
         kind="a list of the names of custom parameters, such as ['app.tenant']",
+    ),
+    "UPLOAD_BYTES": Setting(
+        default=1 << 30, takes=_is_number_from(1), kind="a whole number from 1 upwards"
+    ),
+    # People come back to a file after a weekend.
+    "UPLOAD_DAYS": Setting(
+        default=7, takes=_is_number_from(1), kind="a whole number from 1 upwards"
+    ),
+    "UPLOAD_FOLDER": Setting(default=None, takes=_is_folder, kind="the absolute path of a folder"),
+    "UPLOAD_UNPACKED_BYTES": Setting(
+        default=10 << 30, takes=_is_number_from(1), kind="a whole number from 1 upwards"
     ),
 }
 """Every setting, by its key."""

@@ -1,5 +1,15 @@
-"""The ledger's models, where Django looks for them."""
+"""The models of the ledger and of uploads, where Django looks for them."""
 
 from ingest.ledger.models import Chunk, KeyList, KeyRange, Load, LoadProgress, Reject
+from ingest.uploads.models import SavedLayout, Upload
 
-__all__ = ["Chunk", "KeyList", "KeyRange", "Load", "LoadProgress", "Reject"]
+__all__ = [
+    "Chunk",
+    "KeyList",
+    "KeyRange",
+    "Load",
+    "LoadProgress",
+    "Reject",
+    "SavedLayout",
+    "Upload",
+]

@@ -11,6 +11,7 @@ from django.db.backends.postgresql import base
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
+from ingest import conf
 from ingest.migrations import __path__ as MIGRATIONS  # noqa: N812 - a constant to this module
 
 NOWHERE = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": "1"}
@@ -80,7 +81,7 @@ def test_without_a_database_named_none_is_asked(tags):
 
 @override_settings(INGEST={"CHUNK_ROW": 5, "REJECTS": 5, "colour": "red", "REJECTS_KEPT": -1})
 def test_settings():
-    known = "There are: BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS."
+    known = f"There are: {', '.join(conf.SETTINGS)}."
     assert checked() == [
         (
             "ingest.W001",
@@ -107,10 +108,7 @@ def test_settings_that_are_no_dict():
         (
             "ingest.W002",
             "INGEST is None, which is not a dict.",
-            (
-                "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS, "
-                "or leave it out."
-            ),
+            (f"Set it to a dict of {', '.join(conf.SETTINGS)}, or leave it out."),
         )
     ]
 

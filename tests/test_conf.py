@@ -15,7 +15,12 @@ VALUES = {
     "BENCHMARK_MODEL": "shop.Order",
     "CHUNK_ROWS": 7,
     "REJECTS_KEPT": 0,
+    "RUNNER": "shop.tasks.start",
     "SESSION_SETTINGS": ("app.tenant",),
+    "UPLOAD_BYTES": 1_000,
+    "UPLOAD_DAYS": 1,
+    "UPLOAD_FOLDER": "/srv/uploads",
+    "UPLOAD_UNPACKED_BYTES": 5_000,
 }
 
 
@@ -70,8 +75,7 @@ def test_a_project_without_ingest_settings_has_the_defaults():
             conf.chunk_rows,
             (
                 "INGEST is ['CHUNK_ROWS'], which is not a dict. "
-                "Set it to a dict of BENCHMARK_MODEL, CHUNK_ROWS, REJECTS_KEPT, SESSION_SETTINGS, "
-                "or leave it out."
+                f"Set it to a dict of {', '.join(conf.SETTINGS)}, or leave it out."
             ),
         ),
     ],
@@ -87,13 +91,15 @@ def test_a_wrong_value_of_another_setting_does_no_harm():
         assert conf.rejects_kept() == 5
 
 
+def as_documented(default):
+    if default in (None, ()):
+        return "none"
+    return f"{default:,}" if isinstance(default, int) else default
+
+
 def test_the_documentation_lists_every_setting_with_its_default():
     rows = re.findall(
         r"^\| `([A-Z_]+)` \| (.+?) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE
     )
-    shown = {None: "none", (): "none"}
-    want = [
-        (name, shown.get(setting.default, f"{setting.default:,}" if setting.default else "0"))
-        for name, setting in conf.SETTINGS.items()
-    ]
+    want = [(name, as_documented(setting.default)) for name, setting in conf.SETTINGS.items()]
     assert rows == want

@@ -1,6 +1,8 @@
-"""The admin: loads, and the rows of tables of any size."""
+"""The admin: loads, files to be loaded, and the rows of tables of any size."""
 
 from ingest.admin.large_tables import LargeTableAdmin
 from ingest.admin.loads import LoadAdmin
+from ingest.admin.uploads import UploadAdmin
+from ingest.admin.uploads.mixin import LoadFileAdmin
 
-__all__ = ["LargeTableAdmin", "LoadAdmin"]
+__all__ = ["LargeTableAdmin", "LoadAdmin", "LoadFileAdmin", "UploadAdmin"]

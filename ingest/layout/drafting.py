@@ -61,7 +61,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
             },
         ),
         findings=found.findings,
-        missing=tuple(field for field in fields if _is_needed(field) and field.name not in fed),
+        missing=tuple(field for field in fields if is_needed(field) and field.name not in fed),
         unused=tuple(
             (name, column)
             for name, column in columns
@@ -96,7 +96,7 @@ def _signed(
     A word beside the amounts, or a column for each side, says whether money goes out or comes in.
     Which of them is negative depends on whose books these are.
     """
-    needy = [field for field in fields if isinstance(field, _FRACTIONS) and _is_needed(field)]
+    needy = [field for field in fields if isinstance(field, _FRACTIONS) and is_needed(field)]
     if len(needy) != 1:
         return
     [field] = needy
@@ -184,7 +184,7 @@ def _is_own_key(field: Field) -> bool:
     """
     if not field.primary_key or field.remote_field is not None:
         return False
-    return not _is_needed(field) or _bare(field.name) == "id"
+    return not is_needed(field) or _bare(field.name) == "id"
 
 
 def _bare(name: str) -> str:
@@ -210,7 +210,7 @@ def _certain(
     """Match the only column of a kind with the only field of that kind that each record needs."""
     dates = [item for item in columns if item[1].date_formats]
     for kinds, found in ((_DAYS, dates), (_FRACTIONS, list(_amounts(columns)))):
-        needy = [field for field in fields if isinstance(field, kinds) and _is_needed(field)]
+        needy = [field for field in fields if isinstance(field, kinds) and is_needed(field)]
         is_free = not {name for name, _ in fed.values()} & {name for name, _ in found}
         if is_free and len(needy) == len(found) == 1 and needy[0].name not in fed:
             yield needy[0], found[0]
@@ -227,7 +227,7 @@ def _amounts(
             yield name, column
 
 
-def _is_needed(field: Field) -> bool:
+def is_needed(field: Field) -> bool:
     """Return whether each record must have a value."""
     makes_its_own = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
     is_drawn = isinstance(field, models.AutoField) or field.has_default()

@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from django.apps import apps
+from django.db import DatabaseError
 
 from ingest.exceptions import LayoutError, did_you_mean
 from ingest.layout.definition import Layout
+from ingest.layout.text import Origin
 
 FOLDER = "layouts"
+SAVED = "saved:"
+"""What a name begins with that is of a layout which somebody saved in the admin."""
 
 
 def find_layout(given: Layout | str | Path) -> Layout:
     """Find a layout: one that is at hand, a path that ends in ``.toml``, or a name.
 
-    Raises ``LayoutError`` for a name that no installed app has.
+    ``saved:NAME`` is a layout that was saved in the admin. Raises ``LayoutError`` for a name that
+    no installed app has.
     """
     if isinstance(given, Layout):
         return given
+    if isinstance(given, str) and given.startswith(SAVED):
+        return _find_saved(given.removeprefix(SAVED))
     if isinstance(given, Path) or given.endswith(".toml"):
         return Layout.from_toml(given)
     known = layout_names()
@@ -37,3 +44,31 @@ def layout_names() -> dict[str, Path]:
         for path in sorted((Path(app.path) / FOLDER).glob("*.toml")):
             found.setdefault(path.stem, path)
     return dict(sorted(found.items()))
+
+
+def read_text(text: str, name: str) -> Layout:
+    """Return the layout that a text says; ``name`` is how messages call it."""
+    import tomllib  # most loads do without
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LayoutError(f"{name} is no TOML: {error}") from error
+    return Layout.from_document(document, Origin(name=name, text=text))
+
+
+def _find_saved(name: str) -> Layout:
+    if not apps.is_installed("ingest"):
+        raise LayoutError(f"There is no saved layout {name!r}: 'ingest' is not in INSTALLED_APPS.")
+    saved = apps.get_model("ingest", "SavedLayout").objects
+    try:
+        text = saved.filter(name=name).values_list("layout", flat=True).first()
+        if text is None:
+            known = list(saved.values_list("name", flat=True))
+            raise LayoutError(
+                f"There is no saved layout {name!r}.{did_you_mean(name, known)} Save one in the "
+                "admin, or give a file whose name ends in .toml."
+            )
+    except DatabaseError as error:
+        raise LayoutError(f"The saved layout {name!r} cannot be read: {error}") from error
+    return read_text(text, f"{SAVED}{name}")

@@ -61,6 +61,8 @@ class Load(Counted):
     class Status(models.TextChoices):
         """What became of a load."""
 
+        DRAFT = "draft"
+        WAITING = "waiting"
         RUNNING = "running"
         LOADED = "loaded"
         FAILED = "failed"
@@ -112,6 +114,7 @@ class Load(Counted):
         ordering = ("-pk",)
         default_permissions = ("view",)
         permissions = (
+            ("upload_load", "Can load a file from the browser"),
             ("resume_load", "Can go on with a load"),
             ("cancel_load", "Can cancel a load"),
             ("undo_load", "Can take a load's rows away"),

@@ -98,6 +98,10 @@ def check_resumable(load: Load, given: Any) -> None:
     """
     if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
         raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to resume.")
+    if load.status == Load.Status.DRAFT:
+        raise LedgerError(
+            f"Load {load.pk} is a draft that nobody has confirmed: confirm it in the admin."
+        )
     if load.options.get("given") in (None, "-"):
         raise LedgerError(
             f"Load {load.pk} cannot go on: {load.source} can be read only once. Take away what is "

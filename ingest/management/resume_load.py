@@ -22,6 +22,13 @@ def main(load: str, alias: str) -> None:
     from ingest.postgres.session import put_django_in
 
     put_django_in(alias, state)
+    from ingest.models import Load
+
+    if Load.objects.using(alias).filter(pk=load, status=Load.Status.DRAFT).exists():
+        from ingest.uploads.running import run_load
+
+        run_load(int(load), using=alias)
+        return
     arguments = ["--resume", load, "--database", alias, "--progress", "none"]
     execute_from_command_line(["manage.py", "bulk_load", *arguments])
 

@@ -45,8 +45,23 @@ _OPENERS: dict[str, Callable[[Any], Any]] = {
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
+class NamedPath(type(Path())):  # type: ignore[misc] # PosixPath or WindowsPath
+    """A file on this machine that messages and layouts call by another name than its own."""
+
+    shown_name: str = ""
+
+    @classmethod
+    def of(cls, path: str | Path, shown_name: str) -> NamedPath:
+        """Return the path of a file that was called otherwise where it came from."""
+        named = cls(path)
+        named.shown_name = shown_name
+        return named
+
+
 def file_name_of(given: Any) -> str:
     """Return the name of a file without its folder; empty where it has none."""
+    if isinstance(given, NamedPath):
+        return given.shown_name
     name = getattr(given, "name", "") if hasattr(given, "read") else str(given)
     return "" if name == STDIN or not isinstance(name, str) else Path(name).name
 
@@ -71,7 +86,8 @@ class InputFile:
             self._raw, self.name = _standard_input(), "standard input"
             self._is_ours = isinstance(self._raw, _WaitingInput)
         else:
-            self._is_ours, self.path, self.name = True, Path(given), safe_line(str(given))
+            shown = given.shown_name if isinstance(given, NamedPath) else str(given)
+            self._is_ours, self.path, self.name = True, Path(given), safe_line(shown)
             self._raw = open_path(self.path)
             self.bytes_total = self.path.stat().st_size
             if not self.path.is_file():  # a pipe can be read once only, and has no size

@@ -54,12 +54,12 @@ class ParquetSource(Source):
         else:
             opened = InputFile(given)  # for its message, and to see whether it changes
             opened.close()
-            name = given = str(given)
+            name = opened.name
         try:
             from pyarrow.parquet import ParquetFile  # takes 50 ms, and most files are text
 
             # Without a buffer ahead: that would hold a whole row group.
-            file = ParquetFile(given, pre_buffer=False)
+            file = ParquetFile(given if hasattr(given, "read") else str(given), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{name} is no Parquet file: {error}") from error
         source = cls(file, name, options)

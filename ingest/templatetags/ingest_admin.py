@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 
+from ingest.terminal import safe_line as as_safe_line
+from ingest.terminal import safe_text as as_safe_text
+
 if TYPE_CHECKING:
     from django.core.paginator import Page
 
@@ -15,6 +18,18 @@ if TYPE_CHECKING:
 register = template.Library()
 PAGE_NAMES = ("chunks", "rejects")
 """The parameters of a load's page that are numbers of pages."""
+
+
+@register.filter
+def safe_line(text: object) -> str:
+    """Escape control characters, line ends and what turns the order of a text round."""
+    return as_safe_line(str(text))
+
+
+@register.filter
+def safe_text(text: object) -> str:
+    """Escape control characters, and what turns the order of a text round."""
+    return as_safe_text(str(text))
 
 
 @register.inclusion_tag("admin/date_hierarchy.html")

@@ -48,6 +48,8 @@ CHUNKS_SHOWN = 50
 CHOICE = "choice"
 """The name of what can be chosen when an action is confirmed."""
 LINES = "application/jsonl"
+UPLOAD_LOAD = "ingest.upload_load"
+"""The permission to load a file from the browser."""
 VIEW_REJECT = "ingest.view_reject"
 """The permission to see values that were refused."""
 
@@ -62,10 +64,24 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
     list_per_page = 50
     show_full_result_count = False
     actions = None
+    change_list_template = "admin/ingest/way/change_list.html"
 
     class Media:
         css = {"all": ["ingest/admin.css"]}
         js = ["ingest/live.js"]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        may_load = request.user.has_perm(UPLOAD_LOAD)
+        add = "admin:ingest_upload_add"
+        context = {
+            "ingest_list_template": "admin/change_list.html",
+            "ingest_load_file": reverse(add, current_app=self.admin_site.name)
+            if may_load
+            else None,
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -132,7 +148,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             "live": {name: progress.live(load, name) for name in progress.texts_of(load)},
             "has_details": bool(details_of(load)),
             "bar": progress.bar(load),
-            "is_running": load.status == Load.Status.RUNNING,
+            "is_running": load.status in progress.UNDERWAY,
             "pieces": stages.draw(load.stages),
             "picture_width": stages.WIDTH,
             "chunks": Paginator(chunks, CHUNKS_SHOWN).get_page(request.GET.get("chunks"))

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from ingest import conf
+from ingest.admin.loads import background
 from ingest.admin.loads.progress import whole
 from ingest.admin.loads.resuming import start_resuming
 from ingest.exceptions import LedgerError
 from ingest.ledger.models import Load
+from ingest.uploads.models import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,8 +64,14 @@ class LoadAction:
 def _refuse_resume(load: Load) -> str | None:
     from ingest.loading.resume import check_resumable
 
+    if load.status == Status.DRAFT:
+        return "It is a draft that nobody has confirmed."
     if _is_alive(load):
         return "It is running."
+    upload = Upload.objects.using(load._state.db).filter(load=load).first()
+    is_over = load.status in {Status.LOADED, Status.UNDONE}
+    if upload is not None and not is_over:  # wherever its storage is
+        return None if upload.has_file else f"Its file, {load.source}, is not kept any more."
     try:
         check_resumable(load, load.options.get("given"))
     except LedgerError as error:
@@ -78,12 +87,16 @@ def _ask_resume(load: Load, alias: str) -> Question:  # noqa: ARG001
 
 
 def _resume(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FBT001
-    log = start_resuming(load, alias)
-    return f"Load {load.pk} goes on in a process of its own. What it says is written to {log}."
+    if conf.runner() == background.PROCESS:
+        log = start_resuming(load, alias)
+        return f"Load {load.pk} goes on in a process of its own. What it says is written to {log}."
+    # A cancelled load is left alone by a task that comes late.
+    Load.objects.using(alias).filter(pk=load.pk).update(is_cancel_asked=False)
+    return background.start(load, alias)
 
 
 def _refuse_cancel(load: Load) -> str | None:
-    if load.status != Status.RUNNING:
+    if load.status not in {Status.RUNNING, Status.WAITING}:
         return f"It is not running: it is {load.get_status_display().lower()}."
     if load.is_cancel_asked and _is_alive(load):
         return "It has been asked to stop already."
@@ -98,6 +111,10 @@ def _ask_cancel(load: Load, alias: str) -> Question:  # noqa: ARG001
 
 
 def _cancel(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FBT001
+    waiting = Load.objects.using(alias).filter(pk=load.pk, status=Status.WAITING)
+    stopped = {"status": Status.INTERRUPTED, "is_cancel_asked": True, "ended_at": timezone.now()}
+    if waiting.update(**stopped):
+        return f"Load {load.pk} had not begun: it is cancelled."
     loads = Load.objects.using(alias).filter(pk=load.pk, status=Status.RUNNING)
     if _is_alive(load):
         loads.update(is_cancel_asked=True)
@@ -109,6 +126,8 @@ def _cancel(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FB
 def _refuse_undo(load: Load) -> str | None:
     if load.status == Status.UNDONE:
         return "It is undone already."
+    if load.status in {Status.DRAFT, Status.WAITING}:
+        return "It has not begun: there is nothing to undo."
     return "It is running: cancel it first." if _is_alive(load) else None
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SILENT_SECONDS = 15
 """A running load is brought up to date every second; after so many it may be dead."""
 NOTHING = "-"
+UNDERWAY = frozenset({Load.Status.WAITING, Load.Status.RUNNING})
+"""The statuses of loads whose figures change by themselves."""
 
 
 def share_done(load: Load) -> float | None:
@@ -61,7 +63,7 @@ def state_of(load: Load) -> str:
 def as_json(load: Load) -> dict[str, Any]:
     """Return what the pages' script puts in its places."""
     return {
-        "isRunning": load.status == Load.Status.RUNNING,
+        "isRunning": load.status in UNDERWAY,
         "share": share_done(load),
         "texts": texts_of(load),
     }
@@ -70,7 +72,7 @@ def as_json(load: Load) -> dict[str, Any]:
 def live(load: Load, name: str) -> str | SafeString:
     """Show one of the texts; of a running load so that the script finds it."""
     text = texts_of(load)[name]
-    if load.status != Load.Status.RUNNING:
+    if load.status not in UNDERWAY:
         return text
     return format_html(
         '<span data-ingest-load="{}" data-ingest-text="{}">{}</span>', load.pk, name, text

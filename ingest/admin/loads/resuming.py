@@ -33,10 +33,10 @@ class NotResumed(IngestError):  # noqa: N818 - it says what happened
         """What it says to whoever may not see rejects."""
 
 
-def start_resuming(load: Load, alias: str) -> Path:
+def start_resuming(load: Load, alias: str, *, waits: bool = True) -> Path:
     """Start a process that resumes the load, and return the file with what it says.
 
-    Raises ``NotResumed`` with the end of that file when the process fails at once.
+    Raises ``NotResumed`` with the end of that file when the process fails at once, if ``waits``.
     """
     descriptor, name = tempfile.mkstemp(prefix=f"ingest-load-{load.pk}-", suffix=".log")
     from ingest.postgres.session import read_state
@@ -57,7 +57,7 @@ def start_resuming(load: Load, alias: str) -> Path:
     with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr] # it is one
         pipe.write(state)
     try:
-        code = process.wait(STARTING_SECONDS)
+        code = process.wait(STARTING_SECONDS if waits else 0)
     except subprocess.TimeoutExpired:
         # Somebody must take its exit code, else it stays as a zombie.
         threading.Thread(target=process.wait, daemon=True).start()

@@ -14,7 +14,6 @@ from django.db import DEFAULT_DB_ALIAS
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
 from ingest.loading.api import load
-from ingest.loading.api import resume as go_on
 from ingest.loading.own_process import prepare_arrow
 from ingest.management import (
     chunk_options,
@@ -213,8 +212,10 @@ class Command(BaseCommand):
                 "out. Only a file that was moved or renamed is named: --resume LOAD FILE.",
                 returncode=WRONG_USAGE,
             )
+        from ingest.uploads.running import resume_load  # other loads do without
+
         number = options["resume"]
-        work = partial(go_on, number, source, using=options["database"] or DEFAULT_DB_ALIAS)
+        work = partial(resume_load, number, source, using=options["database"] or DEFAULT_DB_ALIAS)
         self._show(f"Going on with load {number}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:

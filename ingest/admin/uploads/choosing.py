@@ -1,0 +1,78 @@
+"""Putting a layout to use for an upload: only what its owner may say, of columns that are there."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.admin.uploads import rights
+from ingest.layout.completing import join_lookups
+from ingest.uploads.layouts import columns_of, field_named, read_columns
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.db.models import Model
+    from django.http import HttpRequest
+
+    from ingest.layout import FieldLayout, Layout
+    from ingest.uploads.layouts import Offer
+    from ingest.uploads.models import Upload
+
+
+def use(
+    site: AdminSite, request: HttpRequest, upload: Upload, model: type[Model], offer: Offer
+) -> None:
+    """Let an upload be read with a layout; what its owner may not say of it is left out."""
+    columns = read_columns(upload, offer.layout) or ()
+    layout = allowed_part(site, request, model, offer.layout)
+    set_layout(upload, without_missing(layout, columns), columns)
+    upload.options["start"] = offer.name
+
+
+def allowed_part(
+    site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
+) -> Layout:
+    """Return a layout without fields that somebody may not fill in, and parents not to be made."""
+    layout, _ = join_lookups(layout, model)
+    allowed = rights.allowed_fields(site._registry[model], request)
+    fields: dict[str, FieldLayout] = {}
+    for name, said in layout.fields.items():
+        field = field_named(model, name)
+        if field is None or field.name not in allowed:
+            continue
+        alone = dataclasses.replace(layout, fields={field.name: said})
+        bare = dataclasses.replace(alone, hook=None, others="ignore", model=None)
+        is_refused = any(rights.refusals(site, request, model, bare))
+        fields[field.name] = dataclasses.replace(said, create=None) if is_refused else said
+    return dataclasses.replace(
+        layout,
+        fields=fields,
+        model=model._meta.label,
+        about=None,
+        hook=None,
+        others="ignore",
+        match=None,
+        ignore_columns=(),
+        origin=None,
+    )
+
+
+def without_missing(layout: Layout, columns: tuple[str, ...]) -> Layout:
+    """Return a layout without the fields that are fed by columns which are not there."""
+    fields = {
+        name: said
+        for name, said in layout.fields.items()
+        if all(
+            column in columns if isinstance(column, str) else column <= len(columns)
+            for column in columns_of(said)
+        )
+    }
+    return dataclasses.replace(layout, fields=fields)
+
+
+def set_layout(upload: Upload, layout: Layout, columns: tuple[str, ...]) -> None:
+    """Write down how an upload is read; a dry run of another layout counts no more."""
+    upload.layout = layout.to_toml()
+    upload.options = {**upload.options, "columns": list(columns)}
+    upload.state = upload.State.STORED
+    upload.check_result = {}

@@ -1,0 +1,279 @@
+"""The forms of the way: what is posted is checked here, and becomes a layout or options."""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from ingest.uploads.models import SavedLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from django.db.models import Model
+
+    from ingest.layout import Layout
+
+DELIMITERS = (
+    (",", _("comma ,")),
+    (";", _("semicolon ;")),
+    ("\t", _("tab")),
+    ("|", _("vertical bar |")),
+    (":", _("colon :")),
+    (" ", _("blank")),
+)
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252", "cp1250", "cp1251", "iso-8859-15")
+"""Those that are proposed; any codec that Python knows may be said."""
+
+
+class ChooseForm(forms.Form):
+    """The model and the file."""
+
+    model = forms.ChoiceField(label=_("Load into"))
+    file = forms.FileField(
+        label=_("File"),
+        allow_empty_file=True,  # the error that says so is our own
+        help_text=_(
+            "Delimited text, JSON Lines or Parquet; compressed by gzip, bzip2, xz or zstd."
+        ),
+    )
+
+    def __init__(self, models: Iterable[type[Model]], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["model"].choices = [  # type: ignore[attr-defined]
+            (model._meta.label, capfirst(model._meta.verbose_name_plural)) for model in models
+        ]
+
+
+class FileForm(forms.Form):
+    """How the file is read."""
+
+    encoding = forms.CharField(label=_("Encoding"), max_length=40, required=False)
+    delimiter = forms.ChoiceField(label=_("Delimiter"), choices=DELIMITERS, required=False)
+    quote = forms.CharField(
+        label=_("Quote"),
+        max_length=1,
+        required=False,
+        help_text=_("What cells are wrapped in; empty: nothing."),
+    )
+    header = forms.BooleanField(label=_("The first record names the columns"), required=False)
+    skip_records = forms.IntegerField(
+        label=_("Records before the table"), min_value=0, max_value=10_000, required=False
+    )
+    trailer_records = forms.IntegerField(
+        label=_("Records after the table"), min_value=0, max_value=10_000, required=False
+    )
+    decimal = forms.CharField(
+        label=_("Decimal mark"),
+        max_length=1,
+        required=False,
+        help_text=_("Of all numbers; empty: a full stop."),
+    )
+    thousands = forms.CharField(
+        label=_("Thousands mark"), max_length=1, required=False, strip=False
+    )
+    formats = forms.CharField(
+        label=_("Dates"),
+        max_length=200,
+        required=False,
+        help_text=_(
+            "How dates are written, such as %d.%m.%Y; several with commas between them. "
+            "Empty: year-month-day."
+        ),
+    )
+    null = forms.CharField(
+        label=_("Words for an empty cell"),
+        max_length=200,
+        required=False,
+        help_text=_("Such as NULL, n/a; with commas between them."),
+    )
+    strip = forms.BooleanField(label=_("Take blanks off both ends of cells"), required=False)
+
+    OF_TEXT = ("encoding", "delimiter", "quote", "header", "skip_records", "trailer_records")
+
+    def __init__(self, layout: Layout, *, is_delimited: bool, **kwargs: Any) -> None:
+        self._layout = layout
+        self.is_delimited = is_delimited
+        super().__init__(initial=self._initial(layout), **kwargs)
+        if not is_delimited:
+            for name in self.OF_TEXT:
+                del self.fields[name]
+            return
+        delimiter = layout.source.get("delimiter", ",")
+        if delimiter not in dict(DELIMITERS):
+            choices = [*DELIMITERS, (delimiter, delimiter)]
+            self.fields["delimiter"].choices = choices  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _initial(layout: Layout) -> dict[str, Any]:
+        source, read = layout.source, layout.read
+        return {
+            "encoding": source.get("encoding", "utf-8"),
+            "delimiter": source.get("delimiter", ","),
+            "quote": source.get("quote", '"'),
+            "header": source.get("header", "columns" not in source) is not False,
+            "skip_records": source.get("skip_records", 0),
+            "trailer_records": source.get("trailer_records", 0),
+            "decimal": read.decimal or "",
+            "thousands": (read.thousands or ("",))[0],
+            "formats": ", ".join(read.formats or ()),
+            "null": ", ".join(read.null or ()),
+            "strip": bool(read.strip),
+        }
+
+    def clean_encoding(self) -> str:
+        """Refuse what is no encoding of text."""
+        name = self.cleaned_data["encoding"] or "utf-8"
+        try:
+            is_text = codecs.lookup(name)._is_text_encoding
+        except (LookupError, ValueError):
+            is_text = False
+        if not is_text:
+            raise ValidationError(
+                _("There is no encoding %(name)s."), params={"name": repr(name)}, code="encoding"
+            )
+        return str(name)
+
+    def to_layout(self) -> Layout:
+        """Return the layout with what was said of reading."""
+        said, source = self.cleaned_data, dict(self._layout.source)
+        if self.is_delimited:
+            usual = {"encoding": "utf-8", "delimiter": ",", "quote": '"'}
+            for name, value in usual.items():
+                _set(source, name, said[name], value)
+            for name in ("skip_records", "trailer_records"):
+                _set(source, name, said[name] or 0, 0)
+            if said["trailer_records"]:
+                source.pop("trailer_pattern", None)
+            _set(source, "header", said["header"], True)
+        read = dataclasses.replace(
+            self._layout.read,
+            decimal=said["decimal"] or None,
+            thousands=(said["thousands"],) if said["thousands"] else None,
+            formats=words(said["formats"]),
+            null=words(said["null"]),
+            strip=True if said["strip"] else None,
+        )
+        return dataclasses.replace(self._layout, source=source, read=read)
+
+
+def words(text: str) -> tuple[str, ...] | None:
+    """Return the words between commas; None if there is none."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    return found or None
+
+
+def _set(source: dict[str, Any], name: str, value: Any, usual: Any) -> None:
+    if value == usual:
+        source.pop(name, None)
+    else:
+        source[name] = value
+
+
+class OptionsForm(forms.Form):
+    """How the records are loaded."""
+
+    on_conflict = forms.ChoiceField(label=_("Records whose key is there already"))
+    key = forms.CharField(
+        label=_("Key"),
+        max_length=200,
+        required=False,
+        help_text=_("The fields by which a record is known again, with commas between them."),
+    )
+    chunks = forms.BooleanField(
+        label=_("Commit in chunks"),
+        required=False,
+        help_text=_(
+            "What is in stays in if the load stops, and it goes on from there. Else all records "
+            "are loaded at once, or none."
+        ),
+    )
+    checks = forms.BooleanField(
+        label=_("Run the model's own checks on each record"),
+        required=False,
+        help_text=_("Model.clean(), which is much slower."),
+    )
+
+    def __init__(
+        self,
+        model: type[Model],
+        said: dict[str, Any],
+        may: Callable[[str], bool],
+        **kwargs: Any,
+    ) -> None:
+        initial = {
+            "on_conflict": said.get("on_conflict", INSERT),
+            "key": ", ".join(said.get("key") or ()),
+            "chunks": bool(said.get("resumable")),
+            "checks": bool(said.get("clean")),
+        }
+        super().__init__(initial=initial, **kwargs)
+        self._model = model
+        words = [word for word in conflict_words() if may(word)]
+        if words:
+            choices = [(word, CONFLICTS.get(word, word)) for word in words]
+            self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
+        else:
+            del self.fields["on_conflict"], self.fields["key"]
+
+    def clean_key(self) -> tuple[str, ...]:
+        """Refuse what is no field."""
+        names = words(self.cleaned_data["key"]) or ()
+        known = {field.name for field in self._model._meta.concrete_fields} | {"pk"}
+        for name in names:
+            if name not in known:
+                raise ValidationError(
+                    _("There is no field %(name)s."), params={"name": name}, code="key"
+                )
+        return names
+
+    def to_options(self) -> dict[str, Any]:
+        """Return the options of ``load`` that differ from its own defaults."""
+        said = self.cleaned_data
+        options: dict[str, Any] = {}
+        if said.get("on_conflict", INSERT) != INSERT:
+            options["on_conflict"] = said["on_conflict"]
+            if said["key"]:
+                options["key"] = list(said["key"])
+        if said["chunks"]:
+            options["resumable"] = True
+        if said["checks"]:
+            options["clean"] = True
+        return options
+
+
+INSERT = "error"
+"""The way of handling conflicts that a load has where nothing is said."""
+CONFLICTS = {
+    "error": _("are refused"),
+    "ignore": _("are left out"),
+    "update": _("update the row; others are left out"),
+    "upsert": _("update the row; others are inserted"),
+    "sync": _("update the row; others are inserted, and rows that the file lacks are deleted"),
+}
+
+
+def conflict_words() -> tuple[str, ...]:
+    """Return the ways of handling conflicts that a load has; none where it has no such option."""
+    from ingest.loading import options
+
+    names = {item.name for item in dataclasses.fields(options.LoadOptions)}
+    return tuple(CONFLICTS) if "on_conflict" in names else ()
+
+
+class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The name under which a layout is kept."""
+
+    class Meta:
+        model = SavedLayout
+        fields = ("name", "is_shared")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].required = False

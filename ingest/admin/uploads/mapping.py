@@ -1,0 +1,225 @@
+"""Which source column feeds which field: a row of the form for each field, and the layout of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import models
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from ingest.terminal import safe_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from django.db.models import Field
+    from django.http import QueryDict
+
+    from ingest.layout import FieldLayout, Layout
+
+NOTHING, CONSTANT, KEPT = "", "constant", "kept"
+COLUMN = "column:"
+"""Before the position of a column, from 1: a name may be anything."""
+SOURCE, VALUE, LOOKUP, FORMATS = "source-", "constant-", "lookup-", "formats-"
+"""What the names of the form's inputs begin with; the field's name follows."""
+BY_KEY = ""
+CONSTANT_CHARACTERS = 1_000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MappingRow:
+    """What the form shows of one field."""
+
+    name: str
+    label: str
+    help: str
+    is_required: bool
+    choice: str
+    choices: tuple[tuple[str, str], ...]
+    constant: str
+    lookup: str
+    lookups: tuple[tuple[str, str], ...]
+    """How a parent can be looked up; empty: the field is no foreign key."""
+    formats: str
+    takes_formats: bool
+    kept: str
+    """What the layout says that the form has no inputs for, as TOML; empty: nothing."""
+    guess: str
+
+    @property
+    def is_unfed(self) -> bool:
+        """Return whether each record must have a value, and nothing gives it one."""
+        return self.is_required and self.choice == NOTHING
+
+
+@dataclasses.dataclass(kw_only=True)
+class MappingForm:
+    """The columns, the fields, and what may be said of them."""
+
+    layout: Layout
+    columns: Sequence[str]
+    fields: Mapping[str, Field[Any, Any]]
+    proposals: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What may feed a field that nothing feeds yet, by its name."""
+
+    def rows(self) -> list[MappingRow]:
+        """Return a row for each field, those that are required first."""
+        rows = [self._row(field) for field in self.fields.values()]
+        return sorted(rows, key=lambda row: not row.is_required)
+
+    def unused(self) -> list[str]:
+        """Return the columns that feed nothing."""
+        from ingest.uploads.layouts import columns_of
+
+        used = {
+            place
+            for said in self.layout.fields.values()
+            for column in columns_of(said)
+            if (place := self._place(column)) is not None
+        }
+        return [safe_line(name) for place, name in enumerate(self.columns, 1) if place not in used]
+
+    def to_layout(self, posted: QueryDict) -> Layout:
+        """Return the layout that was posted; raises for a field or column that is not offered."""
+        for name in posted:
+            for prefix in (SOURCE, VALUE, LOOKUP, FORMATS):
+                if name.startswith(prefix) and name.removeprefix(prefix) not in self.fields:
+                    raise PermissionDenied(f"The field {name.removeprefix(prefix)} is not offered.")
+        fields = {
+            name: said
+            for name, field in self.fields.items()
+            if (said := self._said(field, posted)) is not None
+        }
+        return dataclasses.replace(self.layout, fields=fields)
+
+    def _row(self, field: Field[Any, Any]) -> MappingRow:
+        from ingest.layout.definition import dump
+        from ingest.layout.drafting import is_needed
+        from ingest.layout.text import write_value
+
+        said = self._base(field)
+        is_in = field.name in self.layout.fields
+        place = None if said is None else self._simple_place(said)
+        is_constant = said is not None and self._is_constant(said)
+        kept = ""
+        if said is not None and place is None and not is_constant:
+            kept = safe_line(write_value(dump(said)))
+        choice = NOTHING
+        if said is not None and is_in:
+            choice = KEPT if kept else CONSTANT if is_constant else f"{COLUMN}{place}"
+        proposal = None if is_in else self.proposals.get(field.name)
+        choices = [
+            (NOTHING, _("(nothing: its default)") if not is_needed(field) else "---------"),
+            *((f"{COLUMN}{at}", safe_line(name) or str(at)) for at, name in self._named_columns()),
+            (CONSTANT, _("(one value for all)")),
+        ]
+        if kept:
+            choices.append((KEPT, _("(as the layout says)")))
+        return MappingRow(
+            name=field.name,
+            label=str(capfirst(field.verbose_name)),
+            help=str(field.help_text),
+            is_required=is_needed(field),
+            choice=choice,
+            choices=tuple(choices),
+            constant="" if said is None or said.constant is None else str(said.constant),
+            lookup=(said.lookup or (BY_KEY,))[0] if said is not None and not kept else BY_KEY,
+            lookups=tuple(lookups_of(field)),
+            formats=", ".join((said.formats if said is not None else None) or ()),
+            takes_formats=isinstance(field, models.DateField),
+            kept=kept,
+            guess="" if proposal is None else str(proposal.reason),
+        )
+
+    def _base(self, field: Field[Any, Any]) -> FieldLayout | None:
+        said = self.layout.fields.get(field.name)
+        if said is None and field.name in self.proposals:
+            said = self.proposals[field.name].layout
+        return said
+
+    def _said(self, field: Field[Any, Any], posted: QueryDict) -> FieldLayout | None:
+        from ingest.admin.uploads.forms import words
+        from ingest.layout import FieldLayout
+        from ingest.layout.constants import fed
+
+        choice, base = posted.get(f"{SOURCE}{field.name}", NOTHING), self._base(field)
+        if choice == NOTHING:
+            return None
+        if choice == KEPT:
+            if base is None:
+                raise SuspiciousOperation(f"Nothing is said of {field.name} to be kept.")
+            return base
+        lookup = posted.get(f"{LOOKUP}{field.name}", BY_KEY)
+        if lookup not in {BY_KEY, *(name for name, _label in lookups_of(field))}:
+            raise PermissionDenied(f"{field.name} cannot be looked up by {lookup!r}.")
+        if choice == CONSTANT:
+            constant = posted.get(f"{VALUE}{field.name}", "")[:CONSTANT_CHARACTERS]
+            return FieldLayout(constant=constant, lookup=(lookup,) if lookup else None)
+        is_simple = base is not None and (self._simple_place(base) or self._is_constant(base))
+        column = self._column(choice)
+        said = fed(base if is_simple else None, column=column)
+        create = said.create if lookup and said.lookup == (lookup,) else None
+        formats = words(posted.get(f"{FORMATS}{field.name}", ""))
+        return dataclasses.replace(
+            said, lookup=(lookup,) if lookup else None, create=create, formats=formats
+        )
+
+    def _column(self, choice: str) -> str | int:
+        place = choice.removeprefix(COLUMN)
+        if not (choice.startswith(COLUMN) and place.isascii() and place.isdecimal()):
+            raise SuspiciousOperation(f"There is no choice {choice!r}.")
+        number = int(place[:9])
+        if not 1 <= number <= len(self.columns):
+            raise SuspiciousOperation(f"There is no column {number}.")
+        name = self.columns[number - 1]
+        is_own = self._has_names() and name and list(self.columns).count(name) == 1
+        return name if is_own else number
+
+    def _has_names(self) -> bool:
+        source = self.layout.source
+        return source.get("header", "columns" not in source) is not False
+
+    def _named_columns(self) -> Iterator[tuple[int, str]]:
+        yield from enumerate(self.columns, 1)
+
+    def _place(self, column: str | int) -> int | None:
+        if isinstance(column, int):
+            return column if column <= len(self.columns) else None
+        return list(self.columns).index(column) + 1 if column in self.columns else None
+
+    def _simple_place(self, said: FieldLayout) -> int | None:
+        """Return the place of the only column that feeds a field as it is; else None."""
+        if said.column is None or not _says_only(said, {"column", "lookup", "create"}):
+            return None
+        return None if len(said.lookup or ()) > 1 else self._place(said.column)
+
+    def _is_constant(self, said: FieldLayout) -> bool:
+        is_plain = isinstance(said.constant, str | int | float) and len(said.lookup or ()) <= 1
+        return is_plain and _says_only(said, {"constant", "lookup"})
+
+
+def _says_only(said: FieldLayout, names: set[str]) -> bool:
+    from ingest.layout import Reading
+
+    reading = {item.name for item in dataclasses.fields(Reading)}
+    return all(
+        getattr(said, item.name) is None
+        for item in dataclasses.fields(said)
+        if item.name not in names | reading
+    )
+
+
+def lookups_of(field: Field[Any, Any]) -> Iterator[tuple[str, str]]:
+    """Yield how the parents of a foreign key can be looked up: its key, and unique fields."""
+    if not isinstance(field, models.ForeignKey):
+        return
+    parent: Any = field.remote_field.model
+    target = field.target_field
+    yield BY_KEY, _("by its key (%(key)s)") % {"key": capfirst(target.verbose_name)}
+    for item in parent._meta.concrete_fields:
+        is_natural = item.unique and not item.primary_key and item != target
+        if is_natural and item.remote_field is None:
+            yield item.name, _("by %(field)s") % {"field": capfirst(item.verbose_name)}

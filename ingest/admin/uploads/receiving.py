@@ -1,0 +1,61 @@
+"""What becomes of a file that has arrived: it is looked at, and kept if it can be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+
+from ingest.admin.uploads import rights
+from ingest.exceptions import SourceError
+from ingest.uploads.limits import check_unpacked
+from ingest.uploads.models import Upload
+from ingest.uploads.storing import bare_file_name, delete_file, keep
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.http import HttpRequest
+
+    from ingest.uploads.receiving import ReceivingHandler
+
+
+def receive(site: AdminSite, request: HttpRequest, label: str, handler: ReceivingHandler) -> Upload:
+    """Keep the file of a request, and find out how it is to be read.
+
+    Raises ``IngestError`` for a file that cannot be loaded; then nothing of it is kept.
+    """
+    received, file = handler.received, request.FILES["file"]
+    if isinstance(file, list):
+        raise SourceError(_("Upload one file."))
+    if not received.size:
+        raise SourceError(_("The file is empty: there is nothing to load."))
+    name = bare_file_name(received.name)
+    check_unpacked(file, name)
+    user: Any = request.user
+    upload = Upload(owner=user, model=label, name=name, size=received.size, digest=received.digest)
+    upload.storage_name = keep(file, name)
+    try:
+        upload.save()
+        look(site, request, upload)
+    except BaseException:
+        if not upload._state.adding:
+            delete_file(upload)
+            upload.delete()
+        raise
+    return upload
+
+
+def look(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
+    """Find out how a file is to be read, and choose the layout that fits it best."""
+    # Arrow, which this needs, is not imported when the server starts.
+    from ingest.admin.uploads.choosing import use
+    from ingest.uploads.layouts import detect_upload, offers
+
+    model = rights.find_model_of(upload.model)
+    if model is None:
+        raise SourceError(_("There is no model %(model)s.") % {"model": upload.model})
+    found = detect_upload(upload, model)
+    best = offers(upload, model, found, rights.readable_layouts(request))[0]
+    use(site, request, upload, model, best)
+    upload.options["findings"] = list(found.findings)
+    upload.save()

@@ -1,0 +1,166 @@
+"""Who may load what: the model's own permissions, its ModelAdmin's word, and no code of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models, router
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from ingest.admin.loads import UPLOAD_LOAD
+from ingest.ledger.models import Load
+from ingest.uploads.models import SavedLayout, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from django.contrib.admin import AdminSite, ModelAdmin
+    from django.db.models import Field, Model, QuerySet
+    from django.http import HttpRequest
+
+    from ingest.layout import Layout
+
+CHANGES = {"update": ("change",), "upsert": ("add", "change"), "sync": ("add", "change", "delete")}
+"""What a way of handling conflicts asks for beside ``add``."""
+
+
+def may_upload(request: HttpRequest) -> bool:
+    """Return whether somebody may load files at all."""
+    return bool(request.user.has_perm(UPLOAD_LOAD))
+
+
+def may_load(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Return whether somebody may load files into a model."""
+    found = site._registry.get(model)
+    return (
+        found is not None
+        and may_upload(request)
+        and _is_loadable(model)
+        and found.has_add_permission(request)
+        and has_model_permission(request, model, "add")
+        and bool(allowed_fields(found, request))
+    )
+
+
+def may_handle(site: AdminSite, request: HttpRequest, model: type[Model], on_conflict: str) -> bool:
+    """Return whether somebody may let a load do this with rows that are there already."""
+    found = site._registry.get(model)
+    for action in CHANGES.get(on_conflict, ()):
+        asked = getattr(found, f"has_{action}_permission", None)
+        if asked is None or not asked(request) or not has_model_permission(request, model, action):
+            return False
+    return True
+
+
+def has_model_permission(request: HttpRequest, model: type[Model], action: str) -> bool:
+    """Return whether somebody has a permission of the model, whatever its ModelAdmin says."""
+    options = model._meta
+    name = get_permission_codename(action, options)
+    return bool(request.user.has_perm(f"{options.app_label}.{name}"))
+
+
+def loadable_models(site: AdminSite, request: HttpRequest) -> list[type[Model]]:
+    """Return the models that somebody may load files into, by their names."""
+    found = [model for model in site._registry if may_load(site, request, model)]
+    return sorted(found, key=lambda model: str(model._meta.verbose_name))
+
+
+def find_model_of(label: str) -> type[Model] | None:
+    """Return the model of a label; None if it is gone."""
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
+
+
+def _is_loadable(model: type[Model]) -> bool:
+    options = model._meta
+    is_own = options.app_label != "ingest" and options.managed and not options.proxy
+    # The ledger is in the database that gets the rows, and uploads are beside the ledger.
+    return is_own and router.db_for_write(model) == router.db_for_write(Load)
+
+
+def allowed_fields(admin: ModelAdmin[Any], request: HttpRequest) -> dict[str, Field[Any, Any]]:
+    """Return the fields that somebody may fill in in the model's own admin, by their names."""
+    shown = flatten_fieldsets(admin.get_fieldsets(request, None))
+    hidden = {*admin.get_readonly_fields(request, None), *(admin.get_exclude(request, None) or ())}
+    fields: dict[str, Field[Any, Any]] = {}
+    for name in shown:
+        if not isinstance(name, str) or name in hidden:
+            continue
+        try:
+            field = admin.model._meta.get_field(name)
+        except FieldDoesNotExist:  # a method, or a field of the form's own
+            continue
+        is_column = isinstance(field, models.Field) and field.concrete and not field.many_to_many
+        if is_column and field.editable and not field.generated:
+            fields[name] = field
+    return fields
+
+
+def refusals(
+    site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
+) -> Iterator[str]:
+    """Yield what somebody may not do of what a layout says."""
+    # Arrow, which layouts need, is not imported before somebody loads.
+    from ingest.uploads.layouts import field_named
+
+    if layout.hook is not None:
+        yield _("A layout from the browser runs no function (hook).")
+    if layout.others != "ignore":
+        yield _("A layout from the browser names every column that it uses.")
+    if layout.model not in {None, model._meta.label}:
+        yield _("The layout is for %(model)s.") % {"model": layout.model}
+    allowed = allowed_fields(site._registry[model], request)
+    for name, said in layout.fields.items():
+        field = field_named(model, name)
+        if field is None or field.name not in allowed:
+            yield _("You may not fill in the field %(field)s.") % {"field": name}
+        elif said.create is not None:
+            yield from _refuse_creating(site, request, field, said.create)
+
+
+def _refuse_creating(
+    site: AdminSite, request: HttpRequest, field: Any, create: Mapping[str, Any]
+) -> Iterator[str]:
+    parent = field.remote_field.model if field.remote_field is not None else None
+    if parent is None or not may_add(site, request, parent):
+        yield _("You may not create a missing %(parent)s.") % {
+            "parent": field.name if parent is None else capfirst(parent._meta.verbose_name)
+        }
+        return
+    allowed = allowed_fields(site._registry[parent], request)
+    for name, value in create.items():
+        if name not in allowed:
+            yield _("You may not fill in the field %(field)s.") % {"field": f"{field.name}.{name}"}
+        elif isinstance(value, dict) and value.get("create") is not None:
+            grandparent = parent._meta.get_field(name)
+            yield from _refuse_creating(site, request, grandparent, value["create"])
+
+
+def may_add(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Return whether somebody may add rows of a model in this admin."""
+    found = site._registry.get(model)
+    is_asked = found is not None and found.has_add_permission(request)
+    return is_asked and has_model_permission(request, model, "add")
+
+
+def readable_uploads(request: HttpRequest) -> QuerySet[Upload]:
+    """Return the uploads that somebody may see: their own, or all with a right of its own."""
+    uploads = Upload.objects.select_related("load", "owner")
+    if request.user.has_perm("ingest.view_upload"):
+        return uploads
+    return uploads.filter(owner=request.user.pk)
+
+
+def readable_layouts(request: HttpRequest) -> QuerySet[SavedLayout]:
+    """Return the saved layouts that somebody may see."""
+    saved = SavedLayout.objects.select_related("owner")
+    if request.user.has_perm("ingest.view_savedlayout"):
+        return saved
+    return saved.filter(models.Q(owner=request.user.pk) | models.Q(is_shared=True))

@@ -1,0 +1,20 @@
+"""``manage.py forget_uploads``: delete files that were uploaded and not loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from ingest.uploads.storing import forget_old_uploads
+
+
+class Command(BaseCommand):
+    """Delete old uploads; to be run once a day."""
+
+    help = "Delete the files that were uploaded in the admin INGEST['UPLOAD_DAYS'] ago."
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        """Delete them, and say how many there were."""
+        deleted = forget_old_uploads()
+        self.stdout.write(f"Deleted {deleted} uploaded file{'' if deleted == 1 else 's'}.")

@@ -1,0 +1,284 @@
+"""Which layout a file may be read with: one that was saved, one of an app, or what was detected."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import IngestError, LayoutError
+from ingest.layout import FieldLayout, Layout, find_layout, layout_names
+from ingest.layout.completing import complete
+from ingest.layout.drafting import draft
+from ingest.layout.matching import match_column
+from ingest.layout.registry import SAVED, read_text
+from ingest.sources import SourceOptions, open_source
+from ingest.sources.detection import detect
+from ingest.uploads.storing import open_upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from django.db.models import Field, Model, QuerySet
+
+    from ingest.layout.definition import Column
+    from ingest.layout.drafting import Draft, Proposal
+    from ingest.sources.detection import Detected
+    from ingest.uploads.models import SavedLayout, Upload
+
+DETECTED = "detected"
+"""The name of the layout that is made of what was detected."""
+LIKE_ENOUGH = 0.5
+"""Share of its source columns that a file must have for a saved layout to be offered."""
+FINGERPRINT_BYTES = 32
+ISO_DATE = "%Y-%m-%d"
+"""How fields read dates by themselves."""
+
+
+def fingerprint_of(columns: Sequence[str]) -> str:
+    """Digest a header: the names of the columns, in their order."""
+    text = json.dumps(list(columns), ensure_ascii=True)
+    return blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A layout that may be used for a file."""
+
+    name: str
+    """``detected``, ``saved:NAME``, or the name of an app's layout."""
+    layout: Layout
+    is_exact: bool = True
+    """Is the header the one that it was made for?"""
+    new: tuple[str, ...] = ()
+    """Columns of the file that the header it was made for does not have."""
+    gone: tuple[str, ...] = ()
+    """Columns of that header that the file does not have."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What was found out about a file."""
+
+    layout: Layout
+    """What was detected, as a layout."""
+    findings: tuple[str, ...]
+    """In sentences."""
+    columns: tuple[str, ...]
+    """The header."""
+
+
+def detect_upload(upload: Upload, model: type[Model], known: Layout | None = None) -> Found:
+    """Find out how an upload is to be read; raises ``IngestError`` if it cannot be.
+
+    ``known`` says its encoding and delimiter, if somebody has said them.
+    """
+    detected = _detect(upload, known)
+    drafted = draft(detected, model)
+    options = _source_options(drafted.layout)
+    with open_upload(upload) as given, open_source(given, options) as source:
+        return Found(
+            layout=_lift_formats(_with_lookups(drafted, model), detected),
+            findings=drafted.findings,
+            columns=source.columns,
+        )
+
+
+def detect_proposals(upload: Upload, model: type[Model], known: Layout) -> Mapping[str, Proposal]:
+    """Return what may feed fields that nothing feeds, by their names."""
+    try:
+        return draft(_detect(upload, known), model).proposals
+    except IngestError:
+        return {}
+
+
+def _detect(upload: Upload, known: Layout | None) -> Detected:
+    said = {} if known is None else known.source
+    with open_upload(upload) as given:
+        return detect(given, encoding=said.get("encoding"), delimiter=said.get("delimiter"))
+
+
+def _with_lookups(drafted: Draft, model: type[Model]) -> Layout:
+    """Complete a draft by the columns that name a parent's field: ``account__number``."""
+    fields = dict(drafted.layout.fields)
+    for name, _ in drafted.unused:
+        try:
+            found = match_column(model, str(name), "the file")
+        except LayoutError:  # the form says what it is for
+            continue
+        if found is None or found.lookup is None:
+            continue
+        before = fields.get(found.field.name)
+        if before is None:
+            fields[found.field.name] = FieldLayout(column=name, lookup=(found.lookup,))
+        elif before.lookup is not None and (before.columns or before.column):
+            columns = before.columns or (before.column or "",)
+            fields[found.field.name] = FieldLayout(
+                columns=(*columns, name), lookup=(*before.lookup, found.lookup)
+            )
+    return dataclasses.replace(drafted.layout, fields=fields)
+
+
+def _lift_formats(layout: Layout, detected: Detected) -> Layout:
+    """Say formats of dates once for the whole file, where all of its columns have the same."""
+    said = {column.date_formats for column in detected.columns if column.date_formats}
+    if len(said) != 1:
+        return layout
+    [formats] = said
+    if formats == (ISO_DATE,):
+        return layout
+    fields = {
+        name: dataclasses.replace(field, formats=None) for name, field in layout.fields.items()
+    }
+    read = dataclasses.replace(layout.read, formats=formats)
+    return dataclasses.replace(layout, fields=fields, read=read)
+
+
+def offers(
+    upload: Upload, model: type[Model], found: Found, saved: QuerySet[SavedLayout]
+) -> list[Offer]:
+    """Return the layouts that fit a file, the best first; what was detected comes last."""
+    fitting = [*_saved_offers(model, found, saved), *_app_offers(upload, model)]
+    fitting.sort(key=lambda offer: not offer.is_exact)
+    return [
+        *fitting,
+        Offer(name=DETECTED, layout=found.layout),
+    ]
+
+
+def _saved_offers(
+    model: type[Model], found: Found, saved: QuerySet[SavedLayout]
+) -> Iterator[Offer]:
+    for item in saved.filter(model=model._meta.label).order_by("-changed_at"):
+        try:
+            layout = read_text(item.layout, f"{SAVED}{item.name}")
+        except LayoutError:  # of a version to come
+            continue
+        new, gone = difference(item.columns, found.columns)
+        common = len(item.columns) - len(gone)
+        if common >= LIKE_ENOUGH * max(len(item.columns), 1):
+            is_exact = item.fingerprint == fingerprint_of(found.columns)
+            yield Offer(
+                name=f"{SAVED}{item.name}", layout=layout, is_exact=is_exact, new=new, gone=gone
+            )
+
+
+def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
+    for name in layout_names():
+        try:
+            layout = find_layout(name)
+        except LayoutError:  # not this page's business
+            continue
+        if layout.model != model._meta.label or layout.hook is not None:
+            continue
+        columns = read_columns(upload, layout)
+        if columns is None or not set(named_columns(layout)) <= set(columns):
+            continue
+        try:
+            with (
+                open_upload(upload) as given,
+                open_source(given, _source_options(layout)) as source,
+            ):
+                layout = complete(layout, model, source).layout
+        except IngestError:
+            continue
+        yield Offer(
+            name=name,
+            layout=dataclasses.replace(layout, others="ignore", match=None, ignore_columns=()),
+        )
+
+
+def difference(
+    before: Iterable[str], now: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns that are new, and those that are gone."""
+    before, now = list(before), list(now)
+    return (
+        tuple(name for name in now if name not in before),
+        tuple(name for name in before if name not in now),
+    )
+
+
+def read_columns(upload: Upload, layout: Layout) -> tuple[str, ...] | None:
+    """Return the header of a file as a layout reads it; None if it cannot be read so."""
+    try:
+        with (
+            open_upload(upload) as given,
+            open_source(given, _source_options(layout)) as source,
+        ):
+            return source.columns
+    except (IngestError, TypeError):
+        return None
+
+
+def named_columns(layout: Layout) -> set[str]:
+    """Return the source columns that a layout calls by their names."""
+    return {
+        column
+        for field in layout.fields.values()
+        for column in columns_of(field)
+        if isinstance(column, str)
+    }
+
+
+def columns_of(said: FieldLayout) -> list[Column]:
+    """Return the source columns that a field is fed by."""
+    sign = None if said.sign is None else said.sign.column
+    single = (said.column, said.debit, said.credit, sign)
+    return [*(column for column in single if column is not None), *(said.columns or ())]
+
+
+def _source_options(layout: Layout) -> SourceOptions:
+    said: Mapping[str, Any] = layout.source
+    known = {item.name for item in dataclasses.fields(SourceOptions)}
+    options = {name: value for name, value in said.items() if name in known}
+    if options.get("columns") is not None:
+        options["columns"] = tuple(options["columns"])
+    return SourceOptions(**options)
+
+
+def source_options(layout: Layout) -> SourceOptions:
+    """Return how a layout says that its source is read."""
+    return _source_options(layout)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FirstRecords:
+    """The beginning of a file, as cells."""
+
+    columns: tuple[str, ...]
+    records: tuple[tuple[int, tuple[Any, ...]], ...]
+    """The number of each record, and its cells."""
+    refused: tuple[tuple[int, str], ...]
+    """Records that could not be taken apart, and why."""
+
+
+def first_records(upload: Upload, layout: Layout, count: int) -> FirstRecords:
+    """Return the first records of an upload; raises ``IngestError`` if it cannot be read so."""
+    records: list[tuple[int, tuple[Any, ...]]] = []
+    refused: list[tuple[int, str]] = []
+    with open_upload(upload) as given, open_source(given, _source_options(layout)) as source:
+        for batch in source.batches():
+            columns = [list(column[:count]) for column in batch.columns]
+            cells = [
+                [getattr(cell, "as_py", lambda cell=cell: cell)() for cell in column]
+                for column in columns
+            ]
+            rows = zip(*cells, strict=True) if cells else ()
+            records += zip(batch.records[:count], rows, strict=False)
+            refused += [(reject.record, reject.reason) for reject in batch.rejects[:count]]
+            if len(records) + len(refused) >= count:
+                break
+        return FirstRecords(
+            columns=source.columns, records=tuple(records[:count]), refused=tuple(refused[:count])
+        )
+
+
+def field_named(model: type[Model], name: str) -> Field[Any, Any] | None:
+    """Return the field of the model that a layout feeds by this name; None: there is none."""
+    try:
+        found = match_column(model, name, "The layout", "exact")
+    except LayoutError:
+        return None
+    return None if found is None else found.field

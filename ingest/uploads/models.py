@@ -1,0 +1,117 @@
+"""A file that somebody handed in, and layouts that somebody keeps for the next file."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from ingest.ledger.models import Load
+
+KEY_BYTES = 16
+"""Of the random key of an upload: nobody can guess it."""
+
+
+def new_key() -> str:
+    """Return a random key."""
+    return secrets.token_hex(KEY_BYTES)
+
+
+class Upload(models.Model):
+    """One file on its way from a browser to a load."""
+
+    class State(models.TextChoices):
+        """How far the file has come."""
+
+        STORED = "stored", _("stored")
+        CHECKING = "checking", _("dry run is running")
+        CHECKED = "checked", _("dry run is done")
+        CONFIRMED = "confirmed", _("confirmed")
+        FORGOTTEN = "forgotten", _("file deleted")
+
+    key = models.CharField(max_length=64, primary_key=True, default=new_key, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("owner"),
+    )
+    model = models.CharField(_("model"), max_length=200, help_text=_("The model's label."))
+    name = models.CharField(
+        _("file"), max_length=255, help_text=_("The file's name where it came from.")
+    )
+    storage_name = models.CharField(
+        max_length=255, blank=True, help_text=_("Its random name in the storage; empty: deleted.")
+    )
+    size = models.BigIntegerField(_("bytes"))
+    digest = models.CharField(max_length=64, help_text=_("BLAKE2b of the file's bytes."))
+    created_at = models.DateTimeField(_("uploaded"), auto_now_add=True)
+    state = models.CharField(
+        _("state"), max_length=20, choices=State, default=State.STORED, editable=False
+    )
+    step = models.CharField(max_length=20, default="file", help_text=_("The furthest step."))
+    layout = models.TextField(blank=True, help_text=_("The layout, as TOML."))
+    options = models.JSONField(default=dict, blank=True, help_text=_("Options of the load."))
+    attempt = models.IntegerField(default=0, help_text=_("The number of dry runs begun."))
+    check_result = models.JSONField(
+        default=dict, blank=True, help_text=_("How far the dry run is, or what it found.")
+    )
+    seen_at = models.DateTimeField(
+        null=True, blank=True, help_text=_("The dry run's last sign of life.")
+    )
+    load = models.OneToOneField(
+        Load, null=True, blank=True, on_delete=models.SET_NULL, related_name="upload"
+    )
+
+    class Meta:
+        ordering = ("-created_at",)
+        default_permissions = ("view",)
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+    @property
+    def has_file(self) -> bool:
+        """Return whether the file is still kept."""
+        return bool(self.storage_name)
+
+
+class SavedLayout(models.Model):
+    """A layout that somebody keeps: for files with the same header."""
+
+    name = models.CharField(
+        _("name"),
+        max_length=100,
+        unique=True,
+        help_text=_("The command takes it as --layout saved:NAME."),
+    )
+    model = models.CharField(_("model"), max_length=200)
+    layout = models.TextField(help_text=_("The layout, as TOML."))
+    columns: Any = models.JSONField(
+        _("source columns"), default=list, help_text=_("The header of the file it was made for.")
+    )
+    fingerprint = models.CharField(max_length=64, db_index=True, help_text=_("Of the header."))
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="+",
+        verbose_name=_("owner"),
+    )
+    is_shared = models.BooleanField(
+        _("shared"), default=False, help_text=_("Others may use it, too.")
+    )
+    changed_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        ordering = ("name",)
+        default_permissions = ("view",)
+        verbose_name = _("saved layout")
+        verbose_name_plural = _("saved layouts")
+
+    def __str__(self) -> str:
+        return str(self.name)

@@ -1,0 +1,96 @@
+"""Takes a file off a request while it arrives: to the disk, digested, and no longer than it may."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import suppress
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.uploadhandler import (
+    SkipFile,
+    StopFutureHandlers,
+    StopUpload,
+    TemporaryFileUploadHandler,
+)
+
+from ingest import conf
+
+if TYPE_CHECKING:
+    from django.core.files.uploadedfile import UploadedFile
+
+FIELD = "file"
+"""The name of the form's field that has the file."""
+FORM_BYTES = 1 << 20
+"""What the other fields of the form, and the boundaries between them, may take."""
+DIGEST_BYTES = 32
+"""As the ledger digests files, so that a file is known again: ``ingest.sources.fingerprints``."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Received:
+    """What has arrived."""
+
+    name: str = ""
+    size: int = 0
+    digest: str = ""
+    is_too_large: bool = False
+    is_aborted: bool = False
+
+
+class ReceivingHandler(TemporaryFileUploadHandler):
+    """An upload handler that keeps one file and refuses what is too much of it."""
+
+    chunk_size = 1 << 18
+
+    def __init__(self, request: Any = None) -> None:
+        super().__init__(request)
+        self.received = Received()
+        self._most = conf.upload_bytes()
+        self._digest = blake2b(digest_size=DIGEST_BYTES)
+        self._has_file = False
+
+    def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
+        """Begin the file; any other one is passed over."""
+        if field_name != FIELD or self._has_file:
+            raise SkipFile
+        self._has_file = True
+        self.received.name = file_name
+        super().new_file(field_name, file_name, *args, **kwargs)
+        raise StopFutureHandlers
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002
+        """Write down what has arrived."""
+        self.received.size += len(raw_data)
+        if self.received.size > self._most:
+            self.received.is_too_large = True
+            # What is left is no more than FORM_BYTES: the length of the request was checked.
+            raise StopUpload(connection_reset=False)
+        self._digest.update(raw_data)
+        self.file.write(raw_data)
+
+    def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
+        """Give the file, at its beginning."""
+        self.received.digest = self._digest.hexdigest()
+        return super().file_complete(file_size)
+
+    def upload_interrupted(self) -> None:
+        """Delete what has arrived."""
+        self.received.is_aborted = True
+        super().upload_interrupted()
+        self.close()
+
+    def close(self) -> None:
+        """Delete the temporary file, unless it was moved into the storage."""
+        if self._has_file:
+            with suppress(OSError):
+                self.file.close()
+
+
+def is_body_too_large(request: Any) -> bool:
+    """Return whether the request says itself that it holds more than a file may have."""
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+    except ValueError:
+        return True
+    return length > conf.upload_bytes() + FORM_BYTES

@@ -1,0 +1,180 @@
+"""Where uploads are kept: a storage of Django's, under a random name, and never at an address."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import secrets
+import shutil
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage, storages
+from django.utils import timezone
+from platformdirs import user_data_path
+
+from ingest import conf
+from ingest.exceptions import SourceError
+from ingest.ledger.models import Load
+from ingest.uploads.models import Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.core.files import File
+    from django.core.files.storage import Storage
+
+STORAGE = "ingest"
+"""The name in ``STORAGES`` of the storage that keeps uploads."""
+NAME_LENGTH = 255
+REJECTS = "rejects"
+"""The folder beside the uploads with the reject files of their loads."""
+_SUFFIXES = re.compile(r"(\.[a-z0-9]{1,8}){1,2}$")
+"""The end of a name, by which a source knows what a file holds: ``.csv.gz``."""
+_COPY_BYTES = 1 << 20
+
+
+def storage() -> Storage:
+    """Return the storage of uploads: the project's, or a private folder."""
+    if STORAGE in settings.STORAGES:
+        return storages[STORAGE]
+    return FileSystemStorage(
+        location=str(private_folder()),
+        base_url=None,
+        file_permissions_mode=0o600,
+        directory_permissions_mode=0o700,
+    )
+
+
+def private_folder() -> Path:
+    """Return the folder of this machine that nobody else may read; it is made if need be."""
+    given = conf.upload_folder()
+    folder = user_data_path("django-ingest") / "uploads" if given is None else Path(given)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(
+            f"The folder for uploads, {folder}, cannot be made ({error.strerror}): set "
+            "INGEST['UPLOAD_FOLDER'] to one that the web server may write, or "
+            f"STORAGES[{STORAGE!r}] to a storage."
+        ) from error
+    return folder
+
+
+def bare_file_name(given: str) -> str:
+    """Return the name without folders, as a file of any system may have it."""
+    name = PureWindowsPath(PurePosixPath(given.replace("\0", "")).name).name
+    stem, dot, suffix = name.rpartition(".")
+    if len(name) <= NAME_LENGTH:
+        return name or "upload"
+    return f"{stem[: NAME_LENGTH - len(suffix) - 1]}{dot}{suffix}"[:NAME_LENGTH]
+
+
+def keep(file: File[Any], name: str) -> str:
+    """Put a file into the storage under a random name, and return that."""
+    found = _SUFFIXES.search(name.lower())
+    random_name = secrets.token_hex(16) + ("" if found is None else found[0])
+    return str(storage().save(random_name, file))
+
+
+@contextmanager
+def open_upload(upload: Upload, *, is_local: bool = False) -> Iterator[Any]:
+    """Give what a source reads an upload from: a path, or a file of the storage.
+
+    ``is_local``: it is to be a path in any case, if need be of a copy that is deleted at the end.
+    Raises ``SourceError`` if the file is gone.
+    """
+    # Django imports models at every start; Arrow, which the sources need, can wait.
+    from ingest.sources.files import NamedPath
+
+    kept = storage()
+    if not upload.storage_name or not kept.exists(upload.storage_name):
+        raise SourceError(f"{upload.name} is not kept any more: upload it again.")
+    try:
+        path = kept.path(upload.storage_name)
+    except NotImplementedError:
+        path = ""
+    if path:
+        yield NamedPath.of(path, upload.name)
+        return
+    with kept.open(upload.storage_name, "rb") as file:
+        if not is_local:
+            yield _Named(file, upload)
+            return
+        with tempfile.TemporaryDirectory(prefix="ingest-upload-") as folder:
+            copy = Path(folder) / upload.storage_name
+            with copy.open("wb") as target:
+                shutil.copyfileobj(file, target, _COPY_BYTES)
+            yield NamedPath.of(copy, upload.name)
+
+
+class _Named:
+    """A file of a storage, by the name that it had where it came from."""
+
+    def __init__(self, file: IO[bytes] | File[Any], upload: Upload) -> None:
+        self._file = file
+        self.name = upload.name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+def given_of(upload: Upload) -> str:
+    """Return what the ledger writes down as the source of the upload's load."""
+    with suppress(NotImplementedError):
+        return str(storage().path(upload.storage_name))
+    return f"storage:{STORAGE}/{upload.storage_name}"
+
+
+def reject_file_of(upload: Upload) -> Path:
+    """Return where the refused records of the upload's load are written."""
+    folder = private_folder() / REJECTS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = _SUFFIXES.search(upload.storage_name)
+    return folder / f"{upload.key}{'' if found is None else found[0]}"
+
+
+def delete_file(upload: Upload) -> None:
+    """Delete the file of an upload; the upload itself stays, as a fact about the load."""
+    if upload.storage_name:
+        storage().delete(upload.storage_name)
+        Upload.objects.filter(pk=upload.pk).update(storage_name="", state=Upload.State.FORGOTTEN)
+        upload.storage_name, upload.state = "", Upload.State.FORGOTTEN
+
+
+def forget(upload: Upload) -> None:
+    """Delete an upload, its file and a load of it that nobody has confirmed."""
+    delete_file(upload)
+    load_id = upload.load_id
+    upload.delete()
+    if load_id is not None:
+        Load.objects.filter(pk=load_id, status=Load.Status.DRAFT).delete()
+
+
+def forget_old_uploads() -> int:
+    """Delete the files that were uploaded ``UPLOAD_DAYS`` ago, and return how many.
+
+    What nobody has confirmed is forgotten. The file of a load that is running stays.
+    """
+    oldest = timezone.now() - dt.timedelta(days=conf.upload_days())
+    deleted = 0
+    for upload in Upload.objects.filter(created_at__lt=oldest).select_related("load"):
+        load = upload.load
+        if load is None or load.status == Load.Status.DRAFT:
+            deleted += upload.has_file
+            forget(upload)
+        elif upload.has_file and load.status != Load.Status.RUNNING:
+            delete_file(upload)
+            deleted += 1
+    _forget_reject_files(oldest)
+    return deleted
+
+
+def _forget_reject_files(oldest: dt.datetime) -> None:
+    with suppress(OSError):
+        for path in (private_folder() / REJECTS).iterdir():
+            if path.stat().st_mtime < oldest.timestamp():
+                path.unlink()

@@ -1,0 +1,14 @@
+"""Who performs loads in the tests: this process, at once."""
+
+from ingest.uploads.running import run_load
+
+numbers = []
+
+
+def at_once(number):
+    numbers.append(number)
+    run_load(number)
+
+
+def never(number):
+    numbers.append(number)

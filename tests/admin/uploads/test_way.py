@@ -1,0 +1,258 @@
+"""The way from a file to a load, step by step."""
+
+import gzip
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
+from django.urls import reverse
+
+from finance.models import Account
+from ingest.models import Load, SavedLayout, Upload
+from tests.admin.uploads import runners
+from tests.admin.uploads.conftest import ADD
+
+pytestmark = pytest.mark.django_db
+
+HEADER = "user__username,number,name,currency,opened_on"
+ACCOUNTS = f"{HEADER}\nroot,DE1,Giro,EUR,2025-01-31\nroot,DE2,Sparbuch,EUR,\n"
+REFUSED = f"{ACCOUNTS}nobody,DE3,Giro,EUR,\nroot,DE4,Giro,EURO,\n"
+BANK = (
+    "Kontoauszug vom 31.01.2025\n"
+    "Nummer;Bezeichnung;Inhaber;Eröffnet\n"
+    "DE1;Girokonto;root;31.01.2025\n"
+    "DE2;Sparbuch für Kinder;root;28.02.2025\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def root():
+    return get_user_model().objects.create_user("root")
+
+
+def numbers():
+    return sorted(Account.objects.values_list("number", flat=True))
+
+
+def page(response):
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_a_file_goes_from_the_upload_to_the_rows(way):
+    assert way.upload(ACCOUNTS).status_code == 302
+    assert "2</strong> rows would be inserted" in page(way.go("confirm"))
+    assert numbers() == []
+    response = way.post("confirm")
+    load = Load.objects.get()
+    assert response.url == reverse("admin:ingest_load_change", args=[load.pk])
+    assert numbers() == ["DE1", "DE2"]
+    assert (load.status, load.source, load.loaded) == ("loaded", "statement.csv", 2)
+    assert load.who == "admin"
+    [entry] = LogEntry.objects.all()
+    assert entry.object_id == str(load.pk)
+    found = Upload.objects.get()
+    assert (found.state, found.storage_name, found.load_id) == ("forgotten", "", load.pk)
+    assert load.rows().count() == 2
+
+
+def test_nothing_is_handed_over_but_the_number_of_the_load(way):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    way.post("confirm")
+    load = Load.objects.get()
+    assert runners.numbers == [load.pk, load.pk]  # the dry run, and the load
+
+
+def test_the_cells_and_the_findings_of_a_bank_s_file_are_shown(way):
+    way.upload(BANK.encode("cp1252"), "konto.csv")
+    shown = page(way.get("file"))
+    assert "Sparbuch für Kinder" in shown
+    assert "Kontoauszug vom 31.01.2025" in shown
+    form = way.inputs("file")
+    assert (form["encoding"], form["delimiter"]) == ("cp1252", ";")
+    assert (form["skip_records"], form["formats"]) == (1, "%d.%m.%Y")
+
+
+def test_columns_constants_and_parents_are_mapped(way):
+    way.upload(BANK.encode("cp1252"), "konto.csv")
+    mapping = {
+        "source-number": "column:1",
+        "source-name": "column:2",
+        "source-user": "column:3",
+        "lookup-user": "username",
+        "source-currency": "constant",
+        "constant-currency": "CHF",
+        "source-opened_on": "column:4",
+    }
+    way.go("confirm", mapping=mapping)
+    way.post("confirm")
+    [first, second] = Account.objects.order_by("number")
+    assert (first.number, first.name, first.currency) == ("DE1", "Girokonto", "CHF")
+    assert (str(second.opened_on), second.user.username) == ("2025-02-28", "root")
+
+
+def test_a_required_field_that_nothing_feeds_is_marked_and_stops_the_way(way):
+    way.upload(BANK.encode("cp1252"), "konto.csv")
+    way.go("mapping")
+    shown = page(way.post("mapping", **{"source-number": "column:1"}))
+    assert "Each record needs a value for: User, Name." in shown
+    assert shown.count("nothing feeds it") == 2
+    assert way.get("preview").url == way.address("mapping")
+
+
+def test_a_layout_that_cannot_work_is_told_where_it_is_said(way):
+    way.upload(ACCOUNTS)
+    way.go("mapping")
+    said = {"source-opened_on": "constant", "constant-opened_on": "yesterday"}
+    shown = page(way.post("mapping", **{**way.inputs("mapping"), **said}))
+    assert "yesterday" in shown
+    assert 'class="errornote"' in shown
+
+
+def test_the_file_is_read_as_it_is_said(way):
+    way.upload("a|b\n1|2\n".replace("|", ":"), "odd.csv")
+    fields = {"encoding": "utf-8", "delimiter": ":", "quote": '"', "header": "on"}
+    assert way.post("file", **fields, action="look").url == way.address("file")
+    assert way.get("file").context["header"] == ["a", "b"]
+    without = {key: value for key, value in fields.items() if key != "header"}
+    way.post("file", **without, action="look")
+    assert way.get("file").context["header"] == ["1", "2"]
+    assert len(way.get("file").context["records"]) == 2
+    shown = page(way.post("file", **{**fields, "encoding": "klingon"}))
+    assert "There is no encoding &#x27;klingon&#x27;." in shown
+
+
+def test_a_preview_shows_good_and_refused_records_in_their_order(way):
+    way.upload(REFUSED)
+    records = way.go("preview").context["records"]
+    assert [(row["record"], row["state"]) for row in records] == [
+        (1, "ok"),
+        (2, "ok"),
+        (3, "reject"),
+        (4, "reject"),
+    ]
+    shown = page(way.get("preview"))
+    assert shown.count(">refused</span>") == 2
+    assert "has no row" in shown or "nobody" in shown
+
+
+def test_refused_records_are_counted_and_left_out_only_if_somebody_says_so(way, folder):
+    way.upload(REFUSED)
+    shown = page(way.go("confirm"))
+    assert "2</strong> records would be refused" in shown
+    assert "Say that the other records are to be loaded" in page(way.post("confirm"))
+    assert Load.objects.get().status == "draft"
+    way.post("confirm", rejects="on")
+    load = Load.objects.get()
+    assert (load.status, load.loaded, load.rejected) == ("loaded", 2, 2)
+    assert numbers() == ["DE1", "DE2"]
+    refused = (folder / "rejects" / f"{way.key}.csv").read_text()
+    assert "nobody,DE3" in refused
+
+
+def test_what_only_postgresql_refuses_is_found_by_the_dry_run(way):
+    way.upload(f"{ACCOUNTS}root,DE1,Giro,EUR,\n")
+    context = way.go("check").context
+    assert context["refused_count"] == 1
+    assert "number" in context["reasons"][0]["reason"]
+
+
+def test_each_step_can_be_left_and_come_back_to(way):
+    way.upload(ACCOUNTS)
+    way.go("options")
+    assert way.get("change").url == way.address("options")
+    assert way.get("confirm").url == way.address("options")  # it is not reached by now
+    assert way.get("file").status_code == 200
+    assert way.address("change") in page(way.client.get(ADD))
+    assert page(way.client.get(reverse("admin:ingest_upload_changelist")))
+
+
+def test_another_mapping_makes_the_dry_run_count_no_more(way):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    way.post("mapping", **{**way.inputs("mapping"), "source-currency": ""})
+    assert way.found.state == Upload.State.STORED
+    assert way.get("confirm").url == way.address("options")
+    assert way.post("confirm").url == way.address("options")
+    assert numbers() == []
+
+
+def test_a_load_is_confirmed_once(way):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    way.post("confirm")
+    number = Load.objects.get().pk
+    assert way.post("confirm").url == reverse("admin:ingest_load_change", args=[number])
+    assert LogEntry.objects.count() == 1
+    assert numbers() == ["DE1", "DE2"]
+
+
+def test_the_same_bytes_are_known_again(way):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    way.post("confirm")
+    number = Load.objects.get().pk
+    way.upload(ACCOUNTS, "renamed.csv")
+    shown = page(way.get("file"))
+    assert "These very bytes were loaded before" in shown
+    assert f"load {number}" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("accounts.csv.gz", gzip.compress(ACCOUNTS.encode())),
+        (
+            "accounts.jsonl",
+            b'{"user__username": "root", "number": "DE1", "name": "G", "currency": "EUR"}\n',
+        ),
+    ],
+)
+def test_other_formats_go_the_same_way(way, name, content):
+    way.upload(content, name)
+    way.go("confirm")
+    way.post("confirm")
+    assert "DE1" in numbers()
+    assert Load.objects.get().source == name
+
+
+def test_a_file_that_is_no_text_is_refused_at_once_and_not_kept(way, folder):
+    shown = page(way.upload(b"\x89PNG\r\n\x1a\n" + bytes(200), "picture.csv"))
+    assert 'class="errorlist"' in shown
+    assert "The file is empty" in page(way.upload(b"", "empty.csv"))
+    assert not Upload.objects.exists()
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_an_upload_can_be_deleted(way, folder):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    way.post("forget")
+    assert not Upload.objects.exists()
+    assert not Load.objects.exists()
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_load_in_chunks_says_so(way):
+    way.upload(ACCOUNTS)
+    way.go("confirm", options={"chunks": "on"})
+    way.post("confirm")
+    assert Load.objects.get().chunk_rows == 250_000
+
+
+def test_the_lists_lead_to_the_way(admin_client, way_of):
+    for name in ("ingest_load", "finance_transaction", "finance_account"):
+        shown = page(admin_client.get(reverse(f"admin:{name}_changelist")))
+        assert f'href="{ADD}' in shown
+    chosen = admin_client.get(ADD, {"model": "finance.Transaction"})
+    assert '<option value="finance.Transaction" selected>' in page(chosen)
+
+
+def test_a_load_that_nobody_confirmed_cannot_be_resumed(way):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    number = Load.objects.get().pk
+    resume = reverse("admin:ingest_load_resume", args=[number])
+    assert "draft that nobody has confirmed" in page(way.client.get(resume))
+    assert SavedLayout.objects.count() == 0
