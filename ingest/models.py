@@ -1,6 +1,6 @@
 """The models of the ledger and of uploads, where Django looks for them."""
 
-from ingest.ledger.models import Chunk, KeyList, KeyRange, Load, LoadProgress, Reject
+from ingest.ledger.models import Chunk, KeyList, KeyRange, Load, LoadProgress, OldRows, Reject
 from ingest.uploads.models import SavedLayout, Upload
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "KeyRange",
     "Load",
     "LoadProgress",
+    "OldRows",
     "Reject",
     "SavedLayout",
     "Upload",

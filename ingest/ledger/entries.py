@@ -14,6 +14,7 @@ from ingest.exceptions import LedgerError
 from ingest.ledger.entry import Entry, Settled
 from ingest.ledger.inserters import INSERTER, identify
 from ingest.ledger.locks import lock
+from ingest.ledger.old_rows import keep_old_rows
 from ingest.ledger.ownership import full_ids
 from ingest.ledger.place import find_ledger
 from ingest.ledger.rows import (
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
+    from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.ranges import Range
 
 _HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_catalog.text[])"
@@ -142,6 +144,7 @@ class LedgerEntry(Entry):
         ranges: Sequence[Range],
         rejects: Sequence[Reject],
         inserters: Inserters,
+        old_values: OldValues | None = None,
         **facts: Any,
     ) -> None:
         if ranges:
@@ -161,6 +164,8 @@ class LedgerEntry(Entry):
             facts["transactions"] = full_ids(self._top, raw)
             facts["table_identity"] = self._identity
         update(session, self._alias, model_of("Chunk"), chunk, **facts)
+        if old_values is not None:
+            keep_old_rows(session, chunk, old_values)
         kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
+    from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.ranges import Range
 
 
@@ -76,6 +77,7 @@ class Entry:
         ranges: Sequence[Range],
         rejects: Sequence[Reject],
         inserters: Inserters,
+        old_values: OldValues | None = None,
         **facts: Any,
     ) -> None:
         """Complete the chunk, in the same transaction."""

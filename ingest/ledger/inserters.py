@@ -30,6 +30,8 @@ class Inserters:
     """The key's column; empty where the keys are not known."""
     marks: str | None = None
     """The table in which each savepoint of the load left a row."""
+    old_values: str | None = None
+    """The table of the keys of rows that the load has changed."""
     asks_rows: bool = False
     """May others have used savepoints? Then the rows themselves are read."""
 
@@ -47,6 +49,8 @@ class Inserters:
             [(key_type, equals)] = session.fetch(KEY_TYPE.format(**names), self.table.oid, self.key)
             facts |= {"type": key_type, "equals": equals}
             found += session.fetch(_IN_LISTS.format(lists=table_of("KeyList"), **facts), chunk)
+            if self.old_values is not None:
+                found += session.fetch(_CHANGED.format(old=self.old_values, **facts))
         return [number for (number,) in found]
 
 
@@ -87,6 +91,9 @@ _IN_RANGES = _OURS.replace(
     """{ranges} k JOIN {table} t ON t.{key} OPERATOR(pg_catalog.>=) k.first
     AND t.{key} OPERATOR(pg_catalog.<=) k.last
   WHERE k.chunk_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8""",
+)
+_CHANGED = _OURS.replace(
+    "{rows}", "{old} o JOIN {table} t ON t.{key} OPERATOR({equals}) (o.key)::{type}"
 )
 _IN_LISTS = _OURS.replace(
     "{rows}",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.apps import apps
 from django.db import models
 
+from ingest.ledger.fields import TextArrayField
 from ingest.ledger.ownership import IsOwn, read_ownership
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Load(Counted):
     class Meta:
         base_manager_name = "objects"
         ordering = ("-pk",)
+        indexes = (models.Index(fields=["model", "bytes_total"], name="ingest_load_of_size"),)
         default_permissions = ("view",)
         permissions = (
             ("upload_load", "Can load a file from the browser"),
@@ -250,6 +252,22 @@ class KeyList(models.Model):
 
     def __str__(self) -> str:
         return f"{len(self.keys)} keys"
+
+
+class OldRows(models.Model):
+    """What rows were before a chunk changed or deleted them, in the order in which it did."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="old_rows")
+    is_deleted = models.BooleanField(help_text="Were they deleted, and not changed?")
+    columns = models.JSONField(help_text="The columns whose values are kept, a list of names.")
+    keys = TextArrayField(help_text="The rows' keys.")
+    rows = TextArrayField(help_text="The old values of each row, as the text of ROW(...).")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Old values of {len(self.keys)} rows"
 
 
 class Reject(models.Model):

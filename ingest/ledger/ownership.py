@@ -70,6 +70,14 @@ class Ownership:
     """The rows that are proved to be the load's."""
     others: RowSet
     """The rows that have a key of the load and are not proved to be the load's."""
+    written: RowSet
+    """The rows that a transaction of the load has written last, whatever their keys are."""
+    column: str = ""
+    """The key's column as the catalog has it."""
+    key_type: str = ""
+    """The key's base type, with its schema; in a statement with parameters."""
+    equals: str = ""
+    """The operator that compares two keys, with its schema."""
     parents: tuple[RowSet, ...] = ()
     """Of a multi-table child that was loaded with its parents: their rows that are proved to be the
     load's and to which no child's row refers, the nearest parent first."""
@@ -123,6 +131,7 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
     )
     keys, parameters = conditions.has_key(table)
     inserted, numbers = conditions.is_inserted(table, parents)
+    written, by = conditions.is_inserted(table)
 
     def rows_where(where: str, *values: Any) -> RowSet:
         return RowSet(
@@ -136,6 +145,10 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
         same_keys=rows_where(keys, *parameters),
         own=rows_where(f"({keys}) AND {inserted}", *parameters, *numbers),
         others=rows_where(f"({keys}) AND NOT ({inserted})", *parameters, *numbers),
+        written=rows_where(written, *by),
+        column=table.column,
+        key_type=table.key_type,
+        equals=table.equals,
         parents=tuple(conditions.parents(model, using, table, parents)),
     )
 
@@ -302,7 +315,9 @@ def _nothing(model: type[Model], using: str, rows: int, reason: str | None) -> O
     none = RowSet(
         model=model, using=using, table=quote_db_table(model._meta.db_table), where="false"
     )
-    return Ownership(rows=rows, key="", reason=reason, same_keys=none, own=none, others=none)
+    return Ownership(
+        rows=rows, key="", reason=reason, same_keys=none, own=none, others=none, written=none
+    )
 
 
 def _transactions(
@@ -446,7 +461,8 @@ CROSS JOIN LATERAL (
 # The range of the greatest int8 has no end, because there is no number after it.
 _CHUNKS = """
 SELECT c.transactions::pg_catalog.text, c.table_identity FROM {chunk} c
-WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 AND c.inserted OPERATOR(pg_catalog.>) 0
+WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
+  AND (c.inserted OPERATOR(pg_catalog.>) 0 OR c.updated OPERATOR(pg_catalog.>) 0)
 """
 _HULL = """{key} OPERATOR(pg_catalog.>=) %s::pg_catalog.int8
   AND {key} OPERATOR(pg_catalog.<=) %s::pg_catalog.int8"""

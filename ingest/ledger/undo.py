@@ -1,26 +1,36 @@
-"""Taking a load's rows away again: exactly these, or none."""
+"""Taking back what a load did: its rows are deleted and old values put back; all of it, or none."""
 
 from __future__ import annotations
 
 import dataclasses
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections, transaction
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    connections,
+    transaction,
+)
 from django.utils import timezone
 
 from ingest.exceptions import LedgerError
 from ingest.ledger.entries import find_load
 from ingest.ledger.locks import keep_still
-from ingest.ledger.models import KeyList, Load
-from ingest.ledger.ownership import read_ownership
+from ingest.ledger.models import Load
+from ingest.ledger.old_rows import KeptRows, OldCounts
+from ingest.ledger.ownership import double_percent, read_ownership
 from ingest.ledger.place import in_place_of
 from ingest.ledger.referrers import find_referrers, lock_cascading_tables
+from ingest.ledger.rows import table_of
+from ingest.ledger.undo_plan import Undone, UndoPlan
 from ingest.postgres.catalog import quote_db_table
 
 if TYPE_CHECKING:
-    import datetime as dt
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from ingest.ledger.ownership import Ownership, RowSet
 
@@ -28,112 +38,6 @@ KEYS_SHOWN = 5
 """So many rows that are kept are named."""
 CANNOT_SERIALIZE = "40001"
 """PostgreSQL's SQLSTATE of a row that was changed meanwhile, in a stricter isolation level."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class UndoPlan:
-    """What an undo of a load would delete, and what it would keep."""
-
-    load: Load
-    model: str
-    """The model's label."""
-    source: str
-    """The file as it was named, or the kind of iterable."""
-    day: dt.date
-    """When the load began, in the current time zone."""
-    rows: int
-    """Rows that the load inserted."""
-    deletable: int
-    """Rows that are as the load inserted them."""
-    changed: int
-    """Rows that have a key of the load and are not as it inserted them: somebody has updated them,
-    or has given their keys to other rows. They are never deleted."""
-    gone: int
-    """Rows of the load whose keys no row has any more."""
-    changed_keys: tuple[str, ...] = ()
-    """The keys of a few of the rows that were changed."""
-    may_be_hidden: bool = False
-    """Do policies of the table hold for the role? Then rows that are gone may only be hidden."""
-    reason: str | None = None
-    """Why no row can be proved to be the load's; None where that is possible."""
-
-    @property
-    def refusal(self) -> str | None:
-        """Why the load is not undone without being told to keep changed rows; None: it is."""
-        return self._refuse(keep_changed=False)
-
-    def check(self, *, keep_changed: bool) -> None:
-        """Raise ``LedgerError`` where the load must not be undone so."""
-        refusal = self._refuse(keep_changed=keep_changed)
-        if refusal is not None:
-            raise LedgerError(refusal)
-
-    def _refuse(self, *, keep_changed: bool) -> str | None:
-        if self.reason is not None and self.rows:
-            return (
-                f"Load {self.load.pk} cannot be undone, because {self.reason}: its rows cannot be "
-                "told from other rows. Nothing was deleted: delete them by hand."
-            )
-        if self.changed and not keep_changed:
-            return (
-                f"Load {self.load.pk} is not undone: {self.changed:,} rows with its keys are not "
-                f"as it inserted them ({self._name_changed()}): they were changed since, or are "
-                "other rows with the same keys. Nothing was deleted: --keep-changed deletes the "
-                f"{self.deletable:,} rows that are and keeps the others."
-            )
-        if self.gone and self.may_be_hidden and not keep_changed:
-            return (
-                f"Load {self.load.pk} is not undone: {self.gone:,} of its rows are gone, or row "
-                "security hides them from the role of the load. Nothing was deleted: "
-                f"--keep-changed deletes the {self.deletable:,} rows that are seen."
-            )
-        return None
-
-    def _name_changed(self) -> str:
-        return _name(self.changed_keys, self.changed)
-
-    @property
-    def facts(self) -> tuple[tuple[str, str], ...]:
-        """What it says, as pairs of a name and a value."""
-        changed = f"{self.changed:,}"
-        if self.changed:
-            changed += f" ({self._name_changed()})"
-        return (
-            ("model", self.model),
-            ("file", self.source),
-            ("day", self.day.isoformat()),
-            ("rows", f"{self.rows:,}"),
-            ("to delete", f"{self.deletable:,}"),
-            ("changed since", changed),
-            ("gone or hidden" if self.may_be_hidden else "gone", f"{self.gone:,}"),
-        )
-
-    def __str__(self) -> str:
-        lines = [f"  {name:<14} {value}" for name, value in self.facts]
-        return "\n".join([f"Load {self.load.pk}", *lines])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Undone:
-    """What an undo did."""
-
-    load: Load
-    deleted: int
-    """Rows deleted."""
-    gone: int
-    """Rows of the load that others had deleted before."""
-    kept: int = 0
-    """Rows with a key of the load that were changed since, and are still there."""
-    kept_keys: tuple[str, ...] = ()
-    """The keys of a few of these."""
-
-    def __str__(self) -> str:
-        shown = f"Load {self.load.pk} is undone: {self.deleted:,} rows deleted"
-        if self.gone:
-            shown += f", {self.gone:,} were gone already"
-        if self.kept:
-            shown += f", {self.kept:,} changed since were kept ({_name(self.kept_keys, self.kept)})"
-        return f"{shown}."
 
 
 def plan_undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> UndoPlan:
@@ -145,46 +49,71 @@ def plan_undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> UndoPlan:
     # Behind a pooler settings hold for a transaction only.
     with transaction.atomic(using=using), in_place_of(found):
         load = _find(load_id, using)
-        _, plan = _plan(load, using)
+        ownership = _read(load, using)
+        with _old_rows(load, ownership) as old:
+            plan = _plan(load, ownership, old)
     return plan
 
 
 def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = False) -> Undone:
-    """Delete the rows that a load inserted, in one transaction, and mark the load undone.
+    """Take back what a load did, in one transaction, and mark the load undone.
 
-    A row is deleted only where its key and the transaction that wrote it are the load's. Where
-    rows with keys of the load are not as it inserted them, nothing is deleted, unless
-    ``keep_changed`` is true: then these are kept and all others deleted.
+    The rows that it inserted are deleted. The rows that it changed get their old values back, and
+    the rows that it deleted are inserted again, where the load has kept what they were
+    (``keep_old``). Without that, a load that changed or deleted rows is not undone. Triggers fire,
+    and all constraints hold.
 
-    Raises a ``LedgerError``, and then nothing was deleted: also if there is no such load, if it
+    A row is deleted or restored only where its key and the transaction that wrote it are the
+    load's. Where rows with keys of the load are not as it left them, nothing is changed, unless
+    ``keep_changed`` is true: then these are kept, and all others are deleted or restored.
+
+    Raises a ``LedgerError``, and then nothing was changed: also if there is no such load, if it
     runs or was undone, if its rows cannot be told from others, or if other rows refer to its rows.
-    It does not call ``delete()``, sends no signals of the rows and deletes nothing along with them.
+    It does not call ``delete()`` or ``save()``, sends no signals of the rows and deletes nothing
+    along with them.
     """
     found = find_load(load_id, using)
     with transaction.atomic(using=using), in_place_of(found):
         load = _find(load_id, using, lock=True)
-        ownership, plan = _plan(load, using)
-        plan.check(keep_changed=keep_changed)
-        deleted = _delete(load, ownership.own)
-        for rows in ownership.parents:
-            _delete(load, rows)
+        ownership = _read(load, using)
+        with _old_rows(load, ownership) as old, _explained(load):
+            if old.kept is not None:
+                old.kept.lock()
+            plan = _plan(load, ownership, old)
+            plan.check(keep_changed=keep_changed)
+            deleted, restored, put_back = _take_back(load, ownership, old)
+        _check_done(load, "UPDATE", plan.restorable - restored)
+        _check_done(load, "INSERT", plan.missing - put_back)
         # Rows may have been changed, or kept by a trigger, since they were counted.
         after = _count(load, ownership)
-        if after.deletable:
-            raise LedgerError(
-                f"Load {load.pk} cannot be undone: {after.deletable:,} of its rows are still there "
-                "after the DELETE, because a trigger, a rule or a policy of the table keeps them. "
-                "Nothing was deleted."
-            )
+        _check_done(load, "DELETE", after.deletable)
+        gone = max(after.rows - deleted - after.changed, 0) + old.counts.gone
+        after = dataclasses.replace(
+            after,
+            changed=after.changed + old.counts.changed,
+            changed_keys=(*after.changed_keys, *old.changed_keys)[:KEYS_SHOWN],
+        )
         after.check(keep_changed=keep_changed)
         _mark_undone(load, using)
     return Undone(
         load=load,
         deleted=deleted,
-        gone=max(after.rows - deleted - after.changed, 0),
+        restored=restored,
+        put_back=put_back,
+        gone=gone,
         kept=after.changed,
         kept_keys=after.changed_keys,
     )
+
+
+def _check_done(load: Load, verb: str, left: int) -> None:
+    """Raise ``LedgerError`` where rows were not deleted, restored or inserted."""
+    if left:
+        still = "are still there" if verb == "DELETE" else "are not what they were"
+        raise LedgerError(
+            f"Load {load.pk} cannot be undone: {left:,} of its rows {still} after the {verb}, "
+            "because a trigger, a rule or a policy of the table keeps them. Nothing was deleted."
+        )
 
 
 def _find(load_id: int, using: str, *, lock: bool = False) -> Load:
@@ -200,7 +129,7 @@ def _find(load_id: int, using: str, *, lock: bool = False) -> Load:
     return load
 
 
-def _plan(load: Load, using: str) -> tuple[Ownership, UndoPlan]:
+def _read(load: Load, using: str) -> Ownership:
     load._state.db = using
     try:
         model = apps.get_model(load.model)
@@ -208,12 +137,70 @@ def _plan(load: Load, using: str) -> tuple[Ownership, UndoPlan]:
         raise LedgerError(
             f"Load {load.pk} cannot be undone: there is no model {load.model} any more."
         ) from error
-    ownership = read_ownership(load, model)
-    with connections[using].cursor() as cursor:
-        cursor.execute(_MAY_BE_HIDDEN, [quote_db_table(model._meta.db_table)])
+    return read_ownership(load, model)
+
+
+@dataclasses.dataclass(kw_only=True)
+class _OldRows:
+    """What the ledger has of rows that the load changed or deleted."""
+
+    updated: int
+    removed: int
+    kept: KeptRows | None = None
+    """None where it has nothing."""
+    lost: str | None = None
+    counts: OldCounts = dataclasses.field(default_factory=OldCounts)
+    changed_keys: tuple[str, ...] = ()
+
+
+@contextmanager
+def _old_rows(load: Load, ownership: Ownership) -> Iterator[_OldRows]:
+    """Read them into a temporary table, which is dropped at the end."""
+    with connections[ownership.own.using].cursor() as cursor:
+        tables = {name: double_percent(table_of(name)) for name in ("Chunk", "OldRows")}
+        cursor.execute(_OLD.format(**tables), [str(load.pk)])
+        updated, removed, updated_kept, removed_kept = cursor.fetchone()
+    old = _OldRows(updated=updated, removed=removed)
+    for verb, count, kept in (
+        ("updated", updated, updated_kept),
+        ("deleted", removed, removed_kept),
+    ):
+        if kept < count:
+            old.lost = (
+                f"it {verb} {count:,} rows and did not keep what they were: only a load with "
+                "--keep-old (keep_old=True) does"
+            )
+            break
+    if old.lost is None and updated_kept + removed_kept and ownership.column:
+        old.kept = KeptRows(load, ownership)
+        old.lost = old.kept.why_not()
+    yield old
+    if old.kept is not None:
+        old.kept.drop()
+
+
+def _plan(load: Load, ownership: Ownership, old: _OldRows) -> UndoPlan:
+    own = ownership.own
+    with connections[own.using].cursor() as cursor:
+        cursor.execute(_MAY_BE_HIDDEN, [quote_db_table(own.model._meta.db_table)])
         [may_be_hidden] = cursor.fetchone()
+    if old.kept is not None and old.lost is None:
+        old.counts = old.kept.count()
+        if old.counts.changed:
+            old.changed_keys = tuple(old.kept.changed_keys(KEYS_SHOWN))
     plan = _count(load, ownership)
-    return ownership, dataclasses.replace(plan, may_be_hidden=bool(may_be_hidden))
+    return dataclasses.replace(
+        plan,
+        changed=plan.changed + old.counts.changed,
+        changed_keys=(*plan.changed_keys, *old.changed_keys)[:KEYS_SHOWN],
+        gone=plan.gone + old.counts.gone,
+        updated=old.updated,
+        restorable=old.counts.restorable,
+        removed=old.removed,
+        missing=old.counts.missing,
+        lost=old.lost,
+        may_be_hidden=bool(may_be_hidden),
+    )
 
 
 def _count(load: Load, ownership: Ownership) -> UndoPlan:
@@ -252,6 +239,31 @@ def _count_rows(cursor: Any, rows: RowSet) -> int:
     return int(count)
 
 
+def _take_back(load: Load, ownership: Ownership, old: _OldRows) -> tuple[int, int, int]:
+    """Delete, restore and put back rows; gives the three numbers."""
+    using, kept = ownership.own.using, old.kept
+    restored: int | None = 0
+    if kept is not None:
+        # Rows that the load changed may refer to rows that it inserted, so these come second; or
+        # the inserted ones may have a unique value that belongs to the others.
+        try:
+            with transaction.atomic(using=using):
+                restored = kept.restore()
+        except IntegrityError:
+            restored = None
+    deleted = _delete(load, ownership.own)
+    for rows in ownership.parents:
+        _delete(load, rows)
+    if kept is None:
+        put_back = 0
+    else:
+        restored = kept.restore() if restored is None else restored
+        put_back = kept.put_back()
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    return deleted, restored or 0, put_back
+
+
 def _delete(load: Load, rows: RowSet) -> int:
     lock_cascading_tables(rows)
     referrers = find_referrers(rows)
@@ -260,15 +272,18 @@ def _delete(load: Load, rows: RowSet) -> int:
             f"Load {load.pk} cannot be undone, because other rows refer to its rows: "
             f"{'; '.join(map(str, referrers))}. Nothing was deleted: delete these first."
         )
+    with connections[rows.using].cursor() as cursor:
+        # The condition is tested again for a row that somebody changes meanwhile.
+        cursor.execute(f"DELETE FROM {rows.table} r WHERE {rows.condition('r')}", rows.parameters)
+        return int(cursor.rowcount)
+
+
+@contextmanager
+def _explained(load: Load) -> Iterator[None]:
+    """Say of what PostgreSQL refuses that the load is not undone."""
     try:
-        with connections[rows.using].cursor() as cursor:
-            # The condition is tested again for a row that somebody changes meanwhile.
-            cursor.execute(
-                f"DELETE FROM {rows.table} r WHERE {rows.condition('r')}", rows.parameters
-            )
-            deleted = cursor.rowcount
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except IntegrityError as error:
+        yield
+    except (IntegrityError, DataError) as error:
         raise LedgerError(
             f"Load {load.pk} cannot be undone: {error} Nothing was deleted."
         ) from error
@@ -279,30 +294,19 @@ def _delete(load: Load, rows: RowSet) -> int:
             f"Load {load.pk} is not undone: its rows were changed meanwhile. Nothing was deleted: "
             "try again."
         ) from error
-    return int(deleted)
 
 
 def _mark_undone(load: Load, using: str) -> None:
     load.status = Load.Status.UNDONE
     load.ended_at = load.ended_at or timezone.now()
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            _FORGET.format(
-                lists=quote_db_table(KeyList._meta.db_table),
-                chunk=quote_db_table("ingest_chunk"),
-            ),
-            [str(load.pk)],
-        )
+        for name in ("KeyList", "OldRows"):
+            tables = {"lists": table_of(name), "chunk": table_of("Chunk")}
+            cursor.execute(_FORGET.format(**tables), [str(load.pk)])
         cursor.execute(
             _UNDONE.format(table=quote_db_table(Load._meta.db_table)),
             [load.status, load.ended_at.isoformat(), str(load.pk)],
         )
-
-
-def _name(keys: Sequence[str], count: int) -> str:
-    """Name a few rows by their keys, of more."""
-    named = ", ".join(key if len(key) <= 40 else f"{key[:39]}…" for key in keys)  # noqa: PLR2004
-    return f"with the keys {named}{', …' if count > len(keys) else ''}"
 
 
 _LOAD = """
@@ -311,7 +315,20 @@ SELECT l.* FROM {table} l WHERE l.id OPERATOR(pg_catalog.=) %s::pg_catalog.int8 
 _MAY_BE_HIDDEN = """
 SELECT pg_catalog.row_security_active(pg_catalog.to_regclass(%s)::pg_catalog.oid)
 """
-# Nobody asks for the keys of a load that is undone.
+_OLD = """
+SELECT coalesce(pg_catalog.sum(c.updated), 0)::pg_catalog.int8,
+       coalesce(pg_catalog.sum(c.deleted), 0)::pg_catalog.int8,
+       coalesce(pg_catalog.sum(k.updated), 0)::pg_catalog.int8,
+       coalesce(pg_catalog.sum(k.deleted), 0)::pg_catalog.int8
+FROM {Chunk} c
+LEFT JOIN LATERAL (
+  SELECT pg_catalog.sum(pg_catalog.cardinality(o.keys)) FILTER (WHERE NOT o.is_deleted) AS updated,
+         pg_catalog.sum(pg_catalog.cardinality(o.keys)) FILTER (WHERE o.is_deleted) AS deleted
+  FROM {OldRows} o WHERE o.chunk_id OPERATOR(pg_catalog.=) c.id
+) k ON true
+WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
+"""
+# Nobody asks for the keys, or the old values, of a load that is undone.
 _FORGET = """
 DELETE FROM {lists} k USING {chunk} c
 WHERE c.id OPERATOR(pg_catalog.=) k.chunk_id

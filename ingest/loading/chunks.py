@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
     from ingest.sources import Source
+    from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.copy import BatchResult
     from ingest.writing.primary_keys import Purpose
 
@@ -63,6 +64,8 @@ class _SentChunk:
     """Those that the ledger keeps."""
     inserters: str | None = None
     """The table that the savepoints of the load are marked in."""
+    old_values: OldValues | None = None
+    """What changed or deleted rows were before, where that is kept."""
     is_nested: bool = False
     """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
 
@@ -167,6 +170,7 @@ class ChunkLoader:
                 self._reporter.see(counts, source.bytes_read, source.bytes_total)
         written += Counts(deleted=writer.deleted)
         self._sent.inserters = writer.inserters
+        self._sent.old_values = writer.old_values
         self._decide(*writer.decisions, *self._warnings())
         if keys.reason is not None:
             self._decide(f"Rows: this load cannot be undone, because {keys.reason}")
@@ -226,8 +230,10 @@ class ChunkLoader:
                 table=self.table,
                 key=keys.name if keys.reason is None else "",
                 marks=sent.inserters,
+                old_values=None if sent.old_values is None else sent.old_values.name,
                 asks_rows=sent.is_nested or bool(self.table.triggers),
             ),
+            old_values=sent.old_values,
             last_record=read_before + counts.read,
             position={"source": dataclasses.asdict(stop), "marks": marks},
             **{name: count for name, count in vars(counts).items() if name != "read"},

@@ -1,4 +1,4 @@
-"""The command's option that takes a load's rows away."""
+"""The command's option that takes back what a load did."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ def add_arguments(parser: CommandParser) -> None:
         "--undo",
         type=int,
         metavar="LOAD",
-        help="delete exactly the rows that this load inserted; or say why not, and delete nothing",
+        help="delete exactly the rows that this load inserted, and restore those that it changed "
+        "with --keep-old; or say why not, and change nothing",
     )
     group.add_argument(
         "--keep-changed",
         action="store_true",
-        help="where rows of the load were changed since, keep these and delete the others",
+        help="where rows of the load were changed since, keep these and undo the others",
     )
     group.add_argument(
         "--no-input", dest="interactive", action="store_false", help="do not ask before it"
@@ -33,7 +34,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    """Undo the load, after showing what would be deleted and asking."""
+    """Undo the load, after showing what would be done and asking."""
     load_id, keep_changed = options["undo"], options["keep_changed"]
     alias = options["database"] or router.db_for_write(Load)
     from ingest.ledger.undo import plan_undo, undo  # a load undoes nothing
@@ -44,7 +45,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     if options["interactive"]:
         kept = f" and keep the {plan.changed:,} that were changed since" if plan.changed else ""
         try:
-            answer = input(f"Delete {plan.deletable:,} rows{kept}? [y/N] ")
+            answer = input(f"{plan.question}{kept}? [y/N] ")
         except EOFError:
             raise ConfigurationError(
                 "Nobody is there to be asked whether to delete the rows: say --no-input."

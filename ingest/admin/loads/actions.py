@@ -136,11 +136,13 @@ def _ask_undo(load: Load, alias: str) -> Question:
 
     plan = plan_undo(load.pk, using=alias)
     plan.check(keep_changed=True)
+    asked = f"Delete the {whole(plan.deletable)} rows that {load.source} put into {load.model}"
+    if plan.updated or plan.removed:
+        asked = f"{plan.question} of {load.model}, as they were before {load.source}"
     return Question(
-        text=f"Delete the {whole(plan.deletable)} rows that {load.source} put into {load.model}? "
-        "This cannot be taken back.",
+        text=f"{asked}? This cannot be taken back.",
         facts=plan.facts,
-        choice="Keep the rows that were changed since, and delete the others"
+        choice="Keep the rows that were changed since, and undo the others"
         if plan.changed
         else None,
     )

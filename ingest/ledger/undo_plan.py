@@ -1,0 +1,176 @@
+"""What an undo would do, and what it did."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ingest.exceptions import LedgerError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator, Sequence
+
+    from ingest.ledger.models import Load
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UndoPlan:
+    """What an undo of a load would delete, restore and put back, and what it would keep."""
+
+    load: Load
+    model: str
+    """The model's label."""
+    source: str
+    """The file as it was named, or the kind of iterable."""
+    day: dt.date
+    """When the load began, in the current time zone."""
+    rows: int
+    """Rows that the load inserted."""
+    deletable: int
+    """Rows that are as the load inserted them."""
+    changed: int
+    """Rows that have a key of the load and are not as it left them: somebody has updated them, or
+    has given their keys to other rows. They are never deleted or restored."""
+    gone: int
+    """Rows of the load whose keys no row has any more."""
+    updated: int = 0
+    """Rows that the load changed."""
+    restorable: int = 0
+    """Rows that are as the load changed them, and get their old values back."""
+    removed: int = 0
+    """Rows that the load deleted."""
+    missing: int = 0
+    """Rows that the load deleted and whose keys are free: they are inserted again."""
+    changed_keys: tuple[str, ...] = ()
+    """The keys of a few of the rows that were changed."""
+    may_be_hidden: bool = False
+    """Do policies of the table hold for the role? Then rows that are gone may only be hidden."""
+    reason: str | None = None
+    """Why no row can be proved to be the load's; None where that is possible."""
+    lost: str | None = None
+    """Why what the load changed or deleted cannot be put back; None where it can."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the load is not undone without being told to keep changed rows; None: it is."""
+        return self._refuse(keep_changed=False)
+
+    def check(self, *, keep_changed: bool) -> None:
+        """Raise ``LedgerError`` where the load must not be undone so."""
+        refusal = self._refuse(keep_changed=keep_changed)
+        if refusal is not None:
+            raise LedgerError(refusal)
+
+    def _refuse(self, *, keep_changed: bool) -> str | None:
+        if self.lost is not None:
+            return (
+                f"Load {self.load.pk} cannot be undone, because {self.lost}. Nothing was changed."
+            )
+        if self.reason is not None and (self.rows or self.updated or self.removed):
+            return (
+                f"Load {self.load.pk} cannot be undone, because {self.reason}: its rows cannot be "
+                "told from other rows. Nothing was deleted: delete them by hand."
+            )
+        if self.changed and not keep_changed:
+            did, others = "inserted", f"deletes the {self.deletable:,} rows that are"
+            if self.updated or self.removed:
+                did, others = "left", self.does
+            return (
+                f"Load {self.load.pk} is not undone: {self.changed:,} rows with its keys are not "
+                f"as it {did} them ({self._name_changed()}): they were changed since, or are "
+                f"other rows with the same keys. Nothing was deleted: --keep-changed {others} and "
+                "keeps the others."
+            )
+        if self.gone and self.may_be_hidden and not keep_changed:
+            return (
+                f"Load {self.load.pk} is not undone: {self.gone:,} of its rows are gone, or row "
+                "security hides them from the role of the load. Nothing was deleted: "
+                f"--keep-changed deletes the {self.deletable:,} rows that are seen."
+            )
+        return None
+
+    @property
+    def does(self) -> str:
+        """What an undo does to the rows that nobody has changed since, as ``deletes 3 rows``."""
+        return self._say("deletes {:,} rows", "restores {:,} rows", "puts back {:,} rows")
+
+    @property
+    def question(self) -> str:
+        """What is asked before an undo, as ``Delete 3 rows``, without its question mark."""
+        asked = self._say("delete {:,} rows", "restore {:,} rows", "put back {:,} rows")
+        return f"{asked[0].upper()}{asked[1:]}"
+
+    def _say(self, *texts: str) -> str:
+        counts = (self.deletable, self.restorable, self.missing)
+        parts = [text.format(count) for text, count in zip(texts, counts, strict=True) if count]
+        return ", ".join(parts) or texts[0].format(0)
+
+    def _name_changed(self) -> str:
+        return name_keys(self.changed_keys, self.changed)
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What it says, as pairs of a name and a value."""
+        changed = f"{self.changed:,}"
+        if self.changed:
+            changed += f" ({self._name_changed()})"
+        return (
+            ("model", self.model),
+            ("file", self.source),
+            ("day", self.day.isoformat()),
+            ("rows", f"{self.rows:,}"),
+            ("to delete", f"{self.deletable:,}"),
+            *self._facts_of_old_rows(),
+            ("changed since", changed),
+            ("gone or hidden" if self.may_be_hidden else "gone", f"{self.gone:,}"),
+        )
+
+    def _facts_of_old_rows(self) -> Iterator[tuple[str, str]]:
+        if self.updated:
+            yield "to restore", f"{self.restorable:,} of {self.updated:,} that it updated"
+        if self.removed:
+            yield "to put back", f"{self.missing:,} of {self.removed:,} that it deleted"
+
+    def __str__(self) -> str:
+        lines = [f"  {name:<14} {value}" for name, value in self.facts]
+        return "\n".join([f"Load {self.load.pk}", *lines])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What an undo did."""
+
+    load: Load
+    deleted: int
+    """Rows deleted."""
+    gone: int
+    """Rows of the load that others had deleted before."""
+    restored: int = 0
+    """Rows that got their old values back."""
+    put_back: int = 0
+    """Rows inserted again that the load had deleted."""
+    kept: int = 0
+    """Rows with a key of the load that were changed since, and are still there."""
+    kept_keys: tuple[str, ...] = ()
+    """The keys of a few of these."""
+
+    def __str__(self) -> str:
+        shown = f"Load {self.load.pk} is undone: {self.deleted:,} rows deleted"
+        if self.restored:
+            shown += f", {self.restored:,} restored"
+        if self.put_back:
+            shown += f", {self.put_back:,} put back"
+        if self.gone:
+            shown += f", {self.gone:,} were gone already"
+        if self.kept:
+            shown += (
+                f", {self.kept:,} changed since were kept ({name_keys(self.kept_keys, self.kept)})"
+            )
+        return f"{shown}."
+
+
+def name_keys(keys: Sequence[str], count: int) -> str:
+    """Name a few rows by their keys, of more."""
+    named = ", ".join(key if len(key) <= 40 else f"{key[:39]}…" for key in keys)  # noqa: PLR2004
+    return f"with the keys {named}{', …' if count > len(keys) else ''}"
