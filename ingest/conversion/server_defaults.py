@@ -52,33 +52,17 @@ def _ask(
     field: models.Field[Any, Any], table: Table, alias: str, count: int
 ) -> list[CellText | None]:
     """Return the default of a column, as PostgreSQL gives it to so many new rows."""
+    name = table.column(str(field.column)).name
+    default = next((item for item in table.facts["defaults"] if item["column"] == name), None)
+    if default is None:
+        return [None] * count
+    if default["identity"]:
+        expression, parameters = "pg_catalog.nextval(%s::pg_catalog.regclass)", [default["name"]]
+    else:  # as pg_get_expr writes it, for the search path that both connections have
+        expression, parameters = str(default["expression"]).replace("%", "%%"), []
     with connections[alias].cursor() as cursor:
-        own = table.part_with(str(field.column))
-        cursor.execute(_DEFAULT, [field.column, own.oid, field.column])
-        [sequence, expression] = cursor.fetchone()
-        if sequence is not None:
-            expression, parameters = "pg_catalog.nextval(%s::pg_catalog.regclass)", [sequence]
-        elif expression is None:
-            return [None] * count
-        else:  # as pg_get_expr writes it, for the search path of this connection
-            expression, parameters = expression.replace("%", "%%"), []
         cursor.execute(
             f"SELECT ({expression})::pg_catalog.text FROM pg_catalog.generate_series(1, %s)",
             [*parameters, count],
         )
         return [None if text is None else CellText(text) for (text,) in cursor.fetchall()]
-
-
-_DEFAULT = """
-SELECT CASE WHEN a.attidentity OPERATOR(pg_catalog.<>) ''
-            THEN pg_catalog.pg_get_serial_sequence(
-              pg_catalog.format('%%I.%%I', n.nspname, c.relname), %s) END,
-       (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d
-        WHERE d.adrelid OPERATOR(pg_catalog.=) a.attrelid
-          AND d.adnum OPERATOR(pg_catalog.=) a.attnum)
-FROM pg_catalog.pg_attribute a
-JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE a.attrelid OPERATOR(pg_catalog.=) %s::pg_catalog.oid
-  AND a.attname OPERATOR(pg_catalog.=) %s::pg_catalog.name
-"""

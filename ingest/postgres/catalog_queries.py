@@ -444,6 +444,7 @@ SELECT pg_catalog.current_setting('transaction_isolation'),
        CASE WHEN NOT pg_catalog.has_table_privilege(given.oid, 'INSERT')
             THEN pg_catalog.format('GRANT INSERT ON %s TO %I', given.oid::pg_catalog.regclass,
                                    current_user) END,
+       pg_catalog.has_table_privilege(given.oid, 'SELECT'),
 {FIRING}, {_FIRING_AS_REPLICA}, {FUNCTION}
 FROM given
 """

@@ -103,6 +103,7 @@ class AccessFact(TypedDict):
     isolation: str
     sees_all: bool
     missing_right: str | None
+    may_select: bool
     trigger: str | None
     replica_trigger: str | None
     function: str | None

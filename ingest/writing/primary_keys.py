@@ -346,10 +346,12 @@ class PrimaryKeys:
             return f"{name} is not an ordinary table."
         if column.type_oid >= FIRST_USER_OID or column.type_name.startswith("_"):
             return f"a trigger may change their keys, which are of the type {column.sql_type}."
-        [(may_select, has_index)] = self._session.fetch(_MAY_LOOK, self._table.oid, column.name)
-        if not may_select:
+        [access] = self._table.facts["access"]
+        if not access["may_select"]:
             return f"a trigger may change their keys: GRANT SELECT ON {name} TO {self._role()}."
-        if not has_index:
+        first = [item.columns[:1] for item in self._table.constraints if item.kind in "pu"]
+        unique = [key for key in self._table.facts["unique_keys"] if key["predicate"] is None]
+        if (column.name,) not in [*first, *(tuple(key["plain"][:1]) for key in unique)]:
             return "a trigger may change their keys, which have no index to look them up by."
         return None
 
@@ -413,18 +415,6 @@ pg_catalog.pg_xact_status((x.top OPERATOR(pg_catalog.-)
   OPERATOR(pg_catalog.=) 'in progress'
 """
 _TOP = "(SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text::bigint) x(top)"
-_MAY_LOOK = """
-SELECT pg_catalog.has_table_privilege(c.oid, 'SELECT'),
-       EXISTS (
-         SELECT FROM pg_catalog.pg_index i
-         WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique AND i.indisvalid
-           AND i.indpred IS NULL
-           AND i.indkey[0] OPERATOR(pg_catalog.=) a.attnum)
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
-WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
-  AND a.attname OPERATOR(pg_catalog.=) $2::pg_catalog.text
-"""
 # What may depend on the key and not look at its value: its own default, the sequence, plain
 # indexes, unique and NOT NULL constraints, foreign keys of others, views. An expression that looks
 # at the whole row has a variable with the number 0, which leaves no dependency on the key.
