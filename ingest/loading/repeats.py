@@ -16,6 +16,7 @@ from ingest.exceptions import LedgerError
 from ingest.ledger.locks import is_alive
 from ingest.ledger.models import Load
 from ingest.ledger.rows import select
+from ingest.results import REPEATED
 
 if TYPE_CHECKING:
     from ingest.loading.options import LoadSpec
@@ -47,7 +48,7 @@ def describe_repeat(found: Load, job: LoadSpec, source: Source) -> str:
     was, before = ("is being loaded", "") if is_running else ("was loaded", " before")
     name = "" if found.source == source.name else f", under the name {found.source}"
     return (
-        f"The same file {was} into {job.model._meta.label}{before}: {source.name} is the file of "
+        f"{REPEATED}{was} into {job.model._meta.label}{before}: {source.name} is the file of "
         f"load {found.pk} of {day.isoformat()}{name}."
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ingest.conf import rejects_kept
 from ingest.exceptions import REJECTS_SHOWN
+from ingest.results import REPEATED
 from ingest.results.reasons import lines_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
             command.stdout.write(decision)
     elif verbosity:
         less = (it for it in result.decisions if any(text in it for text in LESS_THAN_ASKED))
-        for warning in (*result.warnings, *less):
+        warnings = (it for it in result.warnings if not it.startswith(REPEATED))  # said before
+        for warning in (*warnings, *less):
             command.stderr.write(warning)
     if result.stages and verbosity:
         for line in table(result):

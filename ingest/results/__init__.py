@@ -107,6 +107,8 @@ def details_of(counts: Any) -> dict[str, int]:
 
 DETAILS = ("inserted", "updated", "unchanged", "ignored", "deleted")
 """The counts that say what became of rows, in the order in which they are told."""
+REPEATED = "The same file "
+"""How the decision begins that says that a file was loaded before."""
 REJECTS_TAKEN = 1_000
 """So many rejects are pickled or given by ``as_dict()``: the reject log has all of them."""
 
@@ -164,8 +166,11 @@ class LoadResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was stored as the ORM would, and is hardly what was meant: some ``decisions``."""
-        return tuple(each for each in self.decisions if each.startswith("Warning: "))
+        """What is hardly what was meant, of the ``decisions``.
+
+        Values were stored as the ORM would have stored them, or the file was loaded before.
+        """
+        return tuple(each for each in self.decisions if each.startswith(("Warning: ", REPEATED)))
 
     reject_log: str = ""
     """The absolute path of all reasons, as JSON Lines; empty where none was asked for."""

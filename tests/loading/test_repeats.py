@@ -58,6 +58,7 @@ def test_the_same_file_is_told_of_before_it_begins(write, caplog, tmp_path):
         f"{first.number} of {today}, under the name {tmp_path / 'a.csv'}."
     )
     assert told(got) == [sentence]
+    assert got.warnings == (sentence,)
     [record] = [each for each in caplog.records if each.name.startswith("ingest")]
     assert (record.event, record.earlier, record.getMessage()) == (
         "repeated",

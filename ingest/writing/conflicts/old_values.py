@@ -76,25 +76,30 @@ def exactly(sql: str) -> str:
 
     It cannot be answered with rows: it is a ``Statement``, and not a ``Query``.
     """
-    return f"{_set_exact()}; {sql}; {_set_back()}"
+    return f"SELECT {_exact()}; {sql}; SELECT {_back()}"
 
 
-def _set_exact() -> str:
+def exactly_in_block(sql: str) -> str:
+    """Do the same in a block of PL/pgSQL: triggers that fire later have the usual settings."""
+    return f"PERFORM {_exact()}; {sql}; PERFORM {_back()};"
+
+
+def _exact() -> str:
     # The values before are kept by the server, as those of the triggers are; see postgres/steps.py.
     calls = [
         f"pg_catalog.set_config('ingest.{name}', pg_catalog.current_setting('{name}'), true), "
         f"pg_catalog.set_config('{name}', '{value}', true)"
         for name, value in EXACT.items()
     ]
-    return f"SELECT {', '.join(calls)}"
+    return ", ".join(calls)
 
 
-def _set_back() -> str:
+def _back() -> str:
     calls = [
         f"pg_catalog.set_config('{name}', pg_catalog.current_setting('ingest.{name}'), true)"
         for name in EXACT
     ]
-    return f"SELECT {', '.join(calls)}"
+    return ", ".join(calls)
 
 
 _CREATE = """
