@@ -100,6 +100,7 @@ class Converter:
         clean: bool = False,
         judges_unfed: bool = True,
         has_postgres_text: bool = False,
+        reads_by_text: bool = False,
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column.
 
@@ -123,8 +124,16 @@ class Converter:
             [table.column(str(field.column)) for field in every], context
         )
         self._columns = [
-            ColumnConverter(field, encoding, alias, has_postgres_text=has_postgres_text)
-            for field, encoding in zip(every, self.encoding.columns, strict=True)
+            ColumnConverter(
+                field,
+                encoding,
+                alias,
+                has_postgres_text=has_postgres_text,
+                reads_by_text=reads_by_text and place < len(fields),
+            )
+            for place, (field, encoding) in enumerate(
+                zip(every, self.encoding.columns, strict=True)
+            )
         ]
         self._origins = {
             str(field.column): (column, field.name)

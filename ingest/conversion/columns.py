@@ -29,6 +29,7 @@ from ingest.conversion.storing import make_fit, text_limit
 from ingest.conversion.structures import MisfitError
 from ingest.results.rejects import shorten
 from ingest.sources.batch import CellText
+from ingest.sources.cell_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,10 +73,15 @@ class ColumnConverter:
         alias: str,
         *,
         has_postgres_text: bool = False,
+        reads_by_text: bool = False,
     ) -> None:
-        """``has_postgres_text``: the cells of a file are what PostgreSQL wrote, and nulls NULL."""
+        """``has_postgres_text``: the cells of a file are what PostgreSQL wrote, and nulls NULL.
+
+        ``reads_by_text``: a typed value is read by its text, as in a file of text.
+        """
         self.field = field
         self._has_postgres_text = has_postgres_text
+        self._reads_by_text = reads_by_text
         self._read_postgres = find_reader(field) if has_postgres_text else None
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
@@ -104,6 +110,8 @@ class ColumnConverter:
             if self._is_of_decimals and isinstance(cells, pa.Array):
                 cells = as_shortest_texts(cells)
         typed, mask = self._convert_at_once(cells)
+        if typed is None and isinstance(cells, list):
+            typed, mask = self._convert_without_texts(cells)
         if typed is None:
             values = _replaced(self._values(cells), undecodable)
             return self.store(self._clean(values, is_text=is_text), values)
@@ -208,6 +216,17 @@ class ColumnConverter:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return None, None
 
+    def _convert_without_texts(self, cells: list[Any]) -> tuple[pa.Array | None, Mask]:
+        """Let the kernel take typed cells among which a few are read as a text file's."""
+        is_typed = [type(cell) is not CellText for cell in cells]
+        if all(is_typed) or not any(is_typed):
+            return None, None
+        values = [
+            cell if typed else None for cell, typed in zip(cells, is_typed, strict=True)
+        ]
+        found, mask = self._convert_at_once(values)
+        return found, None if found is None else both(mask, pa.array(is_typed))
+
     def _with_nulls(self, cells: pa.Array | list[Any], mask: Mask) -> Mask:
         """Take the nulls where the field does; give None for a mask that takes every cell."""
         is_taken = self.field.null and self.field.blank
@@ -224,7 +243,9 @@ class ColumnConverter:
     def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
         clean, read = self.cleaner.clean, self.cleaner.read
         if not is_text:
-            if self._is_of_text:
+            if self._reads_by_text:
+                values = [_as_cell_text(value) for value in values]
+            elif self._is_of_text:
                 self._warn(values)
             return [read(value) if type(value) is CellText else clean(value) for value in values]
         if self._has_postgres_text:
@@ -294,6 +315,12 @@ class ColumnConverter:
             except (pa.ArrowException, OverflowError, ValueError):
                 stored[place], values[place] = self._misfit(), None
         return pa.array(values, type=kind)
+
+
+def _as_cell_text(value: Any) -> Any:
+    if value is None or isinstance(value, RefusedValue):
+        return value
+    return CellText(text_of(value) or "")
 
 
 def _replaced(values: list[Any], refusals: dict[int, RefusedValue]) -> list[Any]:

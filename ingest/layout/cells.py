@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
-import json
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from django.core.serializers.json import DjangoJSONEncoder
-from django.utils.duration import duration_string
 
 from ingest.exceptions import did_you_mean
+from ingest.sources.cell_text import text_of
 from ingest.sources.text import find_undecodable
 
 if TYPE_CHECKING:
@@ -83,23 +79,6 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
     undecodable = pc.is_in(pa.arange(0, len(cells)), value_set=bad)
     texts = pc.if_else(undecodable, pa.scalar(b"", cells.type), cells)
     return pc.cast(texts, pa.string()), undecodable
-
-
-def text_of(value: Any) -> str | None:
-    """Return a typed value as text, the way Django's fields and a layout's words read it."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, dt.datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, dt.timedelta):
-        return duration_string(value)
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, cls=DjangoJSONEncoder)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(bytes(value)).decode()
-    return str(value)
 
 
 def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:

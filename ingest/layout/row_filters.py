@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ingest.layout.cells import Cells
-    from ingest.layout.definition import Condition, Layout
+    from ingest.layout.definition import Column, Condition, Layout
     from ingest.sources import Batch
 
 
@@ -58,6 +58,15 @@ class Selection:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
+
+    @property
+    def columns(self) -> list[Column]:
+        """The source columns that it looks at."""
+        said = self._layout.continuation
+        conditions = [it for rule in self._layout.skip for it in (rule.when or (rule,))]
+        conditions += [] if said is None else said.when
+        appended = [] if said is None else said.append
+        return [*appended, *(it.column for it in conditions if it.column is not None)]
 
     def leave_out(self, batch: Batch, names: Sequence[str]) -> Batch:
         """Return the batch without the records that are to be skipped."""

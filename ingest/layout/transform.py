@@ -124,6 +124,19 @@ class LayoutTransform:
         warnings = (text for picker in self._pickers.values() for text in picker.warnings)
         return (*self._notes, *warnings, *self._kept)
 
+    @property
+    def used_columns(self) -> frozenset[str] | None:
+        """The source columns that decide what becomes of a record; None: all of them."""
+        if self._hook is not None:
+            return None
+        conditions = self._selection.columns
+        feeding = [column for picker in self._pickers.values() for column in picker.feeding]
+        names = self._source.columns
+        return frozenset(
+            names[place_of(self._layout, column, names, ("fields",))]
+            for column in (*feeding, *conditions)
+        )
+
     def apply(self, batches: Iterable[Batch], judge: Judge | None = None) -> Iterator[MappedBatch]:
         """Pick, name and read the columns of each batch.
 

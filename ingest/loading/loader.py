@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from ingest.loading.workers.coordinator import Coordinator
     from ingest.postgres.session import Backend, Session, SessionState
     from ingest.sources import Source
+    from ingest.sources.writers import RecordWriter
 
 FIRST_PAUSE_SECONDS = 0.5
 """How long a load waits before it is tried again; twice as long each time that follows."""
@@ -168,7 +170,7 @@ class Loader:
             log = self._log.open(entry, settled)
             with open_reject_file(
                 job.how.reject_file,
-                source.writer(),
+                self._writer(source),
                 self._outputs,
                 job.reading.format,
                 settled.marks.get("file"),
@@ -202,6 +204,17 @@ class Loader:
                 with stages.stage("verify"), session.transaction():
                     audit = verify_table(session, run.table)
             return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
+
+    def _writer(self, source: Source) -> RecordWriter:
+        path, how = self._job.how.reject_file, self._job.how
+        writer = source.writer("" if path is None else Path(path).suffix.lower())
+        if path is not None and writer.is_whole_at_end and how.is_chunked:
+            raise ConfigurationError(
+                f"The reject file {str(path)!r} is a workbook, which is written at the end of a "
+                "load, and this load commits in chunks: call it "
+                f"{Path(path).with_suffix('.csv').name!r}."
+            )
+        return writer
 
     def _mark_as_running(self, entry: Entry, source: Source) -> None:
         if self._was_marked and entry.is_cancel_asked():  # since the try before
@@ -360,7 +373,7 @@ class Loader:
             seconds=0.0,
             stages=stages,
             method=self._job.how.method,
-            decisions=(*self._notes, *run.decisions),
+            decisions=(*self._notes, *run.decisions, *source.notes),
             driver=session.driver,
             load=None if entry.load is None else entry.read(),
         )

@@ -12,6 +12,7 @@ from ingest.layout.matching import describe_loose, match_columns
 from ingest.postgres.session import adaptation_context
 from ingest.postgres.several_tables import choose_tables
 from ingest.sources import in_pieces
+from ingest.sources.cell_errors import refuse_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,7 +88,8 @@ class Pipeline:
     def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
         """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""
         raw = self._stages.watch("read", self._source.batches_after(start))
-        pieces = in_pieces(raw, chunk_rows)
+        used = None if self._arrangement is None else self._arrangement.used_columns
+        pieces = in_pieces(refuse_errors(raw, used), chunk_rows)
         if self._arrangement is None:
             for batch in pieces:
                 with self._stages.stage("convert"):
@@ -199,6 +201,7 @@ def make_converter(
         source_columns=fed.source_columns,
         clean=clean,
         has_postgres_text=source.has_postgres_text,
+        reads_by_text=source.reads_by_text,
     )
     if arrangement is not None:
         arrangement.judge_constants(converter.judge)

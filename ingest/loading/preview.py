@@ -16,6 +16,7 @@ from ingest.postgres.session import adaptation_context, open_session
 from ingest.postgres.several_tables import read_tables
 from ingest.sources import open_source
 from ingest.sources.batch import in_pieces
+from ingest.sources.cell_errors import refuse_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,8 @@ def preview(
             arrangement = arrange(layout, model, opened, session, alias, sends=False)
             converter = make_converter(model, opened, alias, table, arrangement, clean=how.clean)
             # In pieces, so that no more is looked up than is shown.
-            parts = in_pieces(opened.batches(), rows)
+            used = None if arrangement is None else arrangement.used_columns
+            parts = in_pieces(refuse_errors(opened.batches(), used), rows)
             typed = list(_first(_typed(parts, converter, arrangement), rows))
             found = [
                 pair

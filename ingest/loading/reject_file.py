@@ -134,7 +134,8 @@ def _check(path: Path, writer: RecordWriter, said: str | None) -> None:
             f"The reject file {shown!r} is not compressed: leave out {path.suffix}."
         )
     format_by_name = next(kind.format for kind in Source.registry if kind.accepts(path))
-    if said is None and format_by_name != writer.format:
+    is_other = writer.format == "workbook" and path.suffix.lower() != _SUFFIXES["workbook"]
+    if is_other or (said is None and format_by_name != writer.format):
         name = path.with_suffix(_SUFFIXES[writer.format]).name
         raise ConfigurationError(
             f"The rejects are written as {_WORDS[writer.format]}, and the name {shown!r} would be "
@@ -142,8 +143,8 @@ def _check(path: Path, writer: RecordWriter, said: str | None) -> None:
         )
 
 
-_SUFFIXES = {"delimited": ".csv", "jsonl": ".jsonl"}
-_WORDS = {"delimited": "delimited text", "jsonl": "JSON Lines"}
+_SUFFIXES = {"delimited": ".csv", "jsonl": ".jsonl", "workbook": ".xlsx"}
+_WORDS = {"delimited": "delimited text", "jsonl": "JSON Lines", "workbook": "a workbook"}
 
 
 def _reason(reject: Reject) -> str:

@@ -58,6 +58,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--trailer-pattern": READ,
     "--comment": READ,
     "--lenient": READ,
+    "--sheet": READ,
     # layouts
     "--layout": READ,
     "--map": READ,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     *("format", "encoding", "delimiter", "quote", "doubled_quotes", "escape", "columns", "header"),
     *("skip_records", "trailer_records", "trailer_pattern"),
-    *("comment", "lenient"),
+    *("comment", "lenient", "sheet"),
 )
 """Those that are options of ``SourceOptions`` by the same name."""
 
@@ -95,6 +95,12 @@ def add_arguments(parser: CommandParser) -> None:
         metavar="pad,cut",
         help="fill records that have too few cells with empty ones (pad), drop the surplus cells "
         "of those that have too many (cut), or both; how many there were is said in the end",
+    )
+    group.add_argument(
+        "--sheet",
+        metavar="NAME|N",
+        help="the sheet of a workbook, by its name or its number from 1 (default: the only one "
+        "that has data)",
     )
 
 

@@ -49,9 +49,13 @@ class Source(ABC):
     is_of_files: ClassVar[bool] = False
     """Whether it is the content of one file."""
     narrow_options: ClassVar[frozenset[str]] = frozenset()
-    """Which of the options ``comment`` and ``lenient`` it understands."""
+    """Which of the options ``comment``, ``lenient`` and ``sheet`` it understands."""
     has_postgres_text: bool = False
     """Are its cells texts that PostgreSQL wrote, and nulls NULL?"""
+    reads_by_text: bool = False
+    """Does a field read a typed value as it would read its text? Then 1.5 is no integer."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of the records that were read, a sentence each."""
     ignores: frozenset[str] = frozenset()
     """Those of ``SourceOptions`` that say nothing to this kind of source, by name."""
     holds_others: ClassVar[bool] = False
@@ -106,8 +110,11 @@ class Source(ABC):
     def check_unchanged(self) -> None:
         """Raise ``SourceError`` where the file is no longer what it was when it was opened."""
 
-    def writer(self) -> RecordWriter:
-        """Return what writes refused records so that a source with the same options reads them."""
+    def writer(self, suffix: str = "") -> RecordWriter:  # noqa: ARG002
+        """Return what writes refused records so that a source with the same options reads them.
+
+        ``suffix``: that of the file's name, where the source has several formats to choose from.
+        """
         return JsonLinesWriter(self.columns)
 
     def reject(self, record: int, value: Any, reason: str, line: int | None = None) -> Reject:
@@ -190,6 +197,8 @@ class SourceOptions:
     are columns, and with records of JSON Lines that have other keys: ``pad`` fills the missing
     cells with empty ones, ``cut`` drops the surplus ones, whatever they hold. The records are
     counted in ``LoadResult.padded`` and ``LoadResult.cut``."""
+    sheet: str | int | None = None
+    """The sheet of a workbook: its name, or its number from 1. None: the only one that has data."""
 
     def __post_init__(self) -> None:
         said: Any = self.lenient
@@ -244,9 +253,17 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     )
 
 
+_KINDS = {
+    "comment": "delimited text",
+    "lenient": "delimited text, JSON Lines and workbooks",
+    "sheet": "workbooks",
+}
+"""What the narrow options are for."""
+
+
 def _check_narrow_options(kind: type[Source], options: SourceOptions) -> None:
-    for name, kinds in (("comment", "delimited text"), ("lenient", "delimited text, JSON Lines")):
-        if getattr(options, name) and not (kind.holds_others or name in kind.narrow_options):
+    for name, kinds in _KINDS.items():
+        if getattr(options, name) not in (None, ()) and not (kind.holds_others or name in kind.narrow_options):
             raise ConfigurationError(
                 f"{name} has no effect on this source, which is read as {kind.format!r}: it is for "
                 f"{kinds}. Leave it out, or say another format."

@@ -94,7 +94,7 @@ class DelimitedSource(Source):
     def batches(self) -> Iterator[Batch]:
         yield from cut_trailer(map(self._without_reasons, self._batches()), self._options)
 
-    def writer(self) -> DelimitedWriter:
+    def writer(self, suffix: str = "") -> DelimitedWriter:  # noqa: ARG002
         return DelimitedWriter(
             self._options, self._head.text, self._head.reasons_at, len(self.columns)
         )

@@ -113,7 +113,7 @@ class JsonLinesSource(Source):
             line += len(lines)
             self._block = self._next_block()
 
-    def writer(self) -> JsonLinesWriter:
+    def writer(self, suffix: str = "") -> JsonLinesWriter:  # noqa: ARG002
         return JsonLinesWriter(self.columns, self._encoding)
 
     def close(self) -> None:

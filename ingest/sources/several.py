@@ -39,7 +39,9 @@ class SeveralSource(Source):
         self._place = 0
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
-        self._writer = self._current.writer()
+        self._find_writer = self._current.writer
+        self._notes: list[str] = []
+        self.reads_by_text = any(kind.reads_by_text for kind in kinds if kind)
         self.has_postgres_text = self._current.has_postgres_text
         self.name = safe_line(str(files[0]))
         if len(files) > 1:
@@ -63,6 +65,11 @@ class SeveralSource(Source):
     def bytes_read(self) -> int:  # type: ignore[override]
         """How far the files have been read, in bytes."""
         return self._bytes_before + self._current.bytes_read
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of all files that were read."""
+        return (*self._notes, *self._current.notes)
 
     def batches(self) -> Iterator[Batch]:
         yield from self.batches_after(Position())
@@ -108,15 +115,16 @@ class SeveralSource(Source):
     def check_unchanged(self) -> None:
         self._current.check_unchanged()
 
-    def writer(self) -> RecordWriter:
+    def writer(self, suffix: str = "") -> RecordWriter:
         """Return that of the first file."""
-        return self._writer
+        return self._find_writer(suffix)
 
     def close(self) -> None:
         self._current.close()
 
     def _open(self, number: int) -> None:
         self._current.check_unchanged()
+        self._notes += self._current.notes
         self._current.close()
         self._bytes_before += self._current.bytes_read
         self._current = open_source(self._files[number], self._options)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import ConfigurationError
+from ingest.sources.cell_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,14 +60,21 @@ def _check(pattern: str) -> None:
 def _first_match(batch: Batch, pattern: str, delimiter: str) -> int | None:
     numbers = [reject.record for reject in batch.rejects if re.search(pattern, str(reject.value))]
     if batch.records:
+        columns = map(_as_texts, batch.columns)
         joined = pc.binary_join_element_wise(
-            *batch.columns, delimiter.encode(), null_handling="replace"
+            *columns, delimiter.encode(), null_handling="replace"
         )
         matches = pc.match_substring_regex(joined, pattern)
         place = pc.index(matches, True).as_py()
         if place >= 0:
             numbers.append(batch.records[place])
     return min(numbers, default=None)
+
+
+def _as_texts(cells: pa.Array | list[Any]) -> pa.Array:
+    if isinstance(cells, list):
+        cells = pa.array(map(text_of, cells), pa.string())
+    return cells if pa.types.is_binary(cells.type) else cells.cast(pa.string()).cast(pa.binary())
 
 
 def _before(batch: Batch, record: int) -> Batch:

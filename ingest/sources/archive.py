@@ -1,0 +1,75 @@
+"""Zip archives, checked before anything is unpacked from them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from ingest.exceptions import SourceError
+from ingest.terminal import safe_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UNPACKED_BYTES = 4 << 30
+"""The greatest total size of an archive's members: a full sheet of 40 columns has half of it."""
+SMALL_BYTES = 64 << 20
+"""Up to this size an archive may be packed as tightly as it likes."""
+MOST_RATIO = 200
+"""How many times larger than the archive its members may be: the XML of real workbooks is packed to
+a tenth, and of very uniform ones to a fiftieth. Deflate reaches 1,032."""
+MOST_MEMBERS = 10_000
+BLOCK_BYTES = 1 << 20
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
+"""What reading a damaged archive raises."""
+
+
+@contextmanager
+def open_archive(file: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
+    """Open an archive whose members say of themselves that they are within bounds.
+
+    ``read_member`` holds them to it. Raises ``SourceError``.
+    """
+    file.seek(0)
+    try:
+        archive = zipfile.ZipFile(file)
+    except DAMAGE as error:
+        raise SourceError(f"{name} is cut off or damaged ({error}). Fetch the file again.") from error
+    with archive:
+        _check(archive, name, size=file.seek(0, 2))
+        yield archive
+
+
+def _check(archive: zipfile.ZipFile, name: str, size: int) -> None:
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    ratio = total // max(size, 1)
+    if total > UNPACKED_BYTES or (total > SMALL_BYTES and ratio > MOST_RATIO):
+        raise SourceError(
+            f"{name} would become {total:,} bytes when unpacked, {ratio:,} times its size: a file "
+            f"may become {UNPACKED_BYTES:,} bytes and {MOST_RATIO} times its size. If it is meant "
+            "to be so large, save it as CSV."
+        )
+    if len(members) > MOST_MEMBERS:
+        raise SourceError(f"{name} has {len(members):,} members, more than {MOST_MEMBERS:,}.")
+    if len({member.filename for member in members}) < len(members):
+        raise SourceError(f"{name} has two members of one name: it is damaged, or made to deceive.")
+
+
+def read_member(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[bytes]:
+    """Yield a member's bytes, no more than it says that it has; ``SourceError`` if damaged."""
+    try:
+        with archive.open(member) as file:
+            while block := file.read(BLOCK_BYTES):
+                yield block
+    except RuntimeError as error:  # what zipfile raises for an encrypted member
+        raise SourceError(
+            f"{name} is protected by a password: save it without one."
+        ) from error
+    except (*DAMAGE, KeyError) as error:
+        raise SourceError(
+            f"{name} is cut off or damaged: its member {safe_line(member)!r} cannot be unpacked "
+            f"({error}). Fetch the file again."
+        ) from error

@@ -1,0 +1,62 @@
+"""What calamine does not say of a workbook: errors, hidden rows, formulas without a value.
+
+calamine gives an empty text for a cell in error
+(https://github.com/dimastbk/python-calamine/issues/105), so the sheet is scanned for these before
+it is read. Each kind of file has a module here with a function ``scan``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from typing import IO, TYPE_CHECKING
+
+from ingest.exceptions import SourceError
+from ingest.sources.archive import open_archive
+from ingest.sources.spreadsheets import ods, xls, xlsb, xlsx
+from ingest.sources.spreadsheets.facts import SheetFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["OLE", "ZIP", "SheetFacts", "find_kind", "scan"]
+
+ZIP = b"PK\x03\x04"
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_MAIN_MEMBERS = {"xl/workbook.bin": "xlsb", "xl/workbook.xml": "xlsx", "content.xml": "ods"}
+_SCANNERS: dict[str, Callable[[zipfile.ZipFile, str, str], SheetFacts]] = {
+    "xlsx": xlsx.scan,
+    "xlsb": xlsb.scan,
+    "ods": ods.scan,
+}
+
+
+def find_kind(file: IO[bytes], name: str) -> str:
+    """Return which kind of workbook a file is, by its content; ``SourceError`` for others."""
+    file.seek(0)
+    head = file.read(len(OLE))
+    if head == OLE:
+        xls.check(file, name)
+        return "xls"
+    if not head.startswith(ZIP):
+        if not head:
+            raise SourceError(f"{name} is empty: it has no bytes.")
+        raise SourceError(
+            f"{name} is no workbook: it does not begin like one. If it is text, name it .csv, or "
+            "say the format."
+        )
+    with open_archive(file, name) as archive:
+        members = set(archive.namelist())
+        kind = next((kind for member, kind in _MAIN_MEMBERS.items() if member in members), None)
+        if kind is None:
+            raise SourceError(f"{name} is no workbook, but another zip archive: unpack it.")
+        if kind == "ods":
+            ods.check(archive, name)
+        return kind
+
+
+def scan(file: IO[bytes], kind: str, sheet: str, name: str) -> SheetFacts:
+    """Return what there is to know of one sheet beside its values."""
+    if kind == "xls":
+        return xls.scan(file, sheet, name)
+    with open_archive(file, name) as archive:
+        return _SCANNERS[kind](archive, sheet, name)

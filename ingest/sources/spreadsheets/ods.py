@@ -1,0 +1,114 @@
+"""Scans a sheet of an ``.ods`` workbook: OpenDocument 1.3, part 3, section 9."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.exceptions import SourceError
+from ingest.sources.archive import read_member
+from ingest.sources.spreadsheets.facts import SheetFacts, check_extent
+from ingest.sources.spreadsheets.xml import parse
+
+if TYPE_CHECKING:
+    import zipfile
+
+_REPEATED_ROWS = "table:number-rows-repeated"
+_REPEATED_COLUMNS = "table:number-columns-repeated"
+_ERRORS = frozenset({"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"})
+
+
+def check(archive: zipfile.ZipFile, name: str) -> None:
+    """Raise ``SourceError`` where the workbook is encrypted."""
+
+    def refuse(tag: str, _: dict[str, str]) -> None:
+        if tag == "encryption-data":
+            raise SourceError(f"{name} is protected by a password: save it without one.")
+
+    if "META-INF/manifest.xml" in archive.namelist():
+        # LibreOffice declares a document type here in old versions, which calamine does not read.
+        text = b"".join(read_member(archive, "META-INF/manifest.xml", name))
+        if b"<!DOCTYPE" not in text:
+            parse([text], name, refuse)
+        elif b"encryption-data" in text:
+            refuse("encryption-data", {})
+
+
+def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
+    """Return what there is to know of a sheet beside its values."""
+    scanner = _Scanner(sheet)
+    blocks = read_member(archive, "content.xml", name)
+    parse(blocks, name, scanner.start, scanner.end, scanner.text)
+    check_extent(
+        name, sheet, rows=scanner.last_row, columns=scanner.last_column, cells=scanner.cells
+    )
+    return scanner.facts
+
+
+class _Scanner:
+    """Takes the elements of the content one by one; a cell may stand for many."""
+
+    def __init__(self, sheet: str) -> None:
+        self.facts = SheetFacts()
+        self.last_row = self.last_column = self.cells = 0
+        self._sheet = sheet
+        self._is_here = False
+        self._row = self._next_row = 1
+        self._column = self._next_column = 1
+        self._is_error = self._has_formula = self._may_be_error = False
+        self._shown: list[str] = []
+
+    def start(self, tag: str, found: dict[str, str]) -> None:
+        if tag == "table":
+            self._is_here = found.get("table:name") == self._sheet
+        if not self._is_here:
+            return
+        if tag == "table-row":
+            repeated = _count(found, _REPEATED_ROWS)
+            self._row, self._next_row = self._next_row, self._next_row + repeated
+            self._next_column = 1
+            if found.get("table:visibility") in {"collapse", "filter"}:
+                self.facts.hidden.append(self._row)
+        elif tag in {"table-cell", "covered-table-cell"}:
+            self._begin_cell(found)
+        elif tag == "p":
+            self._shown = []
+
+    def _begin_cell(self, found: dict[str, str]) -> None:
+        repeated = _count(found, _REPEATED_COLUMNS)
+        self._column, self._next_column = self._next_column, self._next_column + repeated
+        kind = found.get("office:value-type")
+        self._is_error = found.get("calcext:value-type") == "error"
+        self._may_be_error = "table:formula" in found
+        self._shown = []
+        if _count(found, "table:number-columns-spanned") * _count(
+            found, "table:number-rows-spanned"
+        ) > 1:
+            self.facts.merged.append("")
+        if kind is not None or self._is_error:
+            self.cells += repeated
+            self.last_row = max(self.last_row, self._next_row - 1)
+            self.last_column = max(self.last_column, self._next_column - 1)
+        elif self._may_be_error:
+            self.facts.unknown.append((self._row, self._column))
+
+    def text(self, text: str) -> None:
+        if self._is_error or self._may_be_error:
+            self._shown.append(text)
+
+    def end(self, tag: str) -> None:
+        if tag == "table":
+            self._is_here = False
+        if not (tag == "table-cell" and self._is_here):
+            return
+        shown = "".join(self._shown).strip()
+        is_error = shown in _ERRORS or shown.startswith("Err:")
+        if self._is_error or (self._may_be_error and is_error):
+            for column in range(self._column, self._next_column):
+                for row in range(self._row, self._next_row):
+                    self.facts.add_error(row, column, shown or "#ERROR")
+        self._is_error = self._may_be_error = False
+
+
+def _count(found: dict[str, str], name: str) -> int:
+    said = found.get(name, "1")
+    return int(said) if said.isdecimal() and len(said) < 10 else 1  # noqa: PLR2004

@@ -1,0 +1,46 @@
+"""XML of workbooks, read in pieces and without any entity of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from xml.parsers import expat
+
+from ingest.exceptions import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+def parse(
+    blocks: Iterable[bytes],
+    name: str,
+    start: Callable[[str, dict[str, str]], None],
+    end: Callable[[str], None] | None = None,
+    text: Callable[[str], None] | None = None,
+) -> None:
+    """Call functions for what stands in the XML; names come without their namespaces.
+
+    Raises ``SourceError`` where it is damaged, or declares a document type: entities could make a
+    small file a huge one, or read other files, and no workbook needs them.
+    """
+
+    def refuse(*_: Any) -> None:
+        raise SourceError(f"{name} has XML with a document type, which no workbook needs.")
+
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = lambda tag, found: start(tag.rpartition(":")[2], found)
+    if end is not None:
+        parser.EndElementHandler = lambda tag: end(tag.rpartition(":")[2])
+    if text is not None:
+        parser.CharacterDataHandler = text
+    try:
+        for block in blocks:
+            parser.Parse(block, False)
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise SourceError(
+            f"{name} is damaged: its XML cannot be read ({error}). Open it with a spreadsheet "
+            "program and save it again."
+        ) from error

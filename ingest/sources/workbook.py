@@ -1,0 +1,495 @@
+"""Sheets of Excel and OpenDocument workbooks, read by calamine."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import tempfile
+from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self, cast
+
+import pyarrow as pa
+
+from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.results.rejects import Reject, shorten
+from ingest.sources.base import Source, SourceOptions
+from ingest.sources.batch import Batch, CellText, Position
+from ingest.sources.cell_text import text_of
+from ingest.sources.files import InputFile, kind_suffix
+from ingest.sources.spreadsheets import SheetFacts, find_kind, scan
+from ingest.sources.spreadsheets.facts import letters
+from ingest.sources.trailer import cut_trailer
+from ingest.sources.workbook_writer import Head, WorkbookCsvWriter, WorkbookWriter
+from ingest.sources.writers import REASONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.sources.writers import RecordWriter
+
+BATCH_ROWS = 16_384
+"""Rows made into columns at a time."""
+EXACT_DIGITS = 10**15
+"""From here on a workbook program has changed the last digits of a number: it keeps fifteen."""
+ROWS_NAMED = 3
+"""Rows and cells that a note names."""
+SUFFIXES = {
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".xltx": "xlsx",
+    ".xltm": "xlsx",
+    ".xlam": "xlsx",
+    ".xlsb": "xlsb",
+    ".xls": "xls",
+    ".ods": "ods",
+}
+"""The kinds of workbooks by the suffixes of their names."""
+
+Row = list[Any]
+
+
+class WorkbookSource(Source):
+    """One sheet of a workbook; its cells have types."""
+
+    format = "workbook"
+    place = 15
+    is_of_files = True
+    narrow_options = frozenset({"lenient", "sheet"})
+    ignores = frozenset({"delimiter", "quote", "doubled_quotes", "escape", "encoding"})
+    reads_by_text = True
+
+    def __init__(self, file: InputFile, options: SourceOptions) -> None:
+        self.name = file.name
+        self.file_name = file.file_name
+        self.bytes_total = file.bytes_total
+        self.paths = file.paths
+        self._file = file
+        self._options = options
+        self._stack = ExitStack()
+        self._notes: dict[str, str] = {}
+        try:
+            self._sheet_name, self._facts, sheet = self._open_sheet()
+            self._rows_total = sheet.total_height
+            # calamine counts from 0, and leaves out the empty columns before the first.
+            self._left = (sheet.start or (0, 0))[1]
+            self._rows = enumerate(sheet.iter_rows() if sheet.start else (), 1)
+            self._row = 0
+            self._note_facts(sheet)
+            self._head = self._read_head()
+        except BaseException:
+            self._stack.close()
+            raise
+        self.columns = self._head.columns
+        self.preamble = "\n".join(
+            ",".join(_shown(cell) for cell in row) for row in self._head.preamble
+        )
+
+    @classmethod
+    def accepts(cls, given: Any) -> bool:
+        is_file = isinstance(given, str | Path) or hasattr(given, "read")
+        return is_file and kind_suffix(given) in SUFFIXES
+
+    @classmethod
+    def open(cls, given: Any, options: SourceOptions) -> Self:
+        file = InputFile(given)
+        try:
+            return cls(file, options)
+        except BaseException:
+            file.close()
+            raise
+
+    @property
+    def bytes_read(self) -> int:  # type: ignore[override]
+        """How far the file has been read: its size, as far as its rows have come."""
+        rows = max(self._rows_total, self._row, 1)
+        return (self.bytes_total or 0) * self._row // rows
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What a person who looks at the sheet would not expect, a sentence each."""
+        return tuple(self._notes.values())
+
+    def check_unchanged(self) -> None:
+        self._file.check_unchanged()
+
+    def batches(self) -> Iterator[Batch]:
+        yield from cut_trailer(self._batches(), self._options)
+
+    def writer(self, suffix: str = "") -> RecordWriter:
+        if suffix == ".csv":
+            return WorkbookCsvWriter(self._options, self._head)
+        return WorkbookWriter(self._options, self._head, self._sheet_name)
+
+    def close(self) -> None:
+        self._stack.close()
+        self._file.close()
+
+    def _open_sheet(self) -> tuple[str, SheetFacts, Any]:
+        calamine = _import_calamine(self.name)
+        path = self._as_path()
+        content = self._stack.enter_context(path.open("rb"))
+        kind = find_kind(content, self.name)
+        with self._explained():
+            if SUFFIXES.get(path.suffix.lower()) == kind:  # calamine believes the name
+                workbook = calamine.CalamineWorkbook.from_path(str(path))
+            else:
+                content.seek(0)
+                workbook = calamine.CalamineWorkbook.from_filelike(content)
+            sheets = [it for it in workbook.sheets_metadata if "WorkSheet" in str(it.typ)]
+            self._stack.callback(workbook.close)
+        found: list[tuple[str, SheetFacts, Any]] = []
+        for sheet in self._candidates(sheets):
+            facts = scan(content, kind, sheet, self.name)
+            with self._explained():
+                opened = workbook.get_sheet_by_name(sheet)
+            found.append((sheet, facts, opened))
+            filled = [it for it in found if it[2].start is not None]
+            if len(filled) > 1:
+                others = [it.name for it in sheets if "Visible" in str(it.visible).split(".")]
+                raise SourceError(
+                    f"{self.name} has several sheets with data, such as {filled[0][0]!r} and "
+                    f"{filled[1][0]!r}, of {', '.join(map(repr, others))}: say which one with "
+                    "sheet (--sheet), by its name or its number from 1."
+                )
+        filled = [it for it in found if it[2].start is not None]
+        return (filled or found)[0]
+
+    def _candidates(self, sheets: Sequence[Any]) -> list[str]:
+        """Return the names of the sheets that are meant, or may be."""
+        names = [sheet.name for sheet in sheets]
+        visible = [sheet.name for sheet in sheets if str(sheet.visible).endswith(".Visible")]
+        hidden = [name for name in names if name not in visible]
+        said = self._options.sheet
+        if said is not None:
+            name = _choose(said, names, self.name)
+            if name in hidden:
+                self._notes["sheet"] = f"Warning: the sheet {name!r} of {self.name} is hidden."
+            return [name]
+        if hidden:
+            self._notes["sheet"] = (
+                f"Warning: {self.name} has hidden sheets, which were not read: "
+                f"{', '.join(map(repr, hidden))}. Name one with sheet (--sheet) to read it."
+            )
+        if not visible:
+            raise SourceError(
+                f"{self.name} has no visible sheet with cells"
+                + (f", but hidden ones: {', '.join(map(repr, hidden))}. Name one with sheet "
+                   "(--sheet) to read it." if hidden else ".")
+            )
+        return visible
+
+    def _as_path(self) -> Path:
+        """Return the path of the file itself, or of a copy that can be read from any place."""
+        if self._file.path is not None and not self._file.is_compressed:
+            return self._file.path
+        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(prefix="ingest-"))
+        shutil.copyfileobj(cast("IO[bytes]", self._file), copy, 1 << 20)
+        copy.flush()
+        return Path(copy.name)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise ``SourceError`` for what calamine raises."""
+        calamine = _import_calamine(self.name)
+        try:
+            yield
+        except calamine.PasswordError as error:
+            raise SourceError(
+                f"{self.name} is protected by a password: save it without one."
+            ) from error
+        except (calamine.CalamineError, OSError, ValueError) as error:
+            raise self._damaged(error) from error
+        except BaseException as error:
+            if type(error).__name__ == "PanicException":  # of Rust, and no Exception
+                raise self._damaged(error) from error
+            raise
+
+    def _damaged(self, error: BaseException) -> SourceError:
+        return SourceError(
+            f"{self.name} is cut off or damaged, and cannot be read as a workbook ({error}). Open "
+            "it with a spreadsheet program and save it again, or save it as CSV."
+        )
+
+    def _note_facts(self, sheet: Any) -> None:
+        facts, name = self._facts, f"the sheet {self._sheet_name!r} of {self.name}"
+        if facts.hidden:
+            self._notes["hidden"] = (
+                f"Warning: {name} has {_count(len(facts.hidden), 'hidden row')}, such as "
+                f"{facts.hidden[0]:,}, which are read like any others."
+            )
+        if facts.unknown:
+            shown = ", ".join(self._cell_name(*it) for it in facts.unknown[:ROWS_NAMED])
+            self._notes["formulas"] = (
+                f"Warning: {name} has {_count(len(facts.unknown), 'cell')} with a formula and "
+                f"without its value, such as {shown}: they are read as empty cells. Open it with a "
+                "spreadsheet program and save it, so that they get their values."
+            )
+        merged = len(sheet.merged_cell_ranges or facts.merged)
+        if merged:
+            self._notes["merged"] = (
+                f"Warning: {name} has {_count(merged, 'range')} of merged cells: only the first "
+                "cell of each has its value, and the others are empty."
+            )
+
+    def _cell_name(self, row: int, column: int) -> str:
+        return f"{letters(column)}{row}"
+
+    def _next_row(self) -> tuple[int, Row] | None:
+        """Return the next row that is not blank, and its number; None at the end."""
+        errors = self._facts.errors
+        for number, row in self._rows:
+            self._row = number
+            if number in errors:
+                for column, shown in errors[number].items():
+                    if 0 <= column - 1 - self._left < len(row):
+                        row[column - 1 - self._left] = _CellError(shown)
+            if row.count("") < len(row):
+                return number, row
+        return None
+
+    def _read_head(self) -> Head:
+        options = self._options
+        preamble: list[Row] = []
+        for count in range(options.skip_records):
+            found = self._next_row()
+            if found is None:
+                raise SourceError(
+                    f"{self.name} has only {count:,} records, fewer than the "
+                    f"{options.skip_records:,} to be skipped before the first."
+                )
+            preamble.append(found[1])
+        names: tuple[str, ...] = ()
+        if options.has_header:
+            found = self._next_row()
+            if found is None:
+                raise SourceError(f"{self.name} is empty: its first row should name the columns.")
+            names = _without_end([(_shown(cell)).strip() for cell in found[1]])
+        self._held: tuple[int, Row] | None = None
+        if not (options.columns or names):
+            self._held = self._next_row()
+            if self._held is None:
+                raise SourceError(f"{self.name} is empty: nothing says how many columns it has.")
+            names = tuple(map(str, range(1, len(self._held[1]) + 1)))
+        self._reasons_at = names.index(REASONS) if REASONS in names else None
+        if self._reasons_at is not None:
+            names = (*names[: self._reasons_at], *names[self._reasons_at + 1 :])
+        return Head(
+            columns=options.columns or names,
+            preamble=[list(_without_end(row)) for row in preamble],
+            header=names if options.has_header else None,
+        )
+
+    def _batches(self) -> Iterator[Batch]:
+        record = 1
+        while True:
+            rows = list(self._take_rows())
+            if not rows:
+                break
+            yield self._batch(rows, record)
+            record += len(rows)
+        if record == 1:
+            yield Batch(records=(), columns=tuple([] for _ in self.columns))
+
+    def _take_rows(self) -> Iterator[tuple[int, Row]]:
+        """Yield the next rows that are not blank, with their numbers."""
+        left = BATCH_ROWS
+        if self._held is not None:
+            yield self._held
+            self._held, left = None, left - 1
+        if self._facts.errors:
+            while left and (found := self._next_row()) is not None:
+                yield found
+                left -= 1
+            return
+        for found in islice(self._rows, left):
+            self._row = found[0]
+            if found[1].count("") < len(found[1]):
+                yield found
+        if left and (found := self._next_row()) is not None:
+            yield found  # there may have been blank rows only
+
+    def _batch(self, numbered: list[tuple[int, Row]], first: int) -> Batch:
+        lines = [number for number, _ in numbered]
+        rows = [row for _, row in numbered]
+        width = len(self.columns)
+        if self._reasons_at is not None:
+            rows = [[*row[: self._reasons_at], *row[self._reasons_at + 1 :]] for row in rows]
+        rejects: list[Reject] = []
+        misfits: dict[int, Row] = {}
+        padded: set[int] = set()
+        cut: set[int] = set()
+        errors: list[Reject] = []
+        kept: list[Row] = []
+        records: list[int] = []
+        given = len(rows[0])
+        for record, row in enumerate(rows, first) if given > width or self._facts.errors else ():
+            surplus = _without_end(row)[width:]
+            if surplus and "cut" not in self._options.lenient:
+                rejects.append(self._surplus(record, lines[record - first], row))
+                misfits[record] = list(_without_end(row))
+                continue
+            if surplus:
+                cut.add(record)
+            for place, cell in enumerate(row[:width]):
+                if type(cell) is _CellError:
+                    errors.append(self._error(record, lines[record - first], place, cell))
+            records.append(record)
+            kept.append(row[:width])
+        if not (rejects or kept):
+            kept, records = rows, list(range(first, first + len(rows)))
+        missing = width - given
+        columns: list[Any] = [self._column(cells, lines) for cells in zip(*kept, strict=True)]
+        if not kept:
+            columns = [[] for _ in self.columns]
+        elif missing > 0:
+            columns += [[CellText("")] * len(kept) for _ in range(missing)]
+        ordered = range(first, first + len(rows)) if len(records) == len(rows) else records
+        return Batch(
+            records=ordered,
+            columns=tuple(columns),
+            rejects=tuple(rejects),
+            misfits=misfits,
+            padded=frozenset(padded),
+            cut=frozenset(cut),
+            errors=tuple(errors),
+            split_misfit=list,
+            find_line=_line_finder(lines, first),
+            find_position=lambda record: Position(record=record),
+        )
+
+    def _column(self, cells: tuple[Any, ...], lines: list[int]) -> pa.Array | list[Any]:
+        """Return the cells of a column: texts as a text file has them, or typed values."""
+        kinds = set(map(type, cells))
+        if kinds <= {str, _CellError}:
+            return pa.array(cells, pa.string()).cast(pa.binary())
+        if kinds == {float}:
+            numbers = pa.array(cells, pa.float64())
+            try:
+                whole = numbers.cast(pa.int64())
+            except pa.ArrowInvalid:  # some have fractions
+                whole = None
+            if whole is not None and max(map(abs, cells)) < EXACT_DIGITS:
+                return whole
+        is_fractional = any(type(cell) is float and not cell.is_integer() for cell in cells)
+        return [self._value(cell, lines, place, is_fractional) for place, cell in enumerate(cells)]
+
+    def _value(self, cell: Any, lines: list[int], place: int, is_fractional: bool) -> Any:  # noqa: FBT001
+        kind = type(cell)
+        if kind is float:
+            if cell.is_integer():
+                if abs(cell) >= EXACT_DIGITS:
+                    self._note_digits(cell, lines[min(place, len(lines) - 1)])
+                # All of a column's numbers are of one type, so that they are converted at once.
+                return Decimal(int(cell)) if is_fractional else int(cell)
+            return Decimal(repr(cell))
+        if kind is str or kind is _CellError:
+            return CellText(cell)
+        return cell
+
+    def _note_digits(self, cell: float, line: int) -> None:
+        self._notes.setdefault(
+            "digits",
+            f"Warning: the sheet {self._sheet_name!r} of {self.name} has numbers of more than "
+            f"15 digits, of which a workbook keeps the first 15: {int(cell)} in row {line:,} may "
+            "have been another number. Format such a column as text before the numbers are typed "
+            "or pasted.",
+        )
+
+    def _surplus(self, record: int, line: int, row: Row) -> Reject:
+        width, cells = len(self.columns), _without_end(row)
+        place = next(at for at in range(width, len(cells)) if cells[at] != "")
+        where = self._cell_name(line, self._left + 1 + place + self._shift(place))
+        return self._reject(
+            record,
+            line,
+            [_shown(cell) for cell in cells],
+            f"it has a value in the cell {where}, {shorten(_shown(cells[place]))}, where no "
+            f"column has a name: name the column, or empty the cell",
+        )
+
+    def _error(self, record: int, line: int, place: int, cell: str) -> Reject:
+        where = self._cell_name(line, self._left + 1 + place + self._shift(place))
+        return self._reject(
+            record,
+            line,
+            str(cell),
+            f"the cell {where} is in error: mend its formula, or write the value",
+            column=self.columns[place],
+        )
+
+    def _shift(self, place: int) -> int:
+        return int(self._reasons_at is not None and place >= self._reasons_at)
+
+    def _reject(
+        self, record: int, line: int, value: Any, reason: str, column: str | None = None
+    ) -> Reject:
+        return Reject(
+            source=self.name,
+            record=record,
+            column=column,
+            field=None,
+            value=value,
+            reason=reason,
+            kind="parse" if column is None else "value",
+            line=line,
+        )
+
+
+class _CellError(str):
+    """What a cell in error shows."""
+
+    __slots__ = ()
+
+
+def _line_finder(lines: list[int], first: int) -> Any:
+    def find(record: int) -> int | None:
+        return lines[record - first] if 0 <= record - first < len(lines) else None
+
+    return find
+
+
+def _shown(cell: Any) -> str:
+    """Return the text of a cell; a whole number is a float in calamine."""
+    is_whole = type(cell) is float and cell.is_integer()
+    return text_of(int(cell) if is_whole else cell) or ""
+
+
+def _without_end(row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return a row without the empty cells at its end."""
+    stop = len(row)
+    while stop and row[stop - 1] == "":
+        stop -= 1
+    return tuple(row[:stop])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def _choose(said: str | int, names: Sequence[str], source: str) -> str:
+    """Return the name of the sheet that is meant by a name, or by a number from 1."""
+    if isinstance(said, str) and said in names:
+        return said
+    if isinstance(said, int) or said.isdecimal():
+        number = int(said)
+        if 1 <= number <= len(names):
+            return names[number - 1]
+        raise SourceError(f"{source} has {_count(len(names), 'sheet')}: there is no sheet {number}.")
+    raise SourceError(
+        f"{source} has no sheet {said!r}.{did_you_mean(said, names)} Its sheets are "
+        f"{', '.join(map(repr, names))}."
+    )
+
+
+def _import_calamine(name: str) -> Any:
+    try:
+        import python_calamine
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{name} is a workbook, and python-calamine, which reads it, is not installed: "
+            "pip install 'django-ingest[excel]'."
+        ) from error
+    return python_calamine
