@@ -221,9 +221,7 @@ class ColumnConverter:
         is_typed = [type(cell) is not CellText for cell in cells]
         if all(is_typed) or not any(is_typed):
             return None, None
-        values = [
-            cell if typed else None for cell, typed in zip(cells, is_typed, strict=True)
-        ]
+        values = [cell if typed else None for cell, typed in zip(cells, is_typed, strict=True)]
         found, mask = self._convert_at_once(values)
         return found, None if found is None else both(mask, pa.array(is_typed))
 

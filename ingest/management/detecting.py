@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from django.core.management.base import BaseCommand
     from django.db.models import Model
 
-_KNOWN = ("encoding", "delimiter")
+_KNOWN = ("encoding", "delimiter", "sheet")
 """What may be said, and is then not detected."""
 
 

@@ -58,7 +58,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--trailer-pattern": READ,
     "--comment": READ,
     "--lenient": READ,
-    "--sheet": READ,
+    "--sheet": READ | DETECT,
     # layouts
     "--layout": READ,
     "--map": READ,
@@ -96,7 +96,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
 
 _FINDS_OUT = (
     "--detect finds out by itself how the file is read: leave out {option}. "
-    "What you know beforehand can be said with --encoding and --delimiter."
+    "What you know beforehand can be said with --encoding, --delimiter and --sheet."
 )
 _BELONGS = {
     "--keep-changed": "--keep-changed belongs to --undo LOAD: leave it out.",

@@ -10,7 +10,7 @@ from ingest.sources.batch import Batch, Position, in_pieces
 
 __all__ = ["Batch", "Position", "Source", "SourceOptions", "in_pieces", "open_source"]
 
-_TOOLS = {"detection"}
+_TOOLS = {"detection", "spreadsheets"}
 """Packages here that are no kind of source."""
 
 for _module in pkgutil.iter_modules(__path__):

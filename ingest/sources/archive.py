@@ -36,7 +36,9 @@ def open_archive(file: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
     try:
         archive = zipfile.ZipFile(file)
     except DAMAGE as error:
-        raise SourceError(f"{name} is cut off or damaged ({error}). Fetch the file again.") from error
+        raise SourceError(
+            f"{name} is cut off or damaged ({error}). Fetch the file again."
+        ) from error
     with archive:
         _check(archive, name, size=file.seek(0, 2))
         yield archive
@@ -65,9 +67,7 @@ def read_member(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[by
             while block := file.read(BLOCK_BYTES):
                 yield block
     except RuntimeError as error:  # what zipfile raises for an encrypted member
-        raise SourceError(
-            f"{name} is protected by a password: save it without one."
-        ) from error
+        raise SourceError(f"{name} is protected by a password: save it without one.") from error
     except (*DAMAGE, KeyError) as error:
         raise SourceError(
             f"{name} is cut off or damaged: its member {safe_line(member)!r} cannot be unpacked "

@@ -263,7 +263,9 @@ _KINDS = {
 
 def _check_narrow_options(kind: type[Source], options: SourceOptions) -> None:
     for name, kinds in _KINDS.items():
-        if getattr(options, name) not in (None, ()) and not (kind.holds_others or name in kind.narrow_options):
+        if getattr(options, name) not in (None, ()) and not (
+            kind.holds_others or name in kind.narrow_options
+        ):
             raise ConfigurationError(
                 f"{name} has no effect on this source, which is read as {kind.format!r}: it is for "
                 f"{kinds}. Leave it out, or say another format."

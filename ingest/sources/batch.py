@@ -116,7 +116,7 @@ class Batch(NumberedRecords):
     """Gives the cells of a misfit, in the order of the source's columns: they may be too few or too
     many. None where it has none."""
     errors: tuple[Reject, ...] = ()
-    """Cells that show an error in the place of a value: where one is used, its record is refused."""
+    """Cells that show an error in the place of a value: a record that uses one is refused."""
     skipped: int = 0
     """How many records the options said to leave out: those of a trailer."""
     find_position: Callable[[int], Position] = only_record

@@ -27,7 +27,7 @@ _MARK_BYTES = MARK.encode()
 _MARKED_MARK = b"".join(_MARK_BYTES + b"%02x" % byte for byte in _MARK_BYTES)
 _KEEP = "ingest.keep"
 _OTHER_FILES = {
-    b"PK\x03\x04": "a workbook or another zip archive: name it .xlsx, .ods or .zip, or say the format",
+    b"PK\x03\x04": "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
     b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls, or say the format",
     b"%PDF": "a PDF: there may be an export as CSV where it comes from",
     b"PAR1": "a Parquet file: name it .parquet, or say the format",

@@ -61,9 +61,7 @@ def _first_match(batch: Batch, pattern: str, delimiter: str) -> int | None:
     numbers = [reject.record for reject in batch.rejects if re.search(pattern, str(reject.value))]
     if batch.records:
         columns = map(_as_texts, batch.columns)
-        joined = pc.binary_join_element_wise(
-            *columns, delimiter.encode(), null_handling="replace"
-        )
+        joined = pc.binary_join_element_wise(*columns, delimiter.encode(), null_handling="replace")
         matches = pc.match_substring_regex(joined, pattern)
         place = pc.index(matches, True).as_py()
         if place >= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -19,8 +18,6 @@ from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.cell_text import text_of
 from ingest.sources.files import InputFile, kind_suffix
-from ingest.sources.spreadsheets import SheetFacts, find_kind, scan
-from ingest.sources.spreadsheets.facts import letters
 from ingest.sources.trailer import cut_trailer
 from ingest.sources.workbook_writer import Head, WorkbookCsvWriter, WorkbookWriter
 from ingest.sources.writers import REASONS
@@ -28,6 +25,7 @@ from ingest.sources.writers import REASONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ingest.sources.spreadsheets import SheetFacts
     from ingest.sources.writers import RecordWriter
 
 BATCH_ROWS = 16_384
@@ -105,7 +103,7 @@ class WorkbookSource(Source):
     def bytes_read(self) -> int:  # type: ignore[override]
         """How far the file has been read: its size, as far as its rows have come."""
         rows = max(self._rows_total, self._row, 1)
-        return (self.bytes_total or 0) * self._row // rows
+        return int((self.bytes_total or 0) * self._row // rows)
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -128,6 +126,8 @@ class WorkbookSource(Source):
         self._file.close()
 
     def _open_sheet(self) -> tuple[str, SheetFacts, Any]:
+        from ingest.sources.spreadsheets import find_kind, scan
+
         calamine = _import_calamine(self.name)
         path = self._as_path()
         content = self._stack.enter_context(path.open("rb"))
@@ -176,8 +176,12 @@ class WorkbookSource(Source):
         if not visible:
             raise SourceError(
                 f"{self.name} has no visible sheet with cells"
-                + (f", but hidden ones: {', '.join(map(repr, hidden))}. Name one with sheet "
-                   "(--sheet) to read it." if hidden else ".")
+                + (
+                    f", but hidden ones: {', '.join(map(repr, hidden))}. Name one with sheet "
+                    "(--sheet) to read it."
+                    if hidden
+                    else "."
+                )
             )
         return visible
 
@@ -185,7 +189,7 @@ class WorkbookSource(Source):
         """Return the path of the file itself, or of a copy that can be read from any place."""
         if self._file.path is not None and not self._file.is_compressed:
             return self._file.path
-        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(prefix="ingest-"))
+        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(prefix="ingest-"))  # noqa: SIM115
         shutil.copyfileobj(cast("IO[bytes]", self._file), copy, 1 << 20)
         copy.flush()
         return Path(copy.name)
@@ -235,6 +239,8 @@ class WorkbookSource(Source):
             )
 
     def _cell_name(self, row: int, column: int) -> str:
+        from ingest.sources.spreadsheets.facts import letters
+
         return f"{letters(column)}{row}"
 
     def _next_row(self) -> tuple[int, Row] | None:
@@ -291,7 +297,7 @@ class WorkbookSource(Source):
             yield self._batch(rows, record)
             record += len(rows)
         if record == 1:
-            yield Batch(records=(), columns=tuple([] for _ in self.columns))
+            yield Batch(source=self.name, records=(), columns=tuple([] for _ in self.columns))
 
     def _take_rows(self) -> Iterator[tuple[int, Row]]:
         """Yield the next rows that are not blank, with their numbers."""
@@ -348,6 +354,7 @@ class WorkbookSource(Source):
             columns += [[CellText("")] * len(kept) for _ in range(missing)]
         ordered = range(first, first + len(rows)) if len(records) == len(rows) else records
         return Batch(
+            source=self.name,
             records=ordered,
             columns=tuple(columns),
             rejects=tuple(rejects),
@@ -402,40 +409,29 @@ class WorkbookSource(Source):
         width, cells = len(self.columns), _without_end(row)
         place = next(at for at in range(width, len(cells)) if cells[at] != "")
         where = self._cell_name(line, self._left + 1 + place + self._shift(place))
-        return self._reject(
+        return self.reject(
             record,
-            line,
             [_shown(cell) for cell in cells],
             f"it has a value in the cell {where}, {shorten(_shown(cells[place]))}, where no "
             f"column has a name: name the column, or empty the cell",
+            line,
         )
 
     def _error(self, record: int, line: int, place: int, cell: str) -> Reject:
         where = self._cell_name(line, self._left + 1 + place + self._shift(place))
-        return self._reject(
-            record,
-            line,
-            str(cell),
-            f"the cell {where} is in error: mend its formula, or write the value",
+        return Reject(
+            source=self.name,
+            record=record,
             column=self.columns[place],
+            field=None,
+            value=str(cell),
+            reason=f"the cell {where} is in error: fix its formula, or write the value",
+            kind="value",
+            line=line,
         )
 
     def _shift(self, place: int) -> int:
         return int(self._reasons_at is not None and place >= self._reasons_at)
-
-    def _reject(
-        self, record: int, line: int, value: Any, reason: str, column: str | None = None
-    ) -> Reject:
-        return Reject(
-            source=self.name,
-            record=record,
-            column=column,
-            field=None,
-            value=value,
-            reason=reason,
-            kind="parse" if column is None else "value",
-            line=line,
-        )
 
 
 class _CellError(str):
@@ -477,7 +473,9 @@ def _choose(said: str | int, names: Sequence[str], source: str) -> str:
         number = int(said)
         if 1 <= number <= len(names):
             return names[number - 1]
-        raise SourceError(f"{source} has {_count(len(names), 'sheet')}: there is no sheet {number}.")
+        raise SourceError(
+            f"{source} has {_count(len(names), 'sheet')}: there is no sheet {number}."
+        )
     raise SourceError(
         f"{source} has no sheet {said!r}.{did_you_mean(said, names)} Its sheets are "
         f"{', '.join(map(repr, names))}."

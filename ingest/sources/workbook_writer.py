@@ -16,7 +16,7 @@ from ingest.sources.delimited_writer import DelimitedWriter
 from ingest.sources.writers import REASONS, RecordWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 BLOCK_BYTES = 1 << 20
 CELL_CHARACTERS = 32_767
@@ -95,8 +95,8 @@ class WorkbookWriter(RecordWriter):
             ) from error
         self._file = tempfile.TemporaryFile(prefix="ingest-")  # noqa: SIM115 - closed by ``tail``
         self._workbook = xlsxwriter.Workbook(self._file, {"constant_memory": True})
-        said = self._options.sheet
-        number = said if isinstance(said, int) else int(said) if (said or "").isdecimal() else 1
+        said = str(self._options.sheet or 1)
+        number = int(said) if said.isdecimal() and said != self._name else 1
         for _ in range(number - 1):  # so that the same option finds it
             self._workbook.add_worksheet()
         self._sheet = self._workbook.add_worksheet(_sheet_name(self._name, number))

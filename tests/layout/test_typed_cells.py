@@ -27,6 +27,7 @@ from ingest.layout.definition import Condition, Reading, Sign
 from tests.end_to_end.contract.models.moments import Moment
 from tests.end_to_end.contract.models.numbers import Fraction
 from tests.factories import UserFactory
+from tests.sources.workbooks import As, make
 
 EXAMPLES = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6
 NAMES = ("number", "name", "day", "amount", "side")
@@ -114,6 +115,21 @@ def as_sqlite(rows, _folder):
     return connection.execute("SELECT * FROM t")
 
 
+def as_workbook(rows, folder):
+    cells = [
+        [
+            As(dt.datetime.combine(cell, dt.time()), "date")
+            if isinstance(cell, dt.date)
+            else float(cell)
+            if isinstance(cell, Decimal)
+            else cell
+            for cell in row
+        ]
+        for row in rows
+    ]
+    return make(folder / "rows.xlsx", [NAMES, *cells])
+
+
 SOURCES = {
     "csv": as_csv,
     "JSON Lines": as_json_lines,
@@ -127,6 +143,7 @@ SOURCES = {
     "mappings": lambda rows, _folder: map(MappingProxyType, dicts(rows)),
     "dataclasses": lambda rows, _folder: [Row(*row) for row in rows],
     "sqlite3": as_sqlite,
+    "workbook": as_workbook,
 }
 
 LAYOUTS = {
@@ -195,8 +212,8 @@ def test_every_kind_of_source_gives_the_same_table(tmp_path, name, rows):
     fields = {**layout.fields, **{key: FieldLayout(constant=it) for key, it in constants.items()}}
     layout = dataclasses.replace(layout, fields=fields)
     want = None
-    for kind, make in SOURCES.items():
-        result = load(Fraction, make(rows, tmp_path), layout=layout, on_error="reject")
+    for kind, as_source in SOURCES.items():
+        result = load(Fraction, as_source(rows, tmp_path), layout=layout, on_error="reject")
         got = (
             stored(Fraction, ("binary", "price", "price_or_null", "binary_or_null")),
             [(reject.record, reject.field, reject.kind) for reject in result.rejects],
@@ -218,8 +235,8 @@ def test_text_and_dates_of_every_kind_of_source(tmp_path):
             "opened_on": FieldLayout(column="day", formats=("%Y-%m-%d",)),
         },
     )
-    for kind, make in SOURCES.items():
-        load(Account, make(rows, tmp_path), layout=layout)
+    for kind, as_source in SOURCES.items():
+        load(Account, as_source(rows, tmp_path), layout=layout)
         assert (kind, stored(Account, ("number", "name", "opened_on"))) == (
             kind,
             [("a/D", "x", dt.date(2024, 2, 29)), ("b/C", "nobody", None)],

@@ -188,7 +188,8 @@ def test_a_preview_of_nothing(tmp_path):
             ["--detect", "--skip-records", "1"],
             (
                 "--detect finds out by itself how the file is read: leave out --skip-records. "
-                "What you know beforehand can be said with --encoding and --delimiter."
+                "What you know beforehand can be said with --encoding, --delimiter and "
+                "--sheet."
             ),
         ),
         (["--detect", "--layout", "akb"], "leave out --layout."),

@@ -4,7 +4,7 @@ import sys
 
 import django
 
-NAMES = ("layout", "rejects", "sources", "memory", "scale", "peers", "ledger")
+NAMES = ("layout", "rejects", "sources", "workbook", "memory", "scale", "peers", "ledger")
 
 
 def parse(arguments):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xlsxwriter
 
 ACCOUNTS = 10_000
 USERS = 1_000
@@ -67,6 +68,15 @@ def write_json_lines(path, rows):
             shown = record | {"amount": "@", "tx_date": record["tx_date"].isoformat()}
             line = json.dumps(shown).replace('"@"', f"{record['amount']:.2f}")
             file.write(line + "\n")
+
+
+def write_workbook(path, rows):
+    with xlsxwriter.Workbook(str(path), {"constant_memory": True}) as book:
+        sheet, day = book.add_worksheet(), book.add_format({"num_format": "yyyy-mm-dd"})
+        sheet.write_row(0, 0, COLUMNS)
+        for at, record in enumerate(records(rows), 1):
+            for place, value in enumerate(record.values()):
+                sheet.write(at, place, value, day if isinstance(value, dt.date) else None)
 
 
 def write_parquet(path, rows):

@@ -120,8 +120,11 @@ def test_a_value_beyond_the_header_is_a_reject_or_is_cut(tmp_path):
         (
             2,
             3,
-            "it has a value in the cell D3, 'note', where no column has a name: name the column, "
-            "or empty the cell",
+            (
+                "it has a value in the cell D3, 'note', where no column has a name: name the "
+                "column, "
+                "or empty the cell"
+            ),
         )
     ]
     assert got.records == [1, 3]
@@ -160,12 +163,21 @@ def test_hidden_sheets_and_rows_and_merged_cells_are_told(tmp_path):
     columns, rows, notes = read(path)
     assert (columns, rows) == (("a", "b"), [(1, 2), (3, 4), (5, "")])
     assert notes == (
-        f"Warning: {path} has hidden sheets, which were not read: 'secret'. Name one with sheet "
-        "(--sheet) to read it.",
-        f"Warning: the sheet 'open' of {path} has 1 hidden row, such as 3, which are read like any "
-        "others.",
-        f"Warning: the sheet 'open' of {path} has 1 range of merged cells: only the first cell of "
-        "each has its value, and the others are empty.",
+        (
+            f"Warning: {path} has hidden sheets, which were not read: 'secret'. Name one with "
+            "sheet "
+            "(--sheet) to read it."
+        ),
+        (
+            f"Warning: the sheet 'open' of {path} has 1 hidden row, such as 3, which are read "
+            "like any "
+            "others."
+        ),
+        (
+            f"Warning: the sheet 'open' of {path} has 1 range of merged cells: only the first "
+            "cell of "
+            "each has its value, and the others are empty."
+        ),
     )
     columns, rows, notes = read(path, sheet="secret")
     assert (columns, rows) == (("c",), [(9,)])
@@ -180,16 +192,23 @@ def test_formulas_without_a_value_and_long_numbers_are_told(tmp_path):
     _, rows, notes = read(path)
     assert rows == [("", 1234567890123457024)]
     assert notes == (
-        f"Warning: the sheet 'Sheet1' of {path} has 1 cell with a formula and without its value, "
-        "such as A2: they are read as empty cells. Open it with a spreadsheet program and save it, "
-        "so that they get their values.",
-        f"Warning: the sheet 'Sheet1' of {path} has numbers of more than 15 digits, of which a "
-        "workbook keeps the first 15: 1234567890123457024 in row 2 may have been another number. "
-        "Format such a column as text before the numbers are typed or pasted.",
+        (
+            f"Warning: the sheet 'Sheet1' of {path} has 1 cell with a formula and without its "
+            "value, "
+            "such as A2: they are read as empty cells. Open it with a spreadsheet program and "
+            "save it, "
+            "so that they get their values."
+        ),
+        (
+            f"Warning: the sheet 'Sheet1' of {path} has numbers of more than 15 digits, of which a "
+            "workbook keeps the first 15: 1234567890123457024 in row 2 may have been another "
+            "number. "
+            "Format such a column as text before the numbers are typed or pasted."
+        ),
     )
 
 
-ERROR = "the cell {} is in error: mend its formula, or write the value"
+ERROR = "the cell {} is in error: fix its formula, or write the value"
 
 
 def make_xls(path):
@@ -329,10 +348,12 @@ def test_cells_far_apart_do_not_fill_the_memory(tmp_path, kind):
 
 
 def bomb(path, member="xl/worksheets/sheet1.xml", size=300 << 20):
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open(f"{member}.bak", "w") as file:
-            for _ in range(size >> 20):
-                file.write(bytes(1 << 20))
+    with (
+        zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open(f"{member}.bak", "w") as file,
+    ):
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
     return path
 
 
@@ -394,7 +415,7 @@ def test_workbooks_with_a_password_are_refused(tmp_path):
     workbooks.change(
         ods,
         "META-INF/manifest.xml",
-        lambda xml: xml.replace(b"content.xml\"", b"content.xml\"").replace(
+        lambda xml: xml.replace(b'content.xml"', b'content.xml"').replace(
             b'media-type="text/xml"/>',
             b'media-type="text/xml"><manifest:encryption-data/></manifest:file-entry>',
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from ingest.results.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
 from ingest.sources.detection.encodings import TextEncoding, detect_encoding
+from ingest.sources.detection.sheets import SHEET_BATCHES, find_sheet_table, rows_of, with_types
 from ingest.sources.detection.tables import DELIMITERS, find_table
 from ingest.sources.detection.values import (
     choose_date_formats,
@@ -50,7 +52,13 @@ CONTROL_SHARE = 0.05
 _CONTROLS = [chr(code) for code in (*range(9), *range(14, 32), 127)]
 
 
-def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = None) -> Detected:
+def detect(
+    given: Any,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    sheet: str | int | None = None,
+) -> Detected:
     """Tell how a file is to be read; ``given`` is a path or a file opened for reading bytes.
 
     What is known already can be said. Of several files the first is looked at. A file object is
@@ -59,7 +67,7 @@ def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = N
     """
     kind = next((kind for kind in Source.registry if kind.accepts(given)), None)
     if kind is not None and kind.holds_others:
-        return _of_the_first(expand(given), encoding, delimiter)
+        return _of_the_first(expand(given), encoding, delimiter, sheet)
     if kind is not None and kind.format != "delimited":
         for name, said in (("encoding", encoding), ("delimiter", delimiter)):
             if said is not None:
@@ -67,7 +75,11 @@ def detect(given: Any, *, encoding: str | None = None, delimiter: str | None = N
                     f"{name} (--{name}) has no effect on {given}, whose format is {kind.format}: "
                     "leave it out."
                 )
+        if kind.format == "workbook":
+            return _of_sheet(given, sheet)
+        _check_sheet(given, kind.format, sheet)
         return _of_named_columns(given, kind.format)
+    _check_sheet(given, "delimited", sheet)
     if encoding is not None:
         find_codec(encoding, str(given))
     file = InputFile(given)
@@ -122,13 +134,49 @@ def _detect(
 
 
 def _of_the_first(
-    files: Sequence[str | Path], encoding: str | None, delimiter: str | None
+    files: Sequence[str | Path],
+    encoding: str | None,
+    delimiter: str | None,
+    sheet: str | int | None,
 ) -> Detected:
-    found = detect(files[0], encoding=encoding, delimiter=delimiter)
+    found = detect(files[0], encoding=encoding, delimiter=delimiter, sheet=sheet)
     if len(files) == 1:
         return found
     finding = f"Of {len(files):,} files only the first was looked at."
     return dataclasses.replace(found, findings=(finding, *found.findings))
+
+
+def _check_sheet(given: Any, kind: str, sheet: str | int | None) -> None:
+    if sheet is not None:
+        raise ConfigurationError(
+            f"sheet (--sheet) has no effect on {given}, whose format is {kind}: leave it out."
+        )
+
+
+def _of_sheet(given: Any, sheet: str | int | None) -> Detected:
+    options = SourceOptions(format="workbook", header=False, sheet=sheet)
+    with open_source(given, options) as source:
+        batches = source.batches()
+        rows = [row for batch in islice(batches, SHEET_BATCHES) for row in rows_of(batch)]
+        is_whole = next(batches, None) is None
+        name, notes = source.name, source.notes
+    table = find_sheet_table(rows, is_whole=is_whole)
+    trailer = table.records[table.stop :]
+    columns = with_types(_columns(table), table, rows)
+    findings = [f"{name} is a workbook.", *notes, *_extent(table, table, is_whole=is_whole)]
+    return Detected(
+        source=name,
+        options=SourceOptions(
+            format="workbook",
+            sheet=sheet,
+            skip_records=table.start,
+            header=table.header is not None,
+            trailer_records=len(trailer),
+        ),
+        columns=columns,
+        findings=(*findings, *map(_finding, filter(_is_special, columns))),
+        trailer_pattern=_trailer_pattern(table, trailer),
+    )
 
 
 def _of_named_columns(given: Any, kind: str) -> Detected:
@@ -200,6 +248,12 @@ def _findings(
         )
     if table.escape:
         found.append(f"A quote inside a cell is written {table.escape}{table.quote}.")
+    return [*found, *_extent(table, end, is_whole=is_whole)]
+
+
+def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list[str]:
+    """Say where the table begins and ends."""
+    found = []
     if table.start:
         found.append(
             f"The table begins after {_count(table.start)}, which a load leaves out "

@@ -94,7 +94,7 @@ def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> De
         dialect, records = _choose_dialect(text, delimiter, is_whole=is_whole)
         score, width = _score(records)
         if score > best_score:
-            best, best_score = _locate(records, width, dialect, is_whole=is_whole), score
+            best, best_score = locate(records, width, dialect, is_whole=is_whole), score
     return best or _single_column(text, is_whole=is_whole)
 
 
@@ -135,9 +135,8 @@ def _is_typed(cell: str) -> bool:
     return is_number(cell) or bool(date_formats(cell))
 
 
-def _locate(
-    records: list[Record], width: int, dialect: Dialect, *, is_whole: bool
-) -> DetectedTable:
+def locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bool) -> DetectedTable:
+    """Find the table among records, most of which have so many cells."""
     wide = [place for place, record in enumerate(records) if len(record) == width]
     profile = _Profile([records[place] for place in _sample(records, wide)])
     start, header = _find_start(records, wide, width, profile)
@@ -318,4 +317,4 @@ def _count_trailer(body: Sequence[Record], profile: _Profile) -> tuple[int, int]
 def _single_column(text: str, *, is_whole: bool) -> DetectedTable | None:
     dialect = Dialect(",", '"')
     records = [record for record in split(text, dialect, is_whole=is_whole) if len(record) == 1]
-    return _locate(records, 1, dialect, is_whole=False) if records else None
+    return locate(records, 1, dialect, is_whole=False) if records else None

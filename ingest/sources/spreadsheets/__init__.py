@@ -7,7 +7,6 @@ it is read. Each kind of file has a module here with a function ``scan``.
 
 from __future__ import annotations
 
-import zipfile
 from typing import IO, TYPE_CHECKING
 
 from ingest.exceptions import SourceError
@@ -16,6 +15,7 @@ from ingest.sources.spreadsheets import ods, xls, xlsb, xlsx
 from ingest.sources.spreadsheets.facts import SheetFacts
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Callable
 
 __all__ = ["OLE", "ZIP", "SheetFacts", "find_kind", "scan"]

@@ -80,9 +80,11 @@ class _Scanner:
         self._is_error = found.get("calcext:value-type") == "error"
         self._may_be_error = "table:formula" in found
         self._shown = []
-        if _count(found, "table:number-columns-spanned") * _count(
-            found, "table:number-rows-spanned"
-        ) > 1:
+        if (
+            _count(found, "table:number-columns-spanned")
+            * _count(found, "table:number-rows-spanned")
+            > 1
+        ):
             self.facts.merged.append("")
         if kind is not None or self._is_error:
             self.cells += repeated
