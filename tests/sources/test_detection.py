@@ -266,11 +266,11 @@ def test_what_is_no_text(tmp_path, content):
 
 
 def test_a_spreadsheet_is_named(tmp_path):
-    path = tmp_path / "file.xlsx"
+    path = tmp_path / "file.csv"
     path.write_bytes(b"PK\x03\x04...")
     with pytest.raises(SourceError) as caught:
         detect(path)
     assert str(caught.value) == (
-        f"{path} is no text, but a spreadsheet or another zip archive: save it as CSV, or unpack "
-        "it."
+        f"{path} is no text, but a workbook or a zip archive: name it .xlsx, .ods or .zip, or say "
+        "the format."
     )
