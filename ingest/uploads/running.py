@@ -22,7 +22,7 @@ from ingest.loading.api import load, resume
 from ingest.loading.options import LoadSpec
 from ingest.loading.prepare import prepare, spec_facts
 from ingest.results.rejects import as_json, as_text, cut
-from ingest.terminal import safe_text
+from ingest.terminal import safe_line, safe_text
 from ingest.uploads.models import Upload
 from ingest.uploads.storing import delete_file, given_of, open_upload, reject_file_of
 
@@ -203,8 +203,8 @@ def _told(reject: Reject) -> dict[str, Any]:
     return {
         "record": kept.record,
         "line": kept.line,
-        "column": kept.column,
+        "column": None if kept.column is None else safe_line(kept.column),
         "field": kept.field,
-        "value": cut(value, VALUE_CHARACTERS),
-        "reason": kept.reason,
+        "value": safe_line(cut(value, VALUE_CHARACTERS)),
+        "reason": safe_line(kept.reason),
     }

@@ -37,13 +37,19 @@ _SUFFIXES = re.compile(r"(\.[a-z0-9]{1,8}){1,2}$")
 _COPY_BYTES = 1 << 20
 
 
+class PrivateStorage(FileSystemStorage):
+    """A folder whose files have no address."""
+
+    def url(self, name: str | None) -> str:
+        raise ValueError(f"{name} is an upload, which is not accessible via a URL.")
+
+
 def storage() -> Storage:
     """Return the storage of uploads: the project's, or a private folder."""
     if STORAGE in settings.STORAGES:
         return storages[STORAGE]
-    return FileSystemStorage(
+    return PrivateStorage(
         location=str(private_folder()),
-        base_url=None,
         file_permissions_mode=0o600,
         directory_permissions_mode=0o700,
     )

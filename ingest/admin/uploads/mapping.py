@@ -149,7 +149,7 @@ class MappingForm:
         if choice == NOTHING:
             return None
         if choice == KEPT:
-            if base is None:
+            if base is None or self._simple_place(base) or self._is_constant(base):
                 raise SuspiciousOperation(f"Nothing is said of {field.name} to be kept.")
             return base
         lookup = posted.get(f"{LOOKUP}{field.name}", BY_KEY)

@@ -6,6 +6,7 @@ from django.urls import reverse
 from ingest.models import Upload
 from tests.admin.uploads import runners
 
+STEPS = ("file", "mapping", "options", "preview", "check", "confirm")
 ADD = reverse("admin:ingest_upload_add")
 
 
@@ -82,7 +83,7 @@ class Way:
 
     def go(self, to, **changed):
         """Post each step as it is, up to one that is to be shown."""
-        steps = ("file", "mapping", "options", "preview", "check", "confirm")
+        steps = STEPS
         for step in steps[: steps.index(to)]:
             fields = self.inputs(step) if step in {"file", "mapping", "options"} else {}
             response = self.post(step, **{**fields, **changed.get(step, {})})
