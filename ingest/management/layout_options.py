@@ -31,7 +31,9 @@ def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
     group = parser.add_argument_group("layouts: which column feeds which field, how it is read")
     group.add_argument(
-        "--layout", metavar="NAME|FILE.toml", help="a layout's name, or a file that has one"
+        "--layout",
+        metavar="NAME|FILE.toml",
+        help="a layout's name, saved:NAME of one saved in the admin, or a file that has one",
     )
     group.add_argument(
         "--map",

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from ingest.ledger.models import Load
+from ingest.terminal import safe_line
 
 KEY_BYTES = 16
 """Of the random key of an upload: nobody can guess it."""
@@ -73,7 +74,7 @@ class Upload(models.Model):
         verbose_name_plural = _("uploads")
 
     def __str__(self) -> str:
-        return str(self.name)
+        return safe_line(self.name)
 
     @property
     def has_file(self) -> bool:

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from ingest.terminal import safe_line
 from ingest.uploads.models import SavedLayout
 
 if TYPE_CHECKING:
@@ -276,4 +277,11 @@ class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["name"].required = False
+        self.fields["name"].required = self.instance.pk is not None
+
+    def clean_name(self) -> str:
+        """Refuse characters that a terminal or a browser obeys."""
+        name = str(self.cleaned_data["name"]).strip()
+        if safe_line(name) != name:
+            raise ValidationError(_("A name has only characters that can be seen."), code="name")
+        return name

@@ -287,7 +287,8 @@ class MappingStep(StepView):
 
 def save_form(request: HttpRequest, posted: Any) -> SaveLayoutForm:
     """Return the form of a name; the owner's own layout of that name is replaced."""
-    own = SavedLayout.objects.filter(owner=request.user.pk, name=posted.get("name", "").strip())
+    name = posted.get("name", "").strip().replace("\0", "")
+    own = SavedLayout.objects.filter(owner=request.user.pk, name=name)
     return SaveLayoutForm(posted, instance=own.first() or SavedLayout())
 
 
