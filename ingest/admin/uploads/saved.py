@@ -93,7 +93,7 @@ class SavedLayoutAdmin(GuardedList, Base):
         if not rights.may_upload(request):
             raise PermissionDenied
         number = read_number(unquote(key))
-        saved = self.get_queryset(request).filter(pk=number).first()
+        saved = self.get_queryset(request).filter(pk=-1 if number is None else number).first()
         if saved is None:
             raise Http404("There is no such layout.")
         return saved
