@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from ingest.conversion.cells import mask_of, python_value
 from ingest.conversion.cleaning import RefusedValue
 from ingest.conversion.columns import ColumnConverter
-from ingest.conversion.defaults import fields_to_fill, needs_instance
+from ingest.conversion.defaults import Inserts, fields_to_fill, needs_instance
 from ingest.conversion.instances import Instances
 from ingest.conversion.server_defaults import complete
 from ingest.conversion.unfed import FilledColumn, judge_unfed
@@ -101,13 +101,14 @@ class Converter:
         judges_unfed: bool = True,
         has_postgres_text: bool = False,
         reads_by_text: bool = False,
+        inserts: Inserts = "all",
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column.
 
         ``model``: whose rows they become, where that is not the first field's: a multi-table child.
         ``clean``: run ``Model.clean()`` for each record. ``judges_unfed``: judge what ``Model()``
         gives a field that nothing feeds as ``clean_fields()`` would. Raises ``LayoutError`` where
-        that is refused.
+        that is refused, unless only some rows are inserted.
         """
         if not fields:
             raise LayoutError(
@@ -117,38 +118,74 @@ class Converter:
         self._fields = tuple(fields)
         self.table, self._alias = table, alias
         self._source_columns = tuple(source_columns or (field.attname for field in fields))
-        filled = fields_to_fill(self._model, fields, table)
-        self.fields = every = (*self._fields, *filled)
-        """The fields that are written: those that the source feeds come first."""
-        self.encoding: CopyEncoding = choose_encoding(
-            [table.column(str(field.column)) for field in every], context
+        self.given = self._fields
+        """The fields that the source feeds."""
+        self.lacking: dict[str, str] = {}
+        """Required fields for which there is no value, by name, with what is to be done. Where not
+        every row is inserted this is no error."""
+        self._plan_columns(
+            context,
+            inserts,
+            judges_unfed=judges_unfed,
+            has_postgres_text=has_postgres_text,
+            reads_by_text=reads_by_text,
         )
-        self._columns = [
-            ColumnConverter(
-                field,
-                encoding,
-                alias,
-                has_postgres_text=has_postgres_text,
-                reads_by_text=reads_by_text and place < len(fields),
-            )
-            for place, (field, encoding) in enumerate(
-                zip(every, self.encoding.columns, strict=True)
-            )
-        ]
         self._origins = {
             str(field.column): (column, field.name)
             for field, column in zip(self._fields, self._source_columns, strict=True)
         }
-        self._filled = [
-            FilledColumn(converter, judges=judges_unfed)
-            for converter in self._columns[len(fields) :]
-        ]
-        judge_unfed(self._filled)
+        every = self.fields
         is_whole = clean or any(map(needs_instance, every))
         self._instances = (
             Instances(self._model, table, self._columns, len(fields), alias, clean=clean)
             if is_whole
             else None
+        )
+
+    def _plan_columns(
+        self,
+        context: AdaptContext | None,
+        inserts: Inserts,
+        *,
+        judges_unfed: bool,
+        has_postgres_text: bool,
+        reads_by_text: bool,
+    ) -> None:
+        """Choose the columns that are written, and how each is converted."""
+        filled = fields_to_fill(self._model, self._fields, self.table, inserts, self.lacking)
+        self.fields: tuple[models.Field[Any, Any], ...] = (*self._fields, *filled)
+        """The fields that are written: those that the source feeds come first."""
+        self.encoding: CopyEncoding = choose_encoding(
+            [self.table.column(str(field.column)) for field in self.fields], context
+        )
+        self._columns = [
+            ColumnConverter(
+                field,
+                encoding,
+                self._alias,
+                has_postgres_text=has_postgres_text,
+                reads_by_text=reads_by_text and place < len(self._fields),
+            )
+            for place, (field, encoding) in enumerate(
+                zip(self.fields, self.encoding.columns, strict=True)
+            )
+        ]
+        self._filled = [
+            FilledColumn(converter, judges=judges_unfed)
+            for converter in self._columns[len(self._fields) :]
+        ]
+        refused = judge_unfed(self._filled)
+        if not refused:
+            return
+        if inserts == "all":
+            raise LayoutError("\n".join(refused.values()))
+        self.lacking.update(refused)
+        self._plan_columns(
+            context,
+            inserts,
+            judges_unfed=judges_unfed,
+            has_postgres_text=has_postgres_text,
+            reads_by_text=reads_by_text,
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.db import models
 from django.db.models.fields import NOT_PROVIDED
@@ -21,23 +21,40 @@ _STATIC_CALLABLES = (bool, bytes, dict, float, int, list, set, str, tuple)
 """Callables that give equal values whenever they are called."""
 
 
+Inserts = Literal["all", "some", "none"]
+"""Which of a load's rows are inserted: the others are rows of the table, and need no defaults."""
+
+
 def fields_to_fill(
-    model: type[models.Model], given: Sequence[models.Field[Any, Any]], table: Table
+    model: type[models.Model],
+    given: Sequence[models.Field[Any, Any]],
+    table: Table,
+    inserts: Inserts = "all",
+    lacking: dict[str, str] | None = None,
 ) -> tuple[models.Field[Any, Any], ...]:
     """Choose the fields that get a value from Django: neither source nor PostgreSQL has one.
 
-    Raises ``LayoutError`` for a field that must have a value and for which nobody has one.
+    Raises ``LayoutError`` for a field that must have a value and for which nobody has one; where
+    only some rows are inserted, it is put into ``lacking`` with the message.
     """
     names = {field.attname for field in given}
     filled = []
     for field in fields_of_rows(model, table):
         if field.attname in names or field.generated or _is_left_to_postgresql(field, table):
             continue
+        if inserts == "none" and not getattr(field, "auto_now", False):
+            continue
+        if lacking is not None and field.name in lacking:
+            continue
         if _has_no_value(field):
-            raise LayoutError(
+            message = (
                 f"No source column feeds {model._meta.label}.{field.name}, which has no default "
                 f"and may not be NULL: {cure(field)}."
             )
+            if inserts == "all" or lacking is None:
+                raise LayoutError(message)
+            lacking[field.name] = message
+            continue
         filled.append(field)
     return tuple(filled)
 

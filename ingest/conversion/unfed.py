@@ -16,7 +16,6 @@ from ingest.conversion.defaults import (
     is_static,
     needs_instance,
 )
-from ingest.exceptions import LayoutError
 from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
@@ -77,21 +76,20 @@ class FilledColumn:
         return None if self._is_computed and rows else self._values
 
 
-def judge_unfed(columns: Sequence[FilledColumn]) -> None:
-    """Raise ``LayoutError`` for the fields that refuse what they would be filled with."""
-    told = []
+def judge_unfed(columns: Sequence[FilledColumn]) -> dict[str, str]:
+    """Return the fields that refuse what they would be filled with, each with a message."""
+    told = {}
     for column in columns:
         refused = column.judge()
         if refused is None:
             continue
         field = column.field
         name = f"{field.model._meta.label}.{field.name}"
-        told.append(
+        told[field.name] = (
             f"The default of {name} is refused, {shorten(refused.value)}: {refused.reason} "
             f"No source column feeds the field: {cure(field)}."
             if field.has_default()
             else f"No source column feeds {name}, and without a value it is refused: "
             f"{refused.reason} To load it, {cure(field)}."
         )
-    if told:
-        raise LayoutError("\n".join(told))
+    return told

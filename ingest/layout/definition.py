@@ -136,6 +136,24 @@ class Continuation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """What becomes of records whose row the table has: the options of ``load`` of these names."""
+
+    on_conflict: str | None = None
+    key: tuple[str, ...] | None = None
+    update_fields: tuple[str, ...] | None = None
+    keep_if_null: tuple[str, ...] | None = None
+    newest: str | None = None
+    duplicates: str | None = None
+    scope: Any = None
+    max_deletes: Any = None
+
+    def said(self) -> dict[str, Any]:
+        """Return what is said, by the option's name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
     """Which source column feeds which field of a model, and how its text is read."""
 
@@ -147,6 +165,8 @@ class Layout:
     """What it is for, in a sentence."""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Options of the source, as in ``SourceOptions``; the caller's own come first."""
+    conflict: Conflict = dataclasses.field(default_factory=Conflict)
+    """What becomes of records whose row the table has; the caller's own options come first."""
     read: Reading = dataclasses.field(default_factory=Reading)
     """What holds for every field it fits."""
     skip: tuple[Condition, ...] = ()
@@ -214,7 +234,7 @@ class Layout:
     @classmethod
     def from_document(cls, document: Mapping[str, Any], origin: text.Origin) -> Layout:
         """Make a layout of what a TOML file says."""
-        kinds = (Reading, Sign, FieldLayout, Condition, Continuation)
+        kinds = (Reading, Sign, FieldLayout, Condition, Continuation, Conflict)
         parser = Parser({kind.__name__: kind for kind in kinds}, origin)
         layout: Layout = parser.make(cls, document)
         return layout
@@ -252,7 +272,7 @@ def dump(value: Any) -> Any:
             if item is not None
             and item != default
             and (item != {} or name == "create")
-            and item != Reading()
+            and item not in (Reading(), Conflict())
         }
     if isinstance(value, tuple | list):
         return [dump(item) for item in value]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ingest.conversion import TypedBatch
+    from ingest.conversion.defaults import Inserts
     from ingest.ledger.entry import Entry
     from ingest.loading.options import LoadSpec
     from ingest.loading.progress import ProgressReporter
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from ingest.results.rejects import Reject
     from ingest.sources import Source
     from ingest.writing.conflicts.old_values import OldValues
+    from ingest.writing.conflicts.options import ConflictOptions
+    from ingest.writing.conflicts.tables import SeenKeys
     from ingest.writing.copy import BatchResult
     from ingest.writing.primary_keys import Purpose
 
@@ -104,6 +107,7 @@ class ChunkLoader:
         self._keys: PrimaryKeys | None = None
         self._sequences: Sequences | None = None
         self._sent = _SentChunk()
+        self._seen: SeenKeys | None = None
 
     @property
     def table(self) -> Table:
@@ -265,12 +269,14 @@ class ChunkLoader:
             stages=self._reporter.stages,
             clean=self._job.how.clean,
             refuses=self._job.how.on_error == "reject",
+            inserts=_inserts(self._job.how.conflicts),
         )
         self._table = table = pipeline.table
         self._decide(*pipeline.rules_not_asked)
         if self._keys is None:
             encoding = pipeline.encoding
-            _check_copies(table, encoding.names)
+            # The writer that settles conflicts says which identities may be given.
+            _check_copies(table, encoding.names if self._job.how.conflicts is None else ())
             find_keys: Callable[..., PrimaryKeys] = PrimaryKeys
             if table.parts:
                 from ingest.writing.several_tables import find_keys  # few models are so
@@ -304,6 +310,30 @@ class ChunkLoader:
         if reasons:
             raise UnsupportedModelError(" ".join(reasons))
         stages, skips_refused = self._reporter.stages, how.on_error == "reject"
+        if how.conflicts is not None and self._pipeline is not None:
+            # Most loads need none of it.
+            from ingest.writing.conflicts.tables import SeenKeys
+            from ingest.writing.conflicts.writer import ConflictWriter
+
+            if self.table.parts:
+                raise UnsupportedModelError(
+                    f"on_conflict is for models in one table, but {self._job.model._meta.label} "
+                    "also has fields in the table of a parent: leave it out, or load both by "
+                    "models of one table."
+                )
+            self._seen = self._seen or SeenKeys()
+            return ConflictWriter(
+                self.table,
+                self._job.model,
+                options=how.conflicts,
+                given=self._pipeline.given,
+                seen=self._seen,
+                stages=stages,
+                skips_refused=skips_refused,
+                is_first_chunk=is_first_chunk,
+                is_chunk=how.is_chunked,
+                defers_references=how.references == "defer",
+            )
         writer = CopyWriter
         if self.table.parts:
             from ingest.writing.several_tables import (  # few models are so
@@ -342,6 +372,9 @@ class ChunkLoader:
         return _Planned(source, chunks, keys, sequences)
 
     def _purpose(self) -> Purpose:
+        if self._job.how.conflicts is not None:
+            is_recorded = self._entry.load is not None and not self._job.how.dry_run
+            return "returned" if is_recorded else "none"
         if self._job.how.dry_run:
             return "spare"
         return "none" if self._entry.load is None else "record"
@@ -351,6 +384,13 @@ class ChunkLoader:
 
     def _decide(self, *sentences: str) -> None:
         self._decisions.update(dict.fromkeys(sentences))
+
+
+def _inserts(conflicts: ConflictOptions | None) -> Inserts:
+    """Say which rows of a load are inserted."""
+    if conflicts is None or conflicts.mode == "ignore":
+        return "all"
+    return "some" if conflicts.inserts else "none"
 
 
 def _check(counts: Counts, source: str) -> None:

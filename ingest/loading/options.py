@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -15,6 +16,12 @@ from ingest.layout.text import Origin
 from ingest.loading.reject_log import RejectLimit
 from ingest.sources import SourceOptions
 from ingest.sources.several import SeveralSource, expand
+from ingest.writing.conflicts.options import (
+    ConflictOptions,
+    DeleteLimit,
+    Duplicates,
+    OnConflict,
+)
 from ingest.writing.direct import References
 
 if TYPE_CHECKING:
@@ -45,6 +52,30 @@ class LoadOptions:
     on_error: str = "abort"
     """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
     records are rejected with their reasons, and all others are loaded."""
+    on_conflict: OnConflict = "error"
+    """What becomes of a record whose key the table has already: ``error``, PostgreSQL refuses it;
+    ``ignore``, the table's row stays as it is; ``update``, the row is updated, and a record whose
+    key the table lacks is refused; ``upsert``, the row is updated, or a new one inserted; ``sync``,
+    as ``upsert``, and rows of the ``scope`` that the source does not have are deleted. A row that
+    has the source's values already is not written."""
+    key: Sequence[str] | str | None = None
+    """The fields of the unique key by which rows are found; None: the only one that the source
+    feeds. A foreign key may be named with what it is looked up by: ``customer__number``."""
+    update_fields: Sequence[str] | str | None = None
+    """The fields that are updated; None: all that the source gives, but for the key's."""
+    keep_if_null: Sequence[str] | str | None = None
+    """Fields whose value in the table stays where the source has NULL."""
+    newest: str | None = None
+    """Update a row only where the source's value of this field is greater than the table's; a
+    record that is not newer and would change its row is ignored."""
+    duplicates: Duplicates = "reject"
+    """Which record counts where the source has several of one key, with ``on_conflict``: ``reject``
+    refuses all but the first, ``first`` and ``last`` leave the others out."""
+    scope: Mapping[str, Any] | Sequence[str] | str | None = None
+    """The rows that ``sync`` may delete: fields and their values, or ``all``."""
+    max_deletes: str | int | None = None
+    """Roll back where ``sync`` would delete more rows: a number, or a share of the scope's rows.
+    None: 10 %."""
     reject_limit: str | int | None = None
     """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
@@ -100,15 +131,7 @@ class LoadOptions:
     """Who asked for it, for the ledger."""
 
     def __post_init__(self) -> None:
-        if self.on_error not in {"abort", "reject"}:
-            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
-        if self.references not in get_args(References):
-            raise ConfigurationError(
-                f"references is {self.references!r}: say one of "
-                f"{', '.join(map(repr, get_args(References)))}."
-            )
-        if self.on_repeat not in get_args(OnRepeat):
-            raise ConfigurationError(f"on_repeat is {self.on_repeat!r}: say 'warn' or 'refuse'.")
+        self._check_values()
         if self.overwrite and self.reject_log is None and self.reject_file is None:
             raise ConfigurationError(
                 "overwrite is for a reject log or a reject file, and there is none: leave it out."
@@ -120,6 +143,7 @@ class LoadOptions:
             )
         RejectLimit.parse(self.reject_limit)
         self._check_effects()
+        self._check_conflicts()
         for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -131,6 +155,25 @@ class LoadOptions:
                 "Indexes cannot be built after the rows of a load in chunks: each chunk is "
                 "committed by itself. Leave out indexes='rebuild', or the chunks."
             )
+
+    def _check_values(self) -> None:
+        """Raise ``ConfigurationError`` for a word that is none of those that an option knows."""
+        if self.on_error not in {"abort", "reject"}:
+            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
+        for name, kinds in (("on_conflict", OnConflict), ("duplicates", Duplicates)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)!r}: say one of "
+                    f"{', '.join(map(repr, get_args(kinds)))}."
+                )
+        if self.references not in get_args(References):
+            raise ConfigurationError(
+                f"references is {self.references!r}: say one of "
+                f"{', '.join(map(repr, get_args(References)))}."
+            )
+
+        if self.on_repeat not in get_args(OnRepeat):
+            raise ConfigurationError(f"on_repeat is {self.on_repeat!r}: say 'warn' or 'refuse'.")
 
     def _check_effects(self) -> None:
         """Raise ``ConfigurationError`` for an option that has no effect beside the others."""
@@ -148,6 +191,63 @@ class LoadOptions:
                     "PostgreSQL checks and indexes each row: leave out one of them."
                 )
 
+    def _check_conflicts(self) -> None:
+        """Raise ``ConfigurationError`` for an option that ``on_conflict`` has no use for."""
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        for names, modes in _OPTIONS_OF_CONFLICTS:
+            for name in names:
+                if getattr(self, name) != usual[name] and self.on_conflict not in modes:
+                    raise ConfigurationError(
+                        f"{spell(name)} has no effect with on_conflict={self.on_conflict!r} "
+                        f"(--on-conflict {self.on_conflict}): leave it out, or say on_conflict="
+                        f"{' or '.join(map(repr, modes))}."
+                    )
+        if self.on_conflict == "error":
+            return
+        for name in ("references", "indexes"):
+            if getattr(self, name) not in {"auto", "defer"}:
+                raise ConfigurationError(
+                    f"{spell(name)} has no effect with on_conflict={self.on_conflict!r}: "
+                    "PostgreSQL checks and indexes each row that is written. Leave it out."
+                )
+        if self.on_conflict == "sync":
+            self._check_sync()
+
+    def _check_sync(self) -> None:
+        """Raise ``ConfigurationError`` for what cannot go with the deletes of ``sync``."""
+        if self.scope is None:
+            raise ConfigurationError(
+                "on_conflict='sync' deletes rows: say which ones may be deleted, with "
+                "scope={'field': value} (--scope FIELD=VALUE), or scope='all' for the whole table."
+            )
+        if self.is_chunked:
+            raise ConfigurationError(
+                "on_conflict='sync' is one transaction: leave out chunk_rows, resumable and "
+                "workers."
+            )
+        if self.on_error == "reject":
+            raise ConfigurationError(
+                "on_conflict='sync' deletes the rows that the source does not have, and a refused "
+                "record would count as one of these: leave out on_error='reject'."
+            )
+        DeleteLimit.parse(self.max_deletes)
+
+    @property
+    def conflicts(self) -> ConflictOptions | None:
+        """How records meet the table's rows; None: PostgreSQL refuses those whose key it has."""
+        if self.on_conflict == "error":
+            return None
+        return ConflictOptions(
+            mode=self.on_conflict,
+            key=_names(self.key),
+            update_fields=_names(self.update_fields),
+            keep_if_null=_names(self.keep_if_null) or (),
+            newest=self.newest,
+            duplicates=self.duplicates,
+            scope=self.scope,
+            max_deletes=self.max_deletes,
+        )
+
     @property
     def is_chunked(self) -> bool:
         """Return whether it is committed in more than one chunk."""
@@ -162,6 +262,32 @@ class LoadOptions:
     def records_of_chunk(self) -> int | None:
         """How many records there are to a chunk; None: all."""
         return (self.chunk_rows or conf.chunk_rows()) if self.is_chunked else None
+
+
+_WRITING = ("update", "upsert", "sync")
+_OPTIONS_OF_CONFLICTS = (
+    (("key", "duplicates"), ("ignore", *_WRITING)),
+    (("update_fields", "keep_if_null", "newest"), _WRITING),
+    (("scope", "max_deletes"), ("sync",)),
+)
+"""Options, and the values of ``on_conflict`` with which they have an effect."""
+
+
+def _names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    """Return names that may have been given as one text."""
+    if given is None:
+        return None
+    return tuple(re.split(r"[,\s]+", given.strip())) if isinstance(given, str) else tuple(given)
+
+
+def _conflict_of(layout: Layout, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a layout says of conflicts, as far as it fits what the caller says."""
+    said = layout.conflict.said()
+    mode = options.get("on_conflict")
+    if mode is None:
+        return said
+    fitting = {name for names, modes in _OPTIONS_OF_CONFLICTS if mode in modes for name in names}
+    return {name: value for name, value in said.items() if name in fitting}
 
 
 def spell(name: str, value: Any = None) -> str:
@@ -228,7 +354,10 @@ def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
     return SourceOptions(**reading), LoadOptions(**how)
 
 
-PLAN = ("method", "references", "indexes", "on_error", "reject_limit", "clean")
+PLAN = (
+    *("method", "references", "indexes", "on_error", "reject_limit", "clean"),
+    *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates"),
+)
 """Options of a load that decide what becomes of its records."""
 
 
@@ -253,7 +382,7 @@ class LoadSpec:
     ) -> Self:
         """Take the arguments of ``load`` apart; raises what is wrong with them."""
         layout = choose_layout(options)
-        said = {} if layout is None else layout.source
+        said = {} if layout is None else {**layout.source, **_conflict_of(layout, options)}
         reading, how = split_options({**said, **options})
         return cls(
             model=model,

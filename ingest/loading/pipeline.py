@@ -13,6 +13,7 @@ from ingest.postgres.session import adaptation_context
 from ingest.postgres.several_tables import choose_tables
 from ingest.sources import in_pieces
 from ingest.sources.cell_errors import refuse_errors
+from ingest.writing.conflicts.options import Given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.conversion import TypedBatch
+    from ingest.conversion.defaults import Inserts
     from ingest.layout import Layout
     from ingest.layout.transform import LayoutTransform, MappedBatch
     from ingest.postgres.catalog import Table
@@ -46,6 +48,7 @@ class Pipeline:
         stages: Stages,
         clean: bool = False,
         refuses: bool = False,
+        inserts: Inserts = "all",
     ) -> None:
         """Plan it, or raise ``LayoutError`` for what does not fit.
 
@@ -65,11 +68,13 @@ class Pipeline:
             else ()
         )
         self._converter = make_converter(
-            model, source, alias, table, self._arrangement, clean=clean
+            model, source, alias, table, self._arrangement, clean=clean, inserts=inserts
         )
         self._judge_of_fields = self._converter
         if clean and self._arrangement is not None:  # Model.clean() may want the parent
-            self._judge_of_fields = make_converter(model, source, alias, table, self._arrangement)
+            self._judge_of_fields = make_converter(
+                model, source, alias, table, self._arrangement, inserts=inserts
+            )
         self.table = self._converter.table
         self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
         """What ``full_clean()`` would ask and the load does not, a sentence each."""
@@ -78,6 +83,11 @@ class Pipeline:
     def encoding(self) -> CopyEncoding:
         """How the rows that it gives are to be written."""
         return self._converter.encoding
+
+    @property
+    def given(self) -> Given:
+        """What the source gives to each row."""
+        return Given(fields=self._converter.given, lacking=self._converter.lacking)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -177,7 +187,7 @@ class Chunks:
         )
 
 
-def make_converter(
+def make_converter(  # noqa: PLR0913 - what a row meets on its way, each once
     model: type[models.Model],
     source: Source,
     alias: str,
@@ -185,6 +195,7 @@ def make_converter(
     arrangement: LayoutTransform | None = None,
     *,
     clean: bool = False,
+    inserts: Inserts = "all",
 ) -> Converter:
     """Plan how the batches of a source, or of a layout at work on it, become typed."""
     fed = arrangement or _Columns(
@@ -202,6 +213,7 @@ def make_converter(
         clean=clean,
         has_postgres_text=source.has_postgres_text,
         reads_by_text=source.reads_by_text,
+        inserts=inserts,
     )
     if arrangement is not None:
         arrangement.judge_constants(converter.judge)

@@ -80,6 +80,15 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--clean": READ,
     "--verify": frozenset({Mode.LOAD, Mode.VERIFY}),
     "--on-repeat": LOAD,
+    # records whose row the table has
+    "--on-conflict": LOAD,
+    "--key": LOAD,
+    "--update-fields": LOAD,
+    "--keep-if-null": LOAD,
+    "--newest": LOAD,
+    "--duplicates": LOAD,
+    "--scope": LOAD,
+    "--max-deletes": LOAD,
     # refused records
     "--on-error": LOAD,
     "--reject-limit": LOAD,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ingest.terminal import safe_line
 
-Kind = Literal["parse", "value", "reference", "duplicate", "constraint"]
+Kind = Literal["parse", "value", "reference", "duplicate", "constraint", "missing"]
 
 VALUE_SHOWN = 40
 """Characters of a refused value that a message shows."""

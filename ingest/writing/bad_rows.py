@@ -101,9 +101,9 @@ class BadRowFinder:
         if not ends_at_first:
             asked = [it for it in table.constraints if not (defers_references and it.kind == "f")]
             set_now = [item for item in asked if item.is_deferrable]
-            self._immediate = _set_constraints(table, set_now, "IMMEDIATE")
+            self._immediate = set_constraints(table, set_now, "IMMEDIATE")
             set_back = [item for item in asked if item.is_deferred]
-            self._deferred = _set_constraints(table, set_back, "DEFERRED")
+            self._deferred = set_constraints(table, set_back, "DEFERRED")
         self._leaves_out_triggers = False
         # Where one row may stand in another's way unseen, all are tried as they come.
         self._takes_copy = not table.row_security
@@ -216,7 +216,7 @@ class BadRowFinder:
         return f"{self._immediate}{attempt}; {self._deferred}"
 
 
-def _set_constraints(table: Table, constraints: Sequence[Constraint], when: str) -> str:
+def set_constraints(table: Table, constraints: Sequence[Constraint], when: str) -> str:
     """Return the statements that set these constraints; each ends in ``;``."""
     return "".join(
         f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(item.name)} {when}; "

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.writing.sequences import Default, Sequence
 
-Purpose = Literal["record", "spare", "none"]
-"""``record``: keys are drawn and noted. ``spare``: the rows will be rolled back, and no number of
-the sequence is to be lost for them where that can be avoided."""
+Purpose = Literal["record", "returned", "spare", "none"]
+"""``record``: keys are drawn and noted. ``returned``: nothing is drawn, because not every row is
+inserted; the statement that inserts rows returns their keys. ``spare``: the rows will be rolled
+back, and no number of the sequence is to be lost for them where that can be avoided."""
 SPARE_KEYS = 16
 """One key more is drawn for so many: the next batch may have a few more rows than this one."""
 PLENTY = 1_000
@@ -106,6 +107,8 @@ class PrimaryKeys:
             return
         column = table.column(str(key.column))
         self.name = column.name
+        if purpose == "returned":
+            return
         if self.name not in encoding.names:
             self._default = defaults_of(table).get(self.name)
             if purpose == "spare":
@@ -172,6 +175,18 @@ class PrimaryKeys:
             return []
         self.ranges = merge_ranges(sorted(self.ranges + ranges))
         return texts
+
+    def note_ranges(self, ranges: list[tuple[int, int]], keys: int) -> list[str]:
+        """Take down the keys of inserted rows, which are so many; gives those in no short ranges.
+
+        Where there are many ranges, all keys are given as text.
+        """
+        if self._purpose == "none" or self.reason is not None:
+            return []
+        if len(ranges) > max(1, FEW_RANGES * keys):
+            return [str(key) for first, last in ranges for key in range(first, last + 1)]
+        self.ranges = merge_ranges(sorted(self.ranges + ranges))
+        return []
 
     def take_ranges(self) -> list[tuple[int, int]]:
         """Return the ranges noted so far, and begin anew."""

@@ -74,7 +74,7 @@ def locate(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
             continue
         column, field = batch.origins[name]
         of_field = "" if field == column else f" (field {field!r})"
-        parts.append(f"column {column!r}{of_field}: {shorten(_value(batch, name, record))}")
+        parts.append(f"column {column!r}{of_field}: {shorten(value_of(batch, name, record))}")
     return ", ".join(parts)
 
 
@@ -115,7 +115,7 @@ def reject_of(batch: TypedBatch, row: RefusedRow, table: Table, known: str) -> R
         _KINDS.get(row.state, "constraint"),
         column=column,
         field=field,
-        value=None if column is None else _value(batch, fed[0], batch.records[row.place]),
+        value=None if column is None else value_of(batch, fed[0], batch.records[row.place]),
         constraint=row.constraint or None,
     )
 
@@ -186,7 +186,7 @@ class RecentBatches:
         return None
 
 
-def _value(batch: TypedBatch, column: str, record: int) -> Any:
+def value_of(batch: TypedBatch, column: str, record: int) -> Any:
     """Return what the source has in the column that feeds a column of the table."""
     cells = batch.batch.columns[list(batch.origins).index(column)]
     cell = cells[bisect_left(batch.batch.records, record)]

@@ -17,6 +17,7 @@ from ingest.loading.api import load
 from ingest.loading.own_process import prepare_arrow
 from ingest.management import (
     chunk_options,
+    conflict_options,
     detecting,
     faces,
     layout_options,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 LOAD_OPTIONS = (
     *("method", "references", "indexes", "analyze"),
     *chunk_options.OPTIONS,
+    *conflict_options.OPTIONS,
     *("on_error", "reject_limit", "reject_file", "reject_log", "overwrite"),
     *("dry_run", "verify", "clean", "on_repeat"),
 )
@@ -129,6 +131,7 @@ class Command(BaseCommand):
             help="ask every constraint and index of the table again, after the load or, without "
             "a FILE, alone; the exit code is 1 if one does not hold",
         )
+        conflict_options.add_arguments(parser)
         load_options.add_arguments(parser)
         chunk_options.add_arguments(parser)
         undoing.add_arguments(parser)

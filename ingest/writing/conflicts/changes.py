@@ -1,0 +1,173 @@
+"""Which columns of a row are updated, and when two values of a column differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.postgres.catalog import concrete_fields_of_table, quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.db import models
+
+    from ingest.postgres.catalog import Column, Table
+    from ingest.writing.conflicts.keys import ConflictKey
+    from ingest.writing.conflicts.options import ConflictOptions
+
+_IDENTICAL = frozenset(
+    {
+        *("bool", "int2", "int4", "int8", "float4", "float8", "numeric", "oid", "bit", "varbit"),
+        *("text", "varchar", "bpchar", "bytea", "uuid", "jsonb"),
+        *("date", "time", "timetz", "timestamp", "timestamptz"),
+        *("inet", "cidr", "macaddr", "macaddr8"),
+    }
+)
+"""Types of pg_catalog whose equal values show the same; a numeric's scale is no difference. Other
+types are compared by their text: ``json`` and ``xml`` have no operator, a box is equal to another
+of the same area, and 30 days are equal to a month."""
+_COLLATABLE = frozenset({"text", "varchar", "bpchar"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What an UPDATE sets, as SQL over a row of the table and a record's row."""
+
+    columns: tuple[str, ...]
+    """The columns that the source gives and that are updated."""
+    automatic: tuple[str, ...]
+    """Columns of ``auto_now``: they are set where one of the others changes."""
+    kept: frozenset[str]
+    """The columns whose value stays where the source has NULL."""
+    newest: str | None
+    types: Mapping[str, Column]
+
+    @property
+    def set(self) -> tuple[str, ...]:
+        """All columns that are set."""
+        return (*self.columns, *self.automatic)
+
+    def assignments(self, row: str, record: str) -> str:
+        """Return what stands after SET."""
+        given = [f"{quote_name(name)} = {self._value(name, row, record)}" for name in self.columns]
+        given += [f"{quote_name(name)} = {record}.{quote_name(name)}" for name in self.automatic]
+        return ", ".join(given)
+
+    def differ(self, row: str, record: str) -> str:
+        """Return the condition that the record would change the row."""
+        return " OR ".join(self._differs(name, row, record) for name in self.columns) or "false"
+
+    def is_newer(self, row: str, record: str) -> str:
+        """Return the condition that the record may change the row."""
+        if self.newest is None:
+            return "true"
+        name = quote_name(self.newest)
+        return (
+            f"({record}.{name} IS NOT NULL AND ({row}.{name} IS NULL OR "
+            f"{record}.{name} {self._greater(self.types[self.newest])} {row}.{name}))"
+        )
+
+    @staticmethod
+    def _greater(column: Column) -> str:
+        return column.equal.replace("=)", ">)")
+
+    def _value(self, name: str, row: str, record: str) -> str:
+        quoted = quote_name(name)
+        if name not in self.kept:
+            return f"{record}.{quoted}"
+        return f"coalesce({record}.{quoted}, {row}.{quoted})"
+
+    def _differs(self, name: str, row: str, record: str) -> str:
+        column, quoted = self.types[name], quote_name(name)
+        old, new = f"{row}.{quoted}", f"{record}.{quoted}"
+        is_same = equal_values(column, old, new)
+        if name in self.kept:
+            return f"({new} IS NOT NULL AND ({old} IS NULL OR NOT {is_same}))"
+        return (
+            f"(CASE WHEN {old} IS NULL OR {new} IS NULL "
+            f"THEN NOT ({old} IS NULL AND {new} IS NULL) ELSE NOT {is_same} END)"
+        )
+
+
+def equal_values(column: Column, one: str, other: str) -> str:
+    """Return the condition that two values of a column, neither of them NULL, are the same."""
+    is_own = column.type_schema == "pg_catalog"
+    element = column.type_name.removeprefix("_")
+    collate = ' COLLATE pg_catalog."C"' if element in _COLLATABLE else ""
+    if (is_own and element in _IDENTICAL) or column.type_kind in {"e", "r", "m"}:
+        return f"({one}{collate} OPERATOR(pg_catalog.=) {other}{collate})"
+    # The output function of the type, and no cast that somebody has made.
+    texts = [f"(ROW({value}))::pg_catalog.text" for value in (one, other)]
+    return f"({texts[0]} OPERATOR(pg_catalog.=) {texts[1]})"
+
+
+def plan_changes(
+    table: Table,
+    model: type[models.Model],
+    key: ConflictKey,
+    given: Sequence[models.Field[Any, Any]],
+    options: ConflictOptions,
+) -> Changes:
+    """Choose what is updated; ``given`` are the fields that the source feeds.
+
+    Raises ``ConfigurationError`` for a field that cannot be updated.
+    """
+    every = concrete_fields_of_table(model)
+    fed = {field.name: _column(field, table) for field in given if not field.generated}
+
+    def column_of(name: str, option: str) -> str:
+        by_attname = {field.attname: field.name for field in given}
+        known = name if name in fed else by_attname.get(name, name)
+        if known not in fed:
+            names = {field.name for field in every}
+            why = (
+                "which the source does not feed: add it to the source, or leave it out."
+                if known in names | {field.attname for field in every}
+                else f"which {model._meta.label} does not have.{did_you_mean(name, names)}"
+            )
+            raise ConfigurationError(f"{option} names the field {name!r}, {why}")
+        return fed[known]
+
+    if options.update_fields is None:
+        columns = [name for name in fed.values() if name not in key.plain]
+    else:
+        option = "update_fields (--update-fields)"
+        columns = [column_of(name, option) for name in options.update_fields]
+        of_key = [name for name in columns if name in key.plain]
+        if of_key:
+            raise ConfigurationError(
+                f"{option} names {of_key[0]!r}, which belongs to the key by which rows are found: "
+                "leave it out."
+            )
+    option = "keep_if_null (--keep-if-null)"
+    kept = [column_of(name, option) for name in options.keep_if_null]
+    for name, asked in zip(kept, options.keep_if_null, strict=True):
+        if name not in columns:
+            raise ConfigurationError(
+                f"{option} names the field {asked!r}, which is not updated: leave it out."
+            )
+    newest = None if options.newest is None else column_of(options.newest, "newest (--newest)")
+    if newest is not None and newest in key.plain:
+        raise ConfigurationError(
+            f"newest (--newest) names the field {options.newest!r}, which belongs to the key: a "
+            "record and its row never differ in it."
+        )
+    names_fed = {field.name for field in given}
+    automatic = [
+        _column(field, table)
+        for field in every
+        if getattr(field, "auto_now", False) and field.name not in names_fed
+    ]
+    return Changes(
+        columns=tuple(dict.fromkeys(columns)),
+        automatic=tuple(automatic) if options.updates else (),
+        kept=frozenset(kept),
+        newest=newest,
+        types={column.name: column for column in table.columns},
+    )
+
+
+def _column(field: models.Field[Any, Any], table: Table) -> str:
+    return table.column(str(field.column)).name

@@ -1,0 +1,207 @@
+"""The unique keys of a table, and the one that decides whether the table has a record's row."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.postgres.catalog import REREAD_BY_NAME, concrete_fields_of_table, quote_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from django.db import models
+
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConflictKey:
+    """A unique key of the table."""
+
+    name: str
+    """The index's name, which is also that of its constraint."""
+    constraint: str | None
+    """The constraint that the index serves; None: it is an index alone."""
+    expressions: tuple[str, ...]
+    """As SQL over the table's columns."""
+    operators: tuple[str, ...]
+    """By which operator each expression is equal to another, with its schema."""
+    collatable: tuple[bool, ...]
+    predicate: str | None
+    """The rows that a partial index has."""
+    columns: tuple[str, ...]
+    """The columns that the expressions look at."""
+    predicate_columns: tuple[str, ...]
+    plain: tuple[str, ...]
+    """The columns that make up the key; none where it has an expression."""
+    is_primary: bool
+    is_deferrable: bool
+    nulls_are_equal: bool
+    """Is it declared NULLS NOT DISTINCT?"""
+
+    @property
+    def arbiter(self) -> str | None:
+        """What stands after ON CONFLICT; None for a deferrable key, which can be no arbiter."""
+        if self.is_deferrable:
+            return None
+        if self.constraint is not None:
+            return f"ON CONSTRAINT {quote_name(self.constraint)}"
+        where = "" if self.predicate is None else f" WHERE {self.predicate}"
+        return f"({', '.join(f'({item})' for item in self.expressions)}){where}"
+
+    def describe(self, fields: Mapping[str, str]) -> str:
+        """Return its fields as a message lists them; ``fields`` has their names by column."""
+        if self.plain:
+            said = ", ".join(fields.get(name, name) for name in self.plain)
+        else:
+            said = ", ".join(self.expressions)
+        return said if self.predicate is None else f"{said} (where {self.predicate})"
+
+
+def read_keys(session: Session, table: Table) -> list[ConflictKey]:
+    """Return the unique keys of a table that can be compared; the primary key comes first."""
+    names = [field.name for field in dataclasses.fields(ConflictKey)]
+    keys = []
+    for row in session.fetch(_KEYS, table.oid, REREAD_BY_NAME):
+        facts: dict[str, Any] = dict(zip(names, row, strict=True))
+        for name in ("expressions", "operators", "collatable", "columns", "plain"):
+            facts[name] = tuple(facts[name])
+        facts["predicate_columns"] = tuple(facts["predicate_columns"])
+        keys.append(ConflictKey(**facts))
+    return [key for key in keys if len(key.expressions) == len(key.operators)]
+
+
+def choose_key(
+    keys: Sequence[ConflictKey],
+    model: type[models.Model],
+    fed: Collection[str],
+    written: Collection[str],
+    asked: Sequence[str] | None,
+) -> ConflictKey:
+    """Return the key that decides: the one asked for, or else the only one that the source feeds.
+
+    ``fed`` are the columns that the source feeds and ``written`` all that the load has values for;
+    ``asked`` are names of fields. Raises ``ConfigurationError``, which lists the candidates.
+    """
+    names = {str(field.column): field.name for field in concrete_fields_of_table(model)}
+    label = model._meta.label
+    if not keys:
+        raise ConfigurationError(
+            f"on_conflict needs a unique key, and {label} has none: add a UniqueConstraint."
+        )
+    usable = [
+        key
+        for key in keys
+        if set(key.columns) <= set(fed) and set(key.predicate_columns) <= set(written)
+    ]
+    if asked is None:
+        if len(usable) == 1:
+            return usable[0]
+        if not usable:
+            raise ConfigurationError(
+                f"The source feeds no unique key of {label} completely. Its keys are: "
+                f"{_listed(keys, names)}. Give the source the columns of one of them."
+            )
+        raise ConfigurationError(
+            f"The source feeds several unique keys of {label}: {_listed(usable, names)}. Say which "
+            "one decides with key=[…] (--key FIELD …)."
+        )
+    columns = [_column_of(name, model) for name in asked]
+    found = [key for key in keys if set(key.columns) == set(columns)]
+    chosen = [key for key in found if key in usable]
+    if len(chosen) > 1:  # the same columns in several indexes: the widest holds for all rows
+        whole = [key for key in chosen if key.predicate is None and key.plain]
+        chosen = whole[:1] or chosen[:1]
+    if chosen:
+        return chosen[0]
+    said = ", ".join(asked)
+    if found:
+        missing = sorted(
+            names.get(name, name)
+            for name in (set(found[0].columns) - set(fed))
+            | (set(found[0].predicate_columns) - set(written))
+        )
+        raise ConfigurationError(
+            f"The source does not feed {', '.join(missing)}, which the key {said} needs: add it to "
+            "the source, or say another key."
+        )
+    raise ConfigurationError(
+        f"{label} has no unique key of {said}. Its keys are: {_listed(keys, names)}."
+    )
+
+
+def _listed(keys: Sequence[ConflictKey], names: Mapping[str, str]) -> str:
+    return "; ".join(key.describe(names) for key in keys)
+
+
+def _column_of(name: str, model: type[models.Model]) -> str:
+    """Return the column of a field; ``customer__number`` is the foreign key ``customer``."""
+    fields = {field.name: field for field in concrete_fields_of_table(model)}
+    by_attname = {field.attname: field for field in fields.values()}
+    field = fields.get(name) or by_attname.get(name) or fields.get(name.partition("__")[0])
+    if name == "pk":
+        field = model._meta.pk
+    if field is None or ("__" in name and name not in fields and not field.is_relation):
+        raise ConfigurationError(
+            f"{model._meta.label} has no field {name!r}.{did_you_mean(name, fields)}"
+        )
+    return str(field.column)
+
+
+_KEYS = """
+SELECT c.relname::pg_catalog.text,
+       k.conname::pg_catalog.text,
+       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
+             FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
+       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
+             FROM pg_catalog.unnest(i.indclass::pg_catalog.oid[]) WITH ORDINALITY k(class, place)
+             JOIN pg_catalog.pg_opclass p ON p.oid OPERATOR(pg_catalog.=) k.class
+             JOIN pg_catalog.pg_amop x ON x.amopfamily OPERATOR(pg_catalog.=) p.opcfamily
+               AND x.amoplefttype OPERATOR(pg_catalog.=) p.opcintype
+               AND x.amoprighttype OPERATOR(pg_catalog.=) p.opcintype
+               AND x.amopstrategy OPERATOR(pg_catalog.=) 3  -- a B-tree's "equal"
+             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
+             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
+             ORDER BY k.place),
+       ARRAY(SELECT u.of OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+             FROM pg_catalog.unnest(i.indcollation::pg_catalog.oid[])
+                  WITH ORDINALITY u(of, place)
+             ORDER BY u.place),
+       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND (
+               a.attnum OPERATOR(pg_catalog.=)
+                 ANY ((i.indkey::smallint[])[0:i.indnkeyatts OPERATOR(pg_catalog.-) 1])
+               OR pg_catalog.strpos(i.indexprs::pg_catalog.text, pg_catalog.concat(
+                    ':varattno ', a.attnum, ' ')) OPERATOR(pg_catalog.>) 0)),
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+               AND a.attnum OPERATOR(pg_catalog.>) 0
+               AND pg_catalog.strpos(i.indpred::pg_catalog.text, pg_catalog.concat(
+                    ':varattno ', a.attnum, ' ')) OPERATOR(pg_catalog.>) 0),
+       CASE WHEN i.indexprs IS NULL THEN
+         ARRAY(SELECT a.attname::pg_catalog.text
+               FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k(attnum, place)
+               JOIN pg_catalog.pg_attribute a
+                 ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
+                 AND a.attnum OPERATOR(pg_catalog.=) k.attnum
+               WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place)
+         ELSE '{}'::pg_catalog.text[] END,
+       i.indisprimary,
+       NOT i.indimmediate,
+       coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::boolean,
+                false)
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+LEFT JOIN pg_catalog.pg_constraint k ON k.conindid OPERATOR(pg_catalog.=) i.indexrelid
+  AND k.conrelid OPERATOR(pg_catalog.=) i.indrelid
+  AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u}'::pg_catalog."char"[])
+WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND i.indisunique AND i.indisvalid AND i.indisready AND NOT i.indisexclusion
+  AND NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
+    OPERATOR(pg_catalog.~) $2::pg_catalog.text
+ORDER BY NOT i.indisprimary, c.relname::pg_catalog.text COLLATE pg_catalog."C"
+"""

@@ -1,0 +1,98 @@
+"""What is to become of a record whose row the table already has."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Literal
+
+from ingest.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from django.db import models
+
+OnConflict = Literal["error", "ignore", "update", "upsert", "sync"]
+"""``error``: refused by PostgreSQL. ``ignore``: the table's row stays. ``update``: it is updated,
+and a record without a row is refused. ``upsert``: it is updated, and a record without a row is
+inserted. ``sync``: as ``upsert``, and rows that the source does not have are deleted."""
+Duplicates = Literal["reject", "first", "last"]
+"""Which of several records of one key counts; with ``reject`` the later ones are refused."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConflictOptions:
+    """How the rows of a load meet those of the table."""
+
+    mode: OnConflict
+    key: Sequence[str] | None = None
+    """The fields of the unique key that decides; None: the only one that the source feeds."""
+    update_fields: Sequence[str] | None = None
+    """The fields that are updated; None: all that the source feeds, but for the key's."""
+    keep_if_null: Sequence[str] = ()
+    """Fields whose value in the table stays where the source has NULL."""
+    newest: str | None = None
+    """Rows are updated only where the source's value of this field is greater."""
+    duplicates: Duplicates = "reject"
+    scope: Mapping[str, Any] | Sequence[str] | str | None = None
+    """The rows that ``sync`` may delete: fields and values, or ``all``."""
+    max_deletes: str | int | None = None
+    """How many rows, or which share of the scope, ``sync`` may delete."""
+
+    @property
+    def inserts(self) -> bool:
+        """Return whether a record without a row is inserted."""
+        return self.mode != "update"
+
+    @property
+    def updates(self) -> bool:
+        """Return whether rows of the table are updated."""
+        return self.mode != "ignore"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Given:
+    """What the source gives to each row."""
+
+    fields: Sequence[models.Field[Any, Any]]
+    """The fields that the source feeds, constants included."""
+    lacking: Mapping[str, str]
+    """Required fields that nothing feeds, by name, and what is to be done about each."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeleteLimit:
+    """How many rows may be deleted."""
+
+    rows: int | None = None
+    share: Decimal | None = None
+    """Of the rows of the scope: from 0 to 1."""
+
+    @classmethod
+    def parse(cls, given: str | int | None) -> DeleteLimit:
+        """Read a number of rows, or a share such as ``2.5%``; None: 10 %."""
+        text = DEFAULT_LIMIT if given is None else str(given).strip()
+        try:
+            number = Decimal(text.removesuffix("%").strip())
+        except InvalidOperation:
+            number = Decimal(-1)
+        is_share = text.endswith("%")
+        is_number = number >= 0 and (number <= _WHOLE if is_share else number == int(number))
+        if isinstance(given, bool) or not number.is_finite() or not is_number:
+            raise ConfigurationError(
+                f"max_deletes is {given!r}: say a number of rows, such as 100, or a share of the "
+                "scope's rows, such as 2.5%."
+            )
+        return cls(share=number / _WHOLE) if is_share else cls(rows=int(number))
+
+    def allows(self, deleted: int, rows: int) -> bool:
+        """Return whether so many of these rows may be deleted."""
+        if self.share is not None:
+            return deleted <= self.share * rows
+        return self.rows is None or deleted <= self.rows
+
+
+DEFAULT_LIMIT = "10%"
+_WHOLE = 100

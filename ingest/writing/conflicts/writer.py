@@ -1,0 +1,423 @@
+"""Records meet the rows of the table: inserted, updated, unchanged, ignored or refused.
+
+A batch goes by COPY into a temporary table, and one statement on the server settles its rows: it
+finds duplicates, looks up the row of the table for each, updates those that differ, and inserts
+those that the table lacks. See ``statements``.
+
+It is exact beside other transactions. Rows to be changed are changed by their ctid and their key,
+rows to be inserted are inserted with ON CONFLICT DO NOTHING; where either does not find things as
+they were seen, another transaction came between, and the row is looked up again. Two loads into
+one table take turns: see ``_take_turn``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ingest.exceptions import ConfigurationError, RecordsRefused
+from ingest.postgres.errors import RowError
+from ingest.postgres.session import Query, Statement
+from ingest.writing.bad_rows import RefusedRow, set_constraints
+from ingest.writing.conflicts.changes import plan_changes
+from ingest.writing.conflicts.keys import choose_key, read_keys
+from ingest.writing.conflicts.old_values import OldValues, exactly
+from ingest.writing.conflicts.statements import (
+    KEPT_OUT_STATE,
+    LACKING_STATE,
+    MISSING_STATE,
+    Settling,
+)
+from ingest.writing.copy import BatchResult, CopyWriter
+from ingest.writing.deferred import DeferredChecks
+from ingest.writing.refused_rows import describe, explain_refusal, reject_of, value_of
+from ingest.writing.staging import StagingTable
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from django.db import models
+
+    from ingest.conversion import TypedBatch
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Script, Session
+    from ingest.results.rejects import Reject
+    from ingest.writing.conflicts.keys import ConflictKey
+    from ingest.writing.conflicts.options import ConflictOptions, Given
+    from ingest.writing.conflicts.tables import SeenKeys
+    from ingest.writing.primary_keys import PrimaryKeys
+    from ingest.writing.timings import Stages
+
+_INTEGERS = frozenset({"int2", "int4", "int8"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Settled:
+    """What became of the rows of one batch."""
+
+    counts: tuple[int, ...] = (0, 0, 0, 0, 0)
+    """Inserted, updated, unchanged, ignored and skipped ones."""
+    refused: Sequence[RefusedRow] = ()
+    """Those that a type, PostgreSQL or this module has refused, by place."""
+    repeated: Sequence[tuple[int, int, int]] = ()
+    """Records that repeat a key: their numbers, and file and number of the one that holds it."""
+    ranges: Sequence[tuple[int, int]] = ()
+    """The keys of the inserted rows, where they are numbers."""
+    texts: Sequence[str] = ()
+    """The same, as text, where they are not."""
+
+
+class ConflictWriter(CopyWriter):
+    """Settles each batch in the session's open transaction."""
+
+    def __init__(  # noqa: PLR0913 - what the caller decides, each once
+        self,
+        table: Table,
+        model: type[models.Model],
+        *,
+        options: ConflictOptions,
+        given: Given,
+        seen: SeenKeys,
+        stages: Stages | None = None,
+        skips_refused: bool = False,
+        is_first_chunk: bool = True,
+        is_chunk: bool = False,
+        defers_references: bool = False,
+        keeps_old: bool = False,
+    ) -> None:
+        """``is_chunk``: more rows may come when these are committed, and ``seen`` must last."""
+        super().__init__(
+            table,
+            model,
+            stages=stages,
+            skips_refused=skips_refused,
+            is_first_chunk=is_first_chunk,
+            defers_references=defers_references,
+        )
+        self.options, self.given, self.seen = options, given, seen
+        self.is_chunk, self.keeps_old = is_chunk, keeps_old
+        self._key: ConflictKey
+        self._stage: StagingTable
+        self._settling: Settling
+        self._statement = ""
+        self._session: Session
+        self._primary_keys: PrimaryKeys
+
+    def write(
+        self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
+    ) -> Generator[BatchResult, None, None]:
+        """Do what ``CopyWriter.write`` does; a writer is used once."""
+        self._session, self._primary_keys = session, keys
+        self._prepare(session, keys)
+        deferred = DeferredChecks(
+            session, self.table, self._recent, defers_references=self.defers_references
+        )
+        if not self.skips_refused:
+            self.decisions.extend(deferred.prepare())
+        pending: tuple[Future[_Settled], TypedBatch] | None = None
+        stage = self.stages.stage
+        for batch in batches:
+            if pending is not None:
+                yield self._result(*pending)
+                pending = None
+            if not len(batch.records):
+                yield BatchResult(batch=batch, rejects=batch.rejects)
+                continue
+            if not self.skips_refused and deferred.note(leaves_out_triggers=False):
+                self._recent.add(batch)
+            with stage("send"):
+                pending = session.start(self._explained(batch)), batch
+            if session.looks_back:
+                yield self._result(*pending)
+                pending = None
+        if pending is not None:
+            yield self._result(*pending)
+        with stage("look up references"):
+            deferred.check()
+
+    def _prepare(self, session: Session, keys: PrimaryKeys) -> None:
+        """Choose the key, take the locks and make the temporary tables."""
+        encoding = keys.encoding
+        fed = [self.table.column(str(field.column)).name for field in self.given.fields]
+        self._key = key = choose_key(
+            read_keys(session, self.table), self.model, fed, encoding.names, self.options.key
+        )
+        self._check_identities(encoding.names)
+        changes = plan_changes(self.table, self.model, key, self.given.fields, self.options)
+        self._take_turn(session)
+        self._stage = StagingTable(session, self.table, encoding, "stage", encoding.names)
+        self._settling = Settling(
+            self.table,
+            key,
+            changes,
+            self.options,
+            self._stage,
+            encoding.names,
+            returned=keys.name if keys.reason is None else "",
+            lacks=bool(self.given.lacking),
+            ends_at_first=not self.skips_refused,
+            tables=self.seen.tables,
+        )
+        self._settling.create(
+            session, keeps_seen=self.is_chunk, makes_seen=not (self.is_chunk and self.seen.is_made)
+        )
+        self.seen.is_made = True
+        self.inserters = self.seen.tables.marks
+        if self.keeps_old and keys.name and changes.set:
+            self.old_values = OldValues(session, self.table, key=keys.name, columns=changes.set)
+        statement = self._settling.statement(self.old_values)
+        if self.skips_refused:
+            asked = [
+                item
+                for item in self.table.constraints
+                if not (self.defers_references and item.kind == "f")
+            ]
+            immediate = set_constraints(
+                self.table, [item for item in asked if item.is_deferrable], "IMMEDIATE"
+            )
+            deferred = set_constraints(
+                self.table, [item for item in asked if item.is_deferred], "DEFERRED"
+            )
+            statement = f"{immediate}{statement}; {deferred}"
+        self._statement = statement if self.old_values is None else exactly(statement)
+
+    def _take_turn(self, session: Session) -> None:
+        """Wait for other loads with on_conflict into the same table.
+
+        A lock by the table's number keeps them apart, so that no two of them can have a deadlock;
+        it holds nobody else up. A deferrable key cannot decide in ON CONFLICT, and so others may
+        not write to the table at all meanwhile.
+        """
+        session.fetch(_TAKE_TURN, self.table.oid)
+        if self._key.is_deferrable:
+            session.execute(f"LOCK TABLE {self.table.qualified_name} IN SHARE ROW EXCLUSIVE MODE")
+            self.decisions.append(
+                f"Conflicts: nobody else can write to the table meanwhile, because the key "
+                f"{self._key.name!r} is deferrable and cannot decide in ON CONFLICT."
+            )
+        self.decisions.append(f"Conflicts: decided by the key {self._key.name!r}.")
+
+    def _check_identities(self, names: Sequence[str]) -> None:
+        """Refuse a value for GENERATED ALWAYS AS IDENTITY, but where rows are found by it."""
+        for column in self.table.columns:
+            is_found_by = column.name in self._key.plain
+            if column.identity == "a" and column.name in names and not is_found_by:
+                raise ConfigurationError(
+                    f"The column {column.name!r} of {self.table.qualified_name} is "
+                    "GENERATED ALWAYS AS IDENTITY and cannot be updated: leave it out of the "
+                    "source."
+                )
+
+    def _explained(self, batch: TypedBatch) -> Script[_Settled]:
+        try:
+            return (yield from self._settle(batch))
+        except Exception as error:
+            refusal = explain_refusal(error, self.table, batch, None)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    def _settle(self, batch: TypedBatch) -> Script[_Settled]:
+        settling, tables = self._settling, self.seen.tables
+        file = self.seen.number_of(batch)
+        yield Statement(
+            f"{settling.emptying}; SELECT pg_catalog.set_config('ingest.file', '{file}', true), "
+            "pg_catalog.set_config('ingest.settled', '', true)"
+        )
+        records = pa.array(batch.records, pa.int64())
+        untyped = yield from self._stage.fill(batch.rows, records)
+        refused = [self._refused_row(batch, row) for row in untyped]
+        if untyped and not self.skips_refused:
+            return _Settled(refused=refused)
+        yield Statement(self._statement)
+        [found] = yield Query(_SETTLED.format(**vars(tables)))
+        settled, has_refused, has_repeated, has_fresh = found
+        if has_refused:
+            found = yield Query(_REFUSED.format(refused=tables.refused))
+            refused += [self._refused_row(batch, RowError(*row)) for row in found]
+        repeated: list[tuple[int, int, int]] = []
+        if has_repeated:
+            repeated = yield Query(_REPEATED.format(repeated=tables.repeated))
+        ranges: list[tuple[int, int]] = []
+        texts: list[str] = []
+        if has_fresh and self._returned_type in _INTEGERS:
+            ranges = yield Query(_RANGES.format(fresh=tables.fresh))
+        elif has_fresh and self._returned_type:
+            texts = [text for (text,) in (yield Query(_TEXTS.format(fresh=tables.fresh)))]
+        return _Settled(
+            counts=tuple(map(int, settled.split(","))) if settled else (0, 0, 0, 0, 0),
+            refused=sorted(refused, key=lambda row: row.place),
+            repeated=repeated,
+            ranges=ranges,
+            texts=texts,
+        )
+
+    @property
+    def _returned_type(self) -> str:
+        keys = self._primary_keys
+        if not keys.name or keys.reason is not None:
+            return ""
+        return next(item.type_name for item in self.table.columns if item.name == keys.name)
+
+    @staticmethod
+    def _refused_row(batch: TypedBatch, row: RowError) -> RefusedRow:
+        return RefusedRow(
+            place=bisect_left(batch.records, row.place or 0),
+            state=str(row.state),
+            message=row.message or "",
+            detail=row.detail or "",
+            constraint=row.constraint or "",
+            column=row.column or "",
+            is_in_source=None,
+        )
+
+    def _result(self, future: Future[_Settled], batch: TypedBatch) -> BatchResult:
+        """Wait for a batch that is on its way, and return what became of it."""
+        with self.stages.stage("send"):
+            settled = future.result()
+        pa.default_memory_pool().release_unused()
+        rejects = [self._reject(batch, row) for row in settled.refused]
+        repeats = [self._reject_repeated(batch, *row) for row in settled.repeated]
+        is_rejecting = self.options.duplicates == "reject"
+        if not self.skips_refused:
+            self._raise_first(batch, settled, repeats if is_rejecting else [])
+        inserted, updated, unchanged, ignored, skipped = settled.counts
+        if is_rejecting:
+            rejects += repeats
+        else:
+            skipped += len(repeats)
+        places = {row.place for row in settled.refused}
+        places |= {bisect_left(batch.records, record) for record, _, _ in settled.repeated}
+        keys = list(settled.texts)
+        if settled.ranges:
+            keys = self._primary_keys.note_ranges(list(settled.ranges), inserted)
+        return BatchResult(
+            batch=batch,
+            inserted=inserted,
+            updated=updated,
+            unchanged=unchanged,
+            ignored=ignored,
+            skipped=skipped,
+            refused=places,
+            rejects=sorted([*batch.rejects, *rejects], key=lambda reject: reject.record),
+            keys=keys,
+        )
+
+    def _raise_first(self, batch: TypedBatch, settled: _Settled, repeats: Sequence[Reject]) -> None:
+        """Raise the error of the first record that was refused, if any was."""
+        first = min((reject.record for reject in repeats), default=None)
+        row = settled.refused[0] if settled.refused else None
+        if row is not None and (first is None or batch.records[row.place] < first):
+            if row.state in {MISSING_STATE, LACKING_STATE, KEPT_OUT_STATE}:
+                own = (MISSING_STATE, LACKING_STATE, KEPT_OUT_STATE)
+                raise RecordsRefused(
+                    [self._reject(batch, row) for row in settled.refused if row.state in own]
+                )
+            raise describe(
+                RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column),
+                self.table,
+                batch,
+            )
+        if repeats:
+            raise RecordsRefused(list(repeats))
+
+    def _reject(self, batch: TypedBatch, row: RefusedRow) -> Reject:
+        if row.state == MISSING_STATE:
+            return self._reject_key(
+                batch,
+                row.place,
+                f"{self.table.qualified_name} has no row with this key, and on_conflict='update' "
+                "inserts none: use 'upsert' to insert it.",
+                "missing",
+            )
+        if row.state == LACKING_STATE:
+            field, reason = next(iter(self.given.lacking.items()))
+            return batch.reject(
+                row.place,
+                f"The table has no row with this key, and none can be inserted: {reason}",
+                "value",
+                column=None,
+                field=field,
+                value=None,
+            )
+        if row.state == KEPT_OUT_STATE:
+            hidden = (
+                "row security hides a row with the same key, or " if self.table.row_security else ""
+            )
+            return self._reject_key(
+                batch,
+                row.place,
+                f"The row was not written to {self.table.qualified_name}: {hidden}a trigger or a "
+                "rule keeps it out or changes its key.",
+                "constraint",
+            )
+        return reject_of(batch, row, self.table, "")
+
+    def _reject_repeated(self, batch: TypedBatch, record: int, file: int, of: int) -> Reject:
+        source = self.seen.sources[file]
+        where = "" if source == batch.source else f" of {source}"
+        return self._reject_key(
+            batch,
+            bisect_left(batch.records, record),
+            f"Record {of:,}{where} has the same key: take one of them out, or choose one with "
+            "duplicates='first' or 'last' (--duplicates).",
+            "duplicate",
+            constraint=self._key.name,
+        )
+
+    def _reject_key(
+        self,
+        batch: TypedBatch,
+        place: int,
+        reason: str,
+        kind: Any,
+        constraint: str | None = None,
+    ) -> Reject:
+        """Return a reject that shows the values of the key, as the source has them."""
+        row = RefusedRow(
+            place=place,
+            state="",
+            message=reason,
+            detail="",
+            constraint="",
+            column=self._key.columns[0] if len(self._key.columns) == 1 else "",
+            is_in_source=None,
+        )
+        reject = reject_of(batch, row, self.table, "")
+        if len(self._key.columns) > 1:
+            shown = reject_values(batch, place, self._key.columns)
+            reject = dataclasses.replace(reject, reason=f"{shown}: {reject.reason}")
+        return dataclasses.replace(reject, kind=kind, constraint=constraint)
+
+
+def reject_values(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
+    """Return the values of several columns, as the source has them."""
+    fed = [name for name in columns if name in batch.origins]
+    return ", ".join(
+        f"{batch.origins[name][0]}={value_of(batch, name, batch.records[place])}" for name in fed
+    )
+
+
+_TAKE_TURN = """
+SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
+  pg_catalog.concat('ingest settles conflicts of ', $1::bigint), 0))::pg_catalog.text
+"""
+_SETTLED = """
+SELECT pg_catalog.current_setting('ingest.settled', true), EXISTS (SELECT FROM {refused}),
+       EXISTS (SELECT FROM {repeated}), EXISTS (SELECT FROM {fresh})
+"""
+_REFUSED = """
+SELECT state, place, message, detail, constraint_name, column_name FROM {refused} ORDER BY place
+"""
+_REPEATED = "SELECT place, of_file, of_place FROM {repeated} ORDER BY place"
+_RANGES = """
+SELECT pg_catalog.min(r.key)::bigint, pg_catalog.max(r.key)::bigint FROM (
+  SELECT key, key OPERATOR(pg_catalog.-) pg_catalog.row_number() OVER (ORDER BY key) AS island
+  FROM {fresh}) r
+GROUP BY r.island ORDER BY 1
+"""
+_TEXTS = "SELECT pg_catalog.concat(key) FROM {fresh}"
