@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import msgspec
 
@@ -18,7 +18,7 @@ from ingest.sources.text import MARK, TextReader, show
 from ingest.sources.writers import COLUMNS, REASONS, JsonLinesWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ingest.results.rejects import Reject
 
@@ -33,6 +33,10 @@ _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOper
 _decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
+JSON_KINDS: list[type[JsonLinesSource]] = []
+"""What reads JSON, each registered when its module is imported."""
+
+
 class JsonLinesSource(Source):
     """A file of JSON objects; the first one's keys are the columns, and all have the same.
 
@@ -45,15 +49,21 @@ class JsonLinesSource(Source):
     is_of_files = True
     narrow_options = frozenset({"lenient"})
     ignores = OF_DELIMITED_TEXT
+    is_one_array: ClassVar[bool] = False
+    """Are its objects the elements of an array?"""
 
-    def __init__(self, file: InputFile, options: SourceOptions) -> None:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        JSON_KINDS.append(cls)
+
+    def __init__(self, file: InputFile, reader: TextReader, options: SourceOptions) -> None:
         self.name = file.name
         self.file_name = file.file_name
         self.bytes_total = file.bytes_total
         self.paths = file.paths
         self._file = file
         self._encoding = options.encoding
-        self._reader = TextReader(file, options.encoding)
+        self._reader = reader
         self._rest = b""
         self._block = self._next_block()
         self.columns = options.columns or self._find_columns()
@@ -74,7 +84,8 @@ class JsonLinesSource(Source):
     def open(cls, given: Any, options: SourceOptions) -> Self:
         file = InputFile(given)
         try:
-            return cls(file, options)
+            reader = TextReader(file, options.encoding)
+            return cast("Self", _kind_of(reader)(file, reader, options))
         except BaseException:
             file.close()
             raise
@@ -107,7 +118,8 @@ class JsonLinesSource(Source):
             lines = self._block.split(b"\n")
             if not lines[-1]:
                 lines.pop()
-            batch = self._at_once(lines, record, line) or self._one_by_one(lines, record, line)
+            at = self._find_lines(lines, line)
+            batch = self._at_once(lines, record, at) or self._one_by_one(lines, record, at)
             yield batch
             record += batch.records_read
             line += len(lines)
@@ -124,6 +136,10 @@ class JsonLinesSource(Source):
     @property
     def _can_seek(self) -> bool:
         return self._file.can_seek and is_transparent(self._encoding)
+
+    def _find_lines(self, lines: list[bytes], line: int) -> Sequence[int]:
+        """Return on which lines of the file these begin, the first of which is this one."""
+        return range(line, line + len(lines))
 
     def _find_position(self, record: int) -> Position:
         """Return the position after a record; the file is walked a second time for it."""
@@ -152,11 +168,6 @@ class JsonLinesSource(Source):
         return text
 
     def _find_columns(self) -> tuple[str, ...]:
-        if self._block.lstrip().startswith(b"["):
-            raise SourceError(
-                f"{self.name} is one JSON array, but JSON Lines has one object a line: turn it "
-                "with `jq -c '.[]'`."
-            )
         for line in self._block.split(b"\n"):
             try:
                 first = _decode(line)
@@ -170,10 +181,11 @@ class JsonLinesSource(Source):
         if not self._block.strip():
             raise SourceError(f"{self.name} is empty: its first line should be a JSON object.")
         raise SourceError(
-            f"{self.name} is not JSON Lines: none of its first lines is a JSON object with keys."
+            f"{self.name} has no records: none of its first lines or elements is a JSON object "
+            "with keys."
         )
 
-    def _at_once(self, lines: list[bytes], record: int, line: int) -> Batch | None:
+    def _at_once(self, lines: list[bytes], record: int, at: Sequence[int]) -> Batch | None:
         """Decode lines that are all as they should be, or give None."""
         decode = self._decode_record
         if decode is None or self._reader.has_undecodable:
@@ -188,22 +200,21 @@ class JsonLinesSource(Source):
             return None
         if b"[" in self._block or self._block.count(b"{") > len(lines):
             columns = [list(map(_with_floats, column)) for column in columns]
-        surplus = line - record
         return Batch(
             source=self.name,
             records=range(record, record + len(lines)),
             columns=tuple(columns),
-            find_line=lambda number: number + surplus,
+            find_line=lambda number: at[number - record] if number >= record else None,
             find_position=self._find_position,
         )
 
-    def _one_by_one(self, lines: list[bytes], record: int, line: int) -> Batch:
+    def _one_by_one(self, lines: list[bytes], record: int, at: Sequence[int]) -> Batch:
         rows, numbers, rejects = [], [], []
         line_of: dict[int, int] = {}
         misfits: dict[int, str] = {}
         padded: set[int] = set()
         cut: set[int] = set()
-        for place, text in enumerate(lines, line):
+        for place, text in zip(at, lines, strict=True):
             if not text.strip():
                 continue
             line_of[record] = place
@@ -283,6 +294,19 @@ class JsonLinesSource(Source):
 
 _MISSING = CellText("")
 """The value of a key that a record lacks, where it may: as an empty cell of a text file."""
+
+
+JSON_KINDS.append(JsonLinesSource)
+
+
+def _kind_of(reader: TextReader) -> type[JsonLinesSource]:
+    """Return what reads a text: it is one array where it begins with a bracket."""
+    text = b""
+    while not text.strip() and (more := reader.read_chunk()):
+        text += more
+    reader.put_back(text)
+    is_array = text.lstrip()[:1] == b"["
+    return next(kind for kind in JSON_KINDS if kind.is_one_array == is_array)
 
 
 class _MisfitError(Exception):

@@ -73,6 +73,13 @@ def as_json_lines(rows, folder):
     return path
 
 
+def as_json_array(rows, folder):
+    lines = as_json_lines(rows, folder).read_text().replace("}\n", "\n}\n").splitlines()
+    path = folder / "rows.json"
+    path.write_text("[\n" + "\n".join(lines).replace("}\n", "},\n") + "]\n")
+    return path
+
+
 def as_arrow(rows):
     kinds = [pa.string(), pa.string(), pa.date32(), pa.decimal128(20, 4), pa.string()]
     columns = zip(*rows, strict=True)
@@ -133,6 +140,7 @@ def as_workbook(rows, folder):
 SOURCES = {
     "csv": as_csv,
     "JSON Lines": as_json_lines,
+    "JSON array": as_json_array,
     "Parquet": as_parquet,
     "pyarrow": lambda rows, _folder: as_arrow(rows),
     "dictionaries": as_dictionaries,

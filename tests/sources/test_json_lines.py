@@ -137,15 +137,9 @@ def test_what_is_no_json(line):
     [
         (b"\n", "BytesIO is empty: its first line should be a JSON object."),
         (
-            b' [{"a": 1}]',
-            (
-                "BytesIO is one JSON array, but JSON Lines has one object a line: turn it with "
-                "`jq -c '.[]'`."
-            ),
-        ),
-        (
             b"a,b\n1,2\n",
-            "BytesIO is not JSON Lines: none of its first lines is a JSON object with keys.",
+            "BytesIO has no records: none of its first lines or elements is a JSON object with "
+            "keys.",
         ),
     ],
 )
