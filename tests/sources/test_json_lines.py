@@ -138,8 +138,10 @@ def test_what_is_no_json(line):
         (b"\n", "BytesIO is empty: its first line should be a JSON object."),
         (
             b"a,b\n1,2\n",
-            "BytesIO has no records: none of its first lines or elements is a JSON object with "
-            "keys.",
+            (
+                "BytesIO has no records: none of its first lines or elements is a JSON object with "
+                "keys."
+            ),
         ),
     ],
 )
