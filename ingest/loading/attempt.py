@@ -67,7 +67,7 @@ class LoadAttempt:
             status="loaded",
             error="",
             ended_at=timezone.now(),
-            decisions=list(decisions),
+            decisions=[*decisions, *self.source.notes],
             driver=self.session.driver,
             fingerprint=str(self.fingerprint),
             stages=self.reporter.stages.seconds,

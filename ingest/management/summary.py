@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DECISIONS_FROM = 2
 """The verbosity from which it is told what was decided on the way."""
+LEFT_OUT = "Left out: "
+"""How a decision about a preamble or a trailer begins."""
 CANNOT_BE_UNDONE = "Rows: this load cannot be undone"
 LESS_THAN_ASKED = ("One worker, because", "no other load can resume this one")
 """What decisions say of an option that has less effect than its name promises."""
@@ -32,10 +34,7 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
         for decision in result.decisions:
             command.stdout.write(decision)
     elif verbosity:
-        less = (it for it in result.decisions if any(text in it for text in LESS_THAN_ASKED))
-        warnings = (it for it in result.warnings if not it.startswith(REPEATED))  # said before
-        for warning in (*warnings, *less):
-            command.stderr.write(warning)
+        _report_little(command, result)
     if result.stages and verbosity:
         for line in table(result):
             command.stdout.write(line)
@@ -48,6 +47,17 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
         f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
         f"({result.rows_per_second:,.0f} rows/s){_details(result)}."
     )
+
+
+def _report_little(command: BaseCommand, result: LoadResult) -> None:
+    """Show the decisions that everybody should read."""
+    for decision in result.decisions:
+        if decision.startswith(LEFT_OUT):
+            command.stdout.write(decision)
+    less = (it for it in result.decisions if any(text in it for text in LESS_THAN_ASKED))
+    warnings = (it for it in result.warnings if not it.startswith(REPEATED))  # said before
+    for warning in (*warnings, *less):
+        command.stderr.write(warning)
 
 
 def _details(result: LoadResult) -> str:

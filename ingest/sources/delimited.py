@@ -72,6 +72,8 @@ class DelimitedSource(Source):
         byte = self._reader.first_byte + head.bytes if self._can_seek else None
         self._start = self._first = Position(line=head.lines, byte=byte)
         self._ahead: ReadAhead[Block] | None = None
+        self._trailer: int | None = None
+        """How many records the trailer has, once it was read."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -91,8 +93,29 @@ class DelimitedSource(Source):
         """How far the file has been read, in bytes."""
         return self._file.bytes_read
 
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        told = []
+        if skipped := self._options.skip_records:
+            what = "header" if self._options.has_header else "first record"
+            told.append(
+                f"Left out: {_records(skipped)} before the {what} of {self.name}, as skip_records "
+                "says; not counted as read."
+            )
+        if self._trailer is not None:
+            name = "trailer_pattern" if self._options.trailer_pattern else "trailer_records"
+            told.append(
+                f"Left out: {_records(self._trailer)} at the end of {self.name}, as {name} says; "
+                "counted as skipped."
+            )
+        return tuple(told)
+
     def batches(self) -> Iterator[Batch]:
-        yield from cut_trailer(map(self._without_reasons, self._batches()), self._options)
+        trailer = 0
+        for batch in cut_trailer(map(self._without_reasons, self._batches()), self._options):
+            trailer += batch.skipped
+            yield batch
+        self._trailer = trailer or None
 
     def writer(self, suffix: str = "") -> DelimitedWriter:  # noqa: ARG002
         return DelimitedWriter(
@@ -345,6 +368,10 @@ class _Parsed(NamedTuple):
     """Why records are not in the columns."""
     padded: list[int]
     cut: list[int]
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count:,} records"
 
 
 class PlacedBlock:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.csv
 
+from ingest.sources.record_text import RecordPattern
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingest.sources.base import SourceOptions
 
 _ONE_BLOCK = (1 << 31) - 1
@@ -64,6 +68,31 @@ def split_record(text: bytes, options: SourceOptions) -> list[str]:
     if widths:
         columns, _ = CellParser(options, widths[0]).parse(text)
     return [(column[0].as_py() or b"").decode() for column in columns]
+
+
+def split_records(text: bytes, options: SourceOptions) -> list[list[str]]:
+    """Return the cells of each record of a text, as a load would read them, whatever its width."""
+    spans = list(RecordPattern(options).spans(text))
+    records: list[list[str]] = [[] for _ in spans]
+
+    def take(places: Sequence[int], width: int) -> dict[int, int]:
+        """Take the records of a width, and return the widths of the others by their places."""
+        # Only the last record may be without an end, and it is the last of its width, too.
+        columns, others = CellParser(options, width).parse(
+            b"".join(text[slice(*spans[place])] for place in places)
+        )
+        taken = [place for at, place in enumerate(places) if at not in others]
+        cells = zip(*(column.to_pylist() for column in columns), strict=True)
+        for place, row in zip(taken, cells, strict=True):
+            records[place] = [(cell or b"").decode(errors="replace") for cell in row]
+        return {places[at]: found for at, found in others.items()}
+
+    by_width: dict[int, list[int]] = {}
+    for place, width in take(range(len(spans)), 1).items():
+        by_width.setdefault(width, []).append(place)
+    for width, places in by_width.items():
+        take(places, width)
+    return records
 
 
 def _parse_options(options: SourceOptions, **more: Any) -> pyarrow.csv.ParseOptions:

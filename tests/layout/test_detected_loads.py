@@ -188,6 +188,29 @@ def test_a_trailer_is_found_by_its_first_word(tmp_path, last, pattern, records):
 
 
 @pytest.mark.parametrize(
+    ("header", "row", "last", "pattern"),
+    [
+        ("no,tx_date,amount", "{0},2025-01-0{0},{0}", "Total,,15", "^Total"),
+        ("text,tx_date,amount", "Totals {0},2025-01-0{0},{0}", "Total,,15", "^Total[^,]*, *(,|$)"),
+        (
+            "text,code,tx_date,amount",
+            "t,x,2025-01-0{0},{0}",
+            "Total,, ,15",
+            "^Total[^,]*,[^,]*, *(,|$)",
+        ),
+        ("text,tx_date,amount", "t,2025-01-0{0},{0}", "Total,15", None),
+    ],
+)
+def test_a_trailer_is_found_by_its_empty_date(tmp_path, header, row, last, pattern):
+    rows = [row.format(day) for day in range(1, 6)]
+    found, result = load_as_detected(write(tmp_path, "\n".join([header, *rows, last])))
+    assert found.layout.source == (
+        {"trailer_records": 1} if pattern is None else {"trailer_pattern": pattern}
+    )
+    assert (result.rows, result.rejected, result.skipped) == (5, 0, 1)
+
+
+@pytest.mark.parametrize(
     ("words", "negative", "positive"),
     [
         ("credit debit", ["debit"], ["credit"]),
@@ -274,3 +297,68 @@ def test_words_for_booleans_are_proposed(tmp_path, words, true, false):
     path = write(tmp_path, f"is_true;x\n{one};1\n{two};2\n")
     got = draft(detect(path), Coercion).layout.fields["is_true"]
     assert (got.true, got.false) == (true, false)
+
+
+def test_comments_are_proposed_as_such(tmp_path):
+    text = (
+        '# made by a machine, on 2025-02-01\n# it\'s "so"\ntx_date,amount\n2025-01-31,1\n'
+        "# half-way, 1\n2025-02-01,2\n# end\n"
+    )
+    found, result = load_as_detected(write(tmp_path, text))
+    assert found.layout.source == {"comment": "#"}
+    assert (
+        "Lines that begin with '#' are comments, which a load passes over (comment = '#')."
+        in found.findings
+    )
+    assert (result.rows, result.rejected, result.skipped) == (2, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#,tx_date,amount\n1,2025-01-31,1\n", "no,tx_date,amount\n#1,2025-01-31,1\n#2,2025-02-01,2\n"],
+    ids=["a header", "records"],
+)
+def test_records_that_begin_like_comments_are_none(tmp_path, text):
+    found, result = load_as_detected(write(tmp_path, text))
+    assert found.layout.source == {}
+    assert (result.rows, result.rejected) == (text.count("\n") - 1, 0)
+
+
+def test_empty_cells_beyond_the_header_are_cut(tmp_path):
+    text = "tx_date,amount\n2025-01-31,1,\n2025-02-01,2, \n2025-02-02,3,\n"
+    found, result = load_as_detected(write(tmp_path, text))
+    assert found.layout.source == {"lenient": ("cut",)}
+    assert (
+        "3 records of the table, such as '2025-01-31 1', end in empty cells beyond the 2 of the "
+        "header. A load cuts them and counts these records (lenient = ['cut'])."
+    ) in found.findings
+    assert (result.rows, result.cut) == (3, 3)
+
+
+def test_records_of_another_width_are_named_with_the_cure(tmp_path):
+    rows = "".join(f"2025-01-{day:02},{day},x\n" for day in range(1, 9))
+    path = write(tmp_path, f"tx_date,amount,text\n{rows}2025-01-09,9\n2025-01-10,10,a,b\n")
+    found, result = load_as_detected(path)
+    assert found.layout.source == {}
+    assert (
+        "1 record of the table, such as '2025-01-09 9', have fewer than 3 cells: a load refuses "
+        "them. Add lenient = ['pad'] to [source] to fill them with empty cells."
+    ) in found.findings
+    assert (
+        "1 record of the table, such as '2025-01-10 10 a b', have more than 3 cells: a load "
+        "refuses them. Add lenient = ['cut'] to [source] to drop the surplus cells."
+    ) in found.findings
+    assert (result.rows, result.rejected) == (8, 2)
+
+
+def test_a_load_says_what_preamble_and_trailer_took(tmp_path):
+    days = [f"2025-01-0{day},text,{day}" for day in range(1, 6)]
+    text = "\n".join(["Account 1", "Period", "day,text,amount", *days, "Total,,15", "end"])
+    path = write(tmp_path, text)
+    _, result = load_as_detected(path)
+    before = f"2 records before the header of {path}, as skip_records says; not counted as read."
+    assert [it for it in result.decisions if it.startswith("Left out")] == [
+        f"Left out: {before}",
+        f"Left out: 2 records at the end of {path}, as trailer_pattern says; counted as skipped.",
+    ]
+    assert (result.read, result.rows, result.skipped) == (7, 5, 2)

@@ -25,6 +25,7 @@ from ingest.sources.detection.values import (
     currencies,
     has_unclear_mark,
     is_negative,
+    is_number,
     is_plain_number,
     rival_format,
 )
@@ -33,7 +34,7 @@ from ingest.sources.several import expand
 from ingest.sources.text import check_is_text, find_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ingest.sources.detection.tables import DetectedTable
 
@@ -114,6 +115,8 @@ def _detect(
         quote=table.quote,
         doubled_quotes=table.doubled_quotes,
         escape=table.escape,
+        comment=table.comment,
+        lenient=("cut",) if _has_empty_surplus(table) else (),
         skip_records=table.start,
         header=table.header is not None,
         trailer_records=len(trailer),
@@ -248,6 +251,11 @@ def _findings(
         )
     if table.escape:
         found.append(f"A quote inside a cell is written {table.escape}{table.quote}.")
+    if table.comment:
+        found.append(
+            f"Lines that begin with {table.comment!r} are comments, which a load passes over "
+            f"(comment = {table.comment!r})."
+        )
     return [*found, *_extent(table, end, is_whole=is_whole)]
 
 
@@ -264,11 +272,7 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
         if table.header is None
         else f"The header is {', '.join(map(repr, table.header))}."
     )
-    if table.header is not None and len(table.header) != table.width:
-        found.append(
-            f"The header has {len(table.header)} cells, but most records have {table.width}: a "
-            "load refuses these. Complete the header, so that it names every column."
-        )
+    found += _widths(table)
     trailer = end.records[end.stop :]
     if trailer:
         found.append(
@@ -288,6 +292,45 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
     return found
 
 
+def _widths(table: DetectedTable) -> Iterator[str]:
+    """Yield what a load does with the records that have fewer or more cells than the header."""
+    if table.header is None:
+        return
+    names = len(table.header)
+    longer = [record for record in table.body if len(record) > names]
+    shorter = [record for record in table.body if len(record) < names]
+    if _has_empty_surplus(table):
+        yield (
+            f"{_count(len(longer))} of the table, such as {_shown(longer[:1])}, end in empty cells "
+            f"beyond the {names} of the header. A load cuts them and counts these records "
+            "(lenient = ['cut'])."
+        )
+    elif names != table.width:
+        yield (
+            f"The header has {names} cells, but most records have {table.width}: a load refuses "
+            "these. Complete the header, so that it names every column."
+        )
+    elif longer:
+        yield (
+            f"{_count(len(longer))} of the table, such as {_shown(longer[:1])}, have more than "
+            f"{names} cells: a load refuses them. Add lenient = ['cut'] to [source] to drop the "
+            "surplus cells."
+        )
+    if shorter:
+        yield (
+            f"{_count(len(shorter))} of the table, such as {_shown(shorter[:1])}, have fewer than "
+            f"{names} cells: a load refuses them. Add lenient = ['pad'] to [source] to fill them "
+            "with empty cells."
+        )
+
+
+def _has_empty_surplus(table: DetectedTable) -> bool:
+    """Return whether all cells beyond those of the header are empty, and there are some."""
+    names = len(table.header or ())
+    surplus = [record[names:] for record in table.body if len(record) > names > 0]
+    return bool(surplus) and not any(cell.strip() for cells in surplus for cell in cells)
+
+
 def _shown(records: Sequence[Sequence[str]]) -> str:
     """Return the beginning of the first records, as a message shows them."""
     shown = [shorten(" ".join(" ".join(record).split())) for record in records[:RECORDS_SHOWN]]
@@ -297,17 +340,24 @@ def _shown(records: Sequence[Sequence[str]]) -> str:
 def _trailer_pattern(table: DetectedTable, trailer: Sequence[Sequence[str]]) -> str | None:
     """Return a pattern by which the trailer is found, however many records it will have.
 
-    There is one where the trailer begins with a word in the place where each record has its date:
-    no record of the table will ever begin so.
+    There is one where the trailer begins with a word in the place where each record has its date
+    or a number, or with a word before an empty date: no record of the table will ever begin so.
     """
-    if not trailer or table.date_column != 0 or not trailer[0]:
+    if not trailer or not trailer[0]:
         return None
     word = re.match(r"[^\W\d_]{3,}", trailer[0][0])
     if word is None:
         return None
+    is_wide = len(trailer[0]) == table.width
     # Of a record of another width the loader has the text as it is, with its quotes.
-    quote = "" if len(trailer[0]) == table.width or not table.quote else f"{table.quote}?"
-    return f"^{quote}{word[0]}"
+    begin = f"^{'' if is_wide or not table.quote else f'{table.quote}?'}{word[0]}"
+    if table.date_column == 0 or all(is_number(record[0].strip()) for record in table.body):
+        return begin
+    place = table.date_column
+    if place is None or not is_wide or trailer[0][place].strip():
+        return None
+    mark = re.escape(table.delimiter)
+    return f"{begin}[^{mark}]*{f'{mark}[^{mark}]*' * (place - 1)}{mark} *({mark}|$)"
 
 
 def _count(records: int) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
+
+import pyarrow as pa
+
+from ingest.sources.base import SourceOptions
+from ingest.sources.parser import split_records
 
 _OPEN_LINES = 50
 """A cell of more lines than this comes from a quote that was never meant as one."""
+COMMENT_MARKS = ("#", "//", "%", "!")
+"""What lines may begin with that are no records."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +24,12 @@ class Dialect:
     quote: str
     doubled_quotes: bool = True
     escape: str | None = None
+    comment: str | None = None
+
+    @property
+    def options(self) -> SourceOptions:
+        """The options by which a load reads such a text."""
+        return SourceOptions(**dataclasses.asdict(self))
 
 
 def find_dialects(text: str, delimiter: str) -> list[Dialect]:
@@ -33,30 +44,33 @@ def find_dialects(text: str, delimiter: str) -> list[Dialect]:
         found.insert(0, Dialect(delimiter, '"', doubled_quotes=False, escape="\\"))
     if '"' in text:
         found.append(Dialect(delimiter, ""))
+    comment = find_comment_mark(text, delimiter)
+    if comment is not None:
+        found += [dataclasses.replace(dialect, comment=comment) for dialect in found]
     return found
 
 
-def split(text: str, dialect: Dialect, *, is_whole: bool) -> list[list[str]]:
-    """Return the records of a text; none where the dialect does not fit.
-
-    Only an empty line is no record, as for the loader: one of blanks or of an empty quoted cell is.
-    """
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=dialect.delimiter,
-        quotechar=dialect.quote or None,
-        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
-        doublequote=dialect.doubled_quotes,
-        escapechar=dialect.escape,
+def find_comment_mark(text: str, delimiter: str) -> str | None:
+    """Return what some lines begin with as comments do."""
+    return next(
+        (
+            mark
+            for mark in COMMENT_MARKS
+            if mark[0] != delimiter and re.search(rf"^{re.escape(mark)}", text, re.MULTILINE)
+        ),
+        None,
     )
-    records = []
+
+
+def split(text: str, dialect: Dialect, *, is_whole: bool) -> list[list[str]]:
+    """Return the records of a text as a load would read them; none where the dialect does not fit.
+
+    The last one may be cut where the text is not whole.
+    """
     try:
-        for record in reader:
-            if any(cell.count("\n") > _OPEN_LINES for cell in record):
-                return []
-            if record:
-                records.append(record)
-    except csv.Error:
+        records = split_records(text.encode(errors="replace"), dialect.options)
+    except pa.ArrowInvalid:
+        return []
+    if any(cell.count("\n") > _OPEN_LINES for record in records for cell in record):
         return []
     return records if is_whole else records[:-1]

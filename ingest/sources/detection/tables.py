@@ -40,7 +40,7 @@ _SUMMARY = re.compile(
 )
 """How cells begin that sum up a table or end a file; a record of the table may begin so, too."""
 _UNTYPED_WORTH = 0.25
-_SAID = re.compile(r"(?i)sep=([^\w\s]|\t)(?:\r\n|\r|\n)")
+_SAID = re.compile(r"(?i)sep=([!-/:-@\[-`{-~]|\t)(?:\r\n|\r|\n)")
 """What a spreadsheet writes and reads before the header."""
 
 Record = list[str]
@@ -54,6 +54,7 @@ class DetectedTable:
     quote: str
     doubled_quotes: bool
     escape: str | None
+    comment: str | None
     width: int
     """How many cells its records have."""
     records: list[Record]
@@ -114,7 +115,27 @@ def _choose_dialect(text: str, delimiter: str, *, is_whole: bool) -> tuple[Diale
         (dialect, split(text, dialect, is_whole=is_whole))
         for dialect in find_dialects(text, delimiter)
     ]
-    return max(found, key=lambda item: regularity(item[1]))
+    sure = [
+        (dialect, records) for dialect, records in found if not _is_table(text, dialect, records)
+    ]
+    return max(sure, key=lambda item: regularity(item[1]))
+
+
+def _is_table(text: str, dialect: Dialect, records: Sequence[Record]) -> bool:
+    """Return whether lines that begin like comments may be records of the table, or its header.
+
+    One of them is as wide, with no blank after the mark, or all of several are as wide.
+    """
+    if dialect.comment is None or not records:
+        return False
+    width = Counter(map(len, records)).most_common(1)[0][0]
+    bare = dataclasses.replace(dialect, comment=None)
+    lines = re.findall(rf"^{re.escape(dialect.comment)}[^\r\n]*", text, re.MULTILINE)
+    wide = [
+        line for line in lines if [len(it) for it in split(line, bare, is_whole=True)] == [width]
+    ]
+    close = [line for line in wide if not line.removeprefix(dialect.comment)[:1].isspace()]
+    return bool(close) or len(wide) == len(lines) > 1
 
 
 def _score(records: Sequence[Record]) -> tuple[float, int]:

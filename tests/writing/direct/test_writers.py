@@ -76,7 +76,7 @@ def test_who_waits_for_a_copy_hears_which_record_was_refused():
     method = CopyMethod(target_of(make_model()))
     with pytest.raises(
         ConstraintRefused,
-        match=r"^PostgreSQL refused rows, record 2, column 'note': 'a': duplicate key",
+        match=r"^PostgreSQL refused list, record 2, column 'note': 'a': duplicate key",
     ):
         write(method, [(1, "a"), (2, "a"), (3, "b")], meanwhile=lambda session: session.settle())
     assert ask("SELECT count(*) FROM direct_test.child") == [(0,)]
