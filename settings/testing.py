@@ -7,7 +7,7 @@ from settings.base import *
 DEBUG = False
 SECRET_KEY = "for-testing-only"  # noqa: S105 - nothing is signed with it outside a test
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fastest, not the safest
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.end_to_end.contract"]
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.end_to_end.contract", "tests.performance.customers"]
 
 # Two test runs at once must not share a database, whichever server they are on.
 DATABASES["default"]["TEST"] = {"NAME": f"test_ingest_{os.getpid()}"}

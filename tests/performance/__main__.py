@@ -4,7 +4,7 @@ import sys
 
 import django
 
-NAMES = ("layout", "rejects", "sources", "workbook", "memory", "scale", "peers", "ledger")
+NAMES = ("layout", "rejects", "sources", "workbook", "memory", "scale", "peers", "ledger", "customer")
 
 
 def parse(arguments):

@@ -57,6 +57,12 @@ class Figure:
     """Does a variant leave the table other than it was, so that each gets a database of its own?"""
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """What a measure of any variant is to be at most."""
+    limits_of: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    """What a measure of one variant is to be at most, by the variant and the measure."""
+    tables: str = "finance_transaction"
+    """What is emptied before each trial."""
+    fill: Callable[[], None] = lambda: None
+    """Fills the tables that the rows refer to, beside those of finance."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,10 +92,11 @@ def run(figure, asked):
         figure.files(Path(folder), rows)
         if not figure.harms_tables:
             stack.enter_context(scratch_database())
+            figure.fill()
         for round_ in range(repeat):
             for name in names if round_ % 2 == 0 else reversed(names):
                 with scratch_database() if figure.harms_tables else nullcontext():
-                    samples[name].append(_in_a_fresh_process(asked.name, name, rows, folder))
+                    samples[name].append(_in_a_fresh_process(figure, asked.name, name, rows, folder))
     console.print(_table_of_variants(samples))
     console.print(_table_of_ratios(figure, samples))
     for name, found in samples.items():
@@ -121,13 +128,13 @@ def scratch_database():
         connection.creation.destroy_test_db(before, verbosity=0)
 
 
-def _in_a_fresh_process(figure, variant, rows, folder):
+def _in_a_fresh_process(figure, asked_name, variant, rows, folder):
     database = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE finance_transaction, ingest_load RESTART IDENTITY CASCADE")
+        cursor.execute(f"TRUNCATE {figure.tables}, ingest_load RESTART IDENTITY CASCADE")
         cursor.execute("CHECKPOINT")
     connection.close()
-    command = [sys.executable, "-m", "tests.performance", figure, "--variant", variant]
+    command = [sys.executable, "-m", "tests.performance", asked_name, "--variant", variant]
     command += ["--rows", str(rows), "--folder", folder, "--database", database]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     return json.loads(done.stdout.splitlines()[-1])
@@ -139,11 +146,12 @@ def run_variant(figure, asked):
     trial = Trial(folder=Path(asked.folder), rows=asked.rows)
     if asked.variant in figure.prepare:
         figure.prepare[asked.variant](trial)
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     result = figure.variants[asked.variant](trial)
-    seconds = time.perf_counter() - started
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
     found = {
         "seconds": seconds,
+        "CPU a row": cpu_seconds * 1e6 / trial.rows,
         "memory": _peak_memory(),
         "loaded": result if isinstance(result, int) else result.rows,
         "rejected": getattr(result, "rejected", 0),
@@ -166,7 +174,7 @@ def _median(samples, name, measure):
 
 def _table_of_variants(samples):
     table = Table(box=None, pad_edge=False)
-    for column in ("variant", "seconds", "± ", "MB", "loaded", "rejected"):
+    for column in ("variant", "seconds", "± ", "CPU µs a row", "MB", "loaded", "rejected"):
         table.add_column(column, justify="left" if column == "variant" else "right")
     for name, found in samples.items():
         seconds = [sample["seconds"] for sample in found]
@@ -174,6 +182,7 @@ def _table_of_variants(samples):
             name,
             f"{statistics.median(seconds):.2f}",
             f"{(max(seconds) - min(seconds)) / 2:.2f}",
+            f"{_median(samples, name, 'CPU a row'):.1f}",
             f"{_median(samples, name, 'memory'):.0f}",
             f"{found[0]['loaded']:,}",
             f"{found[0]['rejected']:,}",
@@ -196,4 +205,9 @@ def _table_of_ratios(figure, samples):
         most = max(_median(samples, name, measure) for name in samples)
         verdict = "kept" if most <= limit else "MISSED"
         table.add_row(f"{measure}: the most of any", f"{most:.0f}", f"at most {limit:g}", verdict)
+    for (name, measure), limit in figure.limits_of.items():
+        if name in samples:
+            got = _median(samples, name, measure)
+            verdict = "kept" if got <= limit else "MISSED"
+            table.add_row(f"{measure}: {name}", f"{got:.1f}", f"at most {limit:g}", verdict)
     return table
