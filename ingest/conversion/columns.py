@@ -22,7 +22,7 @@ from ingest.conversion.cells import (
     without_nanoseconds,
 )
 from ingest.conversion.cleaning import Cleaner, RefusedValue, is_of_decimals
-from ingest.conversion.kernels import Kernel, Mask, both, find_kernel, keep
+from ingest.conversion.kernels import Kernel, Mask, both, find_bytes_kernel, find_kernel, keep
 from ingest.conversion.kernels.base import is_all
 from ingest.conversion.postgres_text import find_reader
 from ingest.conversion.storing import make_fit, text_limit
@@ -92,7 +92,11 @@ class ColumnConverter:
         self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored as they are: the column must be of a type that holds them.
-        self._kernel = find_kernel(field, encoding.arrow_type) if encoding.dump is None else None
+        self._kernel = (
+            find_kernel(field, encoding.arrow_type)
+            if encoding.dump is None
+            else find_bytes_kernel(field, encoding)
+        )
         self._limit = None if self._kernel is None else _unchecked_limit(encoding, self._kernel)
 
     def convert(self, cells: pa.Array | list[Any]) -> TypedColumn:
@@ -109,7 +113,7 @@ class ColumnConverter:
             cells = self._plain(cells)
             if self._is_of_decimals and isinstance(cells, pa.Array):
                 cells = as_shortest_texts(cells)
-        typed, mask = self._convert_at_once(cells)
+        typed, mask = self._convert_at_once(cells, is_text=is_text)
         if typed is None and isinstance(cells, list):
             typed, mask = self._convert_without_texts(cells)
         if typed is None:
@@ -191,7 +195,9 @@ class ColumnConverter:
             return text
         return pc.if_else(empty, pa.scalar(None, pa.string()), text)
 
-    def _convert_at_once(self, cells: pa.Array | list[Any]) -> tuple[pa.Array | None, Mask]:
+    def _convert_at_once(
+        self, cells: pa.Array | list[Any], *, is_text: bool
+    ) -> tuple[pa.Array | None, Mask]:
         """Let the kernel take what it can: values, and the mask of taken cells (None: all)."""
         kernel = self._kernel
         if kernel is None:
@@ -200,7 +206,7 @@ class ColumnConverter:
             if isinstance(cells, list):
                 found = kernel.from_python(cells)
             elif pa.types.is_string(cells.type):
-                found = kernel.parse(cells)
+                found = kernel.read(cells) if is_text else kernel.parse(cells)
             else:
                 found = kernel.adopt(cells)
             if found is None:

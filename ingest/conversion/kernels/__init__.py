@@ -7,14 +7,17 @@ validators and its choices are exactly those whose behaviour the kernel knows.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from django.core.validators import EMPTY_VALUES
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import EMPTY_VALUES, MaxLengthValidator
 from django.db import models
 
 from ingest.conversion.kernels.base import Kernel, Mask, both, keep
 from ingest.conversion.kernels.datetimes import DateKernel, DateTimeKernel
+from ingest.conversion.kernels.documents import JSONKernel
+from ingest.conversion.kernels.lists import ITEM_TYPES, ListKernel
 from ingest.conversion.kernels.numbers import (
     BooleanKernel,
     DecimalKernel,
@@ -22,8 +25,13 @@ from ingest.conversion.kernels.numbers import (
     IntegerKernel,
 )
 from ingest.conversion.kernels.texts import TextKernel, UUIDKernel
+from ingest.conversion.storing import text_limit
 
-__all__ = ["Kernel", "Mask", "both", "find_kernel", "keep"]
+if TYPE_CHECKING:
+    from ingest.postgres.catalog import Column
+    from ingest.postgres.encoding import ColumnEncoding
+
+__all__ = ["Kernel", "Mask", "both", "find_bytes_kernel", "find_kernel", "keep"]
 
 _KERNELS: tuple[tuple[type[models.Field[Any, Any]], type[Kernel]], ...] = (
     (models.IntegerField, IntegerKernel),
@@ -45,6 +53,7 @@ _METHODS = (
     "get_db_prep_value",
     "get_db_prep_save",
 )
+_OF_DJANGO = ("django.db.models.", "django.contrib.postgres.fields.")
 MAX_DIGITS = 38
 """What a decimal128 holds."""
 
@@ -63,6 +72,35 @@ def find_kernel(field: models.Field[Any, Any], stored_as: pa.DataType) -> Kernel
         if isinstance(judged, base) and kernel.stores(stored_as) and _behaves_like(judged, base):
             return _build(field, judged, kernel)
     return None
+
+
+def find_bytes_kernel(field: models.Field[Any, Any], encoding: ColumnEncoding) -> Kernel | None:
+    """Find the kernel for a field whose column is written as bytes, not as an Arrow type."""
+    if field.choices is not None:
+        return None
+    if isinstance(field, models.JSONField):
+        is_known = _behaves_like(field, models.JSONField) and not field.validators
+        return JSONKernel(field, [], encoding) if is_known and JSONKernel.takes(field, encoding) else None
+    if isinstance(field, ArrayField) and encoding.column.type_name in ITEM_TYPES:
+        item_type, _ = ITEM_TYPES[encoding.column.type_name]
+        items = find_kernel(field.base_field, item_type)
+        if (
+            items is not None
+            and _behaves_like(field, ArrayField)
+            and all(map(ListKernel.honours, field.validators))
+            and _holds_items(encoding.column, items)
+            and ListKernel.takes(items, encoding)
+        ):
+            return ListKernel(field, list(field.validators), items, encoding)
+    return None
+
+
+def _holds_items(column: Column, items: Kernel) -> bool:
+    """Return whether every text that the item's field accepts fits into an item of the column."""
+    limit = text_limit(column)
+    return limit is None or any(
+        type(check) is MaxLengthValidator and check.limit_value <= limit for check in items.checks
+    )
 
 
 def _build(
@@ -103,6 +141,6 @@ def _behaves_like(field: models.Field[Any, Any], base: type[models.Field[Any, An
     kind = type(field)
     for name in _METHODS:
         owner = next(parent for parent in kind.__mro__ if name in vars(parent))
-        if not owner.__module__.startswith("django.db.models."):
+        if not owner.__module__.startswith(_OF_DJANGO):
             return False
     return issubclass(kind, base) and list(field.empty_values) == list(EMPTY_VALUES)

@@ -48,6 +48,10 @@ class Kernel(ABC):
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
         """Read an array of strings; the mask says which cells were taken."""
 
+    def read(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        """Read the cells of a text file; for most fields they are what a typed text is."""
+        return self.parse(text)
+
     @abstractmethod
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
         """Take an Arrow array of another type, or None where the field must judge it all."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from django.core import validators
 
 from ingest.conversion.kernels.base import Kernel, Mask, both, is_all, keep
+from ingest.conversion.kernels.text_checks import find_check
+
+if TYPE_CHECKING:
+    from django.db import models
 
 UUID_BYTES = 16
 
@@ -18,9 +21,16 @@ class TextKernel(Kernel):
     """CharField, TextField and those that differ from them by validators it knows."""
 
     python_type = str
-    validators = (validators.MaxLengthValidator, validators.MinLengthValidator)
     stores = staticmethod(pa.types.is_string)
     takes_choices = True
+
+    def __init__(self, field: models.Field[Any, Any], checks: list[Any]) -> None:
+        super().__init__(field, checks)
+        self._judges = [judge for judge in map(find_check, checks) if judge is not None]
+
+    @classmethod
+    def honours(cls, check: Any) -> bool:
+        return find_check(check) is not None
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
         return text, None
@@ -29,19 +39,16 @@ class TextKernel(Kernel):
         return None
 
     def judge(self, values: pa.Array) -> Mask:
-        mask = None
-        lengths = None
-        for check in self.checks:
-            lengths = pc.utf8_length(values) if lengths is None else lengths
-            is_most = type(check) is validators.MaxLengthValidator
-            compare = pc.less_equal if is_most else pc.greater_equal
-            mask = both(mask, compare(lengths, check.limit_value))
+        mask: Mask = None
+        for judge in self._judges:
+            mask = both(mask, judge(values))
         if self.choices is not None:
-            # An empty text is not asked for among the choices: only ``blank`` judges it.
-            chosen = pc.is_in(values, value_set=self.choices)
-            mask = both(mask, pc.or_(chosen, pc.equal(values, "")))
+            mask = both(mask, pc.is_in(values, value_set=self.choices))
+        # Neither choices nor validators are asked about an empty text: only ``blank`` judges it.
         if not self.blank:
             mask = both(mask, pc.not_equal(values, ""))
+        elif mask is not None:
+            mask = pc.or_(mask, pc.equal(values, ""))
         return both(mask, pc.invert(pc.match_substring(values, "\0")))
 
 

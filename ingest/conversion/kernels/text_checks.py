@@ -1,0 +1,135 @@
+"""Validators of texts, a whole column at a time: which texts a validator certainly accepts."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.core import validators
+
+from ingest.conversion.kernels.base import both
+from ingest.conversion.kernels.regexes import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Check = Callable[[pa.Array], pa.BooleanArray]
+    """Returns which texts a validator certainly accepts."""
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = rf"(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
+_ATOM = r"[-!#$%&'*+/=?^_`{}|~0-9A-Za-z]+"
+_EMAIL = rf"\A{_ATOM}(?:\.{_ATOM})*@{_HOST}\z"
+"""Only the plain form of an address; the field judges quoted names, literals and other letters."""
+_MOST_OF_EMAIL, _MOST_OF_HOST = 320, 253
+"""Characters: see EmailValidator and URLValidator in django.core.validators."""
+_EMAIL_PATTERNS = (
+    (
+        r"(^[-!#$%&'*+/=?^_`{}|~0-9A-Z]+(\.[-!#$%&'*+/=?^_`{}|~0-9A-Z]+)*\Z"
+        r'|^"([\001-\010\013\014\016-\037!#-\[\]-\177]|\\[\001-\011\013\014\016-\177])'
+        r'*"\Z)'
+    ),
+    (
+        "^[a-z\u00a1-\uffff0-9](?:[a-z\u00a1-\uffff0-9-]{0,61}[a-z\u00a1-\uffff0-9])?"
+        "(?:\\.(?!-)[a-z\u00a1-\uffff0-9-]{1,63}(?<!-))*"
+        "\\.(?!-)(?:[a-z\u00a1-\uffff-]{2,63}|xn--[a-z0-9]{1,59})(?<!-)\\Z"
+    ),
+)
+_URL_PATTERN = (
+    r"^(?:[a-z0-9.+-]*)://"
+    r"(?:[^\s:@/]+(?::[^\s:@/]*)?@)?"
+    r"(?:(?:0|25[0-5]|2[0-4][0-9]|1[0-9]?[0-9]?|[1-9][0-9]?)"
+    r"(?:\.(?:0|25[0-5]|2[0-4][0-9]|1[0-9]?[0-9]?|[1-9][0-9]?)){3}"
+    r"|\[[0-9a-f:.]+\]"
+    "|([a-z\u00a1-\uffff0-9](?:[a-z\u00a1-\uffff0-9-]{0,61}[a-z\u00a1-\uffff0-9])?"
+    "(?:\\.(?!-)[a-z\u00a1-\uffff0-9-]{1,63}(?<!-))*"
+    "\\.(?!-)(?:[a-z\u00a1-\uffff-]{2,63}|xn--[a-z0-9]{1,59})(?<!-)\\.?"
+    r"|localhost))"
+    r"(?::[0-9]{1,5})?"
+    r"(?:[/?#][^\s]*)?"
+    r"\Z"
+)
+"""What the plain forms above are known to lie within. A Django with other patterns has its own
+validators judge, until somebody has compared."""
+_SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
+
+
+def find_check(validator: Any) -> Check | None:
+    """Return what judges a column of texts as the validator does; None: only it itself can."""
+    find = _FOUND_BY.get(type(validator))
+    return None if find is None else find(validator)
+
+
+def _limit(validator: Any) -> Check | None:
+    limit = validator.limit_value
+    if type(limit) is not int:
+        return None
+    is_most = type(validator) is validators.MaxLengthValidator
+    compare = pc.less_equal if is_most else pc.greater_equal
+    return lambda texts: compare(pc.utf8_length(texts), limit)
+
+
+def _no_null_characters(_validator: Any) -> Check:
+    return lambda texts: pc.invert(pc.match_substring(texts, "\0"))
+
+
+def _regex(validator: Any) -> Check | None:
+    pattern = translate(validator.regex)
+    if pattern is None:
+        return None
+
+    def check(texts: pa.Array) -> pa.BooleanArray:
+        found = pc.match_substring_regex(texts, pattern)
+        if validator.inverse_match:
+            found = pc.invert(found)
+        return pc.and_(found, pc.string_is_ascii(texts))
+
+    return check
+
+
+def _email(validator: Any) -> Check | None:
+    patterns = validator.user_regex.pattern, validator.domain_regex.pattern
+    flags = validator.user_regex.flags & validator.domain_regex.flags
+    if patterns != _EMAIL_PATTERNS or not flags & re.IGNORECASE:
+        return None
+    return lambda texts: pc.and_(
+        pc.match_substring_regex(texts, _EMAIL),
+        pc.less_equal(pc.binary_length(texts), _MOST_OF_EMAIL),
+    )
+
+
+def _url(validator: Any) -> Check | None:
+    schemes = list(validator.schemes)
+    if (
+        validator.regex.pattern != _URL_PATTERN
+        or not validator.regex.flags & re.IGNORECASE
+        or validator.inverse_match
+        or not all(isinstance(scheme, str) and _SCHEME.fullmatch(scheme) for scheme in schemes)
+    ):
+        return None
+    begin = rf"\A(?i:{'|'.join(map(re.escape, schemes))})://"
+    pattern = rf"{begin}{_HOST}(?::[0-9]{{1,5}})?(?:[/?#][!-~]*)?\z"
+    short_host = rf"{begin}[^/?#]{{1,{_MOST_OF_HOST}}}(?:[/?#]|\z)"
+
+    def check(texts: pa.Array) -> pa.BooleanArray:
+        length = pc.binary_length(texts)
+        found = pc.and_(
+            pc.match_substring_regex(texts, pattern), pc.less_equal(length, validator.max_length)
+        )
+        if (pc.max(length).as_py() or 0) > _MOST_OF_HOST:
+            found = both(found, pc.match_substring_regex(texts, short_host))
+        return found
+
+    return check
+
+
+_FOUND_BY: dict[type, Callable[[Any], Check | None]] = {
+    validators.EmailValidator: _email,
+    validators.MaxLengthValidator: _limit,
+    validators.MinLengthValidator: _limit,
+    validators.ProhibitNullCharactersValidator: _no_null_characters,
+    validators.RegexValidator: _regex,
+    validators.URLValidator: _url,
+}
