@@ -1,16 +1,21 @@
 """Which fields are converted a whole column at a time, and where Arrow's zones can be trusted."""
 
 import datetime as dt
+import re
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from django.test import override_settings
 from django.utils.dateparse import parse_datetime
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.conversion.kernels import find_kernel
 from ingest.conversion.kernels.datetimes import DateTimeKernel
+from ingest.conversion.kernels.regexes import ASCII, translate
 from tests.conversion.families import FAMILIES
 
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -38,6 +43,15 @@ def field_of(family, variant):
         ("boolean", "null", pa.bool_()),
         ("char", "choices or blank", pa.string()),
         ("char", "called choices", pa.string()),
+        ("char", "pattern", pa.string()),
+        ("char", "no null", pa.string()),
+        ("pattern", "number", pa.string()),
+        ("pattern", "no digit", pa.string()),
+        ("pattern", "any case", pa.string()),
+        ("slug, email, url, path", "slug", pa.string()),
+        ("slug, email, url, path", "unicode slug", pa.string()),
+        ("slug, email, url, path", "email or blank", pa.string()),
+        ("slug, email, url, path", "url or null", pa.string()),
         ("text", "length", pa.string()),
         ("uuid", "null blank", pa.binary(16)),
         ("date", "limits", pa.date32()),
@@ -56,8 +70,11 @@ def test_a_common_field_has_a_kernel(family, variant, stored_as):
         ("integer", "limit of another type", pa.int32()),
         ("integer", "choices of text", pa.int32()),
         ("integer", "required", pa.string()),
-        ("char", "pattern", pa.string()),
+        ("char", "custom validator", pa.string()),
+        ("char", "called length", pa.string()),
         ("char", "required", pa.int32()),
+        ("pattern", "a line of many", pa.string()),
+        ("pattern", "looks ahead", pa.string()),
         ("decimal", "longer", pa.decimal128(38, 9)),
         ("date", "limit of another type", pa.date32()),
         ("moment", "limit", UTC),
@@ -107,6 +124,57 @@ def test_a_time_that_does_not_exist_leaves_the_column_to_the_field():
     with override_settings(TIME_ZONE="Europe/Berlin"):
         gap = pa.array(["2025-03-30T02:30:00"]).cast(pa.timestamp("us"))
         assert kernel.adopt(gap) is None
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(
+            "(?=a)b",
+            "(?<!a)b",
+            r"(a)\1",
+            "(?P<x>a)(?P=x)",
+            "(a)?(?(1)b|c)",
+            "a++",
+            "(?>a)",
+            "(?m)a$",
+        ),
+        *("a$b", "(a$)*", r"\Ba", "(a*)*", "a{1001}", "(?:a{1000}){1000}", "(?m:^a)"),
+    ],
+)
+def test_a_pattern_that_re2_may_read_otherwise_is_left_to_python(pattern):
+    assert translate(re.compile(pattern)) is None
+
+
+one_character = st.sampled_from(
+    [*"aZk09_. \n-", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "[a-f]", "[^a-f]", r"[\W_]", r"\x1c"]
+)
+some_pattern = st.recursive(
+    st.one_of(one_character, one_character, st.sampled_from(["^", "$", r"\A", r"\Z", r"\b", ""])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4).map("".join),
+        st.lists(inner, min_size=1, max_size=3).map(lambda parts: f"(?:{'|'.join(parts)})"),
+        st.builds("({}){}".format, inner, st.sampled_from(["?", "*", "+", "{2}", "{1,3}", "*?"])),
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    some_pattern,
+    st.sampled_from([re.NOFLAG, re.ASCII, re.IGNORECASE, re.DOTALL, re.IGNORECASE | re.ASCII]),
+    st.lists(
+        st.text("aAbkKzZ09_ .-\n\t\x0b\x1c\x1f\x7f", max_size=5) | st.text(ASCII, max_size=3),
+        min_size=1,
+        max_size=20,
+    ),
+)
+def test_a_pattern_finds_in_ascii_what_python_finds(pattern, flags, texts):
+    regex = re.compile(pattern, flags)
+    translated = translate(regex)
+    if translated is not None:
+        got = pc.match_substring_regex(pa.array([*texts, ""]), translated).to_pylist()
+        assert got == [regex.search(text) is not None for text in [*texts, ""]]
 
 
 OFFSETS = ("", "Z", "+00", "-05", "+0530", "-03:30", "+14:00", "-00:30", "+14:59")

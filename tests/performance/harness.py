@@ -96,7 +96,9 @@ def run(figure, asked):
         for round_ in range(repeat):
             for name in names if round_ % 2 == 0 else reversed(names):
                 with scratch_database() if figure.harms_tables else nullcontext():
-                    samples[name].append(_in_a_fresh_process(figure, asked.name, name, rows, folder))
+                    samples[name].append(
+                        _in_a_fresh_process(figure, asked.name, name, rows, folder)
+                    )
     console.print(_table_of_variants(samples))
     console.print(_table_of_ratios(figure, samples))
     for name, found in samples.items():

@@ -80,7 +80,11 @@ def find_bytes_kernel(field: models.Field[Any, Any], encoding: ColumnEncoding) -
         return None
     if isinstance(field, models.JSONField):
         is_known = _behaves_like(field, models.JSONField) and not field.validators
-        return JSONKernel(field, [], encoding) if is_known and JSONKernel.takes(field, encoding) else None
+        return (
+            JSONKernel(field, [], encoding)
+            if is_known and JSONKernel.takes(field, encoding)
+            else None
+        )
     if isinstance(field, ArrayField) and encoding.column.type_name in ITEM_TYPES:
         item_type, _ = ITEM_TYPES[encoding.column.type_name]
         items = find_kernel(field.base_field, item_type)

@@ -38,9 +38,9 @@ _TEXT = rf'"(?:[^"\\\x00-\x1f]|\\[\\/bfnrt]|{ESCAPED})*"'
 """Without an escaped quotation mark: then each of them is the beginning or the end of an item."""
 _NUMBER = "-?(?:0|[1-9][0-9]{0,17})"
 _ARRAY_CODES = {2: "h", 4: "i", 8: "q"}
-MOST_PREFIXES = 4_096
-"""The lengths, of texts in bytes and of lists in items, whose bytes are kept ready."""
-_LENGTHS = pa.array([struct.pack("!i", length) for length in range(MOST_PREFIXES)], pa.binary())
+MOST_ITEMS, MOST_BYTES = 256, 4_096
+"""Items of a list, and bytes of a text in it: the bytes of these lengths are kept ready."""
+_LENGTHS = pa.array([struct.pack("!i", length) for length in range(MOST_BYTES)], pa.binary())
 
 
 class ListKernel(Kernel):
@@ -63,7 +63,7 @@ class ListKernel(Kernel):
         self._empty = encoding.dump([])
         self._item_oid = encoding.dump([example])[8:12]
         self._heads = pa.array(
-            [struct.pack("!ii4sii", 1, 0, self._item_oid, size, 1) for size in range(MOST_PREFIXES)]
+            [struct.pack("!ii4sii", 1, 0, self._item_oid, size, 1) for size in range(MOST_ITEMS)]
         )
         self._is_of_text = bool(pa.types.is_string(self._item_type))
         item = _TEXT if self._is_of_text else _NUMBER
@@ -96,12 +96,7 @@ class ListKernel(Kernel):
         else:
             inner = pc.replace_substring(pc.utf8_slice_codeunits(kept, 1, -1), ", ", ",")
             lists = pc.split_pattern(inner, ",")
-        made, known = self._encode(lists)
-        made = pc.if_else(pc.fill_null(is_empty, False), self._empty, made)
-        mask = pc.and_(mask, pc.or_(known, is_empty))
-        if not self.blank:
-            mask = pc.and_not(mask, is_empty)
-        return made, self._of_lengths(mask, pc.fill_null(pc.list_value_length(lists), 0))
+        return self._encode(lists, is_empty)
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
         kind = values.type
@@ -110,13 +105,8 @@ class ListKernel(Kernel):
         takes = pa.types.is_string if self._is_of_text else pa.types.is_integer
         if not takes(kind.value_type):
             return None
-        lengths = pc.list_value_length(values)
-        is_empty = pc.equal(lengths, 0)
-        made, known = self._encode(values)
-        made = pc.if_else(pc.fill_null(is_empty, False), self._empty, made)
-        if not self.blank:
-            known = pc.and_not(known, is_empty)
-        return made, self._of_lengths(known, lengths)
+        is_empty = pc.equal(pc.list_value_length(values), 0)
+        return self._encode(keep(values, pc.invert(is_empty)), is_empty)
 
     def gather(self, values: list[Any]) -> pa.Array:
         types = set(map(type, itertools.chain.from_iterable(filter(None, values))))
@@ -127,28 +117,29 @@ class ListKernel(Kernel):
     def judge(self, values: pa.Array) -> Mask:  # noqa: ARG002 - lists were judged by their items
         return None
 
-    def _of_lengths(self, mask: Mask, lengths: pa.Array) -> Mask:
+    def _encode(self, lists: pa.Array, is_empty: pa.BooleanArray) -> tuple[pa.Array, Mask]:
+        """Return the bytes of lists, and which are taken; null stands for those without items."""
+        if lists.offset:
+            lists = pa.concat_arrays([lists])
+        lengths = pc.fill_null(pc.list_value_length(lists), 0)
+        values, known = self._read_items(lists.flatten())
+        ends = pc.cast(pc.cumulative_sum(lengths), pa.int32())
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+        joined = pc.binary_join(pa.ListArray.from_arrays(offsets, self._item_bytes(values)), b"")
+        is_short = pc.less(lengths, MOST_ITEMS)
+        heads = self._heads.take(pc.if_else(is_short, lengths, 0))
+        made = pc.binary_join_element_wise(heads, joined, b"")
+        mask = both(pc.and_(pc.is_valid(lists), is_short), _every(known, offsets))
+        if lists.null_count:
+            empty = pc.if_else(is_empty, self._empty, pa.scalar(None, pa.binary()))
+            made = pc.if_else(pc.is_valid(lists), made, empty)
+            if self.blank:
+                mask = pc.or_(mask, pc.fill_null(is_empty, False))
         for check in self.checks:
             is_most = isinstance(check, ArrayMaxLengthValidator)
             compare = pc.less_equal if is_most else pc.greater_equal
             mask = both(mask, compare(lengths, check.limit_value))
-        return mask
-
-    def _encode(self, lists: pa.Array) -> tuple[pa.Array, pa.BooleanArray]:
-        """Return the bytes of lists with items, and which of them are taken."""
-        if lists.offset:
-            lists = pa.concat_arrays([lists])
-        lengths = pc.list_value_length(lists)
-        lists = pc.if_else(pc.less(lengths, MOST_PREFIXES), lists, pa.scalar(None, lists.type))
-        flat = lists.flatten()
-        values, known = self._read_items(flat)
-        ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(lists), 0))
-        offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cast(ends, pa.int32())])
-        items = self._item_bytes(values)
-        joined = pc.binary_join(pa.ListArray.from_arrays(offsets, items), b"")
-        heads = self._heads.take(pc.fill_null(pc.list_value_length(lists), 0))
-        made = keep(pc.binary_join_element_wise(heads, joined, b""), pc.is_valid(lists))
-        return made, both(pc.is_valid(lists), _every(known, offsets))
+        return made, mask
 
     def _read_items(self, items: pa.Array) -> tuple[pa.Array, Mask]:
         """Return the items as they are stored, and which of them are taken; no item is null."""
@@ -158,7 +149,7 @@ class ListKernel(Kernel):
             values, mask = pc.cast(items, pa.int64()), None
         mask = both(mask, self._items.judge(values))
         if self._is_of_text:
-            mask = both(mask, pc.less(pc.binary_length(values), MOST_PREFIXES))
+            mask = both(mask, pc.less(pc.binary_length(values), MOST_BYTES))
         else:
             low, high = _reach(self._item_type)
             mask = both(mask, pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)))

@@ -5,7 +5,8 @@ from decimal import Decimal
 import pyarrow as pa
 from django.contrib.postgres import fields
 from django.contrib.postgres.search import SearchVectorField
-from django.contrib.postgres.validators import RangeMaxValueValidator
+from django.contrib.postgres.validators import ArrayMinLengthValidator, RangeMaxValueValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.backends.postgresql.psycopg_any import (
     DateRange,
@@ -23,6 +24,44 @@ LISTS = [
     *('["2025-01-05T10:00"]', '["2025-01-05T10:00Z"]', '["2025-01-05"]', '["\\u0000"]', "[[]]"),
     *('[" 5"]', "[true]", '{"a": 1}', '["", "a"]', "[2147483647]", "[2147483648]", "[1, 2, 3, 4]"),
     *('["YWJj"]', '["1.2.3.4"]', '["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]', '["\\ud800"]'),
+    *(
+        '["a\\\\", "b"]',
+        '["a\\",\\"b"]',
+        '["x\\",", "y"]',
+        '["\\u00e9"]',
+        '["\\ud83d\\ude42"]',
+        '["é","ß"]',
+    ),
+    *(
+        '["a" ,"b"]',
+        '[ "a"]',
+        '["a"]x',
+        '["a", "b",]',
+        "[1,2]",
+        "[ 1]",
+        "[1 ]",
+        "[01]",
+        "[-0]",
+        "[+1]",
+    ),
+    *(
+        '["a", 1]',
+        '["a"]["b"]',
+        '["a\tb"]',
+        "[,]",
+        '[""]',
+        '["", ""]',
+        "[9223372036854775808]",
+        "[1e1]",
+    ),
+    *(
+        "[32767]",
+        "[32768]",
+        "[-2147483648]",
+        "[-2147483649]",
+        '["abc", "abcdefgh"]',
+        '["a,b", "c"]',
+    ),
     *('["a\\\\b", "a\\"b", "{", "NULL", " "]', "[{}]", '[{"a": [1]}]', '["r"]', '["x"]'),
 ]
 item = st.none() | st.integers() | st.text(max_size=6) | st.sampled_from(aware + naive)
@@ -32,6 +71,16 @@ Family(
         **optional(fields.ArrayField, models.IntegerField()),
         "of choices": fields.ArrayField(models.CharField(max_length=5, choices=[("r", "red")])),
         "of texts": fields.ArrayField(models.CharField(max_length=5, blank=True, null=True)),
+        "of tags": fields.ArrayField(models.CharField(max_length=5), default=list, blank=True),
+        "of endless texts": fields.ArrayField(
+            models.TextField(validators=[RegexValidator("^a")]), size=3, null=True, blank=True
+        ),
+        "of slugs": fields.ArrayField(
+            models.SlugField(), validators=[ArrayMinLengthValidator(2)], blank=True
+        ),
+        "of small numbers": fields.ArrayField(
+            models.SmallIntegerField(validators=[MaxValueValidator(100)]), blank=True
+        ),
         "sized": fields.ArrayField(models.BigIntegerField(null=True), size=2, blank=True),
         "of decimals": fields.ArrayField(models.DecimalField(max_digits=5, decimal_places=2)),
         "of floats": fields.ArrayField(models.FloatField(blank=True)),

@@ -5,6 +5,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pyarrow as pa
+from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from hypothesis import strategies as st
@@ -66,11 +67,98 @@ class Backwards(json.JSONDecoder):
         return found[::-1] if isinstance(found, list) else found
 
 
+class Spacious(json.JSONEncoder):
+    """Writes every character as it is, and sets as lists."""
+
+    def __init__(self, **options):
+        super().__init__(**(options | {"ensure_ascii": False, "indent": 1}))
+
+    def default(self, o):
+        return sorted(o) if isinstance(o, set) else super().default(o)
+
+
+class Wrapping(json.JSONEncoder):
+    """Writes more than it is given."""
+
+    def encode(self, o):
+        return f'{{"wrapped": {super().encode(o)}}}'
+
+
+def of_few_keys(value):
+    if isinstance(value, dict) and len(value) > 1:
+        raise ValidationError("So many keys.")
+
+
 DOCUMENTS = [
     *("null", "true", "0", "-0", "-0.0", "1.0", "1e3", "1E400", "NaN", "Infinity", '"a"', '""'),
     *('"null"', "[]", "{}", "[1, 2]", '{"a": 1, "a": 2}', '{"b": 1, "a": [null]}', "a", "'a'"),
     *('"\\u0000"', '"\\ud800"', '"\\ud83d\\ude42"', '"\\\\u0000"', '{"\\u0000": 1}', '"\\udc00"'),
     *("01", "[1,]", " [1] ", "\ufeff[1]", "12345678901234567890.123456789", "1.10", '"é🙂"'),
+    *('{"a": {"b": {"c": [1, {"d": 2}]}}}', '{"a": {"b": [1, 2.5]}, "c": null}', '{"a":1,"b":[]}'),
+    *(
+        "1.10",
+        "1.05",
+        "0.1",
+        "1234567.12345678",
+        "12345678.123456789",
+        "0.30000000000000004",
+        "5E3",
+    ),
+    *("[1.0, 1.00]", "0.00000001", "0.1234567", "9007199254740993", "1" * 18, "-" + "1" * 19, "-1"),
+    *(
+        '{"a" : 1}',
+        '{ "a": 1}',
+        '{"a":  1}',
+        "[1 ,2]",
+        "[1,\n2]",
+        "[1\u00a0,2]",
+        '{"a": 1,}',
+        '{"a"}',
+        "{1: 2}",
+    ),
+    *(
+        '"\\u00e9"',
+        '"\\u00E9\\n"',
+        '["\\ud83d\\ude42"]',
+        '["\\ude42\\ud83d"]',
+        '"\\ud83d\\u0041"',
+        "\\u0031",
+    ),
+    *(
+        '"\\x41"',
+        '"a\\"',
+        '"a\\\\"',
+        '"\\\\u0041"',
+        '"\\/"',
+        '{"a\\"": "\\""}',
+        '"\x1f"',
+        '"\x80"',
+        "[\\n]",
+    ),
+    *(
+        '{"NaN": 1}',
+        '"Infinity"',
+        "-Infinity",
+        "nul",
+        "True",
+        "[true false]",
+        '{"a": 1 "b": 2}',
+        '"a" "b"',
+    ),
+    *(
+        "[]x",
+        "[[]]",
+        "[{}]",
+        "[[[1]]]",
+        "[[[[1]]]]",
+        '{"": ""}',
+        "{}{}",
+        "--1",
+        "+1",
+        ".5",
+        "1.",
+        "-",
+    ),
     *("[" * 30 + "]" * 30, "9" * 400, "1e-7", '"a\tb"', '"\x7f"', '{"a": NaN}', "[\x00]", "\u00a0"),
 ]
 json_value = st.recursive(
@@ -85,6 +173,9 @@ Family(
     fields={
         **optional(models.JSONField),
         "encoder": models.JSONField(encoder=DjangoJSONEncoder),
+        "own encoder": models.JSONField(encoder=Spacious, null=True),
+        "odd encoder": models.JSONField(encoder=Wrapping),
+        "validator": models.JSONField(validators=[of_few_keys]),
         "decoder": models.JSONField(decoder=Backwards),
         "choices": models.JSONField(choices=[([1, 2], "a"), ("a", "b")]),
     },
@@ -95,7 +186,8 @@ Family(
         *(Decimal("1.10"), UUID(NUMBER), b"abc", 10**400, 2**64, "\\u0000", "a\\u0000", "\\\\"),
         *(["\\\x00"], "\ud83d", "\ude42\ud83d", "null", True, (1, 2), [None]),
     ],
-    text=json_value.map(json.dumps),
+    text=json_value.map(json.dumps)
+    | json_value.map(lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))),
     value=json_value,
     arrow_types=[
         *(pa.string(), pa.int64(), pa.float64(), pa.list_(pa.int64()), pa.bool_()),

@@ -1,4 +1,5 @@
 import enum
+import re
 
 import pyarrow as pa
 from django.core import validators
@@ -90,6 +91,193 @@ texts(
         "choices": models.TextField(choices=Colour.choices, null=True, blank=True),
         "limit": models.TextField(validators=[validators.MaxLengthValidator(5)]),
     },
+)
+PATTERNS = {
+    "number": r"^C\d{3}$",
+    "a line of many": re.compile("^a$", re.MULTILINE),
+    "looks ahead": "^(?!a)",
+    "ends": r"a\Z",
+    "any case": re.compile(r"^k[s-t]?\s*$", re.IGNORECASE),
+    "words": re.compile(r"\bgr\w+n\b", re.ASCII),
+    "spaces": r"^\S+\s\S+$",
+    "any": re.compile("^.{2,3}$", re.DOTALL),
+}
+texts(
+    "pattern",
+    {
+        **{
+            name: models.CharField(validators=[validators.RegexValidator(regex)])
+            for name, regex in PATTERNS.items()
+        },
+        "no digit": models.CharField(
+            validators=[validators.RegexValidator(r"\d", inverse_match=True)], blank=True
+        ),
+        "integer": models.CharField(
+            validators=[validators.validate_integer, validators.integer_validator], null=True
+        ),
+        "several": models.TextField(
+            validators=[
+                validators.RegexValidator("^a"),
+                validators.RegexValidator("b$"),
+                validators.MinLengthValidator(3),
+                validators.ProhibitNullCharactersValidator(),
+            ],
+            blank=True,
+        ),
+    },
+    [
+        *("C123", "C123\n", "C123\n\n", "C12\uff13", "c123", " C123", "C1234", "a\nb", "b\na", "a"),
+        *("\u212a", "K\u017f", "ks", "KT", "kt\x1c", "k\u00a0", "k \n", "grün", "green", "a\x1fb"),
+        *(
+            "a\x85b",
+            "ab",
+            "a\u0301",
+            "\n\n",
+            "a\n",
+            "acb",
+            "acb\n",
+            "5",
+            "\u0665",
+            "-5",
+            "-5\n",
+            "b",
+        ),
+    ],
+    text=st.text("aCkKsbgren0159 \n\x1c\u212a\u017fü", max_size=6),
+)
+ADDRESSES = [
+    *(
+        "a@b.de",
+        "a.b@c-d.example",
+        "a..b@c.de",
+        ".a@b.de",
+        "a.@b.de",
+        "a@-b.de",
+        "a@b-.de",
+        "a@b.d",
+    ),
+    *(
+        "a@b.d1",
+        "a@b.xn--p1ai",
+        "a@b.de.",
+        "a@@b.de",
+        "a@b@c.de",
+        '"a b"@c.de',
+        '"a@b"@c.de',
+        "a b@c.de",
+    ),
+    *(
+        "a@[127.0.0.1]",
+        "a@[::1]",
+        "a@localhost",
+        "a@LOCALHOST",
+        "A!#$%&'*+/=?^_`{}|~-@B.DE",
+        "a@b_c.de",
+    ),
+    *(
+        "a@b.de\n",
+        "\ta@b.de",
+        "ä@b.de",
+        "a@bü.de",
+        "a@b.ü1",
+        "a@b.\u212aa",
+        "a\u017f@b.de",
+        "a@b.de\x00",
+    ),
+    *(f"{'a' * 314}@b.de", f"{'a' * 315}@b.de", f"{'a' * 316}@b.de", f"a@{'b' * 63}.de"),
+    *(
+        f"a@{'b' * 64}.de",
+        f"a@b.{'c' * 63}",
+        f"a@b.{'c' * 64}",
+        "a@1.2",
+        "a@1.de",
+        "a@b.c-d",
+        "a@b--c.de",
+    ),
+]
+SITES = [
+    *(
+        "http://a.de",
+        "HTTP://A.DE/x",
+        "hTTps://a.de:80/",
+        "http://a.de:",
+        "http://a.de:123456",
+        "ftp://a.de",
+    ),
+    *(
+        "http://a.de:99999",
+        "gopher://a.de",
+        "http:///a.de",
+        "http:/a.de",
+        "http://a.de?x",
+        "http://a.de#x",
+    ),
+    *(
+        "http://a.de/[",
+        "http://[a.de/",
+        "http://a.de]/",
+        "http://u:p@a.de/",
+        "http://a_b.de",
+        "http://a.de.",
+    ),
+    *(
+        "http://1.2.3.4",
+        "http://1.2.3.256",
+        "http://[::1]:80/",
+        "http://localhost",
+        "http://a",
+        "http://a.d",
+    ),
+    *(
+        "http://a.de/ b",
+        "http://a.de/\tb",
+        "http://a.de/ä",
+        "http://ä.de/",
+        "http://a.xn--p1ai/",
+        "http://-a.de",
+    ),
+    *(
+        "http://a.de/\x7f",
+        "http://a.de/\x00",
+        "http://a.de/://b",
+        "sftp://a.de",
+        "http://a.de\\b",
+        " http://a.de",
+    ),
+    *(f"http://{'a' * 63}.de", f"http://{'a' * 64}.de", "http://" + "a.de/" + "x" * 2036),
+    *("http://" + "a.de/" + "x" * 2037, "http://" + "a" * 60 + ".a" * 95 + ".de/" + "x" * 300),
+    *(
+        "http://" + "a" * 60 + ".a" * 100 + ".de/" + "x" * 300,
+        "http://a.de/\u2028",
+        "http://%61.de",
+    ),
+]
+texts(
+    "e-mail",
+    {
+        **optional(models.EmailField),
+        "allowed": models.EmailField(
+            validators=[validators.EmailValidator(allowlist=["intern"])], max_length=400
+        ),
+        "in a text": models.TextField(validators=[validators.validate_email]),
+    },
+    [*ADDRESSES, "a@intern"],
+    text=st.from_regex(r"[a-z.+\"]{1,4}@[a-z0-9-]{1,3}(\.[a-z0-9-]{1,3}){0,2}", fullmatch=True)
+    | st.emails(),
+)
+texts(
+    "site",
+    {
+        **optional(models.URLField, max_length=3_000),
+        "schemes": models.CharField(validators=[validators.URLValidator(["sftp", "http"])]),
+        "odd scheme": models.CharField(
+            validators=[validators.URLValidator(schemes=["a|b", "http"])]
+        ),
+    },
+    SITES,
+    text=st.from_regex(
+        r"[hH]ttps?://[a-z0-9.:@\[\]-]{1,6}\.[a-z]{1,3}(:[0-9]{0,6})?[/?#\[\] ]?", fullmatch=True
+    ),
 )
 texts(
     "slug, email, url, path",
