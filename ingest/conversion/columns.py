@@ -228,7 +228,7 @@ class ColumnConverter:
         if all(is_typed) or not any(is_typed):
             return None, None
         values = [cell if typed else None for cell, typed in zip(cells, is_typed, strict=True)]
-        found, mask = self._convert_at_once(values)
+        found, mask = self._convert_at_once(values, is_text=False)
         return found, None if found is None else both(mask, pa.array(is_typed))
 
     def _with_nulls(self, cells: pa.Array | list[Any], mask: Mask) -> Mask:

@@ -4,7 +4,17 @@ import sys
 
 import django
 
-NAMES = ("layout", "rejects", "sources", "workbook", "memory", "scale", "peers", "ledger", "customer")
+NAMES = (
+    "layout",
+    "rejects",
+    "sources",
+    "workbook",
+    "memory",
+    "scale",
+    "peers",
+    "ledger",
+    "customer",
+)
 
 
 def parse(arguments):

@@ -10,6 +10,7 @@ import itertools
 import json
 import struct
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -40,7 +41,6 @@ _NUMBER = "-?(?:0|[1-9][0-9]{0,17})"
 _ARRAY_CODES = {2: "h", 4: "i", 8: "q"}
 MOST_ITEMS, MOST_BYTES = 256, 4_096
 """Items of a list, and bytes of a text in it: the bytes of these lengths are kept ready."""
-_LENGTHS = pa.array([struct.pack("!i", length) for length in range(MOST_BYTES)], pa.binary())
 
 
 class ListKernel(Kernel):
@@ -162,9 +162,9 @@ class ListKernel(Kernel):
     def _item_bytes(self, values: pa.Array) -> pa.Array:
         if self._is_of_text:
             lengths, content = pc.binary_length(values), pc.cast(values, pa.binary())
-            return pc.binary_join_element_wise(_LENGTHS.take(lengths), content, b"")
+            return pc.binary_join_element_wise(_lengths().take(lengths), content, b"")
         content = _big_endian(pc.cast(values, self._item_type))
-        return pc.binary_join_element_wise(_LENGTHS[content.type.byte_width], content, b"")
+        return pc.binary_join_element_wise(_lengths()[content.type.byte_width], content, b"")
 
 
 def _unescaped(lists: pa.Array) -> pa.Array:
@@ -191,6 +191,12 @@ def _big_endian(numbers: pa.Array) -> pa.Array:
     return pa.FixedSizeBinaryArray.from_buffers(
         pa.binary(width), len(numbers), [None, pa.py_buffer(swapped)]
     )
+
+
+@cache
+def _lengths() -> pa.Array:
+    """Return the bytes of each length; not at import, when Arrow would import pandas for it."""
+    return pa.array([struct.pack("!i", length) for length in range(MOST_BYTES)], pa.binary())
 
 
 def _every(known: Mask, offsets: pa.Array) -> Mask:

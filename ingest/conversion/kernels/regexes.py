@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from re import _compiler as compiler  # type: ignore[attr-defined]
 from re import _constants as names  # type: ignore[attr-defined]
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser
 from typing import Any
 
 import pyarrow as pa
