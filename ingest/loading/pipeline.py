@@ -58,15 +58,13 @@ class Pipeline:
         self._source = source
         self._stages = stages
         self._arrangement: LayoutTransform | None = None
-        if layout is not None:
+        matches = () if layout is not None else match_columns(model, source.columns, source.name)
+        # A header such as customer__number looks a parent up, as a layout does.
+        if layout is not None or any(found.lookup is not None for found in matches):
             from ingest.layout.transform import arrange  # most loads have no layout
 
             self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
-        self._matched = (
-            describe_loose(match_columns(model, source.columns, source.name))
-            if self._arrangement is None
-            else ()
-        )
+        self._matched = () if self._arrangement is not None else describe_loose(matches)
         self._converter = make_converter(
             model, source, alias, table, self._arrangement, clean=clean, inserts=inserts
         )

@@ -41,7 +41,7 @@ def test_a_pattern(pattern):
 def test_a_file_whose_name_is_like_a_pattern():
     Path("[ab].csv").write_text("x\n1\n")
     got = read("[ab].csv")
-    assert (got.name, got.texts, got.sources) == ("[ab].csv", [("1",)], [None])
+    assert (got.name, got.texts, got.sources) == ("[ab].csv", [("1",)], ["[ab].csv"])
 
 
 @pytest.mark.usefixtures("folder")
