@@ -440,6 +440,26 @@ class _CellError(str):
     __slots__ = ()
 
 
+def sheet_names(path: Path, name: str) -> tuple[str, ...]:
+    """Return the names of the visible sheets of a workbook; ``name`` is how messages call it."""
+    from ingest.sources.spreadsheets import find_kind
+
+    calamine = _import_calamine(name)
+    with path.open("rb") as content:
+        find_kind(content, name)  # which checks that it can be unpacked
+        content.seek(0)
+        try:
+            workbook = calamine.CalamineWorkbook.from_filelike(content)
+        except (calamine.CalamineError, OSError, ValueError):
+            return ()  # whoever reads it says why
+        with workbook:
+            return tuple(
+                sheet.name
+                for sheet in workbook.sheets_metadata
+                if "WorkSheet" in str(sheet.typ) and str(sheet.visible).endswith(".Visible")
+            )
+
+
 def _line_finder(lines: list[int], first: int) -> Any:
     def find(record: int) -> int | None:
         return lines[record - first] if 0 <= record - first < len(lines) else None

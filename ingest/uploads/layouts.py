@@ -7,7 +7,7 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from ingest.exceptions import IngestError, LayoutError
+from ingest.exceptions import IngestError, LayoutError, SourceError
 from ingest.layout import FieldLayout, Layout, find_layout, layout_names
 from ingest.layout.completing import complete
 from ingest.layout.drafting import draft
@@ -15,6 +15,8 @@ from ingest.layout.matching import match_column
 from ingest.layout.registry import SAVED, read_text
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.detection import detect
+from ingest.sources.files import kind_suffix
+from ingest.sources.workbook import SUFFIXES, WorkbookSource, sheet_names
 from ingest.uploads.storing import open_upload
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ DETECTED = "detected"
 LIKE_ENOUGH = 0.5
 """Share of its source columns that a file must have for a saved layout to be offered."""
 FINGERPRINT_BYTES = 32
+SEVERAL = 2
 ISO_DATE = "%Y-%m-%d"
 """How fields read dates by themselves."""
 
@@ -96,7 +99,30 @@ def detect_proposals(upload: Upload, model: type[Model], known: Layout) -> Mappi
 def _detect(upload: Upload, known: Layout | None) -> Detected:
     said = {} if known is None else known.source
     with open_upload(upload) as given:
-        return detect(given, encoding=said.get("encoding"), delimiter=said.get("delimiter"))
+        return detect(
+            given, **{name: said.get(name) for name in ("encoding", "delimiter", "sheet")}
+        )
+
+
+def sheets_of(upload: Upload) -> tuple[str, ...]:
+    """Return the names of a workbook's visible sheets; none of any other file."""
+    with open_upload(upload, is_local=True) as given:
+        if not WorkbookSource.accepts(given) or kind_suffix(given) not in SUFFIXES:
+            return ()
+        return sheet_names(given, upload.name)
+
+
+def detect_first(upload: Upload, model: type[Model], sheets: Sequence[str]) -> Found:
+    """Find out how an upload is to be read, of a workbook the first sheet that has records."""
+    if len(sheets) < SEVERAL:
+        return detect_upload(upload, model)
+    error: IngestError | None = None
+    for sheet in sheets:
+        try:
+            return detect_upload(upload, model, Layout(source={"sheet": sheet}))
+        except IngestError as failure:
+            error = error or failure
+    raise error or SourceError(f"{upload.name} has no sheet with records.")
 
 
 def _with_lookups(drafted: Draft, model: type[Model]) -> Layout:
@@ -238,9 +264,19 @@ def _source_options(layout: Layout) -> SourceOptions:
     return SourceOptions(**options)
 
 
-def source_options(layout: Layout) -> SourceOptions:
-    """Return how a layout says that its source is read."""
-    return _source_options(layout)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What kind of source a file is."""
+
+    format: str
+    ignores: frozenset[str]
+    """Options of sources that say nothing to it."""
+
+
+def kind_of(upload: Upload, layout: Layout) -> Kind:
+    """Return what kind of source an upload is; raises ``IngestError`` if it cannot be opened."""
+    with open_upload(upload) as given, open_source(given, _source_options(layout)) as source:
+        return Kind(format=source.format, ignores=source.ignores)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,8 @@ class ChooseForm(forms.Form):
         label=_("File"),
         allow_empty_file=True,  # the error that says so is our own
         help_text=_(
-            "Delimited text, JSON Lines or Parquet; compressed by gzip, bzip2, xz or zstd."
+            "Delimited text, JSON Lines, Parquet or a workbook (Excel, OpenDocument); compressed or "
+            "not."
         ),
     )
 
@@ -55,6 +56,7 @@ class ChooseForm(forms.Form):
 class FileForm(forms.Form):
     """How the file is read."""
 
+    sheet = forms.ChoiceField(label=_("Sheet"))
     encoding = forms.CharField(label=_("Encoding"), max_length=40, required=False)
     delimiter = forms.ChoiceField(label=_("Delimiter"), choices=DELIMITERS, required=False)
     quote = forms.CharField(
@@ -96,25 +98,45 @@ class FileForm(forms.Form):
     )
     strip = forms.BooleanField(label=_("Take blanks off both ends of cells"), required=False)
 
-    OF_TEXT = ("encoding", "delimiter", "quote", "header", "skip_records", "trailer_records")
+    USUAL = {
+        "sheet": None,
+        "encoding": "utf-8",
+        "delimiter": ",",
+        "quote": '"',
+        "header": True,
+        "skip_records": 0,
+        "trailer_records": 0,
+    }
+    OF_TEXT = tuple(USUAL)[1:]
 
-    def __init__(self, layout: Layout, *, is_delimited: bool, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        ignores: Iterable[str] = (),
+        sheets: Iterable[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        """``ignores``: options that say nothing to the file; ``sheets``: those of a workbook."""
         self._layout = layout
-        self.is_delimited = is_delimited
         super().__init__(initial=self._initial(layout), **kwargs)
-        if not is_delimited:
-            for name in self.OF_TEXT:
-                del self.fields[name]
+        choices = [(name, safe_line(name)) for name in sheets]
+        self.fields["sheet"].choices = choices  # type: ignore[attr-defined]
+        hidden = {*ignores} if len(choices) > 1 else {*ignores, "sheet"}
+        for name in hidden & {"sheet", *self.OF_TEXT}:
+            del self.fields[name]
+        if "delimiter" not in self.fields:
             return
         delimiter = layout.source.get("delimiter", ",")
         if delimiter not in dict(DELIMITERS):
-            choices = [*DELIMITERS, (delimiter, delimiter)]
-            self.fields["delimiter"].choices = choices  # type: ignore[attr-defined]
+            more = [*DELIMITERS, (delimiter, delimiter)]
+            self.fields["delimiter"].choices = more  # type: ignore[attr-defined]
 
     @staticmethod
     def _initial(layout: Layout) -> dict[str, Any]:
         source, read = layout.source, layout.read
         return {
+            "sheet": source.get("sheet"),
             "encoding": source.get("encoding", "utf-8"),
             "delimiter": source.get("delimiter", ","),
             "quote": source.get("quote", '"'),
@@ -144,15 +166,12 @@ class FileForm(forms.Form):
     def to_layout(self) -> Layout:
         """Return the layout with what was said of reading."""
         said, source = self.cleaned_data, dict(self._layout.source)
-        if self.is_delimited:
-            usual = {"encoding": "utf-8", "delimiter": ",", "quote": '"'}
-            for name, value in usual.items():
-                _set(source, name, said[name], value)
-            for name in ("skip_records", "trailer_records"):
-                _set(source, name, said[name] or 0, 0)
-            if said["trailer_records"]:
-                source.pop("trailer_pattern", None)
-            _set(source, "header", said["header"], True)
+        for name, usual in self.USUAL.items():
+            if name in said:
+                value = usual if said[name] is None else said[name]
+                _set(source, name, value, usual)
+        if said.get("trailer_records"):
+            source.pop("trailer_pattern", None)
         read = dataclasses.replace(
             self._layout.read,
             decimal=said["decimal"] or None,

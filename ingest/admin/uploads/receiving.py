@@ -49,13 +49,15 @@ def look(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
     """Find out how a file is to be read, and choose the layout that fits it best."""
     # Arrow, which this needs, is not imported when the server starts.
     from ingest.admin.uploads.choosing import use
-    from ingest.uploads.layouts import detect_upload, offers
+    from ingest.uploads.layouts import detect_first, offers, sheets_of
 
     model = rights.find_model_of(upload.model)
     if model is None:
         raise SourceError(_("There is no model %(model)s.") % {"model": upload.model})
-    found = detect_upload(upload, model)
+    sheets = sheets_of(upload)
+    found = detect_first(upload, model, sheets)
     best = offers(upload, model, found, rights.readable_layouts(request))[0]
     use(site, request, upload, model, best)
+    upload.options["sheets"] = list(sheets)
     upload.options["findings"] = list(found.findings)
     upload.save()

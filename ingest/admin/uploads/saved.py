@@ -141,6 +141,14 @@ class SavedLayoutAdmin(GuardedList, Base):
         return TemplateResponse(request, "admin/ingest/way/saved_layout.html", context)
 
 
+def _ignored(layout: Layout) -> frozenset[str]:
+    """Return the options of sources that say nothing to the format that a layout names."""
+    from ingest.sources.base import Source
+
+    name = layout.source.get("format", "delimited")
+    return next((kind.ignores for kind in Source.registry if kind.format == name), frozenset())
+
+
 class _Editor:
     """The forms of a saved layout, for one request."""
 
@@ -155,8 +163,7 @@ class _Editor:
         posted = request.POST if request.method == "POST" else None
         self._name = SaveLayoutForm(posted, instance=saved)
         layout = self._layout()
-        is_delimited = layout.source.get("format", "delimited") in {"delimited", "postgres-csv"}
-        self._reading = FileForm(layout, is_delimited=is_delimited, data=posted)
+        self._reading = FileForm(layout, ignores=_ignored(layout), data=posted)
 
     def _layout(self) -> Layout:
         from ingest.layout.registry import read_text

@@ -118,6 +118,8 @@ class FileStep(StepView):
         if not self.form.is_valid():
             return None
         layout = self.form.to_layout()
+        if layout.source.get("sheet") != before.source.get("sheet"):
+            return self._look_at_sheet(layout)
         columns = first_records(self.upload, layout, 1).columns
         if columns != self.columns():
             layout = self._matched(without_missing(layout, columns))
@@ -141,27 +143,34 @@ class FileStep(StepView):
         return dataclasses.replace(layout, fields={**found.fields, **layout.fields})
 
     def _form(self, layout: Layout, posted: Any = None) -> FileForm:
-        is_delimited = self._format(layout) in {"delimited", "postgres-csv"}
-        return FileForm(layout, is_delimited=is_delimited, data=posted)
+        from ingest.uploads.layouts import kind_of
 
-    def _format(self, layout: Layout) -> str:
-        from ingest.sources.base import find_kind
-        from ingest.uploads.layouts import source_options
-        from ingest.uploads.storing import open_upload
+        ignores = kind_of(self.upload, layout).ignores
+        sheets = self.upload.options.get("sheets", ())
+        return FileForm(layout, ignores=ignores, sheets=sheets, data=posted)
 
-        with open_upload(self.upload) as given:
-            kind = find_kind(given, source_options(layout).format)
-        return "" if kind is None else kind.format
+    def _look_at_sheet(self, layout: Layout) -> HttpResponse:
+        """Detect anew what another sheet is like."""
+        from ingest.admin.uploads.choosing import allowed_part, set_layout
+        from ingest.uploads.layouts import detect_upload
+
+        found = detect_upload(self.upload, self.model, layout)
+        allowed = allowed_part(self.admin.admin_site, self.request, self.model, found.layout)
+        set_layout(self.upload, allowed, found.columns)
+        self.upload.options["findings"] = list(found.findings)
+        self.upload.step = self.name
+        self.upload.save()
+        return HttpResponseRedirect(self.admin.address(self.upload, self.name))
 
     def shown(self) -> dict[str, Any]:
-        from ingest.uploads.layouts import first_records
+        from ingest.uploads.layouts import first_records, kind_of
 
         layout, records, form = self.layout(), None, self.form
         try:
             if form is None:
                 form = self._form(layout)
             records = first_records(self.upload, layout, RECORDS_LOOKED_AT)
-            found_format = self._format(layout)
+            found_format = kind_of(self.upload, layout).format
         except IngestError as error:
             self.error, found_format = self.error or safe_text(str(error)), ""
         return {

@@ -1,8 +1,10 @@
 """The way from a file to a load, step by step."""
 
 import gzip
+import io
 
 import pytest
+import xlsxwriter
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.urls import reverse
@@ -256,3 +258,30 @@ def test_a_load_that_nobody_confirmed_cannot_be_resumed(way):
     resume = reverse("admin:ingest_load_resume", args=[number])
     assert "draft that nobody has confirmed" in page(way.client.get(resume))
     assert SavedLayout.objects.count() == 0
+
+
+def workbook(**sheets):
+    target = io.BytesIO()
+    with xlsxwriter.Workbook(target, {"in_memory": True}) as book:
+        for name, rows in sheets.items():
+            sheet = book.add_worksheet(name)
+            for row, cells in enumerate(rows):
+                sheet.write_row(row, 0, cells)
+    return target.getvalue()
+
+
+def test_a_sheet_of_a_workbook_is_chosen(way):
+    accounts = [line.split(",") for line in ACCOUNTS.splitlines()]
+    content = workbook(Empty=[], Notes=[["What", "When"], ["Nothing", "never"]], Accounts=accounts)
+    way.upload(content, "accounts.xlsx")
+    form = way.get("file").context["form"]
+    assert [name for name, _ in form.fields["sheet"].choices] == ["Empty", "Notes", "Accounts"]
+    assert way.get("file").context["header"] == ["What", "When"]
+    assert {"delimiter", "encoding"} & set(form.fields) == set()
+    assert way.post("file", **{**way.inputs("file"), "sheet": "Accounts"}).url == way.address(
+        "file"
+    )
+    assert way.get("file").context["header"] == HEADER.split(",")
+    way.go("confirm")
+    way.post("confirm")
+    assert numbers() == ["DE1", "DE2"]
