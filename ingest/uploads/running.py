@@ -173,7 +173,8 @@ def check(found: Load, alias: str) -> None:
 def _as_dry_run(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options with which nothing is committed, and every refused record is told."""
     kept = {name: value for name, value in options.items() if name not in OF_CHUNKS}
-    return {**kept, "on_error": "reject"}
+    # A record that sync refused would count as one that the file lacks: its first one ends it.
+    return kept if kept.get("on_conflict") == "sync" else {**kept, "on_error": "reject"}
 
 
 OF_CHUNKS = ("chunk_rows", "resumable")

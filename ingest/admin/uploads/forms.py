@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import UniqueConstraint
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -15,7 +16,7 @@ from ingest.terminal import safe_line
 from ingest.uploads.models import SavedLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from django.db.models import Model
 
@@ -41,8 +42,8 @@ class ChooseForm(forms.Form):
         label=_("File"),
         allow_empty_file=True,  # the error that says so is our own
         help_text=_(
-            "Delimited text, JSON Lines, Parquet or a workbook (Excel, OpenDocument); compressed or "
-            "not."
+            "Delimited text, JSON Lines, Parquet, or a workbook of Excel or OpenDocument; "
+            "compressed or not."
         ),
     )
 
@@ -199,12 +200,35 @@ def _set(source: dict[str, Any], name: str, value: Any, usual: Any) -> None:
 class OptionsForm(forms.Form):
     """How the records are loaded."""
 
-    on_conflict = forms.ChoiceField(label=_("Records whose key is there already"))
-    key = forms.CharField(
+    on_conflict = forms.ChoiceField(label=_("Records whose key the table has already"))
+    key = forms.ChoiceField(
         label=_("Key"),
+        required=False,
+        help_text=_("The fields by which the row of a record is found."),
+    )
+    duplicates = forms.ChoiceField(
+        label=_("Several records of one key"),
+        required=False,
+        choices=(
+            ("reject", _("all but the first are refused")),
+            ("first", _("the first counts")),
+            ("last", _("the last counts")),
+        ),
+    )
+    scope = forms.CharField(
+        label=_("Rows that may be deleted"),
         max_length=200,
         required=False,
-        help_text=_("The fields by which a record is known again, with commas between them."),
+        help_text=_(
+            "Only where rows that the file lacks are deleted: all, or such as currency=EUR, with "
+            "commas between several."
+        ),
+    )
+    max_deletes = forms.RegexField(
+        r"^\d{1,12}$|^\d{1,3}(\.\d{1,3})?%$",
+        label=_("Rows that may be deleted at most"),
+        required=False,
+        help_text=_("A number, or a share such as 10%. More than that, and nothing is loaded."),
     )
     chunks = forms.BooleanField(
         label=_("Commit in chunks"),
@@ -229,38 +253,41 @@ class OptionsForm(forms.Form):
     ) -> None:
         initial = {
             "on_conflict": said.get("on_conflict", INSERT),
-            "key": ", ".join(said.get("key") or ()),
+            "key": ",".join(said.get("key") or ()),
+            "duplicates": said.get("duplicates", "reject"),
+            "scope": write_scope(said.get("scope")),
+            "max_deletes": said.get("max_deletes", ""),
             "chunks": bool(said.get("resumable")),
             "checks": bool(said.get("clean")),
         }
         super().__init__(initial=initial, **kwargs)
-        self._model = model
-        words = [word for word in conflict_words() if may(word)]
-        if words:
-            choices = [(word, CONFLICTS.get(word, word)) for word in words]
-            self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
-        else:
-            del self.fields["on_conflict"], self.fields["key"]
-
-    def clean_key(self) -> tuple[str, ...]:
-        """Refuse what is no field."""
-        names = words(self.cleaned_data["key"]) or ()
-        known = {field.name for field in self._model._meta.concrete_fields} | {"pk"}
-        for name in names:
-            if name not in known:
-                raise ValidationError(
-                    _("There is no field %(name)s."), params={"name": name}, code="key"
-                )
-        return names
+        allowed = [word for word in CONFLICTS if may(word)]
+        choices = [(word, CONFLICTS[word]) for word in allowed]
+        self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
+        keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model)]
+        self.fields["key"].choices = [  # type: ignore[attr-defined]
+            ("", _("(the only one that the file has)")),
+            *keys,
+        ]
+        if "sync" not in allowed:
+            del self.fields["scope"], self.fields["max_deletes"]
 
     def to_options(self) -> dict[str, Any]:
         """Return the options of ``load`` that differ from its own defaults."""
         said = self.cleaned_data
         options: dict[str, Any] = {}
-        if said.get("on_conflict", INSERT) != INSERT:
-            options["on_conflict"] = said["on_conflict"]
+        word = said["on_conflict"]
+        if word != INSERT:
+            options["on_conflict"] = word
             if said["key"]:
-                options["key"] = list(said["key"])
+                options["key"] = said["key"].split(",")
+            if said["duplicates"] not in {"", "reject"}:
+                options["duplicates"] = said["duplicates"]
+        if word == "sync":
+            if said["scope"]:
+                options["scope"] = read_scope(said["scope"])
+            if said["max_deletes"]:
+                options["max_deletes"] = said["max_deletes"]
         if said["chunks"]:
             options["resumable"] = True
         if said["checks"]:
@@ -279,12 +306,34 @@ CONFLICTS = {
 }
 
 
-def conflict_words() -> tuple[str, ...]:
-    """Return the ways of handling conflicts that a load has; none where it has no such option."""
-    from ingest.loading import options
+def unique_keys(model: type[Model]) -> Iterator[tuple[str, ...]]:
+    """Yield the fields of each key that a row of the model can be found by."""
+    options = model._meta
+    for field in options.concrete_fields:
+        if field.unique and not field.primary_key:
+            yield (field.name,)
+    yield from (tuple(names) for names in options.unique_together)
+    for constraint in options.constraints:
+        if isinstance(constraint, UniqueConstraint) and constraint.fields:
+            yield tuple(constraint.fields)
 
-    names = {item.name for item in dataclasses.fields(options.LoadOptions)}
-    return tuple(CONFLICTS) if "on_conflict" in names else ()
+
+def read_scope(text: str) -> str | list[str] | dict[str, str]:
+    """Return the rows that may be deleted, as a load takes them."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if text.strip() == "all":
+        return "all"
+    if all("=" in part for part in parts):
+        pairs = (part.partition("=") for part in parts)
+        return {name.strip(): value.strip() for name, _equals, value in pairs}
+    return parts
+
+
+def write_scope(scope: Any) -> str:
+    """Return the rows that may be deleted, as the form takes them."""
+    if isinstance(scope, dict):
+        return ", ".join(f"{name}={value}" for name, value in scope.items())
+    return scope if isinstance(scope, str) else ", ".join(scope or ())
 
 
 class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -102,6 +102,12 @@ class StepView:
         for refusal in rights.refusals(self.admin.admin_site, self.request, self.model, layout):
             raise PermissionDenied(refusal)
 
+    def check_conflicts(self, options: dict[str, Any]) -> None:
+        """Raise ``PermissionDenied`` for what may not become of rows that are there already."""
+        word = options.get("on_conflict", "")
+        if not rights.may_handle(self.admin.admin_site, self.request, self.model, word):
+            raise PermissionDenied(f"on_conflict={word!r}")
+
 
 class FileStep(StepView):
     """What was detected, to be changed, and the first records as cells."""
@@ -342,17 +348,12 @@ class OptionsStep(StepView):
         if not self.form.is_valid():
             return None
         options = self.form.to_options()
-        self._check_conflicts(options)
+        self.check_conflicts(options)
         if options != self.upload.options.get("load", {}):
             self.upload.options = {**self.upload.options, "load": options}
             self.upload.state, self.upload.check_result = Upload.State.STORED, {}
         first_rows(self.upload, self.model, self.layout(), 1, **options)
         return self.go_on()
-
-    def _check_conflicts(self, options: dict[str, Any]) -> None:
-        on_conflict = options.get("on_conflict", "")
-        if not rights.may_handle(self.admin.admin_site, self.request, self.model, on_conflict):
-            raise PermissionDenied(f"on_conflict={on_conflict!r}")
 
     def _form(self, posted: Any = None) -> OptionsForm:
         return OptionsForm(
@@ -400,13 +401,8 @@ def first_rows(
     from ingest.loading.preview import preview
     from ingest.uploads.storing import open_upload
 
-    known = {name: value for name, value in options.items() if name in PREVIEWED}
     with open_upload(upload) as given:
-        return preview(model, given, rows=count, layout=layout, **known)
-
-
-PREVIEWED = ("clean", "on_conflict", "key")
-"""Options of a load that change what a preview shows."""
+        return preview(model, given, rows=count, layout=layout, **options)
 
 
 def preview_rows(found: Any) -> list[dict[str, Any]]:
@@ -460,6 +456,7 @@ class CheckStep(StepView):
         from ingest.uploads.running import begin_check
 
         self.check_allowed(self.layout())
+        self.check_conflicts(self.upload.options.get("load", {}))
         background.refuse_immediate(self.upload.size)
         alias = router.db_for_write(Load) or DEFAULT_DB_ALIAS
         with transaction.atomic(using=alias):
@@ -555,10 +552,7 @@ class ConfirmStep(StepView):
         from ingest.uploads.running import confirm
 
         self.check_allowed(self.layout())
-        options = self.upload.options.get("load", {})
-        word = options.get("on_conflict", "")
-        if not rights.may_handle(self.admin.admin_site, self.request, self.model, word):
-            raise PermissionDenied
+        self.check_conflicts(self.upload.options.get("load", {}))
         if self.upload.state != Upload.State.CHECKED or self.upload.check_result.get("error"):
             return HttpResponseRedirect(self.admin.address(self.upload, "check"))
         refused = self.upload.check_result.get("counts", {}).get("rejected", 0)

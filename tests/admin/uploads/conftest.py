@@ -87,5 +87,6 @@ class Way:
         for step in steps[: steps.index(to)]:
             fields = self.inputs(step) if step in {"file", "mapping", "options"} else {}
             response = self.post(step, **{**fields, **changed.get(step, {})})
-            assert response.status_code == 302, (step, response.context["error"])
+            said = response.context and (response.context["error"], self.found.check_result)
+            assert response.status_code == 302, (step, said)
         return self.get(to)

@@ -13,6 +13,7 @@ from django.urls import reverse
 
 from finance.models import Account
 from ingest.models import Load, SavedLayout, Upload
+from ingest.terminal import safe_line
 from ingest.uploads.storing import storage
 from tests.admin.clients import clerk
 from tests.admin.uploads.conftest import ADD, STEPS
@@ -251,7 +252,7 @@ def test_headers_and_cells_are_text_on_every_page(way):
         assert "\u202e" not in shown, step
         assert "\x1b" not in shown, step
     assert "\\u202e" in page(way.get("preview"))
-    way.post("mapping", **way.inputs("mapping"), name=NASTY.replace("\x1b", ""))
+    way.post("mapping", **way.inputs("mapping"), name=safe_line(NASTY))
     assert SavedLayout.objects.count() == 1
     way.upload(f"user__username,number,name,{cell}\nroot,DE1,{cell},{cell}\n")
     way.go("mapping")
@@ -321,3 +322,21 @@ def test_an_upload_has_no_address(way):
     way.upload(ACCOUNTS)
     with pytest.raises(ValueError, match="not accessible via a URL"):
         storage().url(way.found.storage_name)
+
+
+@pytest.mark.parametrize(
+    ("word", "missing"), [("update", "change"), ("upsert", "change"), ("sync", "delete")]
+)
+def test_what_becomes_of_rows_that_are_there_takes_its_own_permission(way_of, word, missing):
+    rights = {"add", "change", "delete"} - {missing}
+    way = way_of(clerk("upload_load", *(f"{right}_account" for right in rights)))
+    way.upload(ACCOUNTS)
+    way.go("options")
+    choices = dict(way.get("options").context["form"].fields["on_conflict"].choices)
+    assert word not in choices
+    fields = {"on_conflict": word, "scope": "all"}
+    assert "Select a valid choice" in page(way.post("options", **fields))
+    way.go("confirm")
+    Upload.objects.update(options={**way.found.options, "load": fields})
+    assert way.post("confirm").status_code == 403
+    assert way.post("check", action="begin").status_code == 403

@@ -285,3 +285,30 @@ def test_a_sheet_of_a_workbook_is_chosen(way):
     way.go("confirm")
     way.post("confirm")
     assert numbers() == ["DE1", "DE2"]
+
+
+def test_the_second_file_updates_and_inserts(way, root):
+    Account.objects.create(user=root, number="DE1", name="Old", currency="EUR")
+    way.upload(ACCOUNTS)
+    way.go("options")
+    choices = way.get("options").context["form"].fields["key"].choices
+    assert [value for value, _ in choices] == ["", "number"]
+    shown = page(way.go("confirm", options={"on_conflict": "upsert", "key": "number"}))
+    assert "1</strong> rows would be inserted" in shown
+    assert "1</strong> rows would be updated" in shown
+    way.post("confirm")
+    assert list(Account.objects.order_by("number").values_list("name", flat=True)) == [
+        "Giro",
+        "Sparbuch",
+    ]
+    assert Load.objects.get().updated == 1
+
+
+def test_a_sync_names_the_rows_that_it_may_delete(way, root):
+    Account.objects.create(user=root, number="DE9", name="Gone", currency="EUR")
+    Account.objects.create(user=root, number="DE8", name="Other", currency="USD")
+    way.upload(ACCOUNTS)
+    said = {"on_conflict": "sync", "scope": "currency=EUR", "max_deletes": "1"}
+    assert "1</strong> rows would be deleted" in page(way.go("confirm", options=said))
+    way.post("confirm")
+    assert numbers() == ["DE1", "DE2", "DE8"]
