@@ -6,6 +6,7 @@ from django.db import connection, connections
 from django.db.utils import ConnectionHandler
 
 ENDURANCE = (
+    "tests/admin/uploads/browser/",
     "tests/chaos/",
     "tests/end_to_end/browser/test_rows.py",
     "tests/ledger/test_undo_at_random.py",

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+from django.conf import settings as project
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from tests.end_to_end.browser.driver import open_browser
+
+SHOWN = (
+    *("upload-choose", "upload-file", "upload-mapping", "upload-options", "upload-preview"),
+    *("upload-check", "upload-confirm", "upload-mapping-phone", "upload-preview-phone"),
+    *("upload-file-dark", "upload-mapping-dark"),
+)
+"""The pictures that the docs keep."""
+PICTURES = Path(__file__).parents[4] / "docs" / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def chromium_without_scripts():
+    with open_browser(scripts=False) as browser:
+        yield browser
+
+
+@pytest.fixture
+def server(live_server, settings):
+    settings.MIDDLEWARE = [*project.MIDDLEWARE, "tests.end_to_end.browser.driver.strict_policy"]
+    return live_server
+
+
+@pytest.fixture
+def visit(server):
+    """Give a browser in which somebody is logged in: a superuser, or a clerk with these rights."""
+
+    def visit(browser, *permissions):
+        users = get_user_model().objects
+        if permissions:
+            user = users.create_user("clerk", is_staff=True)
+            user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        else:
+            user = users.create_superuser("boss")
+        client = Client()
+        client.force_login(user)
+        browser.server = server.url
+        browser.log_in(client)
+        return browser
+
+    return visit
+
+
+@pytest.fixture
+def picture(request):
+    def take(browser, name):
+        if name in SHOWN and request.config.getoption("screenshots"):
+            PICTURES.mkdir(exist_ok=True)
+            browser.driver.save_screenshot(str(PICTURES / f"{name}.png"))
+
+    return take

@@ -1,0 +1,104 @@
+"""Where uploads are kept, and for how long."""
+
+import datetime as dt
+import os
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.files.storage import InMemoryStorage, storages
+from django.core.management import call_command
+from django.utils import timezone
+
+from ingest.models import Load, Upload
+from tests.admin.uploads.test_way import ACCOUNTS, REFUSED, numbers, page
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def root():
+    return get_user_model().objects.create_user("root")
+
+
+def kept(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def age(days):
+    Upload.objects.update(created_at=timezone.now() - dt.timedelta(days=days))
+
+
+def test_a_storage_of_the_project_is_used_where_there_is_one(way, folder, settings):
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "ingest": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    }
+    way.upload(ACCOUNTS)
+    storage = storages["ingest"]
+    assert isinstance(storage, InMemoryStorage)
+    assert storage.listdir("")[1] == [way.found.storage_name]
+    assert kept(folder) == []
+    way.go("confirm")
+    assert Load.objects.get().options["given"] == f"storage:ingest/{way.found.storage_name}"
+    way.post("confirm")
+    assert numbers() == ["DE1", "DE2"]
+    assert Load.objects.get().source == "statement.csv"
+    assert storage.listdir("")[1] == []
+
+
+def test_a_file_that_is_gone_is_told_of(way, folder):
+    way.upload(ACCOUNTS)
+    for path in kept(folder):
+        path.unlink()
+    assert "is not kept any more: upload it again" in page(way.get("file"))
+
+
+def test_what_nobody_confirmed_is_forgotten_after_some_days(way, folder, capsys):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    age(6)
+    call_command("forget_uploads")
+    assert way.found.has_file
+    age(8)
+    call_command("forget_uploads")
+    assert capsys.readouterr().out.splitlines() == [
+        "Deleted 0 uploaded files.",
+        "Deleted 1 uploaded file.",
+    ]
+    assert kept(folder) == []
+    assert not Upload.objects.exists()
+    assert not Load.objects.exists()
+
+
+def test_old_files_are_deleted_on_the_way_and_running_loads_keep_theirs(way, folder, settings):
+    settings.INGEST = {**settings.INGEST, "RUNNER": "tests.admin.uploads.runners.never"}
+    way.upload(ACCOUNTS)
+    loads = {}
+    for status in ("failed", "running"):
+        way.upload(ACCOUNTS)
+        load = Load.objects.create(
+            model="finance.Account",
+            status=status,
+            started_at=timezone.now(),
+        )
+        loads[status] = way.key
+        Upload.objects.filter(pk=way.key).update(load=load, state="confirmed")
+    age(8)
+    way.upload(ACCOUNTS)
+    assert {upload.pk for upload in Upload.objects.all() if upload.has_file} == {
+        loads["running"],
+        way.key,
+    }
+    assert Upload.objects.filter(pk=loads["failed"]).exists()
+    assert len(kept(folder)) == 2
+
+
+def test_a_reject_file_is_forgotten_as_well(way, folder):
+    way.upload(REFUSED)
+    way.go("confirm")
+    way.post("confirm", rejects="on")
+    [path] = kept(folder)
+    old = (timezone.now() - dt.timedelta(days=8)).timestamp()
+    os.utime(path, (old, old))
+    call_command("forget_uploads", verbosity=0)
+    assert kept(folder) == []
