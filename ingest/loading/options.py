@@ -467,7 +467,8 @@ def _is_utf8(given: Any) -> bool:
 
 def _absolute(path: str | Path) -> str:
     # A resume may come from another working directory.
-    return str(path) if str(path) == "-" else str(Path(path).absolute())
+    is_elsewhere = str(path) == "-" or str(path).startswith("storage:")
+    return str(path) if is_elsewhere else str(Path(path).absolute())
 
 
 def _said(values: dict[str, Any], usual: Any) -> dict[str, Any]:

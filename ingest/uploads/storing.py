@@ -99,11 +99,8 @@ def open_upload(upload: Upload, *, is_local: bool = False) -> Iterator[Any]:
     kept = storage()
     if not upload.storage_name or not kept.exists(upload.storage_name):
         raise SourceError(f"{upload.name} is not kept any more: upload it again.")
-    try:
-        path = kept.path(upload.storage_name)
-    except NotImplementedError:
-        path = ""
-    if path:
+    path = _local_path(upload)
+    if path is not None:
         yield NamedPath.of(path, upload.name)
         return
     with kept.open(upload.storage_name, "rb") as file:
@@ -128,11 +125,18 @@ class _Named:
         return getattr(self._file, name)
 
 
+def _local_path(upload: Upload) -> Path | None:
+    """Return the path of an upload whose storage is on this machine."""
+    with suppress(NotImplementedError):
+        path = Path(storage().path(upload.storage_name))
+        return path if path.is_file() else None
+    return None
+
+
 def given_of(upload: Upload) -> str:
     """Return what the ledger writes down as the source of the upload's load."""
-    with suppress(NotImplementedError):
-        return str(storage().path(upload.storage_name))
-    return f"storage:{STORAGE}/{upload.storage_name}"
+    path = _local_path(upload)
+    return str(path) if path is not None else f"storage:{STORAGE}/{upload.storage_name}"
 
 
 def reject_file_of(upload: Upload) -> Path:
