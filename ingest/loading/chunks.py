@@ -16,6 +16,7 @@ from ingest.exceptions import (
     did_you_mean,
 )
 from ingest.ledger.inserters import Inserters
+from ingest.loading.options import spell
 from ingest.loading.pipeline import Chunks, Pipeline
 from ingest.postgres.several_tables import read_tables
 from ingest.results import Counts, details_of
@@ -292,12 +293,27 @@ class ChunkLoader:
             )
             if self._keys.decision is not None:
                 self._decide(self._keys.decision)
+            if self._job.how.keep_old:
+                self._check_keep_old(self._keys)
         self._chunks = Chunks(
             pipeline.batches(self._position, self._rows),
             self._position,
             self._rows,
             aborts=self._job.how.on_error == "abort",
         )
+
+    def _check_keep_old(self, keys: PrimaryKeys) -> None:
+        """Raise ``ConfigurationError`` where nobody could put old values back."""
+        if self._job.how.dry_run:
+            return
+        reason = keys.reason
+        if self._entry.load is None:
+            reason = "it is not recorded: migrate the ledger (`python manage.py migrate ingest`)."
+        if reason is not None:
+            raise ConfigurationError(
+                f"{spell('keep_old')} has no effect on this load, which cannot be undone, because "
+                f"{reason} Leave it out."
+            )
 
     def _make_writer(self, *, is_first_chunk: bool) -> CopyWriter:
         how, names = self._job.how, (DirectWriter.name, CopyWriter.name)
@@ -333,6 +349,7 @@ class ChunkLoader:
                 is_first_chunk=is_first_chunk,
                 is_chunk=how.is_chunked,
                 defers_references=how.references == "defer",
+                keeps_old=how.keep_old,
             )
         writer = CopyWriter
         if self.table.parts:

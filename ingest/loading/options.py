@@ -76,6 +76,9 @@ class LoadOptions:
     max_deletes: str | int | None = None
     """Roll back where ``sync`` would delete more rows: a number, or a share of the scope's rows.
     None: 10 %."""
+    keep_old: bool = False
+    """Keep in the ledger what rows were that the load changes or deletes, so that it can be
+    undone."""
     reject_limit: str | int | None = None
     """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
@@ -267,7 +270,7 @@ class LoadOptions:
 _WRITING = ("update", "upsert", "sync")
 _OPTIONS_OF_CONFLICTS = (
     (("key", "duplicates"), ("ignore", *_WRITING)),
-    (("update_fields", "keep_if_null", "newest"), _WRITING),
+    (("update_fields", "keep_if_null", "newest", "keep_old"), _WRITING),
     (("scope", "max_deletes"), ("sync",)),
 )
 """Options, and the values of ``on_conflict`` with which they have an effect."""
@@ -356,7 +359,7 @@ def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
 
 PLAN = (
     *("method", "references", "indexes", "on_error", "reject_limit", "clean"),
-    *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates"),
+    *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates", "keep_old"),
 )
 """Options of a load that decide what becomes of its records."""
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 OPTIONS = (
     *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates"),
-    *("scope", "max_deletes"),
+    *("scope", "max_deletes", "keep_old"),
 )
 """Those that ``load`` takes by the same name."""
 
@@ -58,6 +58,11 @@ def add_arguments(parser: CommandParser) -> None:
         nargs="+",
         metavar="FIELD=VALUE",
         help="the rows that --on-conflict sync may delete; all for the whole table",
+    )
+    group.add_argument(
+        "--keep-old",
+        action="store_true",
+        help="keep what the changed and deleted rows were, so that --undo can restore them",
     )
     group.add_argument(
         "--max-deletes",

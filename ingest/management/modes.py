@@ -89,6 +89,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--duplicates": LOAD,
     "--scope": LOAD,
     "--max-deletes": LOAD,
+    "--keep-old": LOAD,
     # refused records
     "--on-error": LOAD,
     "--reject-limit": LOAD,

@@ -286,7 +286,7 @@ def test_a_row_that_refers_to_an_inserted_one(account):
         class Swapped(models.Model):
             code = models.TextField(primary_key=True)
             name = models.TextField(unique=True)
-            parent = models.TextField(null=True, blank=True)
+            parent = models.TextField(null=True, blank=True)  # noqa: DJ001
 
             class Meta:
                 app_label = "contract"

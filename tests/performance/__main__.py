@@ -14,6 +14,7 @@ NAMES = (
     "peers",
     "ledger",
     "customer",
+    "old_values",
 )
 
 

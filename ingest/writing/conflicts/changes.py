@@ -51,7 +51,7 @@ class Changes:
 
     def assignments(self, row: str, record: str) -> str:
         """Return what stands after SET."""
-        given = [f"{quote_name(name)} = {self._value(name, row, record)}" for name in self.columns]
+        given = [f"{quote_name(name)} = {self.value(name, row, record)}" for name in self.columns]
         given += [f"{quote_name(name)} = {record}.{quote_name(name)}" for name in self.automatic]
         return ", ".join(given)
 
@@ -73,7 +73,8 @@ class Changes:
     def _greater(column: Column) -> str:
         return column.equal.replace("=)", ">)")
 
-    def _value(self, name: str, row: str, record: str) -> str:
+    def value(self, name: str, row: str, record: str) -> str:
+        """Return the value that a column of the source is set to."""
         quoted = quote_name(name)
         if name not in self.kept:
             return f"{record}.{quoted}"

@@ -50,23 +50,27 @@ class OldValues:
         self.key = key
         session.execute(_CREATE.format(name=name))
 
-    def keep_updated(self, row: str, rows: str) -> str:
+    def keep_updated(self, row: str, rows: str, key: str | None = None) -> str:
         """Return the statement that keeps the old values of rows that are about to be updated.
 
         ``rows`` is what follows FROM, with its WHERE: the rows that are updated, each once. In it
-        ``row`` is the alias of the table. The statement can stand in a WITH.
+        ``row`` is the alias of the table. ``key`` is the SQL of the key that a row will have, where
+        the UPDATE changes it. The statement can stand in a WITH.
         """
-        return self._insert(row, rows, self.columns, is_deleted=False)
+        return self._insert(row, rows, self.columns, key, is_deleted=False)
 
     def keep_deleted(self, row: str, rows: str) -> str:
         """Return the statement that keeps rows that are about to be deleted, whole."""
-        return self._insert(row, rows, self.all_columns, is_deleted=True)
+        return self._insert(row, rows, self.all_columns, None, is_deleted=True)
 
-    def _insert(self, row: str, rows: str, columns: Sequence[str], *, is_deleted: bool) -> str:
+    def _insert(
+        self, row: str, rows: str, columns: Sequence[str], key: str | None, *, is_deleted: bool
+    ) -> str:
+        key = key or f"{row}.{quote_name(self.key)}"
         values = ", ".join(f"{row}.{quote_name(name)}" for name in columns)
         return (
             f"INSERT INTO {self.name} (key, old, is_deleted) "
-            f"SELECT pg_catalog.concat({row}.{quote_name(self.key)}), "
+            f"SELECT pg_catalog.concat({key}), "
             f"(ROW({values}))::pg_catalog.text, {is_deleted} FROM {rows}"
         )
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
+from ingest.writing.conflicts.old_values import exactly_in_block
 from ingest.writing.staging import own_prefix
 
 if TYPE_CHECKING:
@@ -312,7 +313,13 @@ class Settling:
         if old_values is not None and self._changes.set:
             row, work, where = self._updated()
             rows = f"{self._table.qualified_name} {row}, {work} WHERE {where}"
-            keep = f"{old_values.keep_updated(row, rows)};"
+            if not self.has_row_ids:
+                # Else the UPDATE finds a row that was changed since by its ctid to be another one.
+                rows += f" FOR NO KEY UPDATE OF {row}"
+            key = None
+            if old_values.key in self._changes.columns:
+                key = self._changes.value(old_values.key, row, f"{own}w")
+            keep = exactly_in_block(old_values.keep_updated(row, rows, key))
         update = self._update()
         parts = {
             "own": own,

@@ -24,7 +24,7 @@ from ingest.postgres.session import Query, Statement
 from ingest.writing.bad_rows import RefusedRow, set_constraints
 from ingest.writing.conflicts.changes import plan_changes
 from ingest.writing.conflicts.keys import choose_key, read_keys
-from ingest.writing.conflicts.old_values import OldValues, exactly
+from ingest.writing.conflicts.old_values import OldValues
 from ingest.writing.conflicts.statements import (
     KEPT_OUT_STATE,
     LACKING_STATE,
@@ -183,7 +183,7 @@ class ConflictWriter(CopyWriter):
                 self.table, [item for item in asked if item.is_deferred], "DEFERRED"
             )
             statement = f"{immediate}{statement}; {deferred}"
-        self._statement = statement if self.old_values is None else exactly(statement)
+        self._statement = statement
 
     def _take_turn(self, session: Session) -> None:
         """Wait for other loads with on_conflict into the same table.
