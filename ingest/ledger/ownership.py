@@ -462,8 +462,10 @@ CROSS JOIN LATERAL (
 _CHUNKS = """
 SELECT c.transactions::pg_catalog.text, c.table_identity FROM {chunk} c
 WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
-  AND (c.inserted OPERATOR(pg_catalog.>) 0 OR c.updated OPERATOR(pg_catalog.>) 0)
+  AND (c.inserted OPERATOR(pg_catalog.>) 0 OR c.updated OPERATOR(pg_catalog.>) 0
+       OR c.skipped OPERATOR(pg_catalog.>) 0)
 """
+# A record that replaces one of an earlier chunk writes the row again, and counts as skipped.
 _HULL = """{key} OPERATOR(pg_catalog.>=) %s::pg_catalog.int8
   AND {key} OPERATOR(pg_catalog.<=) %s::pg_catalog.int8"""
 _IN_RANGES = """{key}::pg_catalog.int8 OPERATOR(pg_catalog.<@) %s::pg_catalog.int8multirange"""

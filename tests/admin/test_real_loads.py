@@ -129,3 +129,21 @@ def test_the_page_of_a_real_load(client, page, statement):
         assert want in shown
     listed = client.get(reverse("admin:finance_transaction_changelist"), {"load": result.load.pk})
     assert listed.context_data["cl"].open_page is not None
+
+
+def test_undo_restores_what_an_upsert_changed(client, page):
+    row = TransactionFactory(reference="R1", amount=1)
+    facts = {"user": row.user_id, "account": row.account_id, "tx_date": "2025-01-01"}
+    records = [{**facts, "amount": 2, "reference": name} for name in ("R1", "R2")]
+    how = {"on_conflict": "upsert", "keep_old": True}
+    got = load(Transaction, records, **how).load
+    shown = client.get(page(got.pk, "undo")).content.decode()
+    assert (
+        "Delete 1 rows, restore 1 rows of finance.Transaction, as they were before list?" in shown
+    )
+    assert "<dt>To restore</dt><dd>1 of 1 that it updated</dd>" in shown
+    want = f"Load {got.pk} is undone: 1 rows deleted, 1 restored."
+    assert want in client.post(page(got.pk, "undo"), follow=True).content.decode()
+    assert [it.amount for it in Transaction.objects.all()] == [1]
+    again = load(Transaction, records, on_conflict="upsert").load
+    assert "did not keep what they were" in client.get(page(again.pk, "undo")).content.decode()

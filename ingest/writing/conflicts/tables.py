@@ -39,7 +39,6 @@ class SeenKeys:
     """The keys of the records that a load has settled, from one chunk to the next."""
 
     tables: TemporaryTables = dataclasses.field(default_factory=TemporaryTables.named)
-    is_made: bool = False
     sources: list[str] = dataclasses.field(default_factory=list)
     """The name of each file, or of the source, by the number that the server has of it."""
     last_record: int = 0

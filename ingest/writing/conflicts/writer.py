@@ -162,10 +162,9 @@ class ConflictWriter(CopyWriter):
             ends_at_first=not self.skips_refused,
             tables=self.seen.tables,
         )
-        self._settling.create(
-            session, keeps_seen=self.is_chunk, makes_seen=not (self.is_chunk and self.seen.is_made)
-        )
-        self.seen.is_made = True
+        # A chunk that was rolled back has not made it, nor has one over a connection that was lost.
+        [(is_made,)] = session.fetch(_IS_MADE, self.seen.tables.seen)
+        self._settling.create(session, keeps_seen=self.is_chunk, makes_seen=not is_made)
         self.inserters = self.seen.tables.marks
         if self.keeps_old and keys.name and changes.set:
             self.old_values = OldValues(session, self.table, key=keys.name, columns=changes.set)
@@ -406,6 +405,7 @@ _TAKE_TURN = """
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
   pg_catalog.concat('ingest settles conflicts of ', $1::bigint), 0))::pg_catalog.text
 """
+_IS_MADE = "SELECT pg_catalog.to_regclass($1::pg_catalog.text) IS NOT NULL"
 _SETTLED = """
 SELECT pg_catalog.current_setting('ingest.settled', true), EXISTS (SELECT FROM {refused}),
        EXISTS (SELECT FROM {repeated}), EXISTS (SELECT FROM {fresh})
