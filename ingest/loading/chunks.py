@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ingest.conversion import TypedBatch
-    from ingest.conversion.defaults import Inserts
     from ingest.ledger.entry import Entry
     from ingest.loading.options import LoadSpec
     from ingest.loading.progress import ProgressReporter
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from ingest.results.rejects import Reject
     from ingest.sources import Source
     from ingest.writing.conflicts.old_values import OldValues
-    from ingest.writing.conflicts.options import ConflictOptions
     from ingest.writing.conflicts.tables import SeenKeys
     from ingest.writing.copy import BatchResult
     from ingest.writing.primary_keys import Purpose
@@ -270,7 +268,7 @@ class ChunkLoader:
             stages=self._reporter.stages,
             clean=self._job.how.clean,
             refuses=self._job.how.on_error == "reject",
-            inserts=_inserts(self._job.how.conflicts),
+            inserts="all" if self._job.how.conflicts is None else self._job.how.conflicts.fills,
         )
         self._table = table = pipeline.table
         self._decide(*pipeline.rules_not_asked)
@@ -401,13 +399,6 @@ class ChunkLoader:
 
     def _decide(self, *sentences: str) -> None:
         self._decisions.update(dict.fromkeys(sentences))
-
-
-def _inserts(conflicts: ConflictOptions | None) -> Inserts:
-    """Say which rows of a load are inserted."""
-    if conflicts is None or conflicts.mode == "ignore":
-        return "all"
-    return "some" if conflicts.inserts else "none"
 
 
 def _check(counts: Counts, source: str) -> None:

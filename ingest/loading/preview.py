@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, router
+from django.db.transaction import atomic
 
 from ingest.exceptions import ConfigurationError
 from ingest.layout import choose_layout
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from ingest.conversion import Converter, TypedBatch
     from ingest.layout.transform import LayoutTransform
+    from ingest.loading.outcomes import Outcome
     from ingest.results.rejects import Reject
     from ingest.sources import Batch
 
@@ -43,12 +46,17 @@ class Preview:
     """What the rows come from."""
     columns: tuple[str, ...]
     """The table's columns that would be written; PostgreSQL gives all others their values."""
+    fields: tuple[str, ...]
+    """The names of their fields."""
     records: tuple[int, ...]
     """The number of the record that each row comes from."""
     rows: tuple[tuple[Any, ...], ...]
     """The rows, as Python values of the table's types."""
     rejects: tuple[Reject, ...]
     """The reasons of the records among them that were refused, in order."""
+    outcomes: tuple[Outcome, ...] = ()
+    """With ``on_conflict``: what would become of the record of each row, and what an update would
+    change."""
 
 
 def preview(
@@ -62,9 +70,13 @@ def preview(
     """Return the first ``rows`` rows of a source as ``load`` would store them.
 
     It takes the source and the options of ``load``, and raises what that raises for a source or a
-    layout that cannot be used. What only PostgreSQL can refuse (a key that is there already, a
-    reference that leads nowhere) is not seen. An iterable is read, and so cannot be loaded
-    afterwards.
+    layout that cannot be used. An iterable is read, and so cannot be loaded afterwards.
+
+    With ``on_conflict`` the records are settled in a transaction that is rolled back: ``outcomes``
+    says what would become of each, and what PostgreSQL refuses is among the ``rejects``. It waits
+    for locks as a load does, up to five seconds, and draws numbers for the rows that it inserts.
+    ``sync`` is shown as ``upsert``. Without it, what only PostgreSQL can refuse (a key that is
+    there already, a reference that leads nowhere) is not seen.
     """
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")
@@ -73,7 +85,13 @@ def preview(
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
     layout = choose_layout(options)
     reading, how = split_options({**({} if layout is None else layout.source), **options})
-    with open_source(source, reading) as opened, open_session(alias) as session:
+    conflicts = how.conflicts
+    with (
+        open_source(source, reading) as opened,
+        # On Django's connection, which knows how to read the values that rows have now.
+        nullcontext() if conflicts is None else atomic(using=alias),
+        open_session(alias) as session,
+    ):
         check_reading(opened, options)
         with session.transaction() as transaction:
             transaction.roll_back()  # a layout may make missing parents
@@ -81,36 +99,66 @@ def preview(
             if not opened.columns:  # an empty iterable
                 return _nothing(model, opened.name)
             arrangement = arrange(layout, model, opened, session, alias, sends=False)
-            converter = make_converter(model, opened, alias, table, arrangement, clean=how.clean)
+            converter = make_converter(
+                model,
+                opened,
+                alias,
+                table,
+                arrangement,
+                clean=how.clean,
+                inserts="all" if conflicts is None else conflicts.fills,
+            )
             # In pieces, so that no more is looked up than is shown.
             used = None if arrangement is None else arrangement.used_columns
             parts = in_pieces(refuse_errors(opened.batches(), used), rows)
-            typed = list(_first(_typed(parts, converter, arrangement), rows))
+            typed = _typed(parts, converter, arrangement)
+            settlement = None
+            if conflicts is not None:
+                from ingest.loading.outcomes import Settlement  # most previews need none of it
+
+                settlement = Settlement(session, table, model, converter, conflicts)
+                typed = settlement.settle(typed)
+            batches = list(_first(typed, rows))
             found = [
                 pair
-                for batch in typed
+                for batch in batches
                 for pair in zip(
                     batch.records,
                     decode(converter.encoding, batch.rows, adaptation_context(alias, table)),
                     strict=True,
                 )
             ][:rows]
-        rejects = tuple(reject for batch in typed for reject in batch.rejects)
+        rejects = tuple(
+            sorted(
+                (reject for batch in batches for reject in batch.rejects),
+                key=lambda reject: reject.record,
+            )
+        )
         if len(found) == rows:
             rejects = tuple(reject for reject in rejects if reject.record <= found[-1][0])
         return Preview(
             model=model._meta.label,
             source=opened.name,
             columns=converter.encoding.names,
+            fields=tuple(field.name for field in converter.fields),
             records=tuple(record for record, _ in found),
             rows=tuple(row for _, row in found),
             rejects=rejects,
+            outcomes=()
+            if settlement is None
+            else tuple(settlement.outcomes[record] for record, _ in found),
         )
 
 
 def _nothing(model: type[models.Model], source: str) -> Preview:
     return Preview(
-        model=model._meta.label, source=source, columns=(), records=(), rows=(), rejects=()
+        model=model._meta.label,
+        source=source,
+        columns=(),
+        fields=(),
+        records=(),
+        rows=(),
+        rejects=(),
     )
 
 

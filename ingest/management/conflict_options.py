@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -70,3 +70,8 @@ def add_arguments(parser: CommandParser) -> None:
         help="load nothing if sync would delete more rows, or a larger share of the scope "
         "(default: 10%%)",
     )
+
+
+def chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those that were said, by the names that ``load`` has for them."""
+    return {name: options[name] for name in OPTIONS if options.get(name) is not None}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import REJECTS_SHOWN
 from ingest.loading.preview import DEFAULT_ROWS, preview
-from ingest.management import layout_options, source_options
+from ingest.management import conflict_options, layout_options, source_options
 from ingest.management.grids import print_table
 from ingest.results.rejects import VALUE_SHOWN
 from ingest.terminal import safe_line
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from django.core.management.base import BaseCommand, OutputWrapper
     from django.db.models import Model
+    from rich.text import Text
 
     from ingest.loading.preview import Preview
+
+
+STYLES = {"insert": "green", "update": "yellow", "unchanged": "dim", "ignored": "dim"}
 
 
 def add_arguments(parser: _ActionsContainer) -> None:
@@ -56,6 +60,7 @@ def handle(
         "layout": layout_options.chosen(options, model),
         "clean": options["clean"],
         **layout_options.said(options),
+        **conflict_options.chosen(options),
     }
     shown = preview(
         model,
@@ -87,9 +92,26 @@ def _print_table(shown: Preview, stream: OutputWrapper) -> None:
     table.add_column(shown.model, no_wrap=True)
     for record in shown.records:
         table.add_column(f"record {record:,}", overflow="fold")
-    for name, *values in zip(shown.columns, *shown.rows, strict=True):
-        table.add_row(Text(safe_line(name)), *(Text(_show(value)) for value in values))
+    if shown.outcomes:
+        table.add_row(
+            Text("what happens"),
+            *(Text(each.what, style=STYLES.get(each.what, "")) for each in shown.outcomes),
+        )
+    for place, (name, *values) in enumerate(zip(shown.columns, *shown.rows, strict=True)):
+        field = shown.fields[place]
+        cells = [_show_cell(shown, at, field, value) for at, value in enumerate(values)]
+        table.add_row(Text(safe_line(name)), *cells)
     print_table(stream, table)
+
+
+def _show_cell(shown: Preview, at: int, field: str, value: Any) -> Text:
+    """Return a value; of one that an update changes the old one, too."""
+    from rich.text import Text
+
+    if not shown.outcomes or field not in shown.outcomes[at].changes:
+        return Text(_show(value))
+    old, new = shown.outcomes[at].changes[field]
+    return Text(f"{_show(old)} → {_show(new)}", style=STYLES["update"])
 
 
 def _show(value: Any) -> str:

@@ -47,6 +47,13 @@ class ConflictOptions:
         return self.mode != "update"
 
     @property
+    def fills(self) -> Literal["all", "some", "none"]:
+        """Which rows need the fields that the source does not have: those that are inserted."""
+        if self.mode == "ignore":
+            return "all"
+        return "some" if self.inserts else "none"
+
+    @property
     def updates(self) -> bool:
         """Return whether rows of the table are updated."""
         return self.mode != "ignore"
