@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading, Sign
     from ingest.loading.api import aload, load, resume
     from ingest.loading.options import LoadOptions
-    from ingest.loading.outcomes import Outcome
+    from ingest.loading.outcomes import RecordOutcome
     from ingest.loading.preview import Preview, preview
     from ingest.loading.verify import verify
     from ingest.results import LoadResult, Progress
@@ -63,6 +63,7 @@ __all__ = [
     "Progress",
     "Reading",
     "Reason",
+    "RecordOutcome",
     "RecordsRefused",
     "Reject",
     "ServerFailed",
@@ -89,11 +90,11 @@ _HOMES = {
     "Layout": "ingest.layout",
     "LoadOptions": "ingest.loading.options",
     "LoadResult": "ingest.results",
-    "Outcome": "ingest.loading.outcomes",
     "Preview": "ingest.loading.preview",
     "Progress": "ingest.results",
     "Reading": "ingest.layout",
     "Reason": "ingest.results.reasons",
+    "RecordOutcome": "ingest.loading.outcomes",
     "Reject": "ingest.results.rejects",
     "Sign": "ingest.layout",
     "SourceOptions": "ingest.sources",

@@ -39,7 +39,7 @@ LOCK_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
+class RecordOutcome:
     """What would become of one record."""
 
     what: What
@@ -74,7 +74,7 @@ class Settlement:
             keeps_old=True,
         )
         self._fields = {str(field.column): field.name for field in converter.given}
-        self.outcomes: dict[int, Outcome] = {}
+        self.outcomes: dict[int, RecordOutcome] = {}
         """What became of each record that was not refused."""
 
     def settle(self, batches: Iterable[TypedBatch]) -> Iterator[TypedBatch]:
@@ -93,11 +93,11 @@ class Settlement:
                         self.outcomes[result.batch.records[0]] = self._outcome(result)
                 yield batch.without(rejects)
 
-    def _outcome(self, result: BatchResult) -> Outcome:
+    def _outcome(self, result: BatchResult) -> RecordOutcome:
         old = self._writer.old_values
         kept = [] if old is None else self._take_old(old)
         if kept:
-            return Outcome(what="update", changes=kept[0])
+            return RecordOutcome(what="update", changes=kept[0])
         counts = result.counts
         what: What = "unchanged"
         if counts.skipped and not counts.inserted:
@@ -108,7 +108,7 @@ class Settlement:
             what = "update"
         elif counts.ignored:
             what = "ignored"
-        return Outcome(what=what, changes={})
+        return RecordOutcome(what=what, changes={})
 
     def _take_old(self, old: OldValues) -> list[dict[str, tuple[Any, Any]]]:
         """Return the fields that the update of one row has changed, if a row was updated."""

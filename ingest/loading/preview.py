@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ingest.conversion import Converter, TypedBatch
     from ingest.layout.transform import LayoutTransform
-    from ingest.loading.outcomes import Outcome
+    from ingest.loading.outcomes import RecordOutcome
     from ingest.results.rejects import Reject
     from ingest.sources import Batch
 
@@ -54,7 +54,7 @@ class Preview:
     """The rows, as Python values of the table's types."""
     rejects: tuple[Reject, ...]
     """The reasons of the records among them that were refused, in order."""
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[RecordOutcome, ...] = ()
     """With ``on_conflict``: what would become of the record of each row, and what an update would
     change."""
 
