@@ -13,6 +13,7 @@ import pyarrow as pa
 from django.db import connections
 from psycopg import sql
 
+from ingest.benchmark.methods.base import OF_POSTGRES
 from ingest.benchmark.scratch.parts import create_bare, read_parts
 from ingest.exceptions import RecordsRefused
 from ingest.postgres.catalog import find_table, quote_name, read_table
@@ -268,13 +269,13 @@ class Encoded:
 
 def typed_batches(material: Material, count: int) -> list[TypedBatch]:
     """Read and convert the first rows of the material."""
-    converter = material.target.converter()
-    columns = tuple(field.attname for field in material.target.fields)
     file = material.files.get(count)
+    converter = material.target.converter(has_postgres_text=file is not None)
+    columns = tuple(field.attname for field in material.target.fields)
     given = (
         open_source(material.rows[:count], SourceOptions(columns=columns))
         if file is None
-        else open_source(str(file))
+        else open_source(str(file), OF_POSTGRES)
     )
     batches = []
     with given as source:

@@ -69,17 +69,8 @@ class Reference:
                 self._execute(f"UPDATE {self.name} SET {column} = {sql.replace('%s', column)}")
 
     def write_file(self, path: Path, count: int) -> None:
-        """Write the first rows as CSV, whose first line names the fields.
-
-        Empty text becomes NULL where the field may be NULL: an empty cell can say only one of them.
-        """
+        """Write the first rows as CSV, whose first line names the fields."""
         connection = connections[self._stage.alias]
-        for field, column in zip(self._fields, self._columns, strict=True):
-            if field.null and isinstance(field, (models.CharField, models.TextField)):
-                self._execute(
-                    f"UPDATE {self.name} SET {column} = NULL "
-                    f"WHERE {column} OPERATOR(pg_catalog.=) ''"
-                )
         named = ", ".join(
             f"{column} AS {quote_name(field.attname)}"
             for field, column in zip(self._fields, self._columns, strict=True)

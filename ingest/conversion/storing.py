@@ -85,7 +85,7 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
     fits = {
         "int4range": integer_fit(_integer, 32),
         "int8range": integer_fit(_integer, 64),
-        "numrange": range_fit(_decimal),
+        "numrange": range_fit(_exact_decimal),
         "daterange": range_fit(_date),
         "tstzrange": range_fit(_moment_fit(zone, has_zone=True)),
         "hstore": fit_hstore,
@@ -192,14 +192,19 @@ def _real(value: Any) -> float:
 
 
 def _decimal(value: Any) -> Decimal:
+    decimal = _exact_decimal(value)
+    # Arrow fails at a zero with a large exponent.
+    return decimal or Decimal()
+
+
+def _exact_decimal(value: Any) -> Decimal:
     if isinstance(value, str) and _FLOAT.fullmatch(value):
         value = Decimal(value.strip())
     elif isinstance(value, float):
         value = Decimal(repr(value))
     if isinstance(value, bool) or not isinstance(value, Decimal | int):
         raise TypeError
-    # Arrow fails at a zero with a large exponent.
-    return Decimal(value) if value else Decimal()
+    return Decimal(value)
 
 
 def _date(value: Any) -> dt.date:

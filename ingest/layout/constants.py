@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-LAYOUT_OPTIONS = ("layout", "set", "true", "false", "match", "ignore_columns")
+LAYOUT_OPTIONS = ("layout", "map", "set", "true", "false", "match", "ignore_columns")
 """The options of a load that make its layout."""
 
 
 def choose_layout(options: Mapping[str, Any]) -> Layout | None:
     """Return the layout that ``LAYOUT_OPTIONS`` make; None where none of them is given."""
     layout = None if options.get("layout") is None else find_layout(options["layout"])
+    layout = _with_columns(layout, options.get("map"))
     layout = _with_constants(layout, options.get("set"))
     words = {key: _texts(key, options[key]) for key in _WORDS if options.get(key) is not None}
     if words:
@@ -71,6 +72,21 @@ def _texts(name: str, given: Any) -> tuple[str, ...]:
             f"{name} (--{name.replace('_', '-')}) must be one text or several, not {given!r}."
         )
     return texts
+
+
+def _with_columns(layout: Layout | None, columns: Mapping[str, Any] | None) -> Layout | None:
+    if not columns:
+        return layout
+    layout = layout or Layout(others="match")
+    fields = dict(layout.fields)
+    for name, column in columns.items():
+        if not isinstance(column, str | int) or isinstance(column, bool) or column in ("", 0):
+            raise ConfigurationError(
+                f"map: {name} is fed by {column!r}: say a source column's name, or its position "
+                "from 1."
+            )
+        fields[name] = fed(fields.get(name), column=column)
+    return dataclasses.replace(layout, fields=fields)
 
 
 def _with_constants(layout: Layout | None, constants: Mapping[str, Any] | None) -> Layout | None:

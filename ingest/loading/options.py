@@ -98,6 +98,9 @@ class LoadOptions:
     layout: Layout | str | Path | None = None
     """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
     that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
+    map: Mapping[str, str | int] | None = None
+    """The source column, by its name or its position from 1, that feeds a field:
+    ``{"amount": "Betrag"}``. The field may be ``customer__number``, to look the parent up."""
     set: Mapping[str, Any] | None = None
     """One value for all records, for fields that the source does not have: ``{"bank": "KB"}``. Each
     is judged by its field before the first row; a field that the layout looks up is looked up."""

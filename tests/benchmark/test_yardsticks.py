@@ -17,6 +17,7 @@ from ingest.benchmark.scratch.parts import BARE_SCHEMA
 from ingest.exceptions import ConfigurationError
 from tests.benchmark.catalog import describe
 from tests.benchmark.marks import committing
+from tests.end_to_end.contract.cases import CASES
 
 pytestmark = committing
 
@@ -109,6 +110,20 @@ def test_every_method_can_start_at_the_file():
 def test_contract_models_can_be_measured_beside_the_yardsticks(name):
     result = benchmark(apps.get_model("contract", name), baselines=("psql", "floor"))
     assert [(item.verified, item.note) for item in result.results] == [(True, "")] * 3
+
+
+@pytest.mark.parametrize("name", ["Span", "Blob", "Document", "Flag", "Text", "Literal"])
+def test_every_type_can_start_at_the_file(name):
+    result = benchmark(apps.get_model("contract", name), methods=(), from_file=True)
+    assert outcomes(result) == [(40, name, True, "") for name in method_names()]
+
+
+def test_arrays_of_every_kind_can_start_at_the_file():
+    [case] = [case for case in CASES if str(case) == "Array"]
+    rows = [dict(zip([it.attname for it in case.fields], row, strict=True)) for row in case.rows]
+    result = benchmark(case.model, source=rows, methods=(), from_file=True)
+    want = [(len(rows), name, True, "") for name in method_names()]
+    assert outcomes(result) == want
 
 
 def test_what_the_orm_fills_is_a_default_only_while_psql_runs():

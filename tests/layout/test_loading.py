@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from finance.models import Account, Transaction
-from ingest import LayoutError, RecordsRefused, load
+from ingest import ConfigurationError, LayoutError, RecordsRefused, load
 from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading, Sign
 from tests.factories import AccountFactory
 
@@ -361,3 +361,27 @@ def test_a_parent_without_a_required_field_is_not_made():
     [reject] = german_load("31.12.2024;A1;1;x", layout=layout, on_error="reject").rejects
     assert "name: This field cannot be blank." in reject.reason
     assert not Account.objects.exists()
+
+
+@pytest.mark.parametrize("column", ["Betrag", 1])
+def test_map_feeds_a_field_from_a_column(column, tmp_path):
+    account = AccountFactory()
+    path = tmp_path / "f.csv"
+    path.write_text(f"Betrag,Konto,tx_date\n1.50,{account.number},2026-01-31\n")
+    result = load(
+        Transaction,
+        path,
+        map={"amount": column, "account__number": "Konto"},
+        set={"user": account.user},
+    )
+    assert result.rows == 1
+    assert Transaction.objects.get().amount == Decimal("1.50")
+
+
+@pytest.mark.parametrize("column", [None, True, "", 0, 1.5])
+def test_map_takes_names_and_positions_only(column):
+    with pytest.raises(ConfigurationError) as caught:
+        load(Transaction, [{"a": 1}], map={"amount": column})
+    assert str(caught.value).startswith(
+        f"map: amount is fed by {column!r}: say a source column's name, or its position from 1."
+    )

@@ -175,10 +175,13 @@ def _entries(_: Field) -> Callable[[Random], Any]:
     }
 
 
-def _array(field: Any) -> Callable[[Random], Any]:
-    make = find_maker(_bound_to(field.base_field, field))
+def _array(field: Any, *, is_inner: bool = False) -> Callable[[Random], Any]:
+    inner = _bound_to(field.base_field, field)
+    # The arrays in an array must be of one length.
+    make = _array(inner, is_inner=True) if isinstance(inner, ArrayField) else find_maker(inner)
     low, high = texts.lengths(field, ITEMS)
     low, high = (field.size, field.size) if field.size else (low, min(high, max(low, ITEMS)))
+    low = high if is_inner else low
     return lambda random: [make(random) for _ in range(random.randint(low, high))]
 
 

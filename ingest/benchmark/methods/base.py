@@ -15,7 +15,7 @@ from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.conversion import Converter
 from ingest.exceptions import RecordsRefused, UnsupportedModelError
 from ingest.postgres.session import adaptation_context
-from ingest.sources import open_source
+from ingest.sources import SourceOptions, open_source
 from ingest.writing.copy import why_no_table, why_not_one_table, why_not_values
 
 if TYPE_CHECKING:
@@ -43,15 +43,23 @@ class Target:
     fields: tuple[Field[Any, Any], ...]
     """The fields that the rows have values for; all others get what the ORM would give them."""
 
-    def converter(self) -> Converter:
-        """Plan how batches whose columns are these fields become typed ones."""
+    def converter(self, *, has_postgres_text: bool = False) -> Converter:
+        """Plan how batches whose columns are these fields become typed ones.
+
+        ``has_postgres_text``: the cells are those of a file that PostgreSQL wrote.
+        """
         return Converter(
             table=self.table,
             fields=self.fields,
             alias=self.alias,
             context=adaptation_context(self.alias, self.table),
             judges_unfed=False,  # as save(), which the methods are compared with
+            has_postgres_text=has_postgres_text,
         )
+
+
+OF_POSTGRES = SourceOptions(format="postgres-csv")
+"""How the benchmark's files are read: arrays, ranges, bytes and NULL as PostgreSQL writes them."""
 
 
 class Method(ABC):
@@ -122,11 +130,11 @@ class Method(ABC):
         return self.write_checked(self._checked(rows))
 
     def write_file(self, path: str) -> int:
-        """Do what ``write`` does with the rows of a CSV file.
+        """Do what ``write`` does with the rows of a CSV file that PostgreSQL's COPY wrote.
 
         Its first line names the target's fields, in their order. Each cell is cleaned by its field.
         """
-        converter = self.target.converter()
+        converter = self.target.converter(has_postgres_text=True)
 
         def rows() -> Iterator[Row]:
             for batch in source.batches():
@@ -135,7 +143,7 @@ class Method(ABC):
                     raise RecordsRefused(rejects)
                 yield from good
 
-        with open_source(path) as source:
+        with open_source(path, OF_POSTGRES) as source:
             return self.write_checked(rows())
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
-from ingest.benchmark.methods.base import Method
+from ingest.benchmark.methods.base import OF_POSTGRES, Method
 from ingest.exceptions import RecordsRefused
 from ingest.postgres.catalog import read_table
 from ingest.postgres.errors import explain
@@ -62,8 +62,8 @@ class CopyMethod(Method):
             return self._write(source, converter)
 
     def write_file(self, path: str) -> int:
-        with open_source(path) as source:
-            return self._write(source, self.target.converter())
+        with open_source(path, OF_POSTGRES) as source:
+            return self._write(source, self.target.converter(has_postgres_text=True))
 
     def _write(self, source: Source, converter: Converter) -> int:
         batches = _accepted(converter, source.batches())

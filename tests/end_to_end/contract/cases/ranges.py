@@ -42,7 +42,10 @@ CASES = [
                 NumericRange(-NORMAL, NORMAL - 1),
             ],
             "bigs": [*ranges_of(NumericRange, 1, 5), NumericRange(-BIG, BIG - 1)],
-            "decimals": ranges_of(NumericRange, Decimal("1.50"), Decimal("5E+1")),
+            "decimals": [
+                *ranges_of(NumericRange, Decimal("1.50"), Decimal("5E+1")),
+                NumericRange(Decimal("-0.79"), Decimal("0.00")),  # a zero with places
+            ],
             "days": [*ranges_of(DateRange, JANUARY, MAY), DateRange(dt.date.min, dt.date.max)],
             "moments": ranges_of(DateTimeTZRange, MORNING, EVENING),
             # Not from a pair: of one, clean() and save() make different bounds here.
