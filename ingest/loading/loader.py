@@ -148,14 +148,16 @@ class Loader:
             if self._entry is None:
                 check_reading(source, job.options)
                 check_repeating(source, job.options, job.how, is_atomic=session.is_callers)
-            fingerprint = Fingerprint(source.paths)
+            fingerprint = Fingerprint(source.paths, source.identity)
             if self._backend is not None:
                 session.end_backend(self._backend)
             self._backend = session.backend()
             if self._entry is None:
                 self._entry = self._begin(session, source, fingerprint)
             entry = self._entry
-            self._can_go_on = bool(entry.load and source.paths and not session.is_callers)
+            self._can_go_on = bool(
+                entry.load and (source.paths or source.identity) and not session.is_callers
+            )
             entry.lock(session)
             with session.transaction() if entry.may_have_chunks else nullcontext():
                 settled = entry.settle(session)

@@ -15,6 +15,8 @@ from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.loading.reject_log import RejectLimit
 from ingest.sources import SourceOptions
+from ingest.sources.addresses import is_address, without_credentials
+from ingest.sources.django_files import plain_file
 from ingest.sources.several import SeveralSource, expand
 from ingest.writing.conflicts.options import (
     ConflictOptions,
@@ -338,7 +340,7 @@ def check_repeating(
             "content. Leave it out."
         )
     retries = said.get("retries") or usual.retries
-    if retries != usual.retries and (is_atomic or not source.paths):
+    if retries != usual.retries and (is_atomic or not (source.paths or source.identity)):
         where = "inside transaction.atomic()" if is_atomic else f"on {source.name}"
         why = "the caller would have to begin again" if is_atomic else "it can be read only once"
         raise ConfigurationError(f"{spell('retries')} has no effect {where}: {why}. Leave it out.")
@@ -393,7 +395,7 @@ class LoadSpec:
         return cls(
             model=model,
             alias=using or router.db_for_write(model) or DEFAULT_DB_ALIAS,
-            given=source,
+            given=plain_file(source, reading.encoding),
             reading=reading,
             how=how,
             layout=layout,
@@ -472,6 +474,8 @@ def _is_utf8(given: Any) -> bool:
 
 
 def _absolute(path: str | Path) -> str:
+    if is_address(path):
+        return without_credentials(str(path))
     # A resume may come from another working directory.
     is_elsewhere = str(path) == "-" or str(path).startswith("storage:")
     return str(path) if is_elsewhere else str(Path(path).absolute())

@@ -20,6 +20,7 @@ from ingest.loading.options import LoadSpec
 from ingest.loading.output_files import is_null
 from ingest.loading.reject_log import REJECT_LOG, RejectLimit, RejectLog
 from ingest.results.rejects import Reject
+from ingest.sources.addresses import has_hidden_parts, is_address
 from ingest.sources.fingerprints import digest_of_part
 from ingest.sources.several import SeveralSource, expand
 
@@ -107,6 +108,12 @@ def check_resumable(load: Load, given: Any) -> None:
             f"Load {load.pk} cannot go on: {load.source} can be read only once. Take away what is "
             f"in with `bulk_load --undo {load.pk}`, and load again from a file."
         )
+    addresses = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+    if any(has_hidden_parts(it) for it in addresses if is_address(it)):
+        raise LedgerError(
+            f"Load {load.pk} cannot go on by itself: the address of {load.source} had credentials, "
+            f"which are not kept. Say it again: `bulk_load --resume {load.pk} ADDRESS`."
+        )
     missing = _missing(given)
     if missing is not None:
         raise LedgerError(
@@ -173,10 +180,15 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
 def _missing(given: Any) -> str | None:
     """Return the first file, or pattern, that is not there."""
     try:
-        files = expand(given) if SeveralSource.accepts(given) else [given]
+        files = _files(given)
     except SourceError:
         return str(given)
-    return next((str(file) for file in files if not Path(file).is_file()), None)
+    here = (file for file in files if not is_address(file))  # what is elsewhere says it itself
+    return next((str(file) for file in here if not Path(file).is_file()), None)
+
+
+def _files(given: Any) -> list[Any]:
+    return list(expand(given)) if SeveralSource.accepts(given) else [given]
 
 
 class KeptLog:

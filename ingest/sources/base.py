@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
 from ingest.results.rejects import Reject
 from ingest.sources.batch import Position
+from ingest.sources.django_files import plain_file
 from ingest.sources.writers import JsonLinesWriter
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Source(ABC):
     """The file's name without its folder, where it is one file that has a name."""
     paths: tuple[Path, ...] = ()
     """The files that it reads, where all of them can be read again."""
+    identity: str = ""
+    """What stays the same as long as a file that is not among ``paths`` does, if it is known."""
     is_of_files: ClassVar[bool] = False
     """Whether it is the content of one file."""
     narrow_options: ClassVar[frozenset[str]] = frozenset()
@@ -64,8 +67,9 @@ class Source(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        Source.registry.append(cls)
-        Source.registry.sort(key=lambda source: source.place)
+        if "format" in cls.__dict__:
+            Source.registry.append(cls)
+            Source.registry.sort(key=lambda source: source.place)
 
     @classmethod
     @abstractmethod
@@ -243,6 +247,7 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     work and ``TypeError`` for anything that is no source.
     """
     options = options or SourceOptions()
+    given = plain_file(given, options.encoding)
     kind = find_kind(given, options.format)
     if kind is not None:
         _check_narrow_options(kind, options)

@@ -82,6 +82,8 @@ class InputFile:
         if hasattr(given, "read"):
             self._raw: IO[bytes] = given
             self.name = safe_line(str(getattr(given, "name", type(given).__name__)))
+            size = getattr(given, "size", None)  # of a file of Django, or elsewhere
+            self.bytes_total = size if isinstance(size, int) else None
         elif str(given) == STDIN:
             self._raw, self.name = _standard_input(), "standard input"
             self._is_ours = isinstance(self._raw, _WaitingInput)

@@ -18,14 +18,16 @@ DIGEST_BYTES = 32
 class Fingerprint:
     """The digest of some files, taken in a thread of its own while the load goes on."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], identity: str = "") -> None:
+        """``identity`` is what tells that a file is the same that is not on this machine."""
+        self._identity = identity
         with ThreadPoolExecutor(1, "ingest-fingerprint") as executor:
             self._digest = executor.submit(digest_of_files, paths)
             executor.shutdown(wait=False)
 
     def __str__(self) -> str:
         """Return the digest, as soon as it is known; empty where there is no file."""
-        return self._digest.result()
+        return self._digest.result() or self._identity
 
 
 def digest_of_files(paths: Sequence[Path]) -> str:

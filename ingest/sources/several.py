@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.results.rejects import shorten
+from ingest.sources.addresses import is_address
 from ingest.sources.base import Source, SourceOptions, find_kind, open_source
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
@@ -52,6 +53,8 @@ class SeveralSource(Source):
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
+        if is_address(given):
+            return False
         if isinstance(given, str):
             return glob.has_magic(given) and not Path(given).exists()
         is_list = isinstance(given, list | tuple) and bool(given)

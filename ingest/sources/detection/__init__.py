@@ -29,6 +29,8 @@ from ingest.sources.detection.values import (
     is_plain_number,
     rival_format,
 )
+from ingest.sources.django_files import plain_file
+from ingest.sources.enclosed import EnclosedSource
 from ingest.sources.files import InputFile
 from ingest.sources.several import expand
 from ingest.sources.text import check_is_text, find_codec
@@ -66,7 +68,11 @@ def detect(
     read, and so cannot be loaded afterwards unless it is opened again. Raises ``SourceError`` for a
     file that cannot be read or has no text.
     """
+    given = plain_file(given)
     kind = next((kind for kind in Source.registry if kind.accepts(given)), None)
+    if kind is not None and issubclass(kind, EnclosedSource):
+        with kind.enter(given) as inner:
+            return detect(inner, encoding=encoding, delimiter=delimiter, sheet=sheet)
     if kind is not None and kind.holds_others:
         return _of_the_first(expand(given), encoding, delimiter, sheet)
     if kind is not None and kind.format != "delimited":

@@ -1,0 +1,99 @@
+"""Files of Django: uploads, ``FieldFile``, ``ContentFile``."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.base import File
+from django.core.files.storage import InMemoryStorage
+from django.db.models.fields.files import FieldFile
+
+from ingest.exceptions import SourceError
+from ingest.sources.files import NamedPath
+
+if TYPE_CHECKING:
+    from django.core.files.storage import Storage
+
+
+def plain_file(given: Any, encoding: str = "utf-8") -> Any:
+    """Return what a source reads a file of Django from; anything else as it is.
+
+    The file is read from its beginning, as Django's own ``chunks()`` reads it, whoever has read of
+    it before. A ``FieldFile`` that is on this machine is a path, so that a load of it can go on.
+    """
+    if not isinstance(given, File):
+        return given
+    if isinstance(given, FieldFile):
+        if not given:
+            raise SourceError(f"{given.field.name} has no file.")
+        path = local_path(given.storage, str(given.name))
+        if path is not None:
+            return NamedPath.of(path, str(given.name))
+    if given.closed or isinstance(given, FieldFile):
+        try:
+            given.open("rb")
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{given.name} cannot be opened: {error}.") from error
+    return DjangoFile(given, encoding)
+
+
+def local_path(storage: Storage, name: str) -> str | None:
+    """Return where a storage has a file on this machine; None where it is elsewhere."""
+    if isinstance(storage, InMemoryStorage):  # which has paths of files that are not there
+        return None
+    try:
+        path = storage.path(name)
+    except NotImplementedError:
+        return None
+    return path if Path(path).is_file() else None
+
+
+class DjangoFile:
+    """A file of Django from its beginning, as bytes."""
+
+    def __init__(self, given: File[Any], encoding: str) -> None:
+        self.name = str(given.name or type(given).__name__)
+        self.size: int | None = None
+        with suppress(AttributeError, OSError, TypeError):
+            self.size = given.size
+        file: Any = given.file
+        with suppress(AttributeError, OSError, io.UnsupportedOperation):
+            file.seek(0)
+        # A file of text is one of bytes below, but for a text in memory.
+        self._file: Any = getattr(file, "buffer", file)
+        self._encode = codecs.getincrementalencoder(encoding)().encode
+        self._rest = b""
+        if isinstance(file, io.TextIOBase):
+            self.size = None if file is self._file else self.size
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        given = self._file.read(size)
+        if not isinstance(given, str):
+            return bytes(given or b"")
+        text = self._rest + (self._encode(given) if given else b"")
+        part, self._rest = (text, b"") if size < 0 else (text[:size], text[size:])
+        return part
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return not isinstance(self._file, io.StringIO) and bool(self._file.seekable())
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._file.closed)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return int(self._file.seek(place, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        """Leave it open: it is the caller's."""

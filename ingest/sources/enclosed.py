@@ -1,0 +1,76 @@
+"""A source within another thing that has to be opened first: an archive, a server, a storage."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ingest.sources.base import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import ExitStack
+
+    from ingest.sources.batch import Batch, Position
+    from ingest.sources.writers import RecordWriter
+
+
+class EnclosedSource(Source):
+    """A source of any format that is read out of something; it does what the inner one does."""
+
+    holds_others = True
+
+    def __init__(self, inner: Source, stack: ExitStack) -> None:
+        """``stack`` has what must be closed after the inner source."""
+        self._inner, self._stack = inner, stack
+        self.name = inner.name
+        self.columns = inner.columns
+        self.bytes_total = inner.bytes_total
+        self.preamble = inner.preamble
+        self.file_name = inner.file_name
+        self.paths = inner.paths
+        self.has_postgres_text = inner.has_postgres_text
+        self.reads_by_text = inner.reads_by_text
+        self.ignores = inner.ignores
+
+    @classmethod
+    @abstractmethod
+    @contextmanager
+    def enter(cls, given: Any) -> Iterator[Any]:
+        """Give what is inside: a path, or a file object."""
+
+    @property
+    def inner_format(self) -> str:
+        """The format of what is read."""
+        inner = self._inner
+        return inner.inner_format if isinstance(inner, EnclosedSource) else inner.format
+
+    @property
+    def bytes_read(self) -> int:  # type: ignore[override]
+        """How far it has been read, in bytes."""
+        return self._inner.bytes_read
+
+    @property
+    def notes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Those of the inner source."""
+        return self._inner.notes
+
+    def batches(self) -> Iterator[Batch]:
+        yield from self._inner.batches()
+
+    def go_to(self, position: Position) -> bool:
+        return self._inner.go_to(position)
+
+    def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
+        return self._inner.find_ends(start, records)
+
+    def check_unchanged(self) -> None:
+        self._inner.check_unchanged()
+
+    def writer(self, suffix: str = "") -> RecordWriter:
+        return self._inner.writer(suffix)
+
+    def close(self) -> None:
+        self._inner.close()
+        self._stack.close()

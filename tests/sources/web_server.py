@@ -1,0 +1,60 @@
+"""A web server that is also a bucket: it has a few files, their ETags and their times."""
+
+import hashlib
+import http.server
+import re
+import threading
+from contextlib import contextmanager
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.answer(has_body=False)
+
+    def do_GET(self):
+        self.answer(has_body=True)
+
+    def answer(self, *, has_body):
+        path = self.path.partition("?")[0]
+        self.server.asked.append((self.command, self.path, self.headers.get("Authorization")))
+        content = self.server.files.get(path)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        self.send_response(404 if content is None else 206 if asked else 200)
+        content = whole = content or b""
+        if asked:
+            first, last = int(asked[1]), min(int(asked[2] or len(whole)), len(whole) - 1)
+            content = whole[first : last + 1]
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(whole)}")
+        self.send_header("Content-Length", str(len(content)))
+        if self.server.has_stamps:
+            self.send_header("ETag", f'"{hashlib.sha256(whole).hexdigest()}"')
+            self.send_header("Last-Modified", self.server.modified)
+        self.end_headers()
+        if has_body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def serve(**files):
+    """Serve files, by their paths, and give the server."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.asked, server.has_stamps = files, [], True
+    server.modified = "Wed, 21 Oct 2015 07:28:00 GMT"
+    server.host = f"127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def bucket_address(server, name, user="AKEY:SECRETPART@"):
+    """Return the address of a file for pyarrow's client of S3."""
+    where = f"endpoint_override={server.host}&scheme=http&region=us-east-1"
+    return f"s3://{user}{name}?{where}"
