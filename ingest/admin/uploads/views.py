@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, router, transaction
 from django.http import HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ingest.admin.loads import background
 from ingest.admin.loads.progress import whole
@@ -391,6 +392,7 @@ class PreviewStep(StepView):
         return {
             "columns": [safe_line(name) for name in found.columns],
             "records": preview_rows(found),
+            "is_settled": bool(found.outcomes),
         }
 
 
@@ -405,15 +407,32 @@ def first_rows(
         return preview(model, given, rows=count, layout=layout, **options)
 
 
+WORDS = {
+    "ok": gettext_lazy("ok"),
+    "insert": gettext_lazy("new"),
+    "update": gettext_lazy("changed"),
+    "unchanged": gettext_lazy("unchanged"),
+    "ignored": gettext_lazy("ignored"),
+    "skipped": gettext_lazy("skipped"),
+}
+"""What becomes of a record, by ``RecordOutcome.what``."""
+
+
 def preview_rows(found: Any) -> list[dict[str, Any]]:
     """Return the first records, the good and the refused, in their order."""
     rows: dict[int, dict[str, Any]] = {}
-    for record, row in zip(found.records, found.rows, strict=True):
+    outcomes = found.outcomes or [None] * len(found.rows)
+    for record, row, outcome in zip(found.records, found.rows, outcomes, strict=True):
+        state = "ok" if outcome is None else outcome.what
+        changes = {} if outcome is None else outcome.changes
         rows[record] = {
             "record": record,
-            "state": "ok",
-            "word": _("ok"),
-            "cells": [show_cell(cell) for cell in row],
+            "state": state,
+            "word": WORDS[state],
+            "cells": [
+                cell_of(value, changes.get(name))
+                for name, value in zip(found.fields, row, strict=True)
+            ],
         }
     for reject in found.rejects:
         row = rows.setdefault(
@@ -426,6 +445,12 @@ def preview_rows(found: Any) -> list[dict[str, Any]]:
             {"where": where, "value": value, "reason": safe_line(reject.reason)}
         )
     return [rows[record] for record in sorted(rows)[:RECORDS_PREVIEWED]]
+
+
+def cell_of(value: Any, change: tuple[Any, Any] | None) -> dict[str, str | None]:
+    """Return a value as it is stored and, where an update changes it, the old one."""
+    old, new = (None, value) if change is None else change
+    return {"old": None if change is None else show_cell(old), "new": show_cell(new)}
 
 
 def show_cell(value: Any) -> str:

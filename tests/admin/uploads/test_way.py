@@ -302,3 +302,15 @@ def test_the_second_file_updates_and_inserts(way, root):
         "Sparbuch",
     ]
     assert Load.objects.get().updated == 1
+
+
+def test_a_preview_shows_what_becomes_of_each_record(way, root):
+    Account.objects.create(user=root, number="DE1", name="Old", currency="EUR")
+    way.upload(ACCOUNTS)
+    response = way.go("preview", options={"on_conflict": "upsert", "key": "number"})
+    assert [row["state"] for row in response.context["records"]] == ["update", "insert"]
+    shown = page(response)
+    assert '<del class="ingest-old"><bdi>Old</bdi></del> → <ins><bdi>Giro</bdi></ins>' in shown
+    assert ">changed</span>" in shown
+    assert ">new</span>" in shown
+    assert Account.objects.get().name == "Old"
