@@ -13,6 +13,7 @@ NAMES = (
     "scale",
     "peers",
     "ledger",
+    "upsert",
     "customer",
     "old_values",
 )
