@@ -1,6 +1,15 @@
 """The models of the ledger and of uploads, where Django looks for them."""
 
-from ingest.ledger.models import Chunk, KeyList, KeyRange, Load, LoadProgress, OldRows, Reject
+from ingest.ledger.models import (
+    Chunk,
+    KeyList,
+    KeyRange,
+    Load,
+    LoadProgress,
+    OldRows,
+    Reject,
+    SeenKeys,
+)
 from ingest.uploads.models import SavedLayout, Upload
 
 __all__ = [
@@ -12,5 +21,6 @@ __all__ = [
     "OldRows",
     "Reject",
     "SavedLayout",
+    "SeenKeys",
     "Upload",
 ]

@@ -28,6 +28,7 @@ from ingest.ledger.rows import (
     table_of,
     update,
 )
+from ingest.ledger.seen_keys import forget_seen_keys, keep_seen_keys, recall_seen_keys
 from ingest.postgres.catalog import quote_name
 from ingest.results import Counts
 from ingest.sources.batch import Position
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
     from ingest.writing.conflicts.old_values import OldValues
+    from ingest.writing.conflicts.tables import SeenKeys
     from ingest.writing.ranges import Range
 
 _HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_catalog.text[])"
@@ -136,7 +138,7 @@ class LedgerEntry(Entry):
             self._identified = session
         return int(key)
 
-    def end_chunk(
+    def end_chunk(  # noqa: PLR0913 - what there is to a chunk, each once
         self,
         session: Session,
         chunk: int,
@@ -145,6 +147,7 @@ class LedgerEntry(Entry):
         rejects: Sequence[Reject],
         inserters: Inserters,
         old_values: OldValues | None = None,
+        seen: SeenKeys | None = None,
         **facts: Any,
     ) -> None:
         if ranges:
@@ -166,12 +169,20 @@ class LedgerEntry(Entry):
         update(session, self._alias, model_of("Chunk"), chunk, **facts)
         if old_values is not None:
             keep_old_rows(session, chunk, old_values)
+        if seen is not None:
+            keep_seen_keys(session, chunk, seen.tables.noted, seen.sources)
         kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}
             told = list(map(vars, kept))
             insert_many(session, self._alias, model_of("Reject"), common, told)
             self.rejects_kept += len(kept)
+
+    def recall_keys(self, session: Session, seen: str, keys: str) -> list[str]:
+        return recall_seen_keys(session, self.load.pk, seen, keys)
+
+    def forget_keys(self, session: Session) -> None:
+        forget_seen_keys(session, self.load.pk)
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
         session.fetch(

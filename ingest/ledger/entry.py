@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
     from ingest.writing.conflicts.old_values import OldValues
+    from ingest.writing.conflicts.tables import SeenKeys
     from ingest.writing.ranges import Range
 
 
@@ -69,7 +70,7 @@ class Entry:
         """
         return 0
 
-    def end_chunk(
+    def end_chunk(  # noqa: PLR0913 - what there is to a chunk, each once
         self,
         session: Session,
         chunk: int,
@@ -78,9 +79,20 @@ class Entry:
         rejects: Sequence[Reject],
         inserters: Inserters,
         old_values: OldValues | None = None,
+        seen: SeenKeys | None = None,
         **facts: Any,
     ) -> None:
         """Complete the chunk, in the same transaction."""
+
+    def recall_keys(self, session: Session, seen: str, keys: str) -> list[str]:  # noqa: ARG002
+        """Put the keys of the chunks that are committed into a temporary table.
+
+        Gives the names of the files that were read.
+        """
+        return []
+
+    def forget_keys(self, session: Session) -> None:
+        """Delete the keys that were kept for a load which has ended."""
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
         """Write down keys that are in no short ranges."""

@@ -270,6 +270,22 @@ class OldRows(models.Model):
         return f"Old values of {len(self.keys)} rows"
 
 
+class SeenKeys(models.Model):
+    """The keys of records of a chunk, until the load has ended: a later record may repeat one."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="seen_keys")
+    sources = models.JSONField(help_text="The names of the files read so far, in order.")
+    rows = TextArrayField(
+        help_text="Each key with its record, as the text of a row of the load's temporary table."
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{len(self.rows)} keys"
+
+
 class Reject(models.Model):
     """One reason why one record was refused, as `ingest.Reject` has it."""
 

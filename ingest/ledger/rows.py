@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ingest.postgres.session import Session
 
-MODELS = ("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "OldRows", "Reject")
+MODELS = ("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "OldRows", "SeenKeys", "Reject")
 
 
 class DjangoConnection:

@@ -62,6 +62,8 @@ class LoadAttempt:
         Raises ``TooManyRejects`` where more were refused than the limit allows.
         """
         self.log.finish(counts.read)
+        if self.job.how.conflicts is not None and self.job.how.is_chunked:
+            self.entry.forget_keys(self.session)
         self.entry.tell(
             self.session,
             status="loaded",

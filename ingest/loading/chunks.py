@@ -237,6 +237,7 @@ class ChunkLoader:
                 asks_rows=sent.is_nested or bool(self.table.triggers),
             ),
             old_values=sent.old_values,
+            seen=self._seen if self._job.how.is_chunked else None,
             last_record=read_before + counts.read,
             position={"source": dataclasses.asdict(stop), "marks": marks},
             **{name: count for name, count in vars(counts).items() if name != "read"},
@@ -335,7 +336,7 @@ class ChunkLoader:
                     "also has fields in the table of a parent: leave it out, or load both by "
                     "models of one table."
                 )
-            self._seen = self._seen or SeenKeys()
+            self._seen = self._seen or SeenKeys(recall=self._entry.recall_keys)
             return ConflictWriter(
                 self.table,
                 self._job.model,

@@ -96,7 +96,10 @@ def settle(name, **options):
 
 def bulk_create(name, **options):
     def work(trial):
-        with Path(trial.path(name)).open(encoding="utf-8", newline="") as file, transaction.atomic():
+        with (
+            Path(trial.path(name)).open(encoding="utf-8", newline="") as file,
+            transaction.atomic(),
+        ):
             reader = csv.reader(file)
             next(reader)
             made = [

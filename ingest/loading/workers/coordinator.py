@@ -39,6 +39,8 @@ LOOK_SECONDS = 0.2
 
 def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> str | None:
     """Return why one worker must do it all, or give None."""
+    if job.how.conflicts is not None:
+        return "with on_conflict a record may have the key of another one in any chunk."
     if session.is_callers:
         return "the rows must go over the caller's connection."
     if entry.load is None:

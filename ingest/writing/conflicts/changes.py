@@ -37,6 +37,8 @@ class Changes:
 
     columns: tuple[str, ...]
     """The columns that the source gives and that are updated."""
+    given: tuple[str, ...]
+    """All columns that the source gives, but for the key's."""
     automatic: tuple[str, ...]
     """Columns of ``auto_now``: they are set where one of the others changes."""
     kept: frozenset[str]
@@ -48,6 +50,14 @@ class Changes:
     def set(self) -> tuple[str, ...]:
         """All columns that are set."""
         return (*self.columns, *self.automatic)
+
+    def differs(self, name: str, old: str, new: str) -> str:
+        """Return the condition that two values of a column, each of them SQL, differ."""
+        return (
+            f"(CASE WHEN {old} IS NULL OR {new} IS NULL "
+            f"THEN NOT ({old} IS NULL AND {new} IS NULL) "
+            f"ELSE NOT {equal_values(self.types[name], old, new)} END)"
+        )
 
     def assignments(self, row: str, record: str) -> str:
         """Return what stands after SET."""
@@ -86,10 +96,7 @@ class Changes:
         is_same = equal_values(column, old, new)
         if name in self.kept:
             return f"({new} IS NOT NULL AND ({old} IS NULL OR NOT {is_same}))"
-        return (
-            f"(CASE WHEN {old} IS NULL OR {new} IS NULL "
-            f"THEN NOT ({old} IS NULL AND {new} IS NULL) ELSE NOT {is_same} END)"
-        )
+        return self.differs(name, old, new)
 
 
 def equal_values(column: Column, one: str, other: str) -> str:
@@ -163,6 +170,7 @@ def plan_changes(
     ]
     return Changes(
         columns=tuple(dict.fromkeys(columns)),
+        given=tuple(name for name in fed.values() if name not in key.plain),
         automatic=tuple(automatic) if options.updates else (),
         kept=frozenset(kept),
         newest=newest,

@@ -9,7 +9,8 @@ All of it is one DO, so that a batch takes few round trips. What it works on:
 - ``repeated`` has the rows of the batch that wait for another one of the same key;
 - ``todo`` has the places of the rows of the next round;
 - ``refused`` has the rows that were refused, with what PostgreSQL said;
-- ``fresh`` has the keys of the inserted rows.
+- ``fresh`` has the keys of the inserted rows;
+- ``noted`` has rows of ``seen`` as text, for the ledger, where a load is committed in chunks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ingest.writing.conflicts.old_values import exactly_in_block
 from ingest.writing.staging import own_prefix
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
     from ingest.writing.conflicts.changes import Changes
@@ -92,7 +95,9 @@ class Settling:
         session.execute(
             f"CREATE TEMPORARY TABLE {_bare(tables.work)} ON COMMIT DROP AS SELECT {columns}, "
             f"{place}, {', '.join(self._keys)}, NULL::pg_catalog.tid AS {own}tid, "
-            f"''::pg_catalog.text AS {own}what, ''::pg_catalog.text AS {own}earlier "
+            f"NULL::pg_catalog.xid AS {own}xmin, ''::pg_catalog.text AS {own}final, "
+            f"''::pg_catalog.text AS {own}what, ''::pg_catalog.text AS {own}earlier"
+            f"{self._originals(self._base, 's', ', ')} "
             f"FROM (SELECT *, {keys} FROM {stage.name}) s WITH NO DATA; "
             f"CREATE TEMPORARY TABLE {_bare(tables.fresh)} ON COMMIT DROP AS "
             f"SELECT {key_type} AS key FROM {self._table.qualified_name} WITH NO DATA"
@@ -107,8 +112,9 @@ class Settling:
         session.execute(
             f"CREATE TEMPORARY TABLE {_bare(tables.seen)} ON COMMIT {lasts} AS "
             f"SELECT {', '.join(self._keys)}, 0::bigint AS {own}seen_file, "
-            f"0::bigint AS {own}seen_place, ''::pg_catalog.text AS {own}what "
-            f"FROM (SELECT {keys} FROM {stage.name}) s WITH NO DATA; "
+            f"0::bigint AS {own}seen_place, ''::pg_catalog.text AS {own}what"
+            f"{self._originals(self._base, 's', ', ')} "
+            f"FROM (SELECT *, {keys} FROM {stage.name}) s WITH NO DATA; "
             f"CREATE UNIQUE INDEX ON {tables.seen} ({', '.join(self._keys)}){nulls}"
         )
 
@@ -118,6 +124,23 @@ class Settling:
         tables = self.tables
         names = (tables.work, tables.repeated, tables.todo, tables.refused, tables.fresh)
         return f"TRUNCATE {', '.join(names)}"
+
+    @property
+    def index_columns(self) -> str:
+        """The columns of the unique index of ``seen``."""
+        return ", ".join(self._keys)
+
+    @property
+    def noting(self) -> str:
+        """The statement that notes the keys of a batch for the ledger, once it is settled."""
+        own, tables = self.own, self.tables
+        return (
+            f"INSERT INTO {tables.noted} (row) SELECT (e)::pg_catalog.text "
+            f"FROM {self._keyed} s, {tables.seen} e WHERE {self._is_keyed('s')} "
+            f"AND {self._same_key('e', 's')} AND e.{own}seen_place OPERATOR(pg_catalog.=) "
+            f"s.{self._stage.place} AND e.{own}seen_file OPERATOR(pg_catalog.=) "
+            "pg_catalog.current_setting('ingest.file')::bigint"
+        )
 
     # The parts of the statement
 
@@ -131,6 +154,19 @@ class Settling:
         return (
             f"(SELECT *, {keys}, ({self._key.predicate or 'true'}) AS {self.own}in "
             f"FROM {self._stage.name})"
+        )
+
+    def _base(self, place: int) -> str:
+        """Name the column that has the original value of the given column at this place."""
+        return f"{self.own}b{place}"
+
+    def _originals(self, name_of: Callable[[int], str], row: str, before: str) -> str:
+        """Select the given columns under other names, where the originals are kept."""
+        if not self._tracks_outcomes:
+            return ""
+        return "".join(
+            f"{before}{row}.{quote_name(name)} AS {name_of(place)}"
+            for place, name in enumerate(self._changes.given)
         )
 
     def _is_keyed(self, row: str) -> str:
@@ -167,55 +203,115 @@ class Settling:
         looked_at = dict.fromkeys((*self._changes.columns, self._changes.newest))
         old = "".join(f", {quote_name(name)}" for name in looked_at if name is not None)
         is_moved = f"pg_catalog.age(t.{own}moved) OPERATOR(pg_catalog.<=) {own}since"
-        what = self._judge("t", "s", f"e.{own}what", f"WHEN {is_moved} THEN '{LOOK}' ")
-        absent = INSERT if self._options.inserts else MISSING
-        if self._lacks and self._options.inserts:
-            absent = LACKING
+        what = self._judge("t", "s", f"WHEN {is_moved} THEN '{LOOK}' ")
         found = (
             f"SELECT t.{own}tid, {what} AS {own}what FROM ("
             f"SELECT ctid AS {own}tid, xmax AS {own}moved, {keys}{old} "
             f"FROM {self._table.qualified_name} WHERE {key.predicate or 'true'}) t "
             f"WHERE {self._is_keyed('s')} AND {self._same_key('t', 's')} LIMIT 1"
         )
-        earlier, joined = "''", ""
-        if self._tracks_outcomes:
-            earlier = f"coalesce(e.{own}what, '')"
-            joined = (
-                f"LEFT JOIN LATERAL (SELECT n.{own}what FROM {self.tables.seen} n "
-                f"WHERE {self._is_keyed('s')} AND {self._same_key('n', 's')} LIMIT 1) e ON true "
-            )
         return (
             f"INSERT INTO {self.tables.work} ({columns}, {self._stage.place}, "
             f"{', '.join(self._keys)}, {own}tid, {own}what, {own}earlier) "
             f"SELECT {', '.join(f's.{quote_name(name)}' for name in self._names)}, "
             f"s.{self._stage.place}, {', '.join(f's.{name}' for name in self._keys)}, m.{own}tid, "
-            f"coalesce(m.{own}what, '{absent}'), {earlier} "
-            f"FROM {self._keyed} s {joined}LEFT JOIN LATERAL ({found}) m ON true "
+            f"coalesce(m.{own}what, '{self._absent}'), '' "
+            f"FROM {self._keyed} s LEFT JOIN LATERAL ({found}) m ON true "
             f"{'WHERE ' + self._is_todo('s') if only_todo else ''}"
         )
 
-    def _judge(self, row: str, record: str, earlier: str, looked: str = "") -> str:
+    @property
+    def _absent(self) -> str:
+        """What becomes of a record without a row."""
+        if not self._options.inserts:
+            return MISSING
+        return LACKING if self._lacks else INSERT
+
+    def _meet_last(self, *, only_todo: bool) -> str:
+        """Find the row that each row of the stage meets, where the last record of a key counts.
+
+        An earlier record of the key may have changed the row already. What counts is how the row
+        was before the load: that is compared, and what the earlier record changed is put back. So
+        it makes no difference which records come in one batch. ``work`` gets the values that the
+        row is to have, all of them, and says in ``final`` what becomes of the record.
+        """
+        own, key, changes = self.own, self._key, self._changes
+        keys = ", ".join(
+            f"({item}) AS {name}" for item, name in zip(key.expressions, self._keys, strict=True)
+        )
+        given = changes.given
+        bases = {name: self._base(place) for place, name in enumerate(given)}
+        old = "".join(f", {quote_name(name)} AS {own}o{at}" for at, name in enumerate(given))
+        of_table = (
+            f"SELECT ctid AS {own}tid, xmin AS {own}xmin, {keys}{old} "
+            f"FROM {self._table.qualified_name} WHERE {key.predicate or 'true'}"
+        )
+        was_there = f"e.{own}what OPERATOR(pg_catalog.<>) '{INSERT}'"
+        base = ", ".join(
+            f"CASE WHEN {was_there} THEN e.{bases[name]} ELSE t.{own}o{at} END "
+            f"AS {quote_name(name)}"
+            for at, name in enumerate(given)
+        )
+        base = base or "NULL"
+        judged = self._judge("b", "s") if self._options.updates else f"'{IGNORED}'"
+        final = (
+            f"CASE WHEN t.{own}tid IS NULL THEN '{self._absent}' "
+            f"WHEN e.{own}what OPERATOR(pg_catalog.=) '{INSERT}' THEN '{INSERT}' ELSE {judged} END"
+        )
+        values = []
+        for name in self._names:
+            if name not in bases:
+                values.append(f"s.{quote_name(name)}")
+                continue
+            kept = f"b.{quote_name(name)}"
+            new = changes.value(name, "b", "s") if name in changes.columns else kept
+            values.append(
+                f"CASE WHEN {_is('f.what', INSERT)} THEN s.{quote_name(name)} "
+                f"WHEN {_is('f.what', UPDATE)} THEN {new} ELSE {kept} END"
+            )
+        written = {
+            name: value for name, value in zip(self._names, values, strict=True) if name in bases
+        }
+        differs = " OR ".join(
+            changes.differs(name, f"t.{own}o{at}", f"({written[name]})")
+            for at, name in enumerate(given)
+        )
+        what = (
+            f"CASE WHEN t.{own}tid IS NULL THEN f.what "
+            f"WHEN {differs or 'false'} THEN '{UPDATE}' ELSE '{UNCHANGED}' END"
+        )
+        columns = [quote_name(name) for name in self._names]
+        columns += [self._stage.place, *self._keys]
+        columns += [f"{own}{name}" for name in ("tid", "xmin", "what", "final", "earlier")]
+        columns += bases.values()
+        selected = [*values, f"s.{self._stage.place}", *(f"s.{name}" for name in self._keys)]
+        selected += [f"t.{own}tid", f"t.{own}xmin", what, "f.what", f"coalesce(e.{own}what, '')"]
+        selected += [f"b.{quote_name(name)}" for name in given]
+        return (
+            f"INSERT INTO {self.tables.work} ({', '.join(columns)}) SELECT {', '.join(selected)} "
+            f"FROM {self._keyed} s "
+            f"LEFT JOIN LATERAL (SELECT * FROM {self.tables.seen} n WHERE {self._is_keyed('s')} "
+            f"AND {self._same_key('n', 's')} LIMIT 1) e ON true "
+            f"LEFT JOIN LATERAL (SELECT * FROM ({of_table}) t WHERE {self._is_keyed('s')} "
+            f"AND {self._same_key('t', 's')} LIMIT 1) t ON true "
+            f"CROSS JOIN LATERAL (SELECT {base} OFFSET 0) b "
+            f"CROSS JOIN LATERAL (SELECT {final} AS what OFFSET 0) f "
+            f"{'WHERE ' + self._is_todo('s') if only_todo else ''}"
+        )
+
+    def _judge(self, row: str, record: str, looked: str = "") -> str:
         """Say what is to become of a record that meets a row.
 
         ``looked`` is a branch of a CASE for a row that is not to be updated.
         """
+        if not self._options.updates:
+            return f"CASE {looked}ELSE '{IGNORED}' END" if looked else f"'{IGNORED}'"
         differ, newer = self._changes.differ(row, record), self._changes.is_newer(row, record)
         if self._changes.newest is None:
-            changed = f"CASE WHEN {differ} THEN '{UPDATE}' {looked}ELSE '{UNCHANGED}' END"
-        else:
-            changed = (
-                f"CASE WHEN ({differ}) AND {newer} THEN '{UPDATE}' {looked}"
-                f"WHEN {differ} THEN '{IGNORED}' ELSE '{UNCHANGED}' END"
-            )
-        if self._options.updates:
-            return changed
-        ignored = f"CASE {looked}ELSE '{IGNORED}' END" if looked else f"'{IGNORED}'"
-        if not self._tracks_outcomes:
-            return ignored
-        # The row is the load's own: of the records of its key the last one was to be inserted.
+            return f"CASE WHEN {differ} THEN '{UPDATE}' {looked}ELSE '{UNCHANGED}' END"
         return (
-            f"CASE WHEN {earlier} OPERATOR(pg_catalog.=) '{INSERT}' THEN {changed} "
-            f"ELSE {ignored} END"
+            f"CASE WHEN ({differ}) AND {newer} THEN '{UPDATE}' {looked}"
+            f"WHEN {differ} THEN '{IGNORED}' ELSE '{UNCHANGED}' END"
         )
 
     @property
@@ -231,6 +327,8 @@ class Settling:
         parts = []
         if self.has_row_ids:
             parts.append(f"{row}.ctid OPERATOR(pg_catalog.=) {record}.{own}tid")
+        if self._tracks_outcomes:  # what is written depends on the row as it was seen
+            parts.append(f"{row}.xmin OPERATOR(pg_catalog.=) {record}.{own}xmin")
         mine = [f"{row}.{quote_name(name)}" for name in key.plain] or [
             f"(SELECT ({item}) FROM (SELECT {row}.*) {own}one)" for item in key.expressions
         ]
@@ -248,7 +346,7 @@ class Settling:
         """Lock the rows that others may be changing, in the order of the key, and judge them."""
         own, tables = self.own, self.tables
         row, record = f"{own}t", f"{own}w"
-        judged = self._judge(row, record, f"{record}.{own}earlier")
+        judged = self._judge(row, record)
         strength = "NO KEY UPDATE" if self._options.updates else "KEY SHARE"
         return (
             f"WITH {own}locked AS MATERIALIZED (SELECT {record}.{self._stage.place} AS place, "
@@ -275,17 +373,26 @@ class Settling:
             f"'{UPDATE}' AND {self._in_range('w')} ORDER BY {self._order('w')}) {record}"
         )
         where = self._joined(row, record)
-        if self._changes.newest is not None:
+        if self._changes.newest is not None and not self._tracks_outcomes:
             # Another transaction may have brought a newer value since.
             where += f" AND {self._changes.is_newer(row, record)}"
         return row, work, where
 
     def _update(self) -> str:
         row, work, where = self._updated()
-        values = self._changes.assignments(row, f"{self.own}w")
+        values = self._assignments(row)
         if not values:
             return "NULL"
         return f"UPDATE {self._table.qualified_name} {row} SET {values} FROM {work} WHERE {where}"
+
+    def _assignments(self, row: str) -> str:
+        record, changes = f"{self.own}w", self._changes
+        if not self._tracks_outcomes:
+            return changes.assignments(row, record)
+        return ", ".join(
+            f"{quote_name(name)} = {record}.{quote_name(name)}"
+            for name in (*changes.given, *changes.automatic)
+        )
 
     def _insert(self) -> str:
         own, tables = self.own, self.tables
@@ -321,13 +428,14 @@ class Settling:
                 key = self._changes.value(old_values.key, row, f"{own}w")
             keep = exactly_in_block(old_values.keep_updated(row, rows, key))
         update = self._update()
+        meet = self._meet_last if self._tracks_outcomes else self._meet
         parts = {
             "own": own,
             "place": place,
             "stage": self._stage.name,
             **dataclasses.asdict(tables),
-            "meet_all": self._meet(only_todo=False),
-            "meet_todo": self._meet(only_todo=True),
+            "meet_all": meet(only_todo=False),
+            "meet_todo": meet(only_todo=True),
             "lock": self._lock(),
             "keep": keep,
             "update": update,
@@ -357,8 +465,8 @@ class Settling:
             f"INSERT INTO {self._table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
             f"SELECT {names} FROM {self._stage.name} WHERE false"
         )
-        values = self._changes.assignments(row, f"{self.own}w")
-        if not values or not self._options.updates:
+        values = self._assignments(row)
+        if not values or not (self._options.updates or self._tracks_outcomes):
             return insert
         return (
             f"{insert if self._options.inserts else 'NULL'}; UPDATE {self._table.qualified_name} "
@@ -455,33 +563,25 @@ class Settling:
         if not self._tracks_outcomes:
             return ""
         keys = ", ".join(self._keys)
+        bases = [self._base(at) for at in range(len(self._changes.given))]
+        set_ = ", ".join(
+            f"{name} = EXCLUDED.{name}"
+            for name in (f"{own}seen_file", f"{own}seen_place", f"{own}what", *bases)
+        )
+        selected = [f"w.{name}" for name in self._keys]
+        selected += [f"{own}file", f"w.{place}", f"w.{own}final", *(f"w.{it}" for it in bases)]
         return f"""
     INSERT INTO {tables.seen} AS e
-    SELECT {", ".join(f"w.{name}" for name in self._keys)}, {own}file, w.{place},
-           {self._merged("w")}
+    SELECT {", ".join(selected)}
     FROM {tables.work} w JOIN {self._keyed} s
       ON s.{place} OPERATOR(pg_catalog.=) w.{place} AND {self._is_keyed("s")}
     WHERE w.{own}what OPERATOR(pg_catalog.=) ANY ('{{{_SETTLED}}}'::pg_catalog.text[])
-    ON CONFLICT ({keys}) DO UPDATE SET
-      {own}seen_file = EXCLUDED.{own}seen_file, {own}seen_place = EXCLUDED.{own}seen_place,
-      {own}what = EXCLUDED.{own}what;"""
-
-    def _merged(self, row: str) -> str:
-        """Say what became of a key whose earlier record is left out for this one.
-
-        What an earlier record has inserted or updated stays so, whatever the later one adds.
-        """
-        own = self.own
-        return (
-            f"CASE WHEN {row}.{own}earlier OPERATOR(pg_catalog.=) "
-            f"ANY ('{{{INSERT},{UPDATE}}}'::pg_catalog.text[]) THEN {row}.{own}earlier "
-            f"ELSE {row}.{own}what END"
-        )
+    ON CONFLICT ({keys}) DO UPDATE SET {set_};"""
 
     def _count_settled(self) -> str:
         """Add up what became of the rows of ``work``."""
         own = self.own
-        what = self._merged("w") if self._tracks_outcomes else f"w.{own}what"
+        what = f"w.{own}{'final' if self._tracks_outcomes else 'what'}"
         return f"""
     SELECT {own}inserted OPERATOR(pg_catalog.+) pg_catalog.count(*) FILTER (
              WHERE {_is("f.what", INSERT)})
@@ -555,6 +655,9 @@ CREATE TEMPORARY TABLE {todo} (place bigint) ON COMMIT DROP;
 CREATE TEMPORARY TABLE {refused} (
   place bigint, state pg_catalog.text, message pg_catalog.text, detail pg_catalog.text,
   constraint_name pg_catalog.text, column_name pg_catalog.text
+) ON COMMIT DROP;
+CREATE TEMPORARY TABLE {noted} (
+  place bigint GENERATED ALWAYS AS IDENTITY, row pg_catalog.text
 ) ON COMMIT DROP;
 CREATE TEMPORARY TABLE {marks} () ON COMMIT DROP
 """

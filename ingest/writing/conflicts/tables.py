@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from ingest.writing.staging import temporary_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ingest.conversion import TypedBatch
+    from ingest.postgres.session import Session
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,7 @@ class TemporaryTables:
     todo: str
     refused: str
     fresh: str
+    noted: str
     marks: str
 
     @classmethod
@@ -39,6 +43,9 @@ class SeenKeys:
     """The keys of the records that a load has settled, from one chunk to the next."""
 
     tables: TemporaryTables = dataclasses.field(default_factory=TemporaryTables.named)
+    recall: Callable[[Session, str, str], list[str]] | None = None
+    """Puts the keys of earlier chunks, which another session may have committed, into a temporary
+    table with this unique index; gives the names of the files that they come from."""
     sources: list[str] = dataclasses.field(default_factory=list)
     """The name of each file, or of the source, by the number that the server has of it."""
     last_record: int = 0

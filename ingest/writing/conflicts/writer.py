@@ -165,6 +165,10 @@ class ConflictWriter(CopyWriter):
         # A chunk that was rolled back has not made it, nor has one over a connection that was lost.
         [(is_made,)] = session.fetch(_IS_MADE, self.seen.tables.seen)
         self._settling.create(session, keeps_seen=self.is_chunk, makes_seen=not is_made)
+        if self.is_chunk and not is_made and self.seen.recall is not None:
+            self.seen.sources = self.seen.recall(
+                session, self.seen.tables.seen, self._settling.index_columns
+            )
         self.inserters = self.seen.tables.marks
         if self.keeps_old and keys.name and changes.set:
             self.old_values = OldValues(session, self.table, key=keys.name, columns=changes.set)
@@ -233,6 +237,8 @@ class ConflictWriter(CopyWriter):
         if untyped and not self.skips_refused:
             return _Settled(refused=refused)
         yield Statement(self._statement)
+        if self.is_chunk:
+            yield Statement(settling.noting)
         [found] = yield Query(_SETTLED.format(**vars(tables)))
         settled, has_refused, has_repeated, has_fresh = found
         if has_refused:

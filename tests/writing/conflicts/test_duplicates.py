@@ -1,0 +1,111 @@
+"""Records that repeat a key of the source: within a batch, across batches, chunks and resumes."""
+
+import pytest
+from django.db import connection
+
+from finance.models import Account
+from ingest import RecordsRefused, load, resume
+from ingest.exceptions import ServerFailed
+from ingest.ledger.models import SeenKeys
+from tests.factories import AccountFactory
+from tests.writing.conflicts.tables import ask, counts, run, upsert
+
+RECORDS = [
+    {"number": "b1", "note": "first"},
+    {"number": "a1", "note": "first"},
+    {"number": "b1", "note": "second"},
+    {"number": "a1", "note": "one"},
+    {"number": "b1", "note": "third"},
+]
+WANT = {
+    "reject": ({"inserted": 1, "updated": 1, "rejected": 3}, "first", "first"),
+    "first": ({"inserted": 1, "updated": 1, "skipped": 3}, "first", "first"),
+    "last": ({"inserted": 1, "unchanged": 1, "skipped": 3}, "one", "third"),
+}
+
+
+def notes():
+    return [note for (note,) in ask("SELECT note FROM item WHERE number <> 'a2' ORDER BY number")]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+@pytest.mark.parametrize("duplicates", WANT)
+def test_duplicates(item, duplicates, rows, monkeypatch):
+    monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", rows)
+    want, *left = WANT[duplicates]
+    got = upsert(item, RECORDS, duplicates=duplicates, on_error="reject")
+    assert got == want
+    assert notes() == left
+
+
+def test_a_reject_names_the_earlier_record(item):
+    result = load(item, RECORDS, on_conflict="upsert", on_error="reject")
+    got = [(it.record, it.column, it.value, it.kind, it.constraint) for it in result.rejects]
+    key = "item_number_key"
+    assert got == [
+        (3, "number", "b1", "duplicate", key),
+        (4, "number", "a1", "duplicate", key),
+        (5, "number", "b1", "duplicate", key),
+    ]
+    assert next(iter(result.rejects)).reason == (
+        "Record 1 has the same key: take one of them out, or choose one with duplicates='first' or "
+        "'last' (--duplicates)."
+    )
+    with pytest.raises(RecordsRefused, match=r"record 3.*'b1': Record 1 has the same key"):
+        load(item, RECORDS, on_conflict="upsert")
+
+
+def test_a_refused_record_is_no_duplicate(item):
+    run("ALTER TABLE item ADD CONSTRAINT good CHECK (note <> 'bad')")
+    records = [{"number": "c", "note": note} for note in ("bad", "bad", "good", "later")]
+    assert upsert(item, records, on_error="reject") == {"inserted": 1, "rejected": 3}
+    assert ask("SELECT note FROM item WHERE number = 'c'") == [("good",)]
+
+
+def write(path, records):
+    lines = [f"{record['number']},{record['note']}" for record in records]
+    path.write_text("\n".join(["number,note", *lines]), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("duplicates", WANT)
+def test_duplicates_in_other_chunks(item, duplicates, workers, tmp_path):
+    path = write(tmp_path / "rows.csv", RECORDS)
+    options = {"duplicates": duplicates, "on_error": "reject", "analyze": False}
+    result = load(item, path, on_conflict="upsert", chunk_rows=1, workers=workers, **options)
+    want, *left = WANT[duplicates]
+    assert counts(result) == want
+    assert notes() == left
+    assert ("One worker, because" in " ".join(result.decisions)) == (workers > 1)
+    assert not SeenKeys.objects.exists()
+
+
+@pytest.mark.parametrize("duplicates", WANT)
+def test_duplicates_after_a_resume(duplicates, tmp_path):
+    user = AccountFactory(number="a1", name="one").user_id
+    records = [*RECORDS[:2], {"number": "x", "note": "x"}, *RECORDS[2:]]
+    lines = [f"{record['number']},{record['note']},{user}" for record in records]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["number,name,user", *lines]), encoding="utf-8")
+    with connection.cursor() as cursor:
+        cursor.execute("""
+            CREATE FUNCTION stop_here() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'full' USING ERRCODE = '53100'; END $$;
+            CREATE TRIGGER stop_here BEFORE INSERT ON finance_account FOR EACH ROW
+                WHEN (NEW.number = 'x') EXECUTE FUNCTION stop_here();
+        """)
+    options = {"duplicates": duplicates, "on_error": "reject", "analyze": False}
+    try:
+        with pytest.raises(ServerFailed, match="rows of earlier chunks are in"):
+            load(Account, path, on_conflict="upsert", chunk_rows=1, **options)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION stop_here CASCADE")
+    [number] = set(SeenKeys.objects.values_list("chunk__load", flat=True))
+    got = counts(resume(number))
+    want, *left = WANT[duplicates]
+    assert got == {**want, "inserted": want["inserted"] + 1}
+    names = dict(Account.objects.values_list("number", "name"))
+    assert [names["a1"], names["b1"]] == left
+    assert not SeenKeys.objects.exists()
