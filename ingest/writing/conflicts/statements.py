@@ -390,9 +390,15 @@ class Settling:
         if not self._tracks_outcomes:
             return changes.assignments(row, record)
         return ", ".join(
-            f"{quote_name(name)} = {record}.{quote_name(name)}"
-            for name in (*changes.given, *changes.automatic)
+            f"{quote_name(name)} = {record}.{quote_name(name)}" for name in self.set_columns
         )
+
+    @property
+    def set_columns(self) -> tuple[str, ...]:
+        """The columns that an UPDATE sets."""
+        if self._tracks_outcomes:
+            return (*self._changes.given, *self._changes.automatic)
+        return self._changes.set
 
     def _insert(self) -> str:
         own, tables = self.own, self.tables
@@ -417,14 +423,16 @@ class Settling:
         """Return the statement that settles the rows of the stage."""
         own, tables, place = self.own, self.tables, self._stage.place
         keep = ""
-        if old_values is not None and self._changes.set:
+        if old_values is not None and self.set_columns:
             row, work, where = self._updated()
             rows = f"{self._table.qualified_name} {row}, {work} WHERE {where}"
             if not self.has_row_ids:
                 # Else the UPDATE finds a row that was changed since by its ctid to be another one.
                 rows += f" FOR NO KEY UPDATE OF {row}"
             key = None
-            if old_values.key in self._changes.columns:
+            if self._tracks_outcomes and old_values.key in self.set_columns:
+                key = f"{own}w.{quote_name(old_values.key)}"
+            elif old_values.key in self._changes.columns:
                 key = self._changes.value(old_values.key, row, f"{own}w")
             keep = exactly_in_block(old_values.keep_updated(row, rows, key))
         update = self._update()

@@ -170,8 +170,9 @@ class ConflictWriter(CopyWriter):
                 session, self.seen.tables.seen, self._settling.index_columns
             )
         self.inserters = self.seen.tables.marks
-        if self.keeps_old and keys.name and changes.set:
-            self.old_values = OldValues(session, self.table, key=keys.name, columns=changes.set)
+        columns = self._settling.set_columns
+        if self.keeps_old and keys.name and columns:
+            self.old_values = OldValues(session, self.table, key=keys.name, columns=columns)
         statement = self._settling.statement(self.old_values)
         if self.skips_refused:
             asked = [
