@@ -10,6 +10,7 @@
     ├── RecordsRefused              records that the model's fields refused
     ├── ConstraintRefused           rows that PostgreSQL refused
     ├── TooManyRejects              more records were refused than the limit allows
+    ├── DeletesRefused              rows that sync must not delete
     ├── ServerFailed                PostgreSQL could not go on, for no row's fault
     ├── LedgerError                 a load that cannot be taken up, or not be undone
     ├── LoadCancelled               somebody asked for the end of a load
@@ -149,6 +150,12 @@ class TooManyRejects(IngestError):  # noqa: N818 - it says what happened
 
     outcome_text = NOTHING_LOADED
     outcome_separator = "\n"
+
+
+class DeletesRefused(IngestError):  # noqa: N818 - it says what happened
+    """Rows were to be deleted that must not be."""
+
+    outcome_text = NOTHING_LOADED
 
 
 class ServerFailed(IngestError):  # noqa: N818 - it says what happened

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
+from ingest.exceptions import DeletesRefused
 from ingest.loading.chunks import ChunkLoader
+from ingest.writing.conflicts.options import NOTHING_TO_KEEP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,6 +138,9 @@ class Run:
         """Load one chunk, if there is one; gives the counts with it."""
         before = self._reporter.counts
         if not self._loader.has_more():
+            conflicts = self._try.job.how.conflicts
+            if conflicts is not None and conflicts.mode == "sync":
+                raise DeletesRefused(NOTHING_TO_KEEP)
             return before
         counts = self._loader.send(ordinal, before.read)
         if self._is_chunked and ordinal == 1:

@@ -14,6 +14,7 @@ from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.loading.reject_log import RejectLimit
+from ingest.results.rejects import as_json
 from ingest.sources import SourceOptions
 from ingest.sources.addresses import is_address, without_credentials
 from ingest.sources.django_files import plain_file
@@ -419,6 +420,8 @@ class LoadSpec:
         # What the layout has taken in is in the ledger's copy of it.
         taken_in: dict[str, Any] = dict.fromkeys(LAYOUT_OPTIONS)
         how = dataclasses.asdict(dataclasses.replace(self.how, **taken_in))
+        if isinstance(how["scope"], dict):
+            how["scope"] = as_json(how["scope"])
         for name in ("reject_log", "reject_file"):
             how[name] = None if how[name] is None else _absolute(how[name])
         return {

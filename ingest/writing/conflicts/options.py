@@ -102,4 +102,8 @@ class DeleteLimit:
 
 
 DEFAULT_LIMIT = "10%"
+NOTHING_TO_KEEP = (
+    "The source has no records, and sync would delete every row of the scope: see whether it is "
+    "the right one."
+)
 _WHOLE = 100

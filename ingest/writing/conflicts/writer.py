@@ -31,6 +31,7 @@ from ingest.writing.conflicts.statements import (
     MISSING_STATE,
     Settling,
 )
+from ingest.writing.conflicts.sync import Deletion
 from ingest.writing.copy import BatchResult, CopyWriter
 from ingest.writing.deferred import DeferredChecks
 from ingest.writing.refused_rows import describe, explain_refusal, reject_of, value_of
@@ -106,6 +107,7 @@ class ConflictWriter(CopyWriter):
         self._statement = ""
         self._session: Session
         self._primary_keys: PrimaryKeys
+        self._deletion: Deletion | None = None
 
     def write(
         self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
@@ -136,6 +138,12 @@ class ConflictWriter(CopyWriter):
                 pending = None
         if pending is not None:
             yield self._result(*pending)
+        if self._deletion is not None:
+            with stage("delete"):
+                self.deleted, sentence = self._deletion.delete(
+                    self.seen.tables.seen, self.old_values
+                )
+                self.decisions.append(sentence)
         with stage("look up references"):
             deferred.check()
 
@@ -149,6 +157,8 @@ class ConflictWriter(CopyWriter):
         self._check_identities(encoding.names)
         changes = plan_changes(self.table, self.model, key, self.given.fields, self.options)
         self._take_turn(session)
+        if self.options.mode == "sync":
+            self._deletion = Deletion(session, self.table, self.model, key, self.options)
         self._stage = StagingTable(session, self.table, encoding, "stage", encoding.names)
         self._settling = Settling(
             self.table,
@@ -171,7 +181,7 @@ class ConflictWriter(CopyWriter):
             )
         self.inserters = self.seen.tables.marks
         columns = self._settling.set_columns
-        if self.keeps_old and keys.name and columns:
+        if self.keeps_old and keys.name and (columns or self._deletion is not None):
             self.old_values = OldValues(session, self.table, key=keys.name, columns=columns)
         statement = self._settling.statement(self.old_values)
         if self.skips_refused:

@@ -1,0 +1,255 @@
+"""The rows of a scope that the source does not have are deleted, once all of it is in.
+
+It is the last thing that ``sync`` does, in the same transaction: the rows are locked and counted,
+and deleted only where these are no more than was said, and where no other row refers to one of
+them. Rows that the key's index does not have (one of its columns is NULL, or they are outside a
+partial index) cannot be found in a source, and stay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.core.exceptions import ValidationError
+
+from ingest.exceptions import ConfigurationError, DeletesRefused, did_you_mean
+from ingest.postgres.catalog import concrete_fields_of_table, quote_db_table, quote_name
+from ingest.results.rejects import shorten
+from ingest.writing.conflicts.options import DEFAULT_LIMIT, NOTHING_TO_KEEP, DeleteLimit
+from ingest.writing.staging import own_prefix, temporary_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.db import models
+
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+    from ingest.writing.conflicts.keys import ConflictKey
+    from ingest.writing.conflicts.old_values import OldValues
+    from ingest.writing.conflicts.options import ConflictOptions
+
+
+class _Referrer(NamedTuple):
+    """A foreign key of some table that refers to the one of the load."""
+
+    name: str
+    table: str
+    columns: Sequence[str]
+    referenced: Sequence[str]
+    is_own: bool
+    """Is it a key of the load's own table?"""
+
+
+class Deletion:
+    """Deletes what the source of one load does not have."""
+
+    def __init__(
+        self,
+        session: Session,
+        table: Table,
+        model: type[models.Model],
+        key: ConflictKey,
+        options: ConflictOptions,
+    ) -> None:
+        """Count the rows of the scope before the load; raises for a scope that makes no sense."""
+        self._session, self._table, self._model, self._key = session, table, model, key
+        self._limit = options.max_deletes
+        own = own_prefix(table)
+        self._keys = [f"{own}k{place}" for place in range(1, len(key.expressions) + 1)]
+        self._scope, self._values = self._read_scope(options.scope)
+        self._doomed = temporary_name("doomed")
+        [(self._rows,)] = session.fetch(
+            f"SELECT pg_catalog.count(*) FROM {table.qualified_name} t WHERE {self._scope}",
+            *self._values,
+        )
+        session.execute(
+            f"CREATE TEMPORARY TABLE {self._doomed} (part pg_catalog.oid, tid pg_catalog.tid) "
+            "ON COMMIT DROP"
+        )
+
+    def delete(self, seen: str, old_values: OldValues | None) -> tuple[int, str]:
+        """Delete the rows whose keys the load has not seen; gives their number and a sentence.
+
+        ``seen`` is the table with the keys of the load. Raises ``DeletesRefused``.
+        """
+        session, name = self._session, self._table.qualified_name
+        [(is_empty,)] = session.fetch(f"SELECT NOT EXISTS (SELECT FROM {seen})")
+        if is_empty:
+            raise DeletesRefused(NOTHING_TO_KEEP)
+        session.execute(f"ANALYZE {seen}")
+        self._find(seen)
+        [(number,)] = session.fetch(f"SELECT pg_catalog.count(*) FROM pg_temp.{self._doomed}")
+        limit = DeleteLimit.parse(self._limit)
+        if not limit.allows(number, self._rows):
+            said = DEFAULT_LIMIT if self._limit is None else self._limit
+            raise DeletesRefused(
+                f"sync would delete {number:,} of the {self._rows:,} rows of the scope, and "
+                f"max_deletes allows {said}: see whether the source has all rows, or allow more "
+                "with max_deletes (--max-deletes)."
+            )
+        if number:
+            session.execute(f"ANALYZE pg_temp.{self._doomed}")
+            self._refuse_referred()
+            rows = f"{name} t, pg_temp.{self._doomed} d WHERE {_JOINED}"
+            if old_values is not None:
+                from ingest.writing.conflicts.old_values import exactly  # few loads keep them
+
+                session.execute(exactly(old_values.keep_deleted("t", rows)))
+            [(deleted,)] = session.fetch(
+                f"WITH gone AS (DELETE FROM {name} t USING pg_temp.{self._doomed} d "
+                f"WHERE {_JOINED} RETURNING 1) SELECT pg_catalog.count(*) FROM gone"
+            )
+            if deleted != number:
+                raise DeletesRefused(
+                    f"sync was to delete {number:,} rows of {name}, and {deleted:,} were: a "
+                    "trigger, a rule or row security keeps the others."
+                )
+        return number, f"Sync: deleted {number:,} of the {self._rows:,} rows of the scope."
+
+    def _find(self, seen: str) -> None:
+        """Find and lock the rows that are to be deleted."""
+        key, expressions = self._key, [f"({item})" for item in self._key.expressions]
+        present = (
+            ""
+            if key.nulls_are_equal
+            else "".join(f" AND {item} IS NOT NULL" for item in expressions)
+        )
+        same = []
+        for item, name, operator in zip(expressions, self._keys, key.operators, strict=True):
+            part = f"{item} {operator} e.{name}"
+            if key.nulls_are_equal:
+                part = f"({part} OR {item} IS NULL AND e.{name} IS NULL)"
+            same.append(part)
+        self._session.fetch(
+            f"INSERT INTO pg_temp.{self._doomed} SELECT t.tableoid, t.ctid "
+            f"FROM {self._table.qualified_name} t WHERE {self._scope} "
+            f"AND ({key.predicate or 'true'}){present} "
+            f"AND NOT EXISTS (SELECT FROM {seen} e WHERE {' AND '.join(same)}) FOR UPDATE OF t",
+            *self._values,
+        )
+
+    def _read_scope(self, given: Any) -> tuple[str, list[str]]:
+        """Return the condition of the scope over a row ``t``, and its parameters."""
+        if given in ("all", ["all"], ("all",)):
+            return "true", []
+        said = self._pairs(given)
+        every = concrete_fields_of_table(self._model)
+        fields = {name: field for field in every for name in (field.attname, field.name)}
+        parts, values = [], []
+        for name, value in said.items():
+            field = fields.get(name)
+            if field is None:
+                raise ConfigurationError(
+                    f"scope (--scope) names the field {name!r}, which {self._model._meta.label} "
+                    f"does not have.{did_you_mean(name, fields)}"
+                )
+            column = self._table.column(str(field.column))
+            row = f"t.{quote_name(column.name)}"
+            try:
+                prepared = field.get_prep_value(field.to_python(getattr(value, "pk", value)))
+            except (ValidationError, ValueError, TypeError) as error:
+                raise ConfigurationError(
+                    f"scope (--scope) gives the field {name!r} the value {shorten(value)}, which "
+                    f"it refuses: {' '.join(getattr(error, 'messages', [str(error)]))}"
+                ) from error
+            if prepared is None:
+                parts.append(f"{row} IS NULL")
+                continue
+            values.append(str(prepared))
+            parts.append(
+                f"{row} {column.equal} ${len(values)}::pg_catalog.text::{column.qualified_type}"
+            )
+        return " AND ".join(parts), values
+
+    @staticmethod
+    def _pairs(given: Any) -> Mapping[str, Any]:
+        if isinstance(given, str):
+            given = [given]
+        if not isinstance(given, dict):
+            pairs = [str(item).partition("=") for item in given or ()]
+            if not pairs or not all(sign for _, sign, _ in pairs):
+                raise ConfigurationError(
+                    f"scope is {given!r}: say FIELD=VALUE, or all for the whole table."
+                )
+            given = {name.strip(): value for name, _, value in pairs}
+        if not given:
+            raise ConfigurationError("scope is empty: say {'field': value}, or 'all'.")
+        return dict(given)
+
+    def _refuse_referred(self) -> None:
+        """Raise ``DeletesRefused`` where other rows refer to one that is to be deleted."""
+        name = self._table.qualified_name
+        shown = ", ".join(f"t.{quote_name(column)}" for column in self._key.columns)
+        for referrer in self._referrers():
+            same = " AND ".join(
+                f"c.{quote_name(one)} OPERATOR(pg_catalog.=) t.{quote_name(other)}"
+                for one, other in zip(referrer.columns, referrer.referenced, strict=True)
+            )
+            stays = (
+                f" AND NOT EXISTS (SELECT FROM pg_temp.{self._doomed} o WHERE o.tid "
+                "OPERATOR(pg_catalog.=) c.ctid AND o.part OPERATOR(pg_catalog.=) c.tableoid)"
+                if referrer.is_own
+                else ""
+            )
+            found = self._session.fetch(
+                f"SELECT pg_catalog.concat_ws(', ', {shown}) "
+                f"FROM {name} t, pg_temp.{self._doomed} d WHERE {_JOINED} AND EXISTS "
+                f"(SELECT FROM {referrer.table} c WHERE {same}{stays}) LIMIT 1"
+            )
+            if found:
+                raise DeletesRefused(
+                    f"sync would delete the row of {name} with the key {shorten(found[0][0])}, "
+                    f"but rows of {referrer.table} refer to it ({referrer.name}): delete them "
+                    "first, or leave the row out of the scope."
+                )
+
+    def _referrers(self) -> list[_Referrer]:
+        """Return the foreign keys that refer to the table, also those that only Django knows."""
+        found = [
+            _Referrer(name, table, columns, referenced, oid == self._table.oid)
+            for name, table, columns, referenced, oid in self._session.fetch(
+                _REFERRERS, self._table.oid
+            )
+        ]
+        for relation in self._model._meta.related_objects:
+            field = relation.field
+            column = getattr(field, "column", None)
+            if column is None or getattr(field, "db_constraint", True):
+                continue
+            target = field.target_field.column
+            found.append(
+                _Referrer(
+                    str(field),
+                    quote_db_table(field.model._meta.db_table),
+                    [column],
+                    [self._table.column(str(target)).name],
+                    field.model is self._model,
+                )
+            )
+        return found
+
+
+_JOINED = "t.ctid OPERATOR(pg_catalog.=) d.tid AND t.tableoid OPERATOR(pg_catalog.=) d.part"
+_REFERRERS = """
+SELECT k.conname::pg_catalog.text,
+       pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.',
+                         pg_catalog.quote_ident(c.relname::pg_catalog.text)),
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.conrelid
+               AND a.attnum OPERATOR(pg_catalog.=) u.attnum
+             ORDER BY u.place),
+       ARRAY(SELECT a.attname::pg_catalog.text
+             FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY u(attnum, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+               AND a.attnum OPERATOR(pg_catalog.=) u.attnum
+             ORDER BY u.place),
+       k.conrelid::bigint
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE k.confrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.contype OPERATOR(pg_catalog.=) 'f' AND k.conparentid OPERATOR(pg_catalog.=) 0
+ORDER BY 2, 1
+"""
