@@ -1,0 +1,154 @@
+"""What an upload costs the web process: memory, and the time from the upload to the preview.
+
+python -m tests.performance.uploads --megabytes 100
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+import django
+import psutil
+
+PORT = 8765
+BLOCK = 1 << 20
+LINE = "root,DE{:012d},Giro of a person with a long name,EUR,2025-01-31\n"
+
+
+def write_file(path, megabytes):
+    with path.open("w") as file:
+        file.write("user__username,number,name,currency,opened_on\n")
+        number = 0
+        while file.tell() < megabytes << 20:
+            file.writelines(LINE.format(number + each) for each in range(10_000))
+            number += 10_000
+
+
+def prepare():
+    """Make somebody who may load; give the cookie of the session."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
+    django.setup()
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.test import Client
+
+    call_command("migrate", verbosity=0)
+    users = get_user_model().objects
+    users.get_or_create(username="root")
+    user, _ = users.get_or_create(username="uploader", is_staff=True, is_superuser=True)
+    client = Client()
+    client.force_login(user)
+    return client.cookies["sessionid"].value
+
+
+class Browser:
+    def __init__(self, session):
+        self.cookies = {"sessionid": session}
+
+    def ask(self, method, address, body=None, **headers):
+        connection = HTTPConnection("127.0.0.1", PORT, timeout=600)
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection.request(method, address, body, {"Cookie": cookies, **headers})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        for name, value in answer.getheaders():
+            if name == "Set-Cookie":
+                name, _, value = value.partition(";")[0].partition("=")
+                self.cookies[name] = value
+        return answer, text
+
+    def token(self, address):
+        _, text = self.ask("GET", address)
+        return re.search(r'csrfmiddlewaretoken" value="(\w+)"', text)[1]
+
+    def upload(self, path):
+        token = self.token("/admin/ingest/upload/add/")
+        mark = "x-boundary"
+        head = "".join(
+            f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+            for name, value in (("csrfmiddlewaretoken", token), ("model", "finance.Account"))
+        )
+        head += f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
+        tail = f"\r\n--{mark}--\r\n"
+
+        def blocks():
+            yield head.encode()
+            with path.open("rb") as file:
+                while block := file.read(BLOCK):
+                    yield block
+            yield tail.encode()
+
+        length = len(head) + path.stat().st_size + len(tail)
+        kind = f"multipart/form-data; boundary={mark}"
+        return self.ask(
+            "POST",
+            "/admin/ingest/upload/add/",
+            blocks(),
+            **{"Content-Type": kind, "Content-Length": str(length)},
+        )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--megabytes", type=int, default=100)
+    parser.add_argument("--warm", action="store_true", help="upload a small file first")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path, small = Path(folder) / "a.csv", Path(folder) / "small.csv"
+        write_file(path, given.megabytes)
+        write_file(small, 0)
+        small.write_text(path.open().readline() + LINE.format(1))
+        browser = Browser(prepare())
+        command = [sys.executable, "manage.py", "runserver", str(PORT), "--noreload"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            measure(browser, server, path, small if given.warm else None)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def measure(browser, server, path, small):
+    process = psutil.Process(server.pid)
+    while True:
+        try:
+            browser.ask("GET", "/admin/")
+        except ConnectionRefusedError:
+            time.sleep(0.2)
+        else:
+            break
+    if small is not None:
+        answer, _ = browser.upload(small)
+        browser.ask("GET", answer.headers["Location"])
+    idle = peak = process.memory_info().rss
+    start = time.perf_counter()
+    is_done = threading.Event()
+
+    def watch():
+        nonlocal peak
+        while not is_done.wait(0.02):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    answer, text = browser.upload(path)
+    uploaded = time.perf_counter() - start
+    assert answer.status == 302, text
+    answer, text = browser.ask("GET", answer.headers["Location"])
+    shown = time.perf_counter() - start
+    assert "The first records" in text, text
+    is_done.set()
+    watcher.join()
+    print(f"idle {idle >> 20} MiB, most {peak >> 20} MiB: {(peak - idle) >> 20} MiB more")
+    print(f"uploaded and looked at in {uploaded:.2f} s, the first records after {shown:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
