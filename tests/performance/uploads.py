@@ -58,9 +58,9 @@ class Browser:
         connection.request(method, address, body, {"Cookie": cookies, **headers})
         answer = connection.getresponse()
         text = answer.read().decode()
-        for name, value in answer.getheaders():
-            if name == "Set-Cookie":
-                name, _, value = value.partition(";")[0].partition("=")
+        for header, text_of in answer.getheaders():
+            if header == "Set-Cookie":
+                name, _, value = text_of.partition(";")[0].partition("=")
                 self.cookies[name] = value
         return answer, text
 
