@@ -62,11 +62,13 @@ def complete(layout: Layout, model: type[models.Model], source: Source) -> Compl
     taken = {find_field(layout, model, name) for name in layout.fields}
     left: list[ColumnMatch | str] = []
     overruled: list[str] = []
+    is_rest_left = False
     for place, name in enumerate(source.columns):
         if place in used or place in ignored:
             continue
         found = match_column(model, name, source.name, layout.match)
         if found is None and _takes_rest(layout, source):
+            is_rest_left = True
             continue
         if found is None or found.field not in taken or found.field.name in looked_up:
             left.append(name if found is None else found)
@@ -75,6 +77,8 @@ def complete(layout: Layout, model: type[models.Model], source: Source) -> Compl
     names = [item if isinstance(item, str) else item.column for item in left]
     matches = match_columns(model, names, source.name, layout.match)
     notes = describe_loose(matches)
+    if _takes_rest(layout, source) and not is_rest_left:
+        notes = (*notes, f"Columns: each feeds a field, and ignore_columns={REST!r} left out none.")
     if overruled:
         notes = (*notes, f"Columns: {'; '.join(overruled)}.")
     return Completed(_with(layout, matches, looked_up), notes)

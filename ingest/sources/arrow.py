@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import SourceError
-from ingest.sources.base import OF_TEXT, Source, SourceOptions, choose_columns
+from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class ArrowSource(Source):
 
     format = "arrow"
     place = 10
-    ignores = OF_TEXT
+    ignores = OF_FILES
 
     def __init__(
         self,

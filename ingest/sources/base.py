@@ -51,8 +51,6 @@ class Source(ABC):
     """What stays the same as long as a file that is not among ``paths`` does, if it is known."""
     is_of_files: ClassVar[bool] = False
     """Whether it is the content of one file."""
-    narrow_options: ClassVar[frozenset[str]] = frozenset()
-    """Which of the options ``comment``, ``lenient`` and ``sheet`` it understands."""
     has_postgres_text: bool = False
     """Are its cells texts that PostgreSQL wrote, and nulls NULL?"""
     reads_by_text: bool = False
@@ -152,15 +150,17 @@ class Source(ABC):
 LENIENCIES = ("pad", "cut")
 """The words of ``SourceOptions.lenient``."""
 
+OF_WORKBOOKS = frozenset({"sheet"})
+"""The options of workbooks alone."""
 OF_DELIMITED_TEXT = frozenset(
     {
-        *("delimiter", "quote", "doubled_quotes", "escape"),
+        *("delimiter", "quote", "doubled_quotes", "escape", "comment"),
         *("header", "skip_records", "trailer_records", "trailer_pattern"),
     }
 )
 """The options of text whose cells have no names of their own."""
-OF_TEXT = OF_DELIMITED_TEXT | {"encoding"}
-"""The options of any text."""
+OF_FILES = OF_WORKBOOKS | OF_DELIMITED_TEXT | {"encoding", "lenient"}
+"""The options that say nothing to a source whose cells have names and types."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -250,31 +250,11 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     given = plain_file(given, options.encoding)
     kind = find_kind(given, options.format)
     if kind is not None:
-        _check_narrow_options(kind, options)
         return kind.open(given, options)
     raise TypeError(
         f"{type(given).__name__!r} is no source: give a path or several, a file opened for reading "
         "bytes, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
     )
-
-
-_KINDS = {
-    "comment": "delimited text",
-    "lenient": "delimited text, JSON Lines and workbooks",
-    "sheet": "workbooks",
-}
-"""What the narrow options are for."""
-
-
-def _check_narrow_options(kind: type[Source], options: SourceOptions) -> None:
-    for name, kinds in _KINDS.items():
-        if getattr(options, name) not in (None, ()) and not (
-            kind.holds_others or name in kind.narrow_options
-        ):
-            raise ConfigurationError(
-                f"{name} has no effect on this source, which is read as {kind.format!r}: it is for "
-                f"{kinds}. Leave it out, or say another format."
-            )
 
 
 def find_kind(given: Any, name: str | None = None) -> type[Source] | None:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ingest.exceptions import ConfigurationError, IngestError, SourceError
 from ingest.sources.ahead import ReadAhead
-from ingest.sources.base import Source, SourceOptions
+from ingest.sources.base import OF_WORKBOOKS, Source, SourceOptions
 from ingest.sources.batch import Batch, Position
 from ingest.sources.delimited_writer import PREFIX, DelimitedWriter
 from ingest.sources.files import InputFile
@@ -52,7 +52,7 @@ class DelimitedSource(Source):
     format = "delimited"
     place = 20
     is_of_files = True
-    narrow_options = frozenset({"comment", "lenient"})
+    ignores = OF_WORKBOOKS
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:
         _check(options)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import msgspec
 
-from ingest.exceptions import SourceError, did_you_mean
-from ingest.sources.base import OF_DELIMITED_TEXT, Source, SourceOptions
+from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.sources.base import OF_DELIMITED_TEXT, OF_WORKBOOKS, Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
 from ingest.sources.scanning import LineScanner, find_ends, is_transparent
@@ -47,8 +47,7 @@ class JsonLinesSource(Source):
     format = "jsonl"
     place = 15
     is_of_files = True
-    narrow_options = frozenset({"lenient"})
-    ignores = OF_DELIMITED_TEXT
+    ignores = OF_DELIMITED_TEXT | OF_WORKBOOKS
     is_one_array: ClassVar[bool] = False
     """Are its objects the elements of an array?"""
 
@@ -82,6 +81,11 @@ class JsonLinesSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
+        if options.columns is not None and "cut" in options.lenient:
+            raise ConfigurationError(
+                "lenient='cut' (--lenient cut) has no effect beside columns, which takes these "
+                "keys alone of each object: leave one of them out."
+            )
         file = InputFile(given)
         try:
             reader = TextReader(file, options.encoding)

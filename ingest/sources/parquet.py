@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ingest.exceptions import SourceError
 from ingest.sources.arrow import take_apart
-from ingest.sources.base import OF_TEXT, Source, SourceOptions, choose_columns
+from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN, InputFile, file_name_of, kind_suffix
 
@@ -28,7 +28,7 @@ class ParquetSource(Source):
     format = "parquet"
     place = 15
     is_of_files = True
-    ignores = OF_TEXT
+    ignores = OF_FILES
 
     def __init__(self, file: ParquetFile, name: str, options: SourceOptions) -> None:
         self.name = name

@@ -12,7 +12,7 @@ from django.db.models import Model
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.results.rejects import shorten
 from ingest.sources.asynchronous import walk
-from ingest.sources.base import OF_TEXT, Source, SourceOptions
+from ingest.sources.base import OF_FILES, Source, SourceOptions
 from ingest.sources.batch import LEFT_TO_POSTGRESQL, Batch
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class RecordsSource(Source):
 
     format = "records"
     place = 50
-    ignores = OF_TEXT
+    ignores = OF_FILES
 
     def __init__(self, records: Iterable[Any], name: str, columns: tuple[str, ...] | None) -> None:
         self.name = name

@@ -55,8 +55,7 @@ class WorkbookSource(Source):
     format = "workbook"
     place = 15
     is_of_files = True
-    narrow_options = frozenset({"lenient", "sheet"})
-    ignores = frozenset({"delimiter", "quote", "doubled_quotes", "escape", "encoding"})
+    ignores = frozenset({"delimiter", "quote", "doubled_quotes", "escape", "comment", "encoding"})
     reads_by_text = True
 
     def __init__(self, file: InputFile, options: SourceOptions) -> None:

@@ -348,3 +348,11 @@ def test_aload_and_the_command_take_the_options(tmp_path):
 def test_a_record_is_refused_as_without_a_look_up():
     with pytest.raises(RecordsRefused, match="There is no user with username 'nobody'"):
         load(Account, [{"user__username": "nobody", "number": "A1", "name": "x"}])
+
+
+def test_a_rest_of_no_columns_is_told():
+    row = {"user": UserFactory().pk, "number": "A", "name": "x"}
+    said = "Columns: each feeds a field, and ignore_columns='rest' left out none."
+    assert said in load(Account, [row], ignore_columns="rest").decisions
+    row |= {"number": "B", "zz": 1}
+    assert said not in load(Account, [row], ignore_columns="rest").decisions

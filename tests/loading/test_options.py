@@ -14,7 +14,7 @@ from django.db import transaction
 from finance.models import Account, Transaction
 from ingest import ConfigurationError, Layout, LoadOptions, SourceOptions, load, preview
 from ingest.sources import Source
-from ingest.sources.base import OF_DELIMITED_TEXT, OF_TEXT
+from ingest.sources.base import OF_DELIMITED_TEXT, OF_FILES, OF_WORKBOOKS
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db(
@@ -31,6 +31,9 @@ SAID = {
     "skip_records": 1,
     "trailer_records": 1,
     "trailer_pattern": "^end",
+    "comment": "#",
+    "lenient": ("pad",),
+    "sheet": 1,
 }
 """A value for each option that says nothing to some kind of source."""
 
@@ -73,11 +76,11 @@ def test_every_option_of_a_source_is_one_of_some_kind():
 @pytest.mark.parametrize(
     ("kind", "ignored"),
     [
-        ("jsonl", OF_DELIMITED_TEXT),
-        ("parquet", OF_TEXT),
-        ("arrow", OF_TEXT),
-        ("records", OF_TEXT),
-        ("several", OF_TEXT),
+        ("jsonl", OF_DELIMITED_TEXT | OF_WORKBOOKS),
+        ("parquet", OF_FILES),
+        ("arrow", OF_FILES),
+        ("records", OF_FILES),
+        ("several", OF_FILES),
     ],
 )
 def test_an_option_of_another_kind_of_source(sources, kind, ignored):
@@ -90,6 +93,28 @@ def test_an_option_of_another_kind_of_source(sources, kind, ignored):
     load(Account, sources[kind] if kind != "several" else sources["records"], delimiter=",",
          layout=Layout(source={"quote": "'"}, others="match"))  # fmt: skip
     assert Account.objects.count() == 1
+
+
+def test_an_option_that_would_change_what_postgresql_wrote(tmp_path, row):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"user,number,name\n{row['user']},#A,C:\\x\n")
+    for name in ("escape", "doubled_quotes", "comment", "lenient", "sheet"):
+        got = refused(str(path), format="postgres-csv", **{name: SAID[name]})
+        assert f"has no effect on {path}, which is read as postgres-csv: leave it out." in got
+    layout = Layout(source={"escape": "\\", "comment": "#"}, others="match")  # for other kinds
+    load(Account, str(path), format="postgres-csv", layout=layout)
+    assert Account.objects.get().name == "C:\\x"
+
+
+def test_surplus_keys_are_not_cut_where_columns_choose(sources):
+    got = refused(sources["jsonl"], columns=("user", "number", "name"), lenient="cut")
+    assert got.startswith("lenient='cut' (--lenient cut) has no effect beside columns, ")
+
+
+@pytest.mark.parametrize("name", ["true", "false"])
+def test_words_for_booleans_need_a_boolean(row, name):
+    got = refused([row], **{name: ["Ja"]})
+    assert f"{name} (--{name})" in got
 
 
 def test_an_option_that_one_of_several_files_needs(sources, tmp_path):

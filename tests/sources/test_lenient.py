@@ -5,6 +5,7 @@ import io
 import pytest
 
 from ingest.exceptions import ConfigurationError
+from ingest.loading.options import check_reading
 from ingest.sources import SourceOptions, delimited, open_source, text
 from ingest.sources.base import Source
 from tests.sources.read_source import Got, Pipe
@@ -89,8 +90,9 @@ def test_other_words_are_refused(word):
 
 @pytest.mark.parametrize("options", [{"lenient": "pad"}, {"comment": "#"}])
 def test_elsewhere_they_are_errors(options):
-    with pytest.raises(ConfigurationError, match="has no effect on this source"):
-        open_source([{"a": 1}], SourceOptions(**options))
+    source = open_source([{"a": 1}], SourceOptions(**options))
+    with pytest.raises(ConfigurationError, match="has no effect on list, which is read as"):
+        check_reading(source, options)
 
 
 COMMENTED = (
@@ -159,7 +161,7 @@ def test_a_rejected_record_does_not_become_a_comment(tmp_path, dialect):
 
 
 def test_every_kind_of_source_says_what_it_understands():
-    understood = {kind.format: kind.narrow_options for kind in Source.registry}
-    assert understood["delimited"] == {"comment", "lenient"}
-    assert understood["jsonl"] == {"lenient"}
-    assert not understood["parquet"]
+    ignored = {kind.format: kind.ignores for kind in Source.registry}
+    assert not ignored["delimited"] & {"comment", "lenient"}
+    assert ignored["jsonl"] & {"comment", "lenient"} == {"comment"}
+    assert ignored["parquet"] >= {"comment", "lenient"}

@@ -10,6 +10,7 @@ import pytest
 import xlwt
 
 from ingest.exceptions import ConfigurationError, SourceError
+from ingest.loading.options import check_reading
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.cell_errors import refuse_errors
 from tests.sources import workbooks
@@ -146,8 +147,9 @@ def test_the_sheet_is_the_only_one_with_data_or_must_be_named(tmp_path):
         "'empty'."
     )
     assert refused(path, sheet=4) == f"{path} has 3 sheets: there is no sheet 4."
-    with pytest.raises(ConfigurationError, match="sheet has no effect on this source"):
-        open_source(io.BytesIO(b"a\n1\n"), SourceOptions(sheet=1))
+    source = open_source(io.BytesIO(b"a\n1\n"), SourceOptions(sheet=1))
+    with pytest.raises(ConfigurationError, match="which is read as delimited"):
+        check_reading(source, {"sheet": 1})
 
 
 def test_hidden_sheets_and_rows_and_merged_cells_are_told(tmp_path):
