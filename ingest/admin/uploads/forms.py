@@ -261,7 +261,7 @@ class OptionsForm(forms.Form):
             "checks": bool(said.get("clean")),
         }
         super().__init__(initial=initial, **kwargs)
-        allowed = [word for word in OFFERED if may(word)]
+        allowed = [word for word in CONFLICTS if may(word)]
         choices = [(word, CONFLICTS[word]) for word in allowed]
         self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
         keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model)]
@@ -304,10 +304,6 @@ CONFLICTS = {
     "upsert": _("update the row; others are inserted"),
     "sync": _("update the row; others are inserted, and rows that the file lacks are deleted"),
 }
-
-
-OFFERED = ("error", "ignore", "update", "upsert")
-"""Those that a load can do by now."""
 
 
 def unique_keys(model: type[Model]) -> Iterator[tuple[str, ...]]:

@@ -314,3 +314,13 @@ def test_a_preview_shows_what_becomes_of_each_record(way, root):
     assert ">changed</span>" in shown
     assert ">new</span>" in shown
     assert Account.objects.get().name == "Old"
+
+
+def test_a_sync_names_the_rows_that_it_may_delete(way, root):
+    Account.objects.create(user=root, number="DE9", name="Gone", currency="EUR")
+    Account.objects.create(user=root, number="DE8", name="Other", currency="USD")
+    way.upload(ACCOUNTS)
+    said = {"on_conflict": "sync", "scope": "currency=EUR", "max_deletes": "1"}
+    assert "1</strong> rows would be deleted" in page(way.go("confirm", options=said))
+    way.post("confirm")
+    assert numbers() == ["DE1", "DE2", "DE8"]
