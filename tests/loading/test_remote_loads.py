@@ -1,11 +1,13 @@
 """Loads of files that are elsewhere: what the ledger keeps of them, and how they go on."""
 
+import io
 import logging
 
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from django.db.models.fields.files import FieldFile
 
 from finance.models import Account
@@ -83,6 +85,15 @@ def test_an_address_with_credentials_is_said_again(server):
         resume(number)
     with pytest.raises(RecordsRefused, match="record 4"):
         resume(number, address)
+
+
+def test_the_command_takes_an_address(server):
+    server.files = {"/rows.csv": accounts(UserFactory(), "a", "b")}
+    out = io.StringIO()
+    address = f"http://someone:pass-word@{server.host}/rows.csv?sig=signature"
+    call_command("bulk_load", "finance.Account", address, stdout=out, stderr=out)
+    assert Account.objects.count() == 2
+    assert not any(secret in out.getvalue() for secret in SECRETS)
 
 
 def test_an_upload_and_a_field_can_be_loaded(tmp_path):

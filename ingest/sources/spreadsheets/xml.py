@@ -23,6 +23,17 @@ def parse(
     Raises ``SourceError`` where it is damaged, or declares a document type: entities could make a
     small file a huge one, or read other files, and no workbook needs them.
     """
+    parser = make_parser(name)
+    parser.StartElementHandler = lambda tag, found: start(tag.rpartition(":")[2], found)
+    if end is not None:
+        parser.EndElementHandler = lambda tag: end(tag.rpartition(":")[2])
+    if text is not None:
+        parser.CharacterDataHandler = text
+    feed(parser, blocks, name)
+
+
+def make_parser(name: str) -> Any:
+    """Return a parser of expat that refuses a document type."""
 
     def refuse(*_: Any) -> None:
         raise SourceError(f"{name} has XML with a document type, which no workbook needs.")
@@ -30,11 +41,11 @@ def parse(
     parser = expat.ParserCreate()
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = lambda tag, found: start(tag.rpartition(":")[2], found)
-    if end is not None:
-        parser.EndElementHandler = lambda tag: end(tag.rpartition(":")[2])
-    if text is not None:
-        parser.CharacterDataHandler = text
+    return parser
+
+
+def feed(parser: Any, blocks: Iterable[bytes], name: str) -> None:
+    """Parse all blocks; ``SourceError`` where the XML is damaged."""
     try:
         for block in blocks:
             parser.Parse(block, False)
