@@ -309,6 +309,43 @@ def test_a_row_that_refers_to_an_inserted_one(account):
         run(f"DROP TABLE {table}")
 
 
+def test_a_sync_is_taken_back(make):
+    load(Transaction, make(1, 2, 3, 4))
+    before = texts()
+    got = upsert(make(1, 2, 5, amount="2"), on_conflict="sync", scope="all", max_deletes="100%")
+    assert counted(got) == {"inserted": 1, "updated": 2, "deleted": 2}
+    plan = plan_undo(got.number)
+    assert (plan.deletable, plan.restorable, plan.missing) == (1, 2, 2)
+    assert str(undo(got.number)).endswith("1 rows deleted, 2 restored, 2 put back.")
+    assert texts() == before
+
+
+def test_a_sync_whose_deleted_rows_came_back_meanwhile(make):
+    load(Transaction, make(1, 2, 3))
+    one, two, three = Transaction.objects.order_by("pk")
+    options = {"on_conflict": "sync", "scope": "all", "max_deletes": "100%"}
+    got = upsert(make(1), **options)
+    two.amount = 9
+    two.save(force_insert=True)
+    with pytest.raises(LedgerError) as caught:
+        undo(got.number)
+    assert f"(with the keys {two.pk})" in str(caught.value)
+    done = undo(got.number, keep_changed=True)
+    assert (done.put_back, done.kept) == (1, 1)
+    amounts = {it.pk: str(it.amount) for it in Transaction.objects.all()}
+    assert amounts == {one.pk: "1.50", two.pk: "9.00", three.pk: "1.50"}
+    # What came back is nobody's: the sequence was not moved, and goes on behind it.
+    assert load(Transaction, make(4)).load.rows().get().pk > three.pk
+
+
+def test_a_sync_without_old_values_is_not_undone(make):
+    load(Transaction, make(1, 2))
+    options = {"on_conflict": "sync", "scope": "all", "max_deletes": "100%", "keep_old": False}
+    got = upsert(make(1), **options)
+    with pytest.raises(LedgerError, match="because it deleted 1 rows and did not keep what they"):
+        undo(got.number)
+
+
 def test_the_command_says_what_an_undo_does(make, write):
     load(Transaction, make(1, 2))
     before = texts()
