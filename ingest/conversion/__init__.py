@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from ingest.conversion.columns import RefusedCell, TypedColumn
     from ingest.conversion.instances import Fault
+    from ingest.conversion.slow_fields import SlowField
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.results.rejects import Reject
@@ -192,6 +193,11 @@ class Converter:
     def warnings(self) -> tuple[str, ...]:
         """What was stored so far and is hardly what was meant, a sentence each."""
         return tuple(warning for column in self._columns for warning in column.warnings)
+
+    @property
+    def slow_fields(self) -> tuple[SlowField, ...]:
+        """The fields that the source feeds and that judged values one at a time."""
+        return tuple(filter(None, (column.slow() for column in self._columns[: len(self._fields)])))
 
     def convert(self, batch: Batch) -> TypedBatch:
         """Convert one batch."""

@@ -68,6 +68,8 @@ class Cleaner:
             }
         )
         self._judged: dict[str, Any] = {}
+        self.texts_read = 0
+        """How often a text was judged that was not remembered."""
         self._has_moments = settings.USE_TZ and holds_moments(field)
         self.is_of_time = isinstance(
             field, models.DateTimeField | models.TimeField | models.DurationField
@@ -93,6 +95,7 @@ class Cleaner:
         if text not in self._judged:
             if len(self._judged) >= REMEMBERED_VALUES:
                 self._judged.clear()
+            self.texts_read += 1
             self._judged[text] = self._read(text)
         return self._judged[text]
 
@@ -233,5 +236,10 @@ def _refuse(error: ValidationError) -> RefusedValue:
     # It lists itself, in a circle that is found late, and its frames hold the whole batch.
     for kept in (error, *error.error_list):
         kept.__traceback__ = kept.__context__ = None
+    try:
+        messages = error.messages
+    except (KeyError, TypeError, ValueError):
+        # ArrayField formats the message of an item twice, and the item may have a "%".
+        messages = [str(kept.message) for kept in error.error_list]
     # A message may repeat a value of any length.
-    return RefusedValue(cut(" ".join(error.messages), REASON_SHOWN))
+    return RefusedValue(cut(" ".join(messages), REASON_SHOWN))

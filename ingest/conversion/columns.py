@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -22,9 +23,19 @@ from ingest.conversion.cells import (
     without_nanoseconds,
 )
 from ingest.conversion.cleaning import Cleaner, RefusedValue, is_of_decimals
-from ingest.conversion.kernels import Kernel, Mask, both, find_bytes_kernel, find_kernel, keep
+from ingest.conversion.kernels import (
+    Kernel,
+    Mask,
+    both,
+    find_bytes_kernel,
+    find_kernel,
+    honours,
+    keep,
+)
 from ingest.conversion.kernels.base import is_all
+from ingest.conversion.kernels.reasons import why_by_value
 from ingest.conversion.postgres_text import find_reader
+from ingest.conversion.slow_fields import MANY_VALUES, SlowField
 from ingest.conversion.storing import make_fit, text_limit
 from ingest.conversion.structures import MisfitError
 from ingest.results.rejects import shorten
@@ -98,6 +109,10 @@ class ColumnConverter:
             else find_bytes_kernel(field, encoding)
         )
         self._limit = None if self._kernel is None else _unchecked_limit(encoding, self._kernel)
+        self._why_by_value = why_by_value(field, honours) if self._kernel is None else None
+        self._asked, self._seconds = 0, 0.0
+        self._example: Any = None
+        self._has_asked_texts = False
 
     def convert(self, cells: pa.Array | list[Any]) -> TypedColumn:
         """Convert a whole column; a binary Arrow array holds the cells of a text file."""
@@ -108,7 +123,7 @@ class ColumnConverter:
             cells = self._empty_as_null(decoded)
             if self._read_postgres is not None:
                 values = _replaced(cells.to_pylist(), undecodable)
-                return self.store(self._clean(values, is_text=True), values)
+                return self._judge_each(values, is_text=True)
         elif isinstance(cells, pa.Array):
             cells = self._plain(cells)
             if self._is_of_decimals and isinstance(cells, pa.Array):
@@ -116,9 +131,23 @@ class ColumnConverter:
         typed, mask = self._convert_at_once(cells, is_text=is_text)
         if typed is None and isinstance(cells, list):
             typed, mask = self._convert_without_texts(cells)
+        if typed is None and is_text and not undecodable and self.cleaner.is_repeatable:
+            return self._judge_distinct(cells)
         if typed is None:
             values = _replaced(self._values(cells), undecodable)
-            return self.store(self._clean(values, is_text=is_text), values)
+            return self._judge_each(values, is_text=is_text)
+        return self._judge_rest(cells, typed, mask, undecodable, is_text=is_text)
+
+    def _judge_rest(
+        self,
+        cells: pa.Array | list[Any],
+        typed: pa.Array,
+        mask: Mask,
+        undecodable: dict[int, RefusedValue],
+        *,
+        is_text: bool,
+    ) -> TypedColumn:
+        """Let the field judge what the kernel did not take."""
         if undecodable:
             mask = both(mask, pc.invert(mask_of(undecodable, len(cells))))
         if mask is None:
@@ -136,10 +165,25 @@ class ColumnConverter:
                     if place in undecodable
                 },
             )
-        rest = self.store(self._clean(left, is_text=is_text), left)
+        rest = self._judge_each(left, is_text=is_text)
         return TypedColumn(
             pc.replace_with_mask(typed, pc.invert(mask), rest.values),
             [dataclasses.replace(cell, place=at[cell.place]) for cell in rest.refused],
+        )
+
+    def slow(self) -> SlowField | None:
+        """Return what went through the field itself, where that is worth telling."""
+        reason = self._why_by_value
+        if reason is None and self._asked >= MANY_VALUES:
+            reason = f"values such as {shorten(self._example)}"
+        if reason is None or not self._asked:
+            return None
+        return SlowField(
+            name=self.field.name,
+            reason=reason,
+            values=self._asked,
+            are_distinct=self._has_asked_texts,
+            seconds=self._seconds,
         )
 
     def clean(self, cells: pa.Array | list[Any]) -> list[Any]:
@@ -151,6 +195,38 @@ class ColumnConverter:
         if isinstance(cells, pa.Array):
             cells = self._plain(cells)
         return self._clean(self._values(cells), is_text=False)
+
+    def _judge_each(self, values: list[Any], *, is_text: bool) -> TypedColumn:
+        """Let the field judge and prepare values one at a time."""
+        started, read_before = time.perf_counter(), self.cleaner.texts_read
+        column = self.store(self._clean(values, is_text=is_text), values)
+        self._seconds += time.perf_counter() - started
+        if is_text:
+            asked = self.cleaner.texts_read - read_before
+            self._has_asked_texts = True
+        else:
+            asked = len(values) - values.count(None)
+        if asked and not self._asked:
+            self._example = next(value for value in values if value is not None)
+        self._asked += asked
+        return column
+
+    def _judge_distinct(self, texts: pa.Array) -> TypedColumn:
+        """Do the same with texts, where many of them are alike."""
+        coded = texts.dictionary_encode(null_encoding="encode")
+        distinct = coded.dictionary.to_pylist()
+        column = self._judge_each(distinct, is_text=True)
+        if len(distinct) == len(texts):
+            return column
+        refused = {cell.place: cell for cell in column.refused}
+        places = pc.is_in(coded.indices, value_set=pa.array(list(refused), coded.indices.type))
+        return TypedColumn(
+            column.values.take(coded.indices),
+            [
+                dataclasses.replace(refused[coded.indices[place].as_py()], place=place)
+                for place in pc.indices_nonzero(places).to_pylist()
+            ],
+        )
 
     def store(self, cleaned: list[Any], shown: list[Any]) -> TypedColumn:
         """Convert cleaned values and refusals; ``shown`` is what a reject shows of each."""

@@ -103,7 +103,8 @@ class Run:
     @property
     def decisions(self) -> tuple[str, ...]:
         """What was decided on the way, a sentence each."""
-        return self._loader.decisions
+        slow = (field.told() for field in self._loader.slow_fields)
+        return (*self._loader.decisions, *slow)
 
     @property
     def table(self) -> Table:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest import conf
+from ingest.conversion.slow_fields import add_up
 from ingest.exceptions import (
     NOTHING_LOADED,
     ConfigurationError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ingest.conversion import TypedBatch
+    from ingest.conversion.slow_fields import SlowField
     from ingest.ledger.entry import Entry
     from ingest.loading.options import LoadSpec
     from ingest.loading.progress import ProgressReporter
@@ -119,6 +121,11 @@ class ChunkLoader:
     def decisions(self) -> tuple[str, ...]:
         """What was decided on the way, a sentence each."""
         return tuple(self._decisions)
+
+    @property
+    def slow_fields(self) -> tuple[SlowField, ...]:
+        """The fields that judged values one at a time so far."""
+        return () if self._pipeline is None else add_up(self._pipeline.slow_fields)
 
     @property
     def is_over(self) -> bool:

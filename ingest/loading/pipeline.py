@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ingest.conversion import TypedBatch
     from ingest.conversion.defaults import Inserts
+    from ingest.conversion.slow_fields import SlowField
     from ingest.layout import Layout
     from ingest.layout.transform import LayoutTransform, MappedBatch
     from ingest.postgres.catalog import Table
@@ -92,6 +93,11 @@ class Pipeline:
         """What was stored so far and is hardly what was meant, a sentence each."""
         layout = self._matched if self._arrangement is None else self._arrangement.warnings
         return (*layout, *self._converter.warnings)
+
+    @property
+    def slow_fields(self) -> tuple[SlowField, ...]:
+        """The fields that judged values one at a time so far."""
+        return self._converter.slow_fields
 
     def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
         """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""

@@ -132,7 +132,10 @@ def verdict(model, value, position):
         instance = model(**{"position": position, field.attname: value})
         clean(instance, field)
     except ValidationError as error:
-        return Verdict(messages=tuple(error.message_dict[field.name]))
+        try:
+            return Verdict(messages=tuple(error.message_dict[field.name]))
+        except ValueError:  # ArrayField formats a message with an item's "%" in it
+            return Verdict()
     except Exception:  # noqa: BLE001 - whatever stops `full_clean()` refuses the value
         return Verdict()
     is_automatic = getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)

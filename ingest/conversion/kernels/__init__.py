@@ -44,7 +44,7 @@ _KERNELS: tuple[tuple[type[models.Field[Any, Any]], type[Kernel]], ...] = (
     (models.TextField, TextKernel),
     (models.UUIDField, UUIDKernel),
 )
-_METHODS = (
+METHODS = (
     "clean",
     "to_python",
     "validate",
@@ -140,11 +140,20 @@ def _fits_decimal128(field: Any) -> bool:
     return digits is not None and places is not None and places <= digits <= MAX_DIGITS
 
 
+def owner_of(field: models.Field[Any, Any], name: str) -> type:
+    """Return the class that a field has a method from."""
+    return next(parent for parent in type(field).__mro__ if name in vars(parent))
+
+
+def honours(check: Any) -> bool:
+    """Return whether some kernel judges just as a validator does."""
+    return any(kernel.honours(check) for kernel in {kernel for _, kernel in _KERNELS})
+
+
 def _behaves_like(field: models.Field[Any, Any], base: type[models.Field[Any, Any]]) -> bool:
     """Return whether the field judges and prepares values with Django's own methods."""
     kind = type(field)
-    for name in _METHODS:
-        owner = next(parent for parent in kind.__mro__ if name in vars(parent))
-        if not owner.__module__.startswith(_OF_DJANGO):
+    for name in METHODS:
+        if not owner_of(field, name).__module__.startswith(_OF_DJANGO):
             return False
     return issubclass(kind, base) and list(field.empty_values) == list(EMPTY_VALUES)

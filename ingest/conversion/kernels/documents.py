@@ -129,9 +129,12 @@ class JSONKernel(Kernel):
         if type(value) not in _PLAIN_TYPES:
             return None
         try:
-            return json.dumps(value, cls=self._encoder)
+            written = json.dumps(value, cls=self._encoder)
+            if not written.isascii():
+                written.encode()  # half of a surrogate pair cannot be
         except (TypeError, ValueError, RecursionError):
             return None
+        return written
 
     def _written(self, documents: list[str | None]) -> tuple[pa.Array, Mask]:
         """Return the bytes of documents that Python has written, and which of them jsonb takes."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 
+from ingest.conversion.slow_fields import add_up
 from ingest.exceptions import NOTHING_LOADED, ConnectionFailed, IngestError, Outcome
 from ingest.loading.workers.messages import Commit, Retry, Task
 from ingest.loading.workers.process import WorkerProcess, assignment_of
@@ -25,6 +26,7 @@ from ingest.sources import Position
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ingest.conversion.slow_fields import SlowField
     from ingest.ledger.entry import Entry, Settled
     from ingest.loading.attempt import LoadAttempt, Marks
     from ingest.loading.options import LoadSpec
@@ -68,6 +70,7 @@ class Coordinator:
         self._entry = attempt.entry
         self._reporter = attempt.reporter
         self._decisions: dict[str, None] = {}
+        self._slow_fields: tuple[SlowField, ...] = ()
         self._members: list[WorkerProcess] = []
         self._tasks: Iterator[Task] = iter(())
         self._turn = 0
@@ -77,7 +80,7 @@ class Coordinator:
     @property
     def decisions(self) -> tuple[str, ...]:
         """What was decided on the way, a sentence each."""
-        return tuple(self._decisions)
+        return (*self._decisions, *(field.told() for field in self._slow_fields))
 
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
@@ -182,6 +185,7 @@ class Coordinator:
         if member.sent is None:
             raise RuntimeError("A worker committed what it had not sent.")
         self._decisions.update(dict.fromkeys(member.sent.decisions))
+        self._slow_fields = add_up((*self._slow_fields, *member.sent.slow_fields))
         self._reporter.stages.add(committed.stages)
         self._entry.count_kept(len(member.sent.rejects))
         self._reporter.committed(self._reporter.counts + member.sent.counts, self._turn)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ingest.conversion.slow_fields import SlowField
     from ingest.postgres.session import Backend, SessionState
     from ingest.results import Counts
     from ingest.results.rejects import Reject
@@ -76,6 +77,7 @@ class Sent:
     refused: bytes
     """The refused records in the source's own format."""
     decisions: tuple[str, ...]
+    slow_fields: tuple[SlowField, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,7 @@ class _Worker:
                 rejects=tuple(self._log),
                 refused=self._refused.getvalue()[self._head :],
                 decisions=self._loader.decisions,
+                slow_fields=self._loader.slow_fields,
             )
         )
         return self._pipe.recv()

@@ -19,6 +19,7 @@ from tests.conversion.families.base import Family, optional
 from tests.conversion.families.moments import aware, naive
 
 LISTS = [
+    *('["%"]', '["%s"]', '["%(value)s"]'),
     *("[]", "[1, 2]", "[null]", "[1, null]", '["1", "a"]', '["abcde"]', '["abcdef"]', "[[1], [2]]"),
     *("[[1], [2, 3]]", "[1.5]", '["1.23"]', '["1.234"]', "{1,2}", "1", '"a"', "null", "[1", "a,b"),
     *('["2025-01-05T10:00"]', '["2025-01-05T10:00Z"]', '["2025-01-05"]', '["\\u0000"]', "[[]]"),

@@ -181,6 +181,7 @@ Family(
     },
     texts=DOCUMENTS,
     values=[
+        *(["\ud800"], {"a": "é"}, {"é": [1.5, {"b": "🙂"}]}, "NaN", [[[[1]]]]),
         *({}, [], (), OrderedDict(), OrderedDict(a=1), {"a": 1}, {1: 2}, {(1,): 2}, {None: 1}, {1}),
         *("a\x00b", "\ud800", {"a": "\x00"}, {"\x00": 1}, float("nan"), [float("inf")], -0.0),
         *(Decimal("1.10"), UUID(NUMBER), b"abc", 10**400, 2**64, "\\u0000", "a\\u0000", "\\\\"),
