@@ -69,6 +69,8 @@ def read_keys(session: Session, table: Table) -> list[ConflictKey]:
         facts: dict[str, Any] = dict(zip(names, row, strict=True))
         for name in ("expressions", "operators", "collatable", "columns", "plain"):
             facts[name] = tuple(facts[name])
+        # asyncpg knows arrays of texts; for those of booleans it would look at the catalog.
+        facts["collatable"] = tuple(each == "true" for each in facts["collatable"])
         facts["predicate_columns"] = tuple(facts["predicate_columns"])
         keys.append(ConflictKey(**facts))
     return [key for key in keys if len(key.expressions) == len(key.operators)]
@@ -166,7 +168,7 @@ SELECT c.relname::pg_catalog.text,
              JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
              JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
              ORDER BY k.place),
-       ARRAY(SELECT u.of OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+       ARRAY(SELECT (u.of OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)::pg_catalog.text
              FROM pg_catalog.unnest(i.indcollation::pg_catalog.oid[])
                   WITH ORDINALITY u(of, place)
              ORDER BY u.place),

@@ -185,6 +185,23 @@ def test_undo(trap, account, on_error):
     assert list(Transaction.objects.all()) == [stranger]
 
 
+@pytest.mark.parametrize("mode", ["upsert", "sync"])
+def test_changes_of_a_file_that_is_loaded_twice_and_their_undo(trap, account, tmp_path, mode):
+    load(Transaction, rows_of(account, 3))
+    path = write(tmp_path / "rows.csv", rows_of(account, 5, r1={"amount": 7})[:1])
+    more = {"scope": "all", "max_deletes": "100%"} if mode == "sync" else {}
+    options = {"on_conflict": mode, "keep_old": True, **more}
+    before = set(Transaction.objects.values_list("pk", "amount"))
+    with trap():
+        first = load(Transaction, path, **options)
+        again = load(Transaction, path, **options)
+        undo(again.number)
+        assert plan_undo(first.number).restorable == 1
+        undo(first.number)
+    assert (first.updated, again.unchanged, len(again.warnings)) == (1, 1, 1)
+    assert set(Transaction.objects.values_list("pk", "amount")) == before
+
+
 def test_dry_run(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 20, **BAD))
     with trap():
