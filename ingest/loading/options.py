@@ -320,7 +320,7 @@ def check_reading(source: Source, said: Mapping[str, Any]) -> None:
         if said[name] != getattr(usual, name):
             raise ConfigurationError(
                 f"{spell(name, said[name])} has no effect on {source.name}, which is read as "
-                f"{source.format}: leave it out."
+                f"{source.read_format}: leave it out."
             )
 
 

@@ -69,6 +69,11 @@ class Source(ABC):
             Source.registry.append(cls)
             Source.registry.sort(key=lambda source: source.place)
 
+    @property
+    def read_format(self) -> str:
+        """The format that its records are read in, as messages name it."""
+        return self.format
+
     @classmethod
     @abstractmethod
     def accepts(cls, given: Any) -> bool:

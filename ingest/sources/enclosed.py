@@ -41,10 +41,9 @@ class EnclosedSource(Source):
         """Give what is inside: a path, or a file object."""
 
     @property
-    def inner_format(self) -> str:
-        """The format of what is read."""
-        inner = self._inner
-        return inner.inner_format if isinstance(inner, EnclosedSource) else inner.format
+    def read_format(self) -> str:
+        """That of the inner source."""
+        return self._inner.read_format
 
     @property
     def bytes_read(self) -> int:  # type: ignore[override]

@@ -91,6 +91,11 @@ class WorkbookSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
+        if options.lenient == ("pad",):
+            raise ConfigurationError(
+                "lenient='pad' (--lenient pad) has no effect on a workbook, where a cell that is "
+                "not there is an empty one: leave it out."
+            )
         file = InputFile(given)
         try:
             return cls(file, options)

@@ -130,6 +130,8 @@ def test_a_value_beyond_the_header_is_a_reject_or_is_cut(tmp_path):
     ]
     assert got.records == [1, 3]
     assert read(path, lenient=("cut",))[1] == [(1, 2), (3, 4), (5, 6)]
+    with pytest.raises(ConfigurationError, match="lenient='pad'"):
+        read(path, lenient=("pad",))
 
 
 def test_the_sheet_is_the_only_one_with_data_or_must_be_named(tmp_path):

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingest import detect
-from ingest.exceptions import ConfigurationError, SourceError
+from ingest.exceptions import SourceError
+from ingest.sources import SourceOptions, open_source
 from tests.sources.read_source import Pipe, read
 from tests.sources.workbooks import make
 
@@ -51,8 +52,9 @@ def test_by_any_way_and_with_options(tmp_path):
     content = path.read_bytes()
     for given in (Pipe(content), io.BytesIO(content)):
         assert read(given, format="zip", delimiter=";").texts == [("1", "2")]
-    with pytest.raises(ConfigurationError, match="sheet has no effect on this source"):
-        read(path, sheet=1)
+    with open_source(path, SourceOptions(delimiter=";")) as source:
+        assert (source.format, source.read_format) == ("zip", "delimited")
+        assert "sheet" in source.ignores
     found = detect(path)
     assert (found.options.delimiter, len(found.columns)) == (";", 2)
 
