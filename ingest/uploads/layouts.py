@@ -70,6 +70,8 @@ class Found:
     """In sentences."""
     columns: tuple[str, ...]
     """The header."""
+    proposals: Mapping[str, Proposal]
+    """What may feed fields that nothing feeds, by their names."""
 
 
 def detect_upload(upload: Upload, model: type[Model], known: Layout | None = None) -> Found:
@@ -85,15 +87,8 @@ def detect_upload(upload: Upload, model: type[Model], known: Layout | None = Non
             layout=_lift_formats(_with_lookups(drafted, model), detected),
             findings=drafted.findings,
             columns=source.columns,
+            proposals=drafted.proposals,
         )
-
-
-def detect_proposals(upload: Upload, model: type[Model], known: Layout) -> Mapping[str, Proposal]:
-    """Return what may feed fields that nothing feeds, by their names."""
-    try:
-        return draft(_detect(upload, known), model).proposals
-    except IngestError:
-        return {}
 
 
 def _detect(upload: Upload, known: Layout | None) -> Detected:

@@ -6,7 +6,6 @@ to be done, so that doing it twice, or again after a crash, does no harm.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +146,8 @@ def check(found: Load, alias: str) -> None:
         nonlocal noted
         if time.monotonic() - noted >= SECONDS_BETWEEN_NOTES:
             noted = time.monotonic()
-            facts = dataclasses.asdict(progress)
+            names = ("rows", "rejected", "bytes_read", "bytes_total")
+            facts = {name: getattr(progress, name) for name in names}
             if not mine.update(check_result={"progress": facts}, seen_at=timezone.now()):
                 raise LedgerError("Another dry run of this upload was begun, or it was deleted.")
 

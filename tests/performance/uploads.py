@@ -11,8 +11,10 @@ import sys
 import tempfile
 import threading
 import time
+from html.parser import HTMLParser
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlencode
 
 import django
 import psutil
@@ -39,9 +41,12 @@ def prepare():
     from django.core.management import call_command
     from django.test import Client
 
+    from finance.models import Account
+
     call_command("migrate", verbosity=0)
     users = get_user_model().objects
     users.get_or_create(username="root")
+    Account.objects.filter(user__username="root").delete()
     user, _ = users.get_or_create(username="uploader", is_staff=True, is_superuser=True)
     client = Client()
     client.force_login(user)
@@ -141,13 +146,76 @@ def measure(browser, server, path, small):
     answer, text = browser.upload(path)
     uploaded = time.perf_counter() - start
     assert answer.status == 302, text
-    answer, text = browser.ask("GET", answer.headers["Location"])
+    address = answer.headers["Location"]
+    _, text = browser.ask("GET", address)
     shown = time.perf_counter() - start
     assert "The first records" in text, text
     is_done.set()
     watcher.join()
     print(f"idle {idle >> 20} MiB, most {peak >> 20} MiB: {(peak - idle) >> 20} MiB more")
     print(f"uploaded and looked at in {uploaded:.2f} s, the first records after {shown:.2f} s")
+    go_on(browser, address, text, start)
+
+
+def go_on(browser, address, text, start):
+    """Go the rest of the way, as a person does who changes nothing, and load."""
+
+    def post(step):
+        nonlocal address, text
+        fields = inputs(text)
+        kind = "application/x-www-form-urlencoded"
+        body = urlencode(fields)
+        answer, _ = browser.ask("POST", address, body, **{"Content-Type": kind})
+        assert answer.status == 302, step
+        address = answer.headers["Location"]
+        _, text = browser.ask("GET", address)
+        print(f"{step} done after {time.perf_counter() - start:.2f} s")
+
+    for step in ("file", "mapping", "options"):
+        post(step)
+    print(f"preview shown after {time.perf_counter() - start:.2f} s")
+    post("preview")
+    while "data-ingest-refresh" in text:
+        time.sleep(0.1)
+        _, text = browser.ask("GET", address)
+    assert 'value="continue"' in text, re.sub(r"<[^>]+>|\s+", " ", text)[:1500]
+    post("dry run")
+    post("confirm")
+    while 'data-ingest-reload="' in text:
+        time.sleep(0.1)
+        _, text = browser.ask("GET", address)
+    print(f"loaded after {time.perf_counter() - start:.2f} s")
+    print(" ".join(re.search(r"<dt>Rows loaded</dt><dd>(.*?)</dd>", text)[1].split()))
+
+
+class Inputs(HTMLParser):
+    """What the last form with a button that continues would post as it is."""
+
+    def __init__(self):
+        super().__init__()
+        self.forms = []
+        self._select = ""
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if tag == "form":
+            self.forms.append({})
+        elif tag == "select":
+            self._select = given.get("name", "")
+        elif tag == "option" and "selected" in given:
+            self.forms[-1][self._select] = given.get("value", "")
+        elif tag == "button" and given.get("value") in {"continue", "confirm"}:
+            self.forms[-1]["action"] = given["value"]
+        elif tag == "input" and "name" in given:
+            is_box = given.get("type") == "checkbox"
+            if not is_box or "checked" in given:
+                self.forms[-1][given["name"]] = given.get("value", "on" if is_box else "")
+
+
+def inputs(text):
+    parser = Inputs()
+    parser.feed(text)
+    return next(form for form in parser.forms if form.get("action") in {"continue", "confirm"})
 
 
 if __name__ == "__main__":

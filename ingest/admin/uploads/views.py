@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import messages
@@ -268,22 +269,26 @@ class MappingStep(StepView):
         self._stay()
         return HttpResponseRedirect(self.admin.address(self.upload, self.name))
 
-    def _offers(self) -> list[Any]:
-        from ingest.uploads.layouts import detect_upload, offers
+    @cached_property
+    def _found(self) -> Any:
+        """What is detected of the file: nothing that this step changes has a part in it."""
+        from ingest.uploads.layouts import detect_upload
 
-        layout = self.layout()
-        found = detect_upload(self.upload, self.model, layout)
-        return offers(self.upload, self.model, found, rights.readable_layouts(self.request))
+        return detect_upload(self.upload, self.model, self.layout())
+
+    def _offers(self) -> list[Any]:
+        from ingest.uploads.layouts import offers
+
+        saved = rights.readable_layouts(self.request)
+        return offers(self.upload, self.model, self._found, saved)
 
     def _mapping(self) -> MappingForm:
-        from ingest.uploads.layouts import detect_proposals
-
         registered = self.admin.admin_site._registry[self.model]
         return MappingForm(
             layout=self.layout(),
             columns=self.columns(),
             fields=rights.allowed_fields(registered, self.request),
-            proposals=detect_proposals(self.upload, self.model, self.layout()),
+            proposals=self._found.proposals,
         )
 
     def shown(self) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from django.urls import reverse
 from finance.models import Account
 from ingest.admin.loads.background import IMMEDIATE_RECORDS, RECORD_BYTES
 from ingest.models import Load, Upload
+from ingest.uploads import running
 from ingest.uploads.running import run_load
 from tests.admin.test_real_loads import APPS, wait_for
 from tests.admin.uploads import runners
 from tests.admin.uploads.conftest import Way
-from tests.admin.uploads.test_way import ACCOUNTS, numbers, page
+from tests.admin.uploads.test_way import ACCOUNTS, REFUSED, numbers, page
 
 pytestmark = pytest.mark.django_db(transaction=True, available_apps=APPS)
 
@@ -142,6 +143,25 @@ def test_what_a_runner_does_is_told_where_it_fails(way, settings):
     load = Load.objects.get()
     assert (load.status, Account.objects.count()) == (Load.Status.FAILED, 1)
     assert way.found.has_file  # it can be resumed
+
+
+def test_the_page_shows_how_far_the_dry_run_is(way, settings, monkeypatch):
+    shown = []
+
+    def look(result):
+        shown.append(page(way.get("check")))
+        return tell(result)
+
+    tell = running._facts
+    monkeypatch.setattr(running, "_facts", look)
+    monkeypatch.setattr(running, "SECONDS_BETWEEN_NOTES", 0)
+    runner(settings, "tests.admin.uploads.runners.at_once")
+    go_to_check(way, REFUSED)
+    [text] = shown
+    assert "4 records read, 2 refused" in text
+    assert 'value="1.0000"' in text
+    assert "data-ingest-refresh" in text
+    assert "data-ingest-refresh" not in page(way.get("check"))
 
 
 @pytest.fixture
