@@ -348,7 +348,19 @@ def far_cell(folder, kind):
 
 @pytest.mark.parametrize("kind", ["xlsx", "xlsb", "ods"])
 def test_cells_far_apart_do_not_fill_the_memory(tmp_path, kind):
-    assert "has 2 cells, and they are spread over 1,048,57" in refused(far_cell(tmp_path, kind))
+    assert "has 2 cells, spread over 1,048,57" in refused(far_cell(tmp_path, kind))
+
+
+def test_repeated_cells_do_not_fill_the_memory(tmp_path):
+    everywhere = 'table:number-columns-repeated="16384"'
+    error = (
+        f'<table:table-cell {everywhere} table:formula="of:=NA()" office:value-type="string" '
+        'calcext:value-type="error"><text:p>#N/A</text:p></table:table-cell>'
+    )
+    for cell in (ods_cell("a", attributes=everywhere), error):
+        rows = ods_row(cell, attributes='table:number-rows-repeated="1048576"')
+        path = make_ods(tmp_path / "rows.ods", rows)
+        assert "has 1 cells, spread over 1,048,576 rows" in refused(path)
 
 
 def bomb(path, member="xl/worksheets/sheet1.xml", size=300 << 20):

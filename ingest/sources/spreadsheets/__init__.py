@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING
 
 from ingest.exceptions import SourceError
-from ingest.sources.archive import open_archive
+from ingest.sources.archive import open_archive, read_member
 from ingest.sources.spreadsheets import ods, xls, xlsb, xlsx
 from ingest.sources.spreadsheets.facts import SheetFacts
 
@@ -26,12 +26,16 @@ _MAIN_MEMBERS = {"xl/workbook.bin": "xlsb", "xl/workbook.xml": "xlsx", "content.
 _SCANNERS: dict[str, Callable[[zipfile.ZipFile, str, str], SheetFacts]] = {
     "xlsx": xlsx.scan,
     "xlsb": xlsb.scan,
-    "ods": ods.scan,
+    "ods": lambda archive, sheet, name: ods.scan(archive, name).get(sheet, SheetFacts()),
 }
 
 
 def find_kind(file: IO[bytes], name: str) -> str:
-    """Return which kind of workbook a file is, by its content; ``SourceError`` for others."""
+    """Return which kind of workbook a file is, by its content; ``SourceError`` for others.
+
+    What calamine reads as soon as it opens a workbook has been looked at by then. It unpacks a
+    member that is larger than it says without a limit, and holds all sheets of an ``.ods`` file.
+    """
     file.seek(0)
     head = file.read(len(OLE))
     if head == OLE:
@@ -51,6 +55,11 @@ def find_kind(file: IO[bytes], name: str) -> str:
             raise SourceError(f"{name} is no workbook, but another zip archive: unpack it.")
         if kind == "ods":
             ods.check(archive, name)
+            ods.scan(archive, name)
+        for member in members:
+            if kind != "ods" and member.startswith("xl/") and "/" not in member[3:]:
+                for _ in read_member(archive, member, name):
+                    pass  # it has no more bytes than it says
         return kind
 
 

@@ -6,8 +6,10 @@ import dataclasses
 
 from ingest.exceptions import SourceError
 
-MOST_EMPTY_CELLS = 20_000_000
+FEW_CELLS = 5_000_000
 """calamine holds the whole rectangle from the first to the last cell, 32 bytes for each cell."""
+MOST_EMPTY = 20
+"""So many empty cells for each filled one make a larger rectangle one that is not a table."""
 
 ERRORS = {
     0x00: "#NULL!",
@@ -42,9 +44,9 @@ class SheetFacts:
 
 def check_extent(name: str, sheet: str, *, rows: int, columns: int, cells: int) -> None:
     """Raise ``SourceError`` where a few cells stand too far apart to be held in memory."""
-    if rows * columns - cells > MOST_EMPTY_CELLS:
+    if rows * columns > max(FEW_CELLS, (MOST_EMPTY + 1) * cells):
         raise SourceError(
-            f"The sheet {sheet!r} of {name} has {cells:,} cells, and they are spread over "
+            f"The sheet {sheet!r} of {name} has {cells:,} cells, spread over "
             f"{rows:,} rows and {columns:,} columns. Delete the cells far from the table, which "
             "may look empty, or save the table as CSV."
         )

@@ -33,36 +33,37 @@ def check(archive: zipfile.ZipFile, name: str) -> None:
             refuse("encryption-data", {})
 
 
-def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
-    """Return what there is to know of a sheet beside its values."""
-    scanner = _Scanner(sheet)
+def scan(archive: zipfile.ZipFile, name: str) -> dict[str, SheetFacts]:
+    """Return what there is to know of each sheet beside its values.
+
+    calamine reads all sheets when it opens a workbook of this kind.
+    """
+    scanner = _Scanner(name)
     blocks = read_member(archive, "content.xml", name)
     parse(blocks, name, scanner.start, scanner.end, scanner.text)
-    check_extent(
-        name, sheet, rows=scanner.last_row, columns=scanner.last_column, cells=scanner.cells
-    )
-    return scanner.facts
+    return scanner.found
 
 
 class _Scanner:
     """Takes the elements of the content one by one; a cell may stand for many."""
 
-    def __init__(self, sheet: str) -> None:
-        self.facts = SheetFacts()
-        self.last_row = self.last_column = self.cells = 0
-        self._sheet = sheet
-        self._is_here = False
-        self._row = self._next_row = 1
-        self._column = self._next_column = 1
+    def __init__(self, name: str) -> None:
+        self.found: dict[str, SheetFacts] = {}
+        self._name = name
+        self._begin_sheet("")
         self._is_error = self._has_formula = self._may_be_error = False
         self._shown: list[str] = []
 
+    def _begin_sheet(self, sheet: str) -> None:
+        self._sheet, self.facts = sheet, SheetFacts()
+        self.last_row = self.last_column = self.cells = 0
+        self._row = self._next_row = 1
+        self._column = self._next_column = 1
+
     def start(self, tag: str, found: dict[str, str]) -> None:
         if tag == "table":
-            self._is_here = found.get("table:name") == self._sheet
-        if not self._is_here:
-            return
-        if tag == "table-row":
+            self._begin_sheet(found.get("table:name", ""))
+        elif tag == "table-row":
             repeated = _count(found, _REPEATED_ROWS)
             self._row, self._next_row = self._next_row, self._next_row + repeated
             self._next_column = 1
@@ -87,7 +88,7 @@ class _Scanner:
         ):
             self.facts.merged.append("")
         if kind is not None or self._is_error:
-            self.cells += repeated
+            self.cells += 1
             self.last_row = max(self.last_row, self._next_row - 1)
             self.last_column = max(self.last_column, self._next_column - 1)
         elif self._may_be_error:
@@ -99,16 +100,25 @@ class _Scanner:
 
     def end(self, tag: str) -> None:
         if tag == "table":
-            self._is_here = False
-        if not (tag == "table-cell" and self._is_here):
+            self._end_sheet()
+        if tag != "table-cell":
             return
         shown = "".join(self._shown).strip()
         is_error = shown in _ERRORS or shown.startswith("Err:")
         if self._is_error or (self._may_be_error and is_error):
+            self._check_extent()
             for column in range(self._column, self._next_column):
                 for row in range(self._row, self._next_row):
                     self.facts.add_error(row, column, shown or "#ERROR")
         self._is_error = self._may_be_error = False
+
+    def _check_extent(self) -> None:
+        rows, columns = self.last_row, self.last_column
+        check_extent(self._name, self._sheet, rows=rows, columns=columns, cells=self.cells)
+
+    def _end_sheet(self) -> None:
+        self._check_extent()
+        self.found.setdefault(self._sheet, self.facts)
 
 
 def _count(found: dict[str, str], name: str) -> int:

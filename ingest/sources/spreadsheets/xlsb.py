@@ -21,10 +21,6 @@ _HIDDEN = 0x10
 
 def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
     """Return what there is to know of a sheet beside its values."""
-    for member in archive.namelist():  # calamine unpacks these without a limit
-        if member in {"xl/sharedStrings.bin", "xl/styles.bin"}:
-            for _ in read_member(archive, member, name):
-                pass
     facts = SheetFacts()
     row = last_row = last_column = cells = 0
     for kind, data in _records(archive, _find_member(archive, sheet, name), name):

@@ -27,10 +27,6 @@ _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 
 def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
     """Return what there is to know of a sheet beside its values."""
-    for member in archive.namelist():  # calamine unpacks these without a limit
-        if member.startswith("xl/") and "/" not in member[3:] and member.endswith(".xml"):
-            for _ in read_member(archive, member, name):
-                pass
     member = _find_member(archive, sheet, name)
     if _quick_scan(read_member(archive, member, name), sheet, name):
         return _Scanner(name).scan(read_member(archive, member, name))
