@@ -129,7 +129,7 @@ class PsqlBaseline(Candidate):
             "with (format csv, header true, encoding 'UTF8')"
         )
         with self._orm_defaults():
-            yield lambda: self._psql.seconds(command, Path(file.parent))
+            yield lambda: self._psql.seconds([command], Path(file.parent))
 
     @contextmanager
     def _orm_defaults(self) -> Iterator[None]:

@@ -59,6 +59,9 @@ class BenchmarkOptions:
     """Do all start at a CSV file, not at rows in memory? ``psql`` makes it so."""
     existing: int = 0
     """Rows that the table holds before each run."""
+    overlap: float | None = None
+    """Which share of the rows, from 0 to 1, has keys of rows that the table holds: then upserts are
+    measured, and not the methods."""
     role: str | None = None
     """A role as which ``direct`` is measured once more; it must exist."""
     explain: bool = False
@@ -93,6 +96,8 @@ class BenchmarkOptions:
     def _check_combination(self) -> None:
         if self.existing and self.explain:
             raise ConfigurationError("--explain begins with an empty table: leave out --existing.")
+        if self.overlap is not None:
+            self._check_overlap()
         if self.role is not None and self.explain:
             raise ConfigurationError("--role measures a method and --explain none: leave out one.")
         if self.psql is not None and "psql" not in self.baselines:
@@ -104,6 +109,20 @@ class BenchmarkOptions:
             raise ConfigurationError(
                 "--explain measures the table's parts and not the methods: leave out --methods, "
                 "--baseline and --from-file."
+            )
+
+    def _check_overlap(self) -> None:
+        if not 0 <= (self.overlap or 0) <= 1:
+            raise ConfigurationError("--overlap is a share of the rows, from 0% to 100%.")
+        if not self.existing:
+            raise ConfigurationError(
+                "--overlap is the share of the rows whose keys the table holds already: say how "
+                "many rows it holds with --existing N."
+            )
+        if self.methods or self.role is not None or "floor" in self.baselines:
+            raise ConfigurationError(
+                "--overlap measures upserts and not the methods: leave out --methods, --role and "
+                "--baseline floor."
             )
 
 
@@ -173,6 +192,13 @@ def add_arguments(parser: CommandParser) -> None:
         help="rows that the table holds before each run (default: 0)",
     )
     group.add_argument(
+        "--overlap",
+        type=_share,
+        metavar="SHARE",
+        help="with --existing: give this share of the rows, such as 50%%, keys of rows that the "
+        "table holds, and measure upserts instead of the methods",
+    )
+    group.add_argument(
         "--role",
         metavar="ROLE",
         help="measure direct once more as this role, which gets the scratch tables",
@@ -195,6 +221,14 @@ def _number(text: str) -> int:
         return int(text.replace("_", "").replace(",", ""))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text.strip().removesuffix("%"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share such as 50%") from None
+    return number / 100 if text.strip().endswith("%") else number
 
 
 def find_measured_model(label: str | None) -> type[Model]:

@@ -131,6 +131,7 @@ def _fill(
     parents = ParentRows(stage, options.seed)
     with transaction.atomic(using=options.database):
         if rows:
+            fields, rows = _with_keys(options, stage, fields, rows, sizes[-1])
             reference = Reference(stage, fields)
             reference.fill(rows)
             table = stage.read_table()
@@ -140,6 +141,7 @@ def _fill(
             fields, notes = made_fields(stage.model)
             stage.scratch.notes.extend(notes)
             rows = _make_rows(options, stage, parents, fields, sizes[-1] + options.existing)
+            fields, rows = _with_keys(options, stage, fields, rows, sizes[-1])
             reference = Reference(stage, fields)
             reference.fill(rows)
         if stage.copier is not None:
@@ -152,7 +154,7 @@ def _fill(
         model=stage.model, alias=options.database, table=stage.read_table(), fields=fields
     )
     if options.existing:
-        reference.keep_for_existing(sizes[-1])
+        reference.keep_for_existing(sizes[-1], replaced=options.overlap is not None)
     return Material(
         stage=stage,
         target=target,
@@ -162,6 +164,16 @@ def _fill(
         reference=reference,
         ground=TableReset(stage, reference, options.existing),
     )
+
+
+def _with_keys(
+    options: BenchmarkOptions, stage: Stage, fields: Fields, rows: list[Row], given: int
+) -> tuple[Fields, list[Row]]:
+    if options.overlap is None:
+        return fields, rows
+    from ingest.benchmark.upserts import give_keys
+
+    return give_keys(stage.model, fields, rows, given, options.overlap, options.seed)
 
 
 def _with_files(material: Material, folder: Path) -> Material:

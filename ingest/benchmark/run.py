@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
+from ingest.benchmark import upserts
 from ingest.benchmark.candidates import Candidate, FloorBaseline, MethodCandidate, PsqlBaseline
 from ingest.benchmark.explain import explain
 from ingest.benchmark.methods import get_method
@@ -110,6 +111,8 @@ class _Run:
         ]
 
     def _find_contestants(self) -> list[Candidate]:
+        if self._options.overlap is not None:
+            return upserts.candidates(self._material, self._psql)
         contestants: list[Candidate] = [
             MethodCandidate(self._material, get_method(name)) for name in self._options.methods
         ]
@@ -231,6 +234,7 @@ class _Run:
             "seed": self._options.seed if self._options.source is None else None,
             "from_file": self._options.from_file,
             "existing": self._options.existing,
+            "overlap": self._options.overlap,
         }
 
 

@@ -45,6 +45,8 @@ class Reference:
         self._is_changed_by_triggers = False
         self._existing_after: int | None = None
         self._existing: Sum = (0, 0, 0)
+        self._replaces = False
+        self._beside: dict[int, Sum] = {}
         columns = ", ".join(["0::bigint AS ingest_ordinal", *self._columns])
         self._execute(
             f"CREATE UNLOGGED TABLE {self.name} AS SELECT {columns} FROM {stage.name} WITH NO DATA"
@@ -92,9 +94,13 @@ class Reference:
         """Put the first rows into the model's table, from one table to the other."""
         self._insert(f"ingest_ordinal OPERATOR(pg_catalog.<=) {count:d}")
 
-    def keep_for_existing(self, after: int) -> None:
-        """Take the rows after that ordinal for those that the table holds already."""
+    def keep_for_existing(self, after: int, *, replaced: bool = False) -> None:
+        """Take the rows after that ordinal for those that the table holds already.
+
+        ``replaced``: the rows given take the place of those with the same key, the first field.
+        """
         self._existing_after = after
+        self._replaces = replaced
 
     def insert_existing(self) -> None:
         """Put the existing rows into the model's table."""
@@ -146,7 +152,8 @@ class Reference:
         """
         got, want = self._sum(name or self._stage.name, ""), self._want(count)
         if name is None:
-            want = tuple(map(sum, zip(want, self._existing, strict=True)))
+            existing = self._existing_beside(count) if self._replaces else self._existing
+            want = tuple(map(sum, zip(want, existing, strict=True)))
         if got[0] != want[0]:
             return f"stored {got[0]:,} rows instead of {want[0]:,}"
         if got != want:
@@ -171,6 +178,19 @@ class Reference:
     def prepare(self, count: int) -> None:
         """Work out the sum for that many rows before the table is used."""
         self._want(count)
+
+    def _existing_beside(self, count: int) -> Sum:
+        """Return the sum of the existing rows whose keys the first rows do not have."""
+        if count not in self._beside:
+            key = self._columns[0]
+            equal = self._table.column(str(self._fields[0].column)).equal
+            self._beside[count] = self._sum(
+                f"{self.name} e",
+                f"WHERE ingest_ordinal OPERATOR(pg_catalog.>) {self._existing_after:d} "
+                f"AND NOT EXISTS (SELECT FROM {self.name} g WHERE g.{key} {equal} e.{key} "
+                f"AND g.ingest_ordinal OPERATOR(pg_catalog.<=) {count:d})",
+            )
+        return self._beside[count]
 
     def _sum(self, name: str, where: str) -> Sum:
         row = f"ROW({', '.join(self._columns)})::pg_catalog.text"

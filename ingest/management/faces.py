@@ -34,6 +34,7 @@ MEASURING = {
     "--baseline": "baselines",
     "--psql": "psql",
     "--existing": "existing",
+    "--overlap": "overlap",
     "--role": "role",
     "--explain": "explain",
     "--json": "json",

@@ -72,6 +72,24 @@ def run(*arguments, **options):
             ["finance.Account", "--existing", "9", "--explain"],
             "--explain begins with an empty table: leave out --existing.",
         ),
+        (
+            ["finance.Account", "--overlap", "50%"],
+            (
+                "--overlap is the share of the rows whose keys the table holds already: say how "
+                "many rows it holds with --existing N."
+            ),
+        ),
+        (
+            ["finance.Account", "--existing", "9", "--overlap", "150%"],
+            "--overlap is a share of the rows, from 0% to 100%.",
+        ),
+        (
+            ["finance.Account", "--existing", "9", "--overlap", "0.5", "--methods", "copy"],
+            (
+                "--overlap measures upserts and not the methods: leave out --methods, --role and "
+                "--baseline floor."
+            ),
+        ),
         (["finance.Account", "--existing", "-1"], "--existing is a number of rows: 0 or more."),
         (
             ["finance.Account", "--explain", "--methods", "copy"],

@@ -81,9 +81,9 @@ class Method(ABC):
     """More rows than this are not worth waiting for in a benchmark; None: no cap."""
     _registry: ClassVar[dict[str, type[Method]]] = {}
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, *, registers: bool = True) -> None:
         super().__init_subclass__()
-        if "name" in vars(cls):
+        if registers and "name" in vars(cls):
             Method._registry[cls.name] = cls
 
     def __init__(self, target: Target) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.sources import Batch, Source
     from ingest.writing.direct import Indexes, References
+    from ingest.writing.primary_keys import Purpose
 
 
 class CopyMethod(Method):
@@ -34,6 +35,8 @@ class CopyMethod(Method):
     summary: ClassVar[str] = "binary COPY through asyncpg, encoded a column at a time"
     place: ClassVar[int] = 50
     driver: ClassVar[str] = "asyncpg"
+    purpose: ClassVar[Purpose] = "none"
+    """What the keys of the rows are wanted for."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -77,10 +80,10 @@ class CopyMethod(Method):
                     table,
                     self.target.model,
                     converter.encoding,
-                    purpose="none",
+                    purpose=self.purpose,
                 )
                 results = writer.write(self._session, keys, batches)
-                return sum(result.inserted for result in results)
+                return sum(result.counts.loaded for result in results)
         except Exception as error:
             # A deferred constraint speaks at the COMMIT.
             refusal = explain(error)

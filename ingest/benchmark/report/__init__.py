@@ -129,6 +129,7 @@ def _environment(result: BenchmarkResult) -> Grid:
         "triggers": ", ".join(table["triggers"]) or "none",
         "rows": origin,
         "existing rows": f"{existing:,}",
+        "keys": f"{table.get('overlap') or 0:.0%} of the rows have keys of existing rows",
         "clock": f"from {start} to committed",
         "PostgreSQL": (
             f"{e['postgresql']}, fsync {e['fsync']}, "
@@ -143,6 +144,8 @@ def _environment(result: BenchmarkResult) -> Grid:
     }
     if not existing:
         del lines["existing rows"]
+    if table.get("overlap") is None:
+        del lines["keys"]
     if "psql" in e:
         lines["psql"] = e["psql"]
     for name, value in lines.items():

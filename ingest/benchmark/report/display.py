@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SAID = (
     *("rows", "methods", "repeat", "seed", "source", "baselines", "psql", "from_file"),
-    *("existing", "role", "explain"),
+    *("existing", "overlap", "role", "explain"),
 )
 """Those options of the command that ``BenchmarkOptions`` takes by the same name."""
 INTERRUPTED = 130

@@ -1,0 +1,177 @@
+"""The second file in a benchmark: rows of which some are in the table already, by their key.
+
+``--existing N --overlap SHARE`` gives that share of the rows the primary keys of rows that the
+table holds, and measures what inserts the others and updates these.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, ClassVar
+from uuid import UUID
+
+from django.db import models
+
+from ingest.benchmark.candidates import Candidate, MethodCandidate, PsqlBaseline
+from ingest.benchmark.methods.base import Method
+from ingest.benchmark.methods.bulk_create import BATCH_ROWS
+from ingest.benchmark.methods.copying import CopyMethod
+from ingest.exceptions import BenchmarkError
+from ingest.postgres.catalog import quote_name
+from ingest.writing.conflicts.options import ConflictOptions, Given
+from ingest.writing.conflicts.tables import SeenKeys
+from ingest.writing.conflicts.writer import ConflictWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from django.db.models import Field, Model
+
+    from ingest.benchmark.candidates import Write
+    from ingest.benchmark.methods.base import Row
+    from ingest.benchmark.prepare import Material
+    from ingest.benchmark.psql import Psql
+    from ingest.postgres.catalog import Table
+    from ingest.writing.copy import CopyWriter
+    from ingest.writing.primary_keys import Purpose
+
+    Fields = tuple[Field[Any, Any], ...]
+
+
+def give_keys(
+    model: type[Model], fields: Fields, rows: Sequence[Row], given: int, share: float, seed: int
+) -> tuple[Fields, list[Row]]:
+    """Return the rows with a primary key each, and their fields.
+
+    ``rows`` are the ``given`` ones that are measured, and then those that the table holds.
+    ``share`` of the given ones, from 0 to 1, get keys of rows of the table: evenly spread, each key
+    once. Raises ``BenchmarkError`` where no keys can be made.
+    """
+    random = Random(seed)  # noqa: S311 - the same seed makes the same rows
+    key = model._meta.pk
+    held = len(rows) - given
+    overlapping = [at for at in range(given) if int((at + 1) * share) > int(at * share)]
+    if len(overlapping) > held:
+        raise BenchmarkError(
+            f"{len(overlapping):,} of the rows are to have keys of rows that the table holds, but "
+            f"it holds {held:,}: say a larger --existing or a smaller --overlap."
+        )
+    if key in fields:
+        place = fields.index(key)
+        keys = [row[place] for row in rows]
+        rows = [(*row[:place], *row[place + 1 :]) for row in rows]
+        fields = (*fields[:place], *fields[place + 1 :])
+    else:
+        keys = [*range(held + 1, held + given + 1), *range(1, held + 1)]
+        if isinstance(key, models.UUIDField):
+            keys = [UUID(int=random.getrandbits(128)) for _ in rows]
+        elif not isinstance(key, models.IntegerField):
+            raise BenchmarkError(
+                f"--overlap gives the rows keys, and cannot make one for {model._meta.label}, "
+                f"whose primary key is a {type(key).__name__}: give a file of rows with --source."
+            )
+    for at, of in zip(overlapping, random.sample(range(held), len(overlapping)), strict=True):
+        keys[at] = keys[given + of]
+    return (key, *fields), [(key, *row) for key, row in zip(keys, rows, strict=True)]
+
+
+class _Upsert(CopyMethod, registers=False):
+    """The writer of a load with ``on_conflict="upsert"``; the ledger is left out."""
+
+    name: ClassVar[str] = "upsert"
+    purpose: ClassVar[Purpose] = "returned"  # as a load does, which notes the keys
+
+    def make_writer(self, table: Table | None = None) -> CopyWriter:
+        model = self.target.model
+        return ConflictWriter(
+            table or self.target.table,
+            model,
+            options=ConflictOptions(mode="upsert", key=(model._meta.pk.name,)),
+            given=Given(fields=self.target.fields, lacking={}),
+            seen=SeenKeys(),
+        )
+
+
+class _OrmUpsert(Method):
+    """A way to upsert instances of the model."""
+
+    driver: ClassVar[str] = "django"
+
+    def write_checked(self, rows: Iterable[Row]) -> int:
+        model = self.target.model
+        names = [field.attname for field in self.target.fields]
+        instances = [model(**dict(zip(names, row, strict=True))) for row in rows]
+        key, *others = (field.name for field in self.target.fields)
+        self.upsert(model._base_manager.using(self.target.alias), instances, key, others)
+        return len(instances)
+
+    def upsert(self, rows: Any, instances: list[Any], key: str, others: list[str]) -> None:
+        """Upsert the instances in one transaction."""
+        raise NotImplementedError
+
+
+class _BulkCreate(_OrmUpsert, registers=False):
+    name: ClassVar[str] = "bulk_create"
+
+    def upsert(self, rows: Any, instances: list[Any], key: str, others: list[str]) -> None:
+        rows.bulk_create(
+            instances,
+            batch_size=BATCH_ROWS,
+            update_conflicts=True,
+            unique_fields=[key],
+            update_fields=others,
+        )
+
+
+class _Pgbulk(_OrmUpsert, registers=False):
+    name: ClassVar[str] = "pgbulk"
+
+    def upsert(self, rows: Any, instances: list[Any], key: str, others: list[str]) -> None:
+        import pgbulk
+        from django.db.transaction import atomic
+
+        with atomic(using=self.target.alias):
+            for start in range(0, len(instances), BATCH_ROWS):
+                part = instances[start : start + BATCH_ROWS]
+                pgbulk.upsert(rows.all(), part, [key], others)
+
+
+class PsqlUpsert(PsqlBaseline):
+    r"""What a person would do: ``\copy`` into a temporary table, and INSERT … ON CONFLICT."""
+
+    @contextmanager
+    def open(self, count: int) -> Iterator[Write]:
+        file = self.material.files[count]
+        target, name = self.material.target, self.material.stage.name
+        key, *others = (
+            quote_name(target.table.column(str(field.column)).name) for field in target.fields
+        )
+        columns = ", ".join([key, *others])
+        changes = ", ".join(f"{column} = EXCLUDED.{column}" for column in others)
+        action = f"DO UPDATE SET {changes}" if others else "DO NOTHING"
+        copy = f"\\copy ingest_new ({columns}) from '{file.name}'"
+        upsert = f"INSERT INTO {name} ({columns}) SELECT {columns} FROM ingest_new"
+        commands = (
+            f"CREATE TEMPORARY TABLE ingest_new AS SELECT {columns} FROM {name} WITH NO DATA",
+            f"{copy} with (format csv, header true, encoding 'UTF8')",
+            f"{upsert} ON CONFLICT ({key}) {action}",
+        )
+        with self._orm_defaults():
+            yield lambda: self._psql.seconds(commands, Path(file.parent))
+
+
+def candidates(material: Material, psql: Psql | None) -> list[Candidate]:
+    """Return who takes part where rows have keys of rows that the table holds."""
+    found: list[Candidate] = [
+        MethodCandidate(material, _BulkCreate),
+        MethodCandidate(material, _Upsert),
+    ]
+    if importlib.util.find_spec("pgbulk") is not None:
+        found.insert(1, MethodCandidate(material, _Pgbulk))
+    if psql is not None:
+        found.append(PsqlUpsert(material, psql))
+    return found
