@@ -69,7 +69,7 @@ class IngestError(Exception):
     """The sentence at the end of the message that says so; empty: the message does not."""
     outcome_separator: ClassVar[str] = " "
     """What stands between the message, that sentence and the next step."""
-    next_step: ClassVar[str] = ""
+    next_step: str = ""
     """What helps further, as the last sentence; empty: none."""
 
     def __init__(self, message: str | None = None) -> None:

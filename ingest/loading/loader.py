@@ -382,6 +382,8 @@ class Loader:
 
     def _fail(self, error: BaseException) -> None:
         """Let the error say what is in, and write down that the load has ended."""
+        if self._job.how.on_error == "reject" and isinstance(error, IngestError):
+            error.next_step = ""  # it is what this load does
         entry, counts = self._entry, self._reporter.counts
         if self._is_in:
             text = f"All {counts.loaded:,} rows are in: only what comes after was not done."

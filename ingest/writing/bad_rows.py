@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import may_be_of_row, refusal_of
 from ingest.postgres.session import Copying, CopyTarget, Query, Statement, without_triggers
+from ingest.writing.deferred import find_check, in_savepoint
 from ingest.writing.row_by_row import READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name
 from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
@@ -85,25 +86,35 @@ class BadRowFinder:
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        attempts = RowByRow(
-            table,
-            encoding.names,
-            keys,
-            self._stage,
-            refused=self._refused,
-            mark=self._mark,
-            types=types,
-            ends_at_first=ends_at_first,
-        )
-        self._in_pieces, self._singly = attempts.in_pieces, attempts.singly
         # A deferred constraint would speak when it is too late to say which row it was.
-        self._immediate = self._deferred = ""
+        self._immediate = self._deferred = self._check = ""
+        self.decisions: list[str] = []
+        """What was decided about the caller's own rows, in sentences."""
         if not ends_at_first:
             asked = [it for it in table.constraints if not (defers_references and it.kind == "f")]
             set_now = [item for item in asked if item.is_deferrable]
-            self._immediate = set_constraints(table, set_now, "IMMEDIATE")
-            set_back = [item for item in asked if item.is_deferred]
-            self._deferred = set_constraints(table, set_back, "DEFERRED")
+            immediate = set_constraints(table, set_now, "IMMEDIATE")
+            if not session.is_callers:
+                self._immediate = immediate
+                set_back = [item for item in asked if item.is_deferred]
+                self._deferred = set_constraints(table, set_back, "DEFERRED")
+            elif immediate:
+                self._check, self.decisions = find_check(session, immediate.rstrip("; "))
+        checked, unchecked = (
+            RowByRow(
+                table,
+                encoding.names,
+                keys,
+                self._stage,
+                refused=self._refused,
+                mark=self._mark,
+                check=check,
+                types=types,
+                ends_at_first=ends_at_first,
+            )
+            for check in (self._check, "")
+        )
+        self._checked, self._unchecked = checked, unchecked
         self._leaves_out_triggers = False
         # Where one row may stand in another's way unseen, all are tried as they come.
         self._takes_copy = not table.row_security
@@ -157,7 +168,8 @@ class BadRowFinder:
         staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
         at = pa.array(staged, pa.int64())
         refused_by_type = yield from self._stage.fill(rows.take(at), at)
-        yield Statement(self._guard(self._in_pieces if doubtful is None else self._singly))
+        rows_of = self._unchecked if self._leaves_out_triggers else self._checked
+        yield Statement(self._guard(rows_of.in_pieces if doubtful is None else rows_of.singly))
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
         found = yield Query(_READ_REFUSED.format(refused=self._refused))
@@ -197,7 +209,10 @@ class BadRowFinder:
         immediate, deferred = ("", "") if leaves_out else (self._immediate, self._deferred)
         yield Statement(f"SAVEPOINT ingest_batch; {self._mark}; {immediate}")
         try:
-            self._entered += yield Copying(self._target, payload, leaves_out)
+            entered: int = yield Copying(self._target, payload, leaves_out)
+            if self._check and not leaves_out:
+                yield Statement(in_savepoint(self._check))
+            self._entered += entered
         except Exception as error:
             if not may_be_of_row(error):
                 raise

@@ -101,6 +101,7 @@ class CopyWriter:
     ) -> Generator[BatchResult, None, None]:
         stream = self._open_stream(session, keys, encoding)
         self.inserters = stream.inserters
+        self.decisions.extend(stream.decisions)
         deferred = DeferredChecks(
             session, self.table, self._recent, defers_references=self.defers_references
         )
@@ -293,6 +294,8 @@ class CopyStream:
         )
         self._pending: tuple[Future[Sent], TypedBatch] | None = None
         self._isolation: BadRowFinder | None = None
+        self.decisions: list[str] = []
+        """What was decided before the first row, in sentences."""
         self.inserters: str | None = None
         """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
         if skips_refused or table.row_security:
@@ -306,6 +309,7 @@ class CopyStream:
                 defers_references=defers_references,
             )
             self.inserters = self._isolation.inserters
+            self.decisions = self._isolation.decisions
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
         """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""

@@ -22,6 +22,35 @@ _LEFT = (
 )
 
 
+def in_savepoint(statement: str) -> str:
+    """Return statements that check what waits, and leave the constraints as the caller set them.
+
+    Setting them to DEFERRED afterwards instead would undo a SET CONSTRAINTS of the caller's.
+    """
+    return (
+        f"SAVEPOINT ingest_deferred; {statement}; ROLLBACK TO SAVEPOINT ingest_deferred; "
+        "RELEASE SAVEPOINT ingest_deferred"
+    )
+
+
+def find_check(session: Session, statement: str) -> tuple[str, list[str]]:
+    """Return the statement if the caller's own rows pass it, else none and a decision."""
+    try:
+        _try(session, statement)
+    except (asyncpg.PostgresError, psycopg.Error) as error:
+        if explain(error) is None:
+            raise
+        return "", [_LEFT]
+    return statement, []
+
+
+def _try(session: Session, statement: str) -> None:
+    try:
+        session.execute(f"SAVEPOINT ingest_deferred; {statement}")
+    finally:
+        session.execute("ROLLBACK TO SAVEPOINT ingest_deferred; RELEASE SAVEPOINT ingest_deferred")
+
+
 class DeferredChecks:
     """The deferred constraints of one table, for a load that ends at the first refused row.
 
@@ -50,14 +79,9 @@ class DeferredChecks:
         """Look whether the caller's own rows would pass; return what is decided, in sentences."""
         if not self._session.is_callers or self._statement is None:
             return []
-        try:
-            self._try()
-        except (asyncpg.PostgresError, psycopg.Error) as error:
-            if explain(error) is None:
-                raise
-            self._statement = None
-            return [_LEFT]
-        return []
+        check, told = find_check(self._session, self._statement)
+        self._statement = check or None
+        return told
 
     def note(self, *, leaves_out_triggers: bool) -> bool:
         """Return whether checks of the batch that is sent now wait for ``check``."""
@@ -71,7 +95,7 @@ class DeferredChecks:
             return
         try:
             if self._session.is_callers:
-                self._try()
+                _try(self._session, self._statement)
             else:
                 self._session.execute(self._statement)
         except (asyncpg.PostgresError, psycopg.Error) as error:
@@ -79,12 +103,3 @@ class DeferredChecks:
             if refusal is None:
                 raise
             raise refusal from error
-
-    def _try(self) -> None:
-        try:
-            self._session.execute(f"SAVEPOINT ingest_deferred; {self._statement}")
-        finally:
-            # Setting them to DEFERRED instead would undo a SET CONSTRAINTS of the caller's.
-            self._session.execute(
-                "ROLLBACK TO SAVEPOINT ingest_deferred; RELEASE SAVEPOINT ingest_deferred"
-            )

@@ -61,12 +61,14 @@ class RowByRow:
         *,
         refused: str,
         mark: str,
+        check: str,
         types: Mapping[str, StagedType],
         ends_at_first: bool,
     ) -> None:
         """Prepare them: rows go from the stage into the table, or as a note into ``refused``.
 
-        ``mark`` is the statement that marks the subtransaction of rows that went in. With
+        ``mark`` is the statement that marks the subtransaction of rows that went in. ``check`` is
+        one that checks deferred constraints, and whose effect on these is undone. With
         ``ends_at_first`` no row is tried after the first that is refused.
         """
         # PL/pgSQL takes its variables for columns, and columns for its variables: no name that we
@@ -75,6 +77,7 @@ class RowByRow:
         self._table, self._stage, self._refused = table, stage, refused
         self._names = ", ".join(map(quote_name, names))
         self._mark = mark
+        self._check = _CHECK.format(check=check) if check else ""
         self._after_refused = "EXIT;" if ends_at_first else ""
         self._read = ", ".join(types[name].read for name in names)
         self._refusing = [(name, types[name]) for name in names if types[name].is_read]
@@ -110,6 +113,7 @@ class RowByRow:
             piece=PIECE_ROWS,
             note=note,
             mark=self._mark,
+            check=self._check,
             after_refused=self._after_refused,
             servers_own=_patterns(SERVERS_OWN),
         )
@@ -192,6 +196,7 @@ BEGIN
       ORDER BY {place};
       GET DIAGNOSTICS {own}added = ROW_COUNT;
       {mark};
+      {check}
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
       {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
       {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
@@ -219,6 +224,7 @@ BEGIN
       {insert} WHERE {place} OPERATOR(pg_catalog.=) {own}at;
       GET DIAGNOSTICS {own}added = ROW_COUNT;
       {mark};
+      {check}
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
     EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
       IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
@@ -229,6 +235,15 @@ BEGIN
   END LOOP;
   PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
 END
+"""
+# The end of a block by an exception sets the constraints as they were before it.
+_CHECK = """
+      BEGIN
+        {check};
+        RAISE SQLSTATE 'ZIN01';
+      EXCEPTION WHEN SQLSTATE 'ZIN01' THEN
+        NULL;
+      END;
 """
 # Writes down the row that was just refused.
 _NOTE = """

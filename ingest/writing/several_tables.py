@@ -20,6 +20,7 @@ from ingest.postgres.session import Copying, CopyTarget, Statement
 from ingest.postgres.several_tables import link_of, models_of_rows
 from ingest.writing.bad_rows import RefusedRow
 from ingest.writing.copy import CopyStream, CopyWriter
+from ingest.writing.deferred import find_check, in_savepoint
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.refused_rows import describe, find_place
 from ingest.writing.staging import temporary_name
@@ -151,12 +152,10 @@ class _Stream(CopyStream):
         self.inserters = f"pg_temp.{inserters}"
         self._mark = f"INSERT INTO {self.inserters} DEFAULT VALUES"
         if names:
-            immediate = f"SET CONSTRAINTS {', '.join(names)} IMMEDIATE"
-            # The end of the savepoint leaves the constraints as the caller has set them.
-            self._check = (
-                f"SAVEPOINT ingest_check; {immediate}; ROLLBACK TO SAVEPOINT ingest_check; "
-                "RELEASE SAVEPOINT ingest_check"
+            check, self.decisions = find_check(
+                session, f"SET CONSTRAINTS {', '.join(names)} IMMEDIATE"
             )
+            self._check = in_savepoint(check) if check else ""
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:  # noqa: ARG002
         return None  # each piece for itself, when it is sent

@@ -209,21 +209,25 @@ def test_a_refused_reference_is_rejected_alone_inside_atomic(account, options):
     assert Transaction.objects.count() == 4
 
 
-def test_rows_of_the_callers_own_may_wait(account, options):
+@pytest.mark.parametrize("on_error", ["abort", "reject"])
+def test_rows_of_the_callers_own_may_wait(account, options, on_error):
+    options = {**options, "on_error": on_error}
     with transaction.atomic():
         Transaction.objects.create(
             user=account.user, account_id=LAST_PARENT, amount=1, tx_date="2026-01-02"
         )
         got = load(Transaction, orphans(account, account.pk), columns=COLUMNS, **options)
-        assert got.rows == 1
+        assert (got.rows, got.rejected) == (1, 0)
         AccountFactory(pk=LAST_PARENT, user=account.user)
     assert Transaction.objects.count() == 2
 
 
-def test_deferred_keys_that_the_caller_set_to_immediate_stay_so(account, options):
+@pytest.mark.parametrize("on_error", ["abort", "reject"])
+def test_deferred_keys_that_the_caller_set_to_immediate_stay_so(account, options, on_error):
+    rows = orphans(account, account.pk, *[LAST_PARENT] * (on_error == "reject"))
     with transaction.atomic():
         run("SET CONSTRAINTS ALL IMMEDIATE")
-        load(Transaction, orphans(account, account.pk), columns=COLUMNS, **options)
+        load(Transaction, rows, columns=COLUMNS, on_error=on_error, **options)
         with pytest.raises(IntegrityError), transaction.atomic():
             run(f"UPDATE finance_transaction SET account_id = {LAST_PARENT}")
 
@@ -232,3 +236,21 @@ def test_a_source_in_memory_is_named(account):
     line = f"user,account,amount,tx_date\n{account.user_id},987654,1,2025-01-01\n"
     said = refused(Transaction, io.BytesIO(line.encode()))
     assert "record 1 (line 2), column 'account': '987654': " in said
+
+
+@pytest.mark.parametrize("on_error", ["abort", "reject"])
+def test_only_a_load_that_does_not_reject_is_told_to_reject(account, on_error):
+    run(
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'too late' USING ERRCODE = '23514'; END $$"
+    )
+    run(
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON finance_transaction "
+        "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()"
+    )
+    try:
+        with pytest.raises(ConstraintRefused, match="too late") as caught:
+            load(Transaction, orphans(account, account.pk), columns=COLUMNS, on_error=on_error)
+    finally:
+        run("DROP FUNCTION late CASCADE")
+    assert ("--on-error reject --dry-run" in str(caught.value)) == (on_error == "abort")
