@@ -4,6 +4,9 @@ import psutil
 import pytest
 from django.db import connection, connections
 from django.db.utils import ConnectionHandler
+from django.test import TransactionTestCase
+
+from tests.empty_tables import empty_tables
 
 ENDURANCE = (
     "tests/admin/uploads/browser/",
@@ -29,6 +32,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
     """Drop the databases that killed test runs left on the embedded server."""
+    TransactionTestCase._fixture_teardown = empty_tables
     if connection.settings_dict["ENGINE"] != "settings.embedded":
         return
     with django_db_blocker.unblock(), connection.cursor() as cursor:

@@ -7,10 +7,7 @@ from finance.models import Transaction
 from ingest.managers import BulkLoadManager, BulkLoadQuerySet
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

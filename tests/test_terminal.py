@@ -19,10 +19,7 @@ from ingest.models import Load
 from ingest.terminal import safe_line, safe_text
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 EVIL = "\x1b[31m\x07\x08\r\x7f\x9b2J\x85\u2028\u2029\u202e\u2066\ufeff"
 UNSAFE = re.compile(

@@ -19,12 +19,11 @@ from ingest.models import Load
 from tests.factories import AccountFactory, TransactionFactory
 from tests.signals import answer_to_signals
 
-CONTRIB = ("admin", "auth", "contenttypes", "sessions", "messages")
-APPS = [*(f"django.contrib.{name}" for name in CONTRIB), "finance", "ingest"]
+
 RECORDS = 150_000
 SECONDS = 60
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=APPS)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

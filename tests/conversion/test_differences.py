@@ -20,7 +20,7 @@ from tests.conversion.families import FAMILIES
 from tests.conversion.paired_tables import Twins
 from tests.conversion.test_differential import JUDGED_BY_POSTGRESQL
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+pytestmark = pytest.mark.django_db(transaction=True)
 BY_NAME = {family.name: family for family in FAMILIES}
 
 

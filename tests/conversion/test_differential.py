@@ -13,7 +13,7 @@ from tests.conversion.families import FAMILIES
 from tests.conversion.paired_tables import Twins
 
 # With no app available Django empties no table after a test.
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+pytestmark = pytest.mark.django_db(transaction=True)
 JUDGED_BY_POSTGRESQL = {"custom type", "search vector"}
 
 

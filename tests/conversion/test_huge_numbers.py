@@ -11,10 +11,7 @@ from finance.models import Account, Transaction
 from ingest import load
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 HUGE = ["1e999999999", "-1e999999999", "1" * 2_000_000, "1" * 300_000 + ".5"]
 
 

@@ -40,7 +40,7 @@ BAD = (IngestError, DatabaseError, ValueError, TypeError, ValidationError)
 
 
 # With no app available Django empties no table after a test (0.2 s each): each empties its own.
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from ingest.sources import SourceOptions, open_source
 from tests.end_to_end.contract.cases import CASES
 from tests.end_to_end.contract.writing import has_table, rows_removed, saved
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+pytestmark = pytest.mark.django_db(transaction=True)
 LEFT_OUT = {"Branch", "Shout", "Custom", "CompositeKey"}
 """Rows that refer to each other; fields that change what they are given when it is saved again; a
 key that is no column."""

@@ -11,10 +11,7 @@ from finance.models import Transaction
 from ingest import load
 from ingest.layout import layout_names
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ALIPAY_HEADER = "交易时间 ,交易对方 ,商品说明 ,收/支 ,金额 ,\n"
 AIR_BANK_HEADER = (

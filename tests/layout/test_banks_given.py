@@ -12,10 +12,7 @@ from django.db.models import Sum
 from finance.models import Transaction
 from ingest import load
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 BANKS = Path(__file__).parents[3] / "shared" / "data" / "banks"
 
 LAYOUTS = {

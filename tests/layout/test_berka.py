@@ -13,10 +13,7 @@ from django.db.models import Sum
 from finance.models import Account, Transaction
 from ingest import load
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 BERKA = Path(__file__).parents[3] / "shared" / "data" / "berka"
 
 ACCOUNTS = """"account_id";"district_id";"frequency";"date"\r

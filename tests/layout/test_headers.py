@@ -26,10 +26,7 @@ from ingest.models import Load
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
-COMMITTED = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+COMMITTED = pytest.mark.django_db(transaction=True)
 
 
 def write(folder, text, name="rows.csv"):

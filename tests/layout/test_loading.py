@@ -16,10 +16,7 @@ from ingest import ConfigurationError, LayoutError, RecordsRefused, load
 from ingest.layout import Condition, Continuation, FieldLayout, Layout, Reading, Sign
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 GERMAN = Reading(decimal=",", thousands=(".",), formats=("%d.%m.%Y",), null=("-",))
 FIELDS = {
     "account": FieldLayout(column="Konto", lookup=("number",)),

@@ -24,10 +24,7 @@ from ingest import (
 from ingest.layout.columns import Picker
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 FORMATS = {"date": "%d.%m.%Y", "datetime": "%d.%m.%Y %H:%M", "time": "%H.%M"}
 FIELDS = {
     "date": models.DateField,

@@ -11,10 +11,7 @@ from django.test.utils import isolate_apps
 from ingest import LayoutError, load, preview
 from ingest.layout import FieldLayout, Layout
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 with isolate_apps("tests.layout"):
 

@@ -23,16 +23,7 @@ from ingest.models import Chunk, KeyList, KeyRange, Load, Reject
 from tests.end_to_end.contract.models.keys import UniversalKey
 from tests.factories import AccountFactory, TransactionFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "finance",
-        "ingest",
-        "tests.end_to_end.contract",
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 HEADER = "user,account,amount,tx_date,reference\n"
 

@@ -19,16 +19,7 @@ from ingest.writing.conflicts.old_values import OldValues, exactly
 from tests.end_to_end.contract.models.keys import NaturalKey, UniversalKey
 from tests.factories import AccountFactory, TransactionFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "finance",
-        "ingest",
-        "tests.end_to_end.contract",
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 in_transaction = pytest.mark.django_db  # the contract's tables cannot be flushed
 
 

@@ -17,16 +17,7 @@ from tests.end_to_end.contract.models.keys import NaturalKey, UniversalKey
 from tests.factories import AccountFactory, TransactionFactory
 from tests.ledger.recorded_loads import record_load
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "finance",
-        "ingest",
-        "tests.end_to_end.contract",
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 in_transaction = pytest.mark.django_db  # the contract's tables cannot be flushed
 
 

@@ -18,10 +18,7 @@ from ingest.sources import records
 from ingest.writing import direct
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SCHEDULES = range(int(os.environ.get("UNDO_SCHEDULES", "6")))
 STEPS = 25

@@ -16,10 +16,7 @@ from ingest.results import Counts
 from ingest.signals import load_ended
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 SECRET, PASSWORD = "qzvx-of-a-row", "qzvx-of-the-alias"
 
 

@@ -11,10 +11,7 @@ from ingest.layout import Condition, Layout
 from ingest.models import Load
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 HEADER = "user,number,name,opened_on\n"
 
 

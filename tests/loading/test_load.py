@@ -26,10 +26,7 @@ from ingest import (
 from tests.factories import AccountFactory
 
 # Only these apps' tables are emptied after each test: loads commit.
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 HEADER = "user_id,account_id,amount,description,tx_date\n"
 

@@ -17,10 +17,7 @@ from ingest.sources import Source
 from ingest.sources.base import OF_DELIMITED_TEXT, OF_FILES, OF_WORKBOOKS
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 SAID = {
     "encoding": "latin-1",
     "delimiter": ";",

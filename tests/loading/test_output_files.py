@@ -21,10 +21,7 @@ from ingest.loading.output_files import OutputFiles
 from ingest.models import Load
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 OUTPUTS = ("reject_log", "reject_file")
 TEXT = "user,number,name\n1,A,x\n"

@@ -11,10 +11,7 @@ from ingest import ConfigurationError, preview
 from ingest.layout import FieldLayout, Layout, Reading
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

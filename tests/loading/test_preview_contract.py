@@ -6,7 +6,7 @@ from ingest import preview
 from tests.end_to_end.contract.cases import CASES
 from tests.end_to_end.contract.writing import has_table, is_same, rows_removed, stored_by_save
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+pytestmark = pytest.mark.django_db(transaction=True)
 
 OTHER_FORM = {
     *("Vector", "Array", "Exotic", "Span", "Shout", "Custom", "Contact", "Literal"),

@@ -21,13 +21,7 @@ from ingest.models import Load
 from ingest.results.reasons import REASONS_KEPT, TEXTS_REMEMBERED, ReasonCounts, without_value
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes"),
-        *("django.contrib.sessions", "django.contrib.messages", "finance", "ingest"),
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 

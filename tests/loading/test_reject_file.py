@@ -20,10 +20,7 @@ from ingest.sources.delimited_writer import DelimitedWriter
 from ingest.writing import direct
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(params=["copy", "direct"])

@@ -15,10 +15,7 @@ from ingest.ledger.undo import undo
 from ingest.models import Load
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

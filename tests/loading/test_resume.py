@@ -14,10 +14,7 @@ from ingest import LedgerError, load, resume
 from ingest.models import Load
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 OPTIONS = {"chunk_rows": 4, "resumable": True}
 

@@ -8,16 +8,7 @@ from ingest import load
 from tests.factories import AccountFactory
 from tests.performance.round_trips import counting_proxy
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "finance",
-        "ingest",
-        "tests.end_to_end.contract",
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def ten_rows():

@@ -21,9 +21,7 @@ from ingest.models import Load
 from tests.end_to_end.contract.models.inheritance import Place, Restaurant
 from tests.end_to_end.contract.writing import rows_removed
 
-pytestmark = pytest.mark.django_db(
-    transaction=True, available_apps=["ingest", "tests.end_to_end.contract"]
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 TWO = [{"name": "a", "stars": 1}, {"name": "b", "stars": 2}]
 
 

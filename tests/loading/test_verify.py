@@ -10,10 +10,7 @@ from finance.models import Account, Transaction
 from ingest import ConfigurationError, load, verify
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 SOUND = '"public"."finance_transaction": 18 of 18 constraints and indexes hold.\n'
 ORPHAN = (
     "foreign key 'finance_transaction_account_id_fb4d3f0f_fk_finance_account_id': "

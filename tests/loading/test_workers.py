@@ -13,10 +13,7 @@ from ingest import IngestError, RecordsRefused, load, resume
 from ingest.models import Load
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 HEADER = "user,account,amount,tx_date,reference,description\n"
 

@@ -23,10 +23,7 @@ from ingest.benchmark.methods import method_names
 from tests.factories import AccountFactory
 from tests.signals import answer_to_signals
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROOT = Path(__file__).parents[2]
 BERKA = ROOT.parent / "shared" / "data" / "berka" / "plain"

@@ -14,10 +14,7 @@ from ingest.layout import Layout
 from ingest.management import source_options
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 DOCS = Path(__file__).parents[2] / "docs"
 
 

@@ -14,7 +14,7 @@ PATIENCE_SECONDS = 30
 WAITS_FOR_A_LOCK = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid ="
 
 
-@pytest.mark.django_db(transaction=True, available_apps=["ingest"])
+@pytest.mark.django_db(transaction=True)
 def test_a_copy_that_waits_for_the_server_ends_with_its_connection():
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE losing (line text)")

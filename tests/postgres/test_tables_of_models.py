@@ -16,7 +16,7 @@ from ingest.postgres.catalog import quote_db_table
 from tests.end_to_end.contract.models.inheritance import Place, PlaceProxy
 from tests.end_to_end.contract.writing import rows_removed
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=[])
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_proxy_is_loaded_into_its_models_table():

@@ -14,10 +14,7 @@ from ingest.sources import records
 from ingest.writing import direct
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 SEE_ALL = (
     'Nothing was loaded. To see every refused record, load with on_error="reject", dry_run=True, '
     "or in the command with --on-error reject --dry-run."

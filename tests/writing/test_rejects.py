@@ -23,10 +23,7 @@ from ingest.sources import records
 from ingest.writing import direct
 from tests.factories import AccountFactory, UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 COLUMNS = ("user_id", "account_id", "amount", "description", "tx_date", "reference")
 

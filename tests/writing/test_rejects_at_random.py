@@ -13,10 +13,7 @@ from ingest.writing import direct, suspects
 from tests.factories import AccountFactory
 from tests.writing.test_rejects import COLUMNS, contents, one_at_a_time
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 SEEDS = range(int(os.environ.get("REJECT_SEEDS", "15")))
 TRAPS = {

@@ -18,10 +18,7 @@ from ingest.sources import records
 from ingest.writing import direct
 from tests.factories import UserFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(params=["copy", "direct"])

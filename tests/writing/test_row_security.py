@@ -24,10 +24,7 @@ from ingest.models import Load
 from ingest.sources import records
 from tests.factories import AccountFactory, TransactionFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROLE = f"rls_teller_{os.getpid()}"
 TABLE = '"public"."finance_transaction"'

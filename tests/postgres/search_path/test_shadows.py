@@ -17,10 +17,7 @@ from ingest.writing import direct
 from tests.factories import AccountFactory
 from tests.postgres.search_path.shadows import Shadows
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(scope="module")
