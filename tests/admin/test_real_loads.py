@@ -19,7 +19,6 @@ from ingest.models import Load
 from tests.factories import AccountFactory, TransactionFactory
 from tests.signals import answer_to_signals
 
-
 RECORDS = 150_000
 SECONDS = 60
 
