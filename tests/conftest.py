@@ -31,8 +31,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
-    """Drop the databases that killed test runs left on the embedded server."""
+    """Make tests that commit cheap; drop the databases that killed runs left on the server."""
     TransactionTestCase._fixture_teardown = empty_tables
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        # Tests of crashes have a server of their own.
+        cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+        connection.close()
     if connection.settings_dict["ENGINE"] != "settings.embedded":
         return
     with django_db_blocker.unblock(), connection.cursor() as cursor:

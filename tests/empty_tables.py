@@ -1,5 +1,6 @@
 """Empties the tables after a test that commits, in milliseconds."""
 
+from django.apps import apps
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -26,7 +27,7 @@ def empty_tables(test_case):
         if cursor.fetchone() != (True,):
             _truncate_all(test_case)
             return
-        names = connection.introspection.django_table_names(only_existing=True, include_views=False)
+        names = [model._meta.db_table for model in apps.get_models(include_auto_created=True)]
         cursor.execute(_FILLED, [names, list(KEPT)])
         filled = [connection.ops.quote_name(name) for (name,) in cursor.fetchall()]
         if filled:

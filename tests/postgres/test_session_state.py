@@ -81,7 +81,7 @@ SETTINGS = {
         "SET DateStyle = 'German, DMY'",
         "SET statement_timeout = '97s'",
         "SET row_security = off",
-        "SET synchronous_commit = off",
+        "SET synchronous_commit = local",
         "SET work_mem = '7MB'",
     ],
     "a role": ["SET ROLE pg_read_all_data"],
