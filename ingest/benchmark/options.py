@@ -56,7 +56,7 @@ class BenchmarkOptions:
     psql: str | None = None
     """The program psql, where it is not the one that Django's backend names."""
     from_file: bool = False
-    """Do all start at a CSV file, not at rows in memory? ``psql`` makes it so."""
+    """Whether all start at a CSV file, not at rows in memory; ``psql`` makes it so."""
     existing: int = 0
     """Rows that the table holds before each run."""
     overlap: float | None = None
@@ -65,7 +65,7 @@ class BenchmarkOptions:
     role: str | None = None
     """A role as which ``direct`` is measured once more; it must exist."""
     explain: bool = False
-    """Measure what each part of the table costs, instead of the methods?"""
+    """Whether to measure what each part of the table costs, instead of the methods."""
 
     def __post_init__(self) -> None:
         if self.database not in connections:

@@ -39,7 +39,7 @@ class MethodResult:
     samples: tuple[Sample, ...] = ()
     """The samples that were kept, in their order; none where the method did not run."""
     verified: bool | None = None
-    """Did the table hold the given rows after every run? None where the method did not run."""
+    """Whether the table held the given rows after every run; None where the method did not run."""
     note: str = ""
     """Why it did not run, or what was wrong."""
     decisions: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class MethodResult:
 
     @property
     def stable(self) -> bool | None:
-        """Is the spread small against the median? None for fewer than two samples."""
+        """Whether the spread is small against the median; None for fewer than two samples."""
         if len(self.samples) <= 1 or self.median_seconds is None or self.spread_seconds is None:
             return None
         return self.spread_seconds <= NOISY_SPREAD * self.median_seconds

@@ -74,7 +74,7 @@ class Cleaner:
         self.is_of_time = isinstance(
             field, models.DateTimeField | models.TimeField | models.DurationField
         )
-        """Does it hold times, which PostgreSQL has in microseconds?"""
+        """Whether it holds times, which PostgreSQL has in microseconds."""
         self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
         self._is_whole = _is_whole(field)

@@ -86,7 +86,7 @@ class FieldLayout(Reading):
     credit: Column | None = None
     """The column of what comes in."""
     debit_is_negative: bool | None = None
-    """Are debits written with a minus already?"""
+    """Whether debits are written with a minus already."""
     sign: Sign | None = None
     constant: Any = None
     """The value of every record, as text that the field itself understands."""

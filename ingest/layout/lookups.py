@@ -64,7 +64,7 @@ class NaturalKeyLookup:
         self._joins: list[str] = []
         self._refuses = refuses
         self.is_tree = self._concrete is field.model._meta.concrete_model
-        """Are the parents rows of the table that is loaded?"""
+        """Whether the parents are rows of the table that is loaded."""
         self._keys = [self._find(name) for name in lookup]
         self._constants = None if create is None else dict(create)
         if self._constants is not None:

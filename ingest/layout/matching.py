@@ -46,7 +46,7 @@ class ColumnMatch:
     lookup: str | None = None
     """The field of the parent that the cells are looked up in."""
     is_loose: bool = False
-    """Do the names differ?"""
+    """Whether the names differ."""
 
     @property
     def target(self) -> str:

@@ -67,7 +67,7 @@ class FieldTextReader:
                 *(self.number, self._moment, self._words),
             )
         )
-        """Does it do anything?"""
+        """Whether it changes any text."""
 
     def prepare(self, texts: pa.Array) -> pa.Array:
         """Do what comes before numbers are read and joined: blanks, words for null, codes."""

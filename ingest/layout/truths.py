@@ -25,7 +25,7 @@ class TruthWords:
         self._words = pa.array(list(words), pa.string())
         self._meanings = pa.array(list(words.values()), pa.string())
         self.has_nothing = "" in words
-        """Does an empty cell mean one of them?"""
+        """Whether an empty cell means one of them."""
 
     @classmethod
     def of(cls, layout: Layout, name: str, said: FieldLayout) -> Self | None:

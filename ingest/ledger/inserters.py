@@ -33,7 +33,7 @@ class Inserters:
     old_values: str | None = None
     """The table of the keys of rows that the load has changed."""
     asks_rows: bool = False
-    """May others have used savepoints? Then the rows themselves are read."""
+    """Whether others may have used savepoints; then the rows themselves are read."""
 
     def read(self, session: Session, chunk: int, *, has_ranges: bool) -> Iterable[int]:
         """Return the ids, in 32 bits, from the chunk's keys as the ledger has them."""

@@ -85,7 +85,7 @@ class _ReferringKey:
     equals: list[str]
     """The operators that compare these with the columns."""
     may_be_hidden: bool
-    """Do policies of the referring table hold for the role?"""
+    """Whether policies of the referring table hold for the role."""
 
 
 class _Look:

@@ -45,7 +45,7 @@ class UndoPlan:
     changed_keys: tuple[str, ...] = ()
     """The keys of a few of the rows that were changed."""
     may_be_hidden: bool = False
-    """Do policies of the table hold for the role? Then rows that are gone may only be hidden."""
+    """Whether policies of the table hold for the role: rows that are gone may only be hidden."""
     reason: str | None = None
     """Why no row can be proved to be the load's; None where that is possible."""
     lost: str | None = None

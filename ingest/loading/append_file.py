@@ -41,7 +41,7 @@ class AppendFile:
 
     @property
     def is_closed(self) -> bool:
-        """Can nothing be written any more? So it is after an error, too."""
+        """Whether nothing can be written any more; so it is after an error, too."""
         return self._file.closed
 
     def write(self, text: bytes) -> None:

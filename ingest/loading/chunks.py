@@ -71,7 +71,7 @@ class _SentChunk:
     old_values: OldValues | None = None
     """What changed or deleted rows were before, where that is kept."""
     is_nested: bool = False
-    """Did the source open or end a savepoint of the caller's transaction meanwhile?"""
+    """Whether the source has opened or ended a savepoint of the caller's transaction meanwhile."""
 
 
 class ChunkLoader:
@@ -129,7 +129,7 @@ class ChunkLoader:
 
     @property
     def is_over(self) -> bool:
-        """Has the source come to its end? An empty iterable, which has no columns, has none."""
+        """Whether the source has come to its end. An empty iterable has none: it has no columns."""
         return self._chunks is None or self._chunks.is_over
 
     def read_from(self, source: Source, start: Position, records_of_chunk: int | None) -> None:

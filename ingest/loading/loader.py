@@ -87,7 +87,7 @@ class Loader:
         self._can_go_on = False
         self._was_marked = False
         self._is_unsure = False
-        """Has a COMMIT been sent whose answer nobody knows?"""
+        """Whether a COMMIT was sent whose answer is not known."""
         self._is_in = False
         self._state = state
 

@@ -142,7 +142,7 @@ class Chunks:
         self._aborts = aborts
         self._held: TypedBatch | None = None
         self.is_over = False
-        """Has the source come to its end?"""
+        """Whether the source has come to its end."""
         self._last: Batch | None = None
         self._start = start
         self.read = self.skipped = self.padded = self.cut = 0

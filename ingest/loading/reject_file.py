@@ -45,7 +45,7 @@ class RejectFile:
         self._file = AppendFile(file, name, lasts=output is not None, publish=publish)
         self._writer = writer
         self.is_empty = mark is None
-        """Is there no record in it?"""
+        """Whether it has no record."""
         head = writer.head()  # also where it stands there already: a byte-order mark comes once
         if mark is None:
             self._file.write(head)

@@ -47,17 +47,17 @@ class Session(ABC):
     lasts: bool = False
     """Whether it is the load's own from one transaction to the next."""
     is_committing: bool = False
-    """Has a COMMIT been sent that was not answered?"""
+    """Whether a COMMIT was sent that was not answered."""
     state: SessionState
     """What was set in the session of Django's connection, and holds for this one."""
     runs_functions: bool = False
-    """May what the load itself does here, apart from its COPYs, run functions that users made?"""
+    """Whether what the load does here, apart from its COPYs, may run functions that users made."""
     functions_run: int = 0
     """How many statements were sent that may have run them: they may have changed any table."""
     looks_back: bool = False
-    """Is a batch made from the rows of those before it? Then these must be sent first."""
+    """Whether a batch is made from the rows of those before it; then these must be sent first."""
     reads_own_rows: bool = False
-    """Are the rows of the load itself looked up while it goes on, by an index if there is one?"""
+    """Whether rows of the load itself are looked up while it runs, by an index if there is one."""
     idle_since: float | None = None
     """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
     savepoints: tuple[Any, ...] = ()

@@ -49,7 +49,7 @@ class Column:
     is_required: bool
     """Whether it is NOT NULL."""
     has_default: bool
-    """Does PostgreSQL fill it by itself: by a default, its own or its type's, or an identity?"""
+    """Whether PostgreSQL fills it: by a default, its own or its type's, or an identity."""
     identity: str
     """``a`` always, ``d`` by default, or empty."""
     is_generated: bool
@@ -126,7 +126,7 @@ class Table:
     rules: tuple[str, ...]
     """Rules on INSERT, by name."""
     takes_copy: bool
-    """Can COPY write to it? To a view only where an INSTEAD OF trigger takes the rows."""
+    """Whether COPY can write to it: to a view only where an INSTEAD OF trigger takes the rows."""
     row_security: str
     """The setting of this name where the table's policies hold for the role; empty where none do,
     as for superusers, roles with BYPASSRLS, and the owner without FORCE ROW LEVEL SECURITY."""

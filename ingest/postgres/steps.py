@@ -53,7 +53,7 @@ class Copying:
     target: CopyTarget
     payload: bytes
     leaves_out_triggers: bool = False
-    """Are the triggers on the table left out, and set as they were right after it?"""
+    """Whether the table's triggers are left out during it, and set as they were right after it."""
 
 
 T = TypeVar("T")

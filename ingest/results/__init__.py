@@ -148,7 +148,7 @@ class LoadResult:
     rejects: Iterable[Reject]
     """The reasons, one ``Reject`` each, in the order of the records: iterate over it."""
     is_dry_run: bool
-    """Was everything rolled back, as asked?"""
+    """Whether everything was rolled back, as asked."""
     seconds: float
     """Wall-clock time from opening the source to the commit."""
     stages: Mapping[str, float]

@@ -52,15 +52,15 @@ class Source(ABC):
     is_of_files: ClassVar[bool] = False
     """Whether it is the content of one file."""
     has_postgres_text: bool = False
-    """Are its cells texts that PostgreSQL wrote, and nulls NULL?"""
+    """Whether its cells are texts that PostgreSQL wrote, and nulls are NULL."""
     reads_by_text: bool = False
-    """Does a field read a typed value as it would read its text? Then 1.5 is no integer."""
+    """Whether a field reads a typed value as it would read its text; then 1.5 is no integer."""
     notes: tuple[str, ...] = ()
     """What the user should know of the records that were read, a sentence each."""
     ignores: frozenset[str] = frozenset()
     """Those of ``SourceOptions`` that say nothing to this kind of source, by name."""
     holds_others: ClassVar[bool] = False
-    """Does it hold sources of any format?"""
+    """Whether it holds sources of any format."""
     registry: ClassVar[list[type[Source]]] = []
 
     def __init_subclass__(cls) -> None:
@@ -184,14 +184,14 @@ class SourceOptions:
     quote: str = '"'
     """What a cell is wrapped in where it holds a delimiter, a quote or a line end; empty: none."""
     doubled_quotes: bool = True
-    """Does a quote that is written twice stand for itself inside a quoted cell?"""
+    """Whether a quote that is written twice stands for itself inside a quoted cell."""
     escape: str | None = None
     """The character that takes its meaning from the next one, inside and outside of quotes."""
     skip_records: int = 0
     """Records before the header, or before the first record where there is no header; blank lines
     are not counted."""
     header: bool | None = None
-    """Does the first record name the columns? None: yes, unless ``columns`` does. Columns that
+    """Whether the first record names the columns. None: yes, unless ``columns`` does. Columns that
     nothing names are called by their position, ``1``, ``2`` …"""
     trailer_records: int = 0
     """Records at the end that are to be left out; blank lines are not counted."""

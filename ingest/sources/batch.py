@@ -128,7 +128,7 @@ class Batch(NumberedRecords):
     as_given: Callable[[Any, Reject], Reject] | None = None
     """Returns a reject of this batch with the source's own value, where a layout changed it."""
     leaves_cells: bool = False
-    """Is some cell ``LEFT_TO_POSTGRESQL``?"""
+    """Whether some cell is ``LEFT_TO_POSTGRESQL``."""
     through: int | None = None
     """The last record that this batch and those before it account for, once it is known."""
 

@@ -49,7 +49,7 @@ class JsonLinesSource(Source):
     is_of_files = True
     ignores = OF_DELIMITED_TEXT | OF_WORKBOOKS
     is_one_array: ClassVar[bool] = False
-    """Are its objects the elements of an array?"""
+    """Whether its objects are the elements of an array."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

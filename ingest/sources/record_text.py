@@ -44,7 +44,7 @@ class RecordTooLongError(Exception):
         self.text = text
         """Its beginning."""
         self.is_open = is_open
-        """Does it end inside a cell whose quote is open?"""
+        """Whether it ends inside a cell whose quote is open."""
 
 
 class RecordPattern:

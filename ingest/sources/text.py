@@ -64,7 +64,7 @@ class TextReader:
         self.first_byte = 0
         """Where in the file the text begins, after a byte-order mark."""
         self.has_undecodable = False
-        """Was there a byte that is no text?"""
+        """Whether there was a byte that is no text."""
         codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)

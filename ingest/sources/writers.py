@@ -73,7 +73,7 @@ class RecordWriter(ABC):
     format: ClassVar[str]
     """The word for the format, as in ``Source.format``."""
     is_whole_at_end: ClassVar[bool] = False
-    """Is there nothing to read before ``tail`` was written?"""
+    """Whether there is nothing to read before ``tail`` was written."""
 
     def __init__(self, encoding: str) -> None:
         is_wide = len("a".encode(encoding)) > 1 and not encoding.lower().startswith("utf-8")

@@ -53,7 +53,7 @@ class Offer:
     """``detected``, ``saved:NAME``, or the name of an app's layout."""
     layout: Layout
     is_exact: bool = True
-    """Is the header the one that it was made for?"""
+    """Whether the header is the one that it was made for."""
     new: tuple[str, ...] = ()
     """Columns of the file that the header it was made for does not have."""
     gone: tuple[str, ...] = ()

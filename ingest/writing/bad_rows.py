@@ -48,7 +48,7 @@ class RefusedRow:
     constraint: str
     column: str
     is_in_source: bool | None
-    """Of a duplicate: does the same load hold the row it repeats? None for any other refusal."""
+    """Of a duplicate: whether the same load holds the row it repeats; None for other refusals."""
 
 
 _REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))
@@ -123,8 +123,8 @@ class BadRowFinder:
         )
         self._doubts = SuspectRows(session, table, encoding) if may_doubt else None
         self.expects_refused = not self._takes_copy
-        """Is this batch not sent as a whole first? Rows of the one before were refused, or COPY
-        is."""
+        """Whether this batch is not sent as a whole first: rows of the one before were refused, or
+        COPY is."""
         self._entered = 0
         """How many rows of this batch are in, as PostgreSQL counts them."""
 

@@ -39,7 +39,7 @@ class Admitted(NamedTuple):
 
     batch: TypedBatch
     leaves_out_triggers: bool = False
-    """Is all that the table's triggers would check of it proved?"""
+    """Whether all that the table's triggers would check of it is proved."""
 
 
 class CopyWriter:

@@ -39,7 +39,7 @@ class IndexPlan:
     reason: str | None = None
     """Why the indexes stay, in one sentence."""
     keeps_primary: bool = False
-    """Does the primary key stay, because others know the rows by it?"""
+    """Whether the primary key stays, because others know the rows by it."""
     table: Table | None = None
     """The table as it was read under the exclusive lock, which is kept; None: it was not locked."""
 

@@ -43,7 +43,7 @@ class Sequence:
     cycles: bool
     may_draw: bool
     may_look: bool
-    """May the role read its position?"""
+    """Whether the role may read its position."""
     may_set: bool
     may_select: bool
 
@@ -76,7 +76,7 @@ class Default:
     is_servers_own: bool
     """Whether it is made of PostgreSQL's own functions and operators alone."""
     draws: bool
-    """Does the default draw from any sequence that the catalog knows of?"""
+    """Whether the default draws from any sequence that the catalog knows of."""
     sequence: Sequence | None
     """Where the default is the next number of a sequence, and nothing else."""
     limit: int | None

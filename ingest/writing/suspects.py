@@ -67,7 +67,7 @@ class SuspectRows:
         places = f"SELECT {self._of_checks.place} FROM {self._of_checks.name}"
         self._refused = [f"{places} WHERE {refused}"] if checks else []
         self._meets_refused = self._meets_known = False
-        """Did the batch before have rows that a check refused, or whose keys were in the table?"""
+        """Whether the batch before had rows that a check refused, or with known keys."""
         self._tries = 0
 
     def find(self, rows: pa.RecordBatch) -> Script[set[int]]:

@@ -30,7 +30,7 @@ class Outcome:
     """What became of one try."""
 
     struck: bool = False
-    """Did the fault meet the load at all?"""
+    """Whether the fault met the load at all."""
     resumed: int = 0
     """How often somebody had to go on with it."""
     lost: int = 0

@@ -29,7 +29,7 @@ class Ground:
     """The folder for the rejects."""
     has_log: bool = True
     has_escapes: bool = False
-    """Are quotes and line ends in cells written behind a backslash?"""
+    """Whether quotes and line ends in cells are written behind a backslash."""
     names: tuple[Path, ...] = ()
     """The names by which the file is given, in turn: a link is the same file."""
 

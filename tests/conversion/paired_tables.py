@@ -53,7 +53,7 @@ class Twins:
 
     model: type
     is_judged_by_postgresql: bool = False
-    """May PostgreSQL refuse what the field accepts?"""
+    """Whether PostgreSQL may refuse what the field accepts."""
 
     def __post_init__(self):
         self.next_position = 1

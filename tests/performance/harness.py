@@ -54,7 +54,7 @@ class Figure:
     """What is done for a variant before its time is taken."""
     note: str = ""
     harms_tables: bool = False
-    """Does a variant leave the table other than it was, so that each gets a database of its own?"""
+    """Whether a variant changes the table, so that each gets a database of its own."""
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """What a measure of any variant is to be at most."""
     limits_of: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)

@@ -45,7 +45,7 @@ class ListIndex:
     directions: tuple[int, ...]
     """0 ascending, 1 descending."""
     sorts: tuple[bool, ...]
-    """Does the column have the type's own order, which ORDER BY asks for?"""
+    """Return whether the column has the type's own order, which ORDER BY asks for."""
     is_unique: bool
 
 

@@ -74,9 +74,9 @@ class Method(ABC):
     driver: ClassVar[str]
     """Who talks to PostgreSQL: ``django`` or ``asyncpg``."""
     supports_multi_table_inheritance: ClassVar[bool] = False
-    """Can it write a model whose fields lie in more than one table?"""
+    """Whether it can write a model whose fields lie in more than one table."""
     supports_sql_around_values: ClassVar[bool] = False
-    """Can it write a field that wraps SQL around its value, with ``get_placeholder``?"""
+    """Whether it can write a field that wraps SQL around its value, with ``get_placeholder``."""
     benchmark_row_cap: ClassVar[int | None] = None
     """More rows than this are not worth waiting for in a benchmark; None: no cap."""
     _registry: ClassVar[dict[str, type[Method]]] = {}

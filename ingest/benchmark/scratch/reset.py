@@ -23,7 +23,7 @@ class TableReset:
         self._stage = stage
         self._existing = existing
         self.holds_rows = existing > 0
-        """Does each sample begin with rows in the table?"""
+        """Whether each sample begins with rows in the table."""
         # Tables that refer to the measured one have no row that does; their constraints stand in
         # the way of TRUNCATE nevertheless, and come back at once.
         self._inward = stage.copier.inward_foreign_keys if stage.copier else []

@@ -29,13 +29,13 @@ class Kernel(ABC):
     limits: ClassVar[tuple[type, ...]] = (int,)
     """The types a validator's limit may have, so that Arrow compares as Python does."""
     takes_choices: ClassVar[bool] = False
-    """Does it know the values of ``choices`` by sight?"""
+    """Whether it recognizes the values of ``choices`` by itself."""
 
     def __init__(self, field: models.Field[Any, Any], checks: list[Any]) -> None:
         self.field = field
         self.checks = checks
         self.blank: bool = field.blank
-        """May a text be empty?"""
+        """Whether a text may be empty."""
         self.choices: pa.Array | None = None
         """The values that alone are allowed, where the field has ``choices``."""
 

@@ -94,4 +94,4 @@ class Failed:
 
     error: Exception
     is_passing: bool
-    """Might it go well another time?"""
+    """Whether another try may succeed."""

@@ -22,7 +22,7 @@ class DetectedColumn:
     other_date_format: str | None = None
     """Another format that reads these dates, as other days: the first one is then a guess."""
     is_number: bool = False
-    """Are its cells numbers?"""
+    """Whether its cells are numbers."""
     decimal_mark: str | None = None
     """What stands before the fraction, where some cell has one."""
     thousands_mark: str | None = None
@@ -30,15 +30,15 @@ class DetectedColumn:
     unclear_mark: str | None = None
     """A mark that may be the decimal or the thousands mark: what it is taken for is a guess."""
     has_negative: bool = False
-    """Does some number have a minus, parentheses or ``DR``?"""
+    """Whether some number has a minus, parentheses or ``DR``."""
     words: tuple[str, ...] = ()
     """Its distinct texts, where they are few."""
     is_plain: bool = True
-    """Are its numbers written as Python writes them?"""
+    """Whether its numbers are written as Python writes them."""
     currency: tuple[str, ...] = ()
     """Currency signs and codes beside its numbers."""
     is_known: bool = True
-    """Could its cells be looked at, and was there any?"""
+    """Whether it has cells that could be looked at."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

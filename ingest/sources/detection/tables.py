@@ -234,7 +234,7 @@ def _find_start(
 
 
 def is_header(record: Sequence[str]) -> bool:
-    """Could these cells be the names of columns? They are text, most are filled, few are alike."""
+    """Return whether these cells may be names of columns: text, most of it filled, few alike."""
     cells = [cell.strip() for cell in record]
     filled = [cell for cell in cells if cell]
     if len(filled) <= len(cells) / 2 or any(_is_typed(cell) for cell in filled):

@@ -154,7 +154,7 @@ def rival_format(cells: Sequence[str], chosen: Sequence[str]) -> str | None:
 
 
 def _is_day_number(cells: Sequence[str], counts: Counter[str]) -> bool:
-    """Are bare numbers dates? They all must be, for a few are by chance."""
+    """Return whether bare numbers are dates: they all must be, for a few are by chance."""
     enough = 1 if all(len(cell) == len("20260131") for cell in cells) else _BARE_CELLS
     return max(counts.values()) == len(cells) >= enough
 

@@ -40,7 +40,7 @@ class ConflictKey:
     is_primary: bool
     is_deferrable: bool
     nulls_are_equal: bool
-    """Is it declared NULLS NOT DISTINCT?"""
+    """Whether it is declared NULLS NOT DISTINCT."""
 
     @property
     def arbiter(self) -> str | None:

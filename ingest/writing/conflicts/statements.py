@@ -78,7 +78,7 @@ class Settling:
         self.own = own_prefix(table)
         self._keys = [f"{self.own}k{place}" for place in range(1, len(key.expressions) + 1)]
         self.has_row_ids = table.kind == "r" and table.size is not None
-        """Can rows be found by their ctid? Not among partitions, whose ctids are alike."""
+        """Whether rows can be found by their ctid: not among partitions, whose ctids are alike."""
 
     # Making the tables
 
