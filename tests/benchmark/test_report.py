@@ -265,6 +265,16 @@ def test_an_explanation_says_what_each_part_costs_and_what_direct_saves():
     )
 
 
+def test_an_explanation_is_whole_at_80_columns():
+    lines = text(benchmark(explanation=EXPLANATION), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    figures = [line.split()[-3:] for line in lines]
+    assert ["0.60", "0.10", "12%"] in figures
+    assert ["4.25", "0.50", "88%"] in figures
+    name = EXPLANATION.parts[1].name
+    assert name in "".join(line.strip() for line in lines)
+
+
 def test_the_plot_of_an_explanation_names_every_part(tmp_path):
     path = tmp_path / "plot.svg"
     draw(benchmark(explanation=EXPLANATION), path)
