@@ -281,7 +281,7 @@ def test_the_record_of_a_duplicate_is_named(tables, monkeypatch):
     want, got, decisions = both(make_model(), rows)
     assert decisions[0] == BUILT.format(3)
     assert got.message == (
-        "PostgreSQL refused rows, record 7, column 'note': 'a': duplicate key value violates "
+        "PostgreSQL refused generator, record 7, column 'note': 'a': duplicate key value violates "
         'unique constraint "once". Key (lower(note))=(a) is duplicated. Take the record out, or '
         f"change its key. Nothing was loaded. {SEE_ALL}"
     )
