@@ -13,7 +13,7 @@ ENDURANCE = (
     "tests/chaos/",
     "tests/end_to_end/browser/test_rows.py",
     "tests/ledger/test_undo_at_random.py",
-    "tests/writing/direct/test_callers.py",
+    "tests/writing/direct/test_callers_transactions.py",
     "tests/writing/direct/test_concurrency.py",
     "tests/writing/test_rejects_at_random.py",
 )
