@@ -15,16 +15,7 @@ from tests.end_to_end.contract.models.inheritance import Partitioned
 from tests.end_to_end.contract.models.keys import CompositeKey, NaturalKey, UniversalKey
 from tests.factories import AccountFactory
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        "django.contrib.auth",
-        "django.contrib.contenttypes",
-        "finance",
-        "ingest",
-        "tests.end_to_end.contract",
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 TABLE = "finance_transaction"
 
 

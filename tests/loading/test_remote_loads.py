@@ -18,10 +18,7 @@ from tests.end_to_end.contract.models.texts import Upload
 from tests.factories import UserFactory
 from tests.sources.web_server import bucket_address, serve
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 SECRETS = ("pass-word", "signature", "SECRETPART", "AKEY", "someone")
 
 

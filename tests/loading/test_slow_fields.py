@@ -12,13 +12,7 @@ from ingest import load
 from tests.performance.customers.models import Customer, Segment
 from tests.performance.customers.rows import HEADER, SEGMENTS, write_file
 
-pytestmark = pytest.mark.django_db(
-    transaction=True,
-    available_apps=[
-        *("django.contrib.auth", "django.contrib.contenttypes", "ingest"),
-        "tests.performance.customers",
-    ],
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 RECORDS = 40
 
 

@@ -20,10 +20,7 @@ from tests.sources.workbooks import As, Formula, make
 
 pytestmark = pytest.mark.django_db
 
-ON_ITS_OWN = pytest.mark.django_db(
-    transaction=True,
-    available_apps=["django.contrib.auth", "django.contrib.contenttypes", "finance", "ingest"],
-)
+ON_ITS_OWN = pytest.mark.django_db(transaction=True)
 DAY = dt.datetime(2024, 2, 29)  # noqa: DTZ001 - a workbook has no time zones
 MOMENT = dt.datetime(2024, 2, 29, 10, 5)  # noqa: DTZ001
 

@@ -19,12 +19,12 @@ from ingest.admin.loads.background import IMMEDIATE_RECORDS, RECORD_BYTES
 from ingest.models import Load, Upload
 from ingest.uploads import running
 from ingest.uploads.running import run_load
-from tests.admin.test_real_loads import APPS, wait_for
+from tests.admin.test_real_loads import wait_for
 from tests.admin.uploads import runners
 from tests.admin.uploads.conftest import Way
 from tests.admin.uploads.test_way import ACCOUNTS, REFUSED, numbers, page
 
-pytestmark = pytest.mark.django_db(transaction=True, available_apps=APPS)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @contextlib.contextmanager

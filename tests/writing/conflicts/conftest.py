@@ -1,5 +1,4 @@
 import pytest
-from django.conf import settings
 from django.db import connection, models
 
 from tests.writing.conflicts.tables import SCHEMA, make_model, run
@@ -8,9 +7,7 @@ from tests.writing.conflicts.tables import SCHEMA, make_model, run
 def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/writing/conflicts/" in str(item.path):
-            item.add_marker(
-                pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
-            )
+            item.add_marker(pytest.mark.django_db(transaction=True))
 
 
 @pytest.fixture

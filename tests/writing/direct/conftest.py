@@ -1,5 +1,4 @@
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from ingest.writing import direct
@@ -10,9 +9,7 @@ from tests.writing.direct.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
 def pytest_collection_modifyitems(items):
     for item in items:
         if "tests/writing/direct/" in str(item.path):
-            item.add_marker(
-                pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
-            )
+            item.add_marker(pytest.mark.django_db(transaction=True))
 
 
 @pytest.fixture(autouse=True)

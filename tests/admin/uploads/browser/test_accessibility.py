@@ -7,7 +7,6 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from ingest.models import SavedLayout
-from tests.admin.test_real_loads import APPS
 from tests.admin.uploads.browser.test_chromium import go_the_way
 from tests.admin.uploads.test_way import REFUSED
 from tests.postgres.connection.servers.programs import find_program
@@ -20,9 +19,7 @@ axe.run("#content", {runOnly: arguments[0]}).then((found) => done(found.violatio
   (it) => [it.id, it.help, it.nodes.map((node) => node.html + " " + node.failureSummary)])));
 """
 
-pytestmark = pytest.mark.django_db(
-    transaction=True, available_apps=[*APPS, "django.contrib.staticfiles"]
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,10 @@ from django.urls import reverse
 
 from finance.models import Account
 from ingest.models import Load
-from tests.admin.test_real_loads import APPS
 from tests.admin.uploads.conftest import ADD, STEPS
 from tests.admin.uploads.test_way import REFUSED, numbers
 
-pytestmark = pytest.mark.django_db(
-    transaction=True, available_apps=[*APPS, "django.contrib.staticfiles"]
-)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ACCOUNTS = reverse("admin:finance_account_changelist")
 SIZES = {"": (1440, 860), "-phone": (390, 844)}
