@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.core.checks import Tags, register
+from django.db.models.signals import post_delete
 
 
 class IngestConfig(AppConfig):
@@ -12,9 +13,13 @@ class IngestConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks, and what becomes of the file of a deleted upload."""
         # They read the models, which are not there yet when this module is imported.
         from ingest import checks
+        from ingest.uploads.models import Upload
+        from ingest.uploads.storing import delete_orphan
+
+        post_delete.connect(delete_orphan, Upload, dispatch_uid="ingest.uploads")
 
         register(checks.check_settings, "ingest")
         register(checks.check_engines, "ingest")

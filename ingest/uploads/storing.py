@@ -17,7 +17,7 @@ from django.utils import timezone
 from platformdirs import user_data_path
 
 from ingest import conf
-from ingest.exceptions import SourceError
+from ingest.exceptions import ConfigurationError, SourceError
 from ingest.ledger.models import Load
 from ingest.uploads.models import Upload
 
@@ -59,6 +59,12 @@ def private_folder() -> Path:
     """Return the folder of this machine that nobody else may read; it is made if need be."""
     given = conf.upload_folder()
     folder = user_data_path("django-ingest") / "uploads" if given is None else Path(given)
+    media = settings.MEDIA_ROOT
+    if media and folder.resolve().is_relative_to(Path(media).resolve()):
+        raise ConfigurationError(
+            f"INGEST['UPLOAD_FOLDER'] is {folder}, which is below MEDIA_ROOT, whose files the web "
+            "server may serve: set it to another folder."
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -145,6 +151,12 @@ def reject_file_of(upload: Upload) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = _SUFFIXES.search(upload.storage_name)
     return folder / f"{upload.key}{'' if found is None else found[0]}"
+
+
+def delete_orphan(instance: Upload, **_: Any) -> None:
+    """Delete the file of an upload that is deleted, for example with its owner."""
+    if instance.storage_name:
+        storage().delete(instance.storage_name)
 
 
 def delete_file(upload: Upload) -> None:

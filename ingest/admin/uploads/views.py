@@ -41,6 +41,14 @@ ACTION = "action"
 """The name of the buttons; their values say what is to be done."""
 
 
+class _Passed(Exception):  # noqa: N818 - it says what happened
+    """Somebody has confirmed the load meanwhile: nothing of it can be changed."""
+
+
+PAST = (Upload.State.CONFIRMED, Upload.State.FORGOTTEN)
+"""The states of uploads that cannot be changed any more."""
+
+
 class StepView:
     """One step, for one request."""
 
@@ -60,6 +68,8 @@ class StepView:
         if self.request.method == "POST":
             try:
                 response = self.post()
+            except _Passed:
+                return self.admin.current_view(self.request, self.upload.key)
             except IngestError as error:
                 self.error = safe_text(str(error))
                 response = None
@@ -96,8 +106,15 @@ class StepView:
     def go_on(self) -> HttpResponse:
         """Go to the next step; those behind it are to be seen again."""
         self.upload.step = step_after(self.name)
-        self.upload.save()
+        self.save()
         return HttpResponseRedirect(self.admin.address(self.upload, self.upload.step))
+
+    def save(self) -> None:
+        """Save what was changed; raises ``_Passed`` if the load is confirmed already."""
+        names = ("step", "layout", "options", "state", "check_result")
+        facts = {name: getattr(self.upload, name) for name in names}
+        if not Upload.objects.filter(pk=self.upload.pk).exclude(state__in=PAST).update(**facts):
+            raise _Passed
 
     def check_allowed(self, layout: Layout) -> None:
         """Raise ``PermissionDenied`` for a layout that says what its owner may not say."""
@@ -134,7 +151,7 @@ class FileStep(StepView):
         set_layout(self.upload, layout, columns)
         if self.request.POST.get(ACTION) == "look":
             self.upload.step = self.name
-            self.upload.save()
+            self.save()
             return HttpResponseRedirect(self.admin.address(self.upload, self.name))
         return self.go_on()
 
@@ -167,7 +184,7 @@ class FileStep(StepView):
         set_layout(self.upload, allowed, found.columns)
         self.upload.options["findings"] = list(found.findings)
         self.upload.step = self.name
-        self.upload.save()
+        self.save()
         return HttpResponseRedirect(self.admin.address(self.upload, self.name))
 
     def shown(self) -> dict[str, Any]:
@@ -257,7 +274,7 @@ class MappingStep(StepView):
 
     def _stay(self) -> None:
         self.upload.step = self.name
-        self.upload.save()
+        self.save()
 
     def _start(self, name: str) -> HttpResponse:
         from ingest.admin.uploads.choosing import use
@@ -490,6 +507,9 @@ class CheckStep(StepView):
         background.refuse_immediate(self.upload.size)
         alias = router.db_for_write(Load) or DEFAULT_DB_ALIAS
         with transaction.atomic(using=alias):
+            self.upload = Upload.objects.select_for_update().get(pk=self.upload.pk)
+            if self.upload.state in PAST:
+                raise _Passed
             self.upload.step = self.name
             load = begin_check(self.upload, str(self.request.user.get_username()))
             transaction.on_commit(lambda: self._hand_over(load, alias), using=alias)
@@ -606,7 +626,7 @@ class ConfirmStep(StepView):
 
     def _hand_over(self, load: Load, alias: str) -> None:
         try:
-            told = background.start(load, alias)
+            background.start(load, alias)
         except IngestError as error:
             said = safe_text(str(error))
             waiting = Load.objects.using(alias).filter(pk=load.pk, status=Load.Status.WAITING)
@@ -615,6 +635,7 @@ class ConfirmStep(StepView):
                 self.request, getattr(error, "without_values", said), messages.ERROR
             )
         else:
+            told = _("The load was started. This page shows how far it is.")
             self.admin.message_user(self.request, told, messages.SUCCESS)
 
     def shown(self) -> dict[str, Any]:

@@ -102,3 +102,16 @@ def test_a_reject_file_is_forgotten_as_well(way, folder):
     os.utime(path, (old, old))
     call_command("forget_uploads", verbosity=0)
     assert kept(folder) == []
+
+
+def test_a_file_goes_with_its_owner(way, folder):
+    way.upload(ACCOUNTS)
+    get_user_model().objects.get(username="admin").delete()
+    assert not Upload.objects.exists()
+    assert kept(folder) == []
+
+
+def test_a_folder_that_may_be_served_is_refused(way, folder, settings):
+    settings.MEDIA_ROOT = str(folder.parent)
+    assert "below MEDIA_ROOT" in page(way.upload(ACCOUNTS))
+    assert kept(folder) == []

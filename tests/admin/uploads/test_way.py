@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from finance.models import Account
+from ingest.admin.uploads import views
 from ingest.models import Load, SavedLayout, Upload
 from tests.admin.uploads import runners
 from tests.admin.uploads.conftest import ADD
@@ -324,3 +325,20 @@ def test_a_sync_names_the_rows_that_it_may_delete(way, root):
     assert "1</strong> rows would be deleted" in page(way.go("confirm", options=said))
     way.post("confirm")
     assert numbers() == ["DE1", "DE2", "DE8"]
+
+
+def test_what_is_confirmed_meanwhile_is_changed_no_more(way, monkeypatch):
+    way.upload(ACCOUNTS)
+    way.go("confirm")
+    fields = way.inputs("mapping")
+
+    def confirm_meanwhile(*arguments, **options):
+        Upload.objects.update(state=Upload.State.CONFIRMED)
+        return look(*arguments, **options)
+
+    look = views.first_rows
+    monkeypatch.setattr(views, "first_rows", confirm_meanwhile)
+    number = Load.objects.get().pk
+    there = reverse("admin:ingest_load_change", args=[number])
+    assert way.post("mapping", **fields).url == there
+    assert way.found.state == Upload.State.CONFIRMED
