@@ -184,20 +184,35 @@ class ConflictWriter(CopyWriter):
         if self.keeps_old and keys.name and (columns or self._deletion is not None):
             self.old_values = OldValues(session, self.table, key=keys.name, columns=columns)
         statement = self._settling.statement(self.old_values)
+        immediate, deferred = self._referring(session)
         if self.skips_refused:
             asked = [
                 item
                 for item in self.table.constraints
                 if not (self.defers_references and item.kind == "f")
             ]
-            immediate = set_constraints(
+            immediate += set_constraints(
                 self.table, [item for item in asked if item.is_deferrable], "IMMEDIATE"
             )
-            deferred = set_constraints(
+            deferred += set_constraints(
                 self.table, [item for item in asked if item.is_deferred], "DEFERRED"
             )
-            statement = f"{immediate}{statement}; {deferred}"
+        statement = f"{immediate}{statement}; {deferred}"
         self._statement = statement
+
+    def _referring(self, session: Session) -> tuple[str, str]:
+        """Return statements that set the foreign keys that a changed key may break, and set back.
+
+        A deferred one would speak when it is too late to say which record it was.
+        """
+        found = [
+            (name, is_deferred)
+            for name, is_deferred, columns in session.fetch(_REFERRING, self.table.oid)
+            if set(columns) & set(self._settling.set_columns)
+        ]
+        immediate = "".join(f"SET CONSTRAINTS {name} IMMEDIATE; " for name, _ in found)
+        deferred = "".join(f"SET CONSTRAINTS {name} DEFERRED; " for name, back in found if back)
+        return immediate, deferred
 
     def _take_turn(self, session: Session) -> None:
         """Wait for other loads with on_conflict into the same table.
@@ -423,6 +438,19 @@ SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(
   pg_catalog.concat('ingest settles conflicts of ', $1::bigint), 0))::pg_catalog.text
 """
 _IS_MADE = "SELECT pg_catalog.to_regclass($1::pg_catalog.text) IS NOT NULL"
+_REFERRING = """
+SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.',
+                         pg_catalog.quote_ident(k.conname::pg_catalog.text)),
+       k.condeferred,
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+               AND a.attnum OPERATOR(pg_catalog.=) ANY (k.confkey))
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+WHERE k.confrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.contype OPERATOR(pg_catalog.=) 'f' AND k.condeferrable
+  AND k.conparentid OPERATOR(pg_catalog.=) 0
+"""
 _SETTLED = """
 SELECT pg_catalog.current_setting('ingest.settled', true), EXISTS (SELECT FROM {refused}),
        EXISTS (SELECT FROM {repeated}), EXISTS (SELECT FROM {fresh})
