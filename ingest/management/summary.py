@@ -121,7 +121,13 @@ def _next(result: LoadResult) -> Iterator[str]:
 def _number(result: LoadResult, number: int) -> str:
     if any(each.startswith(CANNOT_BE_UNDONE) for each in result.decisions):
         return f"This is load {number}. It cannot be undone: -v 2 says why."
-    return f"This is load {number}: bulk_load --undo {number} would delete its rows again."
+    undo = f"This is load {number}: bulk_load --undo {number}"
+    if not result.updated and not result.deleted:
+        return f"{undo} would delete its rows again."
+    if result.load is not None and not result.load.options.get("how", {}).get("keep_old"):
+        why = "it changed rows without --keep-old"
+        return f"This is load {number}. It cannot be undone, because {why}."
+    return f"{undo} would delete the rows that it inserted and restore the others."
 
 
 def table(result: LoadResult) -> Iterator[str]:

@@ -167,6 +167,19 @@ def test_a_load_prints_its_number():
     assert out[0] == "This is load 12. It cannot be undone: -v 2 says why."
 
 
+def test_whether_a_load_that_changed_rows_can_be_undone():
+    kept = Load(pk=12, options={"how": {"keep_old": True}})
+    out, _ = reported(0, load=kept, updated=1)
+    assert out[0] == (
+        "This is load 12: bulk_load --undo 12 would delete the rows that it inserted and restore "
+        "the others."
+    )
+    out, _ = reported(0, load=Load(pk=12, options={"how": {}}), updated=1)
+    assert out[0] == (
+        "This is load 12. It cannot be undone, because it changed rows without --keep-old."
+    )
+
+
 def test_what_became_of_rows_that_the_table_had():
     counts = {"inserted": 100, "updated": 50, "unchanged": 40, "deleted": 3}
     out, _ = reported(0, rejected=0, skipped=0, rejects=[], read=190, **counts)
