@@ -39,17 +39,22 @@ class Schedule:
         self.chance = random.Random(seed)
         self.account = AccountFactory()
         self.owners = {}
-        """By key: the number of the load that inserted the row as it is now, or `STRANGER`."""
+        """By key: the number of the load that inserted the row as it is now, the number below zero
+        of the one that changed it so, or `STRANGER`."""
+        self.old = {}
+        """By the number of a load: what the rows were that it changed, by key."""
         self.keys = {}
         """By the number of a load: the keys that it inserted."""
         self.written = 0
         self.undone = 0
+        self.restored = 0
         self.refused = 0
 
     def step(self):
         steps = {
             self.load: 6,
             self.load_inside: 4,
+            self.upsert: 6,
             self.insert: 4,
             self.update: 2,
             self.delete: 2,
@@ -122,6 +127,41 @@ class Schedule:
             load(Transaction, source, **options)
         self.learn(tag, before)
 
+    def upsert(self):
+        """Load rows some of whose keys the table has, and keep what these were."""
+        self.written += 1
+        tag = f"upsert {self.written}"
+        keys = self.some(5) + [self.chance.randint(1, 60) for _ in range(self.chance.randint(0, 4))]
+        rows = [
+            {
+                "id": key,
+                "user_id": self.account.user_id,
+                "account_id": self.account.pk,
+                "amount": place,
+                "tx_date": "2025-01-01",
+                "description": tag,
+                "reference": f"{tag}/{place}",
+            }
+            for place, key in enumerate(keys)
+        ]
+        options = {"on_conflict": "upsert", "key": ["id"], "keep_old": True}
+        options["duplicates"] = self.chance.choice(["reject", "first", "last"])
+        options["on_error"] = self.chance.choice(["abort", "reject"])
+        if self.chance.random() < 0.4 and not connection.in_atomic_block:
+            options["chunk_rows"] = self.chance.choice([1, 3])
+        before = {number for (number,) in run("SELECT id FROM ingest_load")}
+        there = self.contents()
+        with (
+            suppress(IngestError),
+            transaction.atomic() if connection.in_atomic_block else nullcontext(),
+        ):
+            load(Transaction, rows, **options)
+        self.learn(tag, before, there)
+
+    def contents(self):
+        found = run(f"SELECT id, amount, description, reference FROM {TABLE}")
+        return {key: tuple(values) for key, *values in found}
+
     def nested(self, rows):
         """Yield rows, some of them inside savepoints of the caller's."""
         parts = [rows[:3], rows[3:]]
@@ -129,28 +169,33 @@ class Schedule:
             with transaction.atomic() if self.chance.random() < 0.3 else nullcontext():
                 yield from part
 
-    def learn(self, tag, before):
-        """Take the rows that have the tag for the new load's."""
+    def learn(self, tag, before, there=()):
+        """Take the rows that have the tag for the new load's; ``there`` are those of before it."""
         new = {number for (number,) in run("SELECT id FROM ingest_load")} - before
         found = [key for (key,) in run(f"SELECT id FROM {TABLE} WHERE description = %s", tag)]
         assert len(new) == 1 or not found
         for number in new:
-            self.keys[number] = set(found)
-            self.owners |= dict.fromkeys(found, number)
+            self.keys[number] = set(found) - set(there)
+            self.old[number] = {key: there[key] for key in found if key in there}
+            self.owners |= dict.fromkeys(self.keys[number], number)
+            self.owners |= dict.fromkeys(self.old[number], -number)
 
     def load_inside(self):
         """Load in a transaction of the caller's, who writes before and after, or rolls back."""
-        before = dict(self.owners), dict(self.keys)
+        before = dict(self.owners), dict(self.keys), dict(self.old)
         with transaction.atomic():
             for _ in range(self.chance.randint(1, 5)):
                 step = self.chance.choice(
-                    [self.load, self.load, self.insert, self.update, self.delete, self.replace]
+                    [
+                        *(self.load, self.load, self.insert, self.update, self.delete),
+                        *(self.replace, self.upsert),
+                    ]
                 )
                 with transaction.atomic() if self.chance.random() < 0.5 else nullcontext():
                     step()
             if self.chance.random() < 0.2:
                 transaction.set_rollback(True)
-                self.owners, self.keys = before
+                self.owners, self.keys, self.old = before
 
     def insert(self):
         """Insert a row by hand, with a key of its own or with one that a row had once."""
@@ -221,12 +266,15 @@ class Schedule:
             return
         number = self.chance.choice(sorted(self.keys))
         own = self.own(number)
-        others = (self.keys[number] & set(self.owners)) - own
-        gone = len(self.keys[number]) - len(own) - len(others)
+        changed = {key for key in self.old[number] if self.owners.get(key) == -number}
+        others = ((self.keys[number] | set(self.old[number])) & set(self.owners)) - own - changed
+        count = len(self.keys[number]) + len(self.old[number])
+        gone = count - len(own) - len(changed) - len(others)
         keep_changed = self.chance.random() < 0.4
         plan = plan_undo(number)
-        want = len(self.keys[number]), len(own), len(others), gone
-        assert (plan.rows, plan.deletable, plan.changed, plan.gone) == want
+        want = len(self.keys[number]), len(own), len(changed), len(others), gone
+        got = plan.rows, plan.deletable, plan.restorable, plan.changed, plan.gone
+        assert got == want
         if others and not keep_changed:
             with pytest.raises(LedgerError, match="is not undone: "):
                 undo(number)
@@ -234,10 +282,16 @@ class Schedule:
             return
         got = undo(number, keep_changed=keep_changed)
         assert (got.deleted, got.kept, got.gone) == (len(own), len(others), gone)
+        assert got.restored == len(changed)
+        now = self.contents()
+        for key in changed:
+            assert now[key] == self.old[number][key]
+            self.owners[key] = STRANGER
+        self.restored += got.restored
         self.undone += got.deleted
         for key in own:
             del self.owners[key]
-        del self.keys[number]
+        del self.keys[number], self.old[number]
 
 
 @pytest.mark.parametrize("seed", SCHEDULES)
@@ -254,7 +308,7 @@ def test_no_strangers_row_is_deleted(seed, monkeypatch):
 
 def test_the_schedules_delete_and_refuse():
     schedule = Schedule("all")
-    while not (schedule.undone and schedule.refused):
+    while not (schedule.undone and schedule.refused and schedule.restored):
         schedule.step()
     assert Chunk.objects.exists()
     assert KeyRange.objects.exists() or KeyList.objects.exists()
