@@ -190,6 +190,30 @@ def test_what_is_in_of_a_load_that_was_stopped_and_resumed(make, write):
     assert texts() == before
 
 
+def test_a_connection_that_is_lost_between_keeping_and_committing(make, write):
+    load(Transaction, make(1, 2, 3, 4))
+    before = texts()
+    killed = []
+
+    def kill(progress):
+        if progress.rows == 4 and not killed:
+            killed.append(True)
+            run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    path = write("a.csv", *range(1, 9), amount="2")
+    got = upsert(path, chunk_rows=2, resumable=True, progress=kill)
+    assert killed
+    assert any(each.startswith("Tried again") for each in got.decisions)
+    assert (got.inserted, got.updated) == (4, 4)
+    assert sum(len(it.keys) for it in OldRows.objects.all()) == 4
+    done = undo(got.number)
+    assert (done.deleted, done.restored) == (4, 4)
+    assert texts() == before
+
+
 def test_workers_keep_old_values_too(make, write):
     load(Transaction, make(*range(40)))
     before = texts()
