@@ -278,19 +278,32 @@ class WorkbookSource(Source):
                 raise SourceError(f"{self.name} is empty: its first row should name the columns.")
             names = _without_end([(_shown(cell)).strip() for cell in found[1]])
         self._held: tuple[int, Row] | None = None
-        if not (options.columns or names):
-            self._held = self._next_row()
-            if self._held is None:
-                raise SourceError(f"{self.name} is empty: nothing says how many columns it has.")
-            names = tuple(map(str, range(1, len(self._held[1]) + 1)))
         self._reasons_at = names.index(REASONS) if REASONS in names else None
         if self._reasons_at is not None:
             names = (*names[: self._reasons_at], *names[self._reasons_at + 1 :])
+        if not options.has_header:
+            names = self._look_at_first()
+        if not (options.columns or names):
+            raise SourceError(f"{self.name} is empty: nothing says how many columns it has.")
         return Head(
             columns=options.columns or names,
             preamble=[list(_without_end(row)) for row in preamble],
             header=names if options.has_header else None,
         )
+
+    def _look_at_first(self) -> tuple[str, ...]:
+        """Return the positions of the first record's cells; the record stays to be read.
+
+        A reject file without a header begins with a row that shows where the reasons are.
+        """
+        self._held = self._next_row()
+        if self._held is None:
+            return ()
+        width = len(self._held[1])
+        if set(_without_end(self._held[1])) == {REASONS}:
+            width = self._reasons_at = len(_without_end(self._held[1])) - 1
+            self._held = self._next_row()
+        return tuple(map(str, range(1, width + 1)))
 
     def _batches(self) -> Iterator[Batch]:
         record = 1

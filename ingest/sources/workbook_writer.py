@@ -111,6 +111,8 @@ class WorkbookWriter(RecordWriter):
             width = len(head.columns)
             names = list(head.header) + [""] * (width - len(head.header))
             self._write([*names[:width], REASONS])
+        else:  # nothing else would tell the reasons from a column
+            self._write([REASONS] * (len(head.columns) + 1))
 
     def _write(self, cells: Sequence[Any]) -> None:
         self._open()

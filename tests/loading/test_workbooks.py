@@ -138,6 +138,19 @@ def test_the_reject_file_can_be_fixed_and_loaded(tmp_path, name):
 
 
 @ON_ITS_OWN
+@pytest.mark.parametrize("name", ["rejects.xlsx", "rejects.csv"])
+def test_a_reject_file_without_a_header_can_be_loaded(tmp_path, name):
+    user = UserFactory()
+    path = make(tmp_path / "rows.xlsx", [[user.pk, "1", "a"], [user.pk, "2", "b" * 500]])
+    how = {"columns": ("user", "number", "name"), "on_error": "reject"}
+    assert load(Account, path, reject_file=tmp_path / name, **how).rejected == 1
+    again = load(Account, tmp_path / name, **how)
+    assert (again.read, again.rejected) == (1, 1)
+    [reject] = again.rejects
+    assert (reject.field, reject.value) == ("name", "b" * 500)
+
+
+@ON_ITS_OWN
 def test_a_reject_file_that_is_a_workbook_has_its_limits(tmp_path):
     path = make(tmp_path / "rows.xlsx", accounts(UserFactory(), ["1", "a"]))
     with pytest.raises(ConfigurationError, match=r"call the file 'rejects\.xlsx'"):

@@ -299,6 +299,7 @@ def test_hidden_rows_of_other_kinds(tmp_path):
         ods_row(ods_cell("a")),
         ods_row(ods_cell("1.5", "float"), attributes='table:visibility="filter"'),
     )
+    assert "has 1 hidden row, such as 4" in read(make_xls(tmp_path / "rows.xls"))[2][0]
     for path in (xlsb, ods):
         columns, rows, notes = read(path)
         assert (columns, rows) == (("a",), [(Decimal("1.5"),)])

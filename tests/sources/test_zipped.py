@@ -80,6 +80,15 @@ def test_names_with_path_parts_do_no_harm(tmp_path):
     assert sorted(it.name for it in tmp_path.iterdir()) == ["rows.zip"]
 
 
+def test_a_password_is_told(tmp_path):
+    path = zipped(tmp_path / "rows.zip", **{"rows.csv": "a\n1\n"})
+    content = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + place] |= 1
+    path.write_bytes(content)
+    assert refused(path) == f"{path} is protected by a password: save it without one."
+
+
 def test_bombs_and_damage(tmp_path):
     path = zipped(tmp_path / "bomb.zip", **{"rows.csv": b"a\n" + bytes(80 << 20)})
     assert "times its size" in refused(path)
