@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -34,6 +36,7 @@ EXACT_DIGITS = 10**15
 """From here on a workbook program has changed the last digits of a number: it keeps fifteen."""
 ROWS_NAMED = 3
 """Rows and cells that a note names."""
+_ISO_TIME = re.compile(r"PT(\d+)H(\d+)M(\d+)(?:\.(\d+))?S")
 SUFFIXES = {
     ".xlsx": "xlsx",
     ".xlsm": "xlsx",
@@ -135,7 +138,7 @@ class WorkbookSource(Source):
         calamine = _import_calamine(self.name)
         path = self._as_path()
         content = self._stack.enter_context(path.open("rb"))
-        kind = find_kind(content, self.name)
+        kind = self._kind = find_kind(content, self.name)
         with self._explained():
             if SUFFIXES.get(path.suffix.lower()) == kind:  # calamine believes the name
                 workbook = calamine.CalamineWorkbook.from_path(str(path))
@@ -386,6 +389,8 @@ class WorkbookSource(Source):
 
     def _column(self, cells: tuple[Any, ...], lines: list[int]) -> pa.Array | list[Any]:
         """Return the cells of a column: texts as a text file has them, or typed values."""
+        if self._kind == "ods":
+            cells = tuple(map(_as_time, cells))
         kinds = set(map(type, cells))
         if kinds <= {str, _CellError}:
             return pa.array(cells, pa.string()).cast(pa.binary())
@@ -482,6 +487,22 @@ def _line_finder(lines: list[int], first: int) -> Any:
         return lines[record - first] if 0 <= record - first < len(lines) else None
 
     return find
+
+
+def _as_time(cell: Any) -> Any:
+    """Return a time or a duration of an ``.ods`` file, which calamine gives as ISO 8601."""
+    found = _ISO_TIME.fullmatch(cell) if type(cell) is str else None
+    if found is None:
+        return cell
+    length = dt.timedelta(
+        hours=int(found[1]),
+        minutes=int(found[2]),
+        seconds=int(found[3]),
+        microseconds=int((found[4] or "")[:6].ljust(6, "0")),
+    )
+    if length >= dt.timedelta(days=1):
+        return length
+    return (dt.datetime.min + length).time()  # noqa: DTZ901 - a workbook has no time zones
 
 
 def _shown(cell: Any) -> str:

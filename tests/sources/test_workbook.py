@@ -68,6 +68,23 @@ def test_cells_have_their_types(tmp_path):
     assert notes == ()
 
 
+def test_the_types_of_an_open_document(tmp_path):
+    cells = [
+        ("date", 'office:date-value="2024-02-29"', dt.date(2024, 2, 29)),
+        ("date", 'office:date-value="2024-02-29T10:05:00"', dt.datetime(2024, 2, 29, 10, 5)),  # noqa: DTZ001
+        ("time", 'office:time-value="PT10H05M06S"', dt.time(10, 5, 6)),
+        ("time", 'office:time-value="PT10H05M06.25S"', dt.time(10, 5, 6, 250_000)),
+        ("time", 'office:time-value="PT30H00M05S"', dt.timedelta(hours=30, seconds=5)),
+        ("boolean", 'office:boolean-value="true"', True),
+        ("percentage", 'office:value="0.05"', Decimal("0.05")),
+        ("currency", 'office:currency="EUR" office:value="12"', 12),
+    ]
+    row = [f'<table:table-cell office:value-type="{kind}" {value}/>' for kind, value, _ in cells]
+    names = [ods_cell(f"c{place}") for place in range(len(cells))]
+    path = make_ods(tmp_path / "rows.ods", ods_row(*names), ods_row(*row))
+    assert read(path)[1] == [tuple(want for _, _, want in cells)]
+
+
 def test_dates_are_those_of_the_workbooks_date_system(tmp_path):
     rows = [["day"], [As(dt.date(2024, 2, 29), "date")]]
     for system in (False, True):
