@@ -1,6 +1,6 @@
 """An asyncpg connection of the load's own, in an event loop of a background thread.
 
-So sending overlaps with what the caller's thread does.
+So sending overlaps with what the caller's thread does. The connection is kept for the next load.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ingest.exceptions import (
     NOTHING_LOADED,
@@ -21,14 +20,17 @@ from ingest.exceptions import (
 )
 from ingest.postgres.base import Session, Transaction
 from ingest.postgres.connection import connect, connection_arguments
-from ingest.postgres.connection.arguments import set_config
-from ingest.postgres.session_state import NO_ROLE, SessionState
+from ingest.postgres.connection.arguments import django_connection, set_config
+from ingest.postgres.event_loop import EventLoopThread, event_loop
+from ingest.postgres.kept_connections import KeptConnection, close, keep, take
+from ingest.postgres.session_state import NO_ROLE, SessionState, read_state
 from ingest.postgres.steps import BRING_BACK_TRIGGERS, LEAVE_OUT_TRIGGERS, Copying, Query
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from concurrent.futures import Future
 
+    from ingest.postgres.base import Backend
     from ingest.postgres.steps import Script, Step
 
 T = TypeVar("T")
@@ -39,18 +41,40 @@ class AsyncpgSession(Session):
 
     driver = "asyncpg"
 
-    def __init__(self, portal: BlockingPortal, alias: str) -> None:
-        self._portal = portal
-        arguments = connection_arguments(alias)
-        self.lasts = not arguments.is_pooled
-        self._transaction_statements = arguments.transaction_statements
-        self._connection: asyncpg.Connection = portal.call(connect, alias)
+    def __init__(self, alias: str, kept: KeptConnection | None = None) -> None:
+        """``kept``: a connection of an earlier load, which is used again."""
+        self._alias = alias
+        self._loop: EventLoopThread = event_loop()
         self.state = SessionState()
         self.idle_since = time.monotonic()
         self._has_sent = False  # rows, in the open transaction
+        self._facts: dict[str, Any] = {}
+        """What is known of the connection for its whole life."""
+        self._reset = ""
+        """Statements that bring the connection into the state that it has now."""
+        self._first = ""
+        """Statements to send before all others: they show whether a kept connection lives."""
+        self._transaction_statements: tuple[str, ...] = ()
+        if kept is None:
+            self._connect()
+            return
+        self.lasts = True
+        self._connection = kept.connection
+        self.state, self._facts = kept.state, kept.facts
+        self._reset = self._first = kept.reset
+
+    def _connect(self) -> None:
+        arguments = connection_arguments(self._alias)
+        self.lasts = not arguments.is_pooled
+        self._transaction_statements = arguments.transaction_statements
+        self._connection: asyncpg.Connection = self._loop.call(connect, self._alias)
+        self._facts = {}
+        settings = dict(arguments.session)
+        self._reset = f"{_RESET}; {set_config(settings, local=False)}" if settings else _RESET
         if self.lasts:
             with suppress(asyncpg.PostgresError):  # not every system can watch a socket
-                portal.call(self._connection.execute, _MISS_US)
+                self._loop.call(self._connection.execute, _MISS_US)
+                self._reset += f"; {_MISS_US}"
 
     def adopt(self, state: SessionState) -> None:
         """Bring the connection into the state of Django's.
@@ -65,6 +89,12 @@ class AsyncpgSession(Session):
                 self._transaction_statements += (set_config(settings, local=True),)
             return
         wanted = {**state.usual, **state.settings}
+        if wanted.keys() == {"TimeZone", "search_path"} and state.role == NO_ROLE:
+            # Everybody may set these two, and setting them to what they are changes nothing.
+            statement = set_config(wanted, local=False)
+            self.execute(statement)
+            self._reset += f"; {statement}"
+            return
         present = dict(self.fetch(_PRESENT, list(wanted)))
         changes = {name: text for name, text in wanted.items() if present[name] != text}
         if state.user:
@@ -78,6 +108,7 @@ class AsyncpgSession(Session):
                 self.execute(set_config({"role": NO_ROLE}, local=False))
                 changes.setdefault("role", state.role)
             self.execute(set_config(changes, local=False))
+            self._reset += f"; {set_config(changes, local=False)}"
         except asyncpg.PostgresError as error:
             raise ConfigurationError(
                 "The load's own connection cannot be brought into the state of Django's, where "
@@ -89,22 +120,50 @@ class AsyncpgSession(Session):
         """Run a coroutine function on the connection, in the loop's thread."""
         return self._call(function, self._connection)
 
+    def backend(self) -> Backend:
+        if "backend" not in self._facts:
+            self._facts["backend"] = super().backend()
+        found: Backend = self._facts["backend"]
+        return found
+
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        if self._first:
+            self._reuse("")
         return [tuple(row) for row in self._call(self._connection.fetch, sql, *parameters)]
 
     def execute(self, sql: str) -> None:
-        self._call(self._connection.execute, sql)
+        if self._first:
+            self._reuse(sql)
+        else:
+            self._call(self._connection.execute, sql)
+
+    def _reuse(self, sql: str) -> None:
+        """Reset a kept connection, and run the first statements of this load in the same message.
+
+        A new connection takes its place where it was lost, or may not be reset any more.
+        """
+        first, self._first = self._first, ""
+        # In a transaction of its own, else a rollback would undo it.
+        message = f"BEGIN; {first}; COMMIT" + (f"; {sql}" if sql else "")
+        try:
+            self._loop.call(self._connection.execute, message)
+        except (*LOST, asyncpg.PostgresError):
+            self._connection.terminate()
+            self._connect()
+            self.adopt(self.state)
+            if sql:
+                self.execute(sql)
 
     def _call(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         try:
-            return self._portal.call(function, *arguments)
+            return self._loop.call(function, *arguments)
         except LOST as error:
             raise _lost(self, error) from error
 
     def start(self, script: Script[T]) -> Future[T]:
         self._has_sent = True
         self.idle_since = None
-        future = self._portal.start_task_soon(self.play, script)
+        future = self._loop.start(self.play(script))
         future.add_done_callback(self._note_end)
         self.pending = future
         return future
@@ -147,7 +206,7 @@ class AsyncpgSession(Session):
                 self.execute(statement)
             yield current
         except BaseException:
-            self._portal.call(self._roll_back)
+            self._loop.call(self._roll_back)
             raise
         self.is_committing = self._has_sent and not current.is_rolled_back
         self.execute("ROLLBACK" if current.is_rolled_back else "COMMIT")
@@ -163,30 +222,73 @@ class AsyncpgSession(Session):
 
     def close(self) -> None:
         """Close the connection; a COPY still on its way is cut off."""
-        if self._connection.is_closed():
-            return
-        try:
-            self._portal.call(self._close)
-        finally:
-            self._connection.terminate()
+        if not self._connection.is_closed():
+            self._loop.call(close, self._connection)
 
-    async def _close(self) -> None:
-        await self._connection.close(timeout=CLOSE_SECONDS)
+    def keep(self) -> None:
+        """Keep the connection for the next load, where that is safe; else close it."""
+        beside = django_connection(self._alias).connection
+        if beside is None or not self.lasts or self._connection.is_closed():
+            self.close()
+            return
+        if self._connection.is_in_transaction():
+            self._connection.terminate()
+            return
+        was_used = not self._first
+        kept = KeptConnection(
+            connection=self._connection,
+            loop=self._loop,
+            state=self.state,
+            reset=self._reset,
+            facts=self._facts,
+            clearing=self._loop.start(self._clear()) if was_used and not self.is_brief else None,
+        )
+        keep(beside, kept)
+
+    async def _clear(self) -> None:
+        """Give back the load's locks, and forget statements, whose tables may change meanwhile."""
+        try:
+            await self._connection.execute(_GIVE_BACK)
+            await self._connection.reload_schema_state()
+        except (*LOST, asyncpg.PostgresError):
+            self._connection.terminate()
 
 
 @contextmanager
 def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
     """Open an asyncpg connection of its own for the alias; it is closed at the end."""
-    with start_blocking_portal(name="ingest-asyncpg") as portal:
-        session = AsyncpgSession(portal, alias)
-        try:
-            yield session
-        finally:
-            session.close()
+    session = AsyncpgSession(alias)
+    try:
+        yield session
+    finally:
+        session.close()
 
 
-CLOSE_SECONDS = 5
-"""How long a polite goodbye to the server may take before the socket is dropped."""
+@contextmanager
+def open_kept_session(
+    alias: str, state: SessionState | None = None, *, is_brief: bool = False
+) -> Iterator[AsyncpgSession]:
+    """Open a connection in this state, or use one that was kept; it is kept for the next load.
+
+    Without a state it gets that of Django's connection, which is not open: the load's own is opened
+    first, and says what is wrong where that fails. ``is_brief``: nothing is done on it that would
+    have to be undone before it is kept.
+    """
+    kept = None if state is None else take(django_connection(alias).connection, state)
+    session = AsyncpgSession(alias, kept)
+    try:
+        if kept is None:
+            session.adopt(read_state(alias) if state is None else state)
+        session.is_brief = is_brief
+        yield session
+    except BaseException:
+        session.close()
+        raise
+    session.keep()
+
+
+_RESET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL"
+_GIVE_BACK = "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP"
 _MISS_US = """
 SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
 WHERE pg_catalog.current_setting('client_connection_check_interval', true)

@@ -44,6 +44,8 @@ class Session(ABC):
     """The driver's name, as the result reports it."""
     is_callers: ClassVar[bool] = False
     """Whether it is inside a transaction that goes on after the load."""
+    is_brief: bool = False
+    """Does it only what a load of few rows does: no lock of its session, no temporary table?"""
     lasts: bool = False
     """Whether it is the load's own from one transaction to the next."""
     is_committing: bool = False

@@ -9,7 +9,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ingest.postgres.asyncpg_session import AsyncpgSession, open_asyncpg_session
+from ingest.postgres.asyncpg_session import (
+    AsyncpgSession,
+    open_asyncpg_session,
+    open_kept_session,
+)
 from ingest.postgres.base import Backend, Session, Transaction
 from ingest.postgres.connection.arguments import django_connection
 from ingest.postgres.django_session import DjangoSession, adaptation_context
@@ -60,14 +64,18 @@ __all__ = [
 
 
 @contextmanager
-def open_session(alias: str, state: SessionState | None = None) -> Iterator[Session]:
+def open_session(
+    alias: str, state: SessionState | None = None, *, is_brief: bool = False
+) -> Iterator[Session]:
     """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside.
 
-    The asyncpg connection gets the given state, or the one that Django's connection has now.
+    The asyncpg connection gets the given state, or the one that Django's connection has now, and is
+    kept for the next load. ``is_brief``: see ``open_kept_session``.
     """
     if django_connection(alias).in_atomic_block:
         yield DjangoSession(alias)
         return
-    with open_asyncpg_session(alias) as session:
-        session.adopt(read_state(alias) if state is None else state)
+    if state is None and has_state(alias):
+        state = read_state(alias)
+    with open_kept_session(alias, state, is_brief=is_brief) as session:
         yield session

@@ -1,0 +1,130 @@
+"""Connections of loads that have ended, kept for the next load.
+
+A connection is kept as long as Django's connection beside which it was opened is open, and for a
+minute at most. So ``CONN_MAX_AGE`` holds for it too, a test database can be dropped as soon as
+Django's connections to it are closed, and a server that Django reconnects to is connected to anew.
+Only the thread that opened it gets it again, and only for the same state of the session.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    import asyncpg
+
+    from ingest.postgres.event_loop import EventLoopThread
+    from ingest.postgres.session_state import SessionState
+
+KEPT_SECONDS = 60.0
+"""How long a connection waits for the next load."""
+MOST_KEPT = 4
+"""How many connections are kept beside one of Django's: of different states of the session."""
+CLOSE_SECONDS = 5
+"""How long a polite goodbye to the server may take before the socket is dropped."""
+
+
+@dataclasses.dataclass(kw_only=True, eq=False)
+class KeptConnection:
+    """A connection between two loads."""
+
+    connection: asyncpg.Connection
+    loop: EventLoopThread
+    state: SessionState
+    """The state of Django's connection that it is in."""
+    reset: str
+    """Statements that bring it into that state, whatever the load before has set."""
+    facts: dict[str, Any]
+    """What is known of it: the server's process."""
+    clearing: Future[None] | None = None
+    """What the load before leaves on it is being cleared away."""
+    thread: int = 0
+
+    def close(self) -> None:
+        """Say goodbye to the server, and wait for the end unless the loop's own thread is here."""
+        if self.connection.is_closed():
+            return
+        ending = self.loop.start(close(self.connection))
+        if not self.loop.is_current:
+            with suppress(Exception):
+                ending.result(CLOSE_SECONDS)
+
+
+async def close(connection: asyncpg.Connection) -> None:
+    """Close a connection politely, or at least its socket."""
+    try:
+        await connection.close(timeout=CLOSE_SECONDS)
+    finally:
+        connection.terminate()
+
+
+_kept: dict[int, list[KeptConnection]] = {}
+"""By the ``id`` of Django's connection, as psycopg has it."""
+_lock = threading.RLock()  # a finalizer may run anywhere
+_left_behind: list[Any] = []
+
+
+def take(beside: Any, state: SessionState) -> KeptConnection | None:
+    """Return a connection that was kept beside Django's in this state, or None; it is yours."""
+    with _lock:
+        for kept in _kept.get(id(beside), []):
+            if kept.state == state and kept.thread == threading.get_ident():
+                _kept[id(beside)].remove(kept)
+                break
+        else:
+            return None
+    if kept.clearing is not None:
+        kept.clearing.result()
+    return None if kept.connection.is_closed() else kept
+
+
+def keep(beside: Any, kept: KeptConnection) -> None:
+    """Keep a connection as long as Django's, which it was opened beside."""
+    kept.thread = threading.get_ident()
+    loop, number = kept.loop.loop, id(beside)
+    loop.call_soon_threadsafe(loop.call_later, KEPT_SECONDS, _let_go, number, kept)
+    with _lock:
+        if number not in _kept:
+            _kept[number] = []
+            weakref.finalize(beside, _close_all, number, os.getpid())
+        _kept[number].append(kept)
+        oldest = _kept[number].pop(0) if len(_kept[number]) > MOST_KEPT else None
+    if oldest is not None:
+        oldest.close()
+
+
+def _let_go(number: int, kept: KeptConnection) -> None:
+    with _lock:
+        if kept not in _kept.get(number, []):
+            return
+        _kept[number].remove(kept)
+    kept.close()
+
+
+def _close_all(number: int, process: int) -> None:
+    """Close what is kept beside a connection of Django's that has gone."""
+    with _lock:
+        gone = _kept.pop(number, [])
+    if process != os.getpid():
+        _left_behind.extend(gone)
+        return
+    for kept in gone:
+        kept.close()
+
+
+def _forget() -> None:
+    """Leave the connections to the process that this one was forked from."""
+    global _lock  # noqa: PLW0603 - another thread may have held it as the process was forked
+    _lock = threading.RLock()
+    _left_behind.extend(_kept.values())
+    _kept.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
