@@ -39,6 +39,8 @@ class Settled:
 class Entry:
     """A load that is not recorded: nothing is written."""
 
+    is_brief: bool = False
+    """Is it written as a whole, by one statement? See ``BriefEntry``."""
     load: Load | None = None
     """Its row in the ledger."""
     rejects_kept: int = 0

@@ -14,7 +14,7 @@ from ingest.postgres.catalog import quote_db_table, quote_name
 from ingest.postgres.session import SessionState, django_in_state, read_state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from django.db import models
 
@@ -39,8 +39,18 @@ def find_ledger(session: Session) -> Mapping[str, str]:
 
     A table that lacks a column, because a migration is not applied yet, counts as not there.
     """
-    names = [quote_db_table(model_of(name)._meta.db_table) for name in MODELS]
-    found = {name: facts for name, *facts in session.fetch(_TABLES, names)}
+    return qualified_names(session.fetch(LEDGER_TABLES, ledger_names()))
+
+
+def ledger_names() -> list[str]:
+    """Return the names of the ledger's tables, as SQL writes them."""
+    return [quote_db_table(model_of(name)._meta.db_table) for name in MODELS]
+
+
+def qualified_names(rows: Iterable[tuple[Any, ...]]) -> Mapping[str, str]:
+    """Return what ``find_ledger`` does, from the rows of ``LEDGER_TABLES``."""
+    names = ledger_names()
+    found = {name: facts for name, *facts in rows}
     return {
         model: ".".join(map(quote_name, found[name][:2]))
         for model, name in zip(MODELS, names, strict=True)
@@ -111,7 +121,7 @@ FROM (SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid AS oid)
 LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 """
-_TABLES = """
+LEDGER_TABLES = """
 SELECT t.name, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
        ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
              WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid

@@ -42,11 +42,20 @@ class DjangoConnection:
 
 
 def insert(
-    session: Session | DjangoConnection, row: models.Model, alias: str, into: str = ""
-) -> int:
-    """Insert a row, and give its key; ``into`` is the table's name with its schema."""
-    [key] = insert_returning(session, row, alias, _key(row), into)
-    return int(key)
+    session: Session | DjangoConnection,
+    row: models.Model,
+    alias: str,
+    into: str = "",
+    *,
+    is_ignored: bool = False,
+) -> int | None:
+    """Insert a row, and give its key; ``into`` is the table's name with its schema.
+
+    ``is_ignored``: gives None where the table has a row of this key already.
+    """
+    returning = f"{_key(row)}"
+    found = insert_returning(session, row, alias, returning, into, is_ignored=is_ignored)
+    return int(found[0]) if found else None
 
 
 def insert_returning(
@@ -55,8 +64,10 @@ def insert_returning(
     alias: str,
     returning: str,
     into: str = "",
+    *,
+    is_ignored: bool = False,
 ) -> tuple[Any, ...]:
-    """Insert a row, and give what PostgreSQL returns of it."""
+    """Insert a row, and give what PostgreSQL returns of it; see ``insert``."""
     into = into or quote_db_table(row._meta.db_table)
     fields = [
         field
@@ -64,12 +75,13 @@ def insert_returning(
         if not field.primary_key or row.pk is not None  # else PostgreSQL gives one
     ]
     names = ", ".join(quote_name(str(field.column)) for field in fields)
-    casts = ", ".join(_given(place, field, alias) for place, field in enumerate(fields, 1))
-    [returned] = session.fetch(
-        f"INSERT INTO {into} ({names}) VALUES ({casts}) RETURNING {returning}",
-        *(_text(getattr(row, field.attname)) for field in fields),
+    casts = ", ".join(given(place, field, alias) for place, field in enumerate(fields, 1))
+    otherwise = "ON CONFLICT DO NOTHING " if is_ignored else ""
+    returned = session.fetch(
+        f"INSERT INTO {into} ({names}) VALUES ({casts}) {otherwise}RETURNING {returning}",
+        *(text_of(getattr(row, field.attname)) for field in fields),
     )
-    return returned
+    return returned[0] if returned else ()
 
 
 def update(
@@ -86,14 +98,14 @@ def update(
     into = into or quote_db_table(model._meta.db_table)
     fields = [model._meta.get_field(name) for name in facts]
     pairs = ", ".join(
-        f"{quote_name(field.column)} = {_given(place, field, alias)}"
+        f"{quote_name(field.column)} = {given(place, field, alias)}"
         for place, field in enumerate(fields, 2)
     )
     rows = session.fetch(
         f"UPDATE {into} SET {pairs} "
         f"WHERE {_key(model)} OPERATOR(pg_catalog.=) $1::bigint AND {condition} RETURNING 1",
         key,
-        *map(_text, facts.values()),
+        *map(text_of, facts.values()),
     )
     return bool(rows)
 
@@ -103,7 +115,9 @@ def insert_many(
 ) -> None:
     """Insert rows with the same fields; ``common`` has the keys that all of them have."""
     names = list(rows[0])
-    columns = [[None if row[name] is None else _text(row[name]) for row in rows] for name in names]
+    columns = [
+        [None if row[name] is None else text_of(row[name]) for row in rows] for name in names
+    ]
     casts = [f"${place}::bigint" for place in range(1, len(common) + 1)]
     arrays = ", ".join(
         f"pg_catalog.unnest(${place}::pg_catalog.text[]::"
@@ -142,7 +156,8 @@ def _key(model: Any) -> str:
     return quote_name(str(model._meta.pk.column))
 
 
-def _given(place: int, field: Any, alias: str) -> str:
+def given(place: int, field: Any, alias: str) -> str:
+    """Return the parameter of this place as SQL writes a value of the field."""
     return f"${place}::pg_catalog.text::{_cast(field, alias)}"
 
 
@@ -158,7 +173,8 @@ def _cast(field: Any, alias: str) -> str:
     return kind if kind.startswith(_GRAMMAR_TYPES) else f"pg_catalog.{kind}"
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
+    """Return a value as the text that PostgreSQL reads it from."""
     if value is None:
         return None
     if isinstance(value, dict | list | tuple):

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from ingest.exceptions import DeletesRefused
 from ingest.loading.chunks import ChunkLoader
+from ingest.postgres.catalog import lock_statement
 from ingest.writing.conflicts.options import NOTHING_TO_KEEP
 
 if TYPE_CHECKING:
@@ -123,7 +124,8 @@ class Run:
         ordinal, is_over = settled.chunks, False
         while not is_over:
             ordinal += 1
-            with self._stage("commit"), session.transaction() as transaction:
+            first = lock_statement(self._try.job.model) if self._try.entry.is_brief else ""
+            with self._stage("commit"), session.transaction(first) as transaction:
                 with self._stage("prepare"):
                     self._loader.prepare()
                 counts = self._load_chunk(ordinal)

@@ -16,6 +16,7 @@ from ingest.exceptions import (
     UnsupportedModelError,
     did_you_mean,
 )
+from ingest.ledger.brief import BriefEntry
 from ingest.ledger.inserters import Inserters
 from ingest.loading.options import spell
 from ingest.loading.pipeline import Chunks, Pipeline
@@ -142,7 +143,10 @@ class ChunkLoader:
     def prepare(self) -> None:
         """Look at the table at the start of a transaction; plan where that is not done yet."""
         self._entry.lock(self._session)
-        table = read_tables(self._session, self._job.model)
+        if isinstance(self._entry, BriefEntry):
+            table = self._entry.look(self._session, self._job.model)
+        else:
+            table = read_tables(self._session, self._job.model)
         if self._read is not None and table != self._read:
             raise ConfigurationError(
                 f"The table {table.qualified_name} was changed while rows were loaded into it."

@@ -13,6 +13,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -24,6 +25,7 @@ from ingest.exceptions import (
     LoadCancelled,
     Outcome,
 )
+from ingest.ledger.brief import BriefEntry, NotBriefError
 from ingest.ledger.entries import LedgerEntry, is_recorded_on
 from ingest.ledger.entry import Entry
 from ingest.ledger.locks import begin_alone
@@ -47,6 +49,7 @@ from ingest.loading.resume import (
     leftovers,
     outputs_of,
 )
+from ingest.postgres.connection.arguments import django_connection
 from ingest.postgres.errors import is_passing, tell, translate
 from ingest.postgres.session import has_state, open_session, read_state
 from ingest.results import LoadResult
@@ -58,6 +61,7 @@ from ingest.writing.maintenance import analyze, needs_analyze
 if TYPE_CHECKING:
     from ingest.loading.progress import ProgressReporter
     from ingest.loading.workers.coordinator import Coordinator
+    from ingest.postgres.catalog import Table
     from ingest.postgres.session import Backend, Session, SessionState
     from ingest.sources import Source
     from ingest.sources.writers import RecordWriter
@@ -90,6 +94,7 @@ class Loader:
         """Whether a COMMIT was sent whose answer is not known."""
         self._is_in = False
         self._state = state
+        self._is_brief = entry is None and job.is_brief
 
     def perform(self) -> LoadResult:
         """Try until it is loaded, or until it makes no sense any more."""
@@ -103,7 +108,8 @@ class Loader:
 
     def _perform(self) -> LoadResult:
         started = time.perf_counter()
-        if self._state is None and has_state(self._job.alias):
+        is_asked_later = self._is_brief and django_connection(self._job.alias).in_atomic_block
+        if self._state is None and not is_asked_later and has_state(self._job.alias):
             # Before the source is opened: a generator may change Django's connection.
             with suppress(DatabaseError):  # it is asked again when the load has its connection
                 self._state = read_state(self._job.alias)
@@ -112,6 +118,8 @@ class Loader:
             before = self._reporter.counts
             try:
                 result = self._try()
+            except NotBriefError:
+                self._is_brief, self._entry = False, None
             except Exception as error:
                 failure = translate(error)
                 self._is_unsure |= (
@@ -138,8 +146,9 @@ class Loader:
         job, stages = self._job, self._reporter.stages
         with (
             open_source(job.given, job.reading) as source,
-            open_session(job.alias, self._state) as session,
+            open_session(job.alias, self._state, is_brief=self._is_brief) as session,
         ):
+            self._is_brief = self._is_brief and (session.is_callers or session.lasts)
             if job.how.references == "defer" and not session.is_callers:
                 raise ConfigurationError(
                     "references='defer' is for a load inside transaction.atomic(): outside, the "
@@ -149,9 +158,7 @@ class Loader:
                 check_reading(source, job.options)
                 check_repeating(source, job.options, job.how, is_atomic=session.is_callers)
             fingerprint = Fingerprint(source.paths, source.identity)
-            if self._backend is not None:
-                session.end_backend(self._backend)
-            self._backend = session.backend()
+            self._know_backend(session)
             if self._entry is None:
                 self._entry = self._begin(session, source, fingerprint)
             entry = self._entry
@@ -167,7 +174,8 @@ class Loader:
             announcement = self._reporter.announcement
             announcement.load = entry.load
             announcement.started(source=source.name, method=job.how.method)
-            self._reporter.show_in(None if session.is_callers else entry)
+            is_seen = not (session.is_callers or entry.is_brief)
+            self._reporter.show_in(entry if is_seen else None)
             self._protect(entry)
             log = self._log.open(entry, settled)
             with open_reject_file(
@@ -177,7 +185,7 @@ class Loader:
                 job.reading.format,
                 settled.marks.get("file"),
             ) as file:
-                if not settled.is_finished:
+                if not (settled.is_finished or entry.is_brief):
                     self._mark_as_running(entry, source)
                 worker = self._choose(source, session)
                 run = worker(
@@ -194,11 +202,9 @@ class Loader:
                 )
                 run.go(settled)
             self._is_in = not job.how.dry_run
-            # Not inside: until the commit it would keep VACUUM and other loads waiting.
-            may_analyze = job.how.analyze and not (job.how.dry_run or session.is_callers)
-            if may_analyze and needs_analyze(run.table, self._reporter.counts.loaded):
-                with stages.stage("analyze"), session.transaction():
-                    analyze(session, run.table)
+            self._analyze(session, run.table)
+            if entry.is_brief and entry.load is None:
+                self._notes.append(NOT_RECORDED)
             audit = None
             if job.how.verify:
                 from ingest.loading.verify import verify_table  # few loads ask for it
@@ -217,6 +223,21 @@ class Loader:
                 f"{Path(path).with_suffix('.csv').name!r}."
             )
         return writer
+
+    def _know_backend(self, session: Session) -> None:
+        """End the server's process of the try before, and remember that of this one."""
+        if self._backend is not None:
+            session.end_backend(self._backend)
+        if not self._is_brief:  # which is not tried again
+            self._backend = session.backend()
+
+    def _analyze(self, session: Session, table: Table) -> None:
+        """Let PostgreSQL look at the new rows, where there are many."""
+        # Not inside: until the commit it would keep VACUUM and other loads waiting.
+        may_analyze = self._job.how.analyze and not (self._job.how.dry_run or session.is_callers)
+        if may_analyze and needs_analyze(table, self._reporter.counts.loaded):
+            with self._reporter.stages.stage("analyze"):
+                analyze(session, table)
 
     def _mark_as_running(self, entry: Entry, source: Source) -> None:
         if self._was_marked and entry.is_cancel_asked():  # since the try before
@@ -276,6 +297,12 @@ class Loader:
 
     def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job
+        if self._is_brief:
+            return BriefEntry(
+                job.alias,
+                is_recorded=apps.is_installed("ingest"),
+                **self._facts(source, digest=""),
+            )
         if not job.how.is_resumable:
             digest = str(fingerprint) if job.how.on_repeat == "refuse" else ""
             with session.transaction():
@@ -330,18 +357,8 @@ class Loader:
         entry = LedgerEntry.begin(
             session,
             job.alias,
-            model=job.model._meta.label,
             **place,
-            source=source.name,
-            fingerprint=digest if refuses or job.how.is_resumable else "",
-            layout="" if job.layout is None else job.layout.to_toml(),
-            options=job.to_json(),
-            method=job.how.method,
-            who=job.how.who,
-            chunk_rows=job.how.records_of_chunk,
-            bytes_total=source.bytes_total,
-            reject_log=absolute(job.how.reject_log),
-            reject_file=absolute(job.how.reject_file),
+            **self._facts(source, digest if refuses or job.how.is_resumable else ""),
         )
         entry.lock(session)  # before the next one looks for it
         return entry
@@ -356,6 +373,23 @@ class Loader:
         sentence = describe_repeat(found, self._job, source)
         self._notes.append(sentence)
         self._reporter.announcement.repeated(found, sentence)
+
+    def _facts(self, source: Source, digest: str) -> dict[str, Any]:
+        """Return what the ledger keeps of a load from its beginning."""
+        job = self._job
+        return {
+            "model": job.model._meta.label,
+            "source": source.name,
+            "fingerprint": digest,
+            "layout": "" if job.layout is None else job.layout.to_toml(),
+            "options": job.to_json(),
+            "method": job.how.method,
+            "who": job.how.who,
+            "chunk_rows": job.how.records_of_chunk,
+            "bytes_total": source.bytes_total,
+            "reject_log": absolute(job.how.reject_log),
+            "reject_file": absolute(job.how.reject_file),
+        }
 
     def _result(
         self, source: Source, session: Session, run: Run | Coordinator, entry: Entry

@@ -14,6 +14,7 @@ from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.loading.reject_log import RejectLimit
+from ingest.postgres.several_tables import models_of_rows
 from ingest.results.rejects import as_json
 from ingest.sources import SourceOptions
 from ingest.sources.addresses import is_address, without_credentials
@@ -363,6 +364,8 @@ def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
     return SourceOptions(**reading), LoadOptions(**how)
 
 
+BRIEF_ROWS = 5_000
+"""Up to here ``direct`` is plain COPY, and the rows are one batch."""
 PLAN = (
     *("method", "references", "indexes", "on_error", "reject_limit", "clean"),
     *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates", "keep_old"),
@@ -414,6 +417,23 @@ class LoadSpec:
             origin = Origin(name=f"the layout of load {load.pk}", text=load.layout)
             options["layout"] = Layout.from_document(tomllib.loads(load.layout), origin)
         return cls.of(find_model(load.model), said["given"], alias, options)
+
+    @property
+    def is_brief(self) -> bool:
+        """Return whether it is one batch of rows that the caller has, and asks for nothing more.
+
+        Such a load takes few messages to the server, and is written into the ledger at its end.
+        """
+        how = self.how
+        return (
+            isinstance(self.given, list | tuple)
+            and 0 < len(self.given) <= BRIEF_ROWS
+            and not self.files
+            and self.layout is None
+            and (how.on_error, how.on_conflict, how.on_repeat) == ("abort", "error", "warn")
+            and len(models_of_rows(self.model)) == 1
+            and not (how.is_chunked or how.dry_run or how.verify or how.clean)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``again`` needs beside the layout, as JSON's kinds of values."""

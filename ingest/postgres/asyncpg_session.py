@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -41,8 +42,13 @@ class AsyncpgSession(Session):
 
     driver = "asyncpg"
 
-    def __init__(self, alias: str, kept: KeptConnection | None = None) -> None:
-        """``kept``: a connection of an earlier load, which is used again."""
+    def __init__(
+        self, alias: str, kept: KeptConnection | None = None, *, is_adopted: bool = False
+    ) -> None:
+        """``kept``: a connection of an earlier load, which is used again.
+
+        ``is_adopted``: ``adopt`` follows, and makes all settings by one message.
+        """
         self._alias = alias
         self._loop: EventLoopThread = event_loop()
         self.state = SessionState()
@@ -53,28 +59,46 @@ class AsyncpgSession(Session):
         self._reset = ""
         """Statements that bring the connection into the state that it has now."""
         self._first = ""
+        self._connection: asyncpg.Connection
         """Statements to send before all others: they show whether a kept connection lives."""
         self._transaction_statements: tuple[str, ...] = ()
+        self._setup: list[str] = []
+        """Statements that a new connection still needs."""
         if kept is None:
-            self._connect()
+            self._connect(is_adopted=is_adopted)
             return
         self.lasts = True
         self._connection = kept.connection
         self.state, self._facts = kept.state, kept.facts
         self._reset = self._first = kept.reset
 
-    def _connect(self) -> None:
+    def _connect(self, *, is_adopted: bool) -> None:
         arguments = connection_arguments(self._alias)
         self.lasts = not arguments.is_pooled
         self._transaction_statements = arguments.transaction_statements
-        self._connection: asyncpg.Connection = self._loop.call(connect, self._alias)
-        self._facts = {}
-        settings = dict(arguments.session)
-        self._reset = f"{_RESET}; {set_config(settings, local=False)}" if settings else _RESET
+        self._connection = self._loop.call(partial(connect, is_set=False), self._alias)
+        self._facts, self._reset = {}, _RESET
+        self._setup = [set_config(dict(arguments.session), local=False)]
+        if not arguments.session:
+            self._setup = []
         if self.lasts:
-            with suppress(asyncpg.PostgresError):  # not every system can watch a socket
-                self._loop.call(self._connection.execute, _MISS_US)
-                self._reset += f"; {_MISS_US}"
+            self._setup.append(_MISS_US)
+        if not is_adopted:
+            self._set()
+
+    def _set(self, *more: str) -> None:
+        """Make the settings of a new connection, and those that come after them."""
+        setup, self._setup = [*self._setup, *more], []
+        try:
+            if setup:
+                self.execute("; ".join(setup))
+        except asyncpg.PostgresError:  # not every system can watch a socket
+            if _MISS_US not in setup:
+                raise
+            setup.remove(_MISS_US)
+            if setup:
+                self.execute("; ".join(setup))
+        self._reset = "; ".join([self._reset, *setup])
 
     def adopt(self, state: SessionState) -> None:
         """Bring the connection into the state of Django's.
@@ -84,6 +108,7 @@ class AsyncpgSession(Session):
         """
         self.state = state
         if not self.lasts:
+            self._set()
             settings = state.transaction_settings
             if settings:
                 self._transaction_statements += (set_config(settings, local=True),)
@@ -91,10 +116,9 @@ class AsyncpgSession(Session):
         wanted = {**state.usual, **state.settings}
         if wanted.keys() == {"TimeZone", "search_path"} and state.role == NO_ROLE:
             # Everybody may set these two, and setting them to what they are changes nothing.
-            statement = set_config(wanted, local=False)
-            self.execute(statement)
-            self._reset += f"; {statement}"
+            self._set(set_config(wanted, local=False))
             return
+        self._set()
         present = dict(self.fetch(_PRESENT, list(wanted)))
         changes = {name: text for name, text in wanted.items() if present[name] != text}
         if state.user:
@@ -149,7 +173,7 @@ class AsyncpgSession(Session):
             self._loop.call(self._connection.execute, message)
         except (*LOST, asyncpg.PostgresError):
             self._connection.terminate()
-            self._connect()
+            self._connect(is_adopted=True)
             self.adopt(self.state)
             if sql:
                 self.execute(sql)
@@ -183,6 +207,9 @@ class AsyncpgSession(Session):
 
     async def _copy(self, step: Copying) -> int:
         statement = step.target.statement
+        if step.check:
+            # Immediate from here on: what the rows violate is the COPY's own error.
+            statement = f"{step.check}; {statement}"
         if step.leaves_out_triggers:
             statement = f"{LEAVE_OUT_TRIGGERS}; {statement}"
         # copy_to_table() would send the COPY alone: to set the triggers first took another round
@@ -196,8 +223,8 @@ class AsyncpgSession(Session):
         return int(status.removeprefix("COPY "))
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        self.execute("BEGIN")
+    def transaction(self, first: str = "") -> Iterator[Transaction]:
+        self.execute(f"BEGIN; {first}" if first else "BEGIN")
         self._has_sent = False
         self.pending = None
         current = Transaction()
@@ -275,7 +302,7 @@ def open_kept_session(
     have to be undone before it is kept.
     """
     kept = None if state is None else take(django_connection(alias).connection, state)
-    session = AsyncpgSession(alias, kept)
+    session = AsyncpgSession(alias, kept, is_adopted=True)
     try:
         if kept is None:
             session.adopt(read_state(alias) if state is None else state)

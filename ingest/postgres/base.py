@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 from ingest.postgres.steps import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from ingest.postgres.session_state import SessionState
@@ -97,6 +97,15 @@ class Session(ABC):
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement with ``$1`` parameters and give its rows."""
 
+    def fetch_later(self, sql: str, *parameters: Any) -> Callable[[], list[tuple[Any, ...]]]:
+        """Run one statement, and give a function that gives its rows.
+
+        Over a connection that can send several statements in one message, this one is sent with
+        those that follow, at the end of the transaction at the latest.
+        """
+        rows = self.fetch(sql, *parameters)
+        return lambda: rows
+
     @abstractmethod
     def execute(self, sql: str) -> None:
         """Run one statement that has neither parameters nor rows."""
@@ -133,8 +142,11 @@ class Session(ABC):
 
     @abstractmethod
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """Open a transaction: commit at the end, roll back on any exception or when asked."""
+    def transaction(self, first: str = "") -> Iterator[Transaction]:
+        """Open a transaction: commit at the end, roll back on any exception or when asked.
+
+        ``first``: statements that are sent in the same message as the transaction's beginning.
+        """
 
 
 END_MILLISECONDS = 5_000

@@ -262,9 +262,37 @@ def read_table(session: Session, oid: int) -> Table:
 
 def _read(session: Session, oid: int | None = None, name: str = "") -> Table | None:
     """Describe the table with this oid, or that this name means now; None: there is none."""
-    [(found, *row)] = session.fetch(_READ, oid, REREAD_BY_NAME, name)
+    return _described(session.fetch(_READ, oid, REREAD_BY_NAME, name)[0])
+
+
+def read_locked_table(
+    session: Session, model: type[Model], also: str, *parameters: Any
+) -> tuple[Table, tuple[Any, ...]]:
+    """Describe the table of a model, which the transaction has locked, by one message.
+
+    ``also`` is a query of one row that may use the table's ``r.oid``, and ``parameters`` from
+    ``$4`` on: its row is given, too.
+    """
+    name = quote_db_table(model._meta.db_table)
+    columns = ", ".join(map(quote_name, ("oid", *PARTS)))
+    sql = f"SELECT r.*, also.* FROM ({_READ}) r ({columns}) CROSS JOIN LATERAL ({also}) also"
+    [row] = session.fetch(sql, None, REREAD_BY_NAME, name, *parameters)
+    table = _described(row[: len(PARTS) + 1])
+    if table is None:
+        raise _no_table(model)
+    return table, row[len(PARTS) + 1 :]
+
+
+def lock_statement(model: type[Model]) -> str:
+    """Return the statement that keeps a model's table as it is: the lock that COPY takes, too."""
+    return f"LOCK TABLE ONLY {quote_db_table(model._meta.db_table)} IN ROW EXCLUSIVE MODE"
+
+
+def _described(row: tuple[Any, ...]) -> Table | None:
+    found, *texts_of_parts = row
     parts = {
-        part: [json.loads(text) for text in texts] for part, texts in zip(PARTS, row, strict=True)
+        part: [json.loads(text) for text in texts]
+        for part, texts in zip(PARTS, texts_of_parts, strict=True)
     }
     if not parts["table"]:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,11 +17,18 @@ from psycopg.waiting import Wait
 
 from ingest.postgres.base import Session, Transaction
 from ingest.postgres.connection.arguments import django_connection
-from ingest.postgres.session_state import SessionState, read_state
-from ingest.postgres.steps import Query, Statement, without_triggers
+from ingest.postgres.session_state import SessionState, read_state, send_state
+from ingest.postgres.steps import (
+    CHECK,
+    END_CHECK,
+    CheckRefusedError,
+    Query,
+    Statement,
+    without_triggers,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from psycopg.abc import AdaptContext, PQGen
     from psycopg.pq.abc import PGconn, PGresult
@@ -45,10 +52,16 @@ class DjangoSession(Session):
             pass
         self._wrapper = wrapper
         self._connection: psycopg.Connection[Any] = wrapper.connection
+        self._pipeline: tuple[AbstractContextManager[Any], psycopg.Pipeline] | None = None
+        """Statements are collected, to be sent together."""
+        self._read_state: Callable[[], SessionState] | None = None
 
     @cached_property
     def state(self) -> SessionState:  # type: ignore[override]
-        return read_state(self._alias)
+        if self._read_state is None:
+            return read_state(self._alias)
+        self._send()
+        return self._read_state()
 
     @property
     def savepoints(self) -> tuple[Any, ...]:  # type: ignore[override]
@@ -57,13 +70,48 @@ class DjangoSession(Session):
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with psycopg.RawCursor(self._connection) as cursor:
             cursor.execute(sql.encode(), parameters)
+            self._send()
             return cursor.fetchall() if cursor.description else []
 
+    def fetch_later(self, sql: str, *parameters: Any) -> Callable[[], list[tuple[Any, ...]]]:
+        self._collect()
+        cursor = psycopg.RawCursor(self._connection)
+        cursor.execute(sql.encode(), parameters)
+
+        def rows() -> list[tuple[Any, ...]]:
+            self._send()
+            return cursor.fetchall() if cursor.description else []
+
+        return rows
+
+    def _collect(self) -> None:
+        """Send no statement from here on, but all of them together by ``_send``."""
+        if self._pipeline is None and psycopg.Pipeline.is_supported():
+            context = self._connection.pipeline()
+            self._pipeline = context, context.__enter__()
+
+    def _send(self) -> None:
+        """Send what was collected, and wait for the answers."""
+        if self._pipeline is None:
+            return
+        (context, pipeline), self._pipeline = self._pipeline, None
+        try:
+            pipeline.sync()
+        except BaseException:
+            with suppress(psycopg.Error):
+                context.__exit__(None, None, None)
+            raise
+        # All answers are here: leaving the pipeline would send one more message and wait for it.
+        pipeline._exit_gen = _nothing  # type: ignore[method-assign]
+        context.__exit__(None, None, None)
+
     def execute(self, sql: str) -> None:
+        self._send()
         with psycopg.RawCursor(self._connection) as cursor:
             cursor.execute(sql.encode(), prepare=False)  # it may be several statements
 
     def start(self, script: Script[T]) -> Future[T]:
+        self._send()
         future: Future[T] = Future()
         try:
             self.play(script).send(None)  # nothing in it waits for an event loop
@@ -81,6 +129,8 @@ class DjangoSession(Session):
             return self.execute(step.sql)
         if step.leaves_out_triggers:
             return self._copy_without_triggers(step)
+        if step.check:
+            return self._copy_and_check(step)
         with psycopg.RawCursor(self._connection) as cursor:
             with cursor.copy(step.target.statement.encode()) as copy:
                 copy.write(step.payload)
@@ -92,28 +142,86 @@ class DjangoSession(Session):
         ``Cursor.copy()`` takes one statement alone. Whatever happens on this side, the triggers are
         left out for no other statement: PostgreSQL works off the message, or gives it up.
         """
+        begun, ended = self._copy(without_triggers(step.target.statement), step.payload)
+        _check(begun, ends_in=ExecStatus.COPY_IN)
+        copied, *_ = _check(ended, ends_in=ExecStatus.TUPLES_OK)
+        return copied.command_tuples or 0
+
+    def _copy_and_check(self, step: Copying) -> int:
+        """Send one message that checks what is there, copies, and checks again.
+
+        Raises ``CheckRefusedError`` where a check fails, in its savepoint.
+        """
+        check = f"SAVEPOINT {CHECK}; {step.check}; {END_CHECK}"
+        begun, ended = self._copy(f"{check}; {step.target.statement}; {check}", step.payload)
+        if begun[-1].status != ExecStatus.COPY_IN:
+            raise CheckRefusedError(is_before=True) from error_from_result(begun[-1])
+        copied = ended[0]
+        if copied.status != ExecStatus.COMMAND_OK:
+            raise error_from_result(copied)
+        if ended[-1].status != ExecStatus.COMMAND_OK:
+            raise CheckRefusedError(is_before=False) from error_from_result(ended[-1])
+        return copied.command_tuples or 0
+
+    def _copy(self, message: str, payload: bytes) -> tuple[list[PGresult], list[PGresult]]:
+        """Send a message with a COPY in it; give its results before and after the data."""
         connection, pgconn = self._connection, self._connection.pgconn
         with connection.lock:
-            pgconn.send_query(without_triggers(step.target.statement).encode())
-            _check(connection.wait(execute(pgconn)), ends_in=ExecStatus.COPY_IN)
+            pgconn.send_query(message.encode())
+            begun = cast("list[PGresult]", connection.wait(execute(pgconn)))
+            if begun[-1].status != ExecStatus.COPY_IN:
+                return begun, []
             try:
                 writer = LibpqWriter(psycopg.RawCursor(connection))
-                writer.write(step.payload)
+                writer.write(payload)
             except BaseException as error:
                 with suppress(psycopg.Error):
                     connection.wait(_end_copy(pgconn, f"ended by {type(error).__name__}".encode()))
                 raise
-            copied, *_ = _check(connection.wait(_end_copy(pgconn)), ends_in=ExecStatus.TUPLES_OK)
-            return copied.command_tuples or 0
+            return begun, connection.wait(_end_copy(pgconn))
 
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
+    def transaction(self, first: str = "") -> Iterator[Transaction]:
+        if self.is_brief:
+            with self._brief_transaction(first) as current:
+                yield current
+            return
         current = Transaction()
         self.pending = None
         with transaction.atomic(using=self._alias):
+            if first:
+                self.execute(first)
             yield current
             if current.is_rolled_back:
                 transaction.set_rollback(True, using=self._alias)
+
+    @contextmanager
+    def _brief_transaction(self, first: str) -> Iterator[Transaction]:
+        """Open a savepoint as ``atomic()`` does, but send it with the statements that follow."""
+        current = Transaction()
+        self.pending = None
+        try:
+            self._collect()
+            for statement in ("SAVEPOINT ingest_load", first):
+                if statement:
+                    self.fetch_later(statement)
+            if "state" not in vars(self):
+                self._read_state = send_state(self._wrapper)
+            yield current
+            self.fetch_later("RELEASE SAVEPOINT ingest_load")
+            self._send()
+        except BaseException:
+            with suppress(psycopg.Error):
+                self._send()
+            try:
+                self.execute("ROLLBACK TO SAVEPOINT ingest_load; RELEASE SAVEPOINT ingest_load")
+            except psycopg.Error:  # the transaction cannot go on, as after a savepoint of Django's
+                self._wrapper.needs_rollback = True
+            raise
+
+
+def _nothing() -> PQGen[None]:
+    yield from ()
 
 
 def _end_copy(pgconn: PGconn, error: bytes | None = None) -> PQGen[list[PGresult]]:

@@ -1,4 +1,4 @@
-"""The event loop of asyncpg's connections: one thread for the process, started when it is needed."""
+"""The event loop of asyncpg's connections, in one thread for the whole process."""
 
 from __future__ import annotations
 

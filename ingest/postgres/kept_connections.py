@@ -8,6 +8,7 @@ Only the thread that opened it gets it again, and only for the same state of the
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import threading
@@ -51,10 +52,16 @@ class KeptConnection:
         """Say goodbye to the server, and wait for the end unless the loop's own thread is here."""
         if self.connection.is_closed():
             return
-        ending = self.loop.start(close(self.connection))
+        ending = self.loop.start(self._end())
         if not self.loop.is_current:
             with suppress(Exception):
                 ending.result(CLOSE_SECONDS)
+
+    async def _end(self) -> None:
+        if self.clearing is not None:
+            with suppress(Exception):
+                await asyncio.wrap_future(self.clearing)
+        await close(self.connection)
 
 
 async def close(connection: asyncpg.Connection) -> None:
@@ -94,10 +101,28 @@ def keep(beside: Any, kept: KeptConnection) -> None:
         if number not in _kept:
             _kept[number] = []
             weakref.finalize(beside, _close_all, number, os.getpid())
+            _watch(beside, number)
         _kept[number].append(kept)
         oldest = _kept[number].pop(0) if len(_kept[number]) > MOST_KEPT else None
     if oldest is not None:
         oldest.close()
+
+
+def _watch(beside: Any, number: int) -> None:
+    """Close what is kept as soon as Django's connection is closed.
+
+    Django closes it by its method ``close``, and neither Django nor psycopg tells anybody. Who has
+    the connection still, such as a traceback, would keep it from being collected.
+    """
+    process, found = os.getpid(), weakref.ref(beside)
+
+    def close() -> None:
+        _close_all(number, process)
+        connection = found()
+        if connection is not None:
+            type(connection).close(connection)
+
+    beside.close = close
 
 
 def _let_go(number: int, kept: KeptConnection) -> None:

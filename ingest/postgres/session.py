@@ -25,6 +25,8 @@ from ingest.postgres.session_state import (
     read_state,
 )
 from ingest.postgres.steps import (
+    END_CHECK,
+    CheckRefusedError,
     CopyFormat,
     Copying,
     CopyTarget,
@@ -39,8 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "END_CHECK",
     "AsyncpgSession",
     "Backend",
+    "CheckRefusedError",
     "CopyFormat",
     "CopyTarget",
     "Copying",
@@ -73,9 +77,11 @@ def open_session(
     kept for the next load. ``is_brief``: see ``open_kept_session``.
     """
     if django_connection(alias).in_atomic_block:
-        yield DjangoSession(alias)
+        session = DjangoSession(alias)
+        session.is_brief = is_brief
+        yield session
         return
     if state is None and has_state(alias):
         state = read_state(alias)
-    with open_kept_session(alias, state, is_brief=is_brief) as session:
-        yield session
+    with open_kept_session(alias, state, is_brief=is_brief) as own:
+        yield own

@@ -18,7 +18,7 @@ from ingest.exceptions import ConfigurationError, LedgerError
 from ingest.postgres.connection.arguments import django_connection, is_pooled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -160,10 +160,25 @@ def _read_alone(wrapper: BaseDatabaseWrapper) -> SessionState:
 def _read(wrapper: BaseDatabaseWrapper) -> SessionState:
     with wrapper.cursor():
         pass
+    return send_state(wrapper)()
+
+
+def send_state(wrapper: BaseDatabaseWrapper) -> Callable[[], SessionState]:
+    """Ask for the state of Django's open connection; give a function that reads the answer."""
     connection: psycopg.Connection[Any] = wrapper.connection
-    with wrapper.wrap_database_errors, psycopg.RawCursor(connection) as cursor:
+    with wrapper.wrap_database_errors:
+        cursor = psycopg.RawCursor(connection)
         cursor.execute(READ_STATE.encode(), (list(conf.session_settings()), list(EXCLUDED)))
-        rows = cursor.fetchall()
+
+    def understand() -> SessionState:
+        with wrapper.wrap_database_errors:
+            return _understand(wrapper, cursor.fetchall())
+
+    return understand
+
+
+def _understand(wrapper: BaseDatabaseWrapper, rows: list[tuple[str, str, str]]) -> SessionState:
+    connection: psycopg.Connection[Any] = wrapper.connection
     by_kind: dict[str, dict[str, str]] = {"set": {}, "usual": {}, "who": {}}
     for kind, name, value in rows:
         by_kind[kind][name] = value

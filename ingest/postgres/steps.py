@@ -54,6 +54,24 @@ class Copying:
     payload: bytes
     leaves_out_triggers: bool = False
     """Whether the table's triggers are left out during it, and set as they were right after it."""
+    check: str = ""
+    """A statement by which deferred constraints are checked, in the same message. In a caller's
+    transaction it is undone at once, before the COPY and again after it."""
+
+
+class CheckRefusedError(Exception):
+    """The check beside a COPY failed; its cause says why."""
+
+    def __init__(self, *, is_before: bool) -> None:
+        """``is_before``: there are rows from before the COPY that do not pass."""
+        super().__init__(is_before)
+        self.is_before = is_before
+
+
+CHECK = "ingest_deferred"
+"""The savepoint of a check."""
+END_CHECK = f"ROLLBACK TO SAVEPOINT {CHECK}; RELEASE SAVEPOINT {CHECK}"
+# Setting them to DEFERRED instead would undo a SET CONSTRAINTS of the caller's.
 
 
 T = TypeVar("T")

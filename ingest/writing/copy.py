@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 import pyarrow as pa
 
 from ingest.exceptions import CountMismatch
-from ingest.postgres.errors import RowError
-from ingest.postgres.session import Copying, CopyTarget
+from ingest.postgres.errors import RowError, explain
+from ingest.postgres.session import (
+    END_CHECK,
+    CheckRefusedError,
+    Copying,
+    CopyTarget,
+    Statement,
+)
 from ingest.results import Counts
-from ingest.writing.deferred import DeferredChecks
+from ingest.writing.deferred import LEFT, DeferredChecks
 from ingest.writing.refused_rows import RecentBatches, describe, explain_refusal, reject_of
 from ingest.writing.timings import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
     from concurrent.futures import Future
 
     from django.db import models
@@ -133,7 +139,14 @@ class CopyWriter:
                     self._recent.add(admitted)
             with stage("send"):
                 keys.reserve(len(admitted.records))
-                stream.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
+                stream.start(
+                    admitted,
+                    payload,
+                    order,
+                    leaves_out_triggers=leaves_out_triggers,
+                    check="" if self.skips_refused else deferred.beside,
+                    decide=self.decisions.append,
+                )
             del payload
             if session.looks_back:
                 yield from self._wait(stream)
@@ -324,12 +337,18 @@ class CopyStream:
         order: pa.Array | None,
         *,
         leaves_out_triggers: bool,
+        check: str = "",
+        decide: Callable[[str], None] | None = None,
     ) -> None:
         """Send a batch that was encoded in this order; the one before must have been waited for.
 
         ``leaves_out_triggers``: what the table's triggers would check is proved already.
+        ``check``: a statement that checks deferred constraints, in the message of the COPY.
         """
-        if self._isolation is None:
+        if self._isolation is None and check:
+            copying = Copying(self._target, cast("bytes", payload), check=check)
+            script = _send_with_check(copying, decide or (lambda _: None))
+        elif self._isolation is None:
             script = _send(Copying(self._target, cast("bytes", payload), leaves_out_triggers))
         else:
             script = self._isolation.send(
@@ -372,6 +391,21 @@ class CopyStream:
 def _send(copying: Copying) -> Script[Sent]:
     """Send a batch whose first refused row is the end of the load."""
     rows: int = yield copying
+    return rows, ()
+
+
+def _send_with_check(copying: Copying, decide: Callable[[str], None]) -> Script[Sent]:
+    """Send the only batch of a load, and check the deferred constraints of its rows."""
+    try:
+        rows: int = yield copying
+    except CheckRefusedError as refused:
+        yield Statement(END_CHECK)
+        if not refused.is_before or refused.__cause__ is None:
+            raise refused.__cause__ or refused from None
+        if explain(refused.__cause__) is None:
+            raise refused.__cause__ from None
+        decide(LEFT)
+        rows = yield dataclasses.replace(copying, check="")
     return rows, ()
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ingest.writing.refused_rows import RecentBatches
 
 
-_LEFT = (
+LEFT = (
     "References: left to PostgreSQL at the end of the caller's transaction, which has rows from "
     "before the load whose parents are not there yet."
 )
@@ -40,7 +40,7 @@ def find_check(session: Session, statement: str) -> tuple[str, list[str]]:
     except (asyncpg.PostgresError, psycopg.Error) as error:
         if explain(error) is None:
             raise
-        return "", [_LEFT]
+        return "", [LEFT]
     return statement, []
 
 
@@ -77,11 +77,16 @@ class DeferredChecks:
 
     def prepare(self) -> list[str]:
         """Look whether the caller's own rows would pass; return what is decided, in sentences."""
-        if not self._session.is_callers or self._statement is None:
+        if not self._session.is_callers or self._statement is None or self._session.is_brief:
             return []
         check, told = find_check(self._session, self._statement)
         self._statement = check or None
         return told
+
+    @property
+    def beside(self) -> str:
+        """The statement that checks the rows of a load of one batch, in the message of its COPY."""
+        return (self._statement or "") if self._session.is_brief else ""
 
     def note(self, *, leaves_out_triggers: bool) -> bool:
         """Return whether checks of the batch that is sent now wait for ``check``."""
@@ -91,7 +96,7 @@ class DeferredChecks:
 
     def check(self) -> None:
         """Check the rows that were sent; raise ``ConstraintRefused``, which names the record."""
-        if not self._waits or self._statement is None:
+        if not self._waits or self._statement is None or self._session.is_brief:
             return
         try:
             if self._session.is_callers:

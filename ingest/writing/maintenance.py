@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
 
+ANALYZE_ROWS = 50
+"""As autovacuum_analyze_threshold has it."""
 ANALYZE_SHARE = 0.1
 """As autovacuum_analyze_scale_factor has it."""
 
@@ -18,9 +20,18 @@ def needs_analyze(table: Table, rows: int) -> bool:
     PostgreSQL's plans would else be made for the table before them. ``table`` is as it was read
     before its last chunk.
     """
-    return rows > 0 and any(rows >= ANALYZE_SHARE * part.row_count for part in table.tables)
+    return rows > 0 and any(
+        # Analyzed by now, it has enough rows of before for so few that are new.
+        rows >= ANALYZE_SHARE * part.row_count + (ANALYZE_ROWS if part.row_count >= 0 else 0)
+        for part in table.tables
+    )
 
 
 def analyze(session: Session, table: Table) -> None:
     """Let PostgreSQL look at the new rows."""
-    session.execute(f"ANALYZE {', '.join(part.qualified_name for part in table.tables)}")
+    statement = f"ANALYZE {', '.join(part.qualified_name for part in table.tables)}"
+    if session.lasts:
+        session.execute(f"BEGIN; {statement}; COMMIT")
+        return
+    with session.transaction():
+        session.execute(statement)

@@ -23,11 +23,12 @@ from ingest.postgres.connection.arguments import (
 __all__ = ["ConnectionArguments", "connect", "connection_arguments"]
 
 
-async def connect(alias: str = "default") -> asyncpg.Connection:
+async def connect(alias: str = "default", *, is_set: bool = True) -> asyncpg.Connection:
     """Connect to the alias's database as Django would, in the running event loop.
 
     Tries the servers in psycopg's order. Raises what ``connection_arguments`` raises, and
     ``ConnectionFailed`` with each server's answer when none lets us in. The caller closes.
+    ``is_set``: the settings of the session are made here; else the caller makes them.
     """
     arguments = connection_arguments(alias)
     servers = list(arguments.servers)
@@ -41,7 +42,7 @@ async def connect(alias: str = "default") -> asyncpg.Connection:
         for server in servers:
             for attempt in server:
                 try:
-                    return await _open(arguments, attempt, attributes)
+                    return await _open(arguments, attempt, attributes, is_set=is_set)
                 except FAILURES as error:
                     text = str(error) or f"no answer in {arguments.connect['timeout']} s"
                     failures[f"{attempt.name}: {text}"] = error
@@ -85,13 +86,13 @@ CURES: tuple[tuple[type[Exception], str], ...] = (
 
 
 async def _open(
-    arguments: ConnectionArguments, attempt: ServerAttempt, attributes: str
+    arguments: ConnectionArguments, attempt: ServerAttempt, attributes: str, *, is_set: bool
 ) -> asyncpg.Connection:
     connection: asyncpg.Connection = await asyncpg.connect(**arguments.connect, **attempt.connect)
     try:
         if attributes != "any":
             await _check(connection, attributes)
-        if arguments.session:
+        if arguments.session and is_set:
             await connection.execute(set_config(dict(arguments.session), local=False))
         # asyncpg has no public way to its socket, nor an option for these.
         transport = connection._transport  # type: ignore[attr-defined]
