@@ -47,6 +47,8 @@ class BriefEntry(LedgerEntry):
         load: Any = model_of("Load")(started_at=timezone.now(), **facts) if is_recorded else None
         super().__init__(load, alias)
         self._is_recorded = is_recorded
+        self._is_noted = False
+        """Is it written down over Django's connection, because it failed?"""
         self._chunk: dict[str, Any] = {}
         self._ranges: Sequence[Range] = ()
         self._lists: list[str] = []
@@ -135,6 +137,10 @@ class BriefEntry(LedgerEntry):
         """Write down a load that failed, unless its COMMIT has been answered by somebody else."""
         if not self._is_recorded:
             return
+        if self._is_noted:
+            super().note(**facts)
+            return
+        self._is_noted = True
         for name, fact in {**facts, "seen_at": timezone.now()}.items():
             setattr(self.load, name, fact)
         connection = DjangoConnection(self._alias)

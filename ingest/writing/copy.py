@@ -22,7 +22,7 @@ from ingest.writing.refused_rows import RecentBatches, describe, explain_refusal
 from ingest.writing.timings import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+    from collections.abc import Collection, Generator, Iterable, Sequence
     from concurrent.futures import Future
 
     from django.db import models
@@ -113,6 +113,7 @@ class CopyWriter:
         )
         if not self.skips_refused:
             self.decisions.extend(deferred.prepare())
+            stream.check, stream.decisions = deferred.beside, self.decisions
         if self.table.row_security:
             self.decisions.append(
                 "Rows: inserted from a temporary table, because COPY is not possible under row "
@@ -139,14 +140,7 @@ class CopyWriter:
                     self._recent.add(admitted)
             with stage("send"):
                 keys.reserve(len(admitted.records))
-                stream.start(
-                    admitted,
-                    payload,
-                    order,
-                    leaves_out_triggers=leaves_out_triggers,
-                    check="" if self.skips_refused else deferred.beside,
-                    decide=self.decisions.append,
-                )
+                stream.start(admitted, payload, order, leaves_out_triggers=leaves_out_triggers)
             del payload
             if session.looks_back:
                 yield from self._wait(stream)
@@ -306,6 +300,10 @@ class CopyStream:
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
         self._pending: tuple[Future[Sent], TypedBatch] | None = None
+        self.check = ""
+        """A statement that checks deferred constraints, in the message of each COPY."""
+        self.decisions: list[str] = []
+        """What is decided where it fails."""
         self._isolation: BadRowFinder | None = None
         self.decisions: list[str] = []
         """What was decided before the first row, in sentences."""
@@ -337,17 +335,14 @@ class CopyStream:
         order: pa.Array | None,
         *,
         leaves_out_triggers: bool,
-        check: str = "",
-        decide: Callable[[str], None] | None = None,
     ) -> None:
         """Send a batch that was encoded in this order; the one before must have been waited for.
 
         ``leaves_out_triggers``: what the table's triggers would check is proved already.
-        ``check``: a statement that checks deferred constraints, in the message of the COPY.
         """
-        if self._isolation is None and check:
-            copying = Copying(self._target, cast("bytes", payload), check=check)
-            script = _send_with_check(copying, decide or (lambda _: None))
+        if self._isolation is None and self.check:
+            copying = Copying(self._target, cast("bytes", payload), check=self.check)
+            script = _send_with_check(copying, self.decisions)
         elif self._isolation is None:
             script = _send(Copying(self._target, cast("bytes", payload), leaves_out_triggers))
         else:
@@ -394,7 +389,7 @@ def _send(copying: Copying) -> Script[Sent]:
     return rows, ()
 
 
-def _send_with_check(copying: Copying, decide: Callable[[str], None]) -> Script[Sent]:
+def _send_with_check(copying: Copying, decisions: list[str]) -> Script[Sent]:
     """Send the only batch of a load, and check the deferred constraints of its rows."""
     try:
         rows: int = yield copying
@@ -404,7 +399,7 @@ def _send_with_check(copying: Copying, decide: Callable[[str], None]) -> Script[
             raise refused.__cause__ or refused from None
         if explain(refused.__cause__) is None:
             raise refused.__cause__ from None
-        decide(LEFT)
+        decisions.append(LEFT)
         rows = yield dataclasses.replace(copying, check="")
     return rows, ()
 

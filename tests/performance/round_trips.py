@@ -14,6 +14,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 from collections import Counter
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -28,7 +29,9 @@ SSL_REQUESTS = {80_877_103, 80_877_104}
 class CountingProxy:
     """Passes bytes between clients and the server of a Unix or TCP address, and counts."""
 
-    def __init__(self, folder, host, port):
+    def __init__(self, folder, host, port, delay=0.0):
+        """``delay``: seconds that each message waits which the server answers."""
+        self.delay = delay
         self.host, self.port = host, port
         self.counts = Counter()
         self.statements = []
@@ -85,6 +88,8 @@ class CountingProxy:
                         self.statements.append((number, "(start)"))
                     elif kind in AWAITED:
                         self.counts[AWAITED[kind]] += 1
+                    if self.delay and (not kind or kind in AWAITED):
+                        time.sleep(self.delay)
                     if kind in {b"Q", b"P"}:
                         text = body.split(b"\0")[0 if kind == b"Q" else 1]
                         self.statements.append((number, text.decode(errors="replace")))
@@ -115,7 +120,7 @@ def _pass(source, target):
 
 
 @contextmanager
-def counting_proxy(connection):
+def counting_proxy(connection, delay=0.0):
     """Send what Django's connection, and the loads', send through a proxy that counts."""
     connection.close()
     wrapper = type(connection)  # a load's connection is made in a thread with a wrapper of its own
@@ -123,7 +128,7 @@ def counting_proxy(connection):
     address = connection.get_connection_params()
     host, port = address.get("host") or "127.0.0.1", str(address.get("port") or 5432)
     with tempfile.TemporaryDirectory(prefix="proxy-") as folder:
-        proxy = CountingProxy(folder, host, port)
+        proxy = CountingProxy(folder, host, port, delay)
 
         def through_the_proxy(self):
             return {**direct(self), "host": folder, "port": port}

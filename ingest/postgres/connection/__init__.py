@@ -61,6 +61,8 @@ async def connect(alias: str = "default", *, is_set: bool = True) -> asyncpg.Con
 GOODBYE_SECONDS = 0.05
 """asyncio warns of a TLS transport that was not closed when the loop ends."""
 
+CACHEABLE_BYTES = 1 << 20
+"""The statement that reads the catalog has more than the 15 KB that asyncpg would keep prepared."""
 FAILURES = (
     OSError,
     UnicodeError,  # a host name that cannot be one
@@ -88,7 +90,9 @@ CURES: tuple[tuple[type[Exception], str], ...] = (
 async def _open(
     arguments: ConnectionArguments, attempt: ServerAttempt, attributes: str, *, is_set: bool
 ) -> asyncpg.Connection:
-    connection: asyncpg.Connection = await asyncpg.connect(**arguments.connect, **attempt.connect)
+    connection: asyncpg.Connection = await asyncpg.connect(
+        **arguments.connect, **attempt.connect, max_cacheable_statement_size=CACHEABLE_BYTES
+    )
     try:
         if attributes != "any":
             await _check(connection, attributes)
