@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
     from ingest.writing.conflicts.old_values import OldValues
+    from ingest.writing.conflicts.tables import SeenKeys
     from ingest.writing.ranges import Range
 
 
@@ -96,6 +97,9 @@ class BriefEntry(LedgerEntry):
         self._lists = []
         return 0
 
+    def forget_keys(self, session: Session) -> None:  # noqa: ARG002
+        """Leave it: there are no other chunks whose keys were kept."""
+
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:  # noqa: ARG002
         self._lists.append(json.dumps(keys))
 
@@ -108,6 +112,7 @@ class BriefEntry(LedgerEntry):
         rejects: Sequence[Reject],  # noqa: ARG002 - the first one ends the load
         inserters: Inserters,  # noqa: ARG002 - no savepoint is used
         old_values: OldValues | None = None,  # noqa: ARG002 - rows are only inserted
+        seen: SeenKeys | None = None,  # noqa: ARG002 - there are no other chunks
         **facts: Any,
     ) -> None:
         self._ranges = ranges
