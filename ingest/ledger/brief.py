@@ -97,13 +97,13 @@ class BriefEntry(LedgerEntry):
         self._lists = []
         return 0
 
-    def forget_keys(self, session: Session) -> None:  # noqa: ARG002
+    def forget_keys(self, session: Session) -> None:
         """Leave it: there are no other chunks whose keys were kept."""
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:  # noqa: ARG002
         self._lists.append(json.dumps(keys))
 
-    def end_chunk(
+    def end_chunk(  # noqa: PLR0913 - as the other entries have it
         self,
         session: Session,  # noqa: ARG002
         chunk: int,  # noqa: ARG002
