@@ -302,8 +302,6 @@ class CopyStream:
         self._pending: tuple[Future[Sent], TypedBatch] | None = None
         self.check = ""
         """A statement that checks deferred constraints, in the message of each COPY."""
-        self.decisions: list[str] = []
-        """What is decided where it fails."""
         self._isolation: BadRowFinder | None = None
         self.decisions: list[str] = []
         """What was decided before the first row, in sentences."""
