@@ -26,10 +26,10 @@ from ingest.writing.row_order import find_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ingest.benchmark.methods.base import Method
+    from ingest.benchmark.methods.base import Costs, Method
     from ingest.benchmark.prepare import Material
     from ingest.benchmark.psql import Psql
-    from ingest.conversion import TypedBatch
+    from ingest.conversion import Converter, TypedBatch
     from ingest.postgres.encoding import CopyEncoding
     from ingest.writing.row_order import RowOrder
 
@@ -47,6 +47,8 @@ class Candidate(ABC):
     """More rows than this are not worth waiting for; None: no cap."""
     decisions: tuple[str, ...] = ()
     """What the last run decided on the way, a sentence each."""
+    costs: Costs | None = None
+    """Where the last run spent its time, for one that knows."""
 
     def __init__(self, material: Material) -> None:
         self.material = material
@@ -102,6 +104,7 @@ class MethodCandidate(Candidate):
 
             yield write
             self.decisions = tuple(dict.fromkeys(method.decisions))
+            self.costs = method.costs
 
 
 class PsqlBaseline(Candidate):
@@ -267,10 +270,17 @@ class Encoded:
         )
 
 
-def typed_batches(material: Material, count: int) -> list[TypedBatch]:
+def converter_of(material: Material, count: int) -> Converter:
+    """Return what converts so many rows of the material."""
+    return material.target.converter(has_postgres_text=count in material.files)
+
+
+def typed_batches(
+    material: Material, count: int, converter: Converter | None = None
+) -> list[TypedBatch]:
     """Read and convert the first rows of the material."""
     file = material.files.get(count)
-    converter = material.target.converter(has_postgres_text=file is not None)
+    converter = converter or converter_of(material, count)
     columns = tuple(field.attname for field in material.target.fields)
     given = (
         open_source(material.rows[:count], SourceOptions(columns=columns))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from django.db import connections
 
-from ingest.benchmark.candidates import Encoded, typed_batches
+from ingest.benchmark.candidates import Encoded, converter_of, typed_batches
 from ingest.benchmark.prepare import WARM_UP_ROWS
 from ingest.benchmark.result import Explanation, PartCost
 from ingest.benchmark.scratch.parts import KINDS, create_bare, read_parts
+from ingest.conversion.slow_fields import add_up
 from ingest.exceptions import BenchmarkError
 from ingest.postgres.session import open_asyncpg_session
 from ingest.writing.copy import CopyWriter
@@ -62,6 +63,7 @@ class _Study:
         self._decisions: tuple[str, ...] = ()
         self._encoded: Encoded | None = None
         self._batches: Sequence[TypedBatch] = ()
+        self._slow_fields: tuple[str, ...] = ()
         self._count = 0
         runs = len(self._parts) + 1 + len(WAYS)
         count = material.sizes[-1]
@@ -75,7 +77,9 @@ class _Study:
         """Measure one round: every part once, and every way once."""
         if count != self._count:
             self._count = count
-            self._batches = typed_batches(self._material, count)
+            converter = converter_of(self._material, count)
+            self._batches = typed_batches(self._material, count, converter)
+            self._slow_fields = tuple(field.told() for field in add_up(converter.slow_fields))
             self._encoded = Encoded(self._material, self._batches)
         self._bare = create_bare(self._material.stage)
         seconds = [self._measure_parts("the bare table", what)]
@@ -154,7 +158,7 @@ class _Study:
             seconds = time.perf_counter() - started
         self._check(title, None)
         if way == "both":
-            self._decisions = tuple(dict.fromkeys(writer.decisions))
+            self._decisions = (*dict.fromkeys(writer.decisions), *self._slow_fields)
         return seconds
 
     def _check(self, title: str, name: str | None) -> None:

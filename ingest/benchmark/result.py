@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingest.benchmark.methods.base import Costs
 
 FORMAT = 1
 """The number of the JSON's format; it goes up when a reader would have to change."""
@@ -46,6 +49,8 @@ class MethodResult:
     """What the method decided on the way and why, a sentence each."""
     is_yardstick: bool = False
     """Whether it is no method of ingest, but there to be compared with."""
+    costs: Costs | None = None
+    """Where the last sample spent its time; None where the method does not know."""
 
     @property
     def seconds(self) -> list[float]:

@@ -188,6 +188,7 @@ class _Run:
                 note=problems.get(contestant.name) or failed.get(contestant.name, ""),
                 decisions=contestant.decisions if samples[contestant.name] else (),
                 is_yardstick=contestant.is_yardstick,
+                costs=contestant.costs if samples[contestant.name] else None,
             )
             for contestant in self._contestants
         ]

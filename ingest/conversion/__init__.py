@@ -8,6 +8,7 @@ column where that is certain to give the same result.
 from __future__ import annotations
 
 import dataclasses
+import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,8 @@ class Converter:
                 zip(self.fields, self.encoding.columns, strict=True)
             )
         ]
+        self.seconds = dict.fromkeys((field.name for field in self._fields), 0.0)
+        """How long the conversion of each field that the source feeds took."""
         self._filled = [
             FilledColumn(converter, judges=judges_unfed)
             for converter in self._columns[len(self._fields) :]
@@ -202,10 +205,11 @@ class Converter:
     def convert(self, batch: Batch) -> TypedBatch:
         """Convert one batch."""
         batch = complete(batch, self._columns, self.table, self._alias)
-        given = [
-            converter.convert(cells)
-            for converter, cells in zip(self._columns, batch.columns, strict=False)
-        ]
+        given = []
+        for converter, cells in zip(self._columns, batch.columns, strict=False):
+            started = time.perf_counter()
+            given.append(converter.convert(cells))
+            self.seconds[converter.field.name] += time.perf_counter() - started
         rows = len(batch.records)
         columns = [*given, *(column.fill(rows) for column in self._filled)]
         found: Sequence[Reject] = ()

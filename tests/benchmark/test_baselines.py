@@ -290,6 +290,9 @@ def test_direct_says_in_the_result_what_it_decided():
     assert copy.decisions == ()
     assert small.decisions == ("Plain COPY: so few rows load no faster by any other way.",)
     assert "References: 2 foreign keys checked as a set." in large.decisions
+    assert {"read", "convert", "encode", "send", "build indexes"} <= set(large.costs.stages)
+    assert 0 < sum(large.costs.stages.values()) <= large.costs.seconds
+    assert set(large.costs.fields) >= {"user", "account", "amount"}
     assert json.loads(result.as_json())["results"][3]["decisions"] == list(large.decisions)
 
 

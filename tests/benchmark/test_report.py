@@ -1,8 +1,10 @@
+import dataclasses
 import io
 
 import pytest
 from rich.console import Console
 
+from ingest.benchmark.methods.base import Costs
 from ingest.benchmark.report import advise, render
 from ingest.benchmark.report.plot import draw
 from ingest.benchmark.result import (
@@ -12,6 +14,7 @@ from ingest.benchmark.result import (
     PartCost,
     Sample,
 )
+from ingest.conversion.slow_fields import SlowField
 
 ENVIRONMENT = {
     "postgresql": "18.4",
@@ -294,4 +297,29 @@ def test_decisions_are_shown_once_for_as_long_as_they_are_the_same():
     assert [line.rstrip() for line in got.splitlines() if line.startswith("direct, ")] == [
         "direct, from 10 rows: Plain [COPY].",
         "direct, from 100 rows: Indexes kept. References checked.",
+    ]
+
+
+def test_the_last_lines_say_where_direct_spends_its_time():
+    slow = SlowField(
+        name="[title]", reason="validator a.b", values=2, are_distinct=True, seconds=0.5
+    )
+    costs = Costs(
+        seconds=2.0,
+        stages={"read": 0.2, "convert": 1.0, "encode": 0.1, "send": 0.3, "build indexes": 0.4},
+        fields={"number": 0.2, "[title]": 0.6},
+        slow_fields=(slow,),
+    )
+    got = text(
+        benchmark(
+            method("bulk_create", 100, 9.0),
+            method("direct", 10, 1.0, costs=dataclasses.replace(costs, seconds=9.0)),
+            method("direct", 100, 2.0, costs=costs),
+        )
+    )
+    lines = [line.rstrip() for line in got.splitlines() if line.rstrip()]
+    place = lines.index(next(line for line in lines if line.startswith("Load 100 rows with ")))
+    assert lines[place - 2 : place] == [
+        "Time of direct at 100 rows: reading 10%, converting 50%, sending 20%, indexes 20%.",
+        "Slowest field: [title] (validator a.b), 30% of the time.",
     ]

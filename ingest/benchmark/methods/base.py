@@ -19,12 +19,13 @@ from ingest.sources import SourceOptions, open_source
 from ingest.writing.copy import why_no_table, why_not_one_table, why_not_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
     from django.db.models import Field, Model
 
+    from ingest.conversion.slow_fields import SlowField
     from ingest.postgres.catalog import Table
 
 Row = tuple[Any, ...]
@@ -62,6 +63,20 @@ OF_POSTGRES = SourceOptions(format="postgres-csv")
 """How the benchmark's files are read: arrays, ranges, bytes and NULL as PostgreSQL writes them."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Where one run spent its time."""
+
+    seconds: float
+    """Of the whole run, from the open source to committed."""
+    stages: Mapping[str, float]
+    """Seconds of each stage; some stages overlap work of the server."""
+    fields: Mapping[str, float]
+    """Seconds of the conversion of each field."""
+    slow_fields: tuple[SlowField, ...] = ()
+    """The fields whose values were judged one at a time."""
+
+
 class Method(ABC):
     """A way to get rows into a table. Use it as a context manager: that is when it connects."""
 
@@ -93,6 +108,8 @@ class Method(ABC):
         self.target = target
         self.decisions: list[str] = []
         """What was decided on the way, a sentence each."""
+        self.costs: Costs | None = None
+        """Where the last run spent its time, for a method that knows."""
 
     @classmethod
     def registered(cls) -> dict[str, type[Method]]:

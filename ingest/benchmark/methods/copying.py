@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, ClassVar
 
-from ingest.benchmark.methods.base import OF_POSTGRES, Method
+from ingest.benchmark.methods.base import OF_POSTGRES, Costs, Method
+from ingest.conversion.slow_fields import add_up
 from ingest.exceptions import RecordsRefused
 from ingest.postgres.catalog import read_table
 from ingest.postgres.errors import explain
@@ -14,6 +16,7 @@ from ingest.sources import SourceOptions, open_source
 from ingest.writing.copy import CopyWriter
 from ingest.writing.direct import DirectWriter
 from ingest.writing.primary_keys import PrimaryKeys
+from ingest.writing.timings import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,9 +45,11 @@ class CopyMethod(Method):
         super().__init__(target)
         self._stack = ExitStack()
 
-    def make_writer(self, table: Table | None = None) -> CopyWriter:
+    def make_writer(
+        self, table: Table | None = None, *, stages: Stages | None = None
+    ) -> CopyWriter:
         """Return the writer that does the work, for the table as its transaction has read it."""
-        return CopyWriter(table or self.target.table, self.target.model)
+        return CopyWriter(table or self.target.table, self.target.model, stages=stages)
 
     def __enter__(self) -> Self:
         self._session = self._stack.enter_context(open_asyncpg_session(self.target.alias))
@@ -69,12 +74,14 @@ class CopyMethod(Method):
             return self._write(source, self.target.converter(has_postgres_text=True))
 
     def _write(self, source: Source, converter: Converter) -> int:
-        batches = _accepted(converter, source.batches())
+        stages = Stages()
+        batches = _accepted(converter, stages.watch("read", source.batches()), stages)
         writer = None
+        started = time.perf_counter()
         try:
-            with self._session.transaction():
+            with stages.stage("commit"), self._session.transaction():
                 table = read_table(self._session, self.target.table.oid)
-                writer = self.make_writer(table)
+                writer = self.make_writer(table, stages=stages)
                 keys = PrimaryKeys(
                     self._session,
                     table,
@@ -93,6 +100,14 @@ class CopyMethod(Method):
         finally:
             if writer is not None:
                 self.decisions.extend(writer.decisions)
+                slow = add_up(converter.slow_fields)
+                self.decisions.extend(field.told() for field in slow)
+                self.costs = Costs(
+                    seconds=time.perf_counter() - started,
+                    stages=stages.seconds,
+                    fields=converter.seconds,
+                    slow_fields=slow,
+                )
 
 
 class DirectMethod(CopyMethod):
@@ -109,18 +124,24 @@ class DirectMethod(CopyMethod):
         self.references = references
         self.indexes = indexes
 
-    def make_writer(self, table: Table | None = None) -> CopyWriter:
+    def make_writer(
+        self, table: Table | None = None, *, stages: Stages | None = None
+    ) -> CopyWriter:
         return DirectWriter(
             table or self.target.table,
             self.target.model,
+            stages=stages,
             references=self.references,
             indexes=self.indexes,
         )
 
 
-def _accepted(converter: Converter, batches: Iterable[Batch]) -> Iterable[TypedBatch]:
+def _accepted(
+    converter: Converter, batches: Iterable[Batch], stages: Stages
+) -> Iterable[TypedBatch]:
     for batch in batches:
-        typed = converter.convert(batch)
+        with stages.stage("convert"):
+            typed = converter.convert(batch)
         if typed.rejects:
             raise RecordsRefused(typed.rejects)
         yield typed

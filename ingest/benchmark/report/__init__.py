@@ -12,6 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
+from ingest.benchmark.report.costs import describe_costs
 from ingest.benchmark.report.explanation import render_explanation
 from ingest.loading.options import LoadOptions
 from ingest.terminal import safe_text
@@ -54,6 +55,7 @@ def render(result: BenchmarkResult) -> RenderableType:
     if any(item.stable is False for item in result.results):
         parts.append("~ noisy: the samples lie more than a quarter of the median apart")
     parts.extend(Text(safe_text(note)) for note in result.notes)
+    parts.extend(Text(safe_text(line)) for line in describe_costs(result.results))
     parts.extend(["", Text(safe_text(advise(result)), style="bold")])
     return Group(*parts)
 
