@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.writing.copy import CopyWriter
     from ingest.writing.primary_keys import Purpose
+    from ingest.writing.timings import Stages
 
     Fields = tuple[Field[Any, Any], ...]
 
@@ -85,7 +86,9 @@ class _Upsert(CopyMethod, registers=False):
     name: ClassVar[str] = "upsert"
     purpose: ClassVar[Purpose] = "returned"  # as a load does, which notes the keys
 
-    def make_writer(self, table: Table | None = None) -> CopyWriter:
+    def make_writer(
+        self, table: Table | None = None, *, stages: Stages | None = None
+    ) -> CopyWriter:
         model = self.target.model
         return ConflictWriter(
             table or self.target.table,
@@ -93,6 +96,7 @@ class _Upsert(CopyMethod, registers=False):
             options=ConflictOptions(mode="upsert", key=(model._meta.pk.name,)),
             given=Given(fields=self.target.fields, lacking={}),
             seen=SeenKeys(),
+            stages=stages,
         )
 
 
