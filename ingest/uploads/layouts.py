@@ -33,6 +33,8 @@ DETECTED = "detected"
 """The name of the layout that is made of what was detected."""
 LIKE_ENOUGH = 0.5
 """Share of its source columns that a file must have for a saved layout to be offered."""
+NAMED_COLUMNS = 2
+"""So many columns of a file must have the names that an app's layout says: one may be by chance."""
 FINGERPRINT_BYTES = 32
 SEVERAL = 2
 ISO_DATE = "%Y-%m-%d"
@@ -159,12 +161,16 @@ def _lift_formats(layout: Layout, detected: Detected) -> Layout:
 def offers(
     upload: Upload, model: type[Model], found: Found, saved: QuerySet[SavedLayout]
 ) -> list[Offer]:
-    """Return the layouts that fit a file, the best first; what was detected comes last."""
-    fitting = [*_saved_offers(model, found, saved), *_app_offers(upload, model)]
-    fitting.sort(key=lambda offer: not offer.is_exact)
+    """Return the layouts that may be used for a file, the one to begin with first.
+
+    What was detected comes before layouts that were made for another header, or that call columns
+    by their positions only: whether they fit is for somebody to say.
+    """
+    found_offers = [*_saved_offers(model, found, saved), *_app_offers(upload, model)]
     return [
-        *fitting,
+        *(offer for offer in found_offers if offer.is_exact),
         Offer(name=DETECTED, layout=found.layout),
+        *(offer for offer in found_offers if not offer.is_exact),
     ]
 
 
@@ -193,8 +199,8 @@ def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
             continue
         if layout.model != model._meta.label or layout.hook is not None:
             continue
-        columns = read_columns(upload, layout)
-        if columns is None or not set(named_columns(layout)) <= set(columns):
+        columns, named = read_columns(upload, layout), named_columns(layout)
+        if columns is None or not named <= set(columns):
             continue
         try:
             with (
@@ -207,6 +213,7 @@ def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
         yield Offer(
             name=name,
             layout=dataclasses.replace(layout, others="ignore", match=None, ignore_columns=()),
+            is_exact=len(named) >= NAMED_COLUMNS,
         )
 
 

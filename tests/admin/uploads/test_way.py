@@ -7,9 +7,11 @@ import pytest
 import xlsxwriter
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.urls import reverse
 
-from finance.models import Account
+from finance.management.commands.finance_demo import SAMPLES
+from finance.models import Account, Transaction
 from ingest.admin.uploads import views
 from ingest.models import Load, SavedLayout, Upload
 from tests.admin.uploads import runners
@@ -342,3 +344,36 @@ def test_what_is_confirmed_meanwhile_is_changed_no_more(way, monkeypatch):
     there = reverse("admin:ingest_load_change", args=[number])
     assert way.post("mapping", **fields).url == there
     assert way.found.state == Upload.State.CONFIRMED
+
+
+def test_the_samples_of_finance_go_the_way(way):
+    call_command("finance_demo", verbosity=0)
+    way.upload((SAMPLES / "statement.csv").read_bytes(), "statement.csv", "finance.Transaction")
+    assert "records would be refused" in page(way.go("confirm"))
+    assert way.found.check_result["counts"]["rejected"] == 0
+    way.post("confirm")
+    assert Transaction.objects.count() == way.found.check_result["counts"]["inserted"] > 0
+
+
+def test_a_layout_of_an_app_is_filled_in_where_it_fits(way, root):
+    account = Account.objects.create(user=root, number="IE1", name="x", currency="EUR")
+    text = (
+        "Date,Details,Debit,Credit,Balance\n"
+        "31/01/2025,Rent,800.00,,1200.00\n01/02/2025,Salary,,2000.00,3200.00\n"
+    )
+    way.upload(text, "ireland.csv", "finance.Transaction")
+    assert way.found.options["start"] == "bank_of_ireland"
+    rows = {row.name: row for row in way.go("mapping").context["rows"]}
+    assert (rows["amount"].choice, rows["tx_date"].choice) == ("kept", "column:1")
+    mapping = {
+        "source-account": "constant",
+        "constant-account": "IE1",
+        "lookup-account": "number",
+        "source-user": "constant",
+        "constant-user": "root",
+        "lookup-user": "username",
+    }
+    way.go("confirm", mapping=mapping)
+    way.post("confirm")
+    found = Transaction.objects.order_by("tx_date").values_list("account", "amount", "user")
+    assert list(found) == [(account.pk, -800, root.pk), (account.pk, 2000, root.pk)]
