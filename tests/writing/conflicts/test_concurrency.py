@@ -1,0 +1,202 @@
+"""Other sessions beside a load, in every order of steps, against PostgreSQL's own ON CONFLICT."""
+
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
+
+import psycopg
+import pytest
+from django.db import connection, models, transaction
+
+from ingest import load
+from tests.writing.conflicts.tables import SCHEMA, ask, make_model, run
+
+PATIENCE = 0.1
+"""Seconds after which a step counts as waiting for a lock; the order then goes on without it."""
+ROWS = [("a1", "new"), ("n1", "new"), ("a2", "old")]
+"""A row that changes, one that is new, and one that has the values of the table's already."""
+PLACES = range(len(ROWS) + 1)
+SCENARIOS = {
+    "update": ["UPDATE item SET note = 'theirs' WHERE number <> 'a3'", "COMMIT"],
+    "update, rolled back": ["UPDATE item SET note = 'theirs'", "ROLLBACK"],
+    "delete": ["DELETE FROM item WHERE number <> 'a3'", "COMMIT"],
+    "delete, rolled back": ["DELETE FROM item", "ROLLBACK"],
+    "insert": ["INSERT INTO item VALUES ('n1', 'theirs')", "COMMIT"],
+    "insert, rolled back": ["INSERT INTO item VALUES ('n1', 'theirs')", "ROLLBACK"],
+    "another key": ["UPDATE item SET number = 'n1' WHERE number = 'a1'", "COMMIT"],
+    "delete and insert": [
+        "DELETE FROM item WHERE number = 'a1'; INSERT INTO item VALUES ('a1', 'theirs')",
+        "COMMIT",
+    ],
+}
+ON_CONFLICT = "INSERT INTO item VALUES (%s, %s) ON CONFLICT (number) DO UPDATE SET note = %s"
+
+
+@pytest.fixture
+def model(schema, monkeypatch):
+    monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", 1)
+    run("CREATE TABLE item (number text PRIMARY KEY, note text)")
+    return make_model(
+        number=models.TextField(primary_key=True), note=models.TextField(null=True, blank=True)
+    )
+
+
+def reset():
+    run("TRUNCATE item; INSERT INTO item VALUES ('a1', 'old'), ('a2', 'old'), ('a3', 'old')")
+
+
+def rows():
+    return ask("SELECT number, note FROM item ORDER BY number")
+
+
+class Other:
+    """A session of its own, which takes one step after the other."""
+
+    def __init__(self):
+        self._session = psycopg.connect(**connection.get_connection_params(), autocommit=True)
+        self._session.execute(f"SET search_path = {SCHEMA}, public")
+        self._pool = ThreadPoolExecutor(1)
+        self.steps, self.errors = [], []
+
+    def take(self, sql, parameters=None):
+        self.steps.append(self._pool.submit(self._run, sql, parameters))
+        wait(self.steps[-1:], PATIENCE)
+
+    def _run(self, sql, parameters):
+        try:
+            self._session.execute(sql, parameters)
+        except psycopg.Error as error:
+            self.errors.append(error)
+            self._session.execute("ROLLBACK")
+
+    def finish(self):
+        wait(self.steps, 20)
+        self._pool.shutdown()
+        self._session.close()
+
+
+class Running:
+    """A load in a thread of its own that stops before each of its rows, and once after them."""
+
+    def __init__(self, model, records, isolation=None):
+        self._may_go = [threading.Event() for _ in range(len(records) + 1)]
+        self._asked = [threading.Event() for _ in range(len(records) + 1)]
+        self._records, self._isolation, self.error = records, isolation, None
+        self._thread = threading.Thread(target=self._run, args=(model,), daemon=True)
+        self._thread.start()
+
+    def _source(self):
+        for place, may_go in enumerate(self._may_go):
+            self._asked[place].set()
+            may_go.wait(20)
+            if place < len(self._records):
+                yield self._records[place]
+
+    def _run(self, model):
+        try:
+            with transaction.atomic() if self._isolation else nullcontext():
+                if self._isolation:
+                    with connection.cursor() as cursor:
+                        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {self._isolation}")
+                        cursor.execute("SELECT 1 FROM conflicts_test.item")
+                load(
+                    model,
+                    self._source(),
+                    columns=["number", "note"],
+                    on_conflict="upsert",
+                    analyze=False,
+                )
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.error = error
+        finally:
+            connection.close()
+
+    def take(self, place):
+        """Let the load go on with a row; it sends it now, or when it has read the next one."""
+        self._asked[place].wait(5 if place == 0 else PATIENCE)
+        self._may_go[place].set()
+        if place + 1 < len(self._asked):
+            self._asked[place + 1].wait(PATIENCE)
+
+    def finish(self):
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+
+def interleave(take_row, other, steps, places):
+    """Take each of the other's steps before the row of its place."""
+    for row in PLACES:
+        for step, place in zip(["BEGIN; " + steps[0], *steps[1:]], places, strict=True):
+            if place == row:
+                other.take(step)
+        take_row(row)
+
+
+def as_postgresql_does(steps, places):
+    """Give the rows that are left where the load is one INSERT … ON CONFLICT for each record."""
+    reset()
+    ours, other = Other(), Other()
+    ours.take("BEGIN")
+
+    def take_row(place):
+        if place < len(ROWS):
+            ours.take(ON_CONFLICT, (*ROWS[place], ROWS[place][1]))
+        else:
+            ours.take("COMMIT")
+
+    interleave(take_row, other, steps, places)
+    ours.finish()
+    other.finish()
+    assert not ours.errors
+    return rows(), bool(other.errors)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_order(model, scenario):
+    """What is left is what PostgreSQL leaves, in one of the orders of these steps."""
+    steps = SCENARIOS[scenario]
+    orders = list(itertools.combinations_with_replacement(PLACES, len(steps)))
+    want = [as_postgresql_does(steps, places) for places in orders]
+    for places in orders:
+        reset()
+        running, other = Running(model, ROWS), Other()
+        interleave(running.take, other, steps, places)
+        running.finish()
+        other.finish()
+        assert running.error is None, places
+        assert (rows(), bool(other.errors)) in want, places
+
+
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("scenario", ["update", "delete", "insert", "another key"])
+def test_stricter_isolation_levels(model, scenario, isolation):
+    """The load fails, or the end is that of one after the other."""
+    steps = SCENARIOS[scenario]
+    serial = [as_postgresql_does(steps, (at, at))[0] for at in (0, len(ROWS))]
+    for places in [(0, 0), (0, 1), (1, 2), (1, 3), (3, 3)]:
+        reset()
+        running, other = Running(model, ROWS, isolation), Other()
+        interleave(running.take, other, steps, places)
+        running.finish()
+        other.finish()
+        if running.error is not None:
+            assert "could not serialize access" in str(running.error)
+        elif not other.errors:
+            assert rows() in serial, places
+
+
+def test_two_loads_in_opposite_order(model):
+    """They take turns: no deadlock, and the end is that of one after the other."""
+    records = [("a1", "x"), ("n1", "x"), ("n2", "x"), ("a2", "x")]
+    others = [(number, "y") for number, _ in reversed(records)]
+    for places in itertools.combinations(range(5), 2):
+        reset()
+        first, second = Running(model, records), Running(model, others)
+        for place in range(5):
+            for running in (first, second) if place in places else (second, first):
+                running.take(place)
+        first.finish()
+        second.finish()
+        assert (first.error, second.error) == (None, None)
+        assert len({note for number, note in rows() if number != "a3"}) == 1
