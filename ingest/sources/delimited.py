@@ -475,7 +475,7 @@ def _check(options: SourceOptions) -> None:
         may_be_empty = name != "delimiter"
         if may_be_empty and not mark:
             continue
-        if not mark or len(mark) != 1 or not mark.isascii() or mark in "\r\n":
+        if not mark or len(mark) != 1 or not mark.isascii() or mark in "\r\n\0":
             raise ConfigurationError(
                 f"The {name} {mark!r} cannot be used: it must be one ASCII character."
             )

@@ -446,6 +446,10 @@ def test_escapes_instead_of_doubled_quotes():
     [
         ({"delimiter": ""}, "The delimiter '' cannot be used: it must be one ASCII character."),
         ({"delimiter": "||"}, "The delimiter '||' cannot be used: it must be one ASCII character."),
+        (
+            {"delimiter": "\0"},
+            "The delimiter '\\x00' cannot be used: it must be one ASCII character.",
+        ),
         ({"quote": "«"}, "The quote '«' cannot be used: it must be one ASCII character."),
         ({"delimiter": '"'}, "The delimiter '\"' has two meanings."),
         (
