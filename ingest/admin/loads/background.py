@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 
 from ingest import conf
 from ingest.admin.loads.resuming import start_resuming
-from ingest.exceptions import ConfigurationError
+from ingest.exceptions import ConfigurationError, IngestError
 
 if TYPE_CHECKING:
     from ingest.ledger.models import Load
@@ -32,10 +32,16 @@ def start(load: Load, alias: str, *, waits: bool = True) -> str:
         return f"Load {load.pk} goes on in a process of its own. What it says is written to {log}."
     if runner == TASKS:
         refuse_immediate(load.bytes_total)
-        task_of().enqueue(load.pk)
-        return f"Load {load.pk} is handed over to the project's tasks."
-    call: Any = import_string(runner)
-    call(load.pk)
+    try:
+        call: Any = task_of().enqueue if runner == TASKS else import_string(runner)
+        call(load.pk)
+    except IngestError:
+        raise
+    except Exception as error:  # a broker that is away, or whatever somebody's function does
+        raise ConfigurationError(
+            f"Load {load.pk} could not be handed over to {runner} ({error}): start it again when "
+            "that works."
+        ) from error
     return f"Load {load.pk} is handed over to {runner}."
 
 

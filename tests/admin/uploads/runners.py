@@ -10,5 +10,9 @@ def at_once(number):
     run_load(number)
 
 
+def away(number):
+    raise RuntimeError("the broker is away")
+
+
 def never(number):
     numbers.append(number)

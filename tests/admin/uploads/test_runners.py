@@ -107,6 +107,21 @@ def test_a_load_whose_runner_died_is_started_again_from_its_page(way, settings):
     assert numbers() == ["DE1", "DE2"]
 
 
+@pytest.mark.parametrize("name", ["runners.away", "runners.unknown", "nothing.at_all"])
+def test_a_runner_that_takes_nothing_is_told_of_and_asked_again(way, settings, name):
+    runner(settings, "tests.admin.uploads.runners.at_once")
+    go_to_check(way)
+    way.post("check")
+    runner(settings, f"tests.admin.uploads.{name}")
+    response = way.client.get(way.post("confirm").url)
+    assert "could not be handed over" in page(response)
+    load = Load.objects.get()
+    assert (load.status, numbers()) == (Load.Status.FAILED, [])
+    runner(settings, "tests.admin.uploads.runners.at_once")
+    way.client.post(reverse("admin:ingest_load_resume", args=[load.pk]))
+    assert numbers() == ["DE1", "DE2"]
+
+
 def test_a_waiting_load_is_cancelled_for_whoever_comes_late(way, settings):
     runner(settings, "tests.admin.uploads.runners.never")
     go_to_check(way)
