@@ -38,6 +38,7 @@ class Upload(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         related_name="+",
+        db_constraint=False,  # users may be in another database
         verbose_name=_("owner"),
     )
     model = models.CharField(_("model"), max_length=200, help_text=_("The model's label."))
@@ -101,6 +102,7 @@ class SavedLayout(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         related_name="+",
+        db_constraint=False,  # users may be in another database
         verbose_name=_("owner"),
     )
     is_shared = models.BooleanField(
