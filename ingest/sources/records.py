@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from itertools import chain, islice
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db.models import Model
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     Cells = Callable[[Any], tuple[Any, ...]]
+    WholeColumns = Callable[[list[Any]], tuple[list[Any], ...] | None]
 
 BATCH_ROWS = 32_768
 """Records taken from the iterable at a time: what it costs to send a batch is then below 1 % of
@@ -41,6 +43,7 @@ class RecordsSource(Source):
             head += islice(iterator, BATCH_ROWS - 1)
         self._records = chain(head, iterator)
         self._cells, self.columns = _cells(head, columns)
+        self._columns_of = _whole_columns(head, self.columns, takes_all=columns is None)
         self._close = getattr(iterator, "close", None)
 
     @classmethod
@@ -66,6 +69,14 @@ class RecordsSource(Source):
             self._close()
 
     def _batch(self, chunk: list[Any], first: int) -> Batch:
+        columns = None if self._columns_of is None else self._columns_of(chunk)
+        if columns is not None:
+            numbers = list(range(first, first + len(chunk)))
+            return Batch(source=self.name, records=numbers, columns=columns)
+        return self._batch_by_record(chunk, first)
+
+    def _batch_by_record(self, chunk: list[Any], first: int) -> Batch:
+        """Read record by record, where one of them is not made as the others are."""
         rows, numbers, rejects = [], [], []
         misfits: dict[int, Any] = {}
         for number, record in enumerate(chunk, first):
@@ -89,6 +100,38 @@ class RecordsSource(Source):
             leaves_cells=self._are_instances
             and any(cell is LEFT_TO_POSTGRESQL for cells in rows for cell in cells),
         )
+
+
+def _whole_columns(
+    head: list[Any], names: tuple[str, ...], *, takes_all: bool
+) -> WholeColumns | None:
+    """Return what reads the columns of records of one kind at once; None: each is looked at.
+
+    It gives None for records among which one is of another kind, or has other keys or cells.
+    """
+    kind = type(head[0]) if head else None
+    cells: list[Any]
+    if kind is dict:
+        cells = list(map(itemgetter, names))
+    elif kind in {tuple, list} or (kind is not None and hasattr(kind, "_fields")):
+        cells = list(map(itemgetter, range(len(names))))
+    elif dataclasses.is_dataclass(kind) and all(map(str.isidentifier, names)):
+        cells = list(map(attrgetter, names))
+    else:
+        return None
+    has_width = takes_all if kind is dict else not dataclasses.is_dataclass(kind)
+
+    def columns(chunk: list[Any]) -> tuple[list[Any], ...] | None:
+        if set(map(type, chunk)) != {kind}:
+            return None
+        if has_width and set(map(len, chunk)) != {len(names)}:
+            return None
+        try:
+            return tuple([list(map(cell, chunk)) for cell in cells])
+        except (KeyError, AttributeError):
+            return None
+
+    return columns
 
 
 class _MisfitError(Exception):

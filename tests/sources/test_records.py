@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 
 from ingest.exceptions import SourceError
-from ingest.sources import open_source, records
+from ingest.sources import SourceOptions, open_source, records
 from tests.sources.read_source import read
 
 Pair = namedtuple("Pair", "a b")  # noqa: PYI024 - the plain kind
@@ -173,3 +173,19 @@ def test_a_generator_that_is_not_read_to_its_end_is_closed():
     with open_source(walked):
         pass
     assert walked.is_closed
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [{"a": 1, "b": 2}, {"b": 4, "a": 3}],
+        [Pair(1, 2), Pair(3, 4)],
+        [Point(1, 2), Point(3, 4)],
+    ],
+)
+def test_records_of_one_kind_are_read_column_by_column_as_each_alone(given):
+    for rows in (given, [*given, {"a": 5, "c": 6}]):
+        with open_source(rows, SourceOptions()) as source:
+            [batch] = source.batches()
+        assert (batch.records, batch.columns) == ([1, 2], ([1, 3], [2, 4]))
+        assert [reject.record for reject in batch.rejects] == list(range(3, len(rows) + 1))
