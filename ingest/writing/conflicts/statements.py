@@ -497,15 +497,16 @@ class Settling:
     {self._all_but_repeated()}
     {own}is_first := false;
   END IF;"""
+        # Most batches repeat no key, and to insert without a look at conflicts is faster.
         return f"""
-  {self._note_keys(only_todo=False)};
-  GET DIAGNOSTICS {own}added = ROW_COUNT;
-  IF {own}added OPERATOR(pg_catalog.<>) (
-    SELECT pg_catalog.count(*) FROM {self._keyed} s WHERE {self._is_keyed("s")}) THEN
+  BEGIN
+    {self._note_keys(only_todo=False)};
+  EXCEPTION WHEN unique_violation THEN
+    {self._note_keys(only_todo=False)} ON CONFLICT DO NOTHING;
     {self._find_repeated("")}
     {self._all_but_repeated()}
     {own}is_first := false;
-  END IF;"""
+  END;"""
 
     def _find_again(self) -> str:
         """Let rows come in whose key was held by a row that was refused."""
@@ -531,7 +532,7 @@ class Settling:
     DELETE FROM {tables.todo} d WHERE EXISTS (
       SELECT FROM {tables.repeated} r WHERE r.place OPERATOR(pg_catalog.=) d.place);"""
         return f"""{todo}
-    {self._note_keys(only_todo=True)};
+    {self._note_keys(only_todo=True)} ON CONFLICT DO NOTHING;
     {self._find_repeated(f"AND {self._is_todo('s')}")}
     DELETE FROM {tables.todo} d WHERE EXISTS (
       SELECT FROM {tables.repeated} r WHERE r.place OPERATOR(pg_catalog.=) d.place);"""
@@ -548,7 +549,7 @@ class Settling:
         return (
             f"INSERT INTO {self.tables.seen} SELECT {keys}, {own}file, s.{self._stage.place}, '' "
             f"FROM {self._keyed} s WHERE {self._is_keyed('s')}{todo} "
-            f"ORDER BY {keys}, s.{self._stage.place} ON CONFLICT DO NOTHING"
+            f"ORDER BY {keys}, s.{self._stage.place}"
         )
 
     def _find_repeated(self, condition: str) -> str:
