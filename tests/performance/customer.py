@@ -64,7 +64,7 @@ def copy_file(trial):
         f"\\copy customers_customer ({names}) from 'copy.csv' "
         "with (format csv, header true, force_not_null (website))"
     )
-    Psql(find_psql("default", None), "default").seconds(command, trial.folder)
+    Psql(find_psql("default", None), "default").seconds([command], trial.folder)
     return Customer.objects.count()
 
 
