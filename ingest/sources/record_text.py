@@ -276,14 +276,23 @@ class Block:
     @cached_property
     def spans(self) -> tuple[array[int], array[int]]:
         """Where each record begins, and where it ends with its line end."""
-        if self.pattern.is_plain(self.text) and not self._has_comment:
+        if self._has_a_record_on_each_line:
             lines = self.text.splitlines(keepends=True)
             stops = array("q", accumulate(map(len, lines)))
             starts = array("q", [0, *stops[:-1]]) if stops else array("q")
-            if not any(line[0] in b"\r\n" for line in lines):
-                return starts, stops
+            return starts, stops
         spans = list(self.pattern.spans(self.text))
         return array("q", [span[0] for span in spans]), array("q", [span[1] for span in spans])
+
+    @cached_property
+    def _has_a_record_on_each_line(self) -> bool:
+        text = self.text
+        if self._has_comment or not self.pattern.is_plain(text):
+            return False
+        has_blank_line = text[:1] in (b"\r", b"\n") or any(
+            ends in text for ends in (b"\n\n", b"\r\r", b"\n\r")
+        )
+        return not has_blank_line
 
     @cached_property
     def _has_comment(self) -> bool:
@@ -300,6 +309,8 @@ class Block:
     def lines(self) -> array[int]:
         """How many lines there are before each record."""
         starts, _ = self.spans
+        if self._has_a_record_on_each_line:
+            return array("q", range(len(starts)))
         between = zip([0, *starts], starts, strict=False)
         return array("q", accumulate(count_lines(self.text, *part) for part in between))
 
