@@ -26,6 +26,11 @@ def chunk_rows() -> int:
     return cast("int", _get("CHUNK_ROWS"))
 
 
+def record() -> str:
+    """Return ``RECORD``: which loads the ledger has: ``all``, those of ``files``, or ``never``."""
+    return cast("str", _get("RECORD"))
+
+
 def rejects_kept() -> int:
     """Return ``REJECTS_KEPT``: how many rejects of a load the ledger's table keeps at most."""
     return cast("int", _get("REJECTS_KEPT"))
@@ -112,6 +117,11 @@ SETTINGS = {
     # Seconds of work to do again after a crash, and so few commits that they cost nothing.
     "CHUNK_ROWS": Setting(
         default=250_000, takes=_is_number_from(1), kind="a whole number from 1 upwards"
+    ),
+    "RECORD": Setting(
+        default="all",
+        takes=lambda value: value in ("all", "files", "never"),
+        kind="'all', 'files' or 'never'",
     ),
     # More than a person reads; the reject log has them all.
     "REJECTS_KEPT": Setting(

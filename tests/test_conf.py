@@ -14,6 +14,7 @@ READERS = {name: getattr(conf, name.lower()) for name in conf.SETTINGS}
 VALUES = {
     "BENCHMARK_MODEL": "shop.Order",
     "CHUNK_ROWS": 7,
+    "RECORD": "files",
     "REJECTS_KEPT": 0,
     "RUNNER": "shop.tasks.start",
     "SESSION_SETTINGS": ("app.tenant",),

@@ -17,6 +17,7 @@ from django.apps import apps
 from django.db import DatabaseError
 from django.utils import timezone
 
+from ingest import conf
 from ingest.exceptions import (
     NOTHING_LOADED,
     ConfigurationError,
@@ -203,7 +204,7 @@ class Loader:
                 run.go(settled)
             self._is_in = not job.how.dry_run
             self._analyze(session, run.table)
-            if entry.is_brief and entry.load is None:
+            if entry.is_brief and entry.load is None and NOT_RECORDED_AS_SET not in self._notes:
                 self._notes.append(NOT_RECORDED)
             audit = None
             if job.how.verify:
@@ -297,10 +298,20 @@ class Loader:
 
     def _begin(self, session: Session, source: Source, fingerprint: Fingerprint) -> Entry:
         job = self._job
+        recorded = conf.record()
+        is_recorded = recorded == "all" or (recorded == "files" and bool(job.files))
+        if not is_recorded and job.how.on_repeat == "refuse":
+            raise LedgerError(
+                f"on_repeat='refuse' (--on-repeat) cannot be kept. {NOT_RECORDED_AS_SET}"
+            )
+        if not is_recorded:
+            self._notes.append(NOT_RECORDED_AS_SET)
+        if not is_recorded and not self._is_brief:
+            return Entry()
         if self._is_brief:
             return BriefEntry(
                 job.alias,
-                is_recorded=apps.is_installed("ingest"),
+                is_recorded=is_recorded and apps.is_installed("ingest"),
                 **self._facts(source, digest=""),
             )
         if not job.how.is_resumable:
@@ -466,6 +477,7 @@ class Loader:
         return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
 
 
+NOT_RECORDED_AS_SET = "Not recorded: the setting INGEST['RECORD'] leaves this load out."
 NOT_RECORDED = (
     "Not recorded: the ledger's tables, or columns of them, are not in this database. Add 'ingest' "
     "to INSTALLED_APPS and run `python manage.py migrate ingest`."

@@ -119,6 +119,19 @@ def test_rows_of_the_caller_without_parents_do_not_end_a_small_load():
     assert not Transaction.objects.exists()
 
 
+@pytest.mark.parametrize(("setting", "recorded"), [("all", 2), ("files", 1), ("never", 0)])
+def test_the_setting_says_which_loads_are_recorded(settings, tmp_path, setting, recorded):
+    settings.INGEST = {**settings.INGEST, "RECORD": setting}
+    file = tmp_path / "groups.csv"
+    file.write_text("name\na\n")
+    results = [load(Group, [{"name": "b"}]), load(Group, file)]
+    assert Group.objects.count() == 2
+    assert Load.objects.count() == recorded
+    for result in results:
+        told = "Not recorded: the setting INGEST['RECORD'] leaves this load out."
+        assert (told in result.decisions) == (result.load is None)
+
+
 CHANGES = {
     "a column": (
         (
