@@ -289,10 +289,9 @@ class Block:
         text = self.text
         if self._has_comment or not self.pattern.is_plain(text):
             return False
-        has_blank_line = text[:1] in (b"\r", b"\n") or any(
-            ends in text for ends in (b"\n\n", b"\r\r", b"\n\r")
-        )
-        return not has_blank_line
+        has_returns = b"\r" in text  # which is found at once
+        ends = (b"\n\n", b"\r\r", b"\n\r") if has_returns else (b"\n\n",)
+        return text[:1] not in (b"\r", b"\n") and not any(end in text for end in ends)
 
     @cached_property
     def _has_comment(self) -> bool:
