@@ -11,6 +11,8 @@ from django.db import connections
 from ingest.exceptions import LedgerError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingest.ledger.models import Load
     from ingest.postgres.session import Session
 
@@ -50,6 +52,16 @@ def is_alive(load: Load) -> bool:
     return bool(is_locked)
 
 
+def find_alive(loads: Sequence[Load]) -> set[int]:
+    """Return the numbers of those loads, all of one ledger, that ``is_alive`` holds for."""
+    if not loads:
+        return set()
+    with connections[loads[0]._state.db or "default"].cursor() as cursor:
+        cursor.execute(_LOCKED)
+        locked = set(cursor.fetchall())
+    return {load.pk for load in loads if (_lock_class(load), _lock_number(load.pk)) in locked}
+
+
 def keep_still(load: Load, *, shared: bool = False) -> bool:
     """Keep others from a load until Django's transaction ends; False: one is at work on it.
 
@@ -78,6 +90,15 @@ def _lock_number(key: int) -> int:
     return key % 2**31
 
 
+_LOCKED = """
+SELECT l.classid::bigint, l.objid::bigint FROM pg_catalog.pg_locks l
+WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'
+  AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'
+  AND l.objsubid OPERATOR(pg_catalog.=) 2
+  AND l.database OPERATOR(pg_catalog.=) (
+    SELECT d.oid FROM pg_catalog.pg_database d
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+"""
 _IS_LOCKED = """
 SELECT EXISTS (
   SELECT FROM pg_catalog.pg_locks l

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from ingest.ledger.fields import TextArrayField
 from ingest.ledger.ownership import IsOwn, read_ownership
@@ -62,15 +63,15 @@ class Load(Counted):
     class Status(models.TextChoices):
         """What became of a load."""
 
-        DRAFT = "draft"
-        WAITING = "waiting"
-        RUNNING = "running"
-        LOADED = "loaded"
-        FAILED = "failed"
-        INTERRUPTED = "interrupted"
-        UNDONE = "undone"
+        DRAFT = "draft", _("Draft")
+        WAITING = "waiting", _("Waiting")
+        RUNNING = "running", _("Running")
+        LOADED = "loaded", _("Loaded")
+        FAILED = "failed", _("Failed")
+        INTERRUPTED = "interrupted", _("Interrupted")
+        UNDONE = "undone", _("Undone")
 
-    model = models.CharField(max_length=200, help_text="The model's label.")
+    model = models.CharField(_("model"), max_length=200, help_text="The model's label.")
     table = models.CharField(max_length=200, help_text="The table with its schema, quoted.")
     schema = models.CharField(max_length=63, blank=True, help_text="The schema of the table.")
     role = models.CharField(max_length=63, blank=True, help_text="The role that put the rows in.")
@@ -79,7 +80,9 @@ class Load(Counted):
         blank=True,
         help_text="What was set in the session: search path, role, custom settings.",
     )
-    source = models.TextField(help_text="The file as it was named, or the kind of iterable.")
+    source = models.TextField(
+        _("source"), help_text="The file as it was named, or the kind of iterable."
+    )
     fingerprint = models.CharField(
         max_length=64, blank=True, help_text="BLAKE2b of the source's bytes; empty: it has none."
     )
@@ -88,10 +91,12 @@ class Load(Counted):
     method = models.CharField(max_length=20)
     driver = models.CharField(max_length=20)
     decisions = models.JSONField(default=list, help_text="What was decided and why: sentences.")
-    who = models.CharField(max_length=150, blank=True)
-    status = models.CharField(max_length=20, choices=Status, default=Status.RUNNING, db_index=True)
+    who = models.CharField(_("who"), max_length=150, blank=True)
+    status = models.CharField(
+        _("status"), max_length=20, choices=Status, default=Status.RUNNING, db_index=True
+    )
     error = models.TextField(blank=True)
-    started_at = models.DateTimeField()
+    started_at = models.DateTimeField(_("started at"))
     ended_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True, help_text="Its last sign of life.")
     chunk_rows = models.BigIntegerField(
@@ -112,6 +117,8 @@ class Load(Counted):
 
     class Meta:
         base_manager_name = "objects"
+        verbose_name = _("load")
+        verbose_name_plural = _("loads")
         ordering = ("-pk",)
         indexes = (models.Index(fields=["model", "bytes_total"], name="ingest_load_of_size"),)
         default_permissions = ("view",)

@@ -21,10 +21,13 @@ from ingest import conf
 from ingest.exceptions import (
     NOTHING_LOADED,
     ConfigurationError,
+    ConstraintRefused,
     IngestError,
     LedgerError,
     LoadCancelled,
     Outcome,
+    RecordsRefused,
+    TooManyRejects,
 )
 from ingest.ledger.brief import BriefEntry, NotBriefError
 from ingest.ledger.entries import LedgerEntry, is_recorded_on
@@ -53,10 +56,12 @@ from ingest.loading.resume import (
 from ingest.postgres.connection.arguments import django_connection
 from ingest.postgres.errors import is_passing, tell, translate
 from ingest.postgres.session import has_state, open_session, read_state
-from ingest.results import LoadResult
+from ingest.results import Counts, LoadResult
+from ingest.results.reasons import ReasonCounts
+from ingest.results.rejects import REASON_SHOWN, cut
 from ingest.sources import open_source
 from ingest.sources.fingerprints import Fingerprint
-from ingest.terminal import safe_text
+from ingest.terminal import safe_line, safe_text
 from ingest.writing.maintenance import analyze, needs_analyze
 
 if TYPE_CHECKING:
@@ -430,6 +435,9 @@ class Loader:
         if self._job.how.on_error == "reject" and isinstance(error, IngestError):
             error.next_step = ""  # it is what this load does
         entry, counts = self._entry, self._reporter.counts
+        refused, reasons = _refusals_of(error)
+        if isinstance(error, TooManyRejects):
+            refused = max(self._log.log.records - counts.rejected, 0)
         if self._is_in:
             text = f"All {counts.loaded:,} rows are in: only what comes after was not done."
             tell(error, Outcome.ALL, text)
@@ -447,8 +455,8 @@ class Loader:
                 status="failed" if is_failure else "interrupted",
                 ended_at=timezone.now(),
                 stages=self._reporter.stages.seconds,
-                reasons=self._log.reasons(),
-                **dataclasses.asdict(counts),
+                reasons=reasons or self._log.reasons(),
+                **dataclasses.asdict(counts + Counts(read=refused, rejected=refused)),
             )
             status = entry.status()
         outcome = self._outcome(entry.load.pk, status)
@@ -475,6 +483,18 @@ class Loader:
                 f"`bulk_load --undo {number}`."
             )
         return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
+
+
+def _refusals_of(error: BaseException) -> tuple[int, list[dict[str, Any]]]:
+    """Return how many records an error says were refused, and why, as the ledger keeps it."""
+    if isinstance(error, RecordsRefused):
+        records = {(reject.source, reject.record) for reject in error.rejects}
+        return len(records), [reason.told() for reason in ReasonCounts(error.rejects).reasons()]
+    if isinstance(error, ConstraintRefused):
+        said = safe_line(cut(error.message, REASON_SHOWN))
+        told = {"count": 1, "column": None, "field": None, "kind": "constraint"}
+        return 1, [{**told, "reason": said, "example": ""}]
+    return 0, []
 
 
 NOT_RECORDED_AS_SET = "Not recorded: the setting INGEST['RECORD'] leaves this load out."

@@ -17,7 +17,7 @@ def main(load: str, alias: str) -> None:
     state = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     django.setup()
     # Models can be imported only now.
-    from django.core.management import execute_from_command_line
+    from django.core.management import CommandError, call_command
 
     from ingest.postgres.session import put_django_in
 
@@ -29,8 +29,17 @@ def main(load: str, alias: str) -> None:
 
         run_load(int(load), using=alias)
         return
+    from ingest.uploads.running import note_failure
+
     arguments = ["--resume", load, "--database", alias, "--progress", "none"]
-    execute_from_command_line(["manage.py", "bulk_load", *arguments])
+    try:
+        call_command("bulk_load", *arguments, skip_checks=False)
+    except Exception as error:
+        note_failure(int(load), alias, str(error) or type(error).__name__)
+        if not isinstance(error, CommandError):
+            raise
+        sys.stderr.write(f"CommandError: {error}\n")
+        sys.exit(error.returncode)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from ingest.terminal import safe_line as as_safe_line
 from ingest.terminal import safe_text as as_safe_text
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.admin.large_tables.changelist import LargeChangeList
 
 register = template.Library()
-PAGE_NAMES = ("chunks", "rejects")
+PAGE_NAMES = (gettext_noop("chunks"), gettext_noop("rejects"))
 """The parameters of a load's page that are numbers of pages."""
 
 
@@ -75,6 +77,7 @@ def page_steps(context: template.Context, page: Page[Any], name: str) -> dict[st
     return {
         "page": page,
         "name": name,
+        "title": _(name),
         "earlier": link(page.previous_page_number()) if page.has_previous() else None,
         "later": link(page.next_page_number()) if page.has_next() else None,
     }

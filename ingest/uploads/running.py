@@ -105,7 +105,18 @@ def run_load(number: int, *, using: str | None = None) -> None:
     if found.status == Load.Status.DRAFT:
         check(found, alias)
     elif not (found.status == Load.Status.INTERRUPTED and found.is_cancel_asked):
-        resume_load(number, using=alias)
+        try:
+            resume_load(number, using=alias)
+        except Exception as error:
+            note_failure(number, alias, str(error) or type(error).__name__)
+            raise
+
+
+def note_failure(number: int, alias: str, text: str) -> None:
+    """Write down why nobody could begin a load that waits: its page says so."""
+    Load.objects.using(alias).filter(pk=number, status=Load.Status.WAITING).update(
+        status=Load.Status.FAILED, error=safe_text(text), ended_at=timezone.now()
+    )
 
 
 def resume_load(

@@ -15,8 +15,10 @@ from django.utils import timezone
 from finance.models import Transaction
 from ingest import load as load_rows
 from ingest.admin.loads.resuming import NotResumed
+from ingest.exceptions import IngestError
 from ingest.ledger.undo import undo
 from ingest.models import Load
+from ingest.uploads.running import note_failure
 from tests.admin.clients import ACTIONS, address, clerk, reject
 from tests.factories import AccountFactory, TransactionFactory
 from tests.ledger.recorded_loads import record_chunk, record_load
@@ -48,10 +50,85 @@ def test_the_list_takes_as_many_queries_for_30_loads_as_for_one(admin_client, ru
     assert len(many) == len(one)
 
 
-def test_a_running_load_that_says_nothing_is_shown_to_be_silent(admin_client):
-    long_ago = timezone.now() - timezone.timedelta(minutes=5)
-    record_load(Transaction, status=Load.Status.RUNNING, seen_at=long_ago)
-    assert "Running, silent for 5 min 0 s" in admin_client.get(LIST).content.decode()
+LONG_AGO = timezone.timedelta(minutes=5)
+
+
+def test_a_running_load_that_says_nothing_is_shown_to_be_silent(admin_client, running):
+    Load.objects.update(seen_at=timezone.now() - LONG_AGO)
+    for page in (LIST, address(running)):
+        assert "Running, silent for 5 min 0 s" in admin_client.get(page).content.decode()
+
+
+def test_a_load_whose_process_was_killed_is_shown_as_stopped(admin_client):
+    facts = {"status": Load.Status.RUNNING, "seen_at": timezone.now() - LONG_AGO}
+    load = record_load(Transaction, source=__file__, options={"given": __file__}, **facts)
+    for page in (LIST, address(load)):
+        shown = admin_client.get(page).content.decode()
+        assert '"ingest-state ingest-stopped">Stopped' in shown
+        assert "silent" not in shown
+        assert "data-ingest-reload" not in shown
+    assert "../resume/" in shown
+    got = admin_client.get(reverse("admin:ingest_load_progress"), {"load": load.pk}).json()
+    assert got[str(load.pk)]["isRunning"] is False
+
+
+def test_a_load_with_rejects_is_not_shown_as_one_without(admin_client):
+    load = record_load(Transaction, inserted=2, read=3, rejected=1)
+    for page in (LIST, address(load)):
+        shown = admin_client.get(page).content.decode()
+        assert "ingest-with-rejects" in shown
+        assert "Loaded, with rejects" in shown
+        assert "ingest-loaded" not in shown
+    Load.objects.update(rejected=0)
+    assert "ingest-state ingest-loaded" in admin_client.get(LIST).content.decode()
+
+
+def test_the_method_of_a_load_that_had_no_driver_yet(admin_client):
+    load = record_load(Transaction, driver="", status=Load.Status.FAILED)
+    shown = admin_client.get(address(load)).content.decode()
+    assert "<dd>direct</dd>" in shown
+    assert "direct over" not in shown
+
+
+@pytest.mark.parametrize("refused", ["value", "constraint"])
+def test_a_failed_load_shows_and_counts_what_was_refused(admin_client, refused):
+    account = AccountFactory()
+    good = {"account": account.pk, "user": account.user_id, "tx_date": "2024-05-06", "amount": 1}
+    bad = {"amount": "12,x"} if refused == "value" else {"account": 999_999}
+    with pytest.raises(IngestError):
+        load_rows(Transaction, [good, good | bad])
+    load = Load.objects.get()
+    assert (load.status, load.rejected, load.inserted) == ("failed", 1, 0)
+    assert load.read == 1
+    shown = admin_client.get(address(load)).content.decode()
+    rejects = shown[shown.index('id="ingest-rejects"') :]
+    assert ("12,x" if refused == "value" else "999999") in rejects
+    assert "Why records were refused" in rejects
+    assert '<span class="quiet">(1)</span>' in rejects
+    assert "1 rejected" in shown
+
+
+def test_a_load_that_failed_by_its_limit_counts_its_rejects(admin_client):
+    account = AccountFactory()
+    bad = {"account": account.pk, "user": account.user_id, "tx_date": "2024-05-06", "amount": "x"}
+    with pytest.raises(IngestError, match="limit|more than"):
+        load_rows(Transaction, [bad] * 3, on_error="reject", reject_limit=1)
+    assert Load.objects.get().rejected == 3
+    assert "3 rejected" in admin_client.get(address(Load.objects.get())).content.decode()
+
+
+def test_a_resume_that_fails_late_says_so_on_the_page(admin_client, monkeypatch):
+    """The page refreshes itself until the process has begun, or has written down why not."""
+    monkeypatch.setattr("ingest.admin.loads.actions.start_resuming", lambda *_: Path("resume.log"))
+    load = record_load(Transaction, status=Load.Status.FAILED, options={"given": __file__})
+    shown = admin_client.post(address(load, "resume"), follow=True).content.decode()
+    assert f'data-ingest-reload="{load.pk}"' in shown
+    assert "Waiting" in shown
+    note_failure(load.pk, "default", "The file is no longer the file that was loaded.")
+    shown = admin_client.get(address(load)).content.decode()
+    assert "The file is no longer the file that was loaded." in shown
+    assert "data-ingest-reload" not in shown
+    assert "../resume/" in shown
 
 
 def test_the_page_of_a_load(admin_client):

@@ -111,6 +111,7 @@ def test_a_resume_that_fails_says_why(client, page, statement, environment, monk
     assert f"Load {number} could not be resumed:" in said
     assert "is no longer the file that was loaded" in said
     assert status() == Load.Status.FAILED
+    assert "is no longer the file that was loaded" in Load.objects.get().error
 
 
 def test_the_page_of_a_real_load(client, page, statement):

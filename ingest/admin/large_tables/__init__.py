@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.admin.options import ShowFacets
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models.constants import LOOKUP_SEP
+from django.utils.translation import gettext as _
 
 from ingest.admin.addresses import GuardedList
 from ingest.admin.large_tables.changelist import LargeChangeList
@@ -75,13 +76,16 @@ class LargeTableAdmin(GuardedList, Base):
         notes = request.__dict__.setdefault("ingest_notes", [])
         if search.left_out:
             notes.append(
-                f"Not searched, for want of an index: {', '.join(search.left_out)}. "
-                "Filter the list to fewer rows first, and they are."
+                _(
+                    "Not searched, for want of an index: %(fields)s. Filter the list to fewer rows "
+                    "first, and they are."
+                )
+                % {"fields": ", ".join(search.left_out)}
             )
         try:
             return search.find(search_term), False
         except TookTooLong:
-            notes.append("The search took too long. Filter the list to fewer rows first.")
+            notes.append(_("The search took too long. Filter the list to fewer rows first."))
             return queryset.none(), False
 
 

@@ -8,6 +8,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ORDER_VAR, PAGE_VAR
 from django.core.paginator import InvalidPage, Paginator
+from django.utils.translation import gettext as _
 
 from ingest.admin.addresses import GuardedChangeList
 from ingest.admin.large_tables.dates import DateHierarchy
@@ -94,8 +95,11 @@ class LargeChangeList(GuardedChangeList):
             anchor = Anchor.from_text(self.at, self.key_ordering) if self.at else None
         except NoKey as reason:
             self.notes.append(
-                f"This page was reached by reading all rows before it: {reason}. "
-                "Another order of the list is faster."
+                _(
+                    "This page was reached by reading all rows before it: %(reason)s. Another "
+                    "order of the list is faster."
+                )
+                % {"reason": reason}
             )
             return self._stock_page(paginator)
         except ValueError as error:

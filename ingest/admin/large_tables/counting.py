@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from django.core.paginator import Paginator
 from django.utils.formats import number_format
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
 from ingest.admin.large_tables.time_limits import TookTooLong, time_limit
 
@@ -36,7 +37,7 @@ class Count(int):
 
     def __str__(self) -> str:
         shown = number_format(int(self), force_grouping=True)
-        return shown if self.is_exact else f"about {shown}"
+        return shown if self.is_exact else _("about %(count)s") % {"count": shown}
 
 
 def count_rows(

@@ -14,6 +14,7 @@ from django.contrib.admin.filters import (
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import get_fields_from_path, get_model_from_relation
 from django.db import connections
+from django.utils.translation import gettext_lazy as _
 
 from ingest.admin.addresses import read_number
 from ingest.admin.large_tables.counting import count_rows
@@ -73,7 +74,7 @@ class BoundedRelatedFilter(RelatedFieldListFilter):
 class LoadFilter(SimpleListFilter):
     """The rows that one load put in."""
 
-    title = "load"
+    title = _("load")
     parameter_name = LOAD_VAR
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from django.db.models.lookups import (
     LessThan,
     LessThanOrEqual,
 )
+from django.utils.translation import gettext as _
 
 from ingest.admin.large_tables.indexes import TableIndexes
 
@@ -97,23 +98,24 @@ def read_ordering(queryset: QuerySet[Any]) -> Ordering:
     ways = {is_descending for _, is_descending in parts}
     fields = tuple(dict.fromkeys(field for fields, _ in parts for field in fields))
     if len(ways) != 1:
-        raise NoKey("the columns are not all sorted in the same direction")
+        raise NoKey(_("the columns are not all sorted in the same direction"))
     ordering = Ordering(fields=fields, is_descending=ways.pop())
     indexes = TableIndexes(queryset.model, queryset.db)
     if not indexes.sort(tuple(str(field.column) for field in fields)):
-        raise NoKey(f"no index serves the order by {', '.join(field.name for field in fields)}")
+        names = ", ".join(field.name for field in fields)
+        raise NoKey(_("no index serves the order by %(fields)s") % {"fields": names})
     return ordering
 
 
 def _part(model: type[Model], part: Any) -> tuple[list[Field[Any, Any]], bool]:
     if not isinstance(part, str):
-        raise NoKey("the order is by an expression")
+        raise NoKey(_("the order is by an expression"))
     name = part.lstrip("-")
     fields: list[Any]
     try:
         fields = [model._meta.get_field(name)] if name != "pk" else model._meta.pk_fields
     except FieldDoesNotExist:
-        raise NoKey(f"{name} is no column of the table") from None
+        raise NoKey(_("%(field)s is no column of the table") % {"field": name}) from None
     for field in fields:
         _check(model, field, name)
     return fields, part.startswith("-")
@@ -121,8 +123,8 @@ def _part(model: type[Model], part: Any) -> tuple[list[Field[Any, Any]], bool]:
 
 def _check(model: type[Model], field: Any, name: str) -> None:
     if not field.concrete or field.model is not model:
-        raise NoKey(f"{name} is no column of the table")
+        raise NoKey(_("%(field)s is no column of the table") % {"field": name})
     if field.is_relation and name == field.name and field.related_model._meta.ordering:
-        raise NoKey(f"{name} is sorted by the columns of another table")
+        raise NoKey(_("%(field)s is sorted by the columns of another table") % {"field": name})
     if field.null:
-        raise NoKey(f"{name} may be empty")
+        raise NoKey(_("%(field)s may be empty") % {"field": name})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.admin.utils import get_fields_from_path, label_for_field
 from django.db.models import Sum
 from django.utils.formats import number_format
+from django.utils.translation import gettext as _
 
 from ingest.admin.large_tables.time_limits import TookTooLong, time_limit
 
@@ -43,8 +44,8 @@ def add_up(queryset: QuerySet[Any], admin: Any) -> Sums:
                 groups = [rows.aggregate(**wanted)]
     except TookTooLong:
         return Sums(
-            problem=f"Adding up takes longer than {admin.sum_milliseconds / 1000:g} s: "
-            "filter the list to fewer rows."
+            problem=_("Adding up takes longer than %(seconds)s s: filter the list to fewer rows.")
+            % {"seconds": f"{admin.sum_milliseconds / 1000:g}"}
         )
     lines = []
     for group in groups:
@@ -59,6 +60,6 @@ def add_up(queryset: QuerySet[Any], admin: Any) -> Sums:
 
 def _group(queryset: QuerySet[Any], path: str, value: Any) -> str:
     if value is None:
-        return "none"
+        return _("none")
     choices = dict(get_fields_from_path(queryset.model, path)[-1].flatchoices or ())
     return str(choices.get(value, value))

@@ -21,6 +21,7 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.translation import gettext as _
 
 from ingest.admin.addresses import GuardedList, read_number
 from ingest.admin.large_tables import LargeTableAdmin
@@ -35,6 +36,7 @@ from ingest.ledger.models import Load
 from ingest.results import details_of
 
 if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
     from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
@@ -82,6 +84,11 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             else None,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        listed = super().get_changelist_instance(request)
+        progress.find_stopped(listed.result_list)
+        return listed
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
@@ -136,7 +143,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             raise PermissionDenied
         load = self.get_object(request, unquote(object_id))
         if load is None:
-            raise Http404(f"There is no load {object_id}.")
+            raise Http404(_("There is no load %(load)s.") % {"load": object_id})
         context = {**self._context(request, load), **self._parts(request, load)}
         return self._page(request, "load", {**context, **(extra_context or {})})
 
@@ -148,7 +155,8 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             "live": {name: progress.live(load, name) for name in progress.texts_of(load)},
             "has_details": bool(details_of(load)),
             "bar": progress.bar(load),
-            "is_running": load.status in progress.UNDERWAY,
+            "is_running": progress.is_underway(load),
+            "kind": progress.kind_of(load),
             "pieces": stages.draw(load.stages),
             "picture_width": stages.WIDTH,
             "chunks": Paginator(chunks, CHUNKS_SHOWN).get_page(request.GET.get("chunks"))
@@ -185,7 +193,8 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             raise PermissionDenied
         numbers = map(read_number, request.GET.getlist("load"))
         asked = [number for number in numbers if number is not None]
-        loads = self.get_queryset(request).filter(pk__in=asked[:LOADS_ASKED])
+        loads = list(self.get_queryset(request).filter(pk__in=asked[:LOADS_ASKED]))
+        progress.find_stopped(loads)
         return JsonResponse({str(load.pk): progress.as_json(load) for load in loads})
 
     def rejects_view(self, request: HttpRequest, load_id: int) -> HttpResponseBase:
@@ -202,7 +211,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         load = self._load(request, load_id, "ingest.view_reject")
         file = open_file(load, name)
         if file is None:
-            raise Http404(f"The reject {name} is not on this machine any more.")
+            raise Http404(_("The file of rejects is not on this machine any more."))
         given = Path(load.reject_log if name == "log" else load.reject_file)
         return FileResponse(
             file,
@@ -226,7 +235,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         if request.method != "POST" or refusal is not None:
             context = {
                 **self._context(request, load),
-                "title": f"{action.title} load {load.pk}",
+                "title": _("%(action)s load %(load)s") % {"action": action.title, "load": load.pk},
                 "action": action,
                 "question": question,
                 "refusal": refusal,
@@ -250,7 +259,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             raise PermissionDenied
         load: Load | None = self.get_object(request, str(load_id))
         if load is None:
-            raise Http404(f"There is no load {load_id}.")
+            raise Http404(_("There is no load %(load)s.") % {"load": load_id})
         return load
 
     def _address(self, load: Load) -> str:
@@ -262,7 +271,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             "opts": self.opts,
             "original": load,
             "load": load,
-            "title": f"Load {load.pk}",
+            "title": _("Load %(load)s") % {"load": load.pk},
             "media": self.media,
             "has_view_permission": True,
         }

@@ -6,17 +6,21 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from ingest import conf
 from ingest.admin.loads import background
 from ingest.admin.loads.progress import whole
 from ingest.admin.loads.resuming import start_resuming
-from ingest.exceptions import LedgerError
+from ingest.exceptions import IngestError, LedgerError
 from ingest.ledger.models import Load
 from ingest.uploads.models import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from django.utils.functional import _StrPromise as StrPromise
 
 Status = Load.Status
 
@@ -45,7 +49,7 @@ class LoadAction:
 
     name: str
     """Of its link; its permission is ``ingest.<name>_load``."""
-    title: str
+    title: StrPromise
     question: Callable[[Load, str], Question]
     """What is asked first, of a load on a database; it may raise an ``IngestError``."""
     refusal: Callable[[Load], str | None]
@@ -65,13 +69,15 @@ def _refuse_resume(load: Load) -> str | None:
     from ingest.loading.resume import check_resumable
 
     if load.status == Status.DRAFT:
-        return "It is a draft that nobody has confirmed."
+        return _("It is a draft that nobody has confirmed.")
     if _is_alive(load):
-        return "It is running."
+        return _("It is running.")
     upload = Upload.objects.using(load._state.db).filter(load=load).first()
     is_over = load.status in {Status.LOADED, Status.UNDONE}
     if upload is not None and not is_over:  # wherever its storage is
-        return None if upload.has_file else f"Its file, {load.source}, is not kept any more."
+        if upload.has_file:
+            return None
+        return _("Its file, %(file)s, is not kept any more.") % {"file": load.source}
     try:
         check_resumable(load, load.options.get("given"))
     except LedgerError as error:
@@ -81,32 +87,43 @@ def _refuse_resume(load: Load) -> str | None:
 
 def _ask_resume(load: Load, alias: str) -> Question:  # noqa: ARG001
     return Question(
-        text=f"Go on with {load.source} into {load.model}, behind the {whole(load.loaded)} rows "
-        "that are in?"
+        text=_("Go on with %(file)s into %(model)s, behind the %(rows)s rows that are in?")
+        % {"file": load.source, "model": load.model, "rows": whole(load.loaded)}
     )
 
 
 def _resume(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FBT001
-    if conf.runner() == background.PROCESS:
-        log = start_resuming(load, alias)
-        return f"Load {load.pk} goes on in a process of its own. What it says is written to {log}."
-    # A cancelled load is left alone by a task that comes late.
-    Load.objects.using(alias).filter(pk=load.pk).update(is_cancel_asked=False)
-    return background.start(load, alias)
+    loads = Load.objects.using(alias).filter(pk=load.pk)
+    # A cancelled load is left alone by a task that comes late. The page of one that waits refreshes
+    # itself, until whoever goes on with it has begun, or has written down why not.
+    before = {"status": load.status, "is_cancel_asked": load.is_cancel_asked}
+    loads.update(status=Status.WAITING, is_cancel_asked=False)
+    try:
+        if conf.runner() == background.PROCESS:
+            return background.goes_on(load, start_resuming(load, alias))
+        return background.start(load, alias)
+    except IngestError:
+        loads.filter(status=Status.WAITING).update(**before)
+        raise
 
 
 def _refuse_cancel(load: Load) -> str | None:
     if load.status not in {Status.RUNNING, Status.WAITING}:
-        return f"It is not running: it is {load.get_status_display().lower()}."
+        return _("It is not running: it is %(state)s.") % {
+            "state": load.get_status_display().lower()
+        }
     if load.is_cancel_asked and _is_alive(load):
-        return "It has been asked to stop already."
+        return _("It has been asked to stop already.")
     return None
 
 
 def _ask_cancel(load: Load, alias: str) -> Question:  # noqa: ARG001
     return Question(
-        text=f"Stop the load of {load.source} into {load.model}? The chunks that are committed "
-        "stay, and it can be resumed."
+        text=_(
+            "Stop the load of %(file)s into %(model)s? The chunks that are committed stay, and it "
+            "can be resumed."
+        )
+        % {"file": load.source, "model": load.model}
     )
 
 
@@ -114,21 +131,25 @@ def _cancel(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FB
     waiting = Load.objects.using(alias).filter(pk=load.pk, status=Status.WAITING)
     stopped = {"status": Status.INTERRUPTED, "is_cancel_asked": True, "ended_at": timezone.now()}
     if waiting.update(**stopped):
-        return f"Load {load.pk} had not begun: it is cancelled."
+        return _("Load %(load)s had not begun: it is cancelled.") % {"load": load.pk}
     loads = Load.objects.using(alias).filter(pk=load.pk, status=Status.RUNNING)
     if _is_alive(load):
         loads.update(is_cancel_asked=True)
-        return f"Load {load.pk} has been asked to stop: it does within seconds."
+        return _("Load %(load)s has been asked to stop: it does within seconds.") % {
+            "load": load.pk
+        }
     loads.update(status=Status.INTERRUPTED, ended_at=load.seen_at or timezone.now())
-    return f"Load {load.pk} had no process any more: it is marked as interrupted."
+    return _("Load %(load)s had no process any more: it is marked as interrupted.") % {
+        "load": load.pk
+    }
 
 
 def _refuse_undo(load: Load) -> str | None:
     if load.status == Status.UNDONE:
-        return "It is undone already."
+        return _("It is undone already.")
     if load.status in {Status.DRAFT, Status.WAITING}:
-        return "It has not begun: there is nothing to undo."
-    return "It is running: cancel it first." if _is_alive(load) else None
+        return _("It has not begun: there is nothing to undo.")
+    return _("It is running: cancel it first.") if _is_alive(load) else None
 
 
 def _ask_undo(load: Load, alias: str) -> Question:
@@ -136,13 +157,21 @@ def _ask_undo(load: Load, alias: str) -> Question:
 
     plan = plan_undo(load.pk, using=alias)
     plan.check(keep_changed=True)
-    asked = f"Delete the {whole(plan.deletable)} rows that {load.source} put into {load.model}"
+    named = {"file": load.source, "model": load.model}
     if plan.updated or plan.removed:
-        asked = f"{plan.question} of {load.model}, as they were before {load.source}"
+        asked = _("%(what)s of %(model)s, as they were before %(file)s?") % {
+            **named,
+            "what": plan.question,
+        }
+    else:
+        asked = _("Delete the %(rows)s rows that %(file)s put into %(model)s?") % {
+            **named,
+            "rows": whole(plan.deletable),
+        }
     return Question(
-        text=f"{asked}? This cannot be taken back.",
+        text=f"{asked} {_('This cannot be taken back.')}",
         facts=plan.facts,
-        choice="Keep the rows that were changed since, and undo the others"
+        choice=_("Keep the rows that were changed since, and undo the others")
         if plan.changed
         else None,
     )
@@ -156,14 +185,22 @@ def _undo(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: FBT001
 
 ACTIONS = (
     LoadAction(
-        name="resume", title="Resume", question=_ask_resume, refusal=_refuse_resume, do=_resume
+        name="resume",
+        title=gettext_lazy("Resume"),
+        question=_ask_resume,
+        refusal=_refuse_resume,
+        do=_resume,
     ),
     LoadAction(
-        name="cancel", title="Cancel", question=_ask_cancel, refusal=_refuse_cancel, do=_cancel
+        name="cancel",
+        title=gettext_lazy("Cancel"),
+        question=_ask_cancel,
+        refusal=_refuse_cancel,
+        do=_cancel,
     ),
     LoadAction(
         name="undo",
-        title="Undo",
+        title=gettext_lazy("Undo"),
         question=_ask_undo,
         refusal=_refuse_undo,
         do=_undo,

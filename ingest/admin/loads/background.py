@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
 from ingest import conf
+from ingest.admin.loads.progress import whole
 from ingest.admin.loads.resuming import start_resuming
 from ingest.exceptions import ConfigurationError, IngestError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ingest.ledger.models import Load
 
 PROCESS, TASKS = "process", "tasks"
@@ -29,7 +33,7 @@ def start(load: Load, alias: str, *, waits: bool = True) -> str:
     runner = conf.runner()
     if runner == PROCESS:
         log = start_resuming(load, alias, waits=waits)
-        return f"Load {load.pk} goes on in a process of its own. What it says is written to {log}."
+        return goes_on(load, log)
     if runner == TASKS:
         refuse_immediate(load.bytes_total)
     try:
@@ -39,10 +43,22 @@ def start(load: Load, alias: str, *, waits: bool = True) -> str:
         raise
     except Exception as error:  # a broker that is away, or whatever somebody's function does
         raise ConfigurationError(
-            f"Load {load.pk} could not be handed over to {runner} ({error}): start it again when "
-            "that works."
+            _(
+                "Load %(load)s could not be handed over to %(runner)s (%(error)s): start it again "
+                "when that works."
+            )
+            % {"load": load.pk, "runner": runner, "error": error}
         ) from error
-    return f"Load {load.pk} is handed over to {runner}."
+    return _("Load %(load)s is handed over to %(runner)s.") % {"load": load.pk, "runner": runner}
+
+
+def goes_on(load: Load, log: Path) -> str:
+    """Return the sentence that a process was started, and where it writes."""
+    told = {"load": load.pk, "log": log}
+    return (
+        _("Load %(load)s goes on in a process of its own. What it says is written to %(log)s.")
+        % told
+    )
 
 
 def refuse_immediate(bytes_total: int | None) -> None:
@@ -50,9 +66,12 @@ def refuse_immediate(bytes_total: int | None) -> None:
     is_small = bytes_total is not None and bytes_total <= IMMEDIATE_RECORDS * RECORD_BYTES
     if conf.runner() == TASKS and not is_small and _is_immediate():
         raise ConfigurationError(
-            f"The tasks backend is the immediate one, which performs a load inside the request: "
-            f"it takes files of up to {IMMEDIATE_RECORDS * RECORD_BYTES:,} bytes. Set TASKS to a "
-            "backend with a worker, or INGEST['RUNNER'] to 'process'."
+            _(
+                "The tasks backend is the immediate one, which performs a load inside the request: "
+                "it takes files of up to %(bytes)s bytes. Set TASKS to a backend with a worker, or "
+                "INGEST['RUNNER'] to 'process'."
+            )
+            % {"bytes": whole(IMMEDIATE_RECORDS * RECORD_BYTES)}
         )
 
 
@@ -67,7 +86,9 @@ def task_of() -> Any:
         from ingest.uploads.tasks import perform_load
     except ImportError as error:
         raise ConfigurationError(
-            "INGEST['RUNNER'] is 'tasks', which needs Django 6 or the package django-tasks: "
-            "pip install django-tasks."
+            _(
+                "INGEST['RUNNER'] is 'tasks', which needs Django 6 or the package django-tasks: "
+                "pip install django-tasks."
+            )
         ) from error
     return perform_load

@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from django.contrib import admin
 from django.db.models import F
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
 from ingest.admin.loads import progress
-from ingest.ledger.models import Load
 from ingest.results import details_of
 
+if TYPE_CHECKING:
+    from ingest.ledger.models import Load
+
 LIST_DISPLAY = (
-    *("number", "model", "file", "state", "loaded_rows", "rejected_records"),
-    *("speed", "duration", "who", "started_at"),
+    *("number", "state", "loaded_rows", "rejected_records", "started_at", "who"),
+    *("file", "model", "duration", "speed"),
 )
+"""What matters most comes first: a narrow window shows the first columns only."""
 
 
 class LoadColumns:
     """What the list shows of a load; that of a running one is kept up to date."""
 
-    @admin.display(description="load", ordering="pk")
+    @admin.display(description=_("load"), ordering="pk")
     def number(self, load: Load) -> int:
         """Show the number, which the command takes too."""
         return load.pk
 
-    @admin.display(description="source", ordering="source")
+    @admin.display(description=_("source"), ordering="source")
     def file(self, load: Load) -> str:
         """Show the file's name; its folder shows when one points at it."""
         return format_html('<span title="{}">{}</span>', load.source, PurePath(load.source).name)
 
-    @admin.display(ordering="status")
+    @admin.display(description=_("state"), ordering="status")
     def state(self, load: Load) -> str:
         return format_html(
             '<span class="ingest-state ingest-{}">{}</span> {}',
-            load.status,
+            progress.kind_of(load),
             progress.live(load, "state"),
-            progress.bar(load) if load.status == Load.Status.RUNNING else "",
+            progress.bar(load) if progress.is_running(load) else "",
         )
 
-    @admin.display(description="rows", ordering=F("inserted") + F("updated"))
+    @admin.display(description=_("rows"), ordering=F("inserted") + F("updated"))
     def loaded_rows(self, load: Load) -> str:
         rows = progress.live(load, "loaded")
         if not details_of(load):
@@ -49,12 +54,14 @@ class LoadColumns:
             '{}<br><span class="quiet">{}</span>', rows, progress.live(load, "details")
         )
 
-    @admin.display(description="rejects", ordering="rejected")
+    @admin.display(description=_("rejects"), ordering="rejected")
     def rejected_records(self, load: Load) -> str:
         return progress.live(load, "rejected")
 
+    @admin.display(description=_("speed"))
     def speed(self, load: Load) -> str:
         return progress.live(load, "speed")
 
+    @admin.display(description=_("duration"))
     def duration(self, load: Load) -> str:
         return progress.live(load, "duration")

@@ -7,18 +7,33 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from ingest.ledger.locks import find_alive
 from ingest.ledger.models import Load
 from ingest.results import details_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.utils.safestring import SafeString
 
+STOPPED_SECONDS = 3
+"""A running load holds a lock; it is looked for when the load says nothing for so long. Behind a
+pooler in transaction mode there is none between two chunks."""
 SILENT_SECONDS = 15
 """A running load is brought up to date every second; after so many it may be dead."""
 NOTHING = "-"
 UNDERWAY = frozenset({Load.Status.WAITING, Load.Status.RUNNING})
 """The statuses of loads whose figures change by themselves."""
+DETAILS = {
+    "inserted": gettext_lazy("inserted"),
+    "updated": gettext_lazy("updated"),
+    "unchanged": gettext_lazy("unchanged"),
+    "ignored": gettext_lazy("ignored"),
+    "deleted": gettext_lazy("deleted"),
+}
 
 
 def share_done(load: Load) -> float | None:
@@ -38,10 +53,12 @@ def texts_of(load: Load) -> dict[str, str]:
         "share": NOTHING if share is None else f"{share:.0%}",
         "read": whole(load.read),
         "loaded": whole(load.loaded),
-        "details": ", ".join(f"{whole(count)} {name}" for name, count in details_of(load).items()),
+        "details": ", ".join(
+            f"{whole(count)} {DETAILS[name]}" for name, count in details_of(load).items()
+        ),
         "rejected": whole(load.rejected),
         "skipped": whole(load.skipped),
-        "speed": NOTHING if speed is None else f"{whole(round(speed))} rows/s",
+        "speed": NOTHING if speed is None else _("%(rows)s rows/s") % {"rows": whole(round(speed))},
         "duration": duration(load.seconds),
     }
 
@@ -49,21 +66,66 @@ def texts_of(load: Load) -> dict[str, str]:
 def state_of(load: Load) -> str:
     """Return the status, and more of it while the load runs."""
     status = str(load.get_status_display())
+    if load.status == Load.Status.LOADED and load.rejected:
+        return _("Loaded, with rejects")
     if load.status != Load.Status.RUNNING:
         return status
+    if is_stopped(load):
+        return _("Stopped")
     if load.is_cancel_asked:
-        return f"{status}, asked to stop"
-    seen = load.seen_at or load.started_at
-    silence = (timezone.now() - seen).total_seconds()
+        return _("Running, asked to stop")
+    silence = _silence(load)
     if silence > SILENT_SECONDS:
-        return f"{status}, silent for {duration(silence)}"
+        return _("Running, silent for %(time)s") % {"time": duration(silence)}
     return status
+
+
+def kind_of(load: Load) -> str:
+    """Return the end of the style's name by which a state has its colour."""
+    if load.status == Load.Status.LOADED and load.rejected:
+        return "with-rejects"
+    return "stopped" if is_stopped(load) else str(load.status)
+
+
+def is_running(load: Load) -> bool:
+    """Return whether a load runs, as far as can be seen."""
+    return load.status == Load.Status.RUNNING and not is_stopped(load)
+
+
+def is_underway(load: Load) -> bool:
+    """Return whether the figures of a load change by themselves."""
+    return load.status in UNDERWAY and not is_stopped(load)
+
+
+def is_stopped(load: Load) -> bool:
+    """Return whether a load is said to run, and has no process any more."""
+    if "is_stopped" not in load.__dict__:
+        find_stopped([load])
+    return bool(load.__dict__["is_stopped"])
+
+
+def find_stopped(loads: Iterable[Load]) -> None:
+    """Find out which loads have no process any more, by one query for all of them."""
+    loads = list(loads)
+    silent = [
+        load
+        for load in loads
+        if load.status == Load.Status.RUNNING and _silence(load) > STOPPED_SECONDS
+    ]
+    alive = find_alive(silent)
+    for load in loads:
+        load.__dict__["is_stopped"] = load in silent and load.pk not in alive
+
+
+def _silence(load: Load) -> float:
+    seen = load.seen_at or load.started_at
+    return float((timezone.now() - seen).total_seconds())
 
 
 def as_json(load: Load) -> dict[str, Any]:
     """Return what the pages' script puts in its places."""
     return {
-        "isRunning": load.status in UNDERWAY,
+        "isRunning": is_underway(load),
         "share": share_done(load),
         "texts": texts_of(load),
     }
@@ -72,7 +134,7 @@ def as_json(load: Load) -> dict[str, Any]:
 def live(load: Load, name: str) -> str | SafeString:
     """Show one of the texts; of a running load so that the script finds it."""
     text = texts_of(load)[name]
-    if load.status not in UNDERWAY:
+    if not is_underway(load):
         return text
     return format_html(
         '<span data-ingest-load="{}" data-ingest-text="{}">{}</span>', load.pk, name, text
@@ -85,10 +147,11 @@ def bar(load: Load) -> SafeString:
     text = texts_of(load)["share"]
     value = "" if share is None else format_html(' value="{}"', f"{share:.4f}")
     return format_html(
-        '<progress class="ingest-bar" max="1"{} data-ingest-load="{}" aria-label="Read">{}'
+        '<progress class="ingest-bar" max="1"{} data-ingest-load="{}" aria-label="{}">{}'
         "</progress>",
         value,
         load.pk,
+        _("Read"),
         text,
     )
 
@@ -103,7 +166,9 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return NOTHING
     if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s"
+        return _("%(seconds)s s") % {"seconds": number_format(round(seconds, 1), 1)}
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return _("%(hours)s h %(minutes)s min") % {"hours": whole(hours), "minutes": minutes}
+    return _("%(minutes)s min %(seconds)s s") % {"minutes": minutes, "seconds": rest}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from django.core.paginator import Paginator
+from django.utils.translation import gettext as _
 
 from ingest.results.rejects import Reject as Refused
 
@@ -58,7 +59,7 @@ class RejectPages:
         """Return the source columns that there are, each with its value in a link."""
         names = self._all.order_by("column").values_list("column", flat=True).distinct()
         return [
-            {"title": "the whole record", "value": NO_COLUMN}
+            {"title": _("the whole record"), "value": NO_COLUMN}
             if name is None
             else {"title": name, "value": f"{COLUMN}{name}"}
             for name in names

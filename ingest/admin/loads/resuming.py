@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
+
 from ingest.exceptions import IngestError
 
 if TYPE_CHECKING:
@@ -25,11 +27,13 @@ class NotResumed(IngestError):  # noqa: N818 - it says what happened
     """The load could not be resumed."""
 
     def __init__(self, load: Load, said: str, log: Path) -> None:
-        super().__init__(f"Load {load.pk} could not be resumed: {said}")
-        self.without_values = (
-            f"Load {load.pk} could not be resumed. The reason may have rejected values, and is "
-            f"written to {log}."
+        super().__init__(
+            _("Load %(load)s could not be resumed: %(said)s") % {"load": load.pk, "said": said}
         )
+        self.without_values = _(
+            "Load %(load)s could not be resumed. The reason may have rejected values, and is "
+            "written to %(log)s."
+        ) % {"load": load.pk, "log": log}
         """What it says to whoever may not see rejects."""
 
 
