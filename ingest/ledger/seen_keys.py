@@ -38,7 +38,8 @@ def recall_seen_keys(session: Session, load: int, seen: str, keys: str) -> list[
     recall = _RECALL.format(
         seen=seen,
         keys=keys,
-        columns=", ".join(f"{name} = EXCLUDED.{name}" for name in columns),
+        columns=", ".join(columns),
+        updates=", ".join(f"{name} = EXCLUDED.{name}" for name in columns),
         **tables,
     )
     for (ordinal,) in session.fetch(_CHUNKS.format(**tables), load):
@@ -54,8 +55,9 @@ def forget_seen_keys(session: Session, load: int) -> None:
 
 _KEEP = f"""
 INSERT INTO {{into}} (chunk_id, sources, rows)
-SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.jsonb, pg_catalog.array_agg(n.row)
-FROM (SELECT p.row, p.place OPERATOR(pg_catalog./) {ROWS_TOGETHER}::bigint AS part
+SELECT $1::bigint, $2::pg_catalog.text::pg_catalog.jsonb,
+       pg_catalog.array_agg(n.row ORDER BY n.place)
+FROM (SELECT p.row, p.place, p.place OPERATOR(pg_catalog./) {ROWS_TOGETHER}::bigint AS part
       FROM {{noted}} p) n
 GROUP BY n.part
 ORDER BY n.part
@@ -67,15 +69,17 @@ WHERE a.attrelid OPERATOR(pg_catalog.=)
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
-# A record that counts for a key whose earlier record was counted before comes in a later chunk.
+# A later record may count for a key in the place of an earlier one, in the same chunk or another.
 _RECALL = """
-INSERT INTO {seen}
-SELECT (u.row::{seen}).* FROM {kept} k
-JOIN {chunk} c ON c.id OPERATOR(pg_catalog.=) k.chunk_id
-CROSS JOIN LATERAL pg_catalog.unnest(k.rows) WITH ORDINALITY u (row, place)
-WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint AND c.ordinal OPERATOR(pg_catalog.=) $2::integer
-ORDER BY k.id, u.place
-ON CONFLICT ({keys}) DO UPDATE SET {columns}
+INSERT INTO {seen} ({columns})
+SELECT DISTINCT ON ({keys}) {columns}
+FROM (SELECT (u.row::{seen}).*, k.id AS ingest_kept, u.place AS ingest_place FROM {kept} k
+      JOIN {chunk} c ON c.id OPERATOR(pg_catalog.=) k.chunk_id
+      CROSS JOIN LATERAL pg_catalog.unnest(k.rows) WITH ORDINALITY u (row, place)
+      WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
+        AND c.ordinal OPERATOR(pg_catalog.=) $2::integer) r
+ORDER BY {keys}, r.ingest_kept DESC, r.ingest_place DESC
+ON CONFLICT ({keys}) DO UPDATE SET {updates}
 """
 _CHUNKS = """
 SELECT DISTINCT c.ordinal FROM {kept} k

@@ -17,6 +17,7 @@ django.setup()
 
 from tests.chaos import faults, steps  # noqa: E402 - models can be imported only now
 from tests.chaos.attempt import open_field  # noqa: E402
+from tests.chaos.second_file import MODES  # noqa: E402
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
 """For the steps: two chunks take about a thousand messages, and each is tried."""
@@ -28,9 +29,10 @@ def main():
     total = collections.Counter()
     said = collections.Counter()
     with open_field() as field:
-        field.measure()
+        field.measure(**({"mode": chosen.modes[0]} if chosen.modes else {}))
         tell(f"{'':<36} tries  struck resumed    lost   twice  wrong")
-        for name, tries in _plan(field, chosen):
+        plan = _plan_modes(chosen) if chosen.modes else _plan(field, chosen)
+        for name, tries in plan:
             if not re.search(chosen.only, name):
                 continue
             row = _try(field, name, tries, said)
@@ -51,6 +53,15 @@ def _arguments():
     parser.add_argument(
         "--stride", type=int, default=1, help="take every n-th of the protocol's steps"
     )
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        choices=MODES,
+        metavar="MODE",
+        help="load a second file with these modes of on_conflict instead: "
+        f"{', '.join(MODES)} (each with tries / 25 moments of each fault, in chunks and in one "
+        "transaction)",
+    )
     return parser.parse_args()
 
 
@@ -67,6 +78,23 @@ def _plan(field, chosen):
         of_interest = [it for it in messages if it.is_clients or act is not steps.forward_and_cut]
         places = [(message.driver, message.number) for message in of_interest]
         yield name, [(steps.at_step(place, act), 0, SMALL) for place in places]
+
+
+def _plan_modes(chosen):
+    """Yield each fault's name and its tries with each of the modes."""
+    dice = random.Random(chosen.seed)
+    few = max(chosen.tries // 25, 1)
+    of_deletes = [mode for mode in chosen.modes if mode.startswith("sync")]
+    of_chunks = [mode for mode in chosen.modes if mode not in of_deletes]
+    chunked = [{"mode": mode} for mode in of_chunks]
+    whole = [{"mode": mode, "chunk_rows": None} for mode in chosen.modes]
+    for faults_of_kind, shapes in (
+        (faults.SECOND_FILE, chunked + whole),
+        (faults.CHUNKS_OF_SECOND_FILE, chunked),
+        (faults.DELETES, [{"mode": mode} for mode in of_deletes]),
+    ):
+        for name, fault in faults_of_kind.items():
+            yield name, [(fault, dice.random(), shape) for _ in range(few) for shape in shapes]
 
 
 def _try(field, name, tries, said):
@@ -86,7 +114,7 @@ def _try(field, name, tries, said):
         )
         said.update(f"{name}: {re.sub(r'[0-9]+', '0', text)}" for text in outcome.said)
         for problem in outcome.problems:
-            tell(f"{name}, {seed}: {problem}")
+            tell(f"{name}, {seed}, {shape}: {problem}")
     return row
 
 

@@ -15,7 +15,8 @@ from django.db import connections
 
 from tests.chaos.client import ROOT, Client, Conditions, prepare
 from tests.chaos.proxy import Proxy
-from tests.chaos.scenario import clear, examine, fill, make_ground
+from tests.chaos.scenario import fill, make_ground
+from tests.chaos.second_file import make_second_file
 from tests.chaos.server import Server
 from tests.writing.direct.server import ALIAS
 
@@ -51,7 +52,7 @@ class Field:
         self.seconds = 1.0
         """How long a load takes that is left in peace, from its first word to the server."""
 
-    def measure(self):
+    def measure(self, **shape):
         """Load in peace, to know how long it takes."""
 
         def fault(scene):
@@ -62,7 +63,7 @@ class Field:
             self.seconds = time.monotonic() - started
 
         for seed in range(2):  # the first one is slower
-            outcome = self.attempt(fault, seed)
+            outcome = self.attempt(fault, seed, **shape)
             if outcome != Outcome():
                 raise AssertionError(outcome)
 
@@ -77,7 +78,7 @@ class Field:
         finally:
             self.proxy.reset()
             scene.end()
-        found = examine(scene.ground, self.server, ALIAS, self.catalog)
+        found = scene.ground.examine(self.server, ALIAS, self.catalog)
         connections[ALIAS].close()  # the next fault may end it
         outcome.lost, outcome.twice = found.lost, found.twice
         outcome.problems += found.problems
@@ -93,10 +94,11 @@ class Scene:
         self.folder = field.folder
         self.seconds = field.seconds
         self.random = random
-        self.ground = make_ground(random, field.folder, **shape)
+        make = make_second_file if "mode" in shape else make_ground
+        self.ground = make(random, field.folder, **shape)
         self.outcome = Outcome()
         self._clients = []
-        clear(self.server)
+        self.ground.set_up(self.server)
 
     def load(self, *more, conditions=None):
         """Start the load."""
@@ -121,8 +123,11 @@ class Scene:
     def strike(self):
         self.outcome.struck = True
 
-    def wait(self, client):
-        """Wait for a load's end; give whether it was loaded."""
+    def wait(self, client, expected=1):
+        """Wait for a load's end; give whether it was loaded.
+
+        ``expected`` is the exit code where it was not.
+        """
         code = client.wait()
         said = client.said()
         if "Traceback" in said:
@@ -131,7 +136,7 @@ class Scene:
             self.outcome.problems.append(f"it hangs, and has said: {said[-500:]}")
         elif code not in DONE and code >= 0:  # else it was killed
             self.outcome.said.append(said.strip())
-            if code != 1:
+            if code != expected:
                 self.outcome.problems.append(f"exit code {code}: {said[-500:]}")
         return code in DONE
 

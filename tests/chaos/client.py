@@ -90,6 +90,11 @@ class Client:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
+    def interrupt(self):
+        """Interrupt it as Ctrl-C does."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, signal.SIGINT)
+
     def limit_memory(self, spare):
         """Let it have no more than so many bytes of addresses beyond those that it has."""
         if self.is_alive:

@@ -8,6 +8,8 @@ from tests.chaos import changes
 from tests.chaos.client import Conditions
 from tests.chaos.proxy import Verdict
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 PATIENT = Conditions(pause_seconds=0.3)
 """For a server that needs a moment to come back."""
 
@@ -80,6 +82,14 @@ def kill_backends(scene, client):
     scene.server.kill_backends()
 
 
+def interrupt(scene, client):
+    client.interrupt()
+
+
+def kill(scene, client):
+    client.kill()
+
+
 def restart_server(scene, client):
     scene.server.stop()
     scene.server.start()
@@ -88,6 +98,59 @@ def restart_server(scene, client):
 def kill_postmaster(scene, client):
     scene.server.kill()
     scene.server.start()
+
+
+def interrupt_client(scene):
+    """Press Ctrl-C at a random moment."""
+    client = scene.load()
+    scene.wait_for_message(client)
+    client.sleep(scene.random.uniform(0, scene.seconds))
+    if client.is_alive:
+        client.interrupt()
+        scene.strike()
+    scene.wait(client, INTERRUPTED)
+
+
+def lose_connection(scene):
+    """Lose the connection before or after a random message; the load tries again by itself."""
+    left = [scene.random.randint(1, 700)]
+    verdict = scene.random.choice([Verdict.CUT, Verdict.FORWARD_AND_CUT])
+
+    def watch(message):
+        left[0] -= message.driver == "asyncpg"
+        if left[0] == 0:
+            scene.strike()
+            left[0] = -1
+            return verdict
+        return Verdict.FORWARD
+
+    scene.proxy.reset(watch)
+    scene.wait(scene.load())
+
+
+def in_the_deletes(act, expected=1):
+    """Do something while a sync is deleting: a trigger waits for a lock at one of the rows."""
+
+    def fault(scene):
+        scene.server.ask(
+            "CREATE TRIGGER waits BEFORE DELETE ON public.finance_transaction FOR EACH ROW "
+            "WHEN (OLD.reference = 'D7') EXECUTE FUNCTION chaos.wait()"
+        )
+        with closing(scene.server.connect()) as holder:
+            holder.execute("SELECT pg_advisory_lock(42)")
+            client = scene.load(conditions=PATIENT)
+            while client.is_alive and not scene.server.ask(_WAITING):
+                client.sleep(0.01)
+            if client.is_alive:
+                scene.strike()
+                act(scene, client)
+            scene.wait(client, expected)
+        scene.server.ask("DROP TRIGGER waits ON public.finance_transaction")
+
+    return fault
+
+
+_WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
 
 
 def stop_server_for_long(scene, client):
@@ -267,3 +330,37 @@ MOMENTS = {
     "rejects' disk full": full_reject_disk,
     "temporary folder full": full_temporary_folder,
 }
+
+SECOND_FILE = {
+    **{
+        name: MOMENTS[name]
+        for name in (
+            "client killed",
+            "client killed thrice",
+            "sessions ended",
+            "sessions' processes killed",
+            "server stopped and started",
+            "postmaster killed",
+            "server away for long",
+            "answer to COMMIT lost",
+        )
+    },
+    "Ctrl-C": interrupt_client,
+    "connection lost at a message": lose_connection,
+}
+"""For loads with ``on_conflict``, whether in chunks or not."""
+CHUNKS_OF_SECOND_FILE = {
+    name: MOMENTS[name]
+    for name in (
+        "client with workers killed",
+        "two resumes at once",
+        "two loads at once",
+    )
+}
+DELETES = {
+    "Ctrl-C in the deletes": in_the_deletes(interrupt, INTERRUPTED),
+    "client killed in the deletes": in_the_deletes(kill),
+    "sessions ended in the deletes": in_the_deletes(end_backends),
+    "postmaster killed in the deletes": in_the_deletes(kill_postmaster),
+}
+"""For a sync."""

@@ -64,6 +64,12 @@ class Ground:
             *more,
         )
 
+    def set_up(self, server):
+        clear(server)
+
+    def examine(self, server, alias, catalog):
+        return examine(self, server, alias, catalog)
+
 
 PLAIN_TEXTS = ["", "Bread", '"two\nlines"', '"a ""quote"" and, a comma"']
 ESCAPED_TEXTS = ["", "Bread", '"two\\\nlines"', r'"a \"quote\" and, a comma"', "one\\\ntwo", r"\\"]
@@ -162,9 +168,9 @@ def examine(ground, server, alias, catalog):
     found.twice = (counted - want).total()
     found.want("rows of others", len(rows) - len(mine), EARLIER)
     found.want("catalog", server.catalog(), catalog)
-    found.want("locks and transactions left over", _left_over(server), 0)
+    found.want("locks and transactions left over", left_over(server), 0)
     _examine_ledger(found, ground, server, alias, {key for name, _, key in rows if name[0] == "R"})
-    _examine_rejects(found, ground, server)
+    examine_rejects(found, ground, server)
     return found
 
 
@@ -190,7 +196,7 @@ def _examine_ledger(found, ground, server, alias, keys):
     found.want("Load.rows()", set(load.rows().values_list("pk", flat=True)) == keys, True)
 
 
-def _examine_rejects(found, ground, server):
+def examine_rejects(found, ground, server):
     in_table = server.ask("SELECT record FROM public.ingest_reject ORDER BY id")
     found.want("rejects in the table", [record for (record,) in in_table], ground.bad)
     if ground.has_log:
@@ -202,7 +208,7 @@ def _examine_rejects(found, ground, server):
     found.want("rejects in the file", len(mended) - 1, len(ground.bad))
 
 
-def _left_over(server):
+def left_over(server):
     """Count what is still there when PostgreSQL has had the time to miss a killed client."""
     deadline = time.monotonic() + MISS_SECONDS
     while True:

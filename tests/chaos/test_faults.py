@@ -11,6 +11,7 @@ from ingest.exceptions import UNKNOWN_OUTCOME
 from tests.chaos import faults, steps
 from tests.chaos.attempt import Outcome, open_field
 from tests.chaos.proxy import Verdict
+from tests.chaos.second_file import MODES
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
 QUICK = {"records": 1_000, "chunk_rows": 250, "bad": 8}
@@ -144,3 +145,38 @@ def until(is_so):
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [*zip(MODES, ["client killed thrice", "connection lost at a message"] * 3, strict=True)],
+)
+def test_a_second_file_is_settled_once(field, mode, name):
+    assert_exact(field.attempt(faults.SECOND_FILE[name], mode, mode=mode))
+
+
+@pytest.mark.parametrize("name", faults.DELETES)
+def test_a_sync_that_is_disturbed_in_its_deletes(field, name):
+    outcome = field.attempt(faults.DELETES[name], 1, mode="sync keep-old")
+    assert outcome.struck
+    assert_exact(outcome)
+
+
+@pytest.mark.parametrize("chunk_rows", [200, None])
+def test_an_upsert_whose_connection_is_lost_is_tried_again(field, chunk_rows):
+    def fault(scene):
+        left = [3]
+
+        def watch(message):
+            # The rows of a batch are on their way.
+            left[0] -= message.driver == "asyncpg" and message.is_clients and message.kind == "d"
+            if left[0] == 0 and not scene.outcome.struck:
+                scene.strike()
+                return Verdict.CUT
+            return Verdict.FORWARD
+
+        scene.proxy.reset(watch)
+        scene.wait(scene.load())
+
+    outcome = field.attempt(fault, 0, mode="upsert keep-old", chunk_rows=chunk_rows)
+    assert outcome == Outcome(struck=True)

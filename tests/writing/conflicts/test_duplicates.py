@@ -81,10 +81,12 @@ def test_duplicates_in_other_chunks(item, duplicates, workers, tmp_path):
     assert not SeenKeys.objects.exists()
 
 
+@pytest.mark.parametrize("chunk_rows", [1, 3])
 @pytest.mark.parametrize("duplicates", WANT)
-def test_duplicates_after_a_resume(duplicates, tmp_path):
+def test_duplicates_after_a_resume(duplicates, chunk_rows, tmp_path, monkeypatch):
+    monkeypatch.setattr("ingest.sources.delimited.BLOCK_BYTES", 32)  # a chunk of 3 is some batches
     user = AccountFactory(number="a1", name="one").user_id
-    records = [*RECORDS[:2], {"number": "x", "note": "x"}, *RECORDS[2:]]
+    records = [*RECORDS[:3], {"number": "x", "note": "x"}, *RECORDS[3:]]
     lines = [f"{record['number']},{record['note']},{user}" for record in records]
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(["number,name,user", *lines]), encoding="utf-8")
@@ -98,7 +100,7 @@ def test_duplicates_after_a_resume(duplicates, tmp_path):
     options = {"duplicates": duplicates, "on_error": "reject", "analyze": False}
     try:
         with pytest.raises(ServerFailed, match="rows of earlier chunks are in"):
-            load(Account, path, on_conflict="upsert", chunk_rows=1, **options)
+            load(Account, path, on_conflict="upsert", chunk_rows=chunk_rows, **options)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP FUNCTION stop_here CASCADE")
