@@ -169,7 +169,7 @@ def _ask_undo(load: Load, alias: str) -> Question:
             "rows": whole(plan.deletable),
         }
     return Question(
-        text=f"{asked} {_('This cannot be taken back.')}",
+        text=" ".join([asked, _("This cannot be taken back.")]),
         facts=plan.facts,
         choice=_("Keep the rows that were changed since, and undo the others")
         if plan.changed
