@@ -50,8 +50,6 @@ def source_of(language):
     found = {}
     entries = re.compile(r'^msgid (".*")\nmsgstr (".*")$', re.MULTILINE)
     for text, told in entries.findall(path.read_text("utf-8")):
-        r'^msgid (".*")\nmsgstr (".*")$', path.read_text("utf-8"), re.MULTILINE
-    ):
         found[ast.literal_eval(text)] = ast.literal_eval(told)
     return {text: told for text, told in found.items() if text}
 
