@@ -54,7 +54,7 @@ from ingest.loading.resume import (
     outputs_of,
 )
 from ingest.postgres.connection.arguments import django_connection
-from ingest.postgres.errors import is_passing, tell, translate
+from ingest.postgres.errors import is_of_statement, is_passing, tell, translate
 from ingest.postgres.session import has_state, open_session, read_state
 from ingest.results import Counts, LoadResult
 from ingest.results.reasons import ReasonCounts
@@ -127,6 +127,10 @@ class Loader:
             except NotBriefError:
                 self._is_brief, self._entry = False, None
             except Exception as error:
+                if self._is_brief and is_of_statement(error):
+                    # For one, a table that this role cannot lock; nothing was loaded or read once.
+                    self._is_brief, self._entry = False, None
+                    continue
                 failure = translate(error)
                 self._is_unsure |= (
                     isinstance(failure, IngestError) and failure.outcome is Outcome.UNKNOWN

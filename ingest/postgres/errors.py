@@ -194,5 +194,10 @@ def _is_lost(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
 
 
+def is_of_statement(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused a statement whatever its rows: a right, a kind of table."""
+    return any(_state(each).startswith("42") for each in (error, error.__cause__))
+
+
 def _state(error: BaseException | None) -> str:
     return str(getattr(error, "sqlstate", None) or "")

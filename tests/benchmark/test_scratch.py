@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_nothing_behind():
         assert len(schemas()) == 2
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-        assert process.wait(30) == 130
+        assert process.wait(30) == 130, rest
     assert rest.splitlines()[-1] == (
         "CommandError: Interrupted: the scratch schema is gone, and no real row was touched."
     )

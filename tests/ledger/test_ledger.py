@@ -268,13 +268,13 @@ def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch
 
     monkeypatch.setattr("ingest.loading.loader.analyze", fail)
     with pytest.raises(ServerFailed) as caught:
-        load(Transaction, file(5))
+        load(Transaction, file(60))
     assert str(caught.value) == (
-        "PostgreSQL could not go on: it is tired. All 5 rows are in: only what comes after was not "
-        "done."
+        "PostgreSQL could not go on: it is tired. All 60 rows are in: only what comes after was "
+        "not done."
     )
     assert caught.value.outcome is Outcome.ALL
-    assert (Load.objects.get().status, Transaction.objects.count()) == ("loaded", 5)
+    assert (Load.objects.get().status, Transaction.objects.count()) == ("loaded", 60)
 
 
 def test_the_same_command_again_goes_on(file):
@@ -355,10 +355,10 @@ def test_what_fails_after_the_commit_does_not_make_the_load_look_failed(file, mo
 
     monkeypatch.setattr("ingest.loading.loader.analyze", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
-        load(Transaction, file(5))
-    assert str(caught.value) == "All 5 rows are in: only what comes after was not done."
+        load(Transaction, file(60))
+    assert str(caught.value) == "All 60 rows are in: only what comes after was not done."
     assert Load.objects.get().status == "loaded"
-    assert Transaction.objects.count() == 5
+    assert Transaction.objects.count() == 60
 
 
 def test_a_key_of_an_earlier_chunk_is_not_told_as_the_tables_own(account):

@@ -108,7 +108,7 @@ def test_types_that_postgresql_checks_itself(schema, case):
     rows = [(value,), ("ABC",)] if case == "no case" else [(value,)]
     want, got, decisions = both(make_model(code=field), rows)
     reason = f"because the foreign key 'coded' {reason}"
-    assert decisions == [
+    assert [each for each in decisions if not each.startswith("One value at a time: ")] == [
         f"Indexes: maintained row by row, {reason}",
         f"References: checked row by row by PostgreSQL, {reason}",
     ]
