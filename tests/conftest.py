@@ -9,15 +9,21 @@ from django.test import TransactionTestCase
 from tests.empty_tables import empty_tables
 
 ENDURANCE = (
+    "tests/admin/test_unusable_addresses.py",
     "tests/admin/uploads/browser/",
     "tests/chaos/",
     "tests/end_to_end/browser/test_rows.py",
+    "tests/end_to_end/tenants/",
+    "tests/end_to_end/test_documented_commands.py",
     "tests/ledger/test_undo_at_random.py",
+    "tests/writing/conflicts/test_at_random.py",
+    "tests/writing/conflicts/test_concurrency.py",
     "tests/writing/direct/test_callers_transactions.py",
     "tests/writing/direct/test_concurrency.py",
     "tests/writing/test_rejects_at_random.py",
 )
-"""Tests that take minutes: faults, schedules and interleavings by the dozen, a million rows.
+"""Tests that take minutes: faults, schedules and interleavings by the dozen, a fresh clone, a
+million rows.
 
 CI runs them; by hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
 
