@@ -266,6 +266,7 @@ def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch
     def fail(*_arguments):
         raise ServerFailed("PostgreSQL could not go on: it is tired.")
 
+    monkeypatch.setattr("ingest.loading.loader.needs_analyze", lambda *_: True)
     monkeypatch.setattr("ingest.loading.loader.analyze", fail)
     with pytest.raises(ServerFailed) as caught:
         load(Transaction, file(60))
@@ -353,6 +354,7 @@ def test_what_fails_after_the_commit_does_not_make_the_load_look_failed(file, mo
     def interrupt(*_):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("ingest.loading.loader.needs_analyze", lambda *_: True)
     monkeypatch.setattr("ingest.loading.loader.analyze", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         load(Transaction, file(60))
