@@ -261,14 +261,16 @@ class AsyncpgSession(Session):
         if self._connection.is_in_transaction():
             self._connection.terminate()
             return
-        was_used = not self._first
+        if not self._first and not self.is_brief:  # it was used
+            self._loop.call(self._clear)  # now: others ask by its lock whether the load is at work
+            if self._connection.is_closed():
+                return
         kept = KeptConnection(
             connection=self._connection,
             loop=self._loop,
             state=self.state,
             reset=self._reset,
             facts=self._facts,
-            clearing=self._loop.start(self._clear()) if was_used and not self.is_brief else None,
         )
         keep(beside, kept)
 

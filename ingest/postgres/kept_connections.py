@@ -8,7 +8,6 @@ Only the thread that opened it gets it again, and only for the same state of the
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import os
 import threading
@@ -17,8 +16,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     import asyncpg
 
     from ingest.postgres.event_loop import EventLoopThread
@@ -44,24 +41,16 @@ class KeptConnection:
     """Statements that bring it into that state, whatever the load before has set."""
     facts: dict[str, Any]
     """What is known of it: the server's process."""
-    clearing: Future[None] | None = None
-    """What the load before leaves on it is being cleared away."""
     thread: int = 0
 
     def close(self) -> None:
         """Say goodbye to the server, and wait for the end unless the loop's own thread is here."""
         if self.connection.is_closed():
             return
-        ending = self.loop.start(self._end())
+        ending = self.loop.start(close(self.connection))
         if not self.loop.is_current:
             with suppress(Exception):
                 ending.result(CLOSE_SECONDS)
-
-    async def _end(self) -> None:
-        if self.clearing is not None:
-            with suppress(Exception):
-                await asyncio.wrap_future(self.clearing)
-        await close(self.connection)
 
 
 async def close(connection: asyncpg.Connection) -> None:
@@ -87,8 +76,6 @@ def take(beside: Any, state: SessionState) -> KeptConnection | None:
                 break
         else:
             return None
-    if kept.clearing is not None:
-        kept.clearing.result()
     return None if kept.connection.is_closed() else kept
 
 

@@ -1,13 +1,17 @@
 """How often a load waits for the server, and what a load of few rows must not miss for that."""
 
+import asyncio
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, connections, transaction
 
 from finance.models import Transaction
 from ingest import ConstraintRefused, IngestError, load
+from ingest.ledger.locks import is_alive
 from ingest.ledger.models import Load
-from ingest.ledger.undo import undo
+from ingest.ledger.undo import plan_undo, undo
+from ingest.postgres.asyncpg_session import AsyncpgSession
 from tests.factories import AccountFactory
 from tests.performance.round_trips import counting_proxy
 
@@ -259,6 +263,19 @@ def test_the_next_load_uses_the_same_connection_until_django_closes_its_own():
     assert own_connections() == [first]
     connection.close()
     assert own_connections() == []
+
+
+def test_a_load_that_has_returned_is_not_at_work_any_more(monkeypatch):
+    clear = AsyncpgSession._clear
+
+    async def clear_slowly(self):
+        await asyncio.sleep(0.2)
+        await clear(self)
+
+    monkeypatch.setattr(AsyncpgSession, "_clear", clear_slowly)
+    got = load(Group, ({"name": name} for name in "ab"))
+    assert not is_alive(got.load)
+    assert plan_undo(got.load.pk).deletable == 2
 
 
 def test_a_kept_connection_that_was_lost_is_replaced():
