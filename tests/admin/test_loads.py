@@ -104,7 +104,7 @@ def test_a_failed_load_shows_and_counts_what_was_refused(admin_client, refused):
     rejects = shown[shown.index('id="ingest-rejects"') :]
     assert ("12,x" if refused == "value" else "999999") in rejects
     assert "Why records were refused" in rejects
-    assert '<span class="quiet">(1)</span>' in rejects
+    assert "<span>(1)</span>" in rejects
     assert "1 rejected" in shown
 
 
