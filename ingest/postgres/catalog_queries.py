@@ -236,8 +236,7 @@ ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
 
 
-UNIQUE_KEYS = """
-SELECT c.relname::pg_catalog.text,
+KEY_EXPRESSIONS = """
        ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
              FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
        ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
@@ -250,7 +249,13 @@ SELECT c.relname::pg_catalog.text,
              JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
              JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
              ORDER BY k.place),
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
+"""
+"""Two columns of a query of ``pg_index i``: the expressions of an index's key, and the operators by
+which two of them are equal."""
+UNIQUE_KEYS = (
+    "SELECT c.relname::pg_catalog.text,"
+    + KEY_EXPRESSIONS
+    + """       pg_catalog.pg_get_expr(i.indpred, i.indrelid),
        ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
              WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND (
                a.attnum OPERATOR(pg_catalog.=) ANY (i.indkey) OR EXISTS (
@@ -275,6 +280,7 @@ WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
     OPERATOR(pg_catalog.~) $2::pg_catalog.text
 ORDER BY c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
+)
 
 
 CHECKS = """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.postgres.catalog import REREAD_BY_NAME, concrete_fields_of_table, quote_name
+from ingest.postgres.catalog_queries import KEY_EXPRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -153,22 +154,10 @@ def _column_of(name: str, model: type[models.Model]) -> str:
     return str(field.column)
 
 
-_KEYS = """
-SELECT c.relname::pg_catalog.text,
-       k.conname::pg_catalog.text,
-       ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
-             FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
-       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
-             FROM pg_catalog.unnest(i.indclass::pg_catalog.oid[]) WITH ORDINALITY k(class, place)
-             JOIN pg_catalog.pg_opclass p ON p.oid OPERATOR(pg_catalog.=) k.class
-             JOIN pg_catalog.pg_amop x ON x.amopfamily OPERATOR(pg_catalog.=) p.opcfamily
-               AND x.amoplefttype OPERATOR(pg_catalog.=) p.opcintype
-               AND x.amoprighttype OPERATOR(pg_catalog.=) p.opcintype
-               AND x.amopstrategy OPERATOR(pg_catalog.=) 3  -- a B-tree's "equal"
-             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) x.amopopr
-             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
-             ORDER BY k.place),
-       ARRAY(SELECT (u.of OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)::pg_catalog.text
+_KEYS = (
+    "SELECT c.relname::pg_catalog.text, k.conname::pg_catalog.text,"
+    + KEY_EXPRESSIONS
+    + """       ARRAY(SELECT (u.of OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)::pg_catalog.text
              FROM pg_catalog.unnest(i.indcollation::pg_catalog.oid[])
                   WITH ORDINALITY u(of, place)
              ORDER BY u.place),
@@ -207,3 +196,4 @@ WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
     OPERATOR(pg_catalog.~) $2::pg_catalog.text
 ORDER BY NOT i.indisprimary, c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
+)

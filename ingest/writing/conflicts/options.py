@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from django.db import models
 
+    from ingest.conversion.defaults import Inserts
+
 OnConflict = Literal["error", "ignore", "update", "upsert", "sync"]
 """``error``: refused by PostgreSQL. ``ignore``: the table's row stays. ``update``: it is updated,
 and a record without a row is refused. ``upsert``: it is updated, and a record without a row is
@@ -47,7 +49,7 @@ class ConflictOptions:
         return self.mode != "update"
 
     @property
-    def fills(self) -> Literal["all", "some", "none"]:
+    def fills(self) -> Inserts:
         """Which rows need the fields that the source does not have: those that are inserted."""
         if self.mode == "ignore":
             return "all"
