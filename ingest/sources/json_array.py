@@ -36,6 +36,7 @@ class JsonArraySource(JsonLinesSource):
     def __init__(self, file: InputFile, reader: TextReader, options: SourceOptions) -> None:
         self._text = b""
         self._line = 1
+        self._counted = 0, 1  # a place in the text, and its line
         self._number = 0
         self._is_begun = self._is_over = False
         super().__init__(file, reader, options)
@@ -51,6 +52,7 @@ class JsonArraySource(JsonLinesSource):
         while not (elements or self._is_over):
             more = self._reader.read_chunk()
             self._text += more
+            self._counted = 0, self._line
             at = 0 if self._is_begun else self._begin()
             while self._may_go_on and (found := self._find_element(at)) is not None:
                 start, stop, at = found
@@ -77,7 +79,11 @@ class JsonArraySource(JsonLinesSource):
     def _take(self, start: int, stop: int) -> bytes:
         """Return an element as a line, and remember where it begins."""
         self._number += 1
-        self._lines_of_block.append(self._line + self._text.count(b"\n", 0, start))
+        # Counted from one element to the next: a whole chunk may be one line.
+        counted, line = self._counted
+        line += self._text.count(b"\n", counted, start)
+        self._counted = start, line
+        self._lines_of_block.append(line)
         element = self._text[start:stop]
         return (element.replace(b"\n", b" ") if b"\n" in element else element) + b"\n"
 
