@@ -84,7 +84,7 @@ def detect_upload(upload: Upload, model: type[Model], known: Layout | None = Non
     detected = _detect(upload, known)
     drafted = draft(detected, model)
     options = _source_options(drafted.layout)
-    with open_upload(upload) as given, open_source(given, options) as source:
+    with open_upload(upload, is_sample=True) as given, open_source(given, options) as source:
         return Found(
             layout=_lift_formats(_with_lookups(drafted, model), detected),
             findings=drafted.findings,
@@ -95,7 +95,7 @@ def detect_upload(upload: Upload, model: type[Model], known: Layout | None = Non
 
 def _detect(upload: Upload, known: Layout | None) -> Detected:
     said = {} if known is None else known.source
-    with open_upload(upload) as given:
+    with open_upload(upload, is_sample=True) as given:
         return detect(
             given, **{name: said.get(name) for name in ("encoding", "delimiter", "sheet")}
         )
@@ -103,7 +103,7 @@ def _detect(upload: Upload, known: Layout | None) -> Detected:
 
 def sheets_of(upload: Upload) -> tuple[str, ...]:
     """Return the names of a workbook's visible sheets; none of any other file."""
-    with open_upload(upload, is_local=True) as given:
+    with open_upload(upload, is_local=True, is_sample=True) as given:
         if not WorkbookSource.accepts(given) or kind_suffix(given) not in SUFFIXES:
             return ()
         return sheet_names(given, upload.name)
@@ -204,7 +204,7 @@ def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
             continue
         try:
             with (
-                open_upload(upload) as given,
+                open_upload(upload, is_sample=True) as given,
                 open_source(given, _source_options(layout)) as source,
             ):
                 layout = complete(layout, model, source).layout
@@ -232,7 +232,7 @@ def read_columns(upload: Upload, layout: Layout) -> tuple[str, ...] | None:
     """Return the header of a file as a layout reads it; None if it cannot be read so."""
     try:
         with (
-            open_upload(upload) as given,
+            open_upload(upload, is_sample=True) as given,
             open_source(given, _source_options(layout)) as source,
         ):
             return source.columns
@@ -277,7 +277,10 @@ class Kind:
 
 def kind_of(upload: Upload, layout: Layout) -> Kind:
     """Return what kind of source an upload is; raises ``IngestError`` if it cannot be opened."""
-    with open_upload(upload) as given, open_source(given, _source_options(layout)) as source:
+    with (
+        open_upload(upload, is_sample=True) as given,
+        open_source(given, _source_options(layout)) as source,
+    ):
         return Kind(format=source.format, ignores=source.ignores)
 
 
@@ -285,6 +288,7 @@ def kind_of(upload: Upload, layout: Layout) -> Kind:
 class FirstRecords:
     """The beginning of a file, as cells."""
 
+    kind: Kind
     columns: tuple[str, ...]
     records: tuple[tuple[int, tuple[Any, ...]], ...]
     """The number of each record, and its cells."""
@@ -296,7 +300,10 @@ def first_records(upload: Upload, layout: Layout, count: int) -> FirstRecords:
     """Return the first records of an upload; raises ``IngestError`` if it cannot be read so."""
     records: list[tuple[int, tuple[Any, ...]]] = []
     refused: list[tuple[int, str]] = []
-    with open_upload(upload) as given, open_source(given, _source_options(layout)) as source:
+    with (
+        open_upload(upload, is_sample=True) as given,
+        open_source(given, _source_options(layout)) as source,
+    ):
         for batch in source.batches():
             columns = [list(column[:count]) for column in batch.columns]
             cells = [
@@ -309,7 +316,10 @@ def first_records(upload: Upload, layout: Layout, count: int) -> FirstRecords:
             if len(records) + len(refused) >= count:
                 break
         return FirstRecords(
-            columns=source.columns, records=tuple(records[:count]), refused=tuple(refused[:count])
+            kind=Kind(format=source.format, ignores=source.ignores),
+            columns=source.columns,
+            records=tuple(records[:count]),
+            refused=tuple(refused[:count]),
         )
 
 

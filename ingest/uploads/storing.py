@@ -9,9 +9,10 @@ import shutil
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from django.conf import settings
+from django.core.files import File
 from django.core.files.storage import FileSystemStorage, storages
 from django.utils import timezone
 from platformdirs import user_data_path
@@ -24,12 +25,13 @@ from ingest.uploads.models import Upload
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.core.files import File
     from django.core.files.storage import Storage
 
 STORAGE = "ingest"
 """The name in ``STORAGES`` of the storage that keeps uploads."""
 NAME_LENGTH = 255
+SAMPLE = "sample"
+"""The option of an upload that names its sample in the storage."""
 REJECTS = "rejects"
 """The folder beside the uploads with the reject files of their loads."""
 _SUFFIXES = re.compile(r"(\.[a-z0-9]{1,8}){1,2}$")
@@ -92,29 +94,51 @@ def keep(file: File[Any], name: str) -> str:
     return str(storage().save(random_name, file))
 
 
+def keep_sample(file: File[Any], name: str) -> str | None:
+    """Put a sample of a large workbook into the storage and return its name; else None.
+
+    Each step looks at the first rows, and a workbook is read as a whole each time.
+    """
+    if Path(name).suffix.lower() not in {".xlsx", ".xlsm"}:
+        return None
+    # Arrow, which the sources need, is not imported for other files.
+    from ingest.sources.spreadsheets.sample import write_sample
+
+    with tempfile.TemporaryFile(prefix="ingest-sample-") as sample:
+        is_written = write_sample(cast("IO[bytes]", file), name, sample)
+        file.seek(0)
+        sample.seek(0)
+        return keep(File(sample), name) if is_written else None
+
+
 @contextmanager
-def open_upload(upload: Upload, *, is_local: bool = False) -> Iterator[Any]:
+def open_upload(
+    upload: Upload, *, is_local: bool = False, is_sample: bool = False
+) -> Iterator[Any]:
     """Give what a source reads an upload from: a path, or a file of the storage.
 
     ``is_local``: it is to be a path in any case, if need be of a copy that is deleted at the end.
+    ``is_sample``: the first records are enough; of a large workbook they are kept beside it.
     Raises ``SourceError`` if the file is gone.
     """
     # Django imports models at every start; Arrow, which the sources need, can wait.
     from ingest.sources.files import NamedPath
 
-    kept = storage()
-    if not upload.storage_name or not kept.exists(upload.storage_name):
+    kept, stored = storage(), upload.storage_name
+    if not stored or not kept.exists(stored):
         raise SourceError(f"{upload.name} is not kept any more: upload it again.")
-    path = _local_path(upload)
+    if is_sample:
+        stored = upload.options.get(SAMPLE, stored)
+    path = _local_path(stored)
     if path is not None:
         yield NamedPath.of(path, upload.name)
         return
-    with kept.open(upload.storage_name, "rb") as file:
+    with kept.open(stored, "rb") as file:
         if not is_local:
             yield _Named(file, upload)
             return
         with tempfile.TemporaryDirectory(prefix="ingest-upload-") as folder:
-            copy = Path(folder) / upload.storage_name
+            copy = Path(folder) / stored
             with copy.open("wb") as target:
                 shutil.copyfileobj(file, target, _COPY_BYTES)
             yield NamedPath.of(copy, upload.name)
@@ -131,17 +155,17 @@ class _Named:
         return getattr(self._file, name)
 
 
-def _local_path(upload: Upload) -> Path | None:
-    """Return the path of an upload whose storage is on this machine."""
+def _local_path(name: str) -> Path | None:
+    """Return the path of a file whose storage is on this machine."""
     with suppress(NotImplementedError):
-        path = Path(storage().path(upload.storage_name))
+        path = Path(storage().path(name))
         return path if path.is_file() else None
     return None
 
 
 def given_of(upload: Upload) -> str:
     """Return what the ledger writes down as the source of the upload's load."""
-    path = _local_path(upload)
+    path = _local_path(upload.storage_name)
     return str(path) if path is not None else f"storage:{STORAGE}/{upload.storage_name}"
 
 
@@ -155,14 +179,14 @@ def reject_file_of(upload: Upload) -> Path:
 
 def delete_orphan(instance: Upload, **_: Any) -> None:
     """Delete the file of an upload that is deleted, for example with its owner."""
-    if instance.storage_name:
-        storage().delete(instance.storage_name)
+    for name in filter(None, (instance.storage_name, instance.options.get(SAMPLE))):
+        storage().delete(name)
 
 
 def delete_file(upload: Upload) -> None:
     """Delete the file of an upload; the upload itself stays, as a fact about the load."""
     if upload.storage_name:
-        storage().delete(upload.storage_name)
+        delete_orphan(upload)
         Upload.objects.filter(pk=upload.pk).update(storage_name="", state=Upload.State.FORGOTTEN)
         upload.storage_name, upload.state = "", Upload.State.FORGOTTEN
 

@@ -10,7 +10,7 @@ from ingest.admin.uploads import rights
 from ingest.exceptions import SourceError
 from ingest.uploads.limits import check_unpacked
 from ingest.uploads.models import Upload
-from ingest.uploads.storing import bare_file_name, delete_file, keep
+from ingest.uploads.storing import SAMPLE, bare_file_name, delete_orphan, keep, keep_sample
 
 if TYPE_CHECKING:
     from django.contrib.admin import AdminSite
@@ -33,13 +33,16 @@ def receive(site: AdminSite, request: HttpRequest, label: str, handler: Receivin
     check_unpacked(file, name)
     user: Any = request.user
     upload = Upload(owner=user, model=label, name=name, size=received.size, digest=received.digest)
-    upload.storage_name = keep(file, name)
     try:
+        sample = keep_sample(file, name)
+        upload.options = {} if sample is None else {SAMPLE: sample}
+        upload.storage_name = keep(file, name)
         upload.save()
         look(site, request, upload)
     except BaseException:
+        delete_orphan(upload)
+        upload.storage_name = ""
         if not upload._state.adding:
-            delete_file(upload)
             upload.delete()
         raise
     return upload
@@ -60,4 +63,8 @@ def look(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
     use(site, request, upload, model, best)
     upload.options["sheets"] = list(sheets)
     upload.options["findings"] = list(found.findings)
+    if SAMPLE in upload.options:
+        upload.options["findings"].append(
+            _("Of each large sheet the first and the last rows were looked at.")
+        )
     upload.save()

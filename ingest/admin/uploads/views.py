@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from ingest.admin.uploads import UploadAdmin
     from ingest.layout import Layout
+    from ingest.uploads.layouts import Kind
 
 RECORDS_LOOKED_AT = 10
 RECORDS_PREVIEWED = 20
@@ -139,7 +141,7 @@ class FileStep(StepView):
         from ingest.uploads.layouts import first_records
 
         before = self.layout()
-        self.form = self._form(before, self.request.POST)
+        self.form = self._form(before, posted=self.request.POST)
         if not self.form.is_valid():
             return None
         layout = self.form.to_layout()
@@ -167,10 +169,10 @@ class FileStep(StepView):
         found = allowed_part(self.admin.admin_site, self.request, self.model, found)
         return dataclasses.replace(layout, fields={**found.fields, **layout.fields})
 
-    def _form(self, layout: Layout, posted: Any = None) -> FileForm:
+    def _form(self, layout: Layout, kind: Kind | None = None, posted: Any = None) -> FileForm:
         from ingest.uploads.layouts import kind_of
 
-        ignores = kind_of(self.upload, layout).ignores
+        ignores = (kind or kind_of(self.upload, layout)).ignores
         sheets = self.upload.options.get("sheets", ())
         return FileForm(layout, ignores=ignores, sheets=sheets, data=posted)
 
@@ -188,19 +190,19 @@ class FileStep(StepView):
         return HttpResponseRedirect(self.admin.address(self.upload, self.name))
 
     def shown(self) -> dict[str, Any]:
-        from ingest.uploads.layouts import first_records, kind_of
+        from ingest.uploads.layouts import first_records
 
         layout, records, form = self.layout(), None, self.form
         try:
-            if form is None:
-                form = self._form(layout)
             records = first_records(self.upload, layout, RECORDS_LOOKED_AT)
-            found_format = kind_of(self.upload, layout).format
         except IngestError as error:
-            self.error, found_format = self.error or safe_text(str(error)), ""
+            self.error = self.error or safe_text(str(error))
+        kind = None if records is None else records.kind
+        with suppress(IngestError):  # the error is told already
+            form = form or self._form(layout, kind)
         return {
             "form": form,
-            "format": found_format,
+            "format": "" if kind is None else kind.format,
             "findings": [safe_text(finding) for finding in self.upload.options.get("findings", ())],
             "header": [] if records is None else [safe_line(name) for name in records.columns],
             "records": []
@@ -425,7 +427,7 @@ def first_rows(
     from ingest.loading.preview import preview
     from ingest.uploads.storing import open_upload
 
-    with open_upload(upload) as given:
+    with open_upload(upload, is_sample=True) as given:
         return preview(model, given, rows=count, layout=layout, **options)
 
 

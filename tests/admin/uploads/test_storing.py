@@ -5,12 +5,15 @@ import os
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, storages
 from django.core.management import call_command
 from django.utils import timezone
 
 from ingest.models import Load, Upload
+from ingest.sources.spreadsheets import sample
 from tests.admin.uploads.test_way import ACCOUNTS, REFUSED, numbers, page
+from tests.sources.workbooks import change, make
 
 pytestmark = pytest.mark.django_db
 
@@ -114,4 +117,65 @@ def test_a_file_goes_with_its_owner(way, folder):
 def test_a_folder_that_may_be_served_is_refused(way, folder, settings):
     settings.MEDIA_ROOT = str(folder.parent)
     assert "below MEDIA_ROOT" in page(way.upload(ACCOUNTS))
+    assert kept(folder) == []
+
+
+def large_workbook(monkeypatch, tmp_path):
+    monkeypatch.setattr(sample, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(sample, "FIRST_ROWS", 50)
+    rows = [["root", f"DE{at}", f"Name {at}", "EUR", "2025-01-31"] for at in range(300)]
+    header = ["user__username", "number", "name", "currency", "opened_on"]
+    return make(tmp_path / "large.xlsx", [header, *rows, ["Total", 300]])
+
+
+@pytest.mark.parametrize("backend", ["FileSystemStorage", "InMemoryStorage"])
+def test_each_step_looks_at_a_sample_of_a_large_workbook(
+    way, tmp_path, settings, monkeypatch, backend
+):
+    place = {"BACKEND": f"django.core.files.storage.{backend}"}
+    if backend == "FileSystemStorage":
+        place["OPTIONS"] = {"location": str(tmp_path / "kept")}
+    settings.STORAGES = {**settings.STORAGES, "ingest": place}
+    path = large_workbook(monkeypatch, tmp_path)
+    way.upload(path.read_bytes(), "large.xlsx")
+    storage = storages["ingest"]
+    whole, few = way.found.storage_name, way.found.options["sample"]
+    assert {whole, few} == set(storage.listdir("")[1])
+    assert "the first and the last rows were looked at" in page(way.get("file"))
+    with storage.open(whole) as file:
+        content = file.read()
+    storage.delete(whole)
+    storage.save(whole, ContentFile(b"nothing that could be read"))
+    shown = page(way.go("preview"))
+    assert "DE19" in shown
+    assert "trailer_records = 1" in way.found.layout
+    storage.delete(whole)
+    storage.save(whole, ContentFile(content))
+    way.go("confirm")
+    assert way.found.check_result["counts"]["inserted"] == 300
+    way.post("confirm")
+    assert len(numbers()) == 300
+    assert storage.listdir("")[1] == []
+
+
+@pytest.mark.parametrize("ends", ["forget", "owner"])
+def test_a_sample_is_deleted_with_its_upload(way, folder, tmp_path, monkeypatch, ends):
+    way.upload(large_workbook(monkeypatch, tmp_path).read_bytes(), "large.xlsx")
+    assert len(kept(folder)) == 2
+    if ends == "forget":
+        way.post("forget")
+    else:
+        way.found.owner.delete()
+    assert kept(folder) == []
+
+
+def test_nothing_is_kept_of_a_workbook_that_cannot_be_loaded(way, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(sample, "FIRST_ROWS", 50)
+    empty = change(
+        make(tmp_path / "empty.xlsx", [["a"]] * 300),
+        "xl/workbook.xml",
+        lambda text: text.replace(b"<sheet ", b'<sheet state="hidden" '),
+    )
+    assert "no visible sheet" in page(way.upload(empty.read_bytes(), "empty.xlsx"))
     assert kept(folder) == []
