@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models
 from django.db.backends.postgresql.psycopg_any import get_adapters_template
+from psycopg import Binary
 from psycopg.adapt import PyFormat, Transformer
 
 from ingest.exceptions import did_you_mean
@@ -469,6 +470,8 @@ def as_postgresql_text(value: Any, connection: Any) -> str | None:
             f"{_quote_hstore(name)}=>{'NULL' if item is None else _quote_hstore(item)}"
             for name, item in value.items()
         )
+    if isinstance(value, Binary):  # psycopg would escape it for a literal
+        return f"\\x{bytes(value.obj).hex()}"
     adapters = get_adapters_template(settings.USE_TZ, connection.timezone)
     dumped = Transformer(adapters).get_dumper(value, PyFormat.TEXT).dump(value)
     return None if dumped is None else bytes(dumped).decode()

@@ -360,6 +360,7 @@ class ChunkLoader:
                 is_chunk=how.is_chunked,
                 defers_references=how.references == "defer",
                 keeps_old=how.keep_old,
+                alias=self._job.alias,
             )
         writer = CopyWriter
         if self.table.parts:

@@ -8,18 +8,18 @@ partial index) cannot be found in a source, and stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from django.core.exceptions import ValidationError
-
-from ingest.exceptions import ConfigurationError, DeletesRefused, did_you_mean
-from ingest.postgres.catalog import concrete_fields_of_table, quote_db_table, quote_name
+from ingest.exceptions import ConfigurationError, DeletesRefused
+from ingest.postgres.catalog import quote_db_table, quote_name
+from ingest.postgres.errors import refusal_of
 from ingest.results.rejects import shorten
 from ingest.writing.conflicts.options import DEFAULT_LIMIT, NOTHING_TO_KEEP, DeleteLimit
+from ingest.writing.conflicts.scope import read_scope
 from ingest.writing.staging import own_prefix, temporary_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from django.db import models
 
@@ -37,6 +37,8 @@ class _Referrer(NamedTuple):
     table: str
     columns: Sequence[str]
     referenced: Sequence[str]
+    operators: Sequence[str]
+    """By which each pair of them is compared: the referenced column stands first."""
     is_own: bool
     """Is it a key of the load's own table?"""
 
@@ -51,22 +53,34 @@ class Deletion:
         model: type[models.Model],
         key: ConflictKey,
         options: ConflictOptions,
+        alias: str,
     ) -> None:
         """Count the rows of the scope before the load; raises for a scope that makes no sense."""
         self._session, self._table, self._model, self._key = session, table, model, key
         self._limit = options.max_deletes
         own = own_prefix(table)
         self._keys = [f"{own}k{place}" for place in range(1, len(key.expressions) + 1)]
-        self._scope, self._values = self._read_scope(options.scope)
+        self._scope, self._values = read_scope(session, table, model, alias, options.scope)
         self._doomed = temporary_name("doomed")
-        [(self._rows,)] = session.fetch(
-            f"SELECT pg_catalog.count(*) FROM {table.qualified_name} t WHERE {self._scope}",
-            *self._values,
-        )
+        self._rows = self._count_rows()
         session.execute(
             f"CREATE TEMPORARY TABLE {self._doomed} (part pg_catalog.oid, tid pg_catalog.tid) "
             "ON COMMIT DROP"
         )
+
+    def _count_rows(self) -> int:
+        sql = f"SELECT pg_catalog.count(*) FROM {self._table.qualified_name} t WHERE {self._scope}"
+        try:
+            [(rows,)] = self._session.fetch(sql, *self._values)
+        except Exception as error:
+            # A value that the field takes and the type of its column does not.
+            refusal = refusal_of(error, "", ())
+            if (refusal.state or "").startswith("22"):
+                raise ConfigurationError(
+                    f"PostgreSQL refuses a value of scope (--scope): {refusal.message}."
+                ) from error
+            raise
+        return int(rows)
 
     def delete(self, seen: str, old_values: OldValues | None) -> tuple[int, str]:
         """Delete the rows whose keys the load has not seen; gives their number and a sentence.
@@ -129,62 +143,16 @@ class Deletion:
             *self._values,
         )
 
-    def _read_scope(self, given: Any) -> tuple[str, list[str]]:
-        """Return the condition of the scope over a row ``t``, and its parameters."""
-        if given in ("all", ["all"], ("all",)):
-            return "true", []
-        said = self._pairs(given)
-        every = concrete_fields_of_table(self._model)
-        fields = {name: field for field in every for name in (field.attname, field.name)}
-        parts, values = [], []
-        for name, value in said.items():
-            field = fields.get(name)
-            if field is None:
-                raise ConfigurationError(
-                    f"scope (--scope) names the field {name!r}, which {self._model._meta.label} "
-                    f"does not have.{did_you_mean(name, fields)}"
-                )
-            column = self._table.column(str(field.column))
-            row = f"t.{quote_name(column.name)}"
-            try:
-                prepared = field.get_prep_value(field.to_python(getattr(value, "pk", value)))
-            except (ValidationError, ValueError, TypeError) as error:
-                raise ConfigurationError(
-                    f"scope (--scope) gives the field {name!r} the value {shorten(value)}, which "
-                    f"it refuses: {' '.join(getattr(error, 'messages', [str(error)]))}"
-                ) from error
-            if prepared is None:
-                parts.append(f"{row} IS NULL")
-                continue
-            values.append(str(prepared))
-            parts.append(
-                f"{row} {column.equal} ${len(values)}::pg_catalog.text::{column.qualified_type}"
-            )
-        return " AND ".join(parts), values
-
-    @staticmethod
-    def _pairs(given: Any) -> Mapping[str, Any]:
-        if isinstance(given, str):
-            given = [given]
-        if not isinstance(given, dict):
-            pairs = [str(item).partition("=") for item in given or ()]
-            if not pairs or not all(sign for _, sign, _ in pairs):
-                raise ConfigurationError(
-                    f"scope is {given!r}: say FIELD=VALUE, or all for the whole table."
-                )
-            given = {name.strip(): value for name, _, value in pairs}
-        if not given:
-            raise ConfigurationError("scope is empty: say {'field': value}, or 'all'.")
-        return dict(given)
-
     def _refuse_referred(self) -> None:
         """Raise ``DeletesRefused`` where other rows refer to one that is to be deleted."""
         name = self._table.qualified_name
         shown = ", ".join(f"t.{quote_name(column)}" for column in self._key.columns)
         for referrer in self._referrers():
             same = " AND ".join(
-                f"c.{quote_name(one)} OPERATOR(pg_catalog.=) t.{quote_name(other)}"
-                for one, other in zip(referrer.columns, referrer.referenced, strict=True)
+                f"t.{quote_name(other)} {operator} c.{quote_name(one)}"
+                for one, other, operator in zip(
+                    referrer.columns, referrer.referenced, referrer.operators, strict=True
+                )
             )
             stays = (
                 f" AND NOT EXISTS (SELECT FROM pg_temp.{self._doomed} o WHERE o.tid "
@@ -207,8 +175,8 @@ class Deletion:
     def _referrers(self) -> list[_Referrer]:
         """Return the foreign keys that refer to the table, also those that only Django knows."""
         found = [
-            _Referrer(name, table, columns, referenced, oid == self._table.oid)
-            for name, table, columns, referenced, oid in self._session.fetch(
+            _Referrer(name, table, columns, referenced, operators, oid == self._table.oid)
+            for name, table, columns, referenced, operators, oid in self._session.fetch(
                 _REFERRERS, self._table.oid
             )
         ]
@@ -217,13 +185,14 @@ class Deletion:
             column = getattr(field, "column", None)
             if column is None or getattr(field, "db_constraint", True):
                 continue
-            target = field.target_field.column
+            target = self._table.column(str(field.target_field.column))
             found.append(
                 _Referrer(
                     str(field),
                     quote_db_table(field.model._meta.db_table),
                     [column],
-                    [self._table.column(str(target)).name],
+                    [target.name],
+                    [target.equal],
                     field.model is self._model,
                 )
             )
@@ -244,6 +213,11 @@ SELECT k.conname::pg_catalog.text,
              FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY u(attnum, place)
              JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) k.confrelid
                AND a.attnum OPERATOR(pg_catalog.=) u.attnum
+             ORDER BY u.place),
+       ARRAY(SELECT pg_catalog.format('OPERATOR(%I.%s)', s.nspname, o.oprname)
+             FROM pg_catalog.unnest(k.conpfeqop) WITH ORDINALITY u(oid, place)
+             JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) u.oid
+             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
              ORDER BY u.place),
        k.conrelid::bigint
 FROM pg_catalog.pg_constraint k

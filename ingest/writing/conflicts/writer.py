@@ -17,6 +17,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from django.db import DEFAULT_DB_ALIAS
 
 from ingest.exceptions import ConfigurationError, RecordsRefused
 from ingest.postgres.errors import RowError
@@ -89,6 +90,7 @@ class ConflictWriter(CopyWriter):
         is_chunk: bool = False,
         defers_references: bool = False,
         keeps_old: bool = False,
+        alias: str = DEFAULT_DB_ALIAS,
     ) -> None:
         """``is_chunk``: more rows may come when these are committed, and ``seen`` must last."""
         super().__init__(
@@ -100,7 +102,7 @@ class ConflictWriter(CopyWriter):
             defers_references=defers_references,
         )
         self.options, self.given, self.seen = options, given, seen
-        self.is_chunk, self.keeps_old = is_chunk, keeps_old
+        self.is_chunk, self.keeps_old, self.alias = is_chunk, keeps_old, alias
         self._key: ConflictKey
         self._stage: StagingTable
         self._settling: Settling
@@ -158,7 +160,9 @@ class ConflictWriter(CopyWriter):
         changes = plan_changes(self.table, self.model, key, self.given.fields, self.options)
         self._take_turn(session)
         if self.options.mode == "sync":
-            self._deletion = Deletion(session, self.table, self.model, key, self.options)
+            self._deletion = Deletion(
+                session, self.table, self.model, key, self.options, self.alias
+            )
         self._stage = StagingTable(session, self.table, encoding, "stage", encoding.names)
         self._settling = Settling(
             self.table,

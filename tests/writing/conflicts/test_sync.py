@@ -1,6 +1,7 @@
 """``sync``: rows of the scope that the source does not have are deleted, or nothing is loaded."""
 
 import pytest
+from django.contrib.postgres.fields import ArrayField, IntegerRangeField
 from django.db import connection, models, transaction
 
 from finance.models import Account, Transaction
@@ -32,6 +33,13 @@ def numbers():
 @pytest.mark.parametrize(
     ("scope", "left"),
     [
+        (["area=x", "area=y"], ["a", "d", "n", None]),
+        ({"area": ["y", None]}, ["a", "b", "n", None]),
+        ({"area__in": ("x", "y"), "note": "1"}, ["a", "d", "n", None]),
+        ("area__isnull=true", ["a", "b", "c", "n", None]),
+        ("area__isnull=False", ["a", "d", "n", None]),
+        ({"pk__gte": "b", "pk__lt": "d"}, ["a", "d", "n", None]),
+        (["number__gt=b"], ["a", "b", "n", None]),
         ({"area": "x"}, ["a", "c", "d", "n", None]),
         ("area=x", ["a", "c", "d", "n", None]),
         (["area=x", "note=1"], ["a", "c", "d", "n", None]),
@@ -56,9 +64,18 @@ def test_what_is_deleted(scoped, scope, left, rows, monkeypatch):
         ({"max_deletes": 2}, "would delete 3 of the 5 rows of the scope, and max_deletes allows 2"),
         ({"max_deletes": "50%"}, "max_deletes allows 50%"),
         ({"max_deletes": None}, "max_deletes allows 10%"),
-        ({"scope": {"nothing": 1}}, "names the field 'nothing', which conflicts_test.Row does not"),
+        ({"scope": {"nothing": 1}}, "'nothing', and conflicts_test.Row does not have 'nothing'"),
         ({"scope": "x"}, "say FIELD=VALUE, or all"),
         ({"scope": {}}, "scope is empty"),
+        ({"scope": {"area__contains": 1}}, "area has no 'contains' here: say area=VALUE, or put"),
+        ({"scope": {"area__lower__x": 1}}, "area has no 'lower__x' here"),
+        ({"scope": {"area": []}}, "gives 'area' no value"),
+        ({"scope": "area__in=x,y"}, r"takes a list .* repeat the field: area=VALUE area=VALUE"),
+        ({"scope": {"area__in": [None]}}, "takes a list without NULL"),
+        ({"scope": {"area__gt": None}}, "say one value"),
+        ({"scope": {"area__isnull": "no"}}, "say true or false"),
+        ({"scope": {"area": "a\0"}}, "which no row has"),
+        ({"scope": ["all", "area=x"]}, "say FIELD=VALUE, or all"),
         ({"scope": None}, r"say which ones may be deleted, with scope="),
         ({"max_deletes": "x"}, "max_deletes is 'x'"),
         ({"on_error": "reject"}, "leave out on_error='reject'"),
@@ -71,6 +88,75 @@ def test_what_is_refused(scoped, options, match):
     with pytest.raises((ConfigurationError, DeletesRefused), match=match):
         load(scoped, [{"number": "a", "note": "2"}], **{**FEW, **options})
     assert numbers() == before
+
+
+def test_a_scope_by_fields_of_parents(db):
+    kept = TransactionFactory(reference="r1")
+    near = TransactionFactory(account=kept.account, reference="r2")
+    other = TransactionFactory(reference="r2")
+    record = {
+        "account_id": kept.account_id,
+        "user_id": kept.user_id,
+        "reference": "r1",
+        "amount": "1",
+        "tx_date": "2025-01-01",
+    }
+    scopes = [
+        {"account__number": kept.account.number},
+        f"account={kept.account_id}",
+        {"account_id": kept.account_id},
+        {"account": kept.account},
+        {"account__user__username": kept.account.user.username, "tx_date": near.tx_date},
+        {"account__in": [kept.account], "amount__lte": near.amount},
+    ]
+    for scope in scopes:
+        rows = set(Transaction.objects.filter(pk__in=[near.pk, other.pk]))
+        with transaction.atomic():
+            assert load(Transaction, [record], **{**FEW, "scope": scope}).deleted == 1
+            left = set(Transaction.objects.filter(pk__in=[near.pk, other.pk]))
+            transaction.set_rollback(True)
+        assert rows - left == {near}
+    for scope, match in [
+        ({"account": Account()}, "for NULL, say account__isnull=true"),
+        ({"account": kept}, "It is no finance.Account"),
+        ({"account__nothing": 1}, "finance.Account does not have 'nothing'"),
+        ({"account": "x"}, "which it refuses: .x. value must be an integer"),
+        ({"account": ""}, "account__isnull=true"),
+        ({"account__transactions__amount": 1}, "does not have 'transactions' as a column"),
+        ({"amount": "1e999999"}, "refuses"),
+    ]:
+        with pytest.raises(ConfigurationError, match=match):
+            load(Transaction, [record], **{**FEW, "scope": scope})
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "field", "value"),
+    [
+        ("boolean", models.BooleanField(null=True), "True"),
+        ("timestamptz", models.DateTimeField(null=True), "2025-01-31 10:00"),
+        ("integer[]", ArrayField(models.IntegerField(), null=True), [1, 2]),
+        ("jsonb", models.JSONField(null=True), {"a": [1]}),
+        ("bytea", models.BinaryField(null=True), b"\0'\\"),
+        ("int4range", IntegerRangeField(null=True), (1, 5)),
+        ("interval", models.DurationField(null=True), "1 02:00:00"),
+        ("char(4)", models.CharField(max_length=4, null=True), "x"),
+        ("uuid", models.UUIDField(null=True), "1" * 32),
+    ],
+)
+def test_a_scope_of_any_type(schema, sql_type, field, value):
+    run(f"CREATE TABLE item (number text PRIMARY KEY, area {sql_type})")
+    model = make_model(number=models.TextField(primary_key=True), area=field.clone())
+    model._meta.get_field("area").blank = True
+    load(model, [("a", value), ("b", None)], columns=["number", "area"])
+    result = load(model, [{"number": "n"}], **{**FEW, "scope": {"area": value}})
+    assert (result.deleted, numbers()) == (1, ["b", "n"])
+
+
+def test_a_type_without_order_is_no_scope(schema):
+    run("CREATE TABLE item (number text PRIMARY KEY, area json)")
+    model = make_model(number=models.TextField(primary_key=True), area=models.JSONField(null=True))
+    with pytest.raises(ConfigurationError, match="type json cannot be compared"):
+        load(model, [{"number": "n"}], **{**FEW, "scope": {"area": 1}})
 
 
 def test_an_empty_source_deletes_nothing(scoped, tmp_path):
