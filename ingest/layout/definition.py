@@ -147,6 +147,7 @@ class Conflict:
     duplicates: str | None = None
     scope: Any = None
     max_deletes: Any = None
+    keep_old: bool | None = None
 
     def said(self) -> dict[str, Any]:
         """Return what is said, by the option's name."""

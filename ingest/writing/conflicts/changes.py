@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.postgres.catalog import concrete_fields_of_table, quote_name
+from ingest.postgres.ordering import read_ordering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.postgres.catalog import Column, Table
+    from ingest.postgres.session import Session
     from ingest.writing.conflicts.keys import ConflictKey
     from ingest.writing.conflicts.options import ConflictOptions
 
@@ -44,6 +46,8 @@ class Changes:
     kept: frozenset[str]
     """The columns whose value stays where the source has NULL."""
     newest: str | None
+    greater: str
+    """By which operator a value of ``newest`` is greater than another."""
     types: Mapping[str, Column]
 
     @property
@@ -76,12 +80,8 @@ class Changes:
         name = quote_name(self.newest)
         return (
             f"({record}.{name} IS NOT NULL AND ({row}.{name} IS NULL OR "
-            f"{record}.{name} {self._greater(self.types[self.newest])} {row}.{name}))"
+            f"{record}.{name} {self.greater} {row}.{name}))"
         )
-
-    @staticmethod
-    def _greater(column: Column) -> str:
-        return column.equal.replace("=)", ">)")
 
     def value(self, name: str, row: str, record: str) -> str:
         """Return the value that a column of the source is set to."""
@@ -112,6 +112,7 @@ def equal_values(column: Column, one: str, other: str) -> str:
 
 
 def plan_changes(
+    session: Session,
     table: Table,
     model: type[models.Model],
     key: ConflictKey,
@@ -162,6 +163,12 @@ def plan_changes(
             f"newest (--newest) names the field {options.newest!r}, which belongs to the key: a "
             "record and its row never differ in it."
         )
+    ordering = {} if newest is None else read_ordering(session, table.column(newest).type_oid)
+    if newest is not None and "gt" not in ordering:
+        raise ConfigurationError(
+            f"newest (--newest) names the field {options.newest!r}, and of two values of its type "
+            f"{table.column(newest).sql_type} none is greater: say another field."
+        )
     names_fed = {field.name for field in given}
     automatic = [
         _column(field, table)
@@ -174,6 +181,7 @@ def plan_changes(
         automatic=tuple(automatic) if options.updates else (),
         kept=frozenset(kept),
         newest=newest,
+        greater=ordering.get("gt", ""),
         types={column.name: column for column in table.columns},
     )
 

@@ -112,7 +112,12 @@ def choose_key(
             f"The source feeds several unique keys of {label}: {_listed(usable, names)}. Say which "
             "one decides with key=[…] (--key FIELD …)."
         )
-    columns = [_column_of(name, model) for name in asked]
+    if not any(asked):
+        raise ConfigurationError(
+            f"key (--key) names no field: leave it out, or say one of {label}'s keys: "
+            f"{_listed(keys, names)}."
+        )
+    columns = [column for name in asked for column in _columns_of(name, model)]
     found = [key for key in keys if set(key.columns) == set(columns)]
     chosen = [key for key in found if key in usable]
     if len(chosen) > 1:  # the same columns in several indexes: the widest holds for all rows
@@ -140,18 +145,18 @@ def _listed(keys: Sequence[ConflictKey], names: Mapping[str, str]) -> str:
     return "; ".join(key.describe(names) for key in keys)
 
 
-def _column_of(name: str, model: type[models.Model]) -> str:
-    """Return the column of a field; ``customer__number`` is the foreign key ``customer``."""
+def _columns_of(name: str, model: type[models.Model]) -> list[str]:
+    """Return the columns of a field; ``customer__number`` is the foreign key ``customer``."""
     fields = {field.name: field for field in concrete_fields_of_table(model)}
     by_attname = {field.attname: field for field in fields.values()}
     field = fields.get(name) or by_attname.get(name) or fields.get(name.partition("__")[0])
     if name == "pk":
-        field = model._meta.pk
+        return [str(each.column) for each in model._meta.pk_fields]
     if field is None or ("__" in name and name not in fields and not field.is_relation):
         raise ConfigurationError(
             f"{model._meta.label} has no field {name!r}.{did_you_mean(name, fields)}"
         )
-    return str(field.column)
+    return [str(field.column)]
 
 
 _KEYS = (

@@ -13,7 +13,8 @@ one table take turns: see ``_take_turn``.
 from __future__ import annotations
 
 import dataclasses
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -39,7 +40,7 @@ from ingest.writing.refused_rows import describe, explain_refusal, reject_of, va
 from ingest.writing.staging import StagingTable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
 
     from django.db import models
@@ -54,6 +55,8 @@ if TYPE_CHECKING:
     from ingest.writing.primary_keys import PrimaryKeys
     from ingest.writing.timings import Stages
 
+MOST_RECORDS = 65_536
+"""Records that are settled together. Where rows are narrow, a batch has more."""
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 
 
@@ -124,7 +127,7 @@ class ConflictWriter(CopyWriter):
             self.decisions.extend(deferred.prepare())
         pending: tuple[Future[_Settled], TypedBatch] | None = None
         stage = self.stages.stage
-        for batch in batches:
+        for batch in chain.from_iterable(map(_in_pieces, batches)):
             if pending is not None:
                 yield self._result(*pending)
                 pending = None
@@ -157,7 +160,9 @@ class ConflictWriter(CopyWriter):
             read_keys(session, self.table), self.model, fed, encoding.names, self.options.key
         )
         self._check_identities(encoding.names)
-        changes = plan_changes(self.table, self.model, key, self.given.fields, self.options)
+        changes = plan_changes(
+            session, self.table, self.model, key, self.given.fields, self.options
+        )
         self._take_turn(session)
         if self.options.mode == "sync":
             self._deletion = Deletion(
@@ -316,15 +321,14 @@ class ConflictWriter(CopyWriter):
             settled = future.result()
         pa.default_memory_pool().release_unused()
         rejects = [self._reject(batch, row) for row in settled.refused]
-        repeats = [self._reject_repeated(batch, *row) for row in settled.repeated]
-        is_rejecting = self.options.duplicates == "reject"
+        repeats: list[Reject] = []
+        if self.options.duplicates == "reject":
+            repeats = [self._reject_repeated(batch, *row) for row in settled.repeated]
         if not self.skips_refused:
-            self._raise_first(batch, settled, repeats if is_rejecting else [])
+            self._raise_first(batch, settled, repeats)
         inserted, updated, unchanged, ignored, skipped = settled.counts
-        if is_rejecting:
-            rejects += repeats
-        else:
-            skipped += len(repeats)
+        rejects += repeats
+        skipped += len(settled.repeated) - len(repeats)
         places = {row.place for row in settled.refused}
         places |= {bisect_left(batch.records, record) for record, _, _ in settled.repeated}
         keys = list(settled.texts)
@@ -427,6 +431,24 @@ class ConflictWriter(CopyWriter):
             shown = reject_values(batch, place, self._key.columns)
             reject = dataclasses.replace(reject, reason=f"{shown}: {reject.reason}")
         return dataclasses.replace(reject, kind=kind, constraint=constraint)
+
+
+def _in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
+    """Yield a batch in pieces of so few records that all of them may be refused."""
+    # Parents that were made for a batch are kept or taken back by what became of all of it.
+    if len(batch.records) <= MOST_RECORDS or getattr(batch.batch, "made", None):
+        yield batch
+        return
+    rejects = batch.rejects
+    for start in range(0, len(batch.records), MOST_RECORDS):
+        records = batch.records[start : start + MOST_RECORDS]
+        is_last = start + MOST_RECORDS >= len(batch.records)
+        count = len(rejects)
+        if not is_last:
+            count = bisect_right(rejects, records[-1], key=lambda reject: reject.record)
+        mine, rejects = rejects[:count], rejects[count:]
+        rows = batch.rows.slice(start, MOST_RECORDS)
+        yield dataclasses.replace(batch, rows=rows, records=records, rejects=mine)
 
 
 def reject_values(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:

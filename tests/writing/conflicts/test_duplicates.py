@@ -38,6 +38,25 @@ def test_duplicates(item, duplicates, rows, monkeypatch):
     assert notes() == left
 
 
+@pytest.mark.parametrize("duplicates", WANT)
+def test_a_batch_of_many_records_is_settled_in_pieces(item, duplicates, monkeypatch):
+    monkeypatch.setattr("ingest.writing.conflicts.writer.MOST_RECORDS", 2)
+    records = [*RECORDS[:4], {"number": None, "note": "none"}, RECORDS[4], {"note": "none"}]
+    result = load(
+        *(item, [(record.get("number"), record["note"]) for record in records]),
+        columns=["number", "note"],
+        on_conflict="upsert",
+        on_error="reject",
+        duplicates=duplicates,
+        analyze=False,
+    )
+    want, *left = WANT[duplicates]
+    assert counts(result) == {**want, "rejected": want.get("rejected", 0) + 2}
+    refused = [reject.record for reject in result.rejects]
+    assert refused == ([3, 4, 5, 6, 7] if duplicates == "reject" else [5, 7])
+    assert notes() == left
+
+
 def test_a_reject_names_the_earlier_record(item):
     result = load(item, RECORDS, on_conflict="upsert", on_error="reject")
     got = [(it.record, it.column, it.value, it.kind, it.constraint) for it in result.rejects]

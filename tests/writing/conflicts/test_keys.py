@@ -103,6 +103,31 @@ def test_the_key_must_be_clear(db):
         load(Account, records, on_conflict="upsert", key="numbr")
 
 
+@pytest.mark.parametrize("key", [None, ["a", "b"], ["b", "a"], "pk", "a, b, a"])
+def test_a_primary_key_of_several_fields(schema, key):
+    run("CREATE TABLE item (a integer, b integer, note text, PRIMARY KEY (a, b))")
+    run("INSERT INTO item VALUES (1, 1, 'x')")
+    model = make_model(
+        pk=models.CompositePrimaryKey("a", "b"),
+        a=models.IntegerField(),
+        b=models.IntegerField(),
+        note=models.TextField(null=True),
+    )
+    records = [{"a": 1, "b": 1, "note": "y"}, {"a": 1, "b": 2, "note": "z"}]
+    assert upsert(model, records, key=key) == {"inserted": 1, "updated": 1}
+    for wrong, match in [("a", "no unique key of a. Its keys are: a, b"), ([], "names no field")]:
+        with pytest.raises(ConfigurationError, match=match):
+            upsert(model, records, key=wrong)
+
+
+@pytest.mark.parametrize("sql_type", ["json", "point", "json[]"])
+def test_newest_is_of_a_type_that_has_an_order(schema, sql_type):
+    run(f"CREATE TABLE item (number text PRIMARY KEY, note {sql_type})")
+    model = make_model(number=models.TextField(primary_key=True), note=models.TextField(null=True))
+    with pytest.raises(ConfigurationError, match="'note', and of two values of its type"):
+        upsert(model, [("a", None)], columns=["number", "note"], newest="note")
+
+
 def test_options_name_fields(item):
     record = {"number": "a1", "note": "x"}
     for options, match in [
@@ -111,6 +136,7 @@ def test_options_name_fields(item):
         ({"keep_if_null": ["nothing"]}, "'nothing', which .* does not have"),
         ({"update_fields": ["note"], "keep_if_null": ["number"]}, "'number', which is not updated"),
         ({"newest": "number"}, "'number', which belongs to the key"),
+        ({"key": ""}, "key .* names no field: leave it out, or say one of .*: id; number"),
         ({"key": ["number"], "on_conflict": "error"}, "key .* has no effect"),
         ({"newest": "note", "on_conflict": "ignore"}, "newest .* has no effect"),
     ]:

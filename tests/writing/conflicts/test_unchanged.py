@@ -9,6 +9,7 @@ from django.db import models
 
 from finance.models import Account
 from ingest import load
+from ingest.ledger.undo import undo
 from tests.factories import AccountFactory
 from tests.writing.conflicts.tables import ask, counts, make_model, run, upsert
 
@@ -86,6 +87,7 @@ def test_a_layout_says_what_becomes_of_conflicts(db, tmp_path):
         on_conflict = "upsert"
         key = "number"
         update_fields = ["name"]
+        keep_old = true
         [fields]
         number = "No"
         name = "Name"
@@ -95,9 +97,12 @@ def test_a_layout_says_what_becomes_of_conflicts(db, tmp_path):
     )
     path = tmp_path / "rows.csv"
     path.write_text("No,Name\nn1,new\nn2,two\n", encoding="utf-8")
-    assert counts(load(Account, path, layout=layout)) == {"inserted": 1, "updated": 1}
+    first = load(Account, path, layout=layout)
+    assert counts(first) == {"inserted": 1, "updated": 1}
     again = load(Account, path, layout=layout, on_conflict="ignore")
     assert counts(again) == {"ignored": 2}
+    undo(first.load.pk)
+    assert list(Account.objects.values_list("number", "name")) == [("n1", "old")]
 
 
 def test_the_command(db, tmp_path, capsys):
