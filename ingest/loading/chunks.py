@@ -298,6 +298,9 @@ class ChunkLoader:
                 encoding,
                 purpose=self._purpose(),
             )
+            conflicts = self._job.how.conflicts
+            if conflicts is not None and conflicts.inserts and self._job.how.dry_run:
+                self._keys.use_spares(self._job.model._meta.pk)
             self._sequences = Sequences(
                 self._session, defaults_of(table), () if self._job.how.dry_run else encoding.names
             )

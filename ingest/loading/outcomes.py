@@ -64,6 +64,8 @@ class Settlement:
             options = dataclasses.replace(options, mode="upsert", scope=None, max_deletes=None)
         self._session, self._table, self._model = session, table, model
         self._keys = PrimaryKeys(session, table, model, converter.encoding, purpose="returned")
+        if options.inserts:
+            self._keys.use_spares(model._meta.pk)
         self._writer = ConflictWriter(
             table,
             model,

@@ -74,9 +74,9 @@ def preview(
 
     With ``on_conflict`` the records are settled in a transaction that is rolled back: ``outcomes``
     says what would become of each, and what PostgreSQL refuses is among the ``rejects``. It waits
-    for locks as a load does, up to five seconds, and draws numbers for the rows that it inserts.
-    ``sync`` is shown as ``upsert``. Without it, what only PostgreSQL can refuse (a key that is
-    there already, a reference that leads nowhere) is not seen.
+    for locks as a load does, up to five seconds. Numbers of a sequence are used up only where a
+    dry run would use them up. ``sync`` is shown as ``upsert``. Without ``on_conflict``, what only
+    PostgreSQL can refuse (a key that is there already, a reference that leads nowhere) is not seen.
     """
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")

@@ -193,6 +193,29 @@ class PrimaryKeys:
         taken, self.ranges = self.ranges, []
         return taken
 
+    def use_spares(self, key: models.Field[Any, Any]) -> None:
+        """Give rows numbers that nobody uses, because not one of them is to stay.
+
+        It is for rows of which not every one is inserted. Where it cannot be, PostgreSQL draws a
+        number for each row that is, and ``decision`` says so.
+        """
+        if not key.concrete or not key.column:
+            return
+        column = self._table.column(str(key.column))
+        default = defaults_of(self._table).get(column.name)
+        is_given = column.name in self.encoding.names
+        if is_given or default is None or default.sequence is None:
+            return
+        self._default = default
+        reason = self._why_no_spare(column, default.sequence)
+        if reason is None and column.type_name == "int2":
+            reason = "a smallint has too few others."
+        if reason is None:
+            self._take_column(column)
+            self._spares_left = -_LEAST[column.type_name]  # not every row needs one in earnest
+        else:
+            self.decision = _used_up(default.sequence, reason)
+
     def _find_source(self, column: Column) -> None:
         """Find what the column's default draws the keys from."""
         default = self._default
@@ -235,9 +258,7 @@ class PrimaryKeys:
         else:
             self._find_source(column)
             self.reason = None
-            self.decision = (
-                f"Dry run: numbers of the sequence {sequence.name} are used up, because {reason}"
-            )
+            self.decision = _used_up(sequence, reason)
 
     def _why_no_spare(self, column: Column, sequence: Sequence) -> str | None:
         table, key = self._table, quote_name(column.name)
@@ -271,7 +292,7 @@ class PrimaryKeys:
     def _take_column(self, column: Column) -> None:
         numbered = choose_encoding([column], None)
         self.encoding = dataclasses.replace(
-            self.encoding, columns=(*numbered.columns, *self.encoding.columns), drawn=self.name
+            self.encoding, columns=(*numbered.columns, *self.encoding.columns), drawn=column.name
         )
         self._pool = pa.array([], self._pool_type)
 
@@ -393,6 +414,10 @@ class PrimaryKeys:
             f"SELECT pg_catalog.count(*) FROM {source} {sql} AND {_IS_OURS}", *parameters
         )
         return int(count)
+
+
+def _used_up(sequence: Sequence, reason: str) -> str:
+    return f"Dry run: numbers of the sequence {sequence.name} are used up, because {reason}"
 
 
 def _steps(first: int, last: int, step: int) -> pa.Array:

@@ -127,7 +127,7 @@ class ConflictWriter(CopyWriter):
             self.decisions.extend(deferred.prepare())
         pending: tuple[Future[_Settled], TypedBatch] | None = None
         stage = self.stages.stage
-        for batch in chain.from_iterable(map(_in_pieces, batches)):
+        for batch in keys.number(chain.from_iterable(map(_in_pieces, batches))):
             if pending is not None:
                 yield self._result(*pending)
                 pending = None
@@ -159,7 +159,7 @@ class ConflictWriter(CopyWriter):
         self._key = key = choose_key(
             read_keys(session, self.table), self.model, fed, encoding.names, self.options.key
         )
-        self._check_identities(encoding.names)
+        self._check_identities([name for name in encoding.names if name != encoding.drawn])
         changes = plan_changes(
             session, self.table, self.model, key, self.given.fields, self.options
         )
@@ -487,7 +487,8 @@ SELECT state, place, message, detail, constraint_name, column_name FROM {refused
 _REPEATED = "SELECT place, of_file, of_place FROM {repeated} ORDER BY place"
 _RANGES = """
 SELECT pg_catalog.min(r.key)::bigint, pg_catalog.max(r.key)::bigint FROM (
-  SELECT key, key OPERATOR(pg_catalog.-) pg_catalog.row_number() OVER (ORDER BY key) AS island
+  SELECT key, key OPERATOR(pg_catalog.-) (
+    pg_catalog.row_number() OVER (ORDER BY key) OPERATOR(pg_catalog.-) 1) AS island
   FROM {fresh}) r
 GROUP BY r.island ORDER BY 1
 """

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from finance.models import Transaction
-from ingest import load
+from ingest import load, preview
 from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
 from tests.factories import AccountFactory, TransactionFactory
@@ -86,6 +86,39 @@ def test_no_number_is_drawn_for_a_row_that_is_not_inserted(stamped):
     upsert(stamped, records, on_conflict="ignore")
     assert ask("SELECT last_value FROM stamped_id_seq") == [(3,)]
     assert ask("SELECT id FROM stamped WHERE number = 'c'") == [(3,)]
+
+
+@pytest.mark.parametrize("kind", ["BY DEFAULT", "ALWAYS"])
+@pytest.mark.parametrize("duplicates", ["reject", "last"])
+def test_no_number_is_drawn_where_nothing_stays(schema, kind, duplicates):
+    run(f"""
+        CREATE TABLE item (id bigint GENERATED {kind} AS IDENTITY PRIMARY KEY,
+            number text NOT NULL UNIQUE, note text);
+        INSERT INTO item (number, note) VALUES ('a', 'x'), ('b', 'x')
+    """)
+    model = make_model(number=models.TextField(unique=True), note=models.TextField(null=True))
+    records = [{"number": number, "note": "y"} for number in "acad"]
+    options = {"duplicates": duplicates, "on_error": "reject", "keep_old": True, "analyze": False}
+    result = load(model, records, on_conflict="upsert", dry_run=True, **options)
+    assert (result.inserted, result.updated) == (2, 1)
+    assert not any("used up" in decision for decision in result.decisions)
+    shown = preview(model, records, on_conflict="upsert", **options)
+    assert [it.what for it in shown.outcomes][:2] == ["update", "insert"]
+    assert ask("SELECT last_value FROM item_id_seq") == [(2,)]
+    load(model, records, on_conflict="upsert", **options)
+    assert ask("SELECT id, number FROM item ORDER BY id OFFSET 2") == [(3, "c"), (4, "d")]
+
+
+def test_a_dry_run_says_that_numbers_are_used_up(item):
+    run("""
+        CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+        CREATE TRIGGER look BEFORE INSERT ON item FOR EACH ROW EXECUTE FUNCTION look()
+    """)
+    records = [{"number": "a1", "note": "y"}, {"number": "a3", "note": "y"}]
+    result = load(item, records, on_conflict="upsert", dry_run=True)
+    assert "used up, because a trigger may look at the key." in " ".join(result.decisions)
+    result = load(item, records, on_conflict="update", on_error="reject", dry_run=True)
+    assert not any("used up" in decision for decision in result.decisions)
 
 
 def test_rows_are_inserted_in_the_order_of_the_source(item):
