@@ -136,7 +136,9 @@ class Loader:
                     isinstance(failure, IngestError) and failure.outcome is Outcome.UNKNOWN
                 )
                 tries = 1 if self._reporter.counts != before else tries + 1
-                may_pass = self._can_go_on and is_passing(error)
+                # Whether the ledger has it might not be known: another try would be another load.
+                may_pass = self._can_go_on and not (self._entry is None and self._is_unsure)
+                may_pass = may_pass and is_passing(error)
                 if not may_pass or tries > self._job.how.retries:
                     self._fail(failure)
                     if failure is error:
@@ -146,6 +148,9 @@ class Loader:
                 wait = FIRST_PAUSE_SECONDS * 2 ** (tries - 1)
                 self._reporter.announcement.retrying(failure, tries=tries, wait_seconds=wait)
                 time.sleep(wait)
+                own = django_connection(self._job.alias)
+                if not own.is_usable():
+                    own.close()  # Django opens another one
             except BaseException as error:
                 self._fail(error)
                 raise
@@ -168,13 +173,14 @@ class Loader:
                 check_reading(source, job.options)
                 check_repeating(source, job.options, job.how, is_atomic=session.is_callers)
             fingerprint = Fingerprint(source.paths, source.identity)
+            can_read_again = bool(source.paths or source.identity) and not session.is_callers
+            if self._entry is None:  # until the ledger has it, nothing is lost with the connection
+                self._can_go_on = can_read_again
             self._know_backend(session)
             if self._entry is None:
                 self._entry = self._begin(session, source, fingerprint)
             entry = self._entry
-            self._can_go_on = bool(
-                entry.load and (source.paths or source.identity) and not session.is_callers
-            )
+            self._can_go_on = bool(entry.load) and can_read_again
             entry.lock(session)
             with session.transaction() if entry.may_have_chunks else nullcontext():
                 settled = entry.settle(session)
@@ -391,8 +397,9 @@ class Loader:
         if self._job.how.on_repeat == "refuse":
             raise refuse_repeat(found, self._job, source)
         sentence = describe_repeat(found, self._job, source)
-        self._notes.append(sentence)
-        self._reporter.announcement.repeated(found, sentence)
+        if sentence not in self._notes:  # a try before has said it
+            self._notes.append(sentence)
+            self._reporter.announcement.repeated(found, sentence)
 
     def _facts(self, source: Source, digest: str) -> dict[str, Any]:
         """Return what the ledger keeps of a load from its beginning."""

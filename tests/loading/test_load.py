@@ -8,6 +8,7 @@ import io
 import threading
 from decimal import Decimal
 
+import psycopg
 import pyarrow as pa
 import pytest
 from django.db import connection, transaction
@@ -23,6 +24,8 @@ from ingest import (
     aload,
     load,
 )
+from ingest.exceptions import ServerFailed
+from ingest.ledger.models import Load
 from tests.factories import AccountFactory
 
 # Only these apps' tables are emptied after each test: loads commit.
@@ -316,6 +319,37 @@ def test_the_server_killed_in_the_middle(account):
     with pytest.raises(ConnectionFailed, match=r"was lost: .*\. Nothing was loaded\."):
         load(Transaction, rows(), columns=HEADER.strip().split(","))
     assert Transaction.objects.count() == 0
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_connection_lost_before_the_ledger_has_the_load(account, tmp_path, retries):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(csv(account, "1,x,2025-01-01").getvalue())
+    is_locked = threading.Event()
+
+    def cut():
+        with psycopg.connect(**connection.get_connection_params()) as other:
+            other.execute("LOCK TABLE ingest_load")
+            is_locked.set()
+            while not other.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks "
+                "WHERE relation = 'ingest_load'::regclass AND NOT granted"
+            ).fetchall():
+                pass
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    assert is_locked.wait(10)
+    try:
+        if retries:
+            result = load(Transaction, path, retries=retries)
+            assert any(said.startswith("Tried again: ") for said in result.decisions)
+        else:
+            with pytest.raises(ServerFailed, match=r"terminating .*\. Nothing was loaded\."):
+                load(Transaction, path, retries=retries)
+    finally:
+        thread.join()
+    assert len(stored()) == Load.objects.filter(status="loaded").count() == retries
 
 
 def test_an_error_of_the_callers_generator_comes_through(account):
