@@ -136,10 +136,7 @@ class Loader:
                     isinstance(failure, IngestError) and failure.outcome is Outcome.UNKNOWN
                 )
                 tries = 1 if self._reporter.counts != before else tries + 1
-                # Whether the ledger has it might not be known: another try would be another load.
-                may_pass = self._can_go_on and not (self._entry is None and self._is_unsure)
-                may_pass = may_pass and is_passing(error)
-                if not may_pass or tries > self._job.how.retries:
+                if not self._may_pass(error) or tries > self._job.how.retries:
                     self._fail(failure)
                     if failure is error:
                         raise
@@ -147,15 +144,24 @@ class Loader:
                 self._notes.append(f"Tried again: {failure}")
                 wait = FIRST_PAUSE_SECONDS * 2 ** (tries - 1)
                 self._reporter.announcement.retrying(failure, tries=tries, wait_seconds=wait)
-                time.sleep(wait)
-                own = django_connection(self._job.alias)
-                if not own.is_usable():
-                    own.close()  # Django opens another one
+                self._wait(wait)
             except BaseException as error:
                 self._fail(error)
                 raise
             else:
                 return dataclasses.replace(result, seconds=time.perf_counter() - started)
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Return whether another try might succeed, and would be a try of the same load."""
+        is_known = self._entry is not None or not self._is_unsure  # whether the ledger has it
+        return self._can_go_on and is_known and is_passing(error)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for the next try, and give up Django's connection where it was lost as well."""
+        time.sleep(seconds)
+        own = django_connection(self._job.alias)
+        if not own.is_usable():
+            own.close()  # Django opens another one
 
     def _try(self) -> LoadResult:
         job, stages = self._job, self._reporter.stages

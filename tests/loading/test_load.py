@@ -345,7 +345,7 @@ def test_a_connection_lost_before_the_ledger_has_the_load(account, tmp_path, ret
             result = load(Transaction, path, retries=retries)
             assert any(said.startswith("Tried again: ") for said in result.decisions)
         else:
-            with pytest.raises(ServerFailed, match=r"terminating .*\. Nothing was loaded\."):
+            with pytest.raises(ServerFailed, match="terminating connection"):
                 load(Transaction, path, retries=retries)
     finally:
         thread.join()
