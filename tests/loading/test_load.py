@@ -349,6 +349,7 @@ def test_a_connection_lost_before_the_ledger_has_the_load(account, tmp_path, ret
                 load(Transaction, path, retries=retries)
     finally:
         thread.join()
+        connection.close()  # it is the one that was cut
     assert len(stored()) == Load.objects.filter(status="loaded").count() == retries
 
 
