@@ -225,11 +225,23 @@ class WorkbookSource(Source):
         )
 
     def _note_facts(self, sheet: Any) -> None:
+        from ingest.sources.spreadsheets.facts import letters
+
         facts, name = self._facts, f"the sheet {self._sheet_name!r} of {self.name}"
         if facts.hidden:
             self._notes["hidden"] = (
                 f"Warning: {name} has {_count(len(facts.hidden), 'hidden row')}, such as "
                 f"{facts.hidden[0]:,}, which are read like any others."
+            )
+        last = 0 if sheet.end is None else sheet.end[1] + 1
+        columns = sorted(
+            {at for start, stop in facts.hidden_columns for at in range(start, min(stop, last) + 1)}
+        )
+        if columns:
+            shown = ", ".join(map(letters, columns[:ROWS_NAMED]))
+            self._notes["columns"] = (
+                f"Warning: {name} has {_count(len(columns), 'hidden column')}, such as {shown}, "
+                "which are read like any others."
             )
         if facts.unknown:
             shown = ", ".join(self._cell_name(*it) for it in facts.unknown[:ROWS_NAMED])

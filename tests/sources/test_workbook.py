@@ -323,6 +323,60 @@ def test_hidden_rows_of_other_kinds(tmp_path):
         assert notes[0].startswith(hidden.format(path))
 
 
+def with_hidden_columns(folder, kind):
+    """Make a workbook of four columns; B, D and all beyond are hidden."""
+    path, rows = folder / f"rows.{kind}", [["a", "b", "c", "d"], ["1", "2", "3", "4"]]
+    if kind == "xlsx":
+        with workbooks.xlsxwriter.Workbook(str(path)) as book:
+            sheet = book.add_worksheet("Table")
+            workbooks.fill(book, sheet, rows)
+            sheet.set_column("B:B", options={"hidden": True})
+            sheet.set_column("C:C", 30)
+            sheet.set_column("D:XFD", options={"hidden": True})
+    elif kind == "xlsb":
+        make_xlsb(path, rows, hidden_columns=[(1, 1), (3, 16_383)])
+    elif kind == "xls":
+        book = xlwt.Workbook()
+        sheet = book.add_sheet("Table")
+        for at, row in enumerate(rows):
+            for place, cell in enumerate(row):
+                sheet.write(at, place, cell)
+        for place in (1, *range(3, 20)):
+            sheet.col(place).hidden = True
+        book.save(str(path))
+    else:
+        hidden = '<table:table-column table:visibility="collapse"'
+        make_ods(
+            path,
+            f"<table:table-column/>{hidden}/><table:table-column/>",
+            f'{hidden} table:number-columns-repeated="1000"/>',
+            *(ods_row(*map(ods_cell, row)) for row in rows),
+        )
+    return path
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "xlsb", "xls", "ods"])
+def test_hidden_columns_are_told(tmp_path, kind):
+    path = with_hidden_columns(tmp_path, kind)
+    columns, rows, notes = read(path)
+    assert (columns, rows) == (("a", "b", "c", "d"), [("1", "2", "3", "4")])
+    assert notes == (
+        (
+            f"Warning: the sheet 'Table' of {path} has 2 hidden columns, such as B, D, which are read "
+            "like any others."
+        ),
+    )
+
+
+def test_hidden_columns_are_told_beside_cells_in_error(tmp_path):
+    path = tmp_path / "rows.xlsx"
+    with workbooks.xlsxwriter.Workbook(str(path)) as book:
+        sheet = book.add_worksheet()
+        workbooks.fill(book, sheet, [["a", "b"], [1, Formula("=NA()", "#N/A")]])
+        sheet.set_column("A:A", options={"hidden": True})
+    assert "has 1 hidden column, such as A" in read(path)[2][0]
+
+
 def test_a_sheet_whose_dimension_is_wrong_is_read_as_far_as_its_cells_go(tmp_path):
     path = make(tmp_path / "rows.xlsx", [["a"], [1]])
     workbooks.change(

@@ -115,10 +115,16 @@ def _text(text):
     return struct.pack("<I", len(text)) + text.encode("utf-16-le")
 
 
-def make_xlsb(path, rows, hidden=()):
-    """Write an .xlsb file of one sheet; a cell that is bytes is an error's code."""
+def make_xlsb(path, rows, hidden=(), hidden_columns=()):
+    """Write an .xlsb file of one sheet; a cell that is bytes is an error's code.
+
+    ``hidden_columns``: ranges of them, from 0.
+    """
     last = struct.pack("<IIII", 0, len(rows), 0, 10)
-    content = _record(0x81) + _record(0x94, last) + _record(0x91)
+    content = _record(0x81) + _record(0x94, last) + _record(0x186)
+    for first, stop in hidden_columns:
+        content += _record(0x3C, struct.pack("<IIIIH", first, stop, 2_340, 0, 1))
+    content += _record(0x187) + _record(0x91)
     for at, cells in enumerate(rows):
         flags = 0x10 if at + 1 in hidden else 0
         content += _record(0, struct.pack("<IIHBBBI", at, 0, 300, 0, flags, 0, 0))

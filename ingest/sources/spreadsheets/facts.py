@@ -32,6 +32,8 @@ class SheetFacts:
     """The cells in error: what each shows, by its row and its column."""
     hidden: list[int] = dataclasses.field(default_factory=list)
     """The rows that are hidden."""
+    hidden_columns: set[tuple[int, int]] = dataclasses.field(default_factory=set)
+    """The columns that are hidden, as ranges: the first and the last of each."""
     unknown: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     """The cells with a formula and without a stored value."""
     merged: list[str] = dataclasses.field(default_factory=list)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _REPEATED_ROWS = "table:number-rows-repeated"
 _REPEATED_COLUMNS = "table:number-columns-repeated"
+_HIDDEN = frozenset({"collapse", "filter"})
 _ERRORS = frozenset({"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"})
 
 
@@ -63,11 +64,16 @@ class _Scanner:
     def start(self, tag: str, found: dict[str, str]) -> None:
         if tag == "table":
             self._begin_sheet(found.get("table:name", ""))
+        elif tag == "table-column":
+            first = self._next_column
+            self._next_column += _count(found, _REPEATED_COLUMNS)
+            if found.get("table:visibility") in _HIDDEN:
+                self.facts.hidden_columns.add((first, self._next_column - 1))
         elif tag == "table-row":
             repeated = _count(found, _REPEATED_ROWS)
             self._row, self._next_row = self._next_row, self._next_row + repeated
             self._next_column = 1
-            if found.get("table:visibility") in {"collapse", "filter"}:
+            if found.get("table:visibility") in _HIDDEN:
                 self.facts.hidden.append(self._row)
         elif tag in {"table-cell", "covered-table-cell"}:
             self._begin_cell(found)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FORMULA, _END, _PASSWORD, _SHEET, _CELL_ERROR, _ROW = 0x06, 0x0A, 0x2F, 0x85, 0x205, 0x208
+_COLUMNS = 0x7D
 _HIDDEN = 0x20
 _DAMAGE = (OSError, ValueError, IndexError, TypeError, AttributeError, OverflowError)
 
@@ -43,6 +44,8 @@ def scan(file: IO[bytes], sheet: str, name: str) -> SheetFacts:
         is_beginning = False
         if kind == _ROW and size > 12 and stream[at + 12] & _HIDDEN:  # noqa: PLR2004
             facts.hidden.append(row + 1)
+        elif kind == _COLUMNS and size > 8 and stream[at + 8] & 1:  # noqa: PLR2004
+            facts.hidden_columns.add((row + 1, column + 1))  # of which it has the same places
         elif kind == _CELL_ERROR and stream[at + 7]:
             facts.add_error(row + 1, column + 1, ERRORS.get(stream[at + 6], "#ERROR"))
         elif kind == _FORMULA and stream[at + 12 : at + 14] == b"\xff\xff" and stream[at + 6] == 2:  # noqa: PLR2004

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROW, _CELL_ERROR, _FORMULA_ERROR, _LAST_CELL = 0, 3, 11, 11
-_SHEET, _MERGED = 156, 176
+_SHEET, _MERGED, _COLUMNS = 156, 176, 60
 _HIDDEN = 0x10
 
 
@@ -34,6 +34,9 @@ def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
             last_row, last_column = max(last_row, row), max(last_column, column)
             if kind in {_CELL_ERROR, _FORMULA_ERROR} and len(data) > 8:  # noqa: PLR2004
                 facts.add_error(row, column, ERRORS.get(data[8], "#ERROR"))
+        elif kind == _COLUMNS and len(data) > 16 and data[16] & 1:  # noqa: PLR2004
+            first, last = (int.from_bytes(data[it : it + 4], "little") + 1 for it in (0, 4))
+            facts.hidden_columns.add((first, last))
         elif kind == _MERGED:
             facts.merged.append("")
     check_extent(name, sheet, rows=last_row, columns=last_column, cells=cells)

@@ -21,6 +21,8 @@ _SIGNS = (b'"e"', b"'e'", b"hidden", b"<!", b"/f>", b"<f/", b":f/", b"/></c>")
 """Where a sheet has none of these, nothing in it needs to be told. calamine knows itself which
 cells are merged."""
 _HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row\s[^>]*?\shidden")
+_COLUMN = re.compile(rb"<(?:\w+:)?col\s[^>]*>")
+_ATTRIBUTE = re.compile(rb"""\s(min|max|hidden)\s*=\s*["']([0-9]{1,5}|true)["']""")
 _VALUELESS = re.compile(rb"f>\s*</(?:\w+:)?c>|<(?:\w+:)?f(?:\s[^>]*)?/>\s*</(?:\w+:)?c>")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 
@@ -28,9 +30,10 @@ _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
     """Return what there is to know of a sheet beside its values."""
     member = _find_member(archive, sheet, name)
-    if _quick_scan(read_member(archive, member, name), sheet, name):
+    facts = SheetFacts()
+    if _quick_scan(read_member(archive, member, name), sheet, name, facts.hidden_columns):
         return _Scanner(name).scan(read_member(archive, member, name))
-    return SheetFacts()
+    return facts
 
 
 def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
@@ -56,16 +59,24 @@ def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
     return member
 
 
-def _quick_scan(blocks: Iterator[bytes], sheet: str, name: str) -> bool:
-    """Return whether the sheet must be looked at closely; check how far its cells reach."""
+def _quick_scan(
+    blocks: Iterator[bytes], sheet: str, name: str, hidden_columns: set[tuple[int, int]]
+) -> bool:
+    """Return whether the sheet must be looked at closely; check how far its cells reach.
+
+    Adds the columns that are hidden.
+    """
     before = b""
-    is_first, needs_more = True, False
+    is_first, is_of_cells, needs_more = True, False, False
     rows = columns = cells = 0
     for block in blocks:
         if is_first:  # in UTF-16 no search would find anything
             needs_more = b"\0" in block[:64]
             is_first = False
         text = before + block
+        if not is_of_cells:  # the columns are said before
+            hidden_columns.update(_find_hidden_columns(text))
+            is_of_cells = b"sheetData" in text
         if not needs_more:
             needs_more = any(sign in text for sign in _SIGNS) and _is_special(text)
         found = _REFERENCE.findall(text)
@@ -77,6 +88,13 @@ def _quick_scan(blocks: Iterator[bytes], sheet: str, name: str) -> bool:
         before = text[-OVERLAP_BYTES:]
     check_extent(name, sheet, rows=rows, columns=columns, cells=cells)
     return needs_more
+
+
+def _find_hidden_columns(text: bytes) -> Iterator[tuple[int, int]]:
+    for tag in _COLUMN.findall(text):
+        said = dict(_ATTRIBUTE.findall(tag))
+        if said.get(b"hidden") in {b"1", b"true"} and {b"min", b"max"} <= said.keys():
+            yield int(said[b"min"]), int(said[b"max"])
 
 
 def _is_special(text: bytes) -> bool:
@@ -134,6 +152,10 @@ class _Scanner:
             self._parser.EndElementHandler = self._end
         elif tag == f"{self._prefix}is":
             self._has_value = True
+        elif tag == f"{self._prefix}col" and found.get("hidden") in {"1", "true"}:
+            first, last = found.get("min", ""), found.get("max", "")
+            if first.isdecimal() and last.isdecimal():
+                self.facts.hidden_columns.add((int(first), int(last)))
 
     def _begin_cell(self, found: dict[str, str]) -> None:
         said = found.get("r")
