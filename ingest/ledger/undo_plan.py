@@ -172,5 +172,10 @@ class Undone:
 
 def name_keys(keys: Sequence[str], count: int) -> str:
     """Name a few rows by their keys, of more."""
+    return f"with the keys {shown_keys(keys, count)}"
+
+
+def shown_keys(keys: Sequence[str], count: int) -> str:
+    """Return the keys of a few rows, of more."""
     named = ", ".join(key if len(key) <= 40 else f"{key[:39]}…" for key in keys)  # noqa: PLR2004
-    return f"with the keys {named}{', …' if count > len(keys) else ''}"
+    return f"{named}{', …' if count > len(keys) else ''}"

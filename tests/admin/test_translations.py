@@ -4,19 +4,28 @@ import ast
 import gettext
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from django.db import transaction
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation.template import templatize
 
 import ingest
 from finance.models import Transaction
+from ingest.admin.loads import wording
 from ingest.models import Load
-from tests.admin.clients import address
+from ingest.results.rejects import Kind
+from ingest.writing.deferred import LEFT
+from ingest.writing.several_tables import WHY_NOT_DIRECT
+from tests.admin.clients import address, reject
+from tests.factories import TransactionFactory
 from tests.ledger.recorded_loads import record_load
 
 ROOT = Path(ingest.__file__).parent
 LANGUAGES = ("de", "ar")
+VALUES_OF_BUTTONS = {"look", "continue", "confirm", "start", "begin"}
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "gettext_noop"}
 IN_TEMPLATE = re.compile(r"""gettext\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)""")
 FILLED_IN = re.compile(r"%\(\w+\)[sd]|</?\w+>")
@@ -100,3 +109,107 @@ def test_what_is_done_with_a_load_is_told_in_its_language(admin_client, settings
     shown = admin_client.post(address(load, "cancel"), follow=True).content.decode()
     want = told["Load %(load)s had not begun: it is cancelled."] % {"load": load.pk}
     assert want in shown
+
+
+def engine_texts():
+    """Yield what the engine's code decides, as an f-string writes it."""
+    for path in ROOT.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "decisions" not in source or "benchmark" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(source)):
+            called = node.func if isinstance(node, ast.Call) else None
+            is_decision = isinstance(called, ast.Attribute) and (
+                called.attr == "_decide" or ast.unparse(called).endswith("decisions.append")
+            )
+            for argument in node.args if is_decision else ():
+                if isinstance(argument, ast.Constant):
+                    yield argument.value
+                elif isinstance(argument, ast.JoinedStr):
+                    parts = argument.values
+                    yield "".join(
+                        getattr(part, "value", "x") if isinstance(part, ast.Constant) else "x"
+                        for part in parts
+                    )
+
+
+def test_every_decision_that_the_engine_writes_is_known():
+    texts = {*engine_texts(), LEFT, WHY_NOT_DIRECT}
+    assert len(texts) > 20
+    unknown = [told.text for told in wording.tell_decisions(texts) if told.is_english]
+    assert unknown == []
+
+
+def test_every_kind_and_stage_has_a_name():
+    assert set(wording.KINDS) == set(get_args(Kind))
+    stages = {
+        stage
+        for room in ("loading", "writing")
+        for path in (ROOT / room).rglob("*.py")
+        for stage in re.findall(r"""stage\("([a-z ]+)"\)""", path.read_text(encoding="utf-8"))
+    }
+    assert stages | {"read"} == set(wording.STAGES)
+
+
+TAGS = re.compile(
+    r"\{%\s*(blocktranslate|comment).*?\{%\s*end\1\s*%\}"
+    r"|\{% block (?:coltype|bodyclass) %\}.*?\{% endblock %\}|\{%.*?%\}|\{\{.*?\}\}",
+    re.DOTALL,
+)
+ATTRIBUTES = re.compile(r'\s(?:aria-label|title|placeholder|alt|value)="([^"]*)"')
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.html")), ids=lambda path: path.name)
+def test_no_template_has_words_of_its_own(path):
+    text = TAGS.sub("", path.read_text(encoding="utf-8"))
+    shown = ATTRIBUTES.findall(text) + re.sub(r"<[^>]*>", "\0", text).split("\0")
+    words = {word.strip() for word in shown if re.search(r"[A-Za-z]{2,}", word)}
+    assert words <= VALUES_OF_BUTTONS | {"&rsaquo;"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_load_says_of_itself_is_in_the_language(admin_client, settings, language):
+    settings.LANGUAGE_CODE = language
+    load = record_load(
+        Transaction,
+        [TransactionFactory(), TransactionFactory()],
+        decisions=["Indexes: maintained row by row, because the table holds rows already.", "New."],
+        stages={"look up references": 2.0, "send": 1.0},
+    )
+    reject(load, kind="reference")
+    shown = admin_client.get(address(load)).content.decode()
+    known = catalog(language)
+    because = known["Indexes: maintained row by row, because %(reason)s"]
+    reason = {"reason": known["the table holds rows already."]}
+    for want in (
+        f'<li dir="auto">{because % reason}</li>',
+        '<li lang="en" dir="auto">New.</li>',
+        known["look up references"],
+        f'<option value="reference">{known["reference"]}</option>',
+        f"<td>{known['reference']}</td>",
+    ):
+        assert want in shown
+    for english in ("look up references", ">reference<", "row by row"):
+        assert english not in shown
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_undo_is_told_of_in_the_language(admin_client, settings, language):
+    settings.LANGUAGE_CODE = language
+    rows = TransactionFactory.create_batch(2)
+    load = record_load(Transaction, rows)
+    with transaction.atomic():  # a savepoint, for a transaction id of its own
+        rows[0].save()
+    known = catalog(language)
+    asked = admin_client.get(address(load, "undo")).content.decode()
+    assert capfirst(known["changed since"]) in asked
+    assert known["%(number)s (with the keys %(keys)s)"] % {"number": 1, "keys": rows[0].pk} in asked
+    shown = admin_client.post(address(load, "undo"), follow=True).content.decode()
+    refused = known[next(text for text in wording.REFUSALS if "as it inserted" in text)]
+    assert refused.partition("%(rows)s")[0] % {"load": load.pk} in shown
+    shown = admin_client.post(address(load, "undo"), {"choice": "on"}, follow=True).content.decode()
+    done = known["Load %(load)s is undone: %(rows)s rows deleted"] % {"load": load.pk, "rows": 1}
+    assert done in shown
+    assert "rows deleted" not in shown

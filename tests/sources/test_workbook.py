@@ -362,8 +362,8 @@ def test_hidden_columns_are_told(tmp_path, kind):
     assert (columns, rows) == (("a", "b", "c", "d"), [("1", "2", "3", "4")])
     assert notes == (
         (
-            f"Warning: the sheet 'Table' of {path} has 2 hidden columns, such as B, D, which are read "
-            "like any others."
+            f"Warning: the sheet 'Table' of {path} has 2 hidden columns, such as B, D, which are "
+            "read like any others."
         ),
     )
 

@@ -26,7 +26,7 @@ from django.utils.translation import gettext as _
 from ingest.admin.addresses import GuardedList, read_number
 from ingest.admin.large_tables import LargeTableAdmin
 from ingest.admin.large_tables.filters import LOAD_VAR
-from ingest.admin.loads import progress, stages
+from ingest.admin.loads import progress, stages, wording
 from ingest.admin.loads.actions import ACTIONS, LoadAction
 from ingest.admin.loads.columns import LIST_DISPLAY, LoadColumns
 from ingest.admin.loads.rejects import FILES, RejectPages, as_lines, files_of, open_file
@@ -157,6 +157,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             "bar": progress.bar(load),
             "is_running": progress.is_underway(load),
             "kind": progress.kind_of(load),
+            "decisions": list(wording.tell_decisions(load.decisions)),
             "pieces": stages.draw(load.stages),
             "picture_width": stages.WIDTH,
             "chunks": Paginator(chunks, CHUNKS_SHOWN).get_page(request.GET.get("chunks"))
@@ -231,7 +232,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             try:
                 question = action.question(load, alias)
             except IngestError as error:
-                refusal = str(error)
+                refusal = wording.tell_refusal(str(error))
         if request.method != "POST" or refusal is not None:
             context = {
                 **self._context(request, load),
@@ -244,7 +245,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         try:
             told = action.do(load, alias, CHOICE in request.POST)
         except IngestError as error:
-            said = str(error)
+            said = wording.tell_refusal(str(error))
             if isinstance(error, NotResumed) and not request.user.has_perm(VIEW_REJECT):
                 said = error.without_values
             self.message_user(request, said, messages.ERROR)

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 from django.core.paginator import Paginator
 from django.utils.translation import gettext as _
 
+from ingest.admin.loads.wording import name_kind
 from ingest.results.rejects import Reject as Refused
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class RejectPages:
         self.column = query.get("column", "")
         self._is_impossible = "\0" in self.kind or "\0" in self.column
         self.page = Paginator(self.chosen(), PER_PAGE).get_page(query.get("rejects"))
+        for reject in self.page:
+            vars(reject)["kind_name"] = name_kind(reject.kind)
 
     def chosen(self) -> QuerySet[Reject]:
         """Return the rejects of the kind and column that were asked for."""
@@ -51,9 +54,10 @@ class RejectPages:
             chosen = chosen.filter(column=self.column.removeprefix(COLUMN))
         return chosen
 
-    def kinds(self) -> list[str]:
-        """Return the kinds that there are."""
-        return list(self._all.order_by("kind").values_list("kind", flat=True).distinct())
+    def kinds(self) -> list[dict[str, str]]:
+        """Return the kinds that there are, each with its value in a link."""
+        kinds = self._all.order_by("kind").values_list("kind", flat=True).distinct()
+        return [{"title": name_kind(kind), "value": kind} for kind in kinds]
 
     def columns(self) -> list[dict[str, str]]:
         """Return the source columns that there are, each with its value in a link."""

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ingest.admin.loads.progress import duration
+from ingest.admin.loads.wording import name_stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +42,7 @@ def _pieces(stages: Mapping[str, float]) -> Iterator[Piece]:
     for place, (name, took) in enumerate(seconds.items()):
         share = took / total if total else 0.0
         yield Piece(
-            name=name,
+            name=name_stage(name),
             time=duration(took),
             percent=f"{share:.0%}",
             colour=place % COLOURS,

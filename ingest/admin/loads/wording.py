@@ -1,0 +1,272 @@
+"""What a load says of itself, in the reader's language.
+
+The ledger keeps words and sentences in English, as the command and logs have them. The pages show
+those that are known here in the language of their reader, and the others as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING
+
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from ingest.admin.loads.progress import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ingest.ledger.undo_plan import Undone, UndoPlan
+
+KINDS = {
+    "parse": gettext_noop("parse"),
+    "value": gettext_noop("value"),
+    "reference": gettext_noop("reference"),
+    "duplicate": gettext_noop("duplicate"),
+    "constraint": gettext_noop("constraint"),
+    "missing": gettext_noop("missing"),
+}
+"""Of rejects."""
+STAGES = {
+    "read": gettext_noop("read"),
+    "convert": gettext_noop("convert"),
+    "encode": gettext_noop("encode"),
+    "look up references": gettext_noop("look up references"),
+    "send": gettext_noop("send"),
+    "commit": gettext_noop("commit"),
+    "prepare": gettext_noop("prepare"),
+    "find position": gettext_noop("find position"),
+    "build indexes": gettext_noop("build indexes"),
+    "delete": gettext_noop("delete"),
+    "workers": gettext_noop("workers"),
+    "verify": gettext_noop("verify"),
+    "analyze": gettext_noop("analyze"),
+}
+DECISIONS = (
+    gettext_noop("References: the table has no foreign key."),
+    gettext_noop("References: checked row by row by PostgreSQL, as asked."),
+    gettext_noop("References: %(count)s foreign keys checked as a set."),
+    gettext_noop("References: checked row by row by PostgreSQL, because %(reason)s"),
+    gettext_noop(
+        "References: left to PostgreSQL at the end of the caller's transaction, which has rows "
+        "from before the load whose parents are not there yet."
+    ),
+    gettext_noop(
+        "References: rows whose parents are not there yet are left to PostgreSQL, which asks for "
+        "them when the caller's transaction ends."
+    ),
+    gettext_noop("Indexes: maintained row by row, as asked."),
+    gettext_noop("Indexes: maintained row by row, because %(reason)s"),
+    gettext_noop("Indexes: %(count)s built after the rows."),
+    gettext_noop(
+        "Indexes: the primary key's is maintained row by row, because subscribers know the rows "
+        "by it."
+    ),
+    gettext_noop(
+        "Indexes: nobody else could read the table, and for %(seconds)s s of that it waited for "
+        "the source. With --indexes keep (indexes='keep') others read it meanwhile."
+    ),
+    gettext_noop("Plain COPY: so few rows load no faster by any other way."),
+    gettext_noop("Plain COPY: parents are looked up among the rows of the load, by the indexes."),
+    gettext_noop(
+        "Plain COPY: a record is a row of several tables, and each refers to the one before."
+    ),
+    gettext_noop("Order: each batch goes in the order of the index %(index)s."),
+    gettext_noop(
+        "Rows: inserted from a temporary table, because COPY is not possible under row security."
+    ),
+    gettext_noop("Rows: this load cannot be undone, because %(reason)s"),
+    gettext_noop("Conflicts: decided by the key %(key)s."),
+    gettext_noop(
+        "Conflicts: nobody else can write to the table meanwhile, because the key %(key)s is "
+        "deferrable and cannot decide in ON CONFLICT."
+    ),
+    gettext_noop("Sequence %(name)s: moved past the given keys."),
+    gettext_noop(
+        "Sequence %(name)s: not moved past the given keys, because the role may not set it: "
+        "GRANT UPDATE ON SEQUENCE %(right)s."
+    ),
+    gettext_noop(
+        "Sequence %(name)s: not moved past the given keys, because the role may not: %(right)s"
+    ),
+    gettext_noop(
+        "Sequence %(name)s: not moved past the given key %(key)s, because that would leave too "
+        "few numbers for other rows."
+    ),
+    gettext_noop("One value at a time: %(field)s"),
+)
+"""Why a load went the way that it did."""
+REASONS = (
+    gettext_noop("each chunk is committed by itself."),
+    gettext_noop("the table holds rows already."),
+    gettext_noop("the table has no index that is its own definition and no more."),
+    gettext_noop("others use the table: no exclusive lock within %(time)s."),
+    gettext_noop("an event trigger watches what is created or dropped."),
+    gettext_noop("the exclusive lock would be held until the end of the caller's transaction."),
+    gettext_noop("%(table)s is under row security."),
+    gettext_noop("%(table)s is not an ordinary table."),
+    gettext_noop("the trigger %(name)s must fire."),
+    gettext_noop("the foreign key %(name)s refers to the table itself."),
+    gettext_noop("the foreign key %(name)s has more than one column."),
+    gettext_noop("only a superuser may set session_replication_role before PostgreSQL 15."),
+)
+"""How decisions go on."""
+REFUSALS = (
+    gettext_noop("Load %(load)s cannot be undone, because %(reason)s. Nothing was changed."),
+    gettext_noop(
+        "Load %(load)s cannot be undone, because %(reason)s: its rows cannot be told from other "
+        "rows. Nothing was deleted: delete them by hand."
+    ),
+    gettext_noop(
+        "Load %(load)s is not undone: %(rows)s rows with its keys are not as it inserted them "
+        "(with the keys %(keys)s): they were changed since, or are other rows with the same keys. "
+        "Nothing was deleted: --keep-changed deletes the %(others)s rows that are and keeps the "
+        "others."
+    ),
+    gettext_noop(
+        "Load %(load)s is not undone: %(rows)s rows with its keys are not as it left them "
+        "(with the keys %(keys)s): they were changed since, or are other rows with the same keys. "
+        "Nothing was deleted: --keep-changed %(does)s and keeps the others."
+    ),
+    gettext_noop(
+        "Load %(load)s is not undone: %(rows)s of its rows are gone, or row security hides them "
+        "from the role of the load. Nothing was deleted: --keep-changed deletes the %(others)s "
+        "rows that are seen."
+    ),
+)
+"""Why a load is not undone."""
+FACTS = {
+    "model": gettext_noop("model"),
+    "file": gettext_noop("file"),
+    "day": gettext_noop("day"),
+    "rows": gettext_noop("rows"),
+    "to delete": gettext_noop("to delete"),
+    "to restore": gettext_noop("to restore"),
+    "to put back": gettext_noop("to put back"),
+    "changed since": gettext_noop("changed since"),
+    "gone": gettext_noop("gone"),
+    "gone or hidden": gettext_noop("gone or hidden"),
+}
+"""Of an undo that is planned."""
+VALUES = (
+    gettext_noop("%(number)s of %(all)s that it updated"),
+    gettext_noop("%(number)s of %(all)s that it deleted"),
+    gettext_noop("%(number)s (with the keys %(keys)s)"),
+)
+"""Of these facts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """A sentence of a load."""
+
+    text: str
+    is_english: bool
+    """Whether it is as the ledger has it."""
+
+
+def name_kind(kind: str) -> str:
+    """Return what a kind of rejects is called."""
+    return _(KINDS[kind]) if kind in KINDS else kind
+
+
+def name_stage(stage: str) -> str:
+    """Return what a stage is called."""
+    return _(STAGES[stage]) if stage in STAGES else stage
+
+
+def tell_decisions(decisions: Iterable[str]) -> Iterator[Told]:
+    """Yield the decisions of a load."""
+    for decision in decisions:
+        found = _find(decision, _DECISIONS)
+        if found is None:
+            yield Told(decision, is_english=True)
+        else:
+            template, parts = found
+            if "reason" in parts:
+                parts["reason"] = _tell(parts["reason"], _REASONS)
+            yield Told(_(template) % parts, is_english=False)
+
+
+def ask_to_undo(plan: UndoPlan) -> str:
+    """Return what an undo of a load that updated or deleted rows would do, as a question begins."""
+    parts = [
+        text % {"rows": whole(count)}
+        for text, count in (
+            (_("delete %(rows)s rows"), plan.deletable),
+            (_("restore %(rows)s rows"), plan.restorable),
+            (_("put back %(rows)s rows"), plan.missing),
+        )
+        if count
+    ]
+    return str(capfirst(", ".join(parts) or _("delete %(rows)s rows") % {"rows": 0}))
+
+
+def facts_of(plan: UndoPlan) -> tuple[tuple[str, str], ...]:
+    """Return the facts of a plan: names and values."""
+    return tuple(
+        (_(FACTS[name]) if name in FACTS else name, _tell(value, _VALUES))
+        for name, value in plan.facts
+    )
+
+
+def tell_undone(undone: Undone) -> str:
+    """Return what an undo did."""
+    # Arrow, which the ledger needs, is not imported when the server starts.
+    from ingest.ledger.undo_plan import shown_keys
+
+    parts = [
+        _("Load %(load)s is undone: %(rows)s rows deleted")
+        % {"load": undone.load.pk, "rows": whole(undone.deleted)}
+    ]
+    for text, count in (
+        (_("%(rows)s restored"), undone.restored),
+        (_("%(rows)s put back"), undone.put_back),
+        (_("%(rows)s were gone already"), undone.gone),
+    ):
+        if count:
+            parts.append(text % {"rows": whole(count)})
+    if undone.kept:
+        kept = _("%(rows)s changed since were kept (with the keys %(keys)s)")
+        parts.append(
+            kept % {"rows": whole(undone.kept), "keys": shown_keys(undone.kept_keys, undone.kept)}
+        )
+    return f"{', '.join(parts)}."
+
+
+def tell_refusal(text: str) -> str:
+    """Return why something was not done."""
+    return _tell(text, _REFUSALS)
+
+
+def _tell(text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]) -> str:
+    found = _find(text, patterns)
+    return text if found is None else _(found[0]) % found[1]
+
+
+def _find(
+    text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]
+) -> tuple[str, dict[str, str]] | None:
+    for template, pattern in patterns:
+        found = pattern.fullmatch(text)
+        if found is not None:
+            return template, found.groupdict()
+    return None
+
+
+def _patterns(templates: Iterable[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((template, _pattern(template)) for template in templates)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    pieces = re.split(r"%\((\w+)\)s", template)
+    written = [
+        f"(?P<{piece}>.+?)" if place % 2 else re.escape(piece) for place, piece in enumerate(pieces)
+    ]
+    return re.compile("".join(written), re.DOTALL)
+
+
+_DECISIONS, _REASONS, _VALUES, _REFUSALS = map(_patterns, (DECISIONS, REASONS, VALUES, REFUSALS))
