@@ -283,6 +283,10 @@ class ChunkLoader:
             inserts="all" if self._job.how.conflicts is None else self._job.how.conflicts.fills,
         )
         self._table = table = pipeline.table
+        if table.parts and self._job.how.conflicts is not None:
+            from ingest.writing.conflicts.writer import refuse_several_tables  # few loads do
+
+            refuse_several_tables(self._job.model)
         self._decide(*pipeline.rules_not_asked)
         if self._keys is None:
             encoding = pipeline.encoding
@@ -344,12 +348,6 @@ class ChunkLoader:
             from ingest.writing.conflicts.tables import SeenKeys
             from ingest.writing.conflicts.writer import ConflictWriter
 
-            if self.table.parts:
-                raise UnsupportedModelError(
-                    f"on_conflict is for models in one table, but {self._job.model._meta.label} "
-                    "also has fields in the table of a parent: leave it out, or load both by "
-                    "models of one table."
-                )
             self._seen = self._seen or SeenKeys(recall=self._entry.recall_keys)
             return ConflictWriter(
                 self.table,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ingest.postgres.catalog import quote_name
 from ingest.writing.conflicts.options import Given
 from ingest.writing.conflicts.tables import SeenKeys
-from ingest.writing.conflicts.writer import ConflictWriter
+from ingest.writing.conflicts.writer import ConflictWriter, refuse_several_tables
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.staging import temporary_name
 
@@ -62,6 +62,8 @@ class Settlement:
         """Plan it; raises ``ConfigurationError`` for options that do not fit the table."""
         if options.mode == "sync":  # what it deletes depends on the whole source
             options = dataclasses.replace(options, mode="upsert", scope=None, max_deletes=None)
+        if table.parts:
+            refuse_several_tables(model)
         self._session, self._table, self._model = session, table, model
         self._keys = PrimaryKeys(session, table, model, converter.encoding, purpose="returned")
         if options.inserts:

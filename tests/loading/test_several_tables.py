@@ -253,3 +253,26 @@ def test_undo_keeps_a_row_whose_parent_was_changed():
 def test_verify_asks_all_tables():
     asked = {finding.name for finding in verify(Restaurant).findings}
     assert {"contract_place_pkey", "contract_restaurant_pkey"} <= asked
+
+
+def test_conflicts_are_settled_one_table_at_a_time():
+    """As the message says: the parents first, then the children, which look their parents up."""
+    load(Restaurant, TWO)
+    records = [{"name": "a", "stars": 5}, {"name": "c", "stars": 3}]
+    options = {"on_conflict": "upsert", "key": ["name"]}
+    for ask in (load, preview):
+        with pytest.raises(UnsupportedModelError, match=r"twice: .* a column place_ptr__FIELD"):
+            ask(Restaurant, records, **options)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX one_name ON contract_place (name)")
+    try:
+        for model, name, field in ((Place, "name", None), (Restaurant, "place_ptr__name", "stars")):
+            fields = {name: "name", **({field: field} if field else {})}
+            part = [{to: record[of] for to, of in fields.items()} for record in records]
+            result = load(model, part, on_conflict="upsert")
+            want = (1, 0, 1) if model is Place else (1, 1, 0)
+            assert (result.inserted, result.updated, result.unchanged) == want
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX one_name")
+    assert rows() == [("a", 5), ("b", 2), ("c", 3)]

@@ -15,14 +15,21 @@ from __future__ import annotations
 import dataclasses
 from bisect import bisect_left, bisect_right
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pyarrow as pa
 from django.db import DEFAULT_DB_ALIAS
 
-from ingest.exceptions import ConfigurationError, RecordsRefused
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    ConfigurationError,
+    Outcome,
+    RecordsRefused,
+    UnsupportedModelError,
+)
 from ingest.postgres.errors import RowError
 from ingest.postgres.session import Query, Statement
+from ingest.postgres.several_tables import link_of
 from ingest.writing.bad_rows import RefusedRow, set_constraints
 from ingest.writing.conflicts.changes import plan_changes
 from ingest.writing.conflicts.keys import choose_key, read_keys
@@ -431,6 +438,18 @@ class ConflictWriter(CopyWriter):
             shown = reject_values(batch, place, self._key.columns)
             reject = dataclasses.replace(reject, reason=f"{shown}: {reject.reason}")
         return dataclasses.replace(reject, kind=kind, constraint=constraint)
+
+
+def refuse_several_tables(model: type[models.Model]) -> NoReturn:
+    """Raise ``UnsupportedModelError`` for a model whose rows lie in several tables."""
+    link = cast("models.ForeignKey[Any, Any]", link_of(model._meta.concrete_model or model))
+    label, parent = model._meta.label, link.remote_field.model._meta.label
+    raise UnsupportedModelError(
+        f"on_conflict settles the rows of one table, and {label} also has fields in the table of "
+        f"{parent}. Load the file twice: into {parent} with the parent's fields, then into {label} "
+        f"with its own, and with a column {link.name}__FIELD by which the parent's row is looked "
+        f"up, or {link.name} with its key."
+    ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
 
 def _in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
