@@ -60,16 +60,19 @@ def explain(error: BaseException) -> ConstraintRefused | None:
 
 
 def refusal_error(
-    state: str, where: str, message: str, detail: str, constraint: str
+    state: str, where: str, message: str, detail: str, constraint: str, cure: str = ""
 ) -> ConstraintRefused:
-    """Make the error of a row that PostgreSQL refused, from what it says; ``where`` names it."""
+    """Make the error of a row that PostgreSQL refused, from what it says; ``where`` names it.
+
+    ``cure`` is said instead of the usual one.
+    """
     parts = [f"{where}: {message}"]
     if detail:
         parts.append(detail)
     if constraint and constraint not in message:
         parts.append(f"Constraint: {constraint}.")
-    if state in _CURES:
-        parts.append(_CURES[state])
+    if cure or state in _CURES:
+        parts.append(cure or _CURES[state])
     parts = [safe_line(part) for part in parts]  # a value in it may have line ends
     sentence = " ".join(part if part.endswith(".") else f"{part}." for part in parts)
     return ConstraintRefused(f"PostgreSQL refused {sentence}")

@@ -50,14 +50,16 @@ def explain_refusal(
     return describe(refusal, table, batch)
 
 
-def describe(refusal: RowError, table: Table, batch: TypedBatch) -> ConstraintRefused:
-    """Return the error that names the refused row of a batch."""
+def describe(
+    refusal: RowError, table: Table, batch: TypedBatch, cure: str = ""
+) -> ConstraintRefused:
+    """Return the error that names the refused row of a batch; ``cure``: instead of the usual."""
     if refusal.place is None:
         where = f"a record of {batch.source}"
     else:
         where = locate(batch, refusal.place, columns_of(refusal, table))
     return refusal_error(
-        str(refusal.state), where, refusal.message, refusal.detail, refusal.constraint
+        str(refusal.state), where, refusal.message, refusal.detail, refusal.constraint, cure
     )
 
 

@@ -42,6 +42,8 @@ class ConflictKey:
     is_deferrable: bool
     nulls_are_equal: bool
     """Whether it is declared NULLS NOT DISTINCT."""
+    is_comparable: bool
+    """Whether its expressions can be written again without a name of the search path."""
 
     @property
     def arbiter(self) -> str | None:
@@ -63,7 +65,7 @@ class ConflictKey:
 
 
 def read_keys(session: Session, table: Table) -> list[ConflictKey]:
-    """Return the unique keys of a table that can be compared; the primary key comes first."""
+    """Return the unique keys of a table; the primary key comes first."""
     names = [field.name for field in dataclasses.fields(ConflictKey)]
     keys = []
     for row in session.fetch(_KEYS, table.oid, REREAD_BY_NAME):
@@ -95,14 +97,19 @@ def choose_key(
         raise ConfigurationError(
             f"on_conflict needs a unique key, and {label} has none: add a UniqueConstraint."
         )
+    others = [key for key in keys if not key.is_comparable]
     usable = [
         key
         for key in keys
-        if set(key.columns) <= set(fed) and set(key.predicate_columns) <= set(written)
+        if key.is_comparable
+        and set(key.columns) <= set(fed)
+        and set(key.predicate_columns) <= set(written)
     ]
     if asked is None:
-        if len(usable) == 1:
-            return usable[0]
+        if len({frozenset(key.columns) for key in usable}) == 1:
+            return _widest(usable)
+        if not usable and len(others) == len(keys):
+            raise _not_comparable(others[0], label, names)
         if not usable:
             raise ConfigurationError(
                 f"The source feeds no unique key of {label} completely. Its keys are: "
@@ -120,12 +127,11 @@ def choose_key(
     columns = [column for name in asked for column in _columns_of(name, model)]
     found = [key for key in keys if set(key.columns) == set(columns)]
     chosen = [key for key in found if key in usable]
-    if len(chosen) > 1:  # the same columns in several indexes: the widest holds for all rows
-        whole = [key for key in chosen if key.predicate is None and key.plain]
-        chosen = whole[:1] or chosen[:1]
     if chosen:
-        return chosen[0]
+        return _widest(chosen)
     said = ", ".join(asked)
+    if found and not any(key.is_comparable for key in found):
+        raise _not_comparable(found[0], label, names)
     if found:
         missing = sorted(
             names.get(name, name)
@@ -138,6 +144,27 @@ def choose_key(
         )
     raise ConfigurationError(
         f"{label} has no unique key of {said}. Its keys are: {_listed(keys, names)}."
+    )
+
+
+def _widest(keys: Sequence[ConflictKey]) -> ConflictKey:
+    """Choose between several indexes on the same columns: one that holds for all rows."""
+    return min(
+        keys,
+        key=lambda key: (
+            key.predicate is not None,
+            not key.plain,
+            key.is_deferrable,
+            key.constraint is None,
+        ),
+    )
+
+
+def _not_comparable(key: ConflictKey, label: str, names: Mapping[str, str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"The key {key.describe(names)} of {label} cannot decide, because NULLIF, IS DISTINCT FROM "
+        "and CASE x WHEN name no operator, and another one may come first in the search path: "
+        "write its index with CASE WHEN."
     )
 
 
@@ -189,7 +216,9 @@ _KEYS = (
        i.indisprimary,
        NOT i.indimmediate,
        coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::boolean,
-                false)
+                false),
+       NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
+         OPERATOR(pg_catalog.~) $2::pg_catalog.text
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
 LEFT JOIN pg_catalog.pg_constraint k ON k.conindid OPERATOR(pg_catalog.=) i.indexrelid
@@ -197,8 +226,6 @@ LEFT JOIN pg_catalog.pg_constraint k ON k.conindid OPERATOR(pg_catalog.=) i.inde
   AND k.contype OPERATOR(pg_catalog.=) ANY ('{p,u}'::pg_catalog."char"[])
 WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND i.indisunique AND i.indisvalid AND i.indisready AND NOT i.indisexclusion
-  AND NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
-    OPERATOR(pg_catalog.~) $2::pg_catalog.text
 ORDER BY NOT i.indisprimary, c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
 )

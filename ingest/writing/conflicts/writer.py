@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ingest.writing.primary_keys import PrimaryKeys
     from ingest.writing.timings import Stages
 
+DUPLICATE_STATE = "23505"
 MOST_RECORDS = 65_536
 """Records that are settled together. Where rows are narrow, a batch has more."""
 _INTEGERS = frozenset({"int2", "int4", "int8"})
@@ -367,6 +368,12 @@ class ConflictWriter(CopyWriter):
                 RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column),
                 self.table,
                 batch,
+                cure=(
+                    f"Another row has this value, and the key {self._key.name!r} decides which row "
+                    "is meant: take the record out, or change the value."
+                    if row.state == DUPLICATE_STATE
+                    else ""
+                ),
             )
         if repeats:
             raise RecordsRefused(list(repeats))

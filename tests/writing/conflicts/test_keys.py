@@ -89,6 +89,23 @@ def test_a_table_without_a_key(schema):
         upsert(model, [{"number": "a", "note": "x"}])
 
 
+def test_several_indexes_on_the_same_columns(item):
+    run("CREATE UNIQUE INDEX ON item (number) WHERE note IS NOT NULL")
+    run("CREATE UNIQUE INDEX ON item (number text_pattern_ops)")
+    result = load(item, [{"number": "a1", "note": "y"}], on_conflict="upsert", analyze=False)
+    assert counts(result) == {"updated": 1}
+    assert "Conflicts: decided by the key 'item_number_key'." in result.decisions
+
+
+@pytest.mark.parametrize("expression", ["nullif(number, '')", "CASE number WHEN 'x' THEN 1 END"])
+def test_a_key_that_names_no_operator(schema, expression):
+    run(f"CREATE TABLE item (number text, note text); CREATE UNIQUE INDEX ON item (({expression}))")
+    model = make_model(number=models.TextField(primary_key=True), note=models.TextField(null=True))
+    for options in ({}, {"key": "number"}):
+        with pytest.raises(ConfigurationError, match=r"cannot decide, because NULLIF.*CASE WHEN"):
+            upsert(model, [{"number": "a", "note": "x"}], **options)
+
+
 def test_the_key_must_be_clear(db):
     records = [{"id": 1, "number": "x", "name": "y"}]
     with pytest.raises(ConfigurationError, match=r"several unique keys .*: id; number\. Say which"):
@@ -174,8 +191,10 @@ def test_a_second_unique_key_names_its_constraint(item):
         (1, "duplicate", "one_note"),
         (2, "duplicate", "one_note"),
     ]
-    with pytest.raises(ConstraintRefused, match=r"record 1, column 'note': 'a2'.*one_note"):
+    with pytest.raises(ConstraintRefused, match=r"record 1, column 'note': 'a2'.*one_note") as told:
         load(item, records, on_conflict="upsert", key=["number"])
+    assert "and the key 'item_number_key' decides which row is meant" in str(told.value)
+    assert "on_conflict='upsert'" not in str(told.value)
 
 
 def test_a_key_that_others_refer_to_does_not_change(db):
