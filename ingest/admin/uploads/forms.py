@@ -16,7 +16,7 @@ from ingest.terminal import safe_line
 from ingest.uploads.models import SavedLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from django.db.models import Model
 
@@ -249,8 +249,10 @@ class OptionsForm(forms.Form):
         model: type[Model],
         said: dict[str, Any],
         may: Callable[[str], bool],
+        fed: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
+        """``may``: whether a way may be chosen; ``fed``: the fields that the layout feeds."""
         initial = {
             "on_conflict": said.get("on_conflict", INSERT),
             "key": ",".join(said.get("key") or ()),
@@ -264,7 +266,7 @@ class OptionsForm(forms.Form):
         allowed = [word for word in CONFLICTS if may(word)]
         choices = [(word, CONFLICTS[word]) for word in allowed]
         self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
-        keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model)]
+        keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model, fed)]
         self.fields["key"].choices = [  # type: ignore[attr-defined]
             ("", _("(the only one that the file has)")),
             *keys,
@@ -306,9 +308,14 @@ CONFLICTS = {
 }
 
 
-def unique_keys(model: type[Model]) -> Iterator[tuple[str, ...]]:
-    """Yield the fields of each key that a row of the model can be found by."""
+def unique_keys(model: type[Model], fed: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the fields of each key that a row of the model can be found by.
+
+    The primary key is one of them where it is fed.
+    """
     options = model._meta
+    if options.pk.name in fed:
+        yield (options.pk.name,)
     for field in options.concrete_fields:
         if field.unique and not field.primary_key:
             yield (field.name,)

@@ -86,10 +86,17 @@ def _is_loadable(model: type[Model]) -> bool:
 
 
 def allowed_fields(admin: ModelAdmin[Any], request: HttpRequest) -> dict[str, Field[Any, Any]]:
-    """Return the fields that somebody may fill in in the model's own admin, by their names."""
+    """Return the fields that somebody may fill in in the model's own admin, by their names.
+
+    A key that PostgreSQL draws is none of them. Rows can be found by it, to be updated: it is given
+    to whoever may change rows, unless the ``ModelAdmin`` excludes it or has it read-only.
+    """
     shown = flatten_fieldsets(admin.get_fieldsets(request, None))
     hidden = {*admin.get_readonly_fields(request, None), *(admin.get_exclude(request, None) or ())}
     fields: dict[str, Field[Any, Any]] = {}
+    key = admin.model._meta.pk
+    if isinstance(key, models.AutoField) and key.name not in hidden and _may_change(admin, request):
+        fields[key.name] = key
     for name in shown:
         if not isinstance(name, str) or name in hidden:
             continue
@@ -101,6 +108,11 @@ def allowed_fields(admin: ModelAdmin[Any], request: HttpRequest) -> dict[str, Fi
         if is_column and field.editable and not field.generated:
             fields[name] = field
     return fields
+
+
+def _may_change(admin: ModelAdmin[Any], request: HttpRequest) -> bool:
+    is_asked = admin.has_change_permission(request)
+    return is_asked and has_model_permission(request, admin.model, "change")
 
 
 def refusals(

@@ -385,6 +385,7 @@ class OptionsStep(StepView):
             self.model,
             self.upload.options.get("load", {}),
             lambda word: rights.may_handle(self.admin.admin_site, self.request, self.model, word),
+            fed=self.layout().fields.keys(),
             data=posted,
         )
 

@@ -125,7 +125,7 @@ def test_its_owner_edits_it_as_a_form(admin_client, saved):
     said = tomllib.loads(found.layout)
     assert (found.name, said["fields"]["currency"]) == ("Bank", {"constant": "CHF"})
     assert (said["read"]["decimal"], said["source"]["encoding"]) == (",", "cp1252")
-    forged = {**fields, "source-id": "column:1"}
+    forged = {**fields, "source-pk": "column:1"}
     assert admin_client.post(of(saved), forged).status_code == 403
 
 

@@ -5,6 +5,7 @@ import io
 
 import pytest
 import xlsxwriter
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -14,6 +15,7 @@ from finance.management.commands.finance_demo import SAMPLES
 from finance.models import Account, Transaction
 from ingest.admin.uploads import views
 from ingest.models import Load, SavedLayout, Upload
+from tests.admin.clients import clerk
 from tests.admin.uploads import runners
 from tests.admin.uploads.conftest import ADD
 
@@ -377,3 +379,56 @@ def test_a_layout_of_an_app_is_filled_in_where_it_fits(way, root):
     way.post("confirm")
     found = Transaction.objects.order_by("tx_date").values_list("account", "amount", "user")
     assert list(found) == [(account.pk, -800, root.pk), (account.pk, 2000, root.pk)]
+
+
+def accounts_by_id(*numbers_):
+    for number in numbers_:
+        call = Account.objects.create(
+            user=get_user_model().objects.get(username="root"), number=number, name="old"
+        )
+        yield call.pk
+
+
+@pytest.fixture
+def changers_way(way_of):
+    return way_of(clerk("upload_load", "add_account", "change_account"))
+
+
+def test_rows_are_updated_by_the_key_that_postgresql_drew(changers_way):
+    way = changers_way
+    first, second = accounts_by_id("DE1", "DE2")
+    way.upload(
+        f"id,user__username,number,name,currency\n{second},root,DE2,new,EUR\n999,root,DE3,n,EUR\n"
+    )
+    way.go("mapping")
+    fields = way.inputs("mapping")
+    assert fields["source-id"] == ""
+    assert "Columns that feed nothing: <bdi>id</bdi>" in page(way.get("mapping"))
+    way.post("mapping", **{**fields, "source-id": "column:1"})
+    keys = way.get("options").context["form"].fields["key"].choices
+    assert ("id", "id") in keys
+    way.post("options", on_conflict="update", key="id")
+    rows = way.get("preview").context["records"]
+    assert [row["state"] for row in rows] == ["update", "ignored"]
+    way.post("preview")
+    way.post("check")
+    way.post("confirm")
+    assert dict(Account.objects.values_list("pk", "name")) == {first: "old", second: "new"}
+
+
+@pytest.mark.parametrize(
+    "hidden", [{"readonly_fields": ["id"]}, {"exclude": ["id"]}, {"has_change_permission": None}]
+)
+def test_a_drawn_key_is_not_offered_where_the_model_admin_hides_it(
+    changers_way, monkeypatch, hidden
+):
+    way = changers_way
+    way.upload(f"id,{HEADER}\n7,root,DE1,Giro,EUR,\n")
+    way.go("mapping")
+    fields = way.inputs("mapping")
+    assert "source-id" in fields
+    for name, value in hidden.items():
+        given = value if value is not None else lambda *_args, **_kwargs: False
+        monkeypatch.setattr(admin.site._registry[Account], name, given, raising=False)
+    assert "source-id" not in page(way.get("mapping"))
+    assert way.post("mapping", **{**fields, "source-id": "column:1"}).status_code == 403
