@@ -302,7 +302,7 @@ INSERT = "error"
 CONFLICTS = {
     "error": _("are refused"),
     "ignore": _("are left out"),
-    "update": _("update the row; others are left out"),
+    "update": _("update the row; others are refused"),
     "upsert": _("update the row; others are inserted"),
     "sync": _("update the row; others are inserted, and rows that the file lacks are deleted"),
 }

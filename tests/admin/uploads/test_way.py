@@ -409,10 +409,10 @@ def test_rows_are_updated_by_the_key_that_postgresql_drew(changers_way):
     assert ("id", "id") in keys
     way.post("options", on_conflict="update", key="id")
     rows = way.get("preview").context["records"]
-    assert [row["state"] for row in rows] == ["update", "ignored"]
+    assert [row["state"] for row in rows] == ["update", "reject"]
     way.post("preview")
     way.post("check")
-    way.post("confirm")
+    way.post("confirm", rejects="on")
     assert dict(Account.objects.values_list("pk", "name")) == {first: "old", second: "new"}
 
 
