@@ -56,6 +56,8 @@ class Inserters:
 
 def identify(session: Session, table: Table) -> str:
     """Return what makes transaction ids meaningful; empty where the table does not keep them."""
+    if any(part.distribution is not None for part in table.tables):
+        return ""
     sql = f"SELECT i.*, ({MAY_IDENTIFY}) FROM ({IDENTITY.format(table='$1::pg_catalog.oid')}) i"
     for part in table.tables:  # the model's own is the last
         [(database, is_heap, may_identify)] = session.fetch(sql, part.oid)

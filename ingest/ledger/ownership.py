@@ -20,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BooleanField, Expression, F
 
 from ingest.postgres.catalog import quote_db_table, quote_name, unquoted
+from ingest.postgres.citus import HAS_CITUS, IS_DISTRIBUTED, WHY_NOT_OURS
 from ingest.postgres.several_tables import models_of_rows
 
 if TYPE_CHECKING:
@@ -253,6 +254,8 @@ class _Found:
     equals: str
     identity: str
     is_heap: bool
+    is_distributed: bool
+    """Whether Citus keeps its rows: their xmin are those of other nodes."""
 
 
 def with_parents(identity: str, parents: Sequence[int]) -> str:
@@ -279,7 +282,11 @@ def _find_table(cursor: Any, model: type[Model]) -> _Found | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    oid, schema, name, column, is_partitioned, next_id = row
+    oid, schema, name, column, is_partitioned, next_id, has_citus = row
+    is_distributed = False
+    if has_citus:
+        cursor.execute(IS_DISTRIBUTED.format(table="%s::pg_catalog.oid"), [str(oid)])
+        [is_distributed] = cursor.fetchone()
     key_type, equals = read_type(cursor, oid, column)
     cursor.execute(IDENTITY.format(table="%s::pg_catalog.oid"), [str(oid)] * 2)
     database, is_heap = cursor.fetchone()
@@ -298,6 +305,7 @@ def _find_table(cursor: Any, model: type[Model]) -> _Found | None:
         equals=double_percent(equals),
         identity=f"{cluster}/{database}/{oid}",
         is_heap=is_heap,
+        is_distributed=is_distributed,
     )
 
 
@@ -331,6 +339,8 @@ def _transactions(
     reason = None
     if table is None:
         reason = "its table, or a key column of it, does not exist any more"
+    elif table.is_distributed:
+        reason = WHY_NOT_OURS
     elif not table.is_heap:
         reason = "its table is stored in a way that does not say who inserted a row"
     elif chunks and not known:
@@ -397,14 +407,15 @@ SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, c.relname::pg_catalog
        a.attname::pg_catalog.text,
        c.relkind OPERATOR(pg_catalog.=) 'p',
        pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
-         ::pg_catalog.text::pg_catalog.int8
+         ::pg_catalog.text::pg_catalog.int8,
+       {has_citus}
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
 WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::pg_catalog.oid
   AND a.attname OPERATOR(pg_catalog.=) %s::pg_catalog.name
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-"""
+""".replace("{has_citus}", HAS_CITUS)
 KEY_TYPE = """
 WITH RECURSIVE base AS (
   SELECT a.atttypid AS oid, false AS is_base

@@ -287,7 +287,7 @@ class ChunkLoader:
             from ingest.writing.conflicts.writer import refuse_several_tables  # few loads do
 
             refuse_several_tables(self._job.model)
-        self._decide(*pipeline.rules_not_asked)
+        self._decide(*pipeline.rules_not_asked, *_of_citus(table))
         if self._keys is None:
             encoding = pipeline.encoding
             # The writer that settles conflicts says which identities may be given.
@@ -436,6 +436,15 @@ def _check_copies(table: Table, given: Sequence[str]) -> None:
             )
         if reason is not None:
             raise UnsupportedModelError(reason).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
+
+
+def _of_citus(table: Table) -> list[str]:
+    """Return what Citus makes of the tables, a sentence each."""
+    return [
+        f"Citus: {part.distribution.describe(part.qualified_name)}"
+        for part in table.tables
+        if part.distribution is not None
+    ]
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError
 from ingest.postgres.catalog_queries import PARTS, RUNS_FUNCTIONS, one_statement
+from ingest.postgres.citus import read_distribution
 
 if TYPE_CHECKING:
     from django.db.models import Field, Model
 
+    from ingest.postgres.citus import Distribution
     from ingest.postgres.facts import TableFacts
     from ingest.postgres.session import Session
 
@@ -138,6 +140,8 @@ class Table:
     """The setting of this name."""
     facts: TableFacts = dataclasses.field(compare=False, repr=False)
     """What else the same statement has read, as the modules need it that decide by it."""
+    distribution: Distribution | None = None
+    """How Citus keeps its rows; None where it does not."""
     parts: tuple[Table, ...] = ()
     """The tables of a multi-table child, a parent's before its child's; this is the child's, with
     the columns and constraints of all of them. Empty for a table by itself."""
@@ -262,7 +266,7 @@ def read_table(session: Session, oid: int) -> Table:
 
 def _read(session: Session, oid: int | None = None, name: str = "") -> Table | None:
     """Describe the table with this oid, or that this name means now; None: there is none."""
-    return _described(session.fetch(_READ, oid, REREAD_BY_NAME, name)[0])
+    return _described(session, session.fetch(_READ, oid, REREAD_BY_NAME, name)[0])
 
 
 def read_locked_table(
@@ -277,7 +281,7 @@ def read_locked_table(
     columns = ", ".join(map(quote_name, ("oid", *PARTS)))
     sql = f"SELECT r.*, also.* FROM ({_READ}) r ({columns}) CROSS JOIN LATERAL ({also}) also"
     [row] = session.fetch(sql, None, REREAD_BY_NAME, name, *parameters)
-    table = _described(row[: len(PARTS) + 1])
+    table = _described(session, row[: len(PARTS) + 1])
     if table is None:
         raise _no_table(model)
     return table, row[len(PARTS) + 1 :]
@@ -288,7 +292,7 @@ def lock_statement(model: type[Model]) -> str:
     return f"LOCK TABLE ONLY {quote_db_table(model._meta.db_table)} IN ROW EXCLUSIVE MODE"
 
 
-def _described(row: tuple[Any, ...]) -> Table | None:
+def _described(session: Session, row: tuple[Any, ...]) -> Table | None:
     found, *texts_of_parts = row
     parts = {
         part: [json.loads(text) for text in texts]
@@ -301,9 +305,13 @@ def _described(row: tuple[Any, ...]) -> Table | None:
     table["insert_triggers"], table["rules"] = (
         tuple(table[name]) for name in ("insert_triggers", "rules")
     )
+    distribution = None
+    if table.pop("has_citus"):
+        distribution = read_distribution(session, found)
     return Table(
         oid=found,
         **table,
+        distribution=distribution,
         columns=tuple(Column(**item) for item in parts.pop("columns")),
         indexes=tuple(Index(**item) for item in parts.pop("indexes")),
         constraints=tuple(map(_constraint, parts.pop("constraints"))),

@@ -4,6 +4,7 @@ Each part is a query with the table's oid as ``$1``, and ``REREAD_BY_NAME`` as `
 makes one statement of them. ``PARTS`` names the columns of each part.
 """
 
+from ingest.postgres.citus import HAS_CITUS
 from ingest.postgres.facts import (
     AccessFact,
     CheckFact,
@@ -17,7 +18,7 @@ from ingest.postgres.facts import (
 )
 
 # Bits of tgtype (pg_trigger.h): 4 fires on INSERT, 64 INSTEAD OF it. A rule's ev_type 3 is INSERT.
-TABLE = """
+TABLE = f"""
 SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text,
        c.relispartition,
        ARRAY(SELECT t.tgname::pg_catalog.text FROM pg_catalog.pg_trigger t
@@ -47,7 +48,7 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_cat
               AND c.relkind OPERATOR(pg_catalog.=) 'r'
             THEN pg_catalog.pg_relation_size(c.oid::pg_catalog.regclass) END,
        c.reltuples::double precision,
-       pg_catalog.current_setting('lock_timeout')
+       pg_catalog.current_setting('lock_timeout'), {HAS_CITUS}
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
@@ -522,7 +523,7 @@ PARTS = {
         TABLE,
         (
             "schema name kind is_partition insert_triggers rules takes_copy row_security size "
-            "row_count lock_timeout"
+            "row_count lock_timeout has_citus"
         ),
     ),
     "columns": (

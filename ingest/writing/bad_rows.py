@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.postgres.catalog import quote_name
-from ingest.postgres.errors import may_be_of_row, refusal_of
+from ingest.postgres.errors import RowError, may_be_of_row, refusal_of
 from ingest.postgres.session import Copying, CopyTarget, Query, Statement, without_triggers
 from ingest.writing.deferred import find_check, in_savepoint
+from ingest.writing.refused_rows import own_refusal
 from ingest.writing.row_by_row import READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name
 from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from ingest.postgres.catalog import Constraint, Table
     from ingest.postgres.encoding import CopyEncoding
-    from ingest.postgres.errors import RowError
     from ingest.postgres.session import Script, Session
 
 
@@ -82,6 +82,7 @@ class BadRowFinder:
         self.inserters = f"pg_temp.{inserters}"
         """The table in which each subtransaction that inserts rows leaves a row, for its xmin."""
         self._mark = f"INSERT INTO {self.inserters} DEFAULT VALUES"
+        self._table = table
         self._encoding = encoding
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
@@ -116,10 +117,12 @@ class BadRowFinder:
         )
         self._checked, self._unchecked = checked, unchecked
         self._leaves_out_triggers = False
-        # Where one row may stand in another's way unseen, all are tried as they come.
+        # Where one row may stand in another's way unseen, all are tried as they come. So they are
+        # where Citus would have to ask all shards.
         self._takes_copy = not table.row_security
-        may_doubt = self._takes_copy and not (
-            table.triggers or any(item.kind == "x" for item in table.constraints)
+        is_plain = table.distribution is None and not table.triggers
+        may_doubt = (
+            self._takes_copy and is_plain and all(it.kind != "x" for it in table.constraints)
         )
         self._doubts = SuspectRows(session, table, encoding) if may_doubt else None
         self.expects_refused = not self._takes_copy
@@ -173,9 +176,25 @@ class BadRowFinder:
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
         found = yield Query(_READ_REFUSED.format(refused=self._refused))
-        refused = [RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))) for row in found]
+        refused = [
+            self._in_own_names(RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))))
+            for row in found
+        ]
         refused += map(_refused_row, refused_by_type)
         return sorted(refused, key=lambda row: row.place)
+
+    def _in_own_names(self, row: RefusedRow) -> RefusedRow:
+        if self._table.distribution is None:
+            return row
+        said = RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column)
+        own = own_refusal(said, self._table)
+        return dataclasses.replace(
+            row,
+            state=str(own.state),
+            message=own.message,
+            detail=own.detail,
+            constraint=own.constraint,
+        )
 
     def _put_in_certain(
         self, rows: pa.RecordBatch, places: pa.Array, doubts: SuspectRows, refusal: RowError | None

@@ -18,7 +18,14 @@ from ingest.postgres.session import (
 )
 from ingest.results import Counts
 from ingest.writing.deferred import LEFT, DeferredChecks
-from ingest.writing.refused_rows import RecentBatches, describe, explain_refusal, reject_of
+from ingest.writing.refused_rows import (
+    RecentBatches,
+    describe,
+    explain_missing,
+    explain_refusal,
+    reject_missing,
+    reject_of,
+)
 from ingest.writing.timings import Stages
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
     from ingest.writing.bad_rows import BadRowFinder, RefusedRow
     from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.primary_keys import PrimaryKeys
+    from ingest.writing.shard_references import ShardReferences
 
     Sent = tuple[int, Sequence[RefusedRow]]
     """How many rows went in, and those that did not."""
@@ -77,6 +85,7 @@ class CopyWriter:
         self.defers_references = defers_references
         self._recent = RecentBatches()
         self._builds_unique_indexes = False
+        self._shard_references: ShardReferences | None = None
         self.decisions: list[str] = []
         """What was decided on the way, a sentence each."""
         self.inserters: str | None = None
@@ -105,6 +114,13 @@ class CopyWriter:
         encoding: CopyEncoding,
         batches: Iterable[TypedBatch],
     ) -> Generator[BatchResult, None, None]:
+        if self.table.distribution is not None and not self.defers_references:
+            from ingest.writing.shard_references import ShardReferences  # few are of Citus
+
+            self._shard_references = ShardReferences(
+                session, self.table, encoding, skips_refused=self.skips_refused
+            )
+            self.decisions.extend(self._shard_references.decisions)
         stream = self._open_stream(session, keys, encoding)
         self.inserters = stream.inserters
         self.decisions.extend(stream.decisions)
@@ -175,9 +191,16 @@ class CopyWriter:
     def admit(self, batch: TypedBatch) -> Admitted:
         """Prove what PostgreSQL will not check of a batch, and give what it may have of it.
 
-        Nothing here, where PostgreSQL checks all.
+        Nothing here, where PostgreSQL checks all; but the shards of Citus check some of it late.
         """
-        return Admitted(batch)
+        if self._shard_references is None or not len(batch.records):
+            return Admitted(batch)
+        missing = self._shard_references.missing(batch.rows)
+        if not missing:
+            return Admitted(batch)
+        if self.skips_refused:
+            return Admitted(batch.without([reject_missing(item, batch) for item in missing]))
+        raise explain_missing(missing, batch)
 
 
 def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from itertools import chain, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ingest.exceptions import ConstraintRefused, UnsupportedModelError
+from ingest.exceptions import UnsupportedModelError
 from ingest.postgres.catalog import read_table
 from ingest.postgres.errors import RowError
 from ingest.writing.copy import Admitted, CopyWriter
@@ -14,7 +14,7 @@ from ingest.writing.foreign_keys import ForeignKeyCheck
 from ingest.writing.index_catalog import place_of_duplicate
 from ingest.writing.indexes import IndexPlan, indexes_set_aside, plan_set_aside
 from ingest.writing.preconditions import why_not_look_up, why_not_without_triggers
-from ingest.writing.refused_rows import columns_of, locate, name_record
+from ingest.writing.refused_rows import columns_of, explain_missing, name_record, reject_missing
 from ingest.writing.row_order import plan_order
 from ingest.writing.slow_source import SlowSource
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
-    from ingest.results.rejects import Reject
     from ingest.writing.copy import BatchResult
     from ingest.writing.foreign_keys import MissingReference
     from ingest.writing.index_catalog import DeferredIndex
@@ -148,7 +147,7 @@ class DirectWriter(CopyWriter):
         if self._keys is not None:
             self._keys.reserve(len(batch.records))
         if self._check is None or not len(batch.records):
-            return Admitted(batch)
+            return super().admit(batch)
         missing = self._check.missing(batch.rows)
         if not self._leaves_out_triggers:
             # The rows are locked, and PostgreSQL itself says which are missing.
@@ -159,25 +158,11 @@ class DirectWriter(CopyWriter):
         if self.defers_references and self._may_come(missing, session):
             return Admitted(batch)
         if self.skips_refused:
-            rest = batch.without([self._reject(item, batch) for item in missing])
+            rest = batch.without([reject_missing(item, batch) for item in missing])
             return Admitted(rest, leaves_out_triggers=True)
         if session.is_callers and any(item.constraint.is_deferrable for item in missing):
             return Admitted(batch)  # asked when all rows are in: a parent may come until then
-        raise ConstraintRefused(self._explain(missing, batch))
-
-    @staticmethod
-    def _reject(missing: MissingReference, batch: TypedBatch) -> Reject:
-        key = missing.constraint
-        column, field = batch.origins.get(key.columns[0], (None, None))
-        return batch.reject(
-            missing.place,
-            f"Key ({key.columns[0]})=({missing.value}) is not present in table {key.references}.",
-            "reference",
-            column=column,
-            field=field,
-            value=missing.value,
-            constraint=key.name,
-        )
+        raise explain_missing(missing, batch)
 
     def _may_come(self, missing: list[MissingReference], session: Session) -> bool:
         """Return whether the caller may still insert the missing rows in its transaction."""
@@ -306,18 +291,6 @@ class DirectWriter(CopyWriter):
         refusal = RowError("23505", None, detail=detail, constraint=index.name)
         columns = columns_of(refusal, self.table)
         return self._recent.locate(record, columns) or name_record(source, record, None)
-
-    def _explain(self, missing: list[MissingReference], batch: TypedBatch) -> str:
-        first = missing[0]
-        key = first.constraint
-        others = len({item.place for item in missing}) - 1  # a row may break two foreign keys
-        more = f" {others:,} more rows of the same batch." if others else ""
-        return (
-            f"PostgreSQL would refuse {locate(batch, first.place, key.columns)}: "
-            f"Key ({key.columns[0]})=({first.value}) is not present in table "
-            f"{key.references}, as the foreign key {key.name!r} asks.{more} "
-            "Load the referenced rows first, or fix the value."
-        )
 
 
 class _Records:

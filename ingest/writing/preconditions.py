@@ -28,6 +28,8 @@ FIRST_WITH_PARAMETER_GRANTS = 150_000
 
 def why_not_look_up(table: Table, encoding: CopyEncoding) -> str | None:
     """Return why the rows that a batch refers to cannot be looked up and locked all at once."""
+    if table.distribution is not None:
+        return table.distribution.why_not_direct(table.qualified_name)
     if table.kind != "r" or table.is_partition:
         return f"{table.qualified_name} is not an ordinary table."
     [access] = table.facts["access"]

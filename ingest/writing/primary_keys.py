@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from ingest.exceptions import ServerFailed
 from ingest.postgres.catalog import quote_name
+from ingest.postgres.citus import WHY_NOT_OURS
 from ingest.postgres.encoding import choose_encoding
 from ingest.writing.ranges import merge_ranges, ranges_of
 from ingest.writing.sequences import defaults_of
@@ -117,7 +118,9 @@ class PrimaryKeys:
                 self._find_source(column)
         elif _has_no_text(encoding.columns[encoding.names.index(self.name)]):
             self.reason = "their key is of a type that is sent as bytes."
-        if purpose == "record" and self.reason is None and self._may_be_changed:
+        if purpose == "record" and table.distribution is not None:
+            self.reason = f"{WHY_NOT_OURS}."
+        elif purpose == "record" and self.reason is None and self._may_be_changed:
             self.reason = self._why_not_look(column)
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from ingest.exceptions import ConstraintRefused
 from ingest.postgres.errors import RowError, explain, refusal_error, refusal_of
 from ingest.results.rejects import Kind, Reject, shorten
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ingest.conversion import TypedBatch
-    from ingest.exceptions import ConstraintRefused
     from ingest.postgres.catalog import Table
     from ingest.writing.bad_rows import RefusedRow
+    from ingest.writing.foreign_keys import MissingReference
 
 KEPT_BYTES = 8 << 20
 """Rows of the latest batches that are kept for a refusal after the last COPY: some 100,000 short
@@ -41,13 +42,26 @@ def explain_refusal(
     ``order`` has the places of the rows as they were sent. Return None if the error is not about a
     row.
     """
-    if explain(error) is None:
-        return None
     places = range(len(batch.records)) if order is None else order.to_pylist()
-    refusal = refusal_of(error, table.name, places)
+    refusal = _refusal(error, table, places)
+    if refusal is None:
+        return None
     if refusal.place is None:
         refusal = refusal._replace(place=find_place(refusal, table, batch))
     return describe(refusal, table, batch)
+
+
+def _refusal(error: BaseException, table: Table, places: Sequence[int]) -> RowError | None:
+    """Read a driver's error about a row, in the table's own names; None: it is about another."""
+    said = refusal_of(error, table.name, places)
+    own = own_refusal(said, table)
+    # Of a COPY into shards the constraint alone tells that it is about a row.
+    return None if explain(error) is None and own.state == said.state else own
+
+
+def own_refusal(refusal: RowError, table: Table) -> RowError:
+    """Return a refusal in the table's own names, where a shard of Citus has said it in others."""
+    return refusal if table.distribution is None else table.distribution.own(refusal)
 
 
 def describe(
@@ -122,15 +136,52 @@ def reject_of(batch: TypedBatch, row: RefusedRow, table: Table, known: str) -> R
     )
 
 
+def reject_missing(missing: MissingReference, batch: TypedBatch) -> Reject:
+    """Return the reject of a row whose parent is not there."""
+    key = missing.constraint
+    is_single = len(key.columns) == 1
+    column, field = batch.origins.get(key.columns[0], (None, None)) if is_single else (None, None)
+    return batch.reject(
+        missing.place,
+        f"{_key_of(missing)} is not present in table {key.references}.",
+        "reference",
+        column=column,
+        field=field,
+        value=missing.value if is_single else None,
+        constraint=key.name,
+    )
+
+
+def explain_missing(missing: Sequence[MissingReference], batch: TypedBatch) -> ConstraintRefused:
+    """Return the error that names the first of a batch's rows whose parents are not there."""
+    first = missing[0]
+    key = first.constraint
+    others = len({item.place for item in missing}) - 1  # a row may break two foreign keys
+    more = f" {others:,} more rows of the same batch." if others else ""
+    return ConstraintRefused(
+        f"PostgreSQL would refuse {locate(batch, first.place, key.columns)}: "
+        f"{_key_of(first)} is not present in table {key.references}, as the foreign key "
+        f"{key.name!r} asks.{more} Load the referenced rows first, or fix the value."
+    )
+
+
+def _key_of(missing: MissingReference) -> str:
+    return f"Key ({', '.join(missing.constraint.columns)})=({missing.value})"
+
+
 def find_place(refusal: RowError, table: Table, batch: TypedBatch) -> int | None:
     """Find the row whose key PostgreSQL's detail has; a check at the end of COPY gives no line.
 
     Of two rows with the key of a unique constraint it is the second that was refused.
     """
     key = _KEY.search(refusal.detail)
+    if key is None:
+        return None
     names = [column for item in table.constraints if item.name == refusal.constraint
              for column in item.columns]  # fmt: skip
-    if key is None or not names or not set(names) <= set(batch.rows.schema.names):
+    # A unique index without a constraint; one of an expression names no columns between commas.
+    names = names or [_unquoted(name) for name in key[1].split(", ")]
+    if not set(names) <= set(batch.rows.schema.names):
         return None
     said = refusal.detail[key.end() :]
     cells = [batch.rows.column(name).to_pylist() for name in names]
@@ -169,15 +220,16 @@ class RecentBatches:
 
     def explain(self, error: Exception, table: Table) -> ConstraintRefused | None:
         """Turn a driver's error after the last COPY into one that names the record, if it can."""
-        refusal_of_nobody = explain(error)
-        if refusal_of_nobody is None:
+        refusal = _refusal(error, table, ())
+        if refusal is None:
             return None
-        refusal = refusal_of(error, table.name, ())
         for batch in self._batches:
             place = find_place(refusal, table, batch)
             if place is not None:
                 return describe(refusal._replace(place=place), table, batch)
-        return refusal_of_nobody
+        return refusal_error(
+            str(refusal.state), "a record", refusal.message, refusal.detail, refusal.constraint
+        )
 
     def locate(self, record: int, columns: Sequence[str]) -> str | None:
         """Return what ``locate`` does of a record, or None if it is not among them."""

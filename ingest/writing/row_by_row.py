@@ -79,6 +79,7 @@ class RowByRow:
         self._mark = mark
         self._check = _CHECK.format(check=check) if check else ""
         self._after_refused = "EXIT;" if ends_at_first else ""
+        self._types_of = {name: types[name] for name in names}
         self._read = ", ".join(types[name].read for name in names)
         self._refusing = [(name, types[name]) for name in names if types[name].is_read]
         self._keys, self._types = keys, types
@@ -108,6 +109,8 @@ class RowByRow:
         )
         text = (_DECLARE + body).format(
             **own,
+            insert_one=self._insert_one,
+            end_one="END IF;" if self._insert_one else "",
             insert=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
             f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name}",
             piece=PIECE_ROWS,
@@ -118,6 +121,32 @@ class RowByRow:
             servers_own=_patterns(SERVERS_OWN),
         )
         return f"DO {_literal(text)}"
+
+    @property
+    def _insert_one(self) -> str:
+        """The statements that try one row in another way than many; none where that is the same.
+
+        Citus sends a row of VALUES to its shard in a statement, and what that says comes back with
+        its SQLSTATE; rows of a SELECT go by COPY, of which the message alone comes back.
+        """
+        if self._table.distribution is None:
+            return ""
+        own, stage = self._own, self._stage
+        names = [quote_name(name) for name in self._types_of]
+        read = ", ".join(
+            f"{item.read} AS {name}"
+            for name, item in zip(names, self._types_of.values(), strict=True)
+        )
+        values = ", ".join(f"{own}row.{name}" for name in names)
+        return f"""
+        IF {own}at OPERATOR(pg_catalog.=) {own}up_to THEN
+          FOR {own}row IN SELECT {read} FROM {stage.name}
+              WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at LOOP
+            INSERT INTO {self._table.qualified_name} ({self._names}) OVERRIDING SYSTEM VALUE
+            VALUES ({values});
+            GET DIAGNOSTICS {own}added = ROW_COUNT;
+          END LOOP;
+        ELSE"""
 
     def _tell_apart(self, key: UniqueKey) -> str:
         """Find out whether the row that has the key of the refused one is the load's own."""
@@ -184,6 +213,7 @@ DECLARE
   {own}detail pg_catalog.text;
   {own}constraint pg_catalog.text;
   {own}column pg_catalog.text;
+  {own}row record;
 """
 _IN_PIECES = """
 BEGIN
@@ -191,10 +221,12 @@ BEGIN
     {own}up_to := least({own}at OPERATOR(pg_catalog.+) {own}size OPERATOR(pg_catalog.-) 1,
                         {own}final);
     BEGIN
+      {insert_one}
       {insert} WHERE {place} OPERATOR(pg_catalog.>=) {own}at
         AND {place} OPERATOR(pg_catalog.<=) {own}up_to
       ORDER BY {place};
       GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {end_one}
       {mark};
       {check}
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
