@@ -114,13 +114,7 @@ class CopyWriter:
         encoding: CopyEncoding,
         batches: Iterable[TypedBatch],
     ) -> Generator[BatchResult, None, None]:
-        if self.table.distribution is not None and not self.defers_references:
-            from ingest.writing.shard_references import ShardReferences  # few are of Citus
-
-            self._shard_references = ShardReferences(
-                session, self.table, encoding, skips_refused=self.skips_refused
-            )
-            self.decisions.extend(self._shard_references.decisions)
+        self._look_up_for_shards(session, encoding)
         stream = self._open_stream(session, keys, encoding)
         self.inserters = stream.inserters
         self.decisions.extend(stream.decisions)
@@ -163,6 +157,17 @@ class CopyWriter:
         yield from self._wait(stream)
         with stage("look up references"):
             deferred.check()
+
+    def _look_up_for_shards(self, session: Session, encoding: CopyEncoding) -> None:
+        """Plan to look up parents for the shards of Citus, if these have the table's rows."""
+        if self.table.distribution is None or self.defers_references:
+            return
+        from ingest.writing.shard_references import ShardReferences  # few tables are of Citus
+
+        self._shard_references = ShardReferences(
+            session, self.table, encoding, skips_refused=self.skips_refused
+        )
+        self.decisions.extend(self._shard_references.decisions)
 
     def _open_stream(
         self, session: Session, keys: PrimaryKeys, encoding: CopyEncoding

@@ -108,6 +108,8 @@ class PrimaryKeys:
             return
         column = table.column(str(key.column))
         self.name = column.name
+        if table.distribution is not None and purpose in {"record", "returned"}:
+            self.reason = f"{WHY_NOT_OURS}."
         if purpose == "returned":
             return
         if self.name not in encoding.names:
@@ -118,9 +120,7 @@ class PrimaryKeys:
                 self._find_source(column)
         elif _has_no_text(encoding.columns[encoding.names.index(self.name)]):
             self.reason = "their key is of a type that is sent as bytes."
-        if purpose == "record" and table.distribution is not None:
-            self.reason = f"{WHY_NOT_OURS}."
-        elif purpose == "record" and self.reason is None and self._may_be_changed:
+        if purpose == "record" and self.reason is None and self._may_be_changed:
             self.reason = self._why_not_look(column)
 
     @property

@@ -79,6 +79,10 @@ class Settling:
         self._keys = [f"{self.own}k{place}" for place in range(1, len(key.expressions) + 1)]
         self.has_row_ids = table.kind == "r" and table.size is not None
         """Whether rows can be found by their ctid: not among partitions, whose ctids are alike."""
+        self.has_versions = True
+        """Whether the xmin of a row tells its versions apart."""
+        self.looked_at = table.qualified_name
+        """Where the rows that a batch meets are looked for."""
 
     # Making the tables
 
@@ -207,7 +211,7 @@ class Settling:
         found = (
             f"SELECT t.{own}tid, {what} AS {own}what FROM ("
             f"SELECT ctid AS {own}tid, xmax AS {own}moved, {keys}{old} "
-            f"FROM {self._table.qualified_name} WHERE {key.predicate or 'true'}) t "
+            f"FROM {self.looked_at} WHERE {key.predicate or 'true'}) t "
             f"WHERE {self._is_keyed('s')} AND {self._same_key('t', 's')} LIMIT 1"
         )
         return (
@@ -244,7 +248,7 @@ class Settling:
         old = "".join(f", {quote_name(name)} AS {own}o{at}" for at, name in enumerate(given))
         of_table = (
             f"SELECT ctid AS {own}tid, xmin AS {own}xmin, {keys}{old} "
-            f"FROM {self._table.qualified_name} WHERE {key.predicate or 'true'}"
+            f"FROM {self.looked_at} WHERE {key.predicate or 'true'}"
         )
         was_there = f"e.{own}what OPERATOR(pg_catalog.<>) '{INSERT}'"
         base = ", ".join(
@@ -327,7 +331,8 @@ class Settling:
         parts = []
         if self.has_row_ids:
             parts.append(f"{row}.ctid OPERATOR(pg_catalog.=) {record}.{own}tid")
-        if self._tracks_outcomes:  # what is written depends on the row as it was seen
+        # What is written depends on the row as it was seen.
+        if self._tracks_outcomes and self.has_versions:
             parts.append(f"{row}.xmin OPERATOR(pg_catalog.=) {record}.{own}xmin")
         mine = [f"{row}.{quote_name(name)}" for name in key.plain] or [
             f"(SELECT ({item}) FROM (SELECT {row}.*) {own}one)" for item in key.expressions

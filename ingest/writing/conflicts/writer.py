@@ -43,7 +43,13 @@ from ingest.writing.conflicts.statements import (
 from ingest.writing.conflicts.sync import Deletion
 from ingest.writing.copy import BatchResult, CopyWriter
 from ingest.writing.deferred import DeferredChecks
-from ingest.writing.refused_rows import describe, explain_refusal, reject_of, value_of
+from ingest.writing.refused_rows import (
+    describe,
+    explain_refusal,
+    own_refusal,
+    reject_of,
+    value_of,
+)
 from ingest.writing.staging import StagingTable
 
 if TYPE_CHECKING:
@@ -135,10 +141,11 @@ class ConflictWriter(CopyWriter):
             self.decisions.extend(deferred.prepare())
         pending: tuple[Future[_Settled], TypedBatch] | None = None
         stage = self.stages.stage
-        for batch in keys.number(chain.from_iterable(map(_in_pieces, batches))):
+        for given in keys.number(chain.from_iterable(map(_in_pieces, batches))):
             if pending is not None:
                 yield self._result(*pending)
                 pending = None
+            batch = self.admit(given).batch
             if not len(batch.records):
                 yield BatchResult(batch=batch, rejects=batch.rejects)
                 continue
@@ -171,13 +178,23 @@ class ConflictWriter(CopyWriter):
         changes = plan_changes(
             session, self.table, self.model, key, self.given.fields, self.options
         )
+        settling = Settling
+        if self.table.distribution is not None:
+            from ingest.writing.conflicts.sharded import (  # few tables are of Citus
+                ShardedSettling,
+                check_sharded,
+            )
+
+            check_sharded(self.table, key, self.options)
+            settling = ShardedSettling
+            self._look_up_for_shards(session, encoding)
         self._take_turn(session)
         if self.options.mode == "sync":
             self._deletion = Deletion(
                 session, self.table, self.model, key, self.options, self.alias
             )
         self._stage = StagingTable(session, self.table, encoding, "stage", encoding.names)
-        self._settling = Settling(
+        self._settling = settling(
             self.table,
             key,
             changes,
@@ -311,15 +328,17 @@ class ConflictWriter(CopyWriter):
             return ""
         return next(item.type_name for item in self.table.columns if item.name == keys.name)
 
-    @staticmethod
-    def _refused_row(batch: TypedBatch, row: RowError) -> RefusedRow:
+    def _refused_row(self, batch: TypedBatch, said: RowError) -> RefusedRow:
+        # The table of refusals has NULL where PostgreSQL did not refuse the row.
+        state, place, *texts = said
+        row = own_refusal(RowError(state, place, *(str(text or "") for text in texts)), self.table)
         return RefusedRow(
-            place=bisect_left(batch.records, row.place or 0),
+            place=bisect_left(batch.records, said.place or 0),
             state=str(row.state),
-            message=row.message or "",
-            detail=row.detail or "",
-            constraint=row.constraint or "",
-            column=row.column or "",
+            message=row.message,
+            detail=row.detail,
+            constraint=row.constraint,
+            column=row.column,
             is_in_source=None,
         )
 
