@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 INTERNAL_ERROR = "XX000"
 """The SQLSTATE of a COPY that a shard refused: ReportCopyError in multi_copy.c of Citus."""
+CUT_NAME = 32
+"""So many characters at least are left of a name that is too long for the shard's number."""
 HAS_CITUS = "pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
 """Whether the database has the catalog of Citus; its tables may be named only where it has."""
 WHY_NOT_OURS = "Citus keeps its rows in shards, which do not say which load inserted them"
@@ -110,8 +112,12 @@ class Distribution:
     def _pattern(self) -> re.Pattern[str]:
         """Finds the shards' names in a message, in whatever language and quotes."""
         whole = sorted((re.escape(item.name) for item in self.names), key=len, reverse=True)
-        cut = "|".join(item.digest for item in self.names)
-        return re.compile(rf"(?:{'|'.join(whole)}|\w+_(?:{cut}))_\d+\b")
+        cut = [
+            f"{re.escape(item.name[:CUT_NAME])}.*?_{item.digest}"
+            for item in self.names
+            if len(item.name) > CUT_NAME
+        ]
+        return re.compile(rf"(?:{'|'.join([*whole, *cut])})_[0-9]+(?![0-9])")
 
 
 def read_distribution(session: Session, oid: int) -> Distribution | None:

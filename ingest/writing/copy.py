@@ -157,6 +157,8 @@ class CopyWriter:
         yield from self._wait(stream)
         with stage("look up references"):
             deferred.check()
+            if self._shard_references is not None:
+                self._shard_references.check()
 
     def _look_up_for_shards(self, session: Session, encoding: CopyEncoding) -> None:
         """Plan to look up parents for the shards of Citus, if these have the table's rows."""
@@ -205,6 +207,8 @@ class CopyWriter:
             return Admitted(batch)
         if self.skips_refused:
             return Admitted(batch.without([reject_missing(item, batch) for item in missing]))
+        if self._shard_references.may_wait(batch, missing):
+            return Admitted(batch)
         raise explain_missing(missing, batch)
 
 

@@ -15,9 +15,11 @@ from ingest.exceptions import UnsupportedModelError
 from ingest.postgres.catalog import quote_name
 from ingest.postgres.session import Query
 from ingest.writing.foreign_keys import MissingReference
+from ingest.writing.refused_rows import explain_missing
 from ingest.writing.staging import StagingTable
 
 if TYPE_CHECKING:
+    from ingest.conversion import TypedBatch
     from ingest.postgres.catalog import Constraint, Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
@@ -47,10 +49,16 @@ class ShardReferences:
             and item.references_oid != table.oid
             and set(item.columns) <= set(encoding.names)
         ]
+        self._waiting: list[TypedBatch] = []
         self.decisions = [LOOKED_UP] if self._keys else []
         known = {key.constraint.name for key in self._keys}
-        late = [item.name for item in table.constraints if item.is_deferred]
-        late = [name for name in late if name not in known]
+        late = [
+            item.name
+            for item in table.constraints
+            if item.is_deferred
+            and item.name not in known
+            and not (item.kind == "f" and _is_null(item, table, encoding))
+        ]
         if late and skips_refused:
             raise UnsupportedModelError(
                 f"Records of {table.qualified_name} cannot be refused alone: the shards check the "
@@ -64,6 +72,30 @@ class ShardReferences:
         for key in self._keys:
             found += self._session.start(key.missing(rows)).result()
         return sorted(found, key=lambda item: item.place)
+
+    def may_wait(self, batch: TypedBatch, missing: list[MissingReference]) -> bool:
+        """Return whether the caller may still insert the parents of a batch in its transaction."""
+        can = self._session.is_callers and all(item.constraint.is_deferrable for item in missing)
+        if can:
+            self._waiting.append(batch)
+        return can
+
+    def check(self) -> None:
+        """Look once more for the parents that may have come; raise ``ConstraintRefused``."""
+        for batch in self._waiting:
+            missing = self.missing(batch.rows)
+            if missing:
+                raise explain_missing(missing, batch)
+
+
+def _is_null(key: Constraint, table: Table, encoding: CopyEncoding) -> bool:
+    """Return whether a foreign key has a column that no row of the load has a value for."""
+    return any(
+        column.name in key.columns
+        and column.name not in encoding.names
+        and not (column.has_default or column.is_generated)
+        for column in table.columns
+    )
 
 
 class _Key:

@@ -109,7 +109,8 @@ class ShardedSettling(Settling):
             )
         set_to = ", ".join(f"{quote_name(name)} = EXCLUDED.{quote_name(name)}" for name in set_)
         condition = ""
-        if self._changes.newest is not None and not self._tracks_outcomes:
+        # Of another field the new value is not among what is inserted.
+        if self._changes.newest in set_ and not self._tracks_outcomes:
             condition = f" WHERE {self._changes.is_newer(row, 'EXCLUDED')}"
         return (
             f"INSERT INTO {self._table.qualified_name} AS {row} "

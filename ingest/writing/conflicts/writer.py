@@ -166,6 +166,8 @@ class ConflictWriter(CopyWriter):
                 self.decisions.append(sentence)
         with stage("look up references"):
             deferred.check()
+            if self._shard_references is not None:
+                self._shard_references.check()
 
     def _prepare(self, session: Session, keys: PrimaryKeys) -> None:
         """Choose the key, take the locks and make the temporary tables."""

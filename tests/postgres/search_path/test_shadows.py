@@ -14,6 +14,7 @@ from ingest.layout import FieldLayout, Layout
 from ingest.ledger.undo import plan_undo, undo
 from ingest.models import Load
 from ingest.writing import direct
+from tests.citus_catalog import citus_catalog
 from tests.factories import AccountFactory
 from tests.postgres.search_path.shadows import Shadows
 
@@ -109,6 +110,25 @@ def test_rejects(trap, account, tmp_path):
         got = load(Transaction, path, on_error="reject", reject_file=tmp_path / "r.csv")
         again = load(Transaction, path, on_error="reject")
     assert (got.rows, again.rows) == (16, 0)
+
+
+def test_tables_of_citus(trap, account):
+    rows = rows_of(account, 20, **BAD)
+    with citus_catalog() as distribute:
+        distribute("finance_transaction", "account_id")
+        distribute("finance_account", kind="reference")
+        with trap():
+            got = load(Transaction, rows, on_error="reject")
+            again = load(
+                Transaction,
+                rows_of(account, 25, r3={"amount": 4}, r9={"account": 0}, r10={"amount": 4}),
+                on_conflict="upsert",
+                key=["account", "reference"],
+                on_error="reject",
+            )
+            accounts = [{"number": "A1", "name": "x", "user": account.user_id}]
+            assert load(Account, accounts, on_conflict="upsert").updated == 1
+    assert (got.rows, again.inserted, again.updated) == (16, 9, 1)
 
 
 def test_inside_atomic(trap, account):
