@@ -7,6 +7,7 @@ from ingest.ledger.models import (
     Load,
     LoadProgress,
     OldRows,
+    PendingRejects,
     Reject,
     SeenKeys,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "Load",
     "LoadProgress",
     "OldRows",
+    "PendingRejects",
     "Reject",
     "SavedLayout",
     "SeenKeys",

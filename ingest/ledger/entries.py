@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ingest import conf
 from ingest.exceptions import LedgerError
-from ingest.ledger.entry import Entry, Settled
+from ingest.ledger.entry import Entry, Pending, Settled
 from ingest.ledger.inserters import INSERTER, identify
 from ingest.ledger.locks import lock
 from ingest.ledger.old_rows import keep_old_rows
@@ -110,15 +110,16 @@ class LedgerEntry(Entry):
         tables = {name.lower(): table_of(name) for name in MODELS}
         [found] = session.fetch(_SETTLED.format(sums=_SUMMED, **tables), self.load.pk)
         chunks, kept, status, fingerprint, *sums = found
-        _refuse_undone(self.load, status)
+        refuse_undone(self.load, status)
         self.rejects_kept = kept
         last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
         where = json.loads(last[0][0]) if last else {}
+        marked = last and session.fetch(_LAST_MARKS.format(**tables), self.load.pk)
         return Settled(
             chunks=chunks,
-            counts=Counts(**dict(zip(_SUMS, sums, strict=True))),
+            counts=Counts(**dict(zip(SUMS, sums, strict=True))),
             position=Position(**where.get("source", {})),
-            marks=where.get("marks", {}),
+            marks=json.loads(marked[0][0]) if marked else {},
             is_finished=status == "loaded",
             fingerprint=fingerprint,
         )
@@ -171,12 +172,42 @@ class LedgerEntry(Entry):
             keep_old_rows(session, chunk, old_values)
         if seen is not None:
             keep_seen_keys(session, chunk, seen.tables.noted, seen.sources)
+        self._keep(session, chunk, rejects)
+
+    def _keep(self, session: Session, chunk: int, rejects: Sequence[Reject]) -> None:
+        """Write rejects down, as many as the ledger keeps."""
         kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}
             told = list(map(vars, kept))
             insert_many(session, self._alias, model_of("Reject"), common, told)
             self.rejects_kept += len(kept)
+
+    def ordinals(self, session: Session) -> set[int]:
+        sql = _ORDINALS.format(chunk=table_of("Chunk"))
+        return {ordinal for (ordinal,) in session.fetch(sql, self.load.pk)}
+
+    def next_pending(self, session: Session, through: int | None) -> Pending | None:
+        tables = {name.lower(): table_of(name) for name in MODELS}
+        rows = session.fetch(_PENDING.format(**tables), self.load.pk, through)
+        if not rows:
+            return None
+        chunk, last_record, _, _ = rows[0]
+        logs, records = zip(*(row[2:] for row in rows), strict=True)
+        return Pending(chunk=chunk, read=last_record, log=b"".join(logs), records=b"".join(records))
+
+    def end_pending(
+        self,
+        session: Session,
+        pending: Pending,
+        rejects: Sequence[Reject],
+        marks: Mapping[str, Any],
+    ) -> None:
+        room = max(conf.rejects_kept() - self.rejects_kept, 0)
+        self._keep(session, pending.chunk, [reject.kept() for reject in rejects[:room]])
+        told = json.dumps({"marks": marks})
+        session.fetch(_MARK.format(chunk=table_of("Chunk")), pending.chunk, told)
+        session.fetch(_NOT_PENDING.format(rejects=table_of("PendingRejects")), pending.chunk)
 
     def recall_keys(self, session: Session, seen: str, keys: str) -> list[str]:
         return recall_seen_keys(session, self.load.pk, seen, keys)
@@ -245,10 +276,6 @@ class LedgerEntry(Entry):
     def is_cancel_asked(self) -> bool:
         return bool(self._ask("is_cancel_asked"))
 
-    def count_kept(self, rejects: int) -> None:
-        room = max(conf.rejects_kept() - self.rejects_kept, 0)
-        self.rejects_kept += min(rejects, room)
-
     def status(self) -> str | None:
         found = self._ask("status")
         return None if found is None else str(found)
@@ -270,32 +297,16 @@ class LedgerEntry(Entry):
         return self.load
 
 
-class SharedEntry(LedgerEntry):
-    """A load that several workers are at, and whose lock their coordinator holds."""
-
-    def follow(self, session: Session, rejects_kept: int) -> None:
-        """Go on after the chunks before, whose rejects the coordinator has counted.
-
-        They are not read here: from REPEATABLE READ upwards this transaction does not see them.
-        """
-        [(status,)] = session.fetch(_STATUS.format(load=table_of("Load")), self.load.pk)
-        _refuse_undone(self.load, status)
-        self.rejects_kept = rejects_kept
-
-    def lock(self, session: Session) -> None:
-        """Leave it to the coordinator."""
-
-
-def _refuse_undone(load: Load, status: str) -> None:
-    if status == "undone":  # since it was looked at
+def refuse_undone(load: Load, status: str) -> None:
+    """Raise ``LedgerError`` where a load was undone since it was looked at."""
+    if status == "undone":
         raise LedgerError(f"Load {load.pk} is undone: there is nothing to resume.")
 
 
 _OF_NUMBER = "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint"
-_STATUS = "SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint"
 _READ = ("inserted", "updated", "unchanged", "ignored", "rejected", "skipped")
 """What became of the records that were read."""
-_SUMS = {
+SUMS = {
     "read": " OPERATOR(pg_catalog.+) ".join(f"c.{name}" for name in _READ),
     **{name: f"c.{name}" for name in (*_READ, "padded", "cut", "deleted")},
 }
@@ -310,9 +321,33 @@ SELECT pg_catalog.count(c.id),
 FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
 """
 _SUMMED = ",\n       ".join(
-    f"coalesce(pg_catalog.sum({count}), 0)::bigint" for count in _SUMS.values()
+    f"coalesce(pg_catalog.sum({count}), 0)::bigint" for count in SUMS.values()
 )
 _LAST_POSITION = """
 SELECT position::pg_catalog.text FROM {chunk}
 WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1
 """
+# Not every chunk has marks: one that a worker has loaded gets them when its rejects are written.
+_LAST_MARKS = """
+SELECT (position OPERATOR(pg_catalog.->) 'marks')::pg_catalog.text FROM {chunk}
+WHERE load_id OPERATOR(pg_catalog.=) $1::bigint
+  AND pg_catalog.jsonb_exists(position, 'marks')
+ORDER BY ordinal DESC LIMIT 1
+"""
+_ORDINALS = "SELECT ordinal FROM {chunk} WHERE load_id OPERATOR(pg_catalog.=) $1::bigint"
+_PENDING = """
+SELECT p.chunk_id, f.last_record, p.log, p.records
+FROM {pendingrejects} p
+JOIN (SELECT c.id, c.last_record FROM {chunk} c
+      WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
+        AND c.ordinal OPERATOR(pg_catalog.<=) coalesce($2::bigint, c.ordinal)
+        AND EXISTS (SELECT FROM {pendingrejects} e WHERE e.chunk_id OPERATOR(pg_catalog.=) c.id)
+      ORDER BY c.ordinal LIMIT 1) f ON f.id OPERATOR(pg_catalog.=) p.chunk_id
+ORDER BY p.id
+"""
+_MARK = """
+UPDATE {chunk} SET position =
+  position OPERATOR(pg_catalog.||) $2::pg_catalog.text::pg_catalog.jsonb
+WHERE id OPERATOR(pg_catalog.=) $1::bigint
+"""
+_NOT_PENDING = "DELETE FROM {rejects} WHERE chunk_id OPERATOR(pg_catalog.=) $1::bigint"

@@ -36,6 +36,18 @@ class Settled:
     """The file's, since its first chunk is committed."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What a chunk refused that is not yet in the reject log and the reject file."""
+
+    chunk: int
+    """The chunk's key in the ledger."""
+    read: int
+    """Records read by its end."""
+    log: bytes
+    records: bytes
+
+
 class Entry:
     """A load that is not recorded: nothing is written."""
 
@@ -116,8 +128,24 @@ class Entry:
         """Return whether somebody asked to cancel the load."""
         return False
 
-    def count_kept(self, rejects: int) -> None:
-        """Count the rejects of a chunk that a worker has committed."""
+    def ordinals(self, session: Session) -> set[int]:  # noqa: ARG002
+        """Return the numbers of the chunks that are in."""
+        return set()
+
+    def next_pending(self, session: Session, through: int | None) -> Pending | None:
+        """Return the rejects of the first chunk that has such as are not written to the files.
+
+        ``through``: the last chunk that is of interest; None: every one is.
+        """
+
+    def end_pending(
+        self,
+        session: Session,
+        pending: Pending,
+        rejects: Sequence[Reject],
+        marks: Mapping[str, Any],
+    ) -> None:
+        """Write down that they are in the files now, up to the marks."""
 
     def status(self) -> str | None:
         """Return its status as the ledger has it now."""

@@ -293,6 +293,24 @@ class SeenKeys(models.Model):
         return f"{len(self.rows)} keys"
 
 
+class PendingRejects(models.Model):
+    """What a chunk refused, until the coordinator of the load has written it where it belongs.
+
+    Several processes load chunks, and one of them writes the reject log and the reject file, in the
+    source's order. In these rows nothing is lost where it is killed in between.
+    """
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="pending_rejects")
+    log = models.BinaryField(help_text="Lines of the reject log.")
+    records = models.BinaryField(help_text="Refused records in the source's own format.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{len(self.log) + len(self.records)} bytes"
+
+
 class Reject(models.Model):
     """One reason why one record was refused, as `ingest.Reject` has it."""
 

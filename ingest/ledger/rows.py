@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from ingest.postgres.session import Session
 
-MODELS = ("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "OldRows", "SeenKeys", "Reject")
+MODELS = (
+    *("Load", "LoadProgress", "Chunk", "KeyRange", "KeyList", "OldRows", "SeenKeys"),
+    *("PendingRejects", "Reject"),
+)
 
 
 class DjangoConnection:

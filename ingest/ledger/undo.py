@@ -26,6 +26,7 @@ from ingest.ledger.ownership import double_percent, read_ownership
 from ingest.ledger.place import in_place_of
 from ingest.ledger.referrers import find_referrers, lock_cascading_tables
 from ingest.ledger.rows import table_of
+from ingest.ledger.shared import is_loading
 from ingest.ledger.undo_plan import Undone, UndoPlan
 from ingest.postgres.catalog import quote_db_table
 
@@ -124,7 +125,7 @@ def _find(load_id: int, using: str, *, lock: bool = False) -> Load:
     [load] = found
     if load.status == Load.Status.UNDONE:
         raise LedgerError(f"Load {load.pk} is undone already.")
-    if not keep_still(load, shared=not lock):
+    if not keep_still(load, shared=not lock) or is_loading(load, using):
         raise LedgerError(f"Load {load.pk} is running: cancel it first.")
     return load
 

@@ -13,7 +13,7 @@ from ingest.postgres.catalog import lock_statement
 from ingest.writing.conflicts.options import NOTHING_TO_KEEP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ingest.ledger.entry import Entry, Settled
     from ingest.loading.options import LoadSpec
@@ -53,11 +53,22 @@ class LoadAttempt:
         marks = {"log": self.log.mark()}
         return marks if self.file is None else {**marks, "file": self.file.mark()}
 
-    def rewind(self, marks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Forget the rejects that were written after the marks."""
-        self.log.rewind(marks["log"])
-        if self.file is not None:
-            self.file.rewind(marks["file"])
+    def write_pending(self, through: int | None = None) -> None:
+        """Write what chunks have refused to the files, in the source's order.
+
+        ``through``: up to this chunk; None: all of them. What is written is marked in the same
+        transaction in which it is no longer pending: after a failure in between, who goes on with
+        the load cuts the files back to the marks before.
+        """
+        while True:
+            with self.session.transaction():
+                pending = self.entry.next_pending(self.session, through)
+                if pending is None:
+                    return
+                rejects = self.log.append(pending.log)
+                if self.file is not None:
+                    self.file.append(pending.records)
+                self.entry.end_pending(self.session, pending, rejects, self.mark())
 
     def finish(self, counts: Counts, table: Table, decisions: Sequence[str]) -> None:
         """Write down that all is in, in the open transaction.
@@ -149,5 +160,5 @@ class Run:
         if self._is_chunked and ordinal == 1:
             fingerprint = str(self._try.fingerprint)
             self._try.entry.tell(self._try.session, fingerprint=fingerprint)
-        self._loader.record(counts, before.read, self._try.mark())
+        self._loader.record(counts, before.read, {"marks": self._try.mark()})
         return before + counts

@@ -99,6 +99,8 @@ class ChunkLoader:
         self._source: Source | None = None
         self._position = Position()
         """Where the next chunk begins."""
+        self._stop: Position | None = None
+        """Where the last chunk ends; None: at the source's end."""
         self._rows: int | None = None
         """How many records there are to a chunk; None: all."""
         self._table: Table | None = None
@@ -133,10 +135,16 @@ class ChunkLoader:
         """Whether the source has come to its end. An empty iterable has none: it has no columns."""
         return self._chunks is None or self._chunks.is_over
 
-    def read_from(self, source: Source, start: Position, records_of_chunk: int | None) -> None:
-        """Go on with this source after a position."""
+    def read_from(
+        self,
+        source: Source,
+        start: Position,
+        records_of_chunk: int | None,
+        stop: Position | None = None,
+    ) -> None:
+        """Go on with this source after a position; see ``Source.batches_between`` for ``stop``."""
         self._source = source
-        self._position = start
+        self._position, self._stop = start, stop
         self._rows = records_of_chunk
         self._chunks = None
 
@@ -222,10 +230,13 @@ class ChunkLoader:
         self,
         counts: Counts,
         read_before: int,
-        marks: dict[str, dict[str, Any]],
+        facts_of_position: dict[str, Any],
         stop: Position | None = None,
     ) -> None:
-        """Complete the record of the chunk that was sent, in the same transaction."""
+        """Complete the record of the chunk that was sent, in the same transaction.
+
+        ``facts_of_position`` are kept beside the position.
+        """
         source, chunks, keys, _ = self._planned()
         sent = self._sent
         facts: dict[str, Any] = {}
@@ -249,8 +260,9 @@ class ChunkLoader:
             ),
             old_values=sent.old_values,
             seen=self._seen if self._job.how.is_chunked else None,
+            first_record=read_before + 1,
             last_record=read_before + counts.read,
-            position={"source": dataclasses.asdict(stop), "marks": marks},
+            position={"source": dataclasses.asdict(stop), **facts_of_position},
             **{name: count for name, count in vars(counts).items() if name != "read"},
             **facts,
         )
@@ -313,7 +325,7 @@ class ChunkLoader:
             if self._job.how.keep_old:
                 self._check_keep_old(self._keys)
         self._chunks = Chunks(
-            pipeline.batches(self._position, self._rows),
+            pipeline.batches(self._position, self._rows, self._stop),
             self._position,
             self._rows,
             aborts=self._job.how.on_error == "abort",

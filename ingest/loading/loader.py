@@ -209,19 +209,19 @@ class Loader:
             ) as file:
                 if not (settled.is_finished or entry.is_brief):
                     self._mark_as_running(entry, source)
-                worker = self._choose(source, session)
-                run = worker(
-                    LoadAttempt(
-                        job=job,
-                        source=source,
-                        session=session,
-                        entry=entry,
-                        log=log,
-                        file=file,
-                        fingerprint=fingerprint,
-                        reporter=self._reporter,
-                    )
+                attempt = LoadAttempt(
+                    job=job,
+                    source=source,
+                    session=session,
+                    entry=entry,
+                    log=log,
+                    file=file,
+                    fingerprint=fingerprint,
+                    reporter=self._reporter,
                 )
+                if settled.chunks and not settled.is_finished:
+                    attempt.write_pending()  # of an earlier try by several processes
+                run = self._choose(source, session)(attempt)
                 run.go(settled)
             self._is_in = not job.how.dry_run
             self._analyze(session, run.table)

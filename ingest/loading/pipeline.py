@@ -99,9 +99,11 @@ class Pipeline:
         """The fields that judged values one at a time so far."""
         return self._converter.slow_fields
 
-    def batches(self, start: Position, chunk_rows: int | None) -> Iterator[TypedBatch]:
+    def batches(
+        self, start: Position, chunk_rows: int | None, stop: Position | None = None
+    ) -> Iterator[TypedBatch]:
         """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""
-        raw = self._stages.watch("read", self._source.batches_after(start))
+        raw = self._stages.watch("read", self._source.batches_between(start, stop))
         used = None if self._arrangement is None else self._arrangement.used_columns
         pieces = in_pieces(refuse_errors(raw, used), chunk_rows)
         if self._arrangement is None:

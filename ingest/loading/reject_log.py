@@ -53,6 +53,27 @@ class RejectLimit:
             )
         return limit
 
+    def check(self, refused: int, read: int, first: Reject | None) -> None:
+        """Raise ``TooManyRejects`` where more are refused, or all of them.
+
+        ``first`` is the first reject since it was asked last.
+        """
+        if first is not None and refused == read >= HOPELESS_RECORDS:
+            raise TooManyRejects(
+                f"All of the first {read:,} records are refused: the file or its layout is "
+                f"probably the wrong one. The last batch begins with: {first}"
+            )
+        if self.number is not None and refused > self.number:
+            raise self.too_many(refused, read, first)
+
+    def too_many(self, refused: int, read: int, first: Reject | None) -> TooManyRejects:
+        """Return the error that says so."""
+        allowed = f"{self.percent:g}%" if self.number is None else f"{self.number:,}"
+        return TooManyRejects(
+            f"{refused:,} of {read:,} records are refused, and the limit is {allowed}. "
+            f"The first of these: {first}"
+        )
+
 
 class RejectLog:
     """Writes rejects down as JSON Lines, counts the records, and gives them back in order."""
@@ -89,15 +110,22 @@ class RejectLog:
         Raises ``TooManyRejects`` when the limit is passed.
         """
         self._write(rejects)
-        self.records += len({(reject.source, reject.record) for reject in rejects})
-        first = rejects[0] if rejects else None
-        if first is not None and self.records == read >= HOPELESS_RECORDS:
-            raise TooManyRejects(
-                f"All of the first {read:,} records are refused: the file or its layout is "
-                f"probably the wrong one. The last batch begins with: {first}"
-            )
-        if self._limit.number is not None and self.records > self._limit.number:
-            raise self._too_many(read, first)
+        self.records += _count(rejects)
+        self._limit.check(self.records, read, rejects[0] if rejects else None)
+
+    def append(self, lines: bytes) -> list[Reject]:
+        """Write what the log of a chunk has, which is in already; give its rejects."""
+        rejects = [Reject(**json.loads(line)) for line in lines.splitlines()]
+        if self._counts is not None:
+            for reject in rejects:
+                self._counts.add(reject)
+        self._file.write(lines)
+        self.records += _count(rejects)
+        return rejects
+
+    def text(self) -> bytes:
+        """Return all that is written, for ``append``."""
+        return b"".join(self._file.lines())
 
     def flush(self) -> None:
         """Let others see what is written."""
@@ -122,7 +150,7 @@ class RejectLog:
         """Check the limit once more, when all records have been read."""
         percent = self._limit.percent
         if percent is not None and self.records * 100 > percent * read:
-            raise self._too_many(read, next(iter(self), None))
+            raise self._limit.too_many(self.records, read, next(iter(self), None))
         self._file.flush()
 
     def reasons(self) -> tuple[Reason, ...]:
@@ -142,13 +170,10 @@ class RejectLog:
                 self._counts.add(reject)
             self._file.write(f"{json.dumps(told, allow_nan=False)}\n".encode())
 
-    def _too_many(self, read: int, first: Reject | None) -> TooManyRejects:
-        limit = self._limit
-        allowed = f"{limit.percent:g}%" if limit.number is None else f"{limit.number:,}"
-        return TooManyRejects(
-            f"{self.records:,} of {read:,} records are refused, and the limit is {allowed}. "
-            f"The first of these: {first}"
-        )
+
+def _count(rejects: Iterable[Reject]) -> int:
+    """Return how many records they are of."""
+    return len({(reject.source, reject.record) for reject in rejects})
 
 
 _TEMPORARY = f"The temporary file of the rejects, in {tempfile.gettempdir()},"

@@ -25,7 +25,7 @@ from ingest.sources.fingerprints import digest_of_part
 from ingest.sources.several import SeveralSource, expand
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ingest.ledger.entry import Entry, Settled
     from ingest.loading.output_files import FileId, OutputFile, OutputFiles
@@ -199,8 +199,10 @@ class KeptLog:
         self._path = None if path is None or is_null(path) else Path(path)
         self._outputs = outputs
         self._limit = RejectLimit.parse(job.how.reject_limit)
-        self._chunks_before = 0
+        self._marked: Mapping[str, Any] | None = None
+        """The mark that the ledger had when the log was opened."""
         self._mark: dict[str, Any] = {}
+        """What that place is in the file that is written now."""
         self.log: RejectLog
         self.output: OutputFile | None = None
         """Its file, where it has one that lasts."""
@@ -208,8 +210,8 @@ class KeptLog:
     def open(self, entry: Entry, settled: Settled) -> RejectLog:
         """Return the log with the rejects of the chunks that are committed, and no others."""
         if self._mark:  # another try of this process
-            is_older = settled.chunks == self._chunks_before
-            self.log.rewind(self._mark if is_older else settled.marks["log"])
+            now = settled.marks.get("log")
+            self.log.rewind(self._mark if now is None or now == self._marked else now)
             return self.log
         path, load = self._path, entry.load
         mark = settled.marks.get("log") if settled.chunks else None
@@ -223,8 +225,10 @@ class KeptLog:
         self.log = RejectLog(self.output, self._limit, mark)
         if settled.chunks and not is_there and load is not None:
             kept = _rows(KeptReject, load, "ORDER BY t.id")
-            self.log.restore(map(_told, kept), settled.counts.rejected)
-        self._chunks_before, self._mark = settled.chunks, self.log.mark()
+            # Those of chunks that were just loaded may not be written yet.
+            marked = settled.marks.get("log", {"records": 0})
+            self.log.restore(map(_told, kept), marked.get("records", settled.counts.rejected))
+        self._marked, self._mark = settled.marks.get("log"), self.log.mark()
         return self.log
 
     def reasons(self) -> list[dict[str, Any]]:

@@ -103,6 +103,10 @@ class Source(ABC):
             for batch in self.batches():
                 yield batch.split(position.record)[1]
 
+    def batches_between(self, start: Position, stop: Position | None) -> Iterator[Batch]:  # noqa: ARG002
+        """Yield the records after a position; of several files no more than up to ``stop``'s."""
+        return self.batches_after(start)
+
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:  # noqa: ARG002
         """Yield the position after every so many records from a position on, up to the end.
 

@@ -38,6 +38,8 @@ class SeveralSource(Source):
         self.ignores = frozenset.intersection(*(kind.ignores for kind in kinds if kind))
         self._bytes_before = 0
         self._place = 0
+        self._is_read = False
+        """Whether the current file has been read, or a part of it."""
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
         self._find_writer = self._current.writer
@@ -78,12 +80,20 @@ class SeveralSource(Source):
         yield from self.batches_after(Position())
 
     def batches_after(self, position: Position) -> Iterator[Batch]:
-        for number in range(position.file, len(self._files)):
-            if number != self._place:
+        yield from self.batches_between(position, None)
+
+    def batches_between(self, start: Position, stop: Position | None) -> Iterator[Batch]:
+        end = len(self._files)
+        if stop is not None:
+            is_at_the_start = not stop.record and stop.byte is None
+            end = stop.file if is_at_the_start else stop.file + 1
+        for number in range(start.file, end):
+            if number != self._place or self._is_read:
                 self._open(number)
-            start = position if number == position.file else Position()
+            self._is_read = True
+            position = start if number == start.file else Position()
             order = self._order()
-            for batch in self._current.batches_after(dataclasses.replace(start, file=0)):
+            for batch in self._current.batches_after(dataclasses.replace(position, file=0)):
                 yield dataclasses.replace(
                     batch,
                     columns=tuple(batch.columns[place] for place in order),
@@ -92,10 +102,14 @@ class SeveralSource(Source):
                 )
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
+        """Yield ends within the files; a file that cannot be cut ends where the next one begins.
+
+        How many records it has is not known then.
+        """
         if not self.paths:
             return None
-        for path in self.paths[start.file :]:
-            with open_source(path, self._options) as source:
+        if len(self.paths) == 1:
+            with open_source(self.paths[0], self._options) as source:
                 if source.find_ends(Position(), records) is None:
                     return None
         return self._ends(start, records)
@@ -104,7 +118,11 @@ class SeveralSource(Source):
         for number, path in enumerate(self.paths[start.file :], start.file):
             first = dataclasses.replace(start, file=0) if number == start.file else Position()
             with open_source(path, self._options) as source:
-                for end in source.find_ends(first, records) or ():
+                ends = source.find_ends(first, records)
+                if ends is None:
+                    yield Position(file=number + 1)
+                    continue
+                for end in ends:
                     yield dataclasses.replace(end, file=number)
 
     def each_file(self) -> Iterator[Source]:
@@ -132,6 +150,7 @@ class SeveralSource(Source):
         self._bytes_before += self._current.bytes_read
         self._current = open_source(self._files[number], self._options)
         self._place = number
+        self._is_read = False
 
     def _order(self) -> Sequence[int]:
         """Return where the current file has each of the first file's columns."""

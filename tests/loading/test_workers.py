@@ -52,7 +52,8 @@ def workers():
     return [
         child
         for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "ingest.loading.workers" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE
+        and any("spawn_main" in part for part in child.cmdline())
     ]
 
 

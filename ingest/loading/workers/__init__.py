@@ -1,1 +1,1 @@
-"""Several worker processes share one load; each loads chunks over a connection of its own."""
+"""Chunks of one load that any process on any machine loads, each over a connection of its own."""

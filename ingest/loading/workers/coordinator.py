@@ -1,23 +1,33 @@
-"""Workers that load the chunks of one source side by side, and commit them in the source's order.
+"""Lets an executor load the chunks of a source, and writes down what became of them.
 
-What is in is at any moment what one worker alone would have put in by then: the chunks before some
-record, and none after it. A chunk whose rows are sent waits, in its open transaction, for its turn.
-If it keeps an earlier chunk waiting meanwhile (both have the same unique key), it is rolled back
-and sent again.
+In the source's order what is in is at any moment what one process alone would have put in by then:
+the chunks before some record, and none after it. A chunk whose rows are sent waits in its open
+transaction until the chunk before is in, as the ledger says.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import suppress
-from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 
 from ingest.conversion.slow_fields import add_up
-from ingest.exceptions import NOTHING_LOADED, ConnectionFailed, IngestError, Outcome
-from ingest.loading.workers.messages import Commit, Retry, Task
-from ingest.loading.workers.process import WorkerProcess, assignment_of
+from ingest.exceptions import NOTHING_LOADED, ConfigurationError, IngestError, Outcome
+from ingest.ledger.shared import begin_run, end_run
+from ingest.loading.reject_log import RejectLimit
+from ingest.loading.workers.chunk import (
+    IN,
+    UNWANTED,
+    WAITING,
+    Answer,
+    Chunk,
+    cut,
+    error_of,
+    identify,
+)
+from ingest.loading.workers.executors import OwnProcesses
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.several_tables import models_of_rows
 from ingest.results import Counts
@@ -25,22 +35,25 @@ from ingest.sources import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from ingest.conversion.slow_fields import SlowField
     from ingest.ledger.entry import Entry, Settled
-    from ingest.loading.attempt import LoadAttempt, Marks
+    from ingest.ledger.models import Load
+    from ingest.loading.attempt import LoadAttempt
     from ingest.loading.options import LoadSpec
-    from ingest.loading.workers.messages import Committed
+    from ingest.loading.workers.chunk import Cut
+    from ingest.loading.workers.executors import ChunkExecutor
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
     from ingest.sources import Source
 
 LOOK_SECONDS = 0.2
-"""How often it is looked whether one chunk stands in another's way."""
+"""How often the progress is told while no chunk comes in."""
 
 
 def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> str | None:
-    """Return why one worker must do it all, or give None."""
+    """Return why one process must do it all, or give None."""
     if job.how.conflicts is not None:
         return "with on_conflict a record may have the key of another one in any chunk."
     if session.is_callers:
@@ -61,20 +74,32 @@ def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> 
 
 
 class Coordinator:
-    """One try at a load by several workers, from what is committed of it to its end."""
+    """One try at a load by several processes, from what is committed of it to its end."""
 
     def __init__(self, attempt: LoadAttempt) -> None:
         self._try = attempt
-        self._job = attempt.job
-        self._session = attempt.session
-        self._entry = attempt.entry
-        self._reporter = attempt.reporter
+        self._job, self._session = attempt.job, attempt.session
+        self._entry, self._reporter = attempt.entry, attempt.reporter
+        self._load = cast("Load", attempt.entry.load)  # see why_alone()
+        self._is_ordered = True
         self._decisions: dict[str, None] = {}
         self._slow_fields: tuple[SlowField, ...] = ()
-        self._members: list[WorkerProcess] = []
-        self._tasks: Iterator[Task] = iter(())
-        self._turn = 0
-        self._marks: Marks = {}
+        self._executor: ChunkExecutor
+        self._run = 0
+        self._left: Iterator[Cut] = iter(())
+        self._again: dict[int, Cut] = {}
+        """Chunks to be loaded again, by their ordinals."""
+        self._running: dict[Future[str], Cut] = {}
+        self._failed: dict[int, IngestError] = {}
+        self._in: set[int] = set()
+        """Chunks that are in, but for the first ones."""
+        self._through = 0
+        """The last chunk up to which all are in."""
+        self._breaks = 0
+        """How often the executor broke since a chunk came in."""
+        self._is_pending = False
+        self._unknown = False
+        """Whether it was not known how many records there are before some chunk."""
         self.table: Table
 
     @property
@@ -90,166 +115,186 @@ class Coordinator:
             self._entry.tell(self._session, fingerprint=str(self._try.fingerprint))
         if settled.is_finished:
             return
-        self._turn = settled.chunks + 1
-        self._tasks = self._cut(settled)
+        self._plan(settled)
+        self._run = begin_run(self._session)
         try:
+            self._executor = self._open_executor()
             with self._reporter.stages.stage("workers"):
                 self._work()
         except BaseException:
-            self._end_members()
-            # One of them may have committed a chunk without our hearing of it.
-            with suppress(IngestError), self._session.transaction():
-                self._reporter.start_from(self._entry.settle(self._session).counts)
+            self._stop()
             raise
-        self._end_members()
+        self._executor.end()
         with self._session.transaction():
+            self._reporter.start_from(self._entry.settle(self._session).counts)
             self._try.finish(self._reporter.counts, self.table, self.decisions)
 
-    def _end_members(self) -> None:
-        for member in self._members:
-            member.end()
-            if member.is_committing and member.backend is not None:
-                with suppress(IngestError):
-                    self._session.end_backend(member.backend)
+    def _open_executor(self) -> ChunkExecutor:
+        how = self._job.how
+        return OwnProcesses(how.workers, self._job.alias, self._session.state)
 
-    def _cut(self, settled: Settled) -> Iterator[Task]:
-        start, read = settled.position, settled.counts.read
+    def _plan(self, settled: Settled) -> None:
+        """Cut what is left; in any order that is what is not in, wherever it lies."""
         rows = cast("int", self._job.how.records_of_chunk)
-        ends = self._try.source.find_ends(start, rows) or ()
-        for ordinal, stop in enumerate(ends, self._turn):
-            records = stop.record - (start.record if stop.file == start.file else 0)
-            yield Task(ordinal=ordinal, start=start, stop=stop, records=records, read_before=read)
-            start, read = stop, read + records
+        if self._is_ordered:
+            self._through = settled.chunks
+            self._left = cut(
+                self._try.source,
+                rows,
+                start=settled.position,
+                ordinal=settled.chunks + 1,
+                read_before=settled.counts.read,
+            )
+            return
+        with self._session.transaction():
+            self._in = self._entry.ordinals(self._session)
+        self._move_on()
+        known = frozenset(range(1, self._through + 1)) | self._in
+        every = cut(self._try.source, rows, start=Position(), ordinal=1, read_before=0)
+        self._left = (piece for piece in every if piece.ordinal not in known)
 
     def _work(self) -> None:
-        while self._hand_out():
-            for pipe in wait([member.pipe for member in self._members], LOOK_SECONDS):
-                member = next(item for item in self._members if item.pipe is pipe)
-                try:
-                    committed = member.hear()
-                except (EOFError, ConnectionResetError):
-                    self._replace(member)
-                    continue
-                if committed is not None:
-                    self._take(member, committed)
-            self._give_turn()
-            self._clear_the_way()
+        while self._submit():
+            done, _ = wait(self._running, LOOK_SECONDS, FIRST_COMPLETED)
+            for future in done:
+                if future in self._running:
+                    self._hear(future, self._running.pop(future))
+            self._give_up_in_turn()
             self._tell()
+        if self._failed:
+            raise self._failed[min(self._failed)]
+        self._write_pending()
 
-    def _hand_out(self) -> bool:
-        """Return everybody something to do; gives whether anybody has."""
-        while len(self._members) < self._job.how.workers:
-            task = next(self._tasks, None)
-            if task is None:
+    def _submit(self) -> bool:
+        """Let the next chunks be loaded; gives whether there are any."""
+        while len(self._running) < 2 * self._executor.workers:
+            piece = self._next()
+            if piece is None:
                 break
-            self._members.append(self._hire())
-            self._members[-1].give(task)
-        for member in self._members:
-            task = None if member.task is not None else next(self._tasks, None)
-            if task is not None:
-                member.give(task)
-        return any(member.task is not None for member in self._members)
+            self._unknown |= piece.read_before is None
+            text = self._chunk(piece).to_json()
+            try:
+                self._running[self._executor.submit(self._load.pk, text)] = piece
+            except BrokenExecutor as error:
+                self._renew(piece, error)
+        return bool(self._running)
 
-    def _hire(self) -> WorkerProcess:
-        load = self._entry.load
-        if load is None:
-            raise RuntimeError("A load that is not recorded has one worker: see why_alone().")
-        return WorkerProcess(assignment_of(load.pk, self._job.alias, self._session.state))
+    def _next(self) -> Cut | None:
+        first_failed = min(self._failed, default=None)
+        if self._again:
+            ordinal = min(self._again)
+            if first_failed is None or ordinal < first_failed:
+                return self._again.pop(ordinal)
+        return None if self._failed else next(self._left, None)
 
-    def _of_turn(self) -> WorkerProcess | None:
-        """Return the worker whose chunk is the next to be committed."""
-        for member in self._members:
-            if member.task is not None and member.task.ordinal == self._turn:
-                return member
-        return None
-
-    def _give_turn(self) -> None:
-        """Let the chunk whose turn it is be committed, if its rows are sent."""
-        member = self._of_turn()
-        if member is None:
-            return
-        if member.failed is not None:
-            self._judge(member)
-        elif member.sent is not None and not member.is_committing:
-            self._marks = self._try.mark()
-            read = self._reporter.counts.read + member.sent.counts.read
-            self._try.log.add(member.sent.rejects, read)
-            if self._try.file is not None:
-                self._try.file.append(member.sent.refused)
-            member.is_committing = True
-            kept = self._entry.rejects_kept
-            member.tell(Commit(marks=self._try.mark(), rejects_kept=kept))
-
-    def _take(self, member: WorkerProcess, committed: Committed) -> None:
-        """Count a chunk that is in."""
-        if member.sent is None:
-            raise RuntimeError("A worker committed what it had not sent.")
-        self._decisions.update(dict.fromkeys(member.sent.decisions))
-        self._slow_fields = add_up((*self._slow_fields, *member.sent.slow_fields))
-        self._reporter.stages.add(committed.stages)
-        self._entry.count_kept(len(member.sent.rejects))
-        self._reporter.committed(self._reporter.counts + member.sent.counts, self._turn)
-        member.task = None
-        self._turn += 1
-
-    def _judge(self, member: WorkerProcess) -> None:
-        """Give a chunk that failed another try, or give up."""
-        failed, task = member.failed, member.task
-        if failed is None or task is None or isinstance(failed.error, ConnectionFailed):
-            return  # without a connection the worker ends, and is replaced
-        if member.is_committing:
-            self._try.rewind(self._marks)
-        if not failed.is_passing or member.tries >= self._job.how.retries:
-            raise failed.error
-        member.give(task, member.tries + 1)
-
-    def _replace(self, member: WorkerProcess) -> None:
-        """Put another worker in the place of one that has died."""
-        member.end()
-        self._members.remove(member)
-        if member.backend is not None:
-            self._session.end_backend(member.backend)
-        task = member.task
-        if member.failed is not None and not member.failed.is_passing:
-            raise member.failed.error
-        if task is None:
-            return
-        if member.is_committing and member.sent is not None:
-            with self._session.transaction():
-                settled = self._entry.settle(self._session)
-            if settled.chunks >= task.ordinal:  # it died after its commit
-                self._reporter.committed(self._reporter.counts + member.sent.counts, None)
-                self._turn += 1
-                return
-            self._try.rewind(self._marks)
-        if member.tries >= self._job.how.retries:
-            raise IngestError(
-                f"Workers died {member.tries + 1} times over records {task.read_before + 1:,} to "
-                f"{task.read_before + task.records:,}: see whether memory is short."
-            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
-        heir = self._hire()
-        self._members.append(heir)
-        heir.give(task, member.tries + 1)
-
-    def _clear_the_way(self) -> None:
-        """Let chunks make way that the chunk whose turn it is waits for."""
-        first = self._of_turn()
-        others = [item for item in self._members if item is not first and item.sent is not None]
-        if first is None or first.sent is not None or first.backend is None or not others:
-            return
-        pids = {pid for (pid,) in self._session.fetch(_BLOCKING, first.backend.pid)}
-        for member in others:
-            if member.backend is not None and member.backend.pid in pids:
-                member.begin_again(Retry())
-
-    def _tell(self) -> None:
-        at_work = [item for item in self._members if item.task is not None]
-        bytes_read = max([item.task.start.byte or 0 for item in at_work if item.task], default=0)
-        self._reporter.see(
-            sum((item.seen.counts for item in at_work), Counts()),
-            bytes_read,
-            self._try.source.bytes_total,
+    def _chunk(self, piece: Cut) -> Chunk:
+        by_content = self._executor.by_content
+        return Chunk(
+            cut=piece,
+            files=identify(self._try.source.paths, piece, by_content=by_content),
+            refused_before=self._reporter.counts.rejected,
+            run=self._run,
+            alias=self._job.alias,
+            settings=settings.SETTINGS_MODULE,
+            state=self._session.state.to_json(),
+            is_ordered=self._is_ordered,
+            by_content=by_content,
+            retries=self._job.how.retries,
         )
 
+    def _hear(self, future: Future[str], piece: Cut) -> None:
+        """Take in what became of a chunk."""
+        try:
+            answer = Answer.from_json(future.result())
+        except (BrokenExecutor, CancelledError) as error:
+            self._renew(piece, error)
+            return
+        if answer.state == IN:
+            self._take(answer, piece)
+        elif answer.state == WAITING:
+            self._again[piece.ordinal] = piece
+        elif answer.state == UNWANTED:
+            self._session.fetch("SELECT 1")  # or the connection is lost, and with it the lock
+            raise ConfigurationError(
+                f"A worker found no load {self._load.pk} at work in its database: "
+                f"{self._job.alias!r} is another one there. Give the workers the same DATABASES."
+            )
+        else:
+            self._failed[piece.ordinal] = error_of(answer.error or {})
 
-_BLOCKING = "SELECT * FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids($1::integer))"
+    def _take(self, answer: Answer, piece: Cut) -> None:
+        """Count a chunk that is in."""
+        self._breaks = 0
+        self._decisions.update(dict.fromkeys(answer.decisions))
+        self._slow_fields = add_up((*self._slow_fields, *answer.slow_fields))
+        self._reporter.stages.add(answer.stages)
+        self._reporter.committed(self._reporter.counts + answer.counts, piece.ordinal)
+        self._in.add(piece.ordinal)
+        self._is_pending |= bool(answer.counts.rejected)
+        if self._move_on() and self._is_pending:
+            self._write_pending()
+        if not self._is_ordered and answer.counts.rejected:
+            counts = self._reporter.counts
+            limit = RejectLimit.parse(self._job.how.reject_limit)
+            limit.check(counts.rejected, counts.read, next(iter(self._try.log), None))
+
+    def _move_on(self) -> bool:
+        before = self._through
+        while self._through + 1 in self._in:
+            self._through += 1
+            self._in.discard(self._through)
+        return self._through > before
+
+    def _write_pending(self) -> None:
+        self._try.write_pending(self._through)
+        self._is_pending = bool(self._in)
+
+    def _give_up_in_turn(self) -> None:
+        """Raise the first error, once all chunks before it are in: one of them may fail, too."""
+        if self._failed and (not self._is_ordered or self._through + 1 in self._failed):
+            raise self._failed[min(self._failed)]
+
+    def _renew(self, piece: Cut, error: BaseException) -> None:
+        """Replace workers that have died, and let their chunks be loaded again."""
+        pieces = [piece, *self._running.values()]
+        self._running.clear()
+        self._again.update({each.ordinal: each for each in pieces})
+        self._breaks += 1
+        first = self._again[min(self._again)]
+        if self._breaks > self._job.how.retries:
+            where = (
+                ""
+                if first.read_before is None or first.records is None
+                else f" over records {first.read_before + 1:,} to "
+                f"{first.read_before + first.records:,}"
+            )
+            raise IngestError(
+                f"Workers died {self._breaks} times{where}: see whether memory is short."
+            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
+        if not self._executor.renew():
+            raise IngestError(
+                f"The executor has stopped: {error or type(error).__name__}."
+            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED) from error
+
+    def _stop(self) -> None:
+        """Let nothing be committed any more, and count what is in."""
+        for future in self._running:
+            future.cancel()
+        with suppress(IngestError):
+            end_run(self._session, self._load, self._run)
+        if hasattr(self, "_executor"):
+            self._executor.end()
+        with suppress(IngestError):
+            with self._session.transaction():
+                self._reporter.start_from(self._entry.settle(self._session).counts)
+            self._try.write_pending(None if self._is_ordered else self._through)
+
+    def _tell(self) -> None:
+        paths = self._try.source.paths
+        at = max((piece.start for piece in self._running.values()), key=_place, default=Position())
+        sizes = (path.stat().st_size for path in paths[: at.file])
+        self._reporter.see(Counts(), sum(sizes) + (at.byte or 0), self._try.source.bytes_total)
+
+
+def _place(position: Position) -> tuple[int, int]:
+    return position.file, position.byte or 0

@@ -1,148 +1,312 @@
-"""Where a worker loads chunks: each is sent, waits for its turn, and is committed."""
+"""What loads chunks in a process, over a connection that it keeps for the next chunk."""
 
 from __future__ import annotations
 
 import io
 import pickle
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import DatabaseError, connections
 
-from ingest.exceptions import ConnectionFailed, IngestError
-from ingest.ledger.entries import SharedEntry, find_load
+from ingest.exceptions import ConnectionFailed, SourceError
+from ingest.ledger.entries import find_load
+from ingest.ledger.shared import SharedEntry
 from ingest.loading.chunks import ChunkLoader
 from ingest.loading.events import Announcement
 from ingest.loading.options import LoadSpec
 from ingest.loading.progress import ProgressReporter
 from ingest.loading.reject_file import RejectFile
 from ingest.loading.reject_log import RejectLimit, RejectLog
-from ingest.loading.workers.messages import Commit, Committed, Failed, Ready, Seen, Sent
+from ingest.loading.workers.chunk import (
+    FAILED,
+    IN,
+    UNWANTED,
+    WAITING,
+    Answer,
+    Chunk,
+    describe,
+    identify,
+)
 from ingest.postgres.errors import is_passing, translate
-from ingest.postgres.session import open_session, put_django_in
+from ingest.postgres.session import SessionState, open_session, put_django_in, read_state
 from ingest.sources import open_source
+from ingest.sources.several import SeveralSource
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
+    from ingest.ledger.shared import Before
+    from ingest.results import Counts
+    from ingest.sources import Source
 
-    from ingest.loading.workers.messages import Assignment, Task
-    from ingest.postgres.session import Session
-    from ingest.results import Counts, Progress
+IDLE_SECONDS = 60.0
+"""How long a connection waits for another chunk."""
+LOOK_SECONDS = (0.002, 0.05)
+"""How often it is asked whether the chunk before is in: at first, and in the end."""
+NEIGHBOURS_SECONDS = 0.2
+"""How often it is asked who is at work on the load."""
+PATIENCE_SECONDS = 2.0
+"""How long a chunk waits for one that nobody loads."""
+PAUSE_SECONDS = 0.2
+"""How long a chunk waits before it is tried again; twice as long each time that follows."""
 
-PIPE_ENDS = (EOFError, BrokenPipeError, ConnectionResetError)
-
-
-def work(pipe: Connection[Any, Any]) -> None:
-    """Take an assignment, and then tasks until there are no more or the connection is lost."""
-    assignment: Assignment = pipe.recv()
-    alias = assignment.alias
-    connections[alias].settings_dict.update(assignment.database)
-    try:
-        put_django_in(alias, assignment.state)
-        load = find_load(assignment.load, alias)
-        with open_session(alias, assignment.state) as session:
-            _take_tasks(pipe, LoadSpec.again(load, alias), SharedEntry(load, alias), session)
-    except PIPE_ENDS:
-        raise
-    except Exception as error:  # noqa: BLE001 - the coordinator is to hear of it
-        pipe.send(Failed(error=_whole(translate(error)), is_passing=is_passing(error)))
+_handed: dict[str, SessionState] = {}
+"""The states of the coordinator's sessions, by aliases, in a process of our own pool."""
+_of_thread = threading.local()
+_all: set[Worker] = set()
 
 
-def _take_tasks(
-    pipe: Connection[Any, Any], job: LoadSpec, entry: SharedEntry, session: Session
-) -> None:
-    worker = _Worker(pipe, job, entry, session)
-    pipe.send(Ready(backend=session.backend()))
-    while worker.do(pipe.recv()):
-        pass
+class _InTheWayError(Exception):
+    """An earlier chunk waits for this one."""
 
 
-class _Worker:
-    def __init__(
-        self, pipe: Connection[Any, Any], job: LoadSpec, entry: SharedEntry, session: Session
-    ) -> None:
-        self._pipe = pipe
-        self._job = job
-        self._entry = entry
-        self._session = session
-        self._reporter = ProgressReporter(
-            self._tell, Announcement(model=job.model, using=job.alias)
-        )
+class _NotNowError(Exception):
+    """The chunk cannot be loaded now; its argument is the state to answer."""
+
+
+def hand_over(alias: str, state: SessionState) -> bytes:
+    """Return what a process of our own pool must know: settings as they are here, and secrets."""
+    return pickle.dumps((alias, dict(connections[alias].settings_dict), state))
+
+
+def take_over(handed: bytes) -> None:
+    """Take what ``hand_over`` has made."""
+    alias, database, state = pickle.loads(handed)  # noqa: S301 - our own
+    connections[alias].settings_dict.update(database)
+    _handed[alias] = state
+
+
+def load_or_say_why_not(load: int, text: str) -> str:
+    """Load a chunk, and try again where that may help."""
+    chunk, tries, waits_first = Chunk.from_json(text), 0, False
+    while True:
+        try:
+            return _worker_of(load, chunk).do(chunk, waits_first=waits_first).to_json()
+        except _InTheWayError:
+            waits_first = True
+        except _NotNowError as reason:
+            return Answer(state=str(reason)).to_json()
+        except Exception as error:  # noqa: BLE001 - the coordinator is to hear of it
+            tries += 1
+            failure, may_pass = translate(error), is_passing(error)
+            if isinstance(failure, ConnectionFailed | DatabaseError):
+                forget()
+            if not may_pass or tries > chunk.retries:
+                told = describe(failure, may_pass=may_pass)
+                return Answer(state=FAILED, error=told).to_json()
+            waits_first = True
+            time.sleep(PAUSE_SECONDS * 2 ** (tries - 1))
+
+
+def forget() -> None:
+    """Close the connections of this thread's worker."""
+    worker: Worker | None = getattr(_of_thread, "worker", None)
+    _of_thread.worker = None
+    if worker is not None:
+        worker.close()
+
+
+def forget_all() -> None:
+    """Close the connections of all workers of this process that are idle."""
+    for worker in list(_all):
+        worker.close()
+
+
+def _worker_of(load: int, chunk: Chunk) -> Worker:
+    worker: Worker | None = getattr(_of_thread, "worker", None)
+    if worker is None or worker.key != (load, chunk.alias, chunk.run) or worker.is_closed:
+        forget()
+        worker = _of_thread.worker = Worker(load, chunk)
+    return worker
+
+
+class Worker:
+    """Loads chunks of one load in one thread."""
+
+    def __init__(self, load: int, chunk: Chunk) -> None:
+        self.key = (load, chunk.alias, chunk.run)
+        self.is_closed = False
+        self._busy = threading.Lock()
+        self._stack = ExitStack()
+        self._timer: threading.Timer | None = None
+        self._alias = chunk.alias
+        self._thread, self._django = threading.get_ident(), connections[chunk.alias]
+        _all.add(self)
+        try:
+            self._open(load, chunk)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, load: int, chunk: Chunk) -> None:
+        alias = self._alias
+        state = _handed.get(alias)
+        if state is None:
+            state = read_state(alias).again(chunk.state, f"Load {load}")
+        put_django_in(alias, state)
+        found = find_load(load, alias)
+        self._job = job = LoadSpec.again(found, alias)
+        self._entry = SharedEntry(found, alias, chunk.run)
+        self._session = self._stack.enter_context(open_session(alias, state))
+        self._pid = self._session.backend().pid
+        self._limit = RejectLimit.parse(job.how.reject_limit)
+        self._reporter = ProgressReporter(None, Announcement(model=job.model, using=alias))
         self._log = RejectLog(None, RejectLimit())
         self._empty_log = self._log.mark()
         self._refused = io.BytesIO()
+        self._files: SeveralSource | None = None
         file = None
         if job.how.reject_file is not None:
             with open_source(job.given, job.reading) as source:
                 file = RejectFile(self._refused, source.writer())
         self._head = self._refused.tell()
         self._loader = ChunkLoader(
-            job, session, entry=entry, log=self._log, file=file, reporter=self._reporter
+            job,
+            self._session,
+            entry=self._entry,
+            log=self._log,
+            file=file,
+            reporter=self._reporter,
         )
 
-    def do(self, task: Task) -> bool:
-        """Load a chunk, as often as it stands in another's way; gives whether to go on."""
-        stages = self._reporter.stages.seconds
+    def close(self) -> None:
+        """Close the connections, unless a chunk is being loaded."""
+        if not self._busy.acquire(blocking=False):
+            return
         try:
-            while not self._load(task):
-                pass
-        except PIPE_ENDS:
-            raise
-        except Exception as error:  # noqa: BLE001 - the coordinator judges it in its turn
-            failure = _whole(translate(error))
-            self._pipe.send(Failed(error=failure, is_passing=is_passing(error)))
-            return not isinstance(error, ConnectionFailed)
-        self._pipe.send(Committed(stages=dict(stages)))
+            self.is_closed = True
+            _all.discard(self)
+            if self._timer is not None:
+                self._timer.cancel()
+            with suppress(Exception):
+                self._stack.close()
+            if threading.get_ident() != self._thread:
+                self._django.inc_thread_sharing()
+                self._django.close()
+        finally:
+            self._busy.release()
+
+    def do(self, chunk: Chunk, *, waits_first: bool) -> Answer:
+        """Load the chunk; ``waits_first``: only when the chunk before is in."""
+        with self._busy:
+            if self._timer is not None:
+                self._timer.cancel()
+            try:
+                return self._do(chunk, waits_first=waits_first)
+            finally:
+                self._timer = threading.Timer(IDLE_SECONDS, self.close)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _do(self, chunk: Chunk, *, waits_first: bool) -> Answer:
+        ordinal = chunk.cut.ordinal
+        stages = self._reporter.stages.seconds
         stages.update(dict.fromkeys(stages, 0.0))
-        return True
-
-    def _load(self, task: Task) -> bool:
-        """Load the chunk; gives whether it was committed, and else stood in another's way."""
-        self._forget()
-        with open_source(self._job.given, self._job.reading) as source:
-            self._loader.read_from(source, task.start, task.records)
-            with self._session.transaction() as transaction:
-                self._loader.prepare()
-                self._loader.has_more()
-                counts = self._loader.send(task.ordinal, task.read_before)
-                answer = self._wait_for_turn(counts)
-                if not isinstance(answer, Commit):
-                    transaction.roll_back()
-                    return False
-                self._entry.follow(self._session, answer.rejects_kept)
-                self._loader.record(counts, task.read_before, answer.marks, task.stop)
-                self._loader.move_sequences()
-        return True
-
-    def _wait_for_turn(self, counts: Counts) -> Any:
-        self._pipe.send(
-            Sent(
-                counts=counts,
-                rejects=tuple(self._log),
-                refused=self._refused.getvalue()[self._head :],
-                decisions=self._loader.decisions,
-                slow_fields=self._loader.slow_fields,
-            )
+        if waits_first and chunk.is_ordered:
+            with self._session.transaction(self._entry.lock_of(ordinal)) as transaction:
+                self._wait(chunk, holds_rows=False)
+                transaction.roll_back()  # what it sees may be older than the chunk before
+        with self._session.transaction(self._entry.lock_of(ordinal)) as transaction:
+            known = self._entry.look(ordinal).own
+            if known is None:
+                if not self._entry.neighbours(ordinal, self._pid).is_wanted:
+                    raise _NotNowError(UNWANTED)
+                counts = self._load(chunk)
+            else:
+                transaction.roll_back()
+                counts = known
+        return Answer(
+            state=IN,
+            counts=counts,
+            decisions=self._loader.decisions if known is None else (),
+            slow_fields=self._loader.slow_fields if known is None else (),
+            stages=dict(stages) if known is None else {},
         )
-        return self._pipe.recv()
 
-    def _forget(self) -> None:
-        """Forget what was refused of the chunk before."""
+    def _load(self, chunk: Chunk) -> Counts:
+        """Send the chunk's rows, wait for its turn, and write down what became of them."""
+        cut = chunk.cut
         self._log.rewind(self._empty_log)
         self._refused.truncate(self._head)
         self._refused.seek(self._head)
+        with ExitStack() as stack:
+            source = self._open_source(stack)
+            if identify(source.paths, cut, by_content=chunk.by_content) != list(chunk.files):
+                raise SourceError(
+                    f"{source.name} is not the file here that it is where the load was started: "
+                    "every worker must find the same files under the same names."
+                )
+            self._loader.read_from(source, cut.start, cut.records, cut.stop)
+            self._loader.prepare()
+            self._loader.has_more()
+            # Where it is not known it is not 0: nobody is to take this for the first chunk.
+            counts = self._loader.send(cut.ordinal, _known(cut.read_before, 1))
+            before = self._wait(chunk, holds_rows=True)
+            refused: int | None = None
+            if before is not None:
+                known = chunk.refused_before if before.refused is None else before.refused
+                refused = known + counts.rejected
+            self._check_limit(chunk, counts, before, refused)
+            read_before = _known(cut.read_before, 0) if before is None else before.read
+            said = {} if refused is None else {"refused": refused}
+            self._loader.record(counts, read_before, said, cut.stop)
+        if self._job.how.on_error == "reject":
+            refused_records = self._refused.getvalue()[self._head :]
+            self._entry.keep_rejects(self._session, self._log.text(), refused_records)
+        self._loader.move_sequences()
+        return counts
 
-    def _tell(self, progress: Progress) -> None:
-        self._pipe.send(Seen(counts=progress.counts))
+    def _open_source(self, stack: ExitStack) -> Source:
+        """Open the source; of many files the list is kept, and the one that is open."""
+        if self._files is not None:
+            return self._files
+        source = open_source(self._job.given, self._job.reading)
+        if isinstance(source, SeveralSource):
+            self._files = self._stack.enter_context(source)
+        else:
+            stack.enter_context(source)
+        return source
+
+    def _check_limit(
+        self, chunk: Chunk, counts: Counts, before: Before | None, refused: int | None
+    ) -> None:
+        if not counts.rejected:
+            return
+        if before is None or refused is None:
+            refused, read = chunk.refused_before + counts.rejected, 0
+        else:
+            read = before.read + counts.read
+        self._limit.check(refused, read, next(iter(self._log), None))
+
+    def _wait(self, chunk: Chunk, *, holds_rows: bool) -> Before | None:
+        """Wait until the chunk before is in; gives what is in then, where there is an order."""
+        ordinal = chunk.cut.ordinal
+        pause, most = LOOK_SECONDS
+        looked = missed = time.monotonic()
+        while True:
+            found = self._entry.look(ordinal)
+            self._entry.refuse_undone(found.status)
+            if not chunk.is_ordered:
+                return None
+            if found.before is not None:
+                return found.before
+            time.sleep(pause)
+            pause = min(2 * pause, most)
+            now = time.monotonic()
+            if now - looked < NEIGHBOURS_SECONDS:
+                continue
+            looked = now
+            neighbours = self._entry.neighbours(ordinal, self._pid)
+            if not neighbours.is_wanted:
+                raise _NotNowError(UNWANTED)
+            if neighbours.is_in_the_way and holds_rows:
+                raise _InTheWayError
+            if neighbours.is_before_loaded:
+                missed = now
+            if now - missed > PATIENCE_SECONDS:
+                raise _NotNowError(WAITING)
 
 
-def _whole(error: Exception) -> Exception:
-    """Return an error that is still the same at the other end of the pipe."""
-    try:
-        is_same = str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own
-    except Exception:  # noqa: BLE001 - whatever the error's class does
-        is_same = False
-    if is_same:
-        return error
-    if isinstance(error, IngestError):
-        return IngestError(error.message).with_outcome(error.outcome, error.outcome_text)
-    return IngestError(str(error))
+def _known(number: int | None, otherwise: int) -> int:
+    return otherwise if number is None else number

@@ -1,0 +1,220 @@
+"""A load whose chunks several processes load, on one machine or on many.
+
+The database keeps them apart and in order; no process sends another one a message. The coordinator
+holds an advisory lock with a random number as long as it wants chunks to be loaded: its *run*. Who
+loads a chunk holds a lock of that chunk until its transaction ends. Who waits for a chunk asks for
+the chunk's row, and for these locks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import LedgerError
+from ingest.ledger.entries import SUMS, LedgerEntry, refuse_undone
+from ingest.ledger.rows import DjangoConnection, table_of
+from ingest.postgres.base import END_MILLISECONDS
+from ingest.results import Counts
+
+if TYPE_CHECKING:
+    from ingest.ledger.models import Load
+    from ingest.postgres.catalog import Table
+    from ingest.postgres.session import Session
+
+RUN_CLASS = 0x1A9E58
+"""The first number of the advisory locks that coordinators hold."""
+PIECE_BYTES = 8 << 20
+"""So many bytes of refused records are in one row at most."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Before:
+    """What is in before a chunk."""
+
+    read: int
+    """Records."""
+    refused: int | None
+    """Those of them that were refused; None: the chunk before does not say."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ChunkState:
+    """What the ledger says of a chunk."""
+
+    status: str
+    """That of the load."""
+    own: Counts | None
+    """What became of the chunk's records, where it is in."""
+    before: Before | None
+    """None where the chunk before is not in."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Who is at work on the load, as locks show it."""
+
+    is_wanted: bool
+    """Whether the coordinator still wants chunks to be loaded."""
+    is_before_loaded: bool
+    """Whether somebody loads the chunk before."""
+    is_in_the_way: bool
+    """Whether an earlier chunk waits for this session."""
+
+
+def begin_run(session: Session) -> int:
+    """Let chunks be loaded as long as the session lives, or until ``end_run``; give its number.
+
+    0 behind a pooler in transaction mode, where no lock outlives a transaction.
+    """
+    number = secrets.randbelow(2**31 - 1) + 1
+    if not session.lasts:
+        return 0
+    session.fetch(_BEGIN_RUN, RUN_CLASS, number)
+    return number
+
+
+def end_run(session: Session, load: Load, number: int) -> None:
+    """Let no chunk be begun any more, and end the server's processes that load one."""
+    session.fetch(_END_RUN, RUN_CLASS, number)
+    session.fetch(_END_CHUNKS.format(locks=_LOCKS), chunk_class(load), END_MILLISECONDS)
+
+
+def is_loading(load: Load, alias: str) -> bool:
+    """Return whether some process loads a chunk of the load, perhaps without a coordinator."""
+    rows = DjangoConnection(alias).fetch(f"SELECT EXISTS ({_LOCKS})", chunk_class(load))
+    return bool(rows[0][0])
+
+
+def chunk_class(load: Load) -> int:
+    """Return the first number of the locks of a load's chunks."""
+    path = (load.session_state or {}).get("settings", {}).get("search_path", "")
+    return zlib.crc32(f"chunks of load {load.pk} of {path}".encode()) % 2**31
+
+
+class SharedEntry(LedgerEntry):
+    """A load as one of those has it who load its chunks; the coordinator holds its lock."""
+
+    def __init__(self, load: Load, alias: str, run: int) -> None:
+        super().__init__(load, alias)
+        self._run = run
+        self._class = chunk_class(load)
+        self._chunk = 0
+
+    def lock(self, session: Session) -> None:
+        """Leave it to the coordinator."""
+
+    def lock_of(self, ordinal: int) -> str:
+        """Return the statement that waits until nobody else loads the chunk.
+
+        It is the first of a transaction, which holds nothing yet that somebody could wait for.
+        """
+        return f"SELECT pg_catalog.pg_advisory_xact_lock({self._class}, {ordinal % 2**31})"
+
+    def look(self, ordinal: int) -> ChunkState:
+        """Ask what is in now. Over Django's connection, which sees what is committed meanwhile."""
+        rows = DjangoConnection(self._alias).fetch(
+            _LOOK.format(load=table_of("Load"), chunk=table_of("Chunk"), counts=_COUNTS),
+            self.load.pk,
+            ordinal,
+        )
+        if not rows:
+            raise LedgerError(f"Load {self.load.pk} is no longer in the ledger.")
+        status, own, last_record, refused, *counts = rows[0]
+        before = None
+        if last_record is not None or ordinal == 1:
+            before = Before(read=last_record or 0, refused=0 if ordinal == 1 else refused)
+        return ChunkState(
+            status=status,
+            own=None if own is None else Counts(**dict(zip(SUMS, counts, strict=True))),
+            before=before,
+        )
+
+    def refuse_undone(self, status: str) -> None:
+        """Raise ``LedgerError`` where the load was undone since it was looked at."""
+        refuse_undone(self.load, status)
+
+    def neighbours(self, ordinal: int, pid: int) -> Neighbours:
+        """Ask who is at work; ``pid`` is the server's process that loads this chunk."""
+        [(is_wanted, is_before_loaded, is_in_the_way)] = DjangoConnection(self._alias).fetch(
+            _NEIGHBOURS, self._class, ordinal, pid, RUN_CLASS, self._run
+        )
+        return Neighbours(
+            is_wanted=is_wanted or not self._run,
+            is_before_loaded=is_before_loaded,
+            is_in_the_way=is_in_the_way,
+        )
+
+    def begin_chunk(self, session: Session, ordinal: int, first_record: int, table: Table) -> int:
+        self._chunk = super().begin_chunk(session, ordinal, first_record, table)
+        return self._chunk
+
+    def end_chunk(self, session: Session, chunk: int, **facts: Any) -> None:
+        """Complete the chunk, but for its rejects, which the coordinator writes down in order."""
+        super().end_chunk(session, chunk, **{**facts, "rejects": ()})
+
+    def keep_rejects(self, session: Session, log: bytes, records: bytes) -> None:
+        """Write down what the chunk refused, in its transaction."""
+        for start in range(0, max(len(log), len(records)), PIECE_BYTES):
+            piece = slice(start, start + PIECE_BYTES)
+            session.fetch(
+                f"INSERT INTO {table_of('PendingRejects')} (chunk_id, log, records) "
+                "VALUES ($1::bigint, $2::pg_catalog.bytea, $3::pg_catalog.bytea)",
+                self._chunk,
+                log[piece],
+                records[piece],
+            )
+
+
+_BEGIN_RUN = "SELECT pg_catalog.pg_advisory_lock($1::integer, $2::integer)::pg_catalog.text"
+_END_RUN = "SELECT pg_catalog.pg_advisory_unlock($1::integer, $2::integer)"
+_LOCKS = """
+SELECT l.pid, l.objid::bigint AS ordinal FROM pg_catalog.pg_locks l
+WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
+  AND l.classid::bigint OPERATOR(pg_catalog.=) $1::bigint
+  AND l.objsubid OPERATOR(pg_catalog.=) 2::smallint
+  AND l.database OPERATOR(pg_catalog.=) (
+    SELECT d.oid FROM pg_catalog.pg_database d
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+"""
+"""The locks of chunks that somebody loads."""
+_END_CHUNKS = """
+SELECT pg_catalog.pg_terminate_backend(l.pid, $2::bigint) FROM ({locks}) l
+WHERE l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
+"""
+_COUNTS = ", ".join(f"({count})::bigint" for count in SUMS.values())
+_LOOK = """
+SELECT l.status::pg_catalog.text, c.id, b.last_record,
+       (b.position OPERATOR(pg_catalog.->>) 'refused')::bigint,
+       {counts}
+FROM {load} l
+LEFT JOIN {chunk} c ON c.load_id OPERATOR(pg_catalog.=) l.id
+  AND c.ordinal OPERATOR(pg_catalog.=) $2::bigint
+LEFT JOIN {chunk} b ON b.load_id OPERATOR(pg_catalog.=) l.id
+  AND b.ordinal OPERATOR(pg_catalog.=) ($2::bigint OPERATOR(pg_catalog.-) 1::bigint)
+WHERE l.id OPERATOR(pg_catalog.=) $1::bigint
+"""
+# Waits for a session that waits for this one count, too: others may stand in between.
+_NEIGHBOURS = f"""
+WITH RECURSIVE chunks AS ({_LOCKS}), waiting (pid) AS (
+    SELECT c.pid FROM chunks c WHERE c.ordinal OPERATOR(pg_catalog.<) $2::bigint
+  UNION
+    SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) FROM waiting w
+    WHERE w.pid OPERATOR(pg_catalog.<>) $3::integer
+)
+SELECT EXISTS (
+         SELECT FROM pg_catalog.pg_locks l
+         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
+           AND l.classid::bigint OPERATOR(pg_catalog.=) $4::bigint
+           AND l.objid::bigint OPERATOR(pg_catalog.=) $5::bigint
+           AND l.objsubid OPERATOR(pg_catalog.=) 2::smallint
+           AND l.database OPERATOR(pg_catalog.=) (
+             SELECT d.oid FROM pg_catalog.pg_database d
+             WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())),
+       EXISTS (SELECT FROM chunks c
+               WHERE c.ordinal OPERATOR(pg_catalog.=)
+                     ($2::bigint OPERATOR(pg_catalog.-) 1::bigint)),
+       EXISTS (SELECT FROM waiting w WHERE w.pid OPERATOR(pg_catalog.=) $3::integer)
+"""
