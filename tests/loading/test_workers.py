@@ -124,7 +124,7 @@ def test_a_worker_whose_connection_is_cut_is_replaced(file):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE query LIKE 'COPY%%' AND pid <> pg_backend_pid() "
+                    "WHERE xact_start IS NOT NULL AND pid <> pg_backend_pid() "
                     "AND datname = current_database() LIMIT 1"
                 )
                 cut.extend(cursor.fetchall())

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.sources import Source
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.1
 """How often the progress is told while no chunk comes in."""
 
 
