@@ -182,10 +182,10 @@ def identify(paths: Sequence[Path], cut: Cut, *, by_content: bool) -> list[Any]:
 
 def _identify(path: Path, *, by_content: bool) -> Any:
     facts = path.stat()
-    known = [str(path), facts.st_size, facts.st_mtime_ns, facts.st_ino]
+    known = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
     if not by_content:
         return known
-    key = tuple(known)
+    key = (str(path), *known)
     if key not in _digests:
         _digests.clear()  # the chunks of a file follow one another
         _digests[key] = digest_of_part(path, 0, facts.st_size)
