@@ -1,6 +1,6 @@
 """What goes wrong: each fault takes a scene, starts its load and disturbs it."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 
 import psutil
 
@@ -190,11 +190,22 @@ def kill_workers(scene):
     scene.wait_for_message(client)
     for _ in range(scene.random.randint(1, 3)):
         client.sleep(scene.random.uniform(0, 2 * scene.seconds))
-        workers = psutil.Process(client.pid).children() if client.is_alive else []
+        workers = _workers(client)
         if workers:
             scene.random.choice(workers).kill()
             scene.strike()
     scene.wait(client)
+
+
+def _workers(client):
+    """Return the processes of the client's pool: its children but for Python's resource tracker."""
+    with suppress(psutil.NoSuchProcess):
+        return [
+            child
+            for child in psutil.Process(client.pid).children()
+            if any("spawn_main" in part for part in child.cmdline())
+        ]
+    return []
 
 
 def kill_coordinator(scene):
