@@ -196,7 +196,7 @@ def find_codec(encoding: str, name: str) -> codecs.CodecInfo:
     try:
         codec = codecs.lookup(encoding)
         b"a".decode(encoding, "replace")  # which a codec of bytes, such as base64, refuses
-    except LookupError as error:
+    except (LookupError, UnicodeError) as error:
         raise SourceError(
             f"There is no encoding {encoding!r} for {name}: use a codec that Python knows, "
             "such as utf-8, cp1252 or utf-16."

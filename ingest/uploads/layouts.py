@@ -7,8 +7,6 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import AutoField
-
 from ingest.exceptions import IngestError, LayoutError, SourceError
 from ingest.layout import FieldLayout, Layout, find_layout, layout_names
 from ingest.layout.completing import complete
@@ -86,10 +84,9 @@ def detect_upload(upload: Upload, model: type[Model], known: Layout | None = Non
     detected = _detect(upload, known)
     drafted = draft(detected, model)
     options = _source_options(drafted.layout)
-    layout = _without_drawn_key(_with_lookups(drafted, model), model)
     with open_upload(upload, is_sample=True) as given, open_source(given, options) as source:
         return Found(
-            layout=_lift_formats(layout, detected),
+            layout=_lift_formats(_with_lookups(drafted, model), detected),
             findings=drafted.findings,
             columns=source.columns,
             proposals=drafted.proposals,
@@ -144,20 +141,6 @@ def _with_lookups(drafted: Draft, model: type[Model]) -> Layout:
                 columns=(*columns, name), lookup=(*before.lookup, found.lookup)
             )
     return dataclasses.replace(drafted.layout, fields=fields)
-
-
-def _without_drawn_key(layout: Layout, model: type[Model]) -> Layout:
-    """Leave out a key that PostgreSQL draws: a column ``id`` may be another system's.
-
-    Whoever has the rows' own keys in the file says so.
-    """
-    key = model._meta.pk
-    fields = {
-        name: said
-        for name, said in layout.fields.items()
-        if not (isinstance(key, AutoField) and name == key.name)
-    }
-    return dataclasses.replace(layout, fields=fields)
 
 
 def _lift_formats(layout: Layout, detected: Detected) -> Layout:

@@ -45,7 +45,7 @@ def _check_stream(file: IO[bytes] | File[bytes], name: str) -> None:
     # Arrow, which the sources need, is not imported for a file that is not compressed.
     from ingest.sources.files import InputFile
 
-    opened = InputFile(_Unnamed(file))
+    opened = InputFile(_Named(file, name))
     unpacked = 0
     while block := opened.read(_BLOCK_BYTES):
         unpacked += len(block)
@@ -79,12 +79,11 @@ def _check(unpacked: int, packed: int, name: str) -> None:
         )
 
 
-class _Unnamed:
-    """A file whose name promises nothing."""
+class _Named:
+    """A file by the name that it had where it came from."""
 
-    name = ""
-
-    def __init__(self, file: IO[bytes] | File[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | File[bytes], name: str) -> None:
+        self.name = name
         self._file = file
 
     def read(self, size: int = -1) -> bytes:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING
 
+from django.utils.translation import gettext as _
+
 from ingest.admin.uploads import rights
+from ingest.exceptions import SourceError
 from ingest.layout.completing import join_lookups
+from ingest.results.rejects import shorten
 from ingest.uploads.layouts import columns_of, field_named, read_columns
 
 if TYPE_CHECKING:
@@ -17,6 +22,9 @@ if TYPE_CHECKING:
     from ingest.layout import FieldLayout, Layout
     from ingest.uploads.layouts import Offer
     from ingest.uploads.models import Upload
+
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def use(
@@ -33,7 +41,7 @@ def allowed_part(
     site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
 ) -> Layout:
     """Return a layout without fields that somebody may not fill in, and parents not to be made."""
-    layout, _ = join_lookups(layout, model)
+    layout, _joined = join_lookups(layout, model)
     allowed = rights.allowed_fields(site._registry[model], request)
     fields: dict[str, FieldLayout] = {}
     for name, said in layout.fields.items():
@@ -71,7 +79,19 @@ def without_missing(layout: Layout, columns: tuple[str, ...]) -> Layout:
 
 
 def set_layout(upload: Upload, layout: Layout, columns: tuple[str, ...]) -> None:
-    """Write down how an upload is read; a dry run of another layout counts no more."""
+    """Write down how an upload is read; a dry run of another layout counts no more.
+
+    Raises ``SourceError`` for a header that PostgreSQL cannot store.
+    """
+    for place, name in enumerate(columns, 1):
+        if _UNSTORABLE.search(name):
+            raise SourceError(
+                _(
+                    "The name of column %(number)s has a character that cannot be stored: "
+                    "%(name)s. Fix the header of the file, or look whether its encoding is another."
+                )
+                % {"number": place, "name": shorten(name)}
+            )
     upload.layout = layout.to_toml()
     upload.options = {**upload.options, "columns": list(columns)}
     upload.state = upload.State.STORED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
@@ -10,6 +11,8 @@ from django.db import models
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from ingest.exceptions import LayoutError
+from ingest.results.rejects import cut, shorten
 from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
@@ -20,13 +23,18 @@ if TYPE_CHECKING:
 
     from ingest.layout import FieldLayout, Layout
 
-NOTHING, CONSTANT, KEPT = "", "constant", "kept"
+NOTHING, CONSTANT, KEPT, TYPED = "", "constant", "kept", "typed"
 COLUMN = "column:"
 """Before the position of a column, from 1: a name may be anything."""
-SOURCE, VALUE, LOOKUP, FORMATS = "source-", "constant-", "lookup-", "formats-"
+SOURCE, VALUE, LOOKUP, FORMATS, NAME = "source-", "constant-", "lookup-", "formats-", "typed-"
 """What the names of the form's inputs begin with; the field's name follows."""
 BY_KEY = ""
 CONSTANT_CHARACTERS = 1_000
+MANY_COLUMNS = 200
+"""More than so many are no choice any more: their names are typed, and proposed meanwhile. A page
+with all of them for each field of a large model has ten megabytes."""
+NAME_CHARACTERS = 100
+"""Of a column's name that a choice shows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +73,19 @@ class MappingForm:
     proposals: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What may feed a field that nothing feeds yet, by its name."""
 
+    @property
+    def typed_names(self) -> list[str]:
+        """Return the names that can be typed; none of a file with few columns."""
+        return [title for _, title in self._titles] if len(self.columns) > MANY_COLUMNS else []
+
+    @cached_property
+    def _titles(self) -> list[tuple[int, str]]:
+        """The places of the columns, and what they are called on the page."""
+        return [
+            (place, cut(safe_line(name), NAME_CHARACTERS) or str(place))
+            for place, name in enumerate(self.columns, 1)
+        ]
+
     def rows(self) -> list[MappingRow]:
         """Return a row for each field, those that are required first."""
         rows = [self._row(field) for field in self.fields.values()]
@@ -80,12 +101,12 @@ class MappingForm:
             for column in columns_of(said)
             if (place := self._place(column)) is not None
         }
-        return [safe_line(name) for place, name in enumerate(self.columns, 1) if place not in used]
+        return [title for place, title in self._titles if place not in used]
 
     def to_layout(self, posted: QueryDict) -> Layout:
         """Return the layout that was posted; raises for a field or column that is not offered."""
         for name in posted:
-            for prefix in (SOURCE, VALUE, LOOKUP, FORMATS):
+            for prefix in (SOURCE, VALUE, LOOKUP, FORMATS, NAME):
                 if name.startswith(prefix) and name.removeprefix(prefix) not in self.fields:
                     raise PermissionDenied(f"The field {name.removeprefix(prefix)} is not offered.")
         fields = {
@@ -111,9 +132,12 @@ class MappingForm:
         if said is not None and is_in:
             choice = KEPT if kept else CONSTANT if is_constant else f"{COLUMN}{place}"
         proposal = None if is_in else self.proposals.get(field.name)
+        is_many = len(self.columns) > MANY_COLUMNS
+        offered = [it for it in self._titles if not is_many or it[0] == place]
         choices = [
             (NOTHING, _("(nothing: its default)") if not is_needed(field) else "---------"),
-            *((f"{COLUMN}{at}", safe_line(name) or str(at)) for at, name in self._named_columns()),
+            *((f"{COLUMN}{at}", title) for at, title in offered),
+            *([(TYPED, _("(the column that is typed here)"))] if is_many else []),
             (CONSTANT, _("(one value for all)")),
         ]
         if kept:
@@ -146,6 +170,9 @@ class MappingForm:
         from ingest.layout.constants import fed
 
         choice, base = posted.get(f"{SOURCE}{field.name}", NOTHING), self._base(field)
+        typed = posted.get(f"{NAME}{field.name}", "").strip()
+        if choice == TYPED or (choice == NOTHING and typed):
+            choice = self._typed(typed, field)
         if choice == NOTHING:
             return None
         if choice == KEPT:
@@ -182,8 +209,20 @@ class MappingForm:
         source = self.layout.source
         return source.get("header", "columns" not in source) is not False
 
-    def _named_columns(self) -> Iterator[tuple[int, str]]:
-        yield from enumerate(self.columns, 1)
+    def _typed(self, text: str, field: Field[Any, Any]) -> str:
+        """Return the choice that a typed name means; raises ``LayoutError`` where there is none."""
+        found = [place for place, title in self._titles if title == text]
+        if text.isascii() and text.isdecimal() and not found:
+            found = [place for place, _title in self._titles if str(place) == text]
+        if len(found) != 1:
+            said = (
+                _("%(field)s: there is no column %(name)s.")
+                if not found
+                else _("%(field)s: several columns are called %(name)s: type the number of one.")
+            )
+            label = capfirst(field.verbose_name)
+            raise LayoutError(said % {"field": label, "name": shorten(text)})
+        return f"{COLUMN}{found[0]}"
 
     def _place(self, column: str | int) -> int | None:
         if isinstance(column, int):

@@ -192,10 +192,12 @@ class _Editor:
 
     def shown(self) -> dict[str, Any]:
         """Return what the page shows."""
+        mapping = self._mapping(self._layout())
         return {
             "error": self._error,
             "name_form": self._name,
             "form": self._reading,
-            "rows": self._mapping(self._layout()).rows(),
+            "rows": mapping.rows(),
+            "typed_names": mapping.typed_names,
             "layout_text": self._saved.layout,
         }

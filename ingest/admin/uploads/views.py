@@ -23,6 +23,7 @@ from ingest.admin.uploads.mapping import MappingForm
 from ingest.admin.uploads.steps import STEPS, place_of, step_after
 from ingest.exceptions import IngestError
 from ingest.ledger.models import Load
+from ingest.results.rejects import cut
 from ingest.terminal import safe_line, safe_text
 from ingest.uploads.models import SavedLayout, Upload
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 RECORDS_LOOKED_AT = 10
 RECORDS_PREVIEWED = 20
 CELL_CHARACTERS = 200
+ERROR_CHARACTERS = 2_000
 SILENT_SECONDS = 30
 """A dry run tells of itself every second, once its process has started."""
 ACTION = "action"
@@ -73,16 +75,21 @@ class StepView:
             except _Passed:
                 return self.admin.current_view(self.request, self.upload.key)
             except IngestError as error:
-                self.error = safe_text(str(error))
+                self.error = show_error(error)
                 response = None
             if response is not None:
                 return response
+        try:
+            shown = self.shown()
+        except IngestError as error:  # so that the steps before can be reached
+            shown = {}
+            self.error = self.error or show_error(error)
         context = {
             **self.admin.context(self.request, self.upload, self.name),
             "title": _("Load %(file)s") % {"file": safe_line(self.upload.name)},
             "subtitle": STEPS[place_of(self.name)].title,
             "target": self.model._meta.verbose_name_plural,
-            **self.shown(),
+            **shown,
             "error": self.error,
         }
         return self.admin.page(self.request, self.name, context)
@@ -196,7 +203,7 @@ class FileStep(StepView):
         try:
             records = first_records(self.upload, layout, RECORDS_LOOKED_AT)
         except IngestError as error:
-            self.error = self.error or safe_text(str(error))
+            self.error = self.error or show_error(error)
         kind = None if records is None else records.kind
         with suppress(IngestError):  # the error is told already
             form = form or self._form(layout, kind)
@@ -291,9 +298,13 @@ class MappingStep(StepView):
     @cached_property
     def _found(self) -> Any:
         """What is detected of the file: nothing that this step changes has a part in it."""
-        from ingest.uploads.layouts import detect_upload
+        from ingest.uploads.layouts import Found, detect_upload
 
-        return detect_upload(self.upload, self.model, self.layout())
+        try:
+            return detect_upload(self.upload, self.model, self.layout())
+        except IngestError:  # of a file that is read otherwise than it looks like
+            layout = dataclasses.replace(self.layout(), fields={})
+            return Found(layout=layout, findings=(), columns=self.columns(), proposals={})
 
     def _offers(self) -> list[Any]:
         from ingest.uploads.layouts import offers
@@ -316,6 +327,7 @@ class MappingStep(StepView):
         used = next((offer for offer in offered if offer.name == start), None)
         return {
             "rows": mapping.rows(),
+            "typed_names": mapping.typed_names,
             "unused": mapping.unused(),
             "offers": [(offer.name, offer_title(offer)) for offer in offered],
             "start": start,
@@ -412,7 +424,7 @@ class PreviewStep(StepView):
                 **self.upload.options.get("load", {}),
             )
         except IngestError as error:
-            self.error = self.error or safe_text(str(error))
+            self.error = self.error or show_error(error)
             return {"columns": [], "records": []}
         return {
             "columns": [safe_line(name) for name in found.columns],
@@ -476,6 +488,11 @@ def cell_of(value: Any, change: tuple[Any, Any] | None) -> dict[str, str | None]
     """Return a value as it is stored and, where an update changes it, the old one."""
     old, new = (None, value) if change is None else change
     return {"old": None if change is None else show_cell(old), "new": show_cell(new)}
+
+
+def show_error(error: IngestError) -> str:
+    """Return an error as a page shows it: it may repeat what was posted."""
+    return cut(safe_text(str(error)), ERROR_CHARACTERS)
 
 
 def show_cell(value: Any) -> str:

@@ -109,6 +109,11 @@ def _detect(
     if sum(map(text.count, _CONTROLS)) > CONTROL_SHARE * len(text):
         raise SourceError(f"{name} is no text: too many of its bytes are control characters.")
     table = find_table(text, is_whole=is_whole, delimiters=delimiters)
+    if table is None and not is_whole:
+        raise SourceError(
+            f"{name} cannot be looked at: its first record is longer than {SAMPLE_BYTES:,} bytes. "
+            "Cut it, or say the encoding if it is another."
+        )
     if table is None:
         raise SourceError(f"{name} is empty: there is nothing to detect.")
     end = table
