@@ -180,17 +180,17 @@ def test_a_typed_name_that_is_no_column_is_told(name):
         wide_form(2_000).to_layout(said)
 
 
-def test_a_file_of_two_thousand_columns_goes_the_way(way):
-    extra = [f"column {at}" for at in range(2_000)]
+def test_a_file_of_many_columns_goes_the_way(way):
+    extra = [f"column {at}" for at in range(300)]
     way.upload("\n".join(",".join([*row, *extra]) for row in (NAMES, ROW)))
     way.go("mapping")
-    fields = {**way.inputs("mapping"), "typed-name": "column 1999"}
+    fields = {**way.inputs("mapping"), "typed-name": "column 299"}
     fields["source-name"] = "typed"
     way.post("mapping", **fields)
-    assert "column 1999" in page(way.go("preview"))
+    assert "column 299" in page(way.go("preview"))
     way.go("confirm")
     way.post("confirm")
-    assert Account.objects.get().name == "column 1999"
+    assert Account.objects.get().name == "column 299"
 
 
 def test_long_names_of_columns_are_cut_where_they_are_shown(way):
