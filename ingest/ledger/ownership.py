@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BooleanField, Expression, F
 
-from ingest.postgres.catalog import quote_db_table, quote_name, unquoted
+from ingest.postgres.catalog import NOT_OURS, quote_db_table, quote_name, unquoted
 from ingest.postgres.citus import HAS_CITUS, IS_DISTRIBUTED, WHY_NOT_OURS
 from ingest.postgres.several_tables import models_of_rows
 
@@ -120,7 +120,8 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
         chunks = [(json.loads(ids), identity) for ids, identity in cursor.fetchall()]
         parents = _find_parents(cursor, model, chunks) if table is not None else []
     reason, transactions = _transactions(table, chunks, parents)
-    if in_ranges + in_lists < rows and not (table and table.is_distributed):
+    is_unknown = table is not None and (table.is_distributed or not table.is_heap)
+    if in_ranges + in_lists < rows and not is_unknown:
         reason = "the ledger does not have the keys of all its rows"
     if table is None:
         return _nothing(model, using, rows, reason)
@@ -342,7 +343,7 @@ def _transactions(
     elif table.is_distributed:
         reason = WHY_NOT_OURS
     elif not table.is_heap:
-        reason = "its table is stored in a way that does not say who inserted a row"
+        reason = NOT_OURS
     elif chunks and not known:
         reason = "it was recorded before ingest noted which transactions inserted its rows"
     elif chunks and not here:

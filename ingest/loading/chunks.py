@@ -299,7 +299,7 @@ class ChunkLoader:
             from ingest.writing.conflicts.writer import refuse_several_tables  # few loads do
 
             refuse_several_tables(self._job.model)
-        self._decide(*pipeline.rules_not_asked, *_of_citus(table))
+        self._decide(*pipeline.rules_not_asked, *_of_other_servers(table))
         if self._keys is None:
             encoding = pipeline.encoding
             # The writer that settles conflicts says which identities may be given.
@@ -450,13 +450,20 @@ def _check_copies(table: Table, given: Sequence[str]) -> None:
             raise UnsupportedModelError(reason).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
 
-def _of_citus(table: Table) -> list[str]:
-    """Return what Citus makes of the tables, a sentence each."""
-    return [
+def _of_other_servers(table: Table) -> list[str]:
+    """Return which rows of the tables are kept elsewhere, a sentence each."""
+    said = [
         f"Citus: {part.distribution.describe(part.qualified_name)}"
         for part in table.tables
         if part.distribution is not None
     ]
+    foreign = ", ".join(name for part in table.tables for name in part.foreign_parts)
+    if foreign:
+        said.append(
+            f"Foreign: rows of {foreign} go to another server, which commits them a moment before "
+            "this one: after a crash in between they are in without their record in the ledger."
+        )
+    return said
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:

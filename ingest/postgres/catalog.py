@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError
 from ingest.postgres.catalog_queries import PARTS, RUNS_FUNCTIONS, one_statement
-from ingest.postgres.citus import read_distribution
+from ingest.postgres.citus import WHY_NOT_OURS, read_distribution
 
 if TYPE_CHECKING:
     from django.db.models import Field, Model
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ingest.postgres.facts import TableFacts
     from ingest.postgres.session import Session
 
+NOT_OURS = "its table is stored in a way that does not say who inserted a row"
+"""Why a load cannot be undone: its table has another access method, or is on another server."""
 REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
 """Marks an expression, as the catalog keeps it, whose SQL text has ``NULLIF``, ``IS DISTINCT FROM``
 or ``CASE x WHEN``: these cannot name the operator that they compare by. Another ``=``, of a schema
@@ -138,6 +140,8 @@ class Table:
     """pg_class.reltuples: how many rows it had when it was last analyzed; -1: it never was."""
     lock_timeout: str = dataclasses.field(compare=False)
     """The setting of this name."""
+    foreign_parts: tuple[str, ...] = ()
+    """The foreign tables among its partitions, or itself: quoted, with their schemas."""
     facts: TableFacts = dataclasses.field(compare=False, repr=False)
     """What else the same statement has read, as the modules need it that decide by it."""
     distribution: Distribution | None = None
@@ -167,6 +171,20 @@ class Table:
     def foreign_keys(self) -> tuple[Constraint, ...]:
         """The foreign keys among the constraints."""
         return tuple(item for item in self.constraints if item.kind == "f")
+
+    @property
+    def why_not_owned(self) -> str | None:
+        """Why it cannot be known who inserted a row, whose ``xmin`` means nothing here; or None."""
+        if self.distribution is not None:
+            return WHY_NOT_OURS
+        if self.foreign_parts:
+            return (
+                f"rows of {', '.join(self.foreign_parts)} are on another server, which does not "
+                "say who inserted them"
+            )
+        if self.kind == "r" and self.size is None:
+            return NOT_OURS
+        return None
 
     def column(self, name: str) -> Column:
         """Return the column that a field's ``column`` names, or raise ``ConfigurationError``.
@@ -302,9 +320,8 @@ def _described(session: Session, row: tuple[Any, ...]) -> Table | None:
         return None
     table: dict[str, Any]
     [table] = parts.pop("table")
-    table["insert_triggers"], table["rules"] = (
-        tuple(table[name]) for name in ("insert_triggers", "rules")
-    )
+    for name in ("insert_triggers", "rules", "foreign_parts"):
+        table[name] = tuple(table[name])
     distribution = None
     if table.pop("has_citus"):
         distribution = read_distribution(session, found)

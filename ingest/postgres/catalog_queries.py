@@ -48,7 +48,17 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_cat
               AND c.relkind OPERATOR(pg_catalog.=) 'r'
             THEN pg_catalog.pg_relation_size(c.oid::pg_catalog.regclass) END,
        c.reltuples::double precision,
-       pg_catalog.current_setting('lock_timeout'), {HAS_CITUS}
+       pg_catalog.current_setting('lock_timeout'),
+       ARRAY(SELECT pg_catalog.format('%I.%I', s.nspname, f.relname)
+             FROM pg_catalog.pg_class f
+             JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) f.relnamespace
+             WHERE f.relkind OPERATOR(pg_catalog.=) 'f' AND (
+               f.oid OPERATOR(pg_catalog.=) c.oid
+               OR f.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
+                 SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) p
+                 WHERE c.relkind OPERATOR(pg_catalog.=) 'p')))
+             ORDER BY 1),
+       {HAS_CITUS}
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
@@ -272,7 +282,11 @@ UNIQUE_KEYS = (
                  ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
                  AND a.attnum OPERATOR(pg_catalog.=) k.attnum
                WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place)
-         ELSE '{}'::pg_catalog.text[] END
+         ELSE '{}'::pg_catalog.text[] END,
+       ARRAY(SELECT x.relname::pg_catalog.text FROM pg_catalog.pg_class x
+             WHERE x.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
+               SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) p
+               WHERE c.relkind OPERATOR(pg_catalog.=) 'I' AND p.level OPERATOR(pg_catalog.>) 0)))
 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c
   ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
 WHERE i.indrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
@@ -523,7 +537,7 @@ PARTS = {
         TABLE,
         (
             "schema name kind is_partition insert_triggers rules takes_copy row_security size "
-            "row_count lock_timeout has_citus"
+            "row_count lock_timeout foreign_parts has_citus"
         ),
     ),
     "columns": (

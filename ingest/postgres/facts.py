@@ -58,6 +58,8 @@ class UniqueKeyFact(TypedDict):
     predicate: str | None
     columns: list[str]
     plain: list[str]
+    parts: list[str]
+    """Its names in the partitions, which PostgreSQL reports."""
 
 
 class CheckFact(TypedDict):

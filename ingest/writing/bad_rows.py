@@ -184,8 +184,6 @@ class BadRowFinder:
         return sorted(refused, key=lambda row: row.place)
 
     def _in_own_names(self, row: RefusedRow) -> RefusedRow:
-        if self._table.distribution is None:
-            return row
         said = RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column)
         own = own_refusal(said, self._table)
         return dataclasses.replace(
@@ -235,7 +233,8 @@ class BadRowFinder:
         except Exception as error:
             if not may_be_of_row(error):
                 raise
-            refusal = refusal_of(error, self._target.table, places.to_pylist())
+            said = refusal_of(error, self._target.table, places.to_pylist())
+            refusal = own_refusal(said, self._table)
             # The frames it passed hold the batch, in a circle that is found late.
             error.__traceback__ = None
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")

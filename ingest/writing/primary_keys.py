@@ -22,7 +22,6 @@ import pyarrow.compute as pc
 
 from ingest.exceptions import ServerFailed
 from ingest.postgres.catalog import quote_name
-from ingest.postgres.citus import WHY_NOT_OURS
 from ingest.postgres.encoding import choose_encoding
 from ingest.writing.ranges import merge_ranges, ranges_of
 from ingest.writing.sequences import defaults_of
@@ -108,8 +107,8 @@ class PrimaryKeys:
             return
         column = table.column(str(key.column))
         self.name = column.name
-        if table.distribution is not None and purpose in {"record", "returned"}:
-            self.reason = f"{WHY_NOT_OURS}."
+        if table.why_not_owned is not None and purpose in {"record", "returned"}:
+            self.reason = f"{table.why_not_owned}."
         if purpose == "returned":
             return
         if self.name not in encoding.names:

@@ -60,8 +60,13 @@ def _refusal(error: BaseException, table: Table, places: Sequence[int]) -> RowEr
 
 
 def own_refusal(refusal: RowError, table: Table) -> RowError:
-    """Return a refusal in the table's own names, where a shard of Citus has said it in others."""
-    return refusal if table.distribution is None else table.distribution.own(refusal)
+    """Return a refusal in the table's own names: partitions and shards of Citus have others."""
+    if table.distribution is not None:
+        refusal = table.distribution.own(refusal)
+    for key in table.facts["unique_keys"]:
+        if refusal.constraint in key["parts"]:
+            return refusal._replace(constraint=key["name"])
+    return refusal
 
 
 def describe(

@@ -35,6 +35,8 @@ class UniqueKey:
     """The columns that the expressions and the predicate look at."""
     plain: tuple[str, ...]
     """The columns that make up the key; none where it has an expression."""
+    parts: tuple[str, ...]
+    """Its names in the partitions, which PostgreSQL reports."""
 
     @property
     def select(self) -> str:
@@ -152,7 +154,8 @@ class RowByRow:
         """Find out whether the row that has the key of the refused one is the load's own."""
         own, stage = self._own, self._stage
         read = ", ".join(f"{self._types[name].read} AS {quote_name(name)}" for name in key.columns)
-        return f"""IF {own}constraint OPERATOR(pg_catalog.=) {_literal(key.name)} THEN
+        names = ", ".join(map(_literal, (key.name, *key.parts)))
+        return f"""IF {own}constraint OPERATOR(pg_catalog.=) ANY (ARRAY[{names}]) THEN
           SELECT pg_catalog.bool_or({_IS_OURS.format(own=own)}) INTO {own}is_ours
           FROM (SELECT xmin AS inserted_by, {key.select} FROM {self._table.qualified_name}
                 WHERE {key.predicate}) AS there,

@@ -191,6 +191,7 @@ def unique_keys(table: Table, given: Sequence[str]) -> list[UniqueKey]:
             predicate=key["predicate"] or "true",
             columns=tuple(key["columns"]),
             plain=tuple(key["plain"]),
+            parts=tuple(key["parts"]),
         )
         for key in table.facts["unique_keys"]
         if set(key["columns"]) <= set(given) and len(key["expressions"]) == len(key["operators"])

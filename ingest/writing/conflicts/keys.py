@@ -65,7 +65,10 @@ class ConflictKey:
 
 
 def read_keys(session: Session, table: Table) -> list[ConflictKey]:
-    """Return the unique keys of a table; the primary key comes first."""
+    """Return the unique keys of a table; the primary key comes first.
+
+    Raises ``ConfigurationError`` where the table can have none.
+    """
     names = [field.name for field in dataclasses.fields(ConflictKey)]
     keys = []
     for row in session.fetch(_KEYS, table.oid, REREAD_BY_NAME):
@@ -76,6 +79,12 @@ def read_keys(session: Session, table: Table) -> list[ConflictKey]:
         facts["collatable"] = tuple(each == "true" for each in facts["collatable"])
         facts["predicate_columns"] = tuple(facts["predicate_columns"])
         keys.append(ConflictKey(**facts))
+    if not keys and table.foreign_parts:
+        raise ConfigurationError(
+            f"on_conflict needs a unique key, and {table.qualified_name} has none: PostgreSQL has "
+            "no unique index over rows that are on another server, as those of "
+            f"{', '.join(table.foreign_parts)}."
+        )
     return [key for key in keys if len(key.expressions) == len(key.operators)]
 
 
