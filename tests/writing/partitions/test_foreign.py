@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from django.core.management import call_command
 from django.db import connections, transaction
-from django.db.models import BigIntegerField, IntegerField, TextField
+from django.db.models import BigAutoField, IntegerField, TextField
 
 from ingest import ConstraintRefused, load
 from ingest.exceptions import ConfigurationError, IngestError, LedgerError
@@ -82,7 +82,7 @@ def place(near, django_db_blocker, monkeypatch):
         run("DELETE FROM place")
         yield make_model(
             "place",
-            id=BigIntegerField(primary_key=True),
+            id=BigAutoField(primary_key=True),
             area=TextField(),
             number=IntegerField(),
             note=TextField(null=True, blank=True),
@@ -102,7 +102,7 @@ def stored():
 
 def record(number, area=None):
     area = area or ("far" if number % 2 else "near")
-    return {"id": number, "area": area, "number": number, "note": "x"}
+    return {"area": area, "number": number, "note": "x"}
 
 
 def test_rows_go_to_both(place):
@@ -161,7 +161,7 @@ def test_a_server_that_is_away(place):
     try:
         with pytest.raises(IngestError, match="could not connect to server"):
             load(place, map(record, range(10)), using=ALIAS, on_error="reject")
-        assert load(place, map(record, range(0, 10, 2)), using=ALIAS).rows == 5
+        assert load(place, map(record, range(0, 10, 2)), using=ALIAS, analyze=False).rows == 5
     finally:
         [(port,)] = run("SHOW port")
         run(f"ALTER SERVER far OPTIONS (SET port '{port}')")
