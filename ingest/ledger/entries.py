@@ -187,6 +187,10 @@ class LedgerEntry(Entry):
         sql = _ORDINALS.format(chunk=table_of("Chunk"))
         return {ordinal for (ordinal,) in session.fetch(sql, self.load.pk)}
 
+    def number_records(self, session: Session) -> None:
+        sql = _NUMBER_RECORDS.format(chunk=table_of("Chunk"), read=SUMS["read"])
+        session.fetch(sql, self.load.pk)
+
     def next_pending(self, session: Session, through: int | None) -> Pending | None:
         tables = {name.lower(): table_of(name) for name in MODELS}
         rows = session.fetch(_PENDING.format(**tables), self.load.pk, through)
@@ -335,6 +339,15 @@ WHERE load_id OPERATOR(pg_catalog.=) $1::bigint
 ORDER BY ordinal DESC LIMIT 1
 """
 _ORDINALS = "SELECT ordinal FROM {chunk} WHERE load_id OPERATOR(pg_catalog.=) $1::bigint"
+_NUMBER_RECORDS = """
+UPDATE {chunk} t
+SET first_record = s.through OPERATOR(pg_catalog.-) s.read OPERATOR(pg_catalog.+) 1::bigint,
+    last_record = s.through
+FROM (SELECT c.id, ({read})::bigint AS read,
+             pg_catalog.sum({read}) OVER (ORDER BY c.ordinal)::bigint AS through
+      FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint) s
+WHERE t.id OPERATOR(pg_catalog.=) s.id
+"""
 _PENDING = """
 SELECT p.chunk_id, f.last_record, p.log, p.records
 FROM {pendingrejects} p

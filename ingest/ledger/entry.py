@@ -132,6 +132,9 @@ class Entry:
         """Return the numbers of the chunks that are in."""
         return set()
 
+    def number_records(self, session: Session) -> None:
+        """Count the records before each chunk, where whoever loaded it did not know it."""
+
     def next_pending(self, session: Session, through: int | None) -> Pending | None:
         """Return the rejects of the first chunk that has such as are not written to the files.
 

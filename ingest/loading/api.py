@@ -22,9 +22,11 @@ from ingest.loading.progress import ProgressReporter
 from ingest.loading.resume import (
     check_same,
 )
+from ingest.loading.sharing import take_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
     from django.db import models
 
@@ -78,19 +80,23 @@ async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadR
     return await sync_to_async(work)()
 
 
-def resume(
+def resume(  # noqa: PLR0913 - where it goes on, and by whom
     load_id: int,
     source: Any = None,
     *,
     using: str = DEFAULT_DB_ALIAS,
     progress: Callable[[Progress], None] | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    scheduler: str | None = None,
 ) -> LoadResult:
     """Go on with a load that did not come to its end, after the last chunk that is committed.
 
     It goes on where it was begun: with the same search path, role and custom settings, whatever
     those of Django's connection are now. Its source is read from there. ``source`` says where the
     file, or the list of files, is now, if it was moved or renamed since; its content must be the
-    same. Raises ``LedgerError`` where there
+    same. ``workers``, ``executor`` or ``scheduler`` say who loads the rest, where that is not to be
+    who began. Raises ``LedgerError`` where there
     is no such load, where it cannot go on, or where the file or its layout is not what it was.
     """
     _refuse_event_loop("resume()", "sync_to_async(resume)()")
@@ -99,6 +105,8 @@ def resume(
         job = LoadSpec.again(found, using)
         if source is not None:
             job = dataclasses.replace(job, given=source)
+        how = take_over(job.how, workers=workers, executor=executor, scheduler=scheduler)
+        job = dataclasses.replace(job, how=how)
         check_same(found, job)
         return _perform(job, progress, LedgerEntry(found, using), state)
 

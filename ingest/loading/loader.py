@@ -219,7 +219,7 @@ class Loader:
                     fingerprint=fingerprint,
                     reporter=self._reporter,
                 )
-                if settled.chunks and not settled.is_finished:
+                if settled.chunks and job.how.is_ordered and not settled.is_finished:
                     attempt.write_pending()  # of an earlier try by several processes
                 run = self._choose(source, session)(attempt)
                 run.go(settled)
@@ -276,13 +276,15 @@ class Loader:
     def _choose(self, source: Source, session: Session) -> type[Run | Coordinator]:
         """Choose between one worker, which is this process, and several."""
         entry, how = self._entry, self._job.how
-        if how.workers == 1 or entry is None:
+        if not how.is_shared or entry is None:
             return Run
         from ingest.loading.workers.coordinator import Coordinator, why_alone
 
         reason = why_alone(self._job, source, session, entry)
         if reason is None:
             return Coordinator
+        if how.workers == 1:
+            raise ConfigurationError(f"This load must be done by one process, because {reason}")
         self._notes.append(f"One worker, because {reason}")
         return Run
 

@@ -14,6 +14,14 @@ from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.loading.reject_log import RejectLimit
+from ingest.loading.sharing import (
+    OF_SHARING,
+    Order,
+    check_order,
+    check_sharing,
+    is_ordered,
+    is_shared,
+)
 from ingest.postgres.several_tables import models_of_rows
 from ingest.results.rejects import as_json
 from ingest.sources import SourceOptions
@@ -30,6 +38,7 @@ from ingest.writing.direct import References
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Executor
 
     from django.db import models
 
@@ -131,6 +140,16 @@ class LoadOptions:
     and go on with an unfinished load of the same file where there is one."""
     workers: int = 1
     """Processes that load chunks side by side; more than one makes the load ``resumable``."""
+    executor: Executor | None = None
+    """A ``concurrent.futures.Executor`` that loads the chunks, instead of ``workers``: a pool of
+    threads or processes, or that of a cluster, ``Client(…).get_executor()``. Its processes find
+    Django's settings and the files as this one does. It is not shut down."""
+    scheduler: str | None = None
+    """The address of a Dask scheduler whose workers load the chunks: ``tcp://host:8786``."""
+    order: Order | None = None
+    """In which order chunks are committed that several processes load: ``source``, what is in is at
+    any moment what one process would have put in; ``any``, each as soon as it is done. None:
+    ``source`` on one machine, ``any`` with ``scheduler`` and the executors of other libraries."""
     retries: int = 5
     """How often a load that the ledger has is retried where the connection or the server
     failed it."""
@@ -154,6 +173,7 @@ class LoadOptions:
         RejectLimit.parse(self.reject_limit)
         self._check_effects()
         self._check_conflicts()
+        check_sharing(self)
         for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -261,12 +281,22 @@ class LoadOptions:
     @property
     def is_chunked(self) -> bool:
         """Return whether it is committed in more than one chunk."""
-        return self.resumable or self.workers > 1 or self.chunk_rows is not None
+        return self.is_resumable or self.chunk_rows is not None
 
     @property
     def is_resumable(self) -> bool:
         """Return whether the same load resumes where an earlier one stopped."""
-        return self.resumable or self.workers > 1
+        return self.resumable or self.is_shared
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether several processes share it."""
+        return is_shared(self)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Return whether its chunks are committed in the source's order."""
+        return is_ordered(self)
 
     @property
     def records_of_chunk(self) -> int | None:
@@ -330,7 +360,8 @@ def check_repeating(
 ) -> None:
     """Raise ``ConfigurationError`` for chunks, retries or repeats where there can be none."""
     usual = LoadOptions()
-    for name in ("workers", "resumable", "chunk_rows"):
+    check_order(dict(said), how)
+    for name in (*OF_SHARING, "resumable", "chunk_rows"):
         if is_atomic and getattr(how, name) != getattr(usual, name):
             raise ConfigurationError(
                 f"{spell(name)} has no effect inside transaction.atomic(), where the caller "
@@ -368,6 +399,7 @@ BRIEF_ROWS = 5_000
 """Up to here ``direct`` is plain COPY, and the rows are one batch."""
 PLAN = (
     *("method", "references", "indexes", "on_error", "reject_limit", "clean"),
+    "order",
     *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates", "keep_old"),
 )
 """Options of a load that decide what becomes of its records."""
@@ -438,8 +470,12 @@ class LoadSpec:
     def to_json(self) -> dict[str, Any]:
         """Return what ``again`` needs beside the layout, as JSON's kinds of values."""
         # What the layout has taken in is in the ledger's copy of it.
-        taken_in: dict[str, Any] = dict.fromkeys(LAYOUT_OPTIONS)
+        taken_in: dict[str, Any] = dict.fromkeys((*LAYOUT_OPTIONS, "executor"))
         how = dataclasses.asdict(dataclasses.replace(self.how, **taken_in))
+        # It must not depend on who goes on with the load.
+        how["order"] = None if self.how.is_ordered else "any"
+        if self.how.scheduler and self.how.is_ordered:
+            how["order"] = "source"
         if isinstance(how["scope"], dict):
             how["scope"] = as_json(how["scope"])
         for name in ("reject_log", "reject_file"):
@@ -456,7 +492,11 @@ class LoadSpec:
         said = self.to_json()
         return {
             "reading": said["reading"],
-            **{name: said["how"][name] for name in PLAN if name in said["how"]},
+            **{
+                name: said["how"][name]
+                for name in PLAN
+                if name in said["how"] and said["how"][name] != "source"
+            },
         }
 
     @property

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-OPTIONS = ("chunk_rows", "resumable", "workers", "retries")
+OPTIONS = ("chunk_rows", "resumable", "workers", "scheduler", "order", "retries")
 """Those that ``load`` takes by the same name."""
 
 
@@ -30,6 +30,18 @@ def add_arguments(parser: CommandParser) -> None:
         type=int,
         metavar="N",
         help="processes that load chunks side by side; implies --resumable (default: 1)",
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a Dask scheduler whose workers load the chunks, such as tcp://host:8786; implies "
+        "--resumable",
+    )
+    group.add_argument(
+        "--order",
+        choices=("source", "any"),
+        help="commit chunks in the order of the source, or each as soon as it is done (default: "
+        "source with --workers, any with --scheduler)",
     )
     group.add_argument(
         "--retries",

@@ -99,7 +99,9 @@ USED_IN: dict[str, frozenset[Mode]] = {
     # resumable loads
     "--chunk-rows": LOAD,
     "--resumable": LOAD,
-    "--workers": LOAD,
+    "--workers": LOAD | {Mode.RESUME},
+    "--scheduler": LOAD | {Mode.RESUME},
+    "--order": LOAD,
     "--retries": LOAD,
 }
 """In which modes an option has an effect. ``--benchmark`` has a parser of its own."""

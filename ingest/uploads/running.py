@@ -125,6 +125,7 @@ def resume_load(
     *,
     using: str = DEFAULT_DB_ALIAS,
     progress: Callable[[Progress], None] | None = None,
+    **who: Any,
 ) -> LoadResult:
     """Do what ``resume`` does, and read an upload from its storage.
 
@@ -132,9 +133,9 @@ def resume_load(
     """
     upload = _upload_of(number, using) if source is None else None
     if upload is None:
-        return resume(number, source, using=using, progress=progress)
+        return resume(number, source, using=using, progress=progress, **who)
     with open_upload(upload, is_local=True) as given:
-        result = resume(number, given, using=using, progress=progress)
+        result = resume(number, given, using=using, progress=progress, **who)
     delete_file(upload)
     return result
 

@@ -39,6 +39,11 @@ class Cut:
     read_before: int | None
     """Records of the source before it, where that is known."""
 
+    @property
+    def files(self) -> range:
+        """The numbers of the files that it lies in."""
+        return range(self.start.file, self.stop.file + (self.records is not None))
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunk:
@@ -59,6 +64,8 @@ class Chunk:
     by_content: bool
     """Whether files are told by their content: they may be copies on another machine."""
     retries: int
+    attempt: int
+    """Tells the tries of a chunk apart: some executors take equal calls for one."""
 
     def to_json(self) -> str:
         """Return what ``from_json`` reads."""
@@ -176,19 +183,21 @@ def identify(paths: Sequence[Path], cut: Cut, *, by_content: bool) -> list[Any]:
     start, stop = cut.start, cut.stop
     if by_content and start.file == stop.file and stop.byte is not None:
         return [digest_of_part(paths[start.file], start.byte or 0, stop.byte)]
-    end = stop.file if cut.records is None else stop.file + 1
-    return [_identify(path, by_content=by_content) for path in paths[start.file : end]]
+    return [(_digest if by_content else stamp)(paths[number]) for number in cut.files]
 
 
-def _identify(path: Path, *, by_content: bool) -> Any:
+def stamp(path: Path) -> list[int]:
+    """Return what is another thing as soon as a file is changed."""
     facts = path.stat()
-    known = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
-    if not by_content:
-        return known
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+
+
+def _digest(path: Path) -> str:
+    known = stamp(path)
     key = (str(path), *known)
     if key not in _digests:
         _digests.clear()  # the chunks of a file follow one another
-        _digests[key] = digest_of_part(path, 0, facts.st_size)
+        _digests[key] = digest_of_part(path, 0, known[0])
     return _digests[key]
 
 

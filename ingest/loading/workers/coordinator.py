@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 
 from ingest.conversion.slow_fields import add_up
-from ingest.exceptions import NOTHING_LOADED, ConfigurationError, IngestError, Outcome
+from ingest.exceptions import NOTHING_LOADED, ConfigurationError, IngestError, Outcome, SourceError
 from ingest.ledger.shared import begin_run, end_run
 from ingest.loading.reject_log import RejectLimit
 from ingest.loading.workers.chunk import (
@@ -26,8 +27,9 @@ from ingest.loading.workers.chunk import (
     cut,
     error_of,
     identify,
+    stamp,
 )
-from ingest.loading.workers.executors import OwnProcesses
+from ingest.loading.workers.executors import ChunkExecutor, DaskWorkers, OwnProcesses
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.several_tables import models_of_rows
 from ingest.results import Counts
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from ingest.loading.attempt import LoadAttempt
     from ingest.loading.options import LoadSpec
     from ingest.loading.workers.chunk import Cut
-    from ingest.loading.workers.executors import ChunkExecutor
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
     from ingest.sources import Source
@@ -81,11 +82,12 @@ class Coordinator:
         self._job, self._session = attempt.job, attempt.session
         self._entry, self._reporter = attempt.entry, attempt.reporter
         self._load = cast("Load", attempt.entry.load)  # see why_alone()
-        self._is_ordered = True
+        self._is_ordered = attempt.job.how.is_ordered
         self._decisions: dict[str, None] = {}
         self._slow_fields: tuple[SlowField, ...] = ()
         self._executor: ChunkExecutor
         self._run = 0
+        self._attempts = count(1)
         self._left: Iterator[Cut] = iter(())
         self._again: dict[int, Cut] = {}
         """Chunks to be loaded again, by their ordinals."""
@@ -110,6 +112,7 @@ class Coordinator:
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
         self._reporter.start_from(settled.counts)
+        self._stamps = list(map(stamp, self._try.source.paths))
         with self._session.transaction():
             self.table = read_settled_table(self._session, self._job.model)
             self._entry.tell(self._session, fingerprint=str(self._try.fingerprint))
@@ -127,10 +130,16 @@ class Coordinator:
         self._executor.end()
         with self._session.transaction():
             self._reporter.start_from(self._entry.settle(self._session).counts)
+            if self._unknown and not self._is_ordered:
+                self._entry.number_records(self._session)
             self._try.finish(self._reporter.counts, self.table, self.decisions)
 
     def _open_executor(self) -> ChunkExecutor:
         how = self._job.how
+        if how.executor is not None:
+            return ChunkExecutor(how.executor)
+        if how.scheduler is not None:
+            return DaskWorkers(how.scheduler)
         return OwnProcesses(how.workers, self._job.alias, self._session.state)
 
     def _plan(self, settled: Settled) -> None:
@@ -156,6 +165,8 @@ class Coordinator:
     def _work(self) -> None:
         while self._submit():
             done, _ = wait(self._running, LOOK_SECONDS, FIRST_COMPLETED)
+            if not done:
+                self._executor.check()
             for future in done:
                 if future in self._running:
                     self._hear(future, self._running.pop(future))
@@ -174,9 +185,14 @@ class Coordinator:
             self._unknown |= piece.read_before is None
             text = self._chunk(piece).to_json()
             try:
-                self._running[self._executor.submit(self._load.pk, text)] = piece
+                future = self._executor.submit(self._load.pk, text)
+                self._running[future] = piece
+                if future.done():  # nobody else loads it: hear first what became of it
+                    break
             except BrokenExecutor as error:
                 self._renew(piece, error)
+            except Exception as error:
+                raise self._broken(error) from error
         return bool(self._running)
 
     def _next(self) -> Cut | None:
@@ -188,10 +204,16 @@ class Coordinator:
         return None if self._failed else next(self._left, None)
 
     def _chunk(self, piece: Cut) -> Chunk:
-        by_content = self._executor.by_content
+        paths, by_content = self._try.source.paths, self._executor.by_content
+        for number in piece.files:
+            if stamp(paths[number]) != self._stamps[number]:
+                raise SourceError(
+                    f"{paths[number]} was changed while it was read: load it when nobody writes "
+                    "to it."
+                )
         return Chunk(
             cut=piece,
-            files=identify(self._try.source.paths, piece, by_content=by_content),
+            files=identify(paths, piece, by_content=by_content),
             refused_before=self._reporter.counts.rejected,
             run=self._run,
             alias=self._job.alias,
@@ -200,6 +222,7 @@ class Coordinator:
             is_ordered=self._is_ordered,
             by_content=by_content,
             retries=self._job.how.retries,
+            attempt=next(self._attempts),
         )
 
     def _hear(self, future: Future[str], piece: Cut) -> None:
@@ -209,6 +232,9 @@ class Coordinator:
         except (BrokenExecutor, CancelledError) as error:
             self._renew(piece, error)
             return
+        except Exception as error:
+            # An executor of another library says in its own way that its worker died.
+            raise self._broken(error) from error
         if answer.state == IN:
             self._take(answer, piece)
         elif answer.state == WAITING:
@@ -272,9 +298,13 @@ class Coordinator:
                 f"Workers died {self._breaks} times{where}: see whether memory is short."
             ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
         if not self._executor.renew():
-            raise IngestError(
-                f"The executor has stopped: {error or type(error).__name__}."
-            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED) from error
+            raise self._broken(error) from error
+
+    def _broken(self, error: BaseException) -> IngestError:
+        said = str(error).rstrip(".") or type(error).__name__
+        return IngestError(f"{self._executor.name} failed: {said}.").with_outcome(
+            Outcome.NOTHING, NOTHING_LOADED
+        )
 
     def _stop(self) -> None:
         """Let nothing be committed any more, and count what is in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from ingest.exceptions import NOTHING_LOADED, ConfigurationError, IngestError, Outcome
 from ingest.loading.workers.execution import begin_process, load_chunk
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 
     from ingest.postgres.session import SessionState
 
+CONNECT_SECONDS = 10
+LOST_SECONDS = 5.0
+"""How long a scheduler may be away."""
 USUAL_WORKERS = 4
 """How many chunks an executor is taken to run at once that does not say it."""
 
@@ -31,6 +36,7 @@ class ChunkExecutor:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
+        self.name = f"The executor, a {type(executor).__name__},"
         self.workers: int = getattr(executor, "_max_workers", None) or USUAL_WORKERS
 
     def submit(self, load: int, chunk: str) -> Future[str]:
@@ -40,6 +46,9 @@ class ChunkExecutor:
     def renew(self) -> bool:
         """Replace workers that have died; gives whether that can be done."""
         return False
+
+    def check(self) -> None:
+        """Raise ``IngestError`` where it is known that nobody will load the chunks any more."""
 
     def end(self) -> None:
         """Let the workers go."""
@@ -56,6 +65,7 @@ class OwnProcesses(ChunkExecutor):
     def __init__(self, workers: int, alias: str, state: SessionState) -> None:
         from ingest.loading.workers.worker import hand_over
 
+        self.name = "The pool of processes"
         self.workers = workers
         self._arguments = (settings.SETTINGS_MODULE, hand_over(alias, state))
         self._begin()
@@ -82,6 +92,49 @@ class OwnProcesses(ChunkExecutor):
         for process in list((self._pool._processes or {}).values()):
             process.kill()
         self._pool.shutdown(cancel_futures=True)
+
+
+class DaskWorkers(ChunkExecutor):
+    """The workers of a Dask scheduler."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise ConfigurationError(
+                "scheduler (--scheduler) needs Dask, which is not installed here: "
+                "pip install 'django-ingest[dask]'."
+            ) from error
+        self.name = f"The Dask scheduler at {address}"
+        try:
+            self._client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError, ImportError) as error:
+            raise ConfigurationError(
+                f"{self.name} cannot be reached: {error}. Start one with `dask scheduler`, or "
+                "load by processes of this machine, with workers (--workers)."
+            ) from error
+        threads = sum(self._client.nthreads().values())
+        if not threads:
+            self._client.close()
+            raise ConfigurationError(f"{self.name} has no workers: start one with `dask worker`.")
+        super().__init__(self._client.get_executor(pure=False))
+        self.name = f"The Dask scheduler at {address}"
+        self.workers = threads
+        self._lost_at: float | None = None
+
+    def check(self) -> None:
+        if self._client.status == "running" and self._client.scheduler_comm is not None:
+            self._lost_at = None
+            return
+        self._lost_at = self._lost_at or time.monotonic()
+        if time.monotonic() - self._lost_at > LOST_SECONDS:
+            raise IngestError(f"{self.name} went away.").with_outcome(
+                Outcome.NOTHING, NOTHING_LOADED
+            )
+
+    def end(self) -> None:
+        super().end()
+        self._client.close(timeout=CONNECT_SECONDS)
 
 
 @contextmanager

@@ -31,7 +31,13 @@ from ingest.loading.workers.chunk import (
     identify,
 )
 from ingest.postgres.errors import is_passing, translate
-from ingest.postgres.session import SessionState, open_session, put_django_in, read_state
+from ingest.postgres.session import (
+    AsyncpgSession,
+    SessionState,
+    open_session,
+    put_django_in,
+    read_state,
+)
 from ingest.sources import open_source
 from ingest.sources.several import SeveralSource
 
@@ -179,6 +185,10 @@ class Worker:
             _all.discard(self)
             if self._timer is not None:
                 self._timer.cancel()
+            session = getattr(self, "_session", None)
+            if isinstance(session, AsyncpgSession):
+                with suppress(Exception):
+                    session.close()  # and not kept for other loads of this thread
             with suppress(Exception):
                 self._stack.close()
             if threading.get_ident() != self._thread:

@@ -218,7 +218,14 @@ class Command(BaseCommand):
         from ingest.uploads.running import resume_load  # other loads do without
 
         number = options["resume"]
-        work = partial(resume_load, number, source, using=options["database"] or DEFAULT_DB_ALIAS)
+        work = partial(
+            resume_load,
+            number,
+            source,
+            using=options["database"] or DEFAULT_DB_ALIAS,
+            workers=options["workers"],
+            scheduler=options["scheduler"],
+        )
         self._show(f"Going on with load {number}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:

@@ -1,0 +1,190 @@
+"""A real Dask cluster on this machine, each of its parts a process, that loads chunks."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from finance.models import Transaction
+from ingest import ConfigurationError, IngestError, load, resume
+from ingest.models import Load
+from tests.factories import AccountFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROOT = Path(__file__).parents[2]
+HEADER = "user,account,amount,tx_date,reference,description\n"
+
+
+class Cluster:
+    """A scheduler and two workers with one thread each."""
+
+    def __init__(self, folder, workers=2):
+        self.address = ""
+        self._folder = folder
+        facts = connection.settings_dict
+        place = f"host={facts['HOST']}&port={facts['PORT']}"
+        self._environment = {
+            **os.environ,
+            "DATABASE_URL": f"postgres://{facts['USER']}@/{facts['NAME']}?{place}",
+            "DJANGO_SETTINGS_MODULE": "settings.development",
+            "PYTHONPATH": str(ROOT),
+            "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+        }
+        file = folder / "scheduler.json"
+        self._scheduler = self._start(
+            *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+            *("--scheduler-file", str(file)),
+        )
+        while not file.exists() or not file.read_text().strip():
+            assert self._scheduler.poll() is None
+            time.sleep(0.05)
+        from distributed import Client
+
+        with Client(scheduler_file=str(file), set_as_default=False) as client:
+            self.address = client.scheduler.address
+            self._workers = [self._start_worker() for _ in range(workers)]
+            client.wait_for_workers(workers, timeout=60)
+
+    def _start(self, *arguments):
+        with (self._folder / "dask.log").open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                env=self._environment, cwd=self._folder, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def _start_worker(self):
+        return self._start(
+            *("worker", self.address, "--nthreads", "1", "--no-dashboard"),
+            *("--local-directory", str(self._folder), "--death-timeout", "20"),
+        )
+
+    def processes(self):
+        """Return the processes that run chunks: each is a child of its nanny."""
+        return [
+            child
+            for worker in self._workers
+            for child in psutil.Process(worker.pid).children(recursive=True)
+            if any("spawn_main" in part for part in child.cmdline())
+        ]
+
+    def kill_scheduler(self):
+        self._scheduler.kill()
+        self._scheduler.wait()
+
+    def end(self):
+        for process in (*self._workers, self._scheduler):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture
+def account():
+    return AccountFactory()
+
+
+@pytest.fixture
+def lines(account):
+    def write(first, last, bad=()):
+        return HEADER + "".join(
+            f"{account.user_id},{account.pk},{'x' if n in bad else n},2025-01-01,R{n},y\n"
+            for n in range(first, last + 1)
+        )
+
+    return write
+
+
+@pytest.fixture
+def file(tmp_path, lines):
+    def write(count, bad=()):
+        path = tmp_path / "rows.csv"
+        path.write_text(lines(1, count, bad))
+        return path
+
+    return write
+
+
+def references():
+    rows = Transaction.objects.values_list("reference", flat=True)
+    return sorted(int(reference[1:]) for reference in rows)
+
+
+def test_by_the_command_and_in_order(cluster, file, lines, tmp_path):
+    bad, rejected = {7, 555}, tmp_path / "bad.csv"
+    path = file(1_000, bad)
+    with pytest.raises(SystemExit):  # some were rejected
+        call_command(
+            *("bulk_load", "finance.Transaction", path, "--scheduler", cluster.address),
+            *("--chunk-rows", "50", "--on-error", "reject", "--reject-file", rejected),
+        )
+    want = [number for number in range(1, 1_001) if number not in bad]
+    assert references() == want
+    found = Load.objects.get()
+    assert (found.status, found.loaded, found.rejected, found.options["how"]["order"]) == (
+        *("loaded", 998, 2, "any"),
+    )
+    assert [line.split(",")[4] for line in rejected.read_text().splitlines()[1:]] == ["R7", "R555"]
+    Transaction.objects.all().delete()
+    for number in range(6):
+        text = lines(200 * number + 1, 200 * number + 200)
+        (tmp_path / f"{number}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    got = load(
+        Transaction, str(tmp_path / "*.csv.gz"), scheduler=cluster.address, order="source",
+        chunk_rows=50,
+    )  # fmt: skip
+    assert (got.rows, references()) == (1_200, list(range(1, 1_201)))
+
+
+def test_a_worker_that_dies(cluster, file):
+    killed = []
+
+    def kill(progress):
+        if progress.rows > 2_000 and not killed:
+            killed.append(cluster.processes()[0])
+            killed[0].kill()
+
+    got = load(Transaction, file(20_000), scheduler=cluster.address, chunk_rows=500, progress=kill)
+    assert (len(killed), got.rows, references()) == (1, 20_000, list(range(1, 20_001)))
+
+
+def test_a_scheduler_that_goes_away(cluster, file):
+    def kill(progress):
+        if progress.rows > 2_000:
+            cluster.kill_scheduler()
+
+    with pytest.raises(IngestError, match=r"The Dask scheduler at tcp://.* (failed|went away)"):
+        load(Transaction, file(20_000), scheduler=cluster.address, chunk_rows=500, progress=kill)
+    found = Load.objects.get()
+    assert (found.status, found.loaded) == ("failed", Transaction.objects.count())
+    with pytest.raises(ConfigurationError, match=r"cannot be reached: .* with workers"):
+        resume(found.pk)
+    got = resume(found.pk, workers=2)
+    assert (got.rows, references()) == (20_000, list(range(1, 20_001)))
+
+
+def test_a_scheduler_that_is_not_there(file):
+    with pytest.raises(CommandError, match=r"tcp://127.0.0.1:9 cannot be reached"):
+        call_command(
+            "bulk_load", "finance.Transaction", file(3), "--scheduler", "tcp://127.0.0.1:9"
+        )
+    assert Transaction.objects.count() == 0

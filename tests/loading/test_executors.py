@@ -1,0 +1,365 @@
+"""Executors that load chunks, in the source's order or in any: the same rows and rejects."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import threading
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+from django.db import connection
+
+from finance.models import Transaction
+from ingest import ConfigurationError, IngestError, RecordsRefused, TooManyRejects, load, resume
+from ingest.ledger.undo import undo
+from ingest.loading.workers.execution import load_chunk
+from ingest.models import Chunk, Load, PendingRejects
+from tests.factories import AccountFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HEADER = "user,account,amount,tx_date,reference,description\n"
+ANY = {"order": "any"}
+
+
+@pytest.fixture
+def account():
+    return AccountFactory()
+
+
+@pytest.fixture
+def lines(account):
+    def write(first, last, *, bad=(), text="x"):
+        out = [HEADER]
+        for number in range(first, last + 1):
+            amount = "x" if number in bad else number
+            out.append(f'{account.user_id},{account.pk},{amount},2025-01-01,R{number},"{text}"\n')
+        return "".join(out)
+
+    return write
+
+
+@pytest.fixture
+def file(tmp_path, lines):
+    def write(count, **what):
+        path = tmp_path / "rows.csv"
+        path.write_text(lines(1, count, **what))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def threads():
+    with ThreadPoolExecutor(3) as pool:
+        yield pool
+
+
+def references():
+    rows = Transaction.objects.values_list("reference", flat=True)
+    return sorted(int(reference[1:]) for reference in rows)
+
+
+def numbers(*without, count):
+    return [number for number in range(1, count + 1) if number not in without]
+
+
+class Calls(Executor):
+    """Runs each call at once, in this thread, and keeps what was asked for."""
+
+    def __init__(self, times=1):
+        self.asked = []
+        self.times = times
+
+    def submit(self, function, /, *arguments):
+        self.asked.append((function, arguments))
+        future = Future()
+        for _ in range(self.times):
+            told = function(*arguments)
+        future.set_result(told)
+        return future
+
+
+@pytest.mark.parametrize("order", ["source", "any"])
+def test_threads(file, threads, tmp_path, order):
+    path = file(900, bad={3, 250, 777}, text='two\nlines, and a quote: ""')
+    log, rejected = tmp_path / "log.jsonl", tmp_path / "bad.csv"
+    got = load(
+        Transaction, path, executor=threads, order=order, chunk_rows=50, on_error="reject",
+        reject_log=log, reject_file=rejected,
+    )  # fmt: skip
+    assert references() == numbers(3, 250, 777, count=900)
+    assert [reject.record for reject in got.rejects] == [3, 250, 777]
+    assert [json.loads(line)["record"] for line in log.read_text().splitlines()] == [3, 250, 777]
+    assert rejected.read_text().count("two\nlines") == 3
+    assert got.load.rejects.count() == 3
+    assert (got.read, got.rows, got.rejected) == (900, 897, 3)
+    chunks = got.load.chunks.order_by("ordinal")
+    want = [(number, 50 * number - 49, 50 * number) for number in range(1, 19)]
+    assert list(chunks.values_list("ordinal", "first_record", "last_record")) == want
+    assert not PendingRejects.objects.exists()
+    assert undo(got.load.pk).deleted == 897
+    assert not Transaction.objects.exists()
+
+
+def test_processes_of_the_callers(file, settings):
+    """Its processes have Django's settings of their own: those of the environment."""
+    facts = connection.settings_dict
+    url = f"postgres://{facts['USER']}@/{facts['NAME']}?host={facts['HOST']}&port={facts['PORT']}"
+    before = dict(os.environ)
+    os.environ |= {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "settings.development"}
+    try:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            got = load(Transaction, file(300), executor=pool, chunk_rows=20)
+    finally:
+        os.environ.clear()
+        os.environ |= before
+    assert (got.rows, references()) == (300, numbers(count=300))
+
+
+@pytest.mark.parametrize("order", ["source", "any"])
+def test_a_chunk_that_runs_twice_is_in_once(file, order):
+    executor = Calls(times=2)
+    got = load(Transaction, file(100), executor=executor, order=order, chunk_rows=10)
+    assert (got.rows, references(), got.load.loaded) == (100, numbers(count=100), 100)
+    function, (number, text) = executor.asked[0]
+    assert (function, number, type(text)) == (load_chunk, got.load.pk, str)
+
+
+def test_a_chunk_that_runs_twice_at_once_is_in_once(file):
+    class Twice(ThreadPoolExecutor):
+        def submit(self, function, /, *arguments):
+            super().submit(function, *arguments)
+            return super().submit(function, *arguments)
+
+    with Twice(4) as pool:
+        got = load(Transaction, file(400), executor=pool, order="any", chunk_rows=20)
+    assert (got.rows, references(), got.load.chunks.count()) == (400, numbers(count=400), 20)
+
+
+def test_nothing_is_loaded_after_the_end(file):
+    executor = Calls()
+    with pytest.raises(RecordsRefused):
+        load(Transaction, file(100, bad={35}), executor=executor, order="source", chunk_rows=10)
+    assert references() == list(range(1, 31))
+    function, arguments = executor.asked[-1]
+    assert json.loads(function(*arguments))["state"] == "not wanted"
+    Load.objects.update(status="undone")
+    assert references() == list(range(1, 31))
+
+
+@pytest.mark.parametrize("order", ["source", "any"])
+def test_an_interrupted_load_goes_on_with_what_is_not_in(file, threads, tmp_path, order):
+    bad = {5, 111, 290}
+    rejected = tmp_path / "bad.csv"
+
+    def stop(progress):
+        if progress.rows >= 100:
+            raise KeyboardInterrupt
+
+    path = file(300, bad=bad)
+    with pytest.raises(KeyboardInterrupt):
+        load(
+            Transaction, path, executor=threads, order=order, chunk_rows=10, on_error="reject",
+            progress=stop, reject_file=rejected,
+        )  # fmt: skip
+    found = Load.objects.get()
+    time.sleep(0.2)
+    assert (found.status, found.loaded) == ("interrupted", Transaction.objects.count())
+    got = resume(found.pk, executor=threads)
+    assert references() == numbers(*bad, count=300)
+    assert (got.read, got.rejected, got.load.rejects.count()) == (300, 3, 3)
+    assert [line.split(",")[4] for line in rejected.read_text().splitlines()[1:]] == [
+        *("R5", "R111", "R290")
+    ]
+
+
+def test_gaps_are_filled_by_one_process(file, threads):
+    """What is in may be any chunks; who goes on need not be who began."""
+    path = file(100)
+    got = load(Transaction, path, executor=threads, order="any", chunk_rows=10)
+    Chunk.objects.filter(load=got.load, ordinal__in=[2, 7]).delete()
+    gone = [f"R{number}" for number in (*range(11, 21), *range(61, 71))]
+    Transaction.objects.filter(reference__in=gone).delete()
+    Load.objects.update(status="interrupted")
+    again = resume(got.load.pk, workers=1)
+    assert (again.rows, references()) == (100, numbers(count=100))
+    assert again.load.chunks.count() == 10
+
+
+def test_an_unfinished_load_in_any_order_is_not_gone_on_with_in_order(file, threads):
+    path = file(100)
+    load(Transaction, path, executor=threads, order="any", chunk_rows=10)
+    Load.objects.update(status="interrupted")
+    with pytest.raises(IngestError, match="another order: continue with `bulk_load --res"):
+        load(Transaction, path, workers=2, chunk_rows=10)
+
+
+@pytest.mark.parametrize("order", ["source", "any"])
+def test_files_that_cannot_be_cut_are_shared_out(lines, threads, tmp_path, order):
+    paths = []
+    for number in range(12):
+        text = lines(100 * number + 1, 100 * number + 100, bad={7, 555}, text="y" * 9_000)
+        path = tmp_path / f"{number:02}.csv.gz"
+        # Not smaller than files that are put together.
+        path.write_bytes(gzip.compress(text.encode(), 0))
+        paths.append(path)
+    plain = tmp_path / "20.csv"
+    plain.write_text(lines(1201, 1300))
+    small = tmp_path / "21.csv.gz"
+    small.write_bytes(gzip.compress(lines(1301, 1310).encode()))
+    got = load(
+        Transaction, [*paths, plain, small], executor=threads, order=order, chunk_rows=60,
+        on_error="reject",
+    )  # fmt: skip
+    assert references() == numbers(7, 555, count=1310)
+    assert [(reject.source, reject.record) for reject in got.rejects] == [
+        *((str(paths[0]), 7), (str(paths[5]), 55))
+    ]
+    chunks = got.load.chunks.order_by("ordinal")
+    ends = list(chunks.values_list("first_record", "last_record"))
+    assert ends == [(n * 100 + 1, n * 100 + 100) for n in range(12)] + [
+        *((1201, 1260), (1261, 1300), (1301, 1310))
+    ]
+
+
+def test_small_files_are_put_together(lines, threads, tmp_path):
+    for number in range(50):
+        (tmp_path / f"{number:02}.csv").write_text(lines(10 * number + 1, 10 * number + 10))
+    got = load(Transaction, str(tmp_path / "*.csv"), executor=threads, chunk_rows=100)
+    assert (references(), got.load.chunks.count()) == (numbers(count=500), 5)
+
+
+def test_a_reject_limit(file, threads):
+    options = {"chunk_rows": 10, "on_error": "reject", "reject_limit": 4}
+    path = file(200, bad={11, 12, 31, 32, 51, 52, 71, 72})
+    with pytest.raises(TooManyRejects, match=r"5 of .* records are refused|6 of"):
+        load(Transaction, path, executor=threads, **options)
+    # As with one process: no chunk is in that has a fifth.
+    assert references() == numbers(11, 12, 31, 32, count=50)
+
+
+def test_the_first_bad_record_ends_it_in_any_order(file, threads):
+    with pytest.raises(RecordsRefused, match="record 95 ") as caught:
+        load(Transaction, file(300, bad={95}), executor=threads, order="any", chunk_rows=10)
+    found = Load.objects.get()
+    assert found.loaded == Transaction.objects.count()
+    assert not set(references()) & set(range(91, 101))
+    assert f"{found.loaded:,} rows of earlier chunks are in" in str(caught.value)
+
+
+def test_of_two_records_with_one_key_one_is_in(account, threads, tmp_path):
+    path = tmp_path / "rows.csv"
+    rows = [f"{account.user_id},N{number % 30},x" for number in range(60)]
+    path.write_text("\n".join(["user,number,name", *rows, ""]))
+    got = load(type(account), path, executor=threads, order="any", chunk_rows=6, on_error="reject")
+    assert (got.read, got.rows, got.rejected) == (60, 30, 30)
+
+
+def test_another_file_under_the_same_name_is_refused(file, lines):
+    class Elsewhere(Calls):
+        def submit(self, function, /, *arguments):
+            path.write_text(lines(1, 100, text="z"))
+            return super().submit(function, *arguments)
+
+    path = file(100)
+    with pytest.raises(IngestError, match=r"csv (was changed while|is not the file)"):
+        load(Transaction, path, executor=Elsewhere(), order="any", chunk_rows=10, retries=0)
+    assert references() == []
+
+
+def test_a_worker_that_has_another_file(file, lines):
+    class Elsewhere(Calls):
+        def submit(self, function, /, *arguments):
+            facts = path.stat()
+            path.write_text(lines(1, 100).replace("R", "Q"))
+            try:
+                return super().submit(function, *arguments)
+            finally:
+                path.write_text(lines(1, 100))
+                os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+    path = file(100)
+    with pytest.raises(IngestError, match="is not the file here that it is where the load was"):
+        load(Transaction, path, executor=Elsewhere(), order="any", chunk_rows=10, retries=0)
+    assert references() == []
+
+
+def test_a_worker_with_another_database(file):
+    """There may be a load of the same number, but none that this coordinator has begun."""
+
+    class Elsewhere(Calls):
+        def submit(self, function, load, chunk):
+            return super().submit(function, load, json.dumps({**json.loads(chunk), "run": 1}))
+
+    with pytest.raises(ConfigurationError, match="Give the workers the same DATABASES"):
+        load(Transaction, file(100), executor=Elsewhere(), chunk_rows=10)
+    assert references() == []
+
+
+def test_an_executor_that_breaks(file):
+    class Broken(Executor):
+        def submit(self, *_):
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    with pytest.raises(IngestError, match="The executor, a Broken, failed: cannot schedule new"):
+        load(Transaction, file(100), executor=Broken(), chunk_rows=10)
+    assert Load.objects.get().status == "failed"
+
+
+def test_connections_are_closed_at_the_end(file, threads):
+    load(Transaction, file(100), executor=threads, chunk_rows=10)
+    with connection.cursor() as cursor:
+        deadline = time.monotonic() + 5
+        while True:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND backend_type = 'client backend'"
+            )
+            [count] = cursor.fetchone()
+            if count <= 2 or time.monotonic() > deadline:  # Django's, and the load's own
+                break
+            time.sleep(0.05)
+    assert count <= 2
+    assert threading.active_count() < 20
+
+
+@pytest.mark.parametrize(
+    ("options", "want"),
+    [
+        ({"executor": 3}, "executor is a int: give a concurrent.futures.Executor"),
+        ({"executor": Calls(), "workers": 2}, r"workers \(--workers\) has no effect with executor"),
+        ({"scheduler": "tcp://h:1", "workers": 2}, "has no effect with scheduler"),
+        ({"executor": Calls(), "scheduler": "tcp://h:1"}, "has no effect with executor"),
+        ({"order": "any"}, r"order \(--order\) has no effect on one process"),
+        ({"order": "source"}, r"order \(--order\) has no effect on one process"),
+        ({"order": "rows", "workers": 2}, "order is 'rows': say 'source' or 'any'"),
+        (
+            {"executor": Calls(), "on_conflict": "upsert", "duplicates": "last"},
+            "executor cannot go with on_conflict='upsert'",
+        ),
+        (
+            {"order": "any", "workers": 2, "on_conflict": "ignore"},
+            r"order \(--order\) cannot go with on_conflict='ignore'",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(file, options, want):
+    with pytest.raises(ConfigurationError, match=want):
+        load(Transaction, file(2), **options)
+    assert not Load.objects.exists()
+
+
+def test_what_cannot_be_shared_is_refused(account):
+    rows = [{"user": account.user_id, "number": "N", "name": "x"}]
+    with pytest.raises(ConfigurationError, match="must be done by one process, because list must"):
+        load(type(account), rows, executor=Calls())
+
+
+def test_workers_in_any_order(file):
+    got = load(Transaction, file(300), workers=2, order="any", chunk_rows=20)
+    assert (got.rows, references()) == (300, numbers(count=300))
