@@ -231,6 +231,7 @@ def _concatenate(held: Batch, following: Batch) -> Batch:
         padded=held.padded | following.padded,
         cut=held.cut | following.cut,
         skipped=held.skipped + following.skipped,
+        byte_span=(held.byte_span[0], following.byte_span[1]),
     )
 
 

@@ -119,6 +119,7 @@ class LedgerEntry(Entry):
             chunks=chunks,
             counts=Counts(**dict(zip(SUMS, sums, strict=True))),
             position=Position(**where.get("source", {})),
+            bytes_read=where.get("bytes", 0),
             marks=json.loads(marked[0][0]) if marked else {},
             is_finished=status == "loaded",
             fingerprint=fingerprint,

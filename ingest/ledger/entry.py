@@ -29,6 +29,8 @@ class Settled:
     counts: Counts = dataclasses.field(default_factory=Counts)
     position: Position = dataclasses.field(default_factory=Position)
     """Where the source goes on."""
+    bytes_read: int = 0
+    """How much of the source that is, for the progress."""
     marks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """How far the ``log`` and the ``file`` of rejects are written."""
     is_finished: bool = False

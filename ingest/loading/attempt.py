@@ -10,6 +10,7 @@ from django.utils import timezone
 from ingest.exceptions import DeletesRefused
 from ingest.loading.chunks import ChunkLoader
 from ingest.postgres.catalog import lock_statement
+from ingest.results import Counts
 from ingest.writing.conflicts.options import NOTHING_TO_KEEP
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ingest.loading.reject_log import RejectLog
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
-    from ingest.results import Counts
     from ingest.sources import Source
     from ingest.sources.fingerprints import Fingerprint
 
@@ -126,7 +126,9 @@ class Run:
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
         how, session = self._try.job.how, self._try.session
-        self._reporter.start_from(settled.counts)
+        self._reporter.start_from(settled.counts, settled.bytes_read)
+        if settled.chunks:
+            self._reporter.see(Counts(), settled.bytes_read, self._try.source.bytes_total)
         self._loader.read_from(self._try.source, settled.position, how.records_of_chunk)
         if settled.is_finished:  # the answer to the COMMIT was lost, not the COMMIT
             with session.transaction():
@@ -146,7 +148,9 @@ class Run:
                 self._loader.move_sequences()
                 if how.dry_run:
                     transaction.roll_back()
-            self._reporter.committed(counts, ordinal if self._is_chunked else None)
+            self._reporter.committed(
+                counts, ordinal if self._is_chunked else None, self._loader.bytes_read
+            )
 
     def _load_chunk(self, ordinal: int) -> Counts:
         """Load one chunk, if there is one; gives the counts with it."""

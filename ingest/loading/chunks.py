@@ -111,6 +111,8 @@ class ChunkLoader:
         self._keys: PrimaryKeys | None = None
         self._sequences: Sequences | None = None
         self._sent = _SentChunk()
+        self.bytes_read = 0
+        """Where in the input the records end that PostgreSQL has accepted."""
         self._seen: SeenKeys | None = None
 
     @property
@@ -180,16 +182,22 @@ class ChunkLoader:
         )
         writer = self._make_writer(is_first_chunk=ordinal == 1)
         batches = self._watch_savepoints(chunks.chunk())
-        written = Counts()
+        written = accepted = Counts()
         with closing(writer.write(self._session, keys, batches)) as results:
             for result in results:
                 written += result.counts
                 with self._stage("send"):
                     sequences.note(result.batch, result.refused)
                     self._take_in(result, read_before + chunks.read)
+                accepted += _accepted(result)
+                self.bytes_read = result.batch.batch.byte_span[1]
                 del result  # its batch, while the next one is sent
-                counts = chunks.counts(written, self._log.records - rejected_before)
-                self._reporter.see(counts, source.bytes_read, source.bytes_total)
+                rejected = self._log.records - rejected_before
+                self._reporter.see(
+                    accepted + Counts(read=rejected, rejected=rejected),
+                    self.bytes_read,
+                    source.bytes_total,
+                )
         written += Counts(deleted=writer.deleted)
         self._sent.inserters = writer.inserters
         self._sent.old_values = writer.old_values
@@ -262,7 +270,11 @@ class ChunkLoader:
             seen=self._seen if self._job.how.is_chunked else None,
             first_record=read_before + 1,
             last_record=read_before + counts.read,
-            position={"source": dataclasses.asdict(stop), **facts_of_position},
+            position={
+                "source": dataclasses.asdict(stop),
+                "bytes": self.bytes_read,
+                **facts_of_position,
+            },
             **{name: count for name, count in vars(counts).items() if name != "read"},
             **facts,
         )
@@ -425,6 +437,13 @@ class ChunkLoader:
 
     def _decide(self, *sentences: str) -> None:
         self._decisions.update(dict.fromkeys(sentences))
+
+
+def _accepted(result: BatchResult) -> Counts:
+    """Return what became of a batch's records, but for the refused ones, with their number."""
+    raw = result.batch.batch
+    counts = result.counts + Counts(skipped=raw.skipped, padded=len(raw.padded), cut=len(raw.cut))
+    return dataclasses.replace(counts, read=counts.accounted)
 
 
 def _check(counts: Counts, source: str) -> None:

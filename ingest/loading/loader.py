@@ -430,7 +430,7 @@ class Loader:
         self, source: Source, session: Session, run: Run | Coordinator, entry: Entry
     ) -> LoadResult:
         counts, stages = self._reporter.counts, dict(self._reporter.stages.seconds)
-        self._reporter.finish(source.bytes_read)
+        self._reporter.finish(source.bytes_total)
         return LoadResult(
             model=self._job.model._meta.label,
             table=run.table.qualified_name,
@@ -474,6 +474,7 @@ class Loader:
                 status="failed" if is_failure else "interrupted",
                 ended_at=timezone.now(),
                 stages=self._reporter.stages.seconds,
+                bytes_read=self._reporter.bytes_read,
                 reasons=reasons or self._log.reasons(),
                 **dataclasses.asdict(counts + Counts(read=refused, rejected=refused)),
             )

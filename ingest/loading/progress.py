@@ -30,6 +30,8 @@ class ProgressReporter:
         self.announcement = announcement
         self.stages = Stages()
         self._counts = Counts()
+        self._bytes_read = 0
+        self._rows_before: int | None = None
         self._entry: Entry | None = None
         self._progress = progress
         self._noted = time.monotonic()
@@ -43,32 +45,48 @@ class ProgressReporter:
         """Write progress to this entry from now on; None where others cannot see it."""
         self._entry = entry
 
-    def start_from(self, counts: Counts) -> None:
-        """Count on from what the ledger has of the chunks that are committed."""
-        self._counts = counts
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the source whose records are committed, as far as that is known."""
+        return self._bytes_read
 
-    def committed(self, counts: Counts, chunk: int | None) -> None:
+    def start_from(self, counts: Counts, bytes_read: int = 0) -> None:
+        """Count on from what the ledger has of the chunks that are committed."""
+        self._counts, self._bytes_read = counts, bytes_read
+        if self._rows_before is None:  # a later try counts on from what this load has committed
+            self._rows_before = counts.read
+
+    def committed(self, counts: Counts, chunk: int | None, bytes_read: int = 0) -> None:
         """Take in the counts of all that is committed now, and announce the chunk of this number.
 
         None where the load has no chunks, or another process has announced it.
         """
         if chunk is not None:
             self.announcement.committed(chunk, counts - self._counts)
-        self._counts = counts
+        self._counts, self._bytes_read = counts, max(bytes_read, self._bytes_read)
 
-    def finish(self, bytes_read: int) -> None:
-        """Write down how long the stages took, and how far the source was read."""
+    def finish(self, bytes_total: int | None) -> None:
+        """Write down how long the stages took, and that the source was read to its end."""
         if self._entry is not None:
+            bytes_read = self._bytes_read if bytes_total is None else bytes_total
             self._entry.note(stages=dict(self.stages.seconds), bytes_read=bytes_read)
 
     def see(self, counts: Counts, bytes_read: int, bytes_total: int | None) -> None:
-        """Tell of a batch; the counts are of the chunks that are not committed.
+        """Tell of the records that PostgreSQL has accepted; the counts are of the open chunk.
 
-        Raises ``LoadCancelled`` where somebody asked for the load's end.
+        ``bytes_read``: of the source, up to the last of these records. Raises ``LoadCancelled``
+        where somebody asked for the load's end.
         """
         counts += self._counts
         if self._progress is not None:
-            self._progress(Progress(counts=counts, bytes_read=bytes_read, bytes_total=bytes_total))
+            self._progress(
+                Progress(
+                    counts=counts,
+                    bytes_read=bytes_read,
+                    bytes_total=bytes_total,
+                    rows_before=self._rows_before or 0,
+                )
+            )
         if self._entry is not None and time.monotonic() - self._noted >= SECONDS_BETWEEN_NOTES:
             self._note(self._entry, counts, bytes_read)
 

@@ -80,7 +80,7 @@ class ProgressDisplay:
     def __call__(self, progress: LoadProgress) -> None:
         """Show the progress, if it is time to."""
         now = time.monotonic()
-        speed = progress.rows / max(now - self._started, 1e-9)
+        speed = (progress.rows - progress.rows_before) / max(now - self._started, 1e-9)
         if self._bar is not None:
             self._bar.update(
                 self._task,

@@ -23,15 +23,19 @@ class Progress:
     """How far a load has come."""
 
     counts: Counts
-    """What became of the records so far. Some that were read are still on their way."""
+    """What became of the records so far: those whose rows PostgreSQL has accepted, and those that
+    are out. Records that were read ahead are not among them."""
     bytes_read: int
-    """Bytes read of the source; 0 where it is not made of bytes."""
+    """Bytes of the source that these records are, and what stands between them; of a compressed
+    file, a Parquet file or a workbook a share of its size. 0 where it is not made of bytes."""
     bytes_total: int | None
     """The source's size in bytes, where it is known."""
+    rows_before: int = 0
+    """Records among these that were committed before this run of the load, which resumed it."""
 
     @property
     def rows(self) -> int:
-        """Records read and sent on."""
+        """Records that the load is done with."""
         return self.counts.read
 
     @property
@@ -84,8 +88,13 @@ class Counts:
     @property
     def add_up(self) -> bool:
         """Return whether every record read is accounted for."""
+        return self.read == self.accounted
+
+    @property
+    def accounted(self) -> int:
+        """Records of which it is known what became of them."""
         settled = self.inserted + self.updated + self.unchanged + self.ignored
-        return self.read == settled + self.rejected + self.skipped
+        return settled + self.rejected + self.skipped
 
     @property
     def loaded(self) -> int:

@@ -39,8 +39,6 @@ class Source(ABC):
     """The names of the source columns, in order."""
     bytes_total: int | None = None
     """The size of the input in bytes, where it is known."""
-    bytes_read: int = 0
-    """How far the input has been read, in bytes."""
     preamble: str = ""
     """The text that stands before the header or the first record, where there is any."""
     file_name: str = ""

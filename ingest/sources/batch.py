@@ -131,6 +131,9 @@ class Batch(NumberedRecords):
     """Whether some cell is ``LEFT_TO_POSTGRESQL``."""
     through: int | None = None
     """The last record that this batch and those before it account for, once it is known."""
+    byte_span: tuple[int, int] = (0, 0)
+    """Where in the input its records begin and end, in bytes, for the progress; of a compressed
+    file as nearly as can be said. Zeros where the source is not made of bytes."""
 
     @property
     def source_columns(self) -> tuple[pa.Array | list[Any], ...]:
@@ -142,6 +145,11 @@ class Batch(NumberedRecords):
         """How many records the source had for this batch: the refused too, not the skipped."""
         return len(self.records) + len({reject.record for reject in self.rejects})
 
+    def byte_after(self, count: int) -> int:
+        """Return about where the first ``count`` of its records end in the input."""
+        start, stop = self.byte_span
+        return start + (stop - start) * count // max(len(self.records), 1)
+
     def numbers(self) -> tuple[int, int] | None:
         """Return the least and the greatest number of its records, the refused too."""
         ends = [reject.record for reject in self.rejects]
@@ -152,9 +160,11 @@ class Batch(NumberedRecords):
     def split(self, record: int) -> tuple[Batch, Batch]:
         """Return the records up to this number, and those after it."""
         at = bisect_right(self.records, record)
+        until = self.byte_after(at)
         first = dataclasses.replace(
             self,
             records=self.records[:at],
+            byte_span=(self.byte_span[0], until),
             columns=tuple(column[:at] for column in self.columns),
             rejects=tuple(reject for reject in self.rejects if reject.record <= record),
             padded=frozenset(number for number in self.padded if number <= record),
@@ -165,6 +175,7 @@ class Batch(NumberedRecords):
         rest = dataclasses.replace(
             self,
             records=self.records[at:],
+            byte_span=(until, self.byte_span[1]),
             columns=tuple(column[at:] for column in self.columns),
             rejects=tuple(reject for reject in self.rejects if reject.record > record),
             padded=frozenset(number for number in self.padded if number > record),

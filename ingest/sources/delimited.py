@@ -89,11 +89,6 @@ class DelimitedSource(Source):
             raise
 
     @property
-    def bytes_read(self) -> int:  # type: ignore[override]
-        """How far the file has been read, in bytes."""
-        return self._file.bytes_read
-
-    @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         told = []
         if skipped := self._options.skip_records:
@@ -302,6 +297,7 @@ class DelimitedSource(Source):
             split_misfit=self._split_misfit,
             find_line=placed.find_line,
             find_position=placed.position_after,
+            byte_span=placed.text.byte_span,
         )
 
     def _without_reasons(self, batch: Batch) -> Batch:

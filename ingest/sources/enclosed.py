@@ -46,11 +46,6 @@ class EnclosedSource(Source):
         return self._inner.read_format
 
     @property
-    def bytes_read(self) -> int:  # type: ignore[override]
-        """How far it has been read, in bytes."""
-        return self._inner.bytes_read
-
-    @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Those of the inner source."""
         return self._inner.notes

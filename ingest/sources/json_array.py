@@ -73,6 +73,10 @@ class JsonArraySource(JsonLinesSource):
     def _may_go_on(self) -> bool:
         return self._is_begun and not self._is_over
 
+    def _note_span(self) -> None:
+        self._rest = self._text
+        super()._note_span()
+
     def _find_lines(self, lines: list[bytes], line: int) -> list[int]:  # noqa: ARG002
         return self._lines_of_block
 

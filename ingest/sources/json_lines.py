@@ -64,7 +64,10 @@ class JsonLinesSource(Source):
         self._encoding = options.encoding
         self._reader = reader
         self._rest = b""
+        self._byte_span = 0, 0
+        """Where in the file the block begins and ends."""
         self._block = self._next_block()
+        self._note_span()
         self.columns = options.columns or self._find_columns()
         self._encoding = options.encoding
         self._start = Position(line=0)
@@ -94,17 +97,14 @@ class JsonLinesSource(Source):
             file.close()
             raise
 
-    @property
-    def bytes_read(self) -> int:  # type: ignore[override]
-        """How far the file has been read, in bytes."""
-        return self._file.bytes_read
-
     def go_to(self, position: Position) -> bool:
         if position.byte is None or not self._can_seek:
             return False
         self._reader.go_to(position.byte)
         self._start, self._rest = position, b""
+        self._byte_span = position.byte, position.byte
         self._block = self._next_block()
+        self._note_span()
         return True
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
@@ -128,6 +128,7 @@ class JsonLinesSource(Source):
             record += batch.records_read
             line += len(lines)
             self._block = self._next_block()
+            self._note_span()
 
     def writer(self, suffix: str = "") -> JsonLinesWriter:  # noqa: ARG002
         return JsonLinesWriter(self.columns, self._encoding)
@@ -136,6 +137,11 @@ class JsonLinesSource(Source):
         self._file.close()
         if self._scanner is not None:
             self._scanner.close()
+
+    def _note_span(self) -> None:
+        """Note where in the file the block at hand begins and ends."""
+        begin = self._byte_span[1]
+        self._byte_span = begin, max(self._reader.byte_before(len(self._rest)), begin)
 
     @property
     def _can_seek(self) -> bool:
@@ -210,6 +216,7 @@ class JsonLinesSource(Source):
             columns=tuple(columns),
             find_line=lambda number: at[number - record] if number >= record else None,
             find_position=self._find_position,
+            byte_span=self._byte_span,
         )
 
     def _one_by_one(self, lines: list[bytes], record: int, at: Sequence[int]) -> Batch:
@@ -246,6 +253,7 @@ class JsonLinesSource(Source):
             split_misfit=self._split_misfit,
             find_line=line_of.get,
             find_position=self._find_position,
+            byte_span=self._byte_span,
         )
 
     def _split_misfit(self, line: Any) -> list[Any] | None:

@@ -69,12 +69,6 @@ class ParquetSource(Source):
         source.bytes_total = None if opened is None else opened.bytes_total
         return source
 
-    @property
-    def bytes_read(self) -> int:  # type: ignore[override]
-        """How far the file has been read: its size, as far as its rows have come."""
-        rows: int = self._file.metadata.num_rows
-        return (self.bytes_total or 0) * self._rows_read // max(rows, 1)
-
     def go_to(self, position: Position) -> bool:
         self._rows_before = position.record
         return True
@@ -98,7 +92,8 @@ class ParquetSource(Source):
                 # In the order that was asked for, which is not always that of the file.
                 columns = take_apart(part.select(list(self.columns)))
                 records = range(first, first + part.num_rows)
-                yield Batch(source=self.name, records=records, columns=columns)
+                span = self._byte_after(first - 1), self._byte_after(self._rows_read)
+                yield Batch(source=self.name, records=records, columns=columns, byte_span=span)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{self.name} cannot be read after row {self._rows_read:,}: {error}"
@@ -106,6 +101,21 @@ class ParquetSource(Source):
 
     def close(self) -> None:
         self._file.close()
+
+    def _byte_after(self, row: int) -> int:
+        """Return how much of the file its first rows are: row groups by their sizes."""
+        facts = self._file.metadata
+        if row >= facts.num_rows or self.bytes_total is None:
+            return self.bytes_total or 0
+        sizes = [facts.row_group(it).total_byte_size for it in range(facts.num_row_groups)]
+        before, left = 0, row
+        for number, size in enumerate(sizes):
+            rows = facts.row_group(number).num_rows
+            if left < rows:
+                before += size * left // rows
+                break
+            before, left = before + size, left - rows
+        return int(self.bytes_total * before // max(sum(sizes), 1))
 
     def _parts(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows after those that are to be passed over; whole row groups are not read."""

@@ -272,6 +272,8 @@ class Block:
     pattern: RecordPattern
     faults: dict[int, str]
     """What is wrong with a record's quotes or escapes, by the byte at which it begins."""
+    byte_span: tuple[int, int] = (0, 0)
+    """Where in the file it begins and ends, as nearly as can be said."""
 
     @cached_property
     def spans(self) -> tuple[array[int], array[int]]:
@@ -335,7 +337,7 @@ def read_blocks(reader: TextReader, pattern: RecordPattern, block_bytes: int) ->
 
     Raises ``RecordTooLongError`` for a record that takes more.
     """
-    text, is_last = b"", False
+    text, is_last, begin = b"", False, reader.byte_before(0)
     while not is_last:
         text += reader.read(block_bytes - len(text))
         is_last = reader.is_exhausted()
@@ -344,8 +346,10 @@ def read_blocks(reader: TextReader, pattern: RecordPattern, block_bytes: int) ->
         block = pattern.cut(text, is_last=is_last)
         if block is None:
             raise RecordTooLongError(text, is_open=pattern.is_open(text))
-        yield block
         text = text[len(block.text) :]
+        end = max(reader.byte_before(len(text)), begin)
+        yield dataclasses.replace(block, byte_span=(begin, end))
+        begin = end
 
 
 def count_lines(text: bytes, start: int = 0, stop: int | None = None) -> int:

@@ -36,7 +36,6 @@ class SeveralSource(Source):
         self._options = options
         kinds = {find_kind(file, options.format) for file in files}
         self.ignores = frozenset.intersection(*(kind.ignores for kind in kinds if kind))
-        self._bytes_before = 0
         self._place = 0
         self._is_read = False
         """Whether the current file has been read, or a part of it."""
@@ -49,9 +48,12 @@ class SeveralSource(Source):
         self.name = safe_line(str(files[0]))
         if len(files) > 1:
             self.name = safe_line(f"{len(files):,} files from {files[0]} to {files[-1]}")
-        self.bytes_total = _total_size(files)
-        if self.bytes_total is not None:
+        self._sizes = _sizes(files)
+        if self._sizes:
+            self.bytes_total = sum(self._sizes)
             self.paths = tuple(map(Path, files))
+        self._bytes_before = 0
+        """What was read of the files before, where their sizes are not known."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -65,11 +67,6 @@ class SeveralSource(Source):
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
         return cls(expand(given), options)
-
-    @property
-    def bytes_read(self) -> int:  # type: ignore[override]
-        """How far the files have been read, in bytes."""
-        return self._bytes_before + self._current.bytes_read
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -92,14 +89,27 @@ class SeveralSource(Source):
                 self._open(number)
             self._is_read = True
             position = start if number == start.file else Position()
-            order = self._order()
+            order, end_of_file = self._order(), self._bytes_before
             for batch in self._current.batches_after(dataclasses.replace(position, file=0)):
+                span = self._byte_span(number, batch.byte_span)
+                end_of_file = span[1]
                 yield dataclasses.replace(
                     batch,
+                    byte_span=span,
                     columns=tuple(batch.columns[place] for place in order),
                     source=self._current.name,
                     find_position=_in_file(number, batch.find_position),
                 )
+            self._bytes_before = end_of_file
+
+    def _byte_span(self, number: int, span: tuple[int, int]) -> tuple[int, int]:
+        """Return where in all files a span of the current one is."""
+        start, stop = span
+        if not self._sizes:
+            return self._bytes_before + start, self._bytes_before + stop
+        before, size = sum(self._sizes[:number]), self._sizes[number]
+        total = max(self._current.bytes_total or size, 1)  # of an archive: what is in it
+        return before + size * start // total, before + size * stop // total
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
         """Yield ends within the files; a file that cannot be cut ends where the next one begins.
@@ -147,7 +157,6 @@ class SeveralSource(Source):
         self._current.check_unchanged()
         self._notes += self._current.notes
         self._current.close()
-        self._bytes_before += self._current.bytes_read
         self._current = open_source(self._files[number], self._options)
         self._place = number
         self._is_read = False
@@ -197,7 +206,8 @@ def _like(pattern: Any) -> list[str | Path]:
     return list(found)
 
 
-def _total_size(files: Sequence[str | Path]) -> int | None:
+def _sizes(files: Sequence[str | Path]) -> list[int]:
+    """Return the sizes of the files; none where one of them cannot be read again."""
     if STDIN in map(str, files) or not all(Path(file).is_file() for file in files):
-        return None
-    return sum(Path(file).stat().st_size for file in files)
+        return []
+    return [Path(file).stat().st_size for file in files]

@@ -65,6 +65,8 @@ class TextReader:
         """Where in the file the text begins, after a byte-order mark."""
         self.has_undecodable = False
         """Whether there was a byte that is no text."""
+        self._bytes_of_text = 1.0
+        """How many bytes of the file there are to one of the text read last."""
         codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
@@ -122,6 +124,14 @@ class TextReader:
         if self._decoder is not None:
             self._decoder.reset()
 
+    def byte_before(self, waiting: int) -> int:
+        """Return where in the file the last ``waiting`` bytes of the text given begin.
+
+        That is a share of what was read last where the file is compressed or not UTF-8.
+        """
+        ahead = waiting + len(self._pending) + len(self._cut_off)
+        return max(self._file.bytes_read - round(ahead * self._bytes_of_text), 0)
+
     def bytes_in_file(self, text: bytes) -> int:
         """Return how many bytes of the file a part of the text is, where ASCII is one byte each.
 
@@ -149,6 +159,7 @@ class TextReader:
 
     def _next(self) -> bytes:
         while not self._ended:
+            before = self._file.bytes_read
             chunk = self._file.read(CHUNK_BYTES)
             self._ended = not chunk
             if self._decoder is None:
@@ -159,6 +170,9 @@ class TextReader:
                 # A lone surrogate, which a few codecs let through, is no text either.
                 given = text.encode(errors="replace")
             if given:
+                # Of UTF-8 that is not compressed it is 1, whatever was cut off at the end.
+                if self._decoder is not None or self._file.is_compressed or self.has_undecodable:
+                    self._bytes_of_text = (self._file.bytes_read - before) / len(given)
                 return given
         return b""
 

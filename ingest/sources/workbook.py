@@ -107,12 +107,6 @@ class WorkbookSource(Source):
             raise
 
     @property
-    def bytes_read(self) -> int:  # type: ignore[override]
-        """How far the file has been read: its size, as far as its rows have come."""
-        rows = max(self._rows_total, self._row, 1)
-        return int((self.bytes_total or 0) * self._row // rows)
-
-    @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """What a person who looks at the sheet would not expect, a sentence each."""
         return tuple(self._notes.values())
@@ -349,6 +343,10 @@ class WorkbookSource(Source):
         if left and (found := self._next_row()) is not None:
             yield found  # there may have been blank rows only
 
+    def _byte_after(self, row: int) -> int:
+        """Return how much of the file its rows up to this one are: an equal share each."""
+        return int((self.bytes_total or 0) * row // max(self._rows_total, self._row, 1))
+
     def _batch(self, numbered: list[tuple[int, Row]], first: int) -> Batch:
         lines = [number for number, _ in numbered]
         rows = [row for _, row in numbered]
@@ -397,6 +395,7 @@ class WorkbookSource(Source):
             split_misfit=list,
             find_line=_line_finder(lines, first),
             find_position=lambda record: Position(record=record),
+            byte_span=(self._byte_after(lines[0] - 1), self._byte_after(self._row)),
         )
 
     def _column(self, cells: tuple[Any, ...], lines: list[int]) -> pa.Array | list[Any]:

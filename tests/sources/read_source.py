@@ -28,13 +28,14 @@ class Got:
 
     def __init__(self, given, **options):
         self.rows, self.records, self.rejects, self.lines, self.sources = [], [], [], [], []
-        self.skipped = self.read = 0
+        self.skipped = self.read = self.bytes_read = 0
+        self.spans = []
         with open_source(given, SourceOptions(**options)) as source:
             self.columns = source.columns
             self.name = source.name
             for batch in source.batches():
                 self._add(batch)
-            self.bytes_read, self.bytes_total = source.bytes_read, source.bytes_total
+            self.bytes_total = source.bytes_total
 
     def _add(self, batch):
         columns = [
@@ -50,6 +51,8 @@ class Got:
         self.sources += [batch.source] * len(rows)
         self.skipped += batch.skipped
         self.read += batch.records_read
+        self.bytes_read = batch.byte_span[1]
+        self.spans.append(batch.byte_span)
 
     @property
     def texts(self):

@@ -95,6 +95,7 @@ class Coordinator:
         self._failed: dict[int, IngestError] = {}
         self._in: set[int] = set()
         """Chunks that are in, but for the first ones."""
+        self._bytes_read = 0
         self._through = 0
         """The last chunk up to which all are in."""
         self._breaks = 0
@@ -316,14 +317,18 @@ class Coordinator:
             self._executor.end()
         with suppress(IngestError):
             with self._session.transaction():
-                self._reporter.start_from(self._entry.settle(self._session).counts)
+                counts = self._entry.settle(self._session).counts
+                self._reporter.start_from(counts, self._bytes_read)
             self._try.write_pending(None if self._is_ordered else self._through)
 
     def _tell(self) -> None:
-        paths = self._try.source.paths
-        at = max((piece.start for piece in self._running.values()), key=_place, default=Position())
-        sizes = (path.stat().st_size for path in paths[: at.file])
-        self._reporter.see(Counts(), sum(sizes) + (at.byte or 0), self._try.source.bytes_total)
+        """Tell of the records up to the first chunk that is not in yet."""
+        starts = [piece.start for piece in (*self._running.values(), *self._again.values())]
+        if starts:
+            at = min(starts, key=_place)
+            sizes = (path.stat().st_size for path in self._try.source.paths[: at.file])
+            self._bytes_read = max(self._bytes_read, sum(sizes) + (at.byte or 0))
+        self._reporter.see(Counts(), self._bytes_read, self._try.source.bytes_total)
 
 
 def _place(position: Position) -> tuple[int, int]:

@@ -486,7 +486,7 @@ def _in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
     if len(batch.records) <= MOST_RECORDS or getattr(batch.batch, "made", None):
         yield batch
         return
-    rejects = batch.rejects
+    rejects, source, begin = batch.rejects, batch.batch, batch.batch.byte_span[0]
     for start in range(0, len(batch.records), MOST_RECORDS):
         records = batch.records[start : start + MOST_RECORDS]
         is_last = start + MOST_RECORDS >= len(batch.records)
@@ -495,7 +495,14 @@ def _in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
             count = bisect_right(rejects, records[-1], key=lambda reject: reject.record)
         mine, rejects = rejects[:count], rejects[count:]
         rows = batch.rows.slice(start, MOST_RECORDS)
-        yield dataclasses.replace(batch, rows=rows, records=records, rejects=mine)
+        end = source.byte_span[1]
+        if not is_last:
+            end = source.byte_after(bisect_right(source.records, records[-1]))
+        part = dataclasses.replace(
+            source, skipped=source.skipped if is_last else 0, byte_span=(begin, end)
+        )
+        begin = end
+        yield dataclasses.replace(batch, rows=rows, records=records, rejects=mine, batch=part)
 
 
 def reject_values(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
