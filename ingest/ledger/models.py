@@ -133,6 +133,12 @@ class Load(Counted):
         return f"Load {self.pk} of {self.source} into {self.model}"
 
     @property
+    def can_be_undone(self) -> bool:
+        """Whether the ledger has what the rows were that the load changed or deleted."""
+        is_kept = bool(self.options.get("how", {}).get("keep_old"))
+        return is_kept or not (self.updated or self.deleted)
+
+    @property
     def seconds(self) -> float | None:
         """Wall-clock seconds from the start to the end, or to the last sign of life."""
         until = self.ended_at or self.seen_at

@@ -497,10 +497,14 @@ class Loader:
             )
         loaded = self._reporter.counts
         if loaded.read:
+            undo = f", or delete them with `bulk_load --undo {number}`"
+            if loaded.updated:
+                undo = f", or undo it with `bulk_load --undo {number}`"
+                if not self._job.how.keep_old:
+                    undo = ""
             return Outcome.CHUNKS, (
                 f"{loaded.loaded:,} rows of earlier chunks are in: continue with "
-                f"`bulk_load --resume {number}`, or delete them with "
-                f"`bulk_load --undo {number}`."
+                f"`bulk_load --resume {number}`{undo}."
             )
         return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
 

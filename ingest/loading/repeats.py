@@ -55,11 +55,12 @@ def describe_repeat(found: Load, job: LoadSpec, source: Source) -> str:
 
 def refuse_repeat(found: Load, job: LoadSpec, source: Source) -> LedgerError:
     """Return the error that says why the load does not begin."""
-    first = "wait for its end"
+    first = "wait for its end, or "
     if found.status == Load.Status.LOADED:
-        first = f"take its rows away with `bulk_load --undo {found.pk}`"
+        undo = f"take its rows away with `bulk_load --undo {found.pk}`, or "
+        first = undo if found.can_be_undone else ""
     return LedgerError(
-        f"{describe_repeat(found, job, source)} Nothing was loaded, as asked: {first}, or load it "
+        f"{describe_repeat(found, job, source)} Nothing was loaded, as asked: {first}load it "
         "again with --on-repeat warn (on_repeat='warn')."
     )
 

@@ -105,8 +105,8 @@ def check_resumable(load: Load, given: Any) -> None:
         )
     if load.options.get("given") in (None, "-"):
         raise LedgerError(
-            f"Load {load.pk} cannot go on: {load.source} can be read only once. Take away what is "
-            f"in with `bulk_load --undo {load.pk}`, and load again from a file."
+            f"Load {load.pk} cannot go on: {load.source} can be read only once: "
+            f"{_begin_anew(load)} from a file."
         )
     addresses = [given] if isinstance(given, str) else given if isinstance(given, list) else []
     if any(has_hidden_parts(it) for it in addresses if is_address(it)):
@@ -130,7 +130,7 @@ def _check_plan(load: Load, job: LoadSpec) -> None:
         raise LedgerError(
             f"Load {load.pk} of this file is not finished, and was begun with another "
             f"{' and '.join(sorted(changed))}: continue with `bulk_load --resume {load.pk}`, or "
-            f"undo what is in with `bulk_load --undo {load.pk}`."
+            f"{_begin_anew(load)}."
         )
 
 
@@ -142,7 +142,7 @@ def _check_layout(load: Load, job: LoadSpec) -> None:
     if load.layout != ("" if layout is None else layout.to_toml()):
         raise LedgerError(
             f"Load {load.pk} cannot go on: its layout is not what it was when it was begun. Bring "
-            f"the layout back, or undo what is in with `bulk_load --undo {load.pk}`."
+            f"the layout back, or {_begin_anew(load)}."
         )
 
 
@@ -172,9 +172,16 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
                 break
     raise LedgerError(
         f"Load {load.pk} cannot go on: {load.source} is no longer the file that was loaded; it was "
-        f"changed {where}. Bring the file back, or undo what is in with "
-        f"`bulk_load --undo {load.pk}`, and load again."
+        f"changed {where}. Bring the file back, or {_begin_anew(load)}."
     )
+
+
+def _begin_anew(load: Load) -> str:
+    """Return what to do instead of going on with a load."""
+    if load.can_be_undone:
+        return f"undo what is in with `bulk_load --undo {load.pk}`, and load again"
+    # It has changed rows, and kept nothing of what they were: its key finds them again.
+    return "load again without --resumable"
 
 
 def _missing(given: Any) -> str | None:

@@ -109,10 +109,13 @@ def _next(result: LoadResult) -> Iterator[str]:
             "--dry-run by --reject-file FILE."
         )
     elif result.number is not None:
+        # Rows that are in are no obstacle where their key decides what becomes of them.
+        has_key = result.load is not None and "on_conflict" in result.load.options.get("how", {})
+        undo = "" if has_key else f"type bulk_load --undo {result.number}, and "
         yield (
             f"The admin's page of load {result.number} lists the refused records (the first "
-            f"{rejects_kept():,}). To have all of them in a file, type bulk_load --undo "
-            f"{result.number}, and load again with --reject-file FILE."
+            f"{rejects_kept():,}). To have all of them in a file, {undo}load again with "
+            "--reject-file FILE."
         )
     else:
         yield "Load with --reject-file FILE to have the refused records in a file."

@@ -305,7 +305,7 @@ def test_an_iterable_cannot_go_on(account):
         resume(Load.objects.get().pk)
     number = Load.objects.get().pk
     assert str(caught.value) == (
-        f"Load {number} cannot go on: list can be read only once. Take away what is in with "
+        f"Load {number} cannot go on: list can be read only once: undo what is in with "
         f"`bulk_load --undo {number}`, and load again from a file."
     )
 

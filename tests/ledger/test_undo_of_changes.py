@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from finance.models import Transaction
-from ingest import ConfigurationError, LedgerError, load, resume
+from ingest import ConfigurationError, LedgerError, RecordsRefused, load, resume
 from ingest.ledger.undo import plan_undo, undo
 from ingest.models import Load, OldRows
 from tests.end_to_end.contract.models.inheritance import Partitioned
@@ -386,3 +386,34 @@ def test_where_old_values_cannot_be_kept(make):
     assert "its key has several columns" in str(caught.value)
     with pytest.raises(CommandError, match="--keep-old"):
         call_command("bulk_load", "finance.Transaction", "a.csv", "--keep-old")
+
+
+@pytest.mark.parametrize("keep_old", [True, False])
+def test_an_undo_is_advised_only_where_there_can_be_one(make, tmp_path, keep_old, capsys):
+    load(Transaction, make(1, amount="1"))
+    path = tmp_path / "rows.csv"
+
+    def write(*records):
+        lines = [",".join(map(str, record.values())) for record in records]
+        path.write_text("\n".join([",".join(make(1)[0]), *lines]), encoding="utf-8")
+        return str(path)
+
+    options = {"on_conflict": "upsert", "keep_old": keep_old}
+    good = make(1, 2)
+    with pytest.raises(RecordsRefused) as caught:
+        load(Transaction, write(*good, {**good[0], "amount": "x"}), chunk_rows=1, **options)
+    number = Load.objects.latest("pk").pk
+    said = f"continue with `bulk_load --resume {number}`"
+    undo_it = f", or undo it with `bulk_load --undo {number}`" if keep_old else ""
+    assert f"2 rows of earlier chunks are in: {said}{undo_it}." in str(caught.value)
+
+    load(Transaction, write(*make(1, 2, amount="7")), **options)
+    with pytest.raises(LedgerError, match="Nothing was loaded, as asked: ") as caught:
+        load(Transaction, str(path), on_repeat="refuse", **options)
+    assert ("bulk_load --undo" in str(caught.value)) == keep_old
+
+    write(*make(3), {**good[0], "amount": "x"})
+    command = ("bulk_load", "finance.Transaction", str(path), "--on-conflict", "upsert")
+    with pytest.raises(SystemExit):
+        call_command(*command, "--on-error", "reject")
+    assert "To have all of them in a file, load again with --reject" in capsys.readouterr().out

@@ -28,8 +28,13 @@ _IDENTICAL = frozenset(
     }
 )
 """Types of pg_catalog whose equal values show the same; a numeric's scale is no difference. Other
-types are compared by their text: ``json`` and ``xml`` have no operator, a box is equal to another
-of the same area, and 30 days are equal to a month."""
+types are compared by their text: ``xml`` has no operator, a box is equal to another of the same
+area, and 30 days are equal to a month. Two texts of ``json`` may be one value."""
+_IS_PLAIN_JSON = (
+    "pg_catalog.length({text}) OPERATOR(pg_catalog.<) 8000 "
+    r"AND {text} OPERATOR(pg_catalog.!~) '\\u|[0-9][eE][-+]?[0-9]{{4}}'"
+)
+"""``jsonb`` takes it: it has no character that jsonb refuses, and no number beyond numeric's."""
 _COLLATABLE = frozenset({"text", "varchar", "bpchar"})
 
 
@@ -108,7 +113,15 @@ def equal_values(column: Column, one: str, other: str) -> str:
         return f"({one}{collate} OPERATOR(pg_catalog.=) {other}{collate})"
     # The output function of the type, and no cast that somebody has made.
     texts = [f"(ROW({value}))::pg_catalog.text" for value in (one, other)]
-    return f"({texts[0]} OPERATOR(pg_catalog.=) {texts[1]})"
+    same = f"{texts[0]} OPERATOR(pg_catalog.=) {texts[1]}"
+    if not (is_own and column.type_name == "json"):
+        return f"({same})"
+    are_plain = " AND ".join(_IS_PLAIN_JSON.format(text=text) for text in texts)
+    values = [f"pg_catalog.to_jsonb({value})" for value in (one, other)]
+    return (
+        f"(CASE WHEN {same} THEN true WHEN {are_plain} "
+        f"THEN {values[0]} OPERATOR(pg_catalog.=) {values[1]} ELSE false END)"
+    )
 
 
 def plan_changes(

@@ -51,8 +51,6 @@ class ConflictOptions:
     @property
     def fills(self) -> Inserts:
         """Which rows need the fields that the source does not have: those that are inserted."""
-        if self.mode == "ignore":
-            return "all"
         return "some" if self.inserts else "none"
 
     @property

@@ -4,7 +4,7 @@ import pytest
 from django.db import models
 from django.db.models.functions import Now
 
-from finance.models import Transaction
+from finance.models import Account, Transaction
 from ingest import load, preview
 from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
@@ -142,6 +142,16 @@ def test_a_required_field_without_a_column_refuses_new_rows_alone(db):
     assert known.name == "after"
     with pytest.raises(Exception, match=r"record 2.*user.*none can be inserted"):
         load(type(known), records, on_conflict="upsert", key=["number"])
+
+
+def test_a_required_field_without_a_column_is_no_obstacle_to_ignored_rows(db):
+    AccountFactory(number="known", name="before")
+    records = [{"number": "known", "name": "after"}, {"number": "new", "name": "x"}]
+    options = {"on_conflict": "ignore", "key": ["number"], "analyze": False}
+    assert counts(load(Account, records[:1], **options)) == {"ignored": 1}
+    result = load(Account, records, on_error="reject", **options)
+    assert counts(result) == {"ignored": 1, "rejected": 1}
+    assert [(it.record, it.field) for it in result.rejects] == [(2, "user")]
 
 
 def test_the_ledger_has_the_keys_of_inserted_rows_only(db):

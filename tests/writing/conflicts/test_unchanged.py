@@ -60,6 +60,27 @@ def test_a_numeric_of_another_scale_is_the_same(schema):
     assert upsert(model, [{"number": "a", "value": "1.5000"}]) == {"unchanged": 1}
 
 
+@pytest.mark.parametrize("duplicates", ["reject", "last"])
+@pytest.mark.parametrize(
+    ("old", "new", "is_same"),
+    [
+        ('{"a":1,"b":[2]}', '{"b": [2], "a": 1.0}', True),
+        ('{"a":1,"a":2}', '{"a":2}', True),
+        ("[1,2]", "[2,1]", False),
+        (r'"\u0000"', r'"\u0000"', True),
+        (r'"\u0000"', r' "\u0000"', False),  # as texts: jsonb refuses the character
+        ("1e999999", " 1e999999", False),  # likewise the number
+        ("1e300", "1.0e300", True),
+    ],
+)
+def test_texts_of_json_may_be_one_value(schema, old, new, is_same, duplicates):
+    run("CREATE TABLE item (number text PRIMARY KEY, value json)")
+    model = make_model(number=models.TextField(primary_key=True), value=models.TextField())
+    upsert(model, [{"number": "a", "value": old}])
+    got = upsert(model, [{"number": "a", "value": new}], duplicates=duplicates)
+    assert got == {"unchanged" if is_same else "updated": 1}
+
+
 def test_columns_with_the_names_of_ours(schema):
     run("""
         CREATE TABLE item (
