@@ -416,4 +416,4 @@ def test_an_undo_is_advised_only_where_there_can_be_one(make, tmp_path, keep_old
     command = ("bulk_load", "finance.Transaction", str(path), "--on-conflict", "upsert")
     with pytest.raises(SystemExit):
         call_command(*command, "--on-error", "reject")
-    assert "To have all of them in a file, load again with --reject" in capsys.readouterr().out
+    assert "To have all of them in a file, load again with --reject" in capsys.readouterr().err
