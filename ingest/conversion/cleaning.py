@@ -22,7 +22,7 @@ from django.db.models.query_utils import DeferredAttribute
 from ingest.conversion.storing import in_zone
 from ingest.conversion.structures import NO_NULL_CHARACTER
 from ingest.conversion.timezones import check_offset, holds_moments, make_aware
-from ingest.results.rejects import REASON_SHOWN, cut
+from ingest.results.rejects import REASON_SHOWN, VALUE_SHOWN, cut, shorten
 
 if TYPE_CHECKING:
     from ingest.postgres.catalog import Column
@@ -238,8 +238,32 @@ def _refuse(error: ValidationError) -> RefusedValue:
         kept.__traceback__ = kept.__context__ = None
     try:
         messages = error.messages
+        if sum(map(len, messages)) > REASON_SHOWN:
+            messages = _with_short_values(error)
     except (KeyError, TypeError, ValueError):
         # ArrayField formats the message of an item twice, and the item may have a "%".
         messages = [str(kept.message) for kept in error.error_list]
-    # A message may repeat a value of any length.
     return RefusedValue(cut(" ".join(messages), REASON_SHOWN))
+
+
+def _with_short_values(error: ValidationError) -> list[str]:
+    """Return the messages with the beginnings of the values that they repeat.
+
+    What is wrong with a value often stands after it.
+    """
+    return [
+        message
+        for kept in error.error_list
+        for message in ValidationError(kept.message, params=_short(kept.params or {})).messages
+    ]
+
+
+def _short(params: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: cut(value, VALUE_SHOWN)
+        if isinstance(value, str)
+        else shorten(value)
+        if isinstance(value, bytes | list | tuple | dict)
+        else value
+        for name, value in params.items()
+    }

@@ -119,7 +119,7 @@ def _text_fit(column: Column) -> Callable[[Any], str]:
             text = str.__str__(value)
         elif isinstance(value, Decimal):
             _check_digits(value, column)
-            text = format(value, "f")
+            text = format(value or value.copy_abs(), "f")  # numeric has no -0
         elif type(value) in {int, UUID, dt.date}:
             text = str(value)
         else:

@@ -29,12 +29,25 @@ def list_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def fit_list(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise TypeError
+        if _depth_of_empty(value) is not None:
+            return []  # what PostgreSQL makes of {{}} and {{},{}}, and psycopg cannot write
         return [
             fit_list(item) if isinstance(item, list) else None if item is None else fit(item)
             for item in value
         ]
 
     return fit_list
+
+
+def _depth_of_empty(value: Any) -> int | None:
+    """Return how deep a list of nothing but empty lists is; None for any other value."""
+    if not isinstance(value, list):
+        return None
+    if not value:
+        return 1
+    depths = {_depth_of_empty(item) for item in value}
+    depth = depths.pop()
+    return None if depths or depth is None else depth + 1
 
 
 def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:

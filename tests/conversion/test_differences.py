@@ -265,3 +265,28 @@ def test_the_differences_are_documented():
     differences = page.read_text().partition("## Differences from the ORM\n")[2]
     headings = [line for line in differences.splitlines() if line.startswith("### ")]
     assert len(headings) == 20
+
+
+@pytest.mark.parametrize(
+    ("family", "variant", "cells"),
+    [
+        ("custom type", "padded", Cells("python", [Decimal("-0.00"), Decimal("-0")])),
+        ("custom type", "short", Cells("python", [Decimal("-0.0"), Decimal("0.0")])),
+        ("array", "nested", Cells("text", text("[[]]", "[[],[]]", "[[],[1]]", "[[1],[]]", "[]"))),
+        ("array", "nested", Cells("python", [[[]], [[], []], [[[]], [[]]], [[[]], []]])),
+        ("array", "sized", Cells("text", text(f'["{"x" * 2000}"]'))),
+    ],
+)
+def test_what_long_random_runs_found(family, variant, cells, temporary_tables):
+    assert twins_of(family, variant).compare(cells) == []
+
+
+@pytest.mark.parametrize("length", [999, 5000])
+def test_a_long_value_does_not_hide_what_is_wrong_with_it(length, temporary_tables):
+    cells = Cells("text", text("x" * length))
+    with override_settings(**BY_NAME["moment in Berlin"].settings):
+        twins = twins_of("moment in Berlin", "required")
+        assert twins.compare(cells) == []
+        [verdict] = twins.converted(cells, [1_000])
+    [message] = verdict.messages
+    assert message.startswith(f"“{'x' * 39}…” value has an invalid format.")
