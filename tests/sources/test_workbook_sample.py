@@ -2,13 +2,15 @@
 
 import datetime as dt
 import io
+import time
 import zipfile
+from contextlib import suppress
 
 import pytest
 import python_calamine
 
 from ingest.exceptions import SourceError
-from ingest.sources.spreadsheets import sample
+from ingest.sources.spreadsheets import sample, xlsx
 from tests.sources.workbooks import As, Formula, change, make, make_ods
 
 SHEET = "xl/worksheets/sheet1.xml"
@@ -105,3 +107,24 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path):
         archive.writestr("xl/worksheets/sheet2.xml", bytes(80 << 20))
     with pytest.raises(SourceError, match="when unpacked"):
         take_sample(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "text"),
+    [
+        ("xl/sharedStrings.xml", b"<sst>" + b"<si>" * 700_000),
+        ("xl/sharedStrings.xml", b"<sst>" + b"<si " * 700_000),
+        (SHEET, b"<worksheet><sheetData>" + b"<row hidden " * 200_000 + b"</row>"),
+        (SHEET, b"<worksheet><sheetData>" + b"<c r='A" * 400_000 + b"</row>"),
+        (SHEET, b"<worksheet><cols>" + b"<col <f " * 300_000 + b"</row>"),
+    ],
+)
+def test_xml_that_was_made_to_take_time_takes_none(tmp_path, member, text):
+    path = make(tmp_path / "large.xlsx", list(rows(200)))
+    change(path, member, lambda _: text)
+    started = time.process_time()
+    with path.open("rb") as file, suppress(SourceError):
+        sample.write_sample(file, path.name, io.BytesIO())
+        xlsx.scan(zipfile.ZipFile(file), "Sheet1", path.name)
+    # A tenth of a second, and minutes where each tag is followed to the end of the text.
+    assert time.process_time() - started < 5

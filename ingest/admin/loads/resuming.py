@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from ingest.ledger.models import Load
 
 STARTING_SECONDS = 3.0
-"""So long the page waits to see whether the process ends at once, which tells of a mistake."""
+"""So long the page waits to see whether the process ends at once, which tells of a mistake; no
+longer than until the load has begun, whose own page tells what becomes of it then."""
+LOOK_SECONDS = 0.1
 
 
 class NotResumed(IngestError):  # noqa: N818 - it says what happened
@@ -60,9 +63,8 @@ def start_resuming(load: Load, alias: str, *, waits: bool = True) -> Path:
         )
     with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr] # it is one
         pipe.write(state)
-    try:
-        code = process.wait(STARTING_SECONDS if waits else 0)
-    except subprocess.TimeoutExpired:
+    code = _wait(process, load, alias) if waits else process.poll()
+    if code is None:
         # Somebody must take its exit code, else it stays as a zombie.
         threading.Thread(target=process.wait, daemon=True).start()
         return Path(name)
@@ -70,3 +72,15 @@ def start_resuming(load: Load, alias: str, *, waits: bool = True) -> Path:
     if code not in {0, 3}:
         raise NotResumed(load, said[-1_000:], Path(name))
     return Path(name)
+
+
+def _wait(process: subprocess.Popen[bytes], load: Load, alias: str) -> int | None:
+    """Return the exit code of a process that ends at once; None if it goes on."""
+    found = type(load).objects.using(alias).filter(pk=load.pk)
+    deadline = time.monotonic() + STARTING_SECONDS
+    has_begun = False
+    while time.monotonic() < deadline and not has_begun:
+        has_begun = found.filter(status=load.Status.RUNNING).exists()
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(LOOK_SECONDS)
+    return None

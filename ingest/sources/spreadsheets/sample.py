@@ -25,12 +25,14 @@ MOST_ROW_BYTES = 4 << 20
 _SHEETS = "xl/worksheets/"
 _STRINGS = "xl/sharedStrings.xml"
 _ROW_END = re.compile(rb"</(?:\w+:)?row\s*>")
-_ROW = re.compile(rb"""(<(?:\w+:)?row\b[^>]*?\sr=["'])([0-9]{1,7})(["'])""")
-_CELL = re.compile(rb"""(<(?:\w+:)?c\s[^>]*?\br=["'][A-Z]{1,3})([0-9]{1,7})(["'])""")
+_ROW = re.compile(rb"""(<(?:\w+:)?row\b[^<>]*?\sr=["'])([0-9]{1,7})(["'])""")
+_CELL = re.compile(rb"""(<(?:\w+:)?c\s[^<>]*?\br=["'][A-Z]{1,3})([0-9]{1,7})(["'])""")
 _DATA_END = re.compile(rb"</(\w+:)?sheetData\s*>")
 _NUMBER = re.compile(rb"v>\s*([0-9]{1,9})\s*</")
-_STRING = re.compile(rb"<(\w+:)?si\b(?:[^>]*/>|.*?</(?:\w+:)?si\s*>)", re.DOTALL)
-_STRINGS_END = re.compile(rb"</(?:\w+:)?sst\s*>")
+_STRING = re.compile(rb"<(\w+:)?si\b[^<>]*(?<!/)>|(<(?:\w+:)?si\b[^<>]*/>)|(</(?:\w+:)?si\s*>)")
+"""The tag that begins a string, one that is a whole string, or one that ends a string."""
+_STRING_BYTES = 1 << 20
+"""A cell has 32,767 characters at most."""
 _TAG_BYTES = 64
 """More than the longest end tag that is searched for."""
 
@@ -59,7 +61,11 @@ def write_sample(file: IO[bytes], name: str, target: IO[bytes]) -> bool:
                 else:
                     _copy(blocks, sample, member)
             if _STRINGS in archive.namelist():
-                _copy(_cut_strings(read_member(archive, _STRINGS, name), used), sample, _STRINGS)
+                strings = _cut_strings(read_member(archive, _STRINGS, name), used)
+                try:
+                    _copy(strings, sample, _STRINGS)
+                except _NoSample:
+                    return False
     return True
 
 
@@ -149,21 +155,35 @@ def _renumbered(text: bytes, first: int) -> bytes:
 
 def _cut_strings(blocks: Iterator[bytes], used: set[int]) -> Iterator[bytes]:
     """Yield the table of strings; those that no kept row uses are empty."""
-    text, number = b"", 0
-    is_begun = False
+    text, number, at = b"", 0, 0
+    prefix, start = b"", None
     for block in blocks:
+        # A tag may be cut by the end of a block, and a string by that of several.
+        known = max(len(text) - _TAG_BYTES, at)
         text += block
-        at = 0
-        for found in _STRING.finditer(text):
-            if not is_begun:
-                yield text[: found.start()]
-                is_begun = True
-            yield found[0] if number in used else _empty_string(found[1] or b"")
-            at, number = found.end(), number + 1
-        text = text[at:]
-    end = _STRINGS_END.search(text)
-    yield text if end is None or not is_begun else end[0]
+        for tag in _STRING.finditer(text, known):
+            begins = tag[3] is None
+            if begins and start is None:
+                if not number:
+                    yield text[: tag.start()]
+                prefix, start = tag[1] or b"", tag.start()
+            if start is not None and (tag[2] or not begins):
+                is_used = number in used
+                yield text[start : tag.end()] if is_used else _empty_string(prefix)
+                number, start = number + 1, None
+            at = tag.end()
+        kept = at if start is None else start
+        text, at = text[kept:], at - kept
+        if start is not None:
+            start = 0
+        if len(text) > len(block) + _STRING_BYTES:
+            raise _NoSample
+    yield b"</%bsst>" % prefix if number else text
 
 
 def _empty_string(prefix: bytes) -> bytes:
     return b"<%bsi><%bt/></%bsi>" % (prefix, prefix, prefix)
+
+
+class _NoSample(Exception):  # noqa: N818 - it says what is so
+    """The XML is not as a spreadsheet program writes it: whoever reads the workbook says why."""

@@ -20,10 +20,10 @@ OVERLAP_BYTES = 256
 _SIGNS = (b'"e"', b"'e'", b"hidden", b"<!", b"/f>", b"<f/", b":f/", b"/></c>")
 """Where a sheet has none of these, nothing in it needs to be told. calamine knows itself which
 cells are merged."""
-_HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row\s[^>]*?\shidden")
-_COLUMN = re.compile(rb"<(?:\w+:)?col\s[^>]*>")
+_HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row\s[^<>]*?\shidden")
+_COLUMN = re.compile(rb"<(?:\w+:)?col\s[^<>]*>")
 _ATTRIBUTE = re.compile(rb"""\s(min|max|hidden)\s*=\s*["']([0-9]{1,5}|true)["']""")
-_VALUELESS = re.compile(rb"f>\s*</(?:\w+:)?c>|<(?:\w+:)?f(?:\s[^>]*)?/>\s*</(?:\w+:)?c>")
+_VALUELESS = re.compile(rb"f>\s*</(?:\w+:)?c>|<(?:\w+:)?f(?:\s[^<>]*)?/>\s*</(?:\w+:)?c>")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -17,7 +15,6 @@ from tests.ledger.recorded_loads import inserted, record_chunk, record_load
 from tests.many_rows import many_rows
 
 ROWS = 1_000_000
-PICTURES = Path(__file__).parents[3] / "docs" / "screenshots"
 
 
 @pytest.fixture(scope="package")
@@ -81,8 +78,7 @@ def log_in(browser):
 def picture(request, browser):
     def take(name):
         if request.config.getoption("screenshots"):
-            PICTURES.mkdir(exist_ok=True)
-            browser.driver.save_screenshot(str(PICTURES / f"{name}.png"))
+            browser.take_picture(name)
 
     return take
 
@@ -103,10 +99,16 @@ def load():
         chunk_rows=500,
         started_at=timezone.now() - timezone.timedelta(seconds=4),
         ended_at=timezone.now(),
-        stages={"parse": 0.21, "convert": 0.34, "references": 0.42, "send": 1.9, "indexes": 0.8},
+        stages={
+            "read": 0.21,
+            "convert": 0.34,
+            "look up references": 0.42,
+            "send": 1.9,
+            "encode": 0.8,
+        },
         decisions=[
-            "Foreign keys were checked as a set: user, account.",
-            "Indexes were kept: the table had rows.",
+            "References: 2 foreign keys checked as a set.",
+            "Indexes: maintained row by row, because the table holds rows already.",
         ],
     )
     chunk = load.chunks.get()

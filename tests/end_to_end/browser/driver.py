@@ -1,7 +1,9 @@
 """Chromium without a window, as a person would use it, against a server of the tests' own."""
 
 import contextlib
+import io
 import tempfile
+from pathlib import Path
 
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
@@ -19,6 +21,8 @@ FLAGS = (
 )
 KINDS = ("script-src", "style-src", "img-src", "connect-src", "form-action")
 POLICY = "; ".join(["default-src 'none'", *(f"{kind} 'self'" for kind in KINDS)])
+PICTURES = Path(__file__).parents[3] / "docs" / "screenshots"
+COLOURS = 64
 SECONDS = 20
 """How long a page may take on a busy machine."""
 
@@ -112,6 +116,21 @@ class Browser:
     @property
     def text(self):
         return self.one("body").text
+
+    def show(self, size=(1440, 860), scheme="light"):
+        """Give the window a size, and the pages the colours that a person prefers."""
+        self.driver.set_window_size(*size)
+        features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+
+    def take_picture(self, name):
+        """Keep what is on the screen for the docs, in few colours, which makes a small file."""
+        from PIL import Image
+
+        PICTURES.mkdir(exist_ok=True)
+        shown = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        colours = shown.quantize(COLOURS, dither=Image.Dither.NONE)
+        colours.save(PICTURES / f"{name}.png", optimize=True)
 
     def complaints(self):
         """Return what the console says went wrong, and forget it."""

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from django.conf import settings as project
 from django.contrib.auth import get_user_model
@@ -7,14 +5,6 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from tests.end_to_end.browser.driver import open_browser
-
-SHOWN = (
-    *("upload-choose", "upload-file", "upload-mapping", "upload-options", "upload-preview"),
-    *("upload-check", "upload-confirm", "upload-mapping-phone", "upload-preview-phone"),
-    *("upload-file-dark", "upload-mapping-dark"),
-)
-"""The pictures that the docs keep."""
-PICTURES = Path(__file__).parents[4] / "docs" / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +43,3 @@ def visit(server):
         return browser
 
     return visit
-
-
-@pytest.fixture
-def picture(request):
-    def take(browser, name):
-        if name in SHOWN and request.config.getoption("screenshots"):
-            PICTURES.mkdir(exist_ok=True)
-            browser.driver.save_screenshot(str(PICTURES / f"{name}.png"))
-
-    return take

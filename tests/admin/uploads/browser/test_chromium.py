@@ -13,6 +13,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ACCOUNTS = reverse("admin:finance_account_changelist")
 SIZES = {"": (1440, 860), "-phone": (390, 844)}
+SCHEMES = {"": "light", "-dark": "dark"}
+"""Each by the end of the name of its picture."""
 CONTINUE = "button[value=continue]"
 
 
@@ -56,15 +58,18 @@ def overflows(browser):
     )
 
 
-def test_the_whole_way(chromium, visit, statement, picture):
+def test_the_whole_way(chromium, visit, statement, request):
     browser = visit(chromium)
+    takes_pictures = request.config.getoption("screenshots")
 
     def see(step):
         for suffix, size in SIZES.items():
-            browser.driver.set_window_size(*size)
-            picture(browser, f"upload-{step}{suffix}")
+            for ending, scheme in SCHEMES.items() if takes_pictures else [("", "light")]:
+                browser.show(size, scheme)
+                if takes_pictures:
+                    browser.take_picture(f"upload-{step}{suffix}{ending}")
             assert overflows(browser) <= 0, (step, suffix)
-        browser.driver.set_window_size(*SIZES[""])
+        browser.show(SIZES[""])
         current = browser.texts("[aria-current=step]")
         assert len(current) == 1
 
@@ -76,23 +81,19 @@ def test_the_whole_way(chromium, visit, statement, picture):
     assert browser.complaints() == []
 
 
-def test_the_whole_way_without_scripts_in_the_dark(
-    chromium_without_scripts, visit, statement, picture
-):
+def test_the_whole_way_without_scripts_in_the_dark(chromium_without_scripts, visit, statement):
     browser = visit(chromium_without_scripts)
-    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
-    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
-    go_the_way(browser, statement, lambda step: picture(browser, f"upload-{step}-dark"))
+    browser.show(scheme="dark")
+    go_the_way(browser, statement)
     assert numbers() == ["DE1", "DE2"]
 
 
-def test_a_clerk_goes_the_way_from_right_to_left(chromium, visit, statement, settings, picture):
+def test_a_clerk_goes_the_way_from_right_to_left(chromium, visit, statement, settings):
     settings.LANGUAGE_CODE = "ar"
     browser = visit(chromium, "upload_load", "add_account")
     upload(browser, statement)
     assert browser.one("html").get_attribute("dir") == "rtl"
     for step in STEPS[:3]:
-        picture(browser, f"upload-{step}-rtl")
         assert overflows(browser) <= 0, step
         browser.press(CONTINUE)
     assert Account.objects.count() == 0
