@@ -15,6 +15,8 @@ RATIO = 200
 """So many times as large as it is may a file be that is unpacked: text has 5 to 20, bombs 1,000."""
 RATIO_COUNTS_FROM = 16 << 20
 """Bytes; smaller contents do no harm, whatever they were packed into."""
+MOST_ENCLOSED = 3
+"""An archive of one file has no more members: that file, and what a Mac adds."""
 _BLOCK_BYTES = 1 << 18
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _ZIP = b"PK\x03\x04"
@@ -53,16 +55,27 @@ def _check_stream(file: IO[bytes] | File[bytes], name: str) -> None:
 
 
 def _check_zip(file: IO[bytes] | File[bytes], name: str) -> None:
+    # As above.
+    from ingest.sources.archive import DAMAGE
+
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+            unpacked = sum(member.file_size for member in members)
+            _check(unpacked, sum(member.compress_size for member in members), name)
+            for member in members if len(members) <= MOST_ENCLOSED else ():
+                _check_enclosed(archive, member, name)
+    except (*DAMAGE, RuntimeError) as error:  # RuntimeError: it is encrypted
         raise SourceError(f"{name} is a damaged ZIP file: {error}. Fetch it again.") from error
-    _check(
-        sum(member.file_size for member in members),
-        sum(member.compress_size for member in members),
-        name,
-    )
+
+
+def _check_enclosed(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
+    """Check a file that is compressed a second time: the archive does not know its size."""
+    with archive.open(member) as content:
+        is_packed = content.read(_HEAD_BYTES).startswith(_PACKED)
+    if is_packed:
+        with archive.open(member) as content:
+            _check_stream(content, name)
 
 
 def _check(unpacked: int, packed: int, name: str) -> None:
