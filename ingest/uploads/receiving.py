@@ -13,6 +13,7 @@ from django.core.files.uploadhandler import (
     StopUpload,
     TemporaryFileUploadHandler,
 )
+from django.core.handlers.wsgi import LimitedStream
 
 from ingest import conf
 
@@ -94,3 +95,14 @@ def is_body_too_large(request: Any) -> bool:
     except ValueError:
         return True
     return length > conf.upload_bytes() + FORM_BYTES
+
+
+def leave_unread(request: Any) -> None:
+    """Let nobody read the body of a request any more.
+
+    Django's own server (``runserver``) reads what a view has left, all at once into memory.
+    """
+    request.close()
+    body = request.META.get("wsgi.input")
+    if isinstance(body, LimitedStream):
+        body.limit = 0

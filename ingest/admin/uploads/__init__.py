@@ -26,7 +26,7 @@ from ingest.admin.uploads.views import VIEWS
 from ingest.exceptions import IngestError
 from ingest.ledger.models import Load
 from ingest.uploads.models import Upload
-from ingest.uploads.receiving import ReceivingHandler, is_body_too_large
+from ingest.uploads.receiving import ReceivingHandler, is_body_too_large, leave_unread
 from ingest.uploads.storing import forget, forget_old_uploads
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class UploadAdmin(GuardedList, Base):
         if request.method != "POST":
             return _PROTECTED(self, request)
         if is_body_too_large(request):
-            request.close()
+            leave_unread(request)
             return self._refuse_body(request)
         handler = ReceivingHandler(request)
         request.upload_handlers = [handler]
@@ -166,7 +166,6 @@ class UploadAdmin(GuardedList, Base):
         context = self._choose_context(request, ChooseForm(models))
         response = self.page(request, "choose", {**context, "refusal": self._too_large()})
         response.status_code = TOO_LARGE
-        response["Connection"] = "close"
         return response
 
     @staticmethod
