@@ -97,7 +97,8 @@ def post(cookies, token, size, port=PORT):
     begin, end = head.encode() + HEADER, f"\r\n--{MARK}--\r\n".encode()
     cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
     request = (
-        f"POST {ADDRESS} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\nCookie: {cookie}\r\n"
+        f"POST {ADDRESS} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n"
+        f"Cookie: {cookie}\r\n"
         f"Content-Type: multipart/form-data; boundary={MARK}\r\nContent-Length: {size}\r\n\r\n"
     )
     block = LINE * (BLOCK // len(LINE))
