@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import decimal
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,7 @@ def without_numpy(value: Any) -> Any:
     if library == "numpy" and kind.__name__ == "ndarray":
         return [without_numpy(item) for item in value] if value.ndim else without_numpy(value[()])
     if library == "numpy" and hasattr(value, "item"):
-        if kind.__name__ == "datetime64":
+        if kind.__name__ in {"datetime64", "timedelta64"}:
             return _moment_of(value)
         return float(str(value)) if kind.__name__ in {"float32", "float16"} else value.item()
     if library == "pandas":
@@ -126,12 +127,49 @@ def without_numpy(value: Any) -> Any:
     return value
 
 
+def _plain_value(value: Any) -> Any:
+    """Return a value without those of numpy, pandas and Arrow, also in a list.
+
+    A list with a value that is refused is refused as a whole.
+    """
+    value = _length_of(value) if type(value) is pa.MonthDayNano else without_numpy(value)
+    if type(value) not in {list, tuple}:
+        return value
+    items = [_plain_value(item) for item in value]
+    for item in items:
+        if type(item) is RefusedValue:
+            return item
+    is_changed = any(item is not given for item, given in zip(items, value, strict=True))
+    return items if is_changed else value
+
+
+def _length_of(value: pa.MonthDayNano) -> Any:
+    """Return an interval of Arrow as a ``timedelta``; one of months has no fixed length."""
+    months, days, nanoseconds = value
+    if months:
+        return RefusedValue(
+            "it has months, which are of no fixed length: give days and seconds in the source"
+        )
+    if nanoseconds % 1000:
+        return RefusedValue(NANOSECONDS)
+    return dt.timedelta(days=days, microseconds=nanoseconds // 1000)
+
+
+def _is_of_other_times(kind: pa.DataType) -> bool:
+    """Return whether Arrow makes values of its own or of pandas of these times."""
+    while (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    ):
+        kind = kind.value_type
+    return pa.types.is_interval(kind) or _in_microseconds(kind) is not None
+
+
 def _moment_of(value: Any) -> Any:
-    """Return a ``numpy.datetime64`` as a date or a datetime; below microseconds it is a number."""
+    """Return a time of numpy as one of Python's; below microseconds it is a number."""
     moment = value.item()
     if not isinstance(moment, int):
         return moment
-    exact = value.astype("datetime64[us]")
+    exact = value.astype(f"{type(value).__name__}[us]")
     return exact.item() if exact == value else RefusedValue(NANOSECONDS)
 
 
@@ -141,11 +179,13 @@ def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
     ``places`` are the decimal places of the field, where it has such.
     """
     if isinstance(cells, list):
-        return [without_numpy(value) for value in cells]
+        return [_plain_value(value) for value in cells]
     try:
         values: list[Any] = cells.to_pylist()
     except (ValueError, OverflowError):
         return [python_value(cell) for cell in cells]
+    if _is_of_other_times(cells.type):
+        return [_plain_value(value) for value in values]
     if places is not None and pa.types.is_decimal(cells.type):
         return [_without_spare_zeros(value, places) for value in values]
     return values

@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 from django.conf import settings
-from django.contrib.postgres.fields import ArrayField, HStoreField
+from django.contrib.postgres.fields import ArrayField, HStoreField, RangeField
 from django.core.exceptions import ValidationError
 from django.db import Error, connections, models
 from django.db.models.fields.files import FieldFile
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query_utils import DeferredAttribute
+from psycopg.types.range import Range
 
 from ingest.conversion.storing import in_zone
 from ingest.conversion.structures import NO_NULL_CHARACTER
@@ -75,10 +76,15 @@ class Cleaner:
             field, models.DateTimeField | models.TimeField | models.DurationField
         )
         """Whether it holds times, which PostgreSQL has in microseconds."""
+        self._holds_times = isinstance(
+            _innermost(field), models.DateTimeField | models.TimeField | models.DurationField
+        )
         self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
         self._is_whole = _is_whole(field)
-        self._is_list = isinstance(field, ArrayField)
+        self._reads_lists = isinstance(field, ArrayField) and (
+            is_of_decimals(field) or isinstance(field.base_field, ArrayField)
+        )
         self.empty_text = "" if field.empty_strings_allowed and not field.null else None
         if isinstance(field, models.ForeignKey):
             self.empty_text = None
@@ -124,6 +130,8 @@ class Cleaner:
             return RefusedValue(str(field.error_messages["null"]))
         if isinstance(cleaned, str) and "\0" in cleaned:
             return RefusedValue(NO_NULL_CHARACTER)
+        if self._holds_times and _is_too_fine(value):
+            return RefusedValue(NANOSECONDS)
         return cleaned
 
     def prepare(self, cleaned: Any) -> Any:
@@ -160,23 +168,21 @@ class Cleaner:
                 return self.clean(json.loads(text, cls=getattr(self.field, "decoder", None)))
             except (ValueError, RecursionError) as error:
                 return RefusedValue(f"Value must be valid JSON: {error}.")
-        cleaned = self.clean(self._without_floats(text))
-        is_cut = self.is_of_time and _FINER_THAN_MICROSECONDS.search(text) is not None
-        return (
-            RefusedValue(NANOSECONDS)
-            if is_cut and not isinstance(cleaned, RefusedValue)
-            else cleaned
-        )
+        return self.clean(text)
 
-    def _without_floats(self, text: str) -> str:
-        """Return the text of an array of decimals with its fractions as texts, not as floats."""
-        if not (self._is_list and is_of_decimals(self.field)):
+    def _as_list(self, text: str) -> Any:
+        """Return the list that a text of JSON is, with fractions of decimals as texts.
+
+        ``ArrayField`` reads the items of such a list, but not those of lists in it, and fractions
+        as floats.
+        """
+        if not self._reads_lists:
             return text
         try:
-            found = json.loads(text, parse_float=str)
+            found = json.loads(text, parse_float=str if is_of_decimals(self.field) else None)
         except (ValueError, RecursionError):
             return text
-        return json.dumps(found) if isinstance(found, list) else text
+        return found if isinstance(found, list) else text
 
     def _as_attribute(self, value: Any) -> Any:
         """Return what an instance makes of a value that is assigned to it, as a file's name."""
@@ -193,6 +199,10 @@ class Cleaner:
         field = self.field
         if self._is_whole:
             value = _within_reach(value)
+        if isinstance(value, str):
+            value = self._as_list(value)
+        if isinstance(field, ArrayField) and isinstance(value, list | tuple):
+            value = _read_items(field, value)
         if not isinstance(field, models.ForeignKey):
             if self._has_moments and type(value) is dt.date:
                 # As DateTimeField.to_python() does, but without a warning.
@@ -209,16 +219,47 @@ def _is_whole(field: models.Field[Any, Any]) -> bool:
     """Return whether the field makes an ``int`` of its values, or of the items of its lists."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
-    while isinstance(field, ArrayField):
-        field = field.base_field
-    return isinstance(field, models.IntegerField)
+    return isinstance(_innermost(field), models.IntegerField)
 
 
 def is_of_decimals(field: models.Field[Any, Any]) -> bool:
     """Return whether the field's values, or the items of its lists, are decimals."""
+    return isinstance(_innermost(field), models.DecimalField)
+
+
+def _innermost(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field of a list's items or of a range's bounds; any other field itself."""
     while isinstance(field, ArrayField):
         field = field.base_field
-    return isinstance(field, models.DecimalField)
+    if isinstance(field, RangeField):
+        base = field.base_field
+        return base() if isinstance(base, type) else base
+    return field
+
+
+def _read_items(field: ArrayField, value: list[Any] | tuple[Any, ...]) -> Any:
+    """Return a list with its items as their field reads them, as it reads those of JSON's text.
+
+    ``ArrayField`` itself leaves the items of a list as they are.
+    """
+    base = field.base_field
+    if isinstance(base, ArrayField):
+        items = [
+            _read_items(base, item) if isinstance(item, list | tuple) else item for item in value
+        ]
+    else:
+        items = [None if item is None else base.to_python(item) for item in value]
+    is_changed = any(item is not given for item, given in zip(items, value, strict=True))
+    return items if is_changed else value
+
+
+def _is_too_fine(value: Any) -> bool:
+    """Return whether some text in a value has more digits of a second than PostgreSQL stores."""
+    if isinstance(value, str):
+        return _FINER_THAN_MICROSECONDS.search(value) is not None
+    if isinstance(value, list | tuple):
+        return any(map(_is_too_fine, value))
+    return isinstance(value, Range) and _is_too_fine((value.lower, value.upper))
 
 
 def _within_reach(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pyarrow as pa
+from django.utils.dateparse import parse_duration
 
 from ingest.conversion.structures import (
     NO_NULL_CHARACTER,
@@ -215,10 +216,12 @@ def _date(value: Any) -> dt.date:
     return value
 
 
-def _length(value: Any) -> dt.timedelta | str:
-    if not isinstance(value, dt.timedelta | str):
+def _length(value: Any) -> dt.timedelta:
+    # A text would go out as it is, and PostgreSQL would take its letters for a binary interval.
+    length = parse_duration(value) if isinstance(value, str) else value
+    if not isinstance(length, dt.timedelta):
         raise TypeError
-    return value
+    return length
 
 
 def _time(value: Any) -> dt.time:
