@@ -237,7 +237,7 @@ def _innermost(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
     return field
 
 
-def _read_items(field: ArrayField, value: list[Any] | tuple[Any, ...]) -> Any:
+def _read_items(field: ArrayField[Any, Any], value: list[Any] | tuple[Any, ...]) -> Any:
     """Return a list with its items as their field reads them, as it reads those of JSON's text.
 
     ``ArrayField`` itself leaves the items of a list as they are.

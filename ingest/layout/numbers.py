@@ -58,7 +58,8 @@ class NumberReader:
         power = "([eE][+-]?[0-9]{1,3})?" if has_exponent else ""
         part = f"({point}[0-9]*)?"
         pair = f"([{mark}][0-9]{{2}})*" if is_indian else f"([{mark}][0-9]{{3}})*"
-        groups = f"[0-9]{{1,{2 if is_indian else 3}}}{pair}[{mark}][0-9]{{3}}"
+        first = f"([1-9]|[0-9]{{2{'' if is_indian else ',3'}}})"  # 0,123 is no hundred and more
+        groups = f"{first}{pair}[{mark}][0-9]{{3}}"
         self._plain = f"^[+-]?([0-9]+{part}|{point}[0-9]+){power}$"
         self._grouped = f"^[+-]?{groups}{part}{power}$" if mark else None
         whole = f"{groups}|[0-9]+" if mark else "[0-9]+"

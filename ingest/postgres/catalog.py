@@ -109,6 +109,11 @@ class Trigger:
     """From pg_get_triggerdef."""
     enabled: str
     """pg_trigger.tgenabled: ``O`` origin, ``A`` always, ``R`` replica, ``D`` disabled."""
+    follows_rows: bool
+    """Whether it fires for each row at the end of an INSERT or COPY, which then names no row."""
+    is_deferrable: bool
+    is_deferred: bool
+    """Whether it fires at the end of the transaction, unless somebody sets it otherwise."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,7 @@ def explain(error: BaseException) -> ConstraintRefused | None:
 
     Which row it was is for ``refused_rows`` to find.
     """
-    state, message, detail, context, constraint = _facts(error)
+    state, message, detail, context, constraint, _ = _facts(error)
     if state is None or not may_be_of_row(error):
         return None
     if state.startswith(OF_STATEMENT) and not _LINE_OF_COPY.search(context or ""):
@@ -95,12 +95,12 @@ class RowError(NamedTuple):
     detail: str = ""
     constraint: str = ""
     column: str = ""
-    """The column whose value its type refused."""
+    """The column whose value its type refused, or that has none."""
 
 
 def refusal_of(error: BaseException, table: str, places: Sequence[int]) -> RowError:
     """Read the refusal of a COPY into this table that had the rows of these places."""
-    state, message, detail, context, constraint = _facts(error)
+    state, message, detail, context, constraint, missing = _facts(error)
     column = _COLUMN_OF_COPY.search(context or "")
     return RowError(
         state,
@@ -108,13 +108,13 @@ def refusal_of(error: BaseException, table: str, places: Sequence[int]) -> RowEr
         message or "",
         detail or "",
         constraint or "",
-        column[1] if column else "",
+        column[1] if column else missing or "",
     )
 
 
 def _facts(error: BaseException) -> tuple[str | None, ...]:
     if isinstance(error, asyncpg.PostgresError):
-        names = ("sqlstate", "message", "detail", "context", "constraint_name")
+        names = ("sqlstate", "message", "detail", "context", "constraint_name", "column_name")
         facts = [getattr(error, name, None) for name in names]
         # What asyncpg refuses before it sends has no message of PostgreSQL's.
         facts[1] = facts[1] or str(error)
@@ -127,8 +127,9 @@ def _facts(error: BaseException) -> tuple[str | None, ...]:
             said.message_detail,
             said.context,
             said.constraint_name,
+            said.column_name,
         )
-    return (None,) * 5
+    return (None,) * 6
 
 
 def _place(context: str | None, table: str, places: Sequence[int]) -> int | None:

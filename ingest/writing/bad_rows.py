@@ -6,6 +6,9 @@ doubt are then tried one by one, in order, from a temporary table in the server.
 doubt is only a guess that saves time: where COPY is refused still, all rows are tried from there,
 many at a time, and a piece that is refused is halved until the row is found.
 
+A load that ends at the first refused row does the same where PostgreSQL would not name the row: a
+trigger that fires after the rows raises at the end of COPY.
+
 PostgreSQL takes no COPY into a table whose policies hold for the role. All rows are then tried from
 the temporary table, also by a load that ends at the first refused row.
 """
@@ -30,7 +33,7 @@ from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.postgres.catalog import Constraint, Table
+    from ingest.postgres.catalog import Constraint, Table, Trigger
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
 
@@ -92,7 +95,10 @@ class BadRowFinder:
         self.decisions: list[str] = []
         """What was decided about the caller's own rows, in sentences."""
         if not ends_at_first:
-            asked = [it for it in table.constraints if not (defers_references and it.kind == "f")]
+            asked: list[Constraint | Trigger] = [
+                it for it in table.constraints if not (defers_references and it.kind == "f")
+            ]
+            asked += table.triggers
             set_now = [item for item in asked if item.is_deferrable]
             immediate = set_constraints(table, set_now, "IMMEDIATE")
             if not session.is_callers:
@@ -249,8 +255,8 @@ class BadRowFinder:
         return f"{self._immediate}{attempt}; {self._deferred}"
 
 
-def set_constraints(table: Table, constraints: Sequence[Constraint], when: str) -> str:
-    """Return the statements that set these constraints; each ends in ``;``."""
+def set_constraints(table: Table, constraints: Sequence[Constraint | Trigger], when: str) -> str:
+    """Return the statements that set these constraints and their triggers; each ends in ``;``."""
     return "".join(
         f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(item.name)} {when}; "
         for item in constraints

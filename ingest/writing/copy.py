@@ -339,7 +339,8 @@ class CopyStream:
         """What was decided before the first row, in sentences."""
         self.inserters: str | None = None
         """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
-        if skips_refused or table.row_security:
+        has_late_errors = any(trigger.follows_rows for trigger in table.triggers)
+        if skips_refused or table.row_security or has_late_errors:
             from ingest.writing.bad_rows import BadRowFinder  # most loads end at a refused row
 
             self._isolation = BadRowFinder(
