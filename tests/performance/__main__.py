@@ -16,6 +16,8 @@ NAMES = (
     "upsert",
     "customer",
     "old_values",
+    "workers",
+    "empty_table",
 )
 
 
