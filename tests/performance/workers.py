@@ -92,7 +92,14 @@ class Watch:
 def watched(model, path, rows, workers):
     with Watch() as watch:
         result = load(model, path, resumable=True, workers=workers, chunk_rows=rows // CHUNKS)
-    return Watched(rows=result.rows, rejected=result.rejected, said=watch.describe())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_table_size(t), pg_indexes_size(t) FROM (SELECT %s::regclass) given (t)",
+            [model._meta.db_table],
+        )
+        table, indexes = (size / 2 / result.rows for size in cursor.fetchone())
+    sizes = f"{table:.0f} bytes a row in the table, {indexes:.0f} in the indexes"
+    return Watched(rows=result.rows, rejected=result.rejected, said=f"{watch.describe()}; {sizes}")
 
 
 def finance(workers):
