@@ -23,6 +23,9 @@ CUT_NAME = 32
 """So many characters at least are left of a name that is too long for the shard's number."""
 HAS_CITUS = "pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
 """Whether the database has the catalog of Citus; its tables may be named only where it has."""
+SAVEPOINTS = 50
+"""So many savepoints may be rolled back within another one. Citus does not release those on the
+nodes, where each is a level deeper, with a lock of its own; the end of the outer one ends all."""
 WHY_NOT_OURS = "Citus keeps its rows in shards, which do not say which load inserted them"
 """Why a load cannot be undone."""
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ingest.postgres.catalog import quote_name
+from ingest.postgres.citus import SAVEPOINTS
 from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
 from ingest.writing.staging import own_prefix
 
@@ -80,7 +81,7 @@ class RowByRow:
         self._names = ", ".join(map(quote_name, names))
         self._mark = mark
         self._check = _CHECK.format(check=check) if check else ""
-        self._after_refused = "EXIT;" if ends_at_first else ""
+        self._after_refused = _END if ends_at_first else ""
         self._types_of = {name: types[name] for name in names}
         self._read = ", ".join(types[name].read for name in names)
         self._refusing = [(name, types[name]) for name in names if types[name].is_read]
@@ -112,6 +113,8 @@ class RowByRow:
         text = (_DECLARE + body).format(
             **own,
             insert_one=self._insert_one,
+            begin_outer=begin_outer(self._table),
+            end_outer=end_outer(self._table),
             end_one="END IF;" if self._insert_one else "",
             insert=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
             f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name}",
@@ -119,7 +122,7 @@ class RowByRow:
             note=note,
             mark=self._mark,
             check=self._check,
-            after_refused=self._after_refused,
+            after_refused=self._after_refused.format(own=self._own),
             servers_own=_patterns(SERVERS_OWN),
         )
         return f"DO {_literal(text)}"
@@ -179,6 +182,29 @@ class RowByRow:
           END IF;"""
 
 
+def begin_outer(table: Table) -> str:
+    """Return what begins a savepoint around those of pieces of rows, in a loop; empty: none."""
+    if table.distribution is None:
+        return ""
+    own = own_prefix(table)
+    return f"""
+    BEGIN
+    {own}failed := 0;
+    WHILE {own}at OPERATOR(pg_catalog.<=) {own}final
+      AND {own}failed OPERATOR(pg_catalog.<) {SAVEPOINTS} LOOP"""
+
+
+def end_outer(table: Table) -> str:
+    """Return what ends it: PL/pgSQL makes a savepoint where a block catches errors."""
+    if table.distribution is None:
+        return ""
+    return """
+    END LOOP;
+    EXCEPTION WHEN SQLSTATE 'ZIN02' THEN  -- which nobody raises
+      NULL;
+    END;"""
+
+
 def _patterns(states: Sequence[str]) -> str:
     return f"'{{{','.join(f'{state}%' for state in states)}}}'::pg_catalog.text[]"
 
@@ -198,6 +224,7 @@ _IS_OURS = """
                 ({own}this OPERATOR(pg_catalog.-) there.inserted_by::pg_catalog.text::bigint)
                 OPERATOR(pg_catalog.%) 4294967296)
             )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress'"""
+_END = "{own}at := {own}final OPERATOR(pg_catalog.+) 1; EXIT;"
 # The stage's row type is as old as the load, whatever TRUNCATE makes of its file.
 _DECLARE = """
 #variable_conflict use_column
@@ -217,10 +244,12 @@ DECLARE
   {own}constraint pg_catalog.text;
   {own}column pg_catalog.text;
   {own}row record;
+  {own}failed integer := 0;
 """
 _IN_PIECES = """
 BEGIN
   WHILE {own}at OPERATOR(pg_catalog.<=) {own}final LOOP
+    {begin_outer}
     {own}up_to := least({own}at OPERATOR(pg_catalog.+) {own}size OPERATOR(pg_catalog.-) 1,
                         {own}final);
     BEGIN
@@ -247,7 +276,9 @@ BEGIN
         {own}at := {own}at OPERATOR(pg_catalog.+) 1;
         {own}size := 1;
       END IF;
+      {own}failed := {own}failed OPERATOR(pg_catalog.+) 1;
     END;
+    {end_outer}
   END LOOP;
   PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
 END

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
 from ingest.writing.conflicts.old_values import exactly_in_block
+from ingest.writing.row_by_row import begin_outer, end_outer
 from ingest.writing.staging import own_prefix
 
 if TYPE_CHECKING:
@@ -460,7 +461,9 @@ class Settling:
             "missing_state": MISSING_STATE,
             "lacking_state": LACKING_STATE,
             "kept_out_state": KEPT_OUT_STATE,
-            "after_refused": f"{own}is_over := true; EXIT;" if self._ends_at_first else "",
+            "begin_outer": begin_outer(self._table),
+            "end_outer": end_outer(self._table),
+            "after_refused": _END.format(own=own) if self._ends_at_first else "",
             "servers_own": _patterns(SERVERS_OWN),
             "of_statement": _patterns(OF_STATEMENT),
             "probe": self._probe(),
@@ -646,6 +649,7 @@ def _is(expression: str, value: str) -> str:
     return f"{expression} OPERATOR(pg_catalog.=) '{value}'"
 
 
+_END = "{own}is_over := true; {own}at := {own}final OPERATOR(pg_catalog.+) 1; EXIT;"
 # The plan of the UPDATE and of the lock: row by row, by ctid or by the key's index. The planner
 # knows nothing of the temporary tables and might read the whole table instead.
 _NESTED = """PERFORM pg_catalog.set_config('ingest.hashjoin',
@@ -691,6 +695,7 @@ DECLARE
   {own}updates bigint;
   {own}looks bigint;
   {own}misses bigint;
+  {own}failed integer := 0;
   {own}added bigint;
   {own}at bigint;
   {own}up_to bigint;
@@ -751,6 +756,7 @@ BEGIN
       {own}at := {own}final OPERATOR(pg_catalog.+) 1;
     END IF;
     WHILE {own}at OPERATOR(pg_catalog.<=) {own}final LOOP
+      {begin_outer}
       {own}up_to := least({own}at OPERATOR(pg_catalog.+) {own}size OPERATOR(pg_catalog.-) 1,
                           {own}final);
       IF NOT {own}is_whole THEN
@@ -786,6 +792,7 @@ BEGIN
         {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
         {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
       EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+        {own}failed := {own}failed OPERATOR(pg_catalog.+) 1;
         IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
           RAISE;
         ELSIF {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
@@ -814,6 +821,7 @@ BEGIN
           {own}size := 1;
         END IF;
       END;
+      {end_outer}
     END LOOP;
     EXIT WHEN {own}is_over;
     {note_outcomes}
