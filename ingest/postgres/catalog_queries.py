@@ -52,11 +52,10 @@ SELECT n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_cat
        ARRAY(SELECT pg_catalog.format('%I.%I', s.nspname, f.relname)
              FROM pg_catalog.pg_class f
              JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) f.relnamespace
-             WHERE f.relkind OPERATOR(pg_catalog.=) 'f' AND (
-               f.oid OPERATOR(pg_catalog.=) c.oid
-               OR f.oid OPERATOR(pg_catalog.=) ANY (ARRAY(
+             WHERE f.relkind OPERATOR(pg_catalog.=) 'f'
+               AND f.oid OPERATOR(pg_catalog.=) ANY (pg_catalog.array_append(ARRAY(
                  SELECT p.relid::pg_catalog.oid FROM pg_catalog.pg_partition_tree(c.oid) p
-                 WHERE c.relkind OPERATOR(pg_catalog.=) 'p')))
+                 WHERE c.relkind OPERATOR(pg_catalog.=) 'p'), c.oid))
              ORDER BY 1),
        {HAS_CITUS}
 FROM pg_catalog.pg_class c
