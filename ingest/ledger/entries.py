@@ -302,8 +302,10 @@ class LedgerEntry(Entry):
         return self.load
 
 
-def refuse_undone(load: Load, status: str) -> None:
-    """Raise ``LedgerError`` where a load was undone since it was looked at."""
+def refuse_undone(load: Load, status: str | None) -> None:
+    """Raise ``LedgerError`` where a load was undone or forgotten since it was looked at."""
+    if status is None:
+        raise LedgerError(f"Load {load.pk} is no longer in the ledger: it was forgotten.")
     if status == "undone":
         raise LedgerError(f"Load {load.pk} is undone: there is nothing to resume.")
 

@@ -47,6 +47,7 @@ LOAD_USAGE = (
     "%(prog)s app.Model FILE [FILE ...] [options]\n"
     "       %(prog)s --resume LOAD [FILE ...]\n"
     "       %(prog)s --undo LOAD [--keep-changed] [--no-input]\n"
+    "       %(prog)s --forget-loads --older-than DAYS [--dry-run]\n"
     "       %(prog)s --list [N]\n"
     "       %(prog)s --benchmark [app.Model] [options]   (see %(prog)s --benchmark --help)"
 )

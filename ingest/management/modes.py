@@ -22,6 +22,7 @@ class Mode(enum.Enum):
     LOAD = "A load"
     RESUME = "--resume takes the model, the file and all options from the ledger"
     UNDO = "--undo takes the model and the rows from the ledger"
+    FORGET = "--forget-loads takes the loads from the ledger"
     LIST = "--list shows the loads of all models"
     DETECT = "--detect loads nothing"
     PREVIEW = "--preview loads nothing"
@@ -43,6 +44,8 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--undo": frozenset({Mode.UNDO}),
     "--keep-changed": frozenset({Mode.UNDO}),
     "--no-input": frozenset({Mode.UNDO}),
+    "--forget-loads": frozenset({Mode.FORGET}),
+    "--older-than": frozenset({Mode.FORGET}),
     "--list": frozenset({Mode.LIST}),
     # reading a file
     "--format": READ,
@@ -76,7 +79,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--references": LOAD,
     "--indexes": LOAD,
     "--no-analyze": LOAD,
-    "--dry-run": LOAD,
+    "--dry-run": LOAD | {Mode.FORGET},
     "--clean": READ,
     "--verify": frozenset({Mode.LOAD, Mode.VERIFY}),
     "--on-repeat": LOAD,
@@ -112,6 +115,7 @@ _FINDS_OUT = (
 )
 _BELONGS = {
     "--keep-changed": "--keep-changed belongs to --undo LOAD: leave it out.",
+    "--older-than": "--older-than belongs to --forget-loads: leave it out.",
     "--no-input": "--no-input belongs to --undo LOAD: nothing else asks a question. Leave it out.",
 }
 
@@ -122,6 +126,8 @@ def mode_of(options: dict[str, Any], model: str | None, files: Sequence[str]) ->
         return Mode.RESUME
     if options["undo"] is not None:
         return Mode.UNDO
+    if options["forget_loads"]:
+        return Mode.FORGET
     if options["list"] is not None:
         return Mode.LIST
     if options["detect"]:

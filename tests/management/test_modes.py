@@ -21,6 +21,7 @@ CALLS = {
     Mode.RESUME: ["--resume", "1"],
     Mode.UNDO: ["--undo", "1"],
     Mode.LIST: ["--list"],
+    Mode.FORGET: ["--forget-loads", "--older-than", "90d"],
     Mode.DETECT: ["finance.Account", "rows.csv", "--detect"],
     Mode.PREVIEW: ["finance.Account", "rows.csv", "--preview"],
     Mode.VERIFY: ["finance.Account", "--verify"],
@@ -67,6 +68,8 @@ def given(action, *, name=None):
         return [name]
     if action.choices:
         value = next(iter(action.choices))
+    elif action.metavar == "AGE":
+        value = "30d"
     elif "=" in str(action.metavar):
         value = "name=x"
     else:
@@ -169,6 +172,13 @@ def test_options_of_call_command(options, want):
         (["--undo", "1", "--resume", "2"], "--resume takes the model, the file and all options"),
         (["--undo", "1", "finance.Account"], "from the ledger: leave out finance.Account."),
         (["--list", "2", "finance.Account", "x.csv"], "leave out finance.Account x.csv."),
+        (["--forget-loads"], "--forget-loads needs to know which loads: say --older-than, such as"),
+        (
+            ["--forget-loads", "--older-than", "90d", "finance.Account"],
+            "leave out finance.Account.",
+        ),
+        (["--forget-loads", "--older-than", "90"], "'90' is no age: write a whole number with d"),
+        (["--older-than", "90d"], "--older-than belongs to --forget-loads: leave it out."),
         (["--list", "none"], "argument --list: 'none' is no number of loads"),
         (["--bench", "--workers", "2"], "--workers belongs to a load"),
         (["finance.Account", "x.csv", "--no-header", "--detect"], "leave out --no-header."),

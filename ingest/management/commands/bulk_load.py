@@ -20,6 +20,7 @@ from ingest.management import (
     conflict_options,
     detecting,
     faces,
+    forgetting,
     layout_options,
     listing,
     load_options,
@@ -135,6 +136,7 @@ class Command(BaseCommand):
         load_options.add_arguments(parser)
         chunk_options.add_arguments(parser)
         undoing.add_arguments(parser)
+        forgetting.add_arguments(parser)
         listing.add_arguments(parser)
         measuring = parser.add_argument_group("measuring what each way of loading costs")
         measuring.add_argument(
@@ -188,12 +190,14 @@ class Command(BaseCommand):
         faces.check_load(options)
         mode = modes.mode_of(options, model, files)
         modes.check(mode, self._loads._actions, options)
-        if mode in {Mode.UNDO, Mode.LIST} and model is not None:
+        if mode in {Mode.UNDO, Mode.LIST, Mode.FORGET} and model is not None:
             raise ConfigurationError(f"{mode.value}: leave out {' '.join([model, *files])}.")
         if mode is Mode.RESUME:
             self._resume([model, *files] if model is not None else [], options)
         elif mode is Mode.UNDO:
             undoing.handle(self, options)
+        elif mode is Mode.FORGET:
+            forgetting.handle(self, options)
         elif mode is Mode.LIST:
             listing.handle(self, options)
         elif mode is Mode.VERIFY and model is not None:
