@@ -57,6 +57,8 @@ class BriefEntry(LedgerEntry):
         self._is_heap = False
         self._database = ""
         self._table_oid = 0
+        self.has_table = False
+        """Whether the table is locked, and was looked at."""
         self._written: Callable[[], list[tuple[Any, ...]]] | None = None
         """Gives the numbers of the load and of its chunk."""
 
@@ -77,6 +79,7 @@ class BriefEntry(LedgerEntry):
         """
         names = ledger_names() if apps.is_installed("ingest") else []
         table, [facts] = read_locked_table(session, model, _LOOK, names)
+        self.has_table = True
         if table.kind != "r" or table.triggers or table.rules or table.row_security:
             raise NotBriefError
         found = json.loads(facts)

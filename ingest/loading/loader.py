@@ -127,8 +127,7 @@ class Loader:
             except NotBriefError:
                 self._is_brief, self._entry = False, None
             except Exception as error:
-                if self._is_brief and is_of_statement(error):
-                    # For one, a table that this role cannot lock; nothing was loaded or read once.
+                if self._could_not_lock(error):
                     self._is_brief, self._entry = False, None
                     continue
                 failure = translate(error)
@@ -150,6 +149,14 @@ class Loader:
                 raise
             else:
                 return dataclasses.replace(result, seconds=time.perf_counter() - started)
+
+    def _could_not_lock(self, error: Exception) -> bool:
+        """Return whether a brief load could not lock its table, as other loads need not.
+
+        A role that may INSERT alone cannot before PostgreSQL 16, and a foreign table has no lock.
+        """
+        is_looking = isinstance(self._entry, BriefEntry) and not self._entry.has_table
+        return self._is_brief and is_looking and is_of_statement(error)
 
     def _may_pass(self, error: Exception) -> bool:
         """Return whether another try might succeed, and would be a try of the same load."""

@@ -1,6 +1,10 @@
 """How often a load waits for the server, and what a load of few rows must not miss for that."""
 
 import asyncio
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 from django.contrib.auth.models import Group
@@ -301,3 +305,102 @@ def test_a_setting_that_a_trigger_leaves_behind_does_not_meet_the_next_load():
         assert "7s" not in Group.objects.values_list("name", flat=True)
     finally:
         run("DROP FUNCTION leave CASCADE")
+
+
+def test_a_forked_process_leaves_the_connection_to_its_parent():
+    load(Group, [{"name": "a"}])
+    [(first,)] = own_connections()
+    child = os.fork()
+    if not child:
+        try:
+            inherited, connection.connection = connection.connection, None
+            load(Group, [{"name": "b"}])
+            pids = {pid for (pid,) in own_connections()}
+            os._exit(0 if len(pids) == 2 and first in pids and inherited else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    load(Group, [{"name": "c"}])
+    assert (first,) in own_connections()
+    assert sorted(Group.objects.values_list("name", flat=True)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_each_thread_has_a_connection_of_its_own(is_shared):
+    """Not even where the threads share Django's connection."""
+    load(Group, [{"name": "a"}])
+    [first] = own_connections()
+    shared, seen = connections["default"], []
+
+    def work():
+        if is_shared:
+            connections["default"] = shared
+        load(Group, [{"name": "b"}])
+        load(Group, [{"name": "c"}])
+        seen.extend(own_connections())
+        if not is_shared:
+            connection.close()
+
+    shared.inc_thread_sharing()
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(work).result()
+    finally:
+        shared.dec_thread_sharing()
+    assert len(seen) == 2
+    assert first in seen
+    load(Group, [{"name": "d"}])
+    assert first in own_connections()
+    assert Group.objects.count() == 4
+
+
+def test_a_connection_is_kept_for_a_while_only(monkeypatch):
+    monkeypatch.setattr("ingest.postgres.kept_connections.KEPT_SECONDS", 0.05)
+    load(Group, [{"name": "a"}])
+    deadline = time.monotonic() + 10
+    while own_connections():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert load(Group, [{"name": "b"}]).rows == 1
+
+
+def test_no_connection_is_kept_behind_a_pooler(monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    assert load(Group, [{"name": "a"}]).rows == 1
+    assert own_connections() == []
+
+
+def test_a_right_that_is_granted_between_two_loads():
+    run("CREATE ROLE newcomer", "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO newcomer")
+    run("GRANT ALL ON ALL TABLES IN SCHEMA public TO newcomer", "SET ROLE newcomer")
+    try:
+        load(Group, [{"name": "a"}])
+        run("RESET ROLE", "REVOKE ALL ON auth_group FROM newcomer", "SET ROLE newcomer")
+        with pytest.raises(IngestError, match="permission denied for table auth_group"):
+            load(Group, [{"name": "b"}])
+        run("RESET ROLE", "GRANT SELECT, INSERT ON auth_group TO newcomer", "SET ROLE newcomer")
+        assert load(Group, [{"name": "c"}]).rows == 1
+    finally:
+        run("RESET ROLE", "DROP OWNED BY newcomer", "DROP ROLE newcomer")
+    assert sorted(Group.objects.values_list("name", flat=True)) == ["a", "c"]
+
+
+@pytest.mark.parametrize("is_atomic", [False, True])
+def test_what_a_row_is_refused_for_does_not_begin_the_load_anew(is_atomic):
+    """Whatever its class: a CHECK may call a function that may not read a table."""
+    run(
+        "CREATE SEQUENCE tries",
+        "CREATE FUNCTION deny(text) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN "
+        "PERFORM nextval('tries'); RAISE 'not for you' USING ERRCODE = '42501'; END$$",
+        "ALTER TABLE auth_group ADD CONSTRAINT denied CHECK (deny(name))",
+    )
+    try:
+        with (
+            transaction.atomic() if is_atomic else nullcontext(),
+            pytest.raises(IngestError, match="not for you"),
+        ):
+            load(Group, [{"name": "a"}])
+        assert ask("SELECT last_value FROM tries") == [(1,)]
+    finally:
+        run("ALTER TABLE auth_group DROP CONSTRAINT denied", "DROP FUNCTION deny")
+        run("DROP SEQUENCE tries")

@@ -8,6 +8,7 @@ NAMES = (
     "layout",
     "rejects",
     "sources",
+    "iterables",
     "workbook",
     "memory",
     "scale",
