@@ -19,6 +19,7 @@ from ingest.sources.record_text import (
     OPEN_QUOTE,
     TEXT_AFTER_QUOTE,
     RecordPattern,
+    count_lines,
 )
 from tests.sources.read_source import Pipe
 
@@ -319,3 +320,14 @@ def test_looking_at_all_quotes_at_once_gives_the_same_records(seed):
     if options.quote and options.doubled_quotes and options.escape is None:
         last = [stop for _, stop, _ in walk(well_quoted, options)][-2:][0]
         assert pattern._end_of_well_quoted(well_quoted.encode(), len(well_quoted)) >= last
+
+
+@many
+@given(parts=st.lists(st.sampled_from([b"a", b"bcd", b"\n", b"\r\n", b"\r", b" "]), min_size=1))
+def test_the_records_of_plain_text_are_found_by_its_line_ends(parts):
+    content = b"".join(parts)
+    block = RecordPattern(SourceOptions()).cut(content, is_last=True)
+    want = list(block.pattern.spans(content))
+    assert list(zip(*block.spans, strict=True)) == want
+    numbers = [count_lines(content[:start]) for start, _ in want]
+    assert list(block.lines) == numbers
