@@ -44,6 +44,8 @@ class RecordsSource(Source):
         self._records = chain(head, iterator)
         self._cells, self.columns = _cells(head, columns)
         self._columns_of = _whole_columns(head, self.columns, takes_all=columns is None)
+        if self._are_instances:
+            self._columns_of = _instance_columns(type(head[0]), self.columns, columns is not None)
         self._close = getattr(iterator, "close", None)
 
     @classmethod
@@ -71,7 +73,7 @@ class RecordsSource(Source):
     def _batch(self, chunk: list[Any], first: int) -> Batch:
         columns = None if self._columns_of is None else self._columns_of(chunk)
         if columns is not None:
-            numbers = list(range(first, first + len(chunk)))
+            numbers = range(first, first + len(chunk))
             return Batch(source=self.name, records=numbers, columns=columns)
         return self._batch_by_record(chunk, first)
 
@@ -268,6 +270,44 @@ def _instance_cells(
         )
 
     return cells, chosen
+
+
+def _instance_columns(kind: Any, names: tuple[str, ...], are_chosen: bool) -> WholeColumns:  # noqa: FBT001
+    """Return what reads the columns of instances at once.
+
+    It gives None where one is of another model, or differs in what it leaves to PostgreSQL.
+    """
+    cells = list(map(attrgetter, names))
+    sent = [] if are_chosen else [it for it in kind._meta.concrete_fields if not it.generated]
+    left_out = [field for field in sent if field.attname not in names]
+    mixable = [
+        (names.index(field.attname), field)
+        for field in sent
+        if field.attname in names and _may_be_left(field)
+    ]
+
+    def columns(chunk: list[Any]) -> tuple[list[Any], ...] | None:
+        if set(map(type, chunk)) != {kind}:
+            return None
+        try:
+            found = tuple([list(map(cell, chunk)) for cell in cells])
+        except AttributeError:
+            return None
+        for field in left_out:
+            values = list(map(attrgetter(field.attname), chunk))
+            if not all(_is_left_to_postgresql(value, field) for value in _one_of_each(values)):
+                return None
+        for place, field in mixable:
+            if any(_is_left_to_postgresql(value, field) for value in _one_of_each(found[place])):
+                return None
+        return found
+
+    return columns
+
+
+def _one_of_each(values: list[Any]) -> Iterable[Any]:
+    """Return a value of each type: whether one is left to PostgreSQL its type decides."""
+    return dict(zip(map(type, values), values, strict=True)).values()
 
 
 def _may_be_left(field: Any) -> bool:
