@@ -47,7 +47,7 @@ def own_connections():
     """Return the processes of the server that wait for a load of this test."""
     return ask(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-        "AND pid <> pg_backend_pid() AND query LIKE '%COMMIT%' AND state = 'idle'"
+        "AND query LIKE '%COMMIT%' AND query NOT LIKE '%pg_stat_activity%' AND state = 'idle'"
     )
 
 
