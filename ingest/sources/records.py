@@ -73,7 +73,7 @@ class RecordsSource(Source):
     def _batch(self, chunk: list[Any], first: int) -> Batch:
         columns = None if self._columns_of is None else self._columns_of(chunk)
         if columns is not None:
-            numbers = range(first, first + len(chunk))
+            numbers = list(range(first, first + len(chunk)))
             return Batch(source=self.name, records=numbers, columns=columns)
         return self._batch_by_record(chunk, first)
 

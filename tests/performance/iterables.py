@@ -79,7 +79,11 @@ def _copy(model):
         try:
             if model == "customer":
                 await connection.set_type_codec(
-                    "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads
+                    "jsonb",
+                    schema="pg_catalog",
+                    encoder=lambda value: b"\x01" + json.dumps(value).encode(),
+                    decoder=bytes,
+                    format="binary",
                 )
             return await connection.copy_records_to_table(
                 MODELS[model]._meta.db_table, columns=names, records=iter(_made["rows"])

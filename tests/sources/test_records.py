@@ -6,7 +6,10 @@ from collections import namedtuple
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
+from django.db.models import Value
+from django.db.models.functions import Lower
 
+from finance.models import Account
 from ingest.exceptions import SourceError
 from ingest.sources import SourceOptions, open_source, records
 from tests.sources.read_source import read
@@ -189,3 +192,24 @@ def test_records_of_one_kind_are_read_column_by_column_as_each_alone(given):
             [batch] = source.batches()
         assert (batch.records, batch.columns) == ([1, 2], ([1, 3], [2, 4]))
         assert [reject.record for reject in batch.rejects] == list(range(3, len(rows) + 1))
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_whole"),
+    [
+        ({}, True),
+        ({"name": None, "opened_on": None}, True),
+        ({"name": Lower(Value("X"))}, True),
+        ({"pk": 7}, False),
+    ],
+)
+def test_instances_are_read_column_by_column_as_each_alone(changed, is_whole):
+    rows = [Account(user_id=1, number=str(place), name="x") for place in range(3)]
+    for name, value in changed.items():
+        setattr(rows[2], name, value)
+    with open_source(rows, SourceOptions()) as source:
+        assert (source._columns_of(rows) is not None) == is_whole
+        want = source._batch_by_record(rows, 1)
+        [got] = source.batches()
+    assert (got.records, got.columns) == (want.records, want.columns)
+    assert got.leaves_cells == want.leaves_cells
