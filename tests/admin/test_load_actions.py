@@ -148,8 +148,8 @@ def test_cancel_marks_a_dead_load_as_interrupted(admin_client):
     [
         ("loaded", "a.csv", "cancel", "It is not running: it is loaded."),
         ("loaded", "a.csv", "resume", "Load {} is loaded: there is nothing to resume."),
-        ("failed", "-", "resume", "statement.csv can be read only once."),
-        ("failed", None, "resume", "statement.csv can be read only once."),
+        ("failed", "-", "resume", "statement.csv can be read only once:"),
+        ("failed", None, "resume", "statement.csv can be read only once:"),
         (
             "interrupted",
             [__file__, "/nowhere/a.csv"],
