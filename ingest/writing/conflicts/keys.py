@@ -106,7 +106,6 @@ def choose_key(
         raise ConfigurationError(
             f"on_conflict needs a unique key, and {label} has none: add a UniqueConstraint."
         )
-    others = [key for key in keys if not key.is_comparable]
     usable = [
         key
         for key in keys
@@ -117,13 +116,8 @@ def choose_key(
     if asked is None:
         if len({frozenset(key.columns) for key in usable}) == 1:
             return _widest(usable)
-        if not usable and len(others) == len(keys):
-            raise _not_comparable(others[0], label, names)
         if not usable:
-            raise ConfigurationError(
-                f"The source feeds no unique key of {label} completely. Its keys are: "
-                f"{_listed(keys, names)}. Give the source the columns of one of them."
-            )
+            raise _why_none(keys, model, names)
         raise ConfigurationError(
             f"The source feeds several unique keys of {label}: {_listed(usable, names)}. Say which "
             "one decides with key=[…] (--key FIELD …)."
@@ -142,6 +136,7 @@ def choose_key(
     if found and not any(key.is_comparable for key in found):
         raise _not_comparable(found[0], label, names)
     if found:
+        _refuse_computed(found[0], model)
         missing = sorted(
             names.get(name, name)
             for name in (set(found[0].columns) - set(fed))
@@ -175,6 +170,31 @@ def _not_comparable(key: ConflictKey, label: str, names: Mapping[str, str]) -> C
         "and CASE x WHEN name no operator, and another one may come first in the search path: "
         "write its index with CASE WHEN."
     )
+
+
+def _why_none(
+    keys: Sequence[ConflictKey], model: type[models.Model], names: Mapping[str, str]
+) -> ConfigurationError:
+    label = model._meta.label
+    if not any(key.is_comparable for key in keys):
+        return _not_comparable(keys[0], label, names)
+    for key in keys:
+        _refuse_computed(key, model)
+    return ConfigurationError(
+        f"The source feeds no unique key of {label} completely. Its keys are: "
+        f"{_listed(keys, names)}. Give the source the columns of one of them."
+    )
+
+
+def _refuse_computed(key: ConflictKey, model: type[models.Model]) -> None:
+    """Raise ``ConfigurationError`` where PostgreSQL computes a column of a key."""
+    for field in concrete_fields_of_table(model):
+        if field.generated and str(field.column) in {*key.columns, *key.predicate_columns}:
+            raise ConfigurationError(
+                f"The key {key.name!r} of {model._meta.label} cannot decide, because no source can "
+                f"feed {field.name}, which PostgreSQL computes: add a UniqueConstraint on the "
+                "expression itself, which can."
+            )
 
 
 def _listed(keys: Sequence[ConflictKey], names: Mapping[str, str]) -> str:

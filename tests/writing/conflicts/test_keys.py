@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import connection, models
+from django.db.models.functions import Lower
 
 from finance.models import Account
 from ingest import ConfigurationError, ConstraintRefused, RecordsRefused, load
@@ -104,6 +105,26 @@ def test_a_key_that_names_no_operator(schema, expression):
     for options in ({}, {"key": "number"}):
         with pytest.raises(ConfigurationError, match=r"cannot decide, because NULLIF.*CASE WHEN"):
             upsert(model, [{"number": "a", "note": "x"}], **options)
+
+
+def test_a_key_that_postgresql_computes(schema):
+    run("""
+        CREATE TABLE item (number text, note text,
+            low text GENERATED ALWAYS AS (lower(number)) STORED UNIQUE)
+    """)
+    run("INSERT INTO item VALUES ('a', 'x')")
+    model = make_model(
+        number=models.TextField(primary_key=True),
+        note=models.TextField(null=True),
+        low=models.GeneratedField(
+            expression=Lower("number"), output_field=models.TextField(), db_persist=True
+        ),
+    )
+    for options in ({}, {"key": "low"}):
+        with pytest.raises(ConfigurationError, match="no source can feed low, which PostgreSQL"):
+            upsert(model, [{"number": "A", "note": "y"}], **options)
+    run("CREATE UNIQUE INDEX ON item (lower(number))")  # as the message says
+    assert upsert(model, [{"number": "A", "note": "y"}]) == {"updated": 1}
 
 
 def test_the_key_must_be_clear(db):
