@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from fractions import Fraction
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
@@ -33,6 +34,11 @@ _DAY = (
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
 """A fraction finer than microseconds, which Python's parsers cut."""
+_ORDINAL = re.compile(r"(?P<year>[0-9]{4})-?(?P<day>[0-9]{3})(?=$|[T ])")
+_END_OF_DAY = re.compile(r"[T ](24)(?::?00(?::?00(?:[.,]0+)?)?)?(?=$|[Z+\- ])")
+_COARSE_FRACTION = re.compile(
+    r"(?<=[T ])[0-9]{2}(?P<minute>:?[0-9]{2})?[.,](?P<fraction>[0-9]+)(?=$|[Z+\- ])"
+)
 _YEAR = ("%Y", "%y", "%G", "%c", "%x", "%D")
 
 
@@ -84,10 +90,12 @@ class DateTimeReader:
         return moments, pc.or_(pc.is_valid(moments), pc.is_null(texts))
 
     def localize(self, value: Any) -> Any:
-        """Return a typed moment in the layout's time zone, if it has none of its own."""
-        if self._zone is None or not isinstance(value, dt.datetime) or value.tzinfo is not None:
+        """Return a typed moment or day in the layout's time zone, if it has none of its own."""
+        if self._zone is None or not isinstance(value, dt.date):
             return value
-        return value.replace(tzinfo=self._zone)
+        if not isinstance(value, dt.datetime):
+            value = dt.datetime.combine(value, dt.time())
+        return value if value.tzinfo is not None else value.replace(tzinfo=self._zone)
 
     def _rule(self, item: str) -> tuple[str, str] | None:
         """Return the pattern that finds the digits of a format, and their order in ISO 8601."""
@@ -135,8 +143,8 @@ class DateTimeReader:
 
     def _read_iso(self, text: str) -> str | None:
         try:
-            moment = None if _FINER.search(text) else parse_datetime(text)
-        except ValueError:
+            moment = None if _FINER.search(text) else _parse_iso(text)
+        except (ValueError, OverflowError):
             return None
         return None if moment is None else self._write(moment)
 
@@ -148,6 +156,28 @@ class DateTimeReader:
         if self._zone is not None and moment.tzinfo is None:
             moment = moment.replace(tzinfo=self._zone)
         return moment.isoformat(sep=" ")
+
+
+def _parse_iso(text: str) -> dt.datetime | None:
+    """Return a moment in any form of ISO 8601; Python's parser lacks some, and misreads one."""
+    text = text.upper()
+    if ordinal := _ORDINAL.match(text):
+        first = dt.date(int(ordinal["year"]), 1, 1)
+        day = first + dt.timedelta(days=int(ordinal["day"]) - 1)
+        if day.year != first.year:
+            return None
+        text = f"{day.isoformat()}{text[ordinal.end() :]}"
+    added = dt.timedelta()
+    if midnight := _END_OF_DAY.search(text):
+        text = f"{text[: midnight.start(1)]}00{text[midnight.end(1) :]}"
+        added = dt.timedelta(days=1)
+    elif coarse := _COARSE_FRACTION.search(text):
+        # Python takes the fraction of an hour or a minute for one of a second.
+        seconds = Fraction(f"0.{coarse['fraction']}") * (60 if coarse["minute"] else 3600)
+        added = dt.timedelta(microseconds=round(seconds * 1_000_000))
+        text = f"{text[: coarse.start('fraction') - 1]}{text[coarse.end('fraction') :]}"
+    moment = parse_datetime(text)
+    return None if moment is None else moment + added
 
 
 def _escape(text: str) -> str:

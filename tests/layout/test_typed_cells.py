@@ -280,6 +280,23 @@ def test_times_without_a_zone_are_in_the_layouts_zone(rows):
     assert moment == dt.datetime(2024, 7, 1, 8, tzinfo=dt.UTC)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"moment": "2024-07-01"}],
+        [{"moment": dt.date(2024, 7, 1)}],
+        pa.table({"moment": pa.array([dt.date(2024, 7, 1)], pa.date32())}),
+    ],
+)
+def test_a_day_begins_in_the_layouts_zone(rows):
+    constants = {"day": "2024-01-01", "hour": "10:00", "length": "1"}
+    fields = {name: FieldLayout(constant=value) for name, value in constants.items()}
+    fields["moment"] = FieldLayout(column="moment", timezone="Europe/Berlin")
+    load(Moment, rows, layout=Layout(fields=fields))
+    [(moment,)] = Moment.objects.values_list("moment")
+    assert moment == dt.datetime(2024, 6, 30, 22, tzinfo=dt.UTC)
+
+
 def test_rounding_is_said_in_the_result():
     layout = Layout(
         fields={
