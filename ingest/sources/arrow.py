@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 BATCH_ROWS = 65_536
 """Rows sent on at a time: an Arrow table may be one huge batch."""
@@ -35,10 +36,15 @@ class ArrowSource(Source):
         name: str,
         options: SourceOptions,
         json_columns: Collection[str] = (),
+        objects: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        """``json_columns``: columns of texts that are JSON, which the stream does not say."""
+        """``json_columns``: columns of texts that are JSON, which the stream does not say.
+
+        ``objects``: the values of columns that the stream has only the names of.
+        """
         self.name = name
         self._json_columns = json_columns
+        self._objects = objects or {}
         self._reader = reader
         self.columns = choose_columns(reader.schema.names, options.columns, name)
 
@@ -48,12 +54,14 @@ class ArrowSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
+        name = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
+        json_columns = _json_columns_of(given)
+        given, objects = _without_objects(given)
         try:
             reader = pa.RecordBatchReader.from_stream(given)
         except pa.ArrowException as error:
             raise SourceError(f"The Arrow stream cannot be read: {error}") from error
-        name = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
-        return cls(reader, name, options, _json_columns_of(given))
+        return cls(reader, name, options, json_columns, objects)
 
     def batches(self) -> Iterator[Batch]:
         first = 1
@@ -62,7 +70,7 @@ class ArrowSource(Source):
                 for start in range(0, whole.num_rows, BATCH_ROWS):
                     part = self._chosen(whole.slice(start, BATCH_ROWS))
                     last = first + part.num_rows
-                    columns = self._take_apart(part)
+                    columns = self._take_apart(part, first - 1)
                     yield Batch(source=self.name, records=range(first, last), columns=columns)
                     first = last
         except pa.ArrowException as error:
@@ -71,14 +79,18 @@ class ArrowSource(Source):
     def close(self) -> None:
         self._reader.close()
 
-    def _take_apart(self, part: pa.RecordBatch) -> tuple[pa.Array | list[Any], ...]:
-        return tuple(
-            _parse_json(cells) if name in self._json_columns else cells
-            for name, cells in zip(part.schema.names, take_apart(part), strict=True)
-        )
+    def _take_apart(self, part: pa.RecordBatch, start: int) -> tuple[pa.Array | list[Any], ...]:
+        columns: list[pa.Array | list[Any]] = list(take_apart(part))
+        for place, name in enumerate(part.schema.names):
+            if name in self._json_columns:
+                columns[place] = _parse_json(columns[place])
+            elif name in self._objects:
+                columns[place] = list(self._objects[name][start : start + part.num_rows])
+        return tuple(columns)
 
     def _chosen(self, part: pa.RecordBatch) -> pa.RecordBatch:
-        is_all = len(self.columns) == part.num_columns  # names may be given twice then
+        # Names may be given twice where all columns are taken as they stand.
+        is_all = tuple(part.schema.names) == self.columns
         return part if is_all else part.select(list(self.columns))
 
 
@@ -88,6 +100,41 @@ def _json_columns_of(given: Any) -> frozenset[str]:
         return frozenset()
     kinds = zip(given.columns, map(str, given.types), strict=True)
     return frozenset(name for name, kind in kinds if kind == "JSON")
+
+
+def _without_objects(given: Any) -> tuple[Any, dict[str, list[Any]]]:
+    """Return a frame of pandas without its columns of values of several kinds, and their values.
+
+    Arrow would give all values of a column one type, and all objects in it the same keys.
+    """
+    if type(given).__module__.partition(".")[0] != "pandas" or not hasattr(given, "isetitem"):
+        return given, {}
+    infer_dtype = sys.modules["pandas"].api.types.infer_dtype
+    objects: dict[str, list[Any]] = {}
+    kept = given
+    for place, name in enumerate(given.columns):
+        column = given.iloc[:, place]
+        if str(column.dtype) != "object" or list(given.columns).count(name) > 1:
+            continue
+        if not infer_dtype(column, skipna=True).startswith("mixed"):
+            continue
+        objects[str(name)] = [
+            None if is_missing else _without_numpy(value)
+            for value, is_missing in zip(column.tolist(), column.isna().tolist(), strict=True)
+        ]
+        kept = given.copy(deep=False) if kept is given else kept
+        kept.isetitem(place, [None] * len(column))
+    return kept, objects
+
+
+def _without_numpy(value: Any) -> Any:
+    """Return objects and lists with plain numbers in the place of numpy's, as Arrow would."""
+    if isinstance(value, dict):
+        return {name: _without_numpy(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_without_numpy, value))
+    is_of_numpy = type(value).__module__ == "numpy"
+    return value.tolist() if is_of_numpy and value.dtype.kind in "biufU" else value
 
 
 def take_apart(part: pa.RecordBatch) -> tuple[pa.Array | list[Any], ...]:

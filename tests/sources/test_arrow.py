@@ -1,3 +1,5 @@
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -19,6 +21,7 @@ def test_arrow_things(given, monkeypatch):
 
 def test_chosen_columns():
     assert read(TABLE, columns=("b", "a")).rows[1] == ("x", 1)
+    assert read(TABLE, columns=("c", "b", "a")).rows[1] == (b"\xff", "x", 1)
     with pytest.raises(SourceError, match="pyarrow Table has no column 'd'"):
         read(TABLE, columns=("d",))
 
@@ -42,3 +45,28 @@ def test_a_stream_that_breaks():
         read(pa.RecordBatchReader.from_batches(TABLE.schema, batches()))
     assert "pyarrow RecordBatchReader broke after record 100: " in str(caught.value)
     assert "the wire was cut" in str(caught.value)
+
+
+def test_objects_of_pandas_are_judged_alone(monkeypatch):
+    monkeypatch.setattr(arrow, "BATCH_ROWS", 2)
+    frame = pd.DataFrame(
+        {
+            "n": range(5),
+            "object": [{"a": 1}, {"b": [np.float64(1.5), None]}, None, {"a": np.int64(2)}, "x"],
+            "list": [[1], ["a", 2], [], float("nan"), [None]],
+            "mixed": ["a", 1, 2.5, pd.NA, True],
+            "text": ["a", None, "b", "c", "d"],
+        },
+        index=[7, 7, 8, 9, 9],
+    )
+    frame["mixed"] = frame["mixed"].astype(object)
+    before = frame.copy(deep=True)
+    got = read(frame, columns=("mixed", "n", "object", "list", "text"))
+    assert got.rows == [
+        ("a", 0, {"a": 1}, [1], "a"),
+        (1, 1, {"b": [1.5, None]}, ["a", 2], None),
+        (2.5, 2, None, [], "b"),
+        (None, 3, {"a": 2}, None, "c"),
+        (True, 4, "x", [None], "d"),
+    ]
+    pd.testing.assert_frame_equal(frame, before)
