@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -226,6 +227,9 @@ class Picker:
         texts = [map_distinct(texts_of(cells)[0], self._reader.prepare) for cells in columns]
         nothing = pa.scalar(None, pa.string())
         parts = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
+        # Arrow drops a row of which it would skip every part.
+        is_empty = functools.reduce(pc.and_, map(pc.is_null, parts))
+        parts[0] = pc.if_else(is_empty, "", parts[0])
         return pc.binary_join_element_wise(*parts, join, null_handling="skip")
 
     def _read(

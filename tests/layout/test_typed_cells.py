@@ -236,13 +236,17 @@ def test_every_kind_of_source_gives_the_same_table(tmp_path, name, rows):
 
 def test_text_and_dates_of_every_kind_of_source(tmp_path):
     user = UserFactory()
-    rows = [("a", " x ", dt.date(2024, 2, 29), Decimal(1), "D"), ("b", "-", None, None, "C")]
+    rows = [
+        ("a", " x ", dt.date(2024, 2, 29), Decimal(1), "D"),
+        ("b", "-", None, None, "C"),
+        ("c", None, None, None, "D"),
+    ]
     layout = Layout(
         read=Reading(strip=True, null=("-",)),
         fields={
             "user": FieldLayout(constant=user.pk),
             "number": FieldLayout(columns=("number", "side"), join="/"),
-            "name": FieldLayout(column="name", default="nobody"),
+            "name": FieldLayout(columns=("name", "amount"), join=" ", default="nobody"),
             "opened_on": FieldLayout(column="day", formats=("%Y-%m-%d",)),
         },
     )
@@ -250,7 +254,11 @@ def test_text_and_dates_of_every_kind_of_source(tmp_path):
         load(Account, as_source(rows, tmp_path), layout=layout)
         assert (kind, stored(Account, ("number", "name", "opened_on"))) == (
             kind,
-            [("a/D", "x", dt.date(2024, 2, 29)), ("b/C", "nobody", None)],
+            [
+                ("a/D", "x 1", dt.date(2024, 2, 29)),
+                ("b/C", "nobody", None),
+                ("c/D", "nobody", None),
+            ],
         )
 
 
