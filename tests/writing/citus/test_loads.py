@@ -255,6 +255,26 @@ def test_an_updated_row_of_a_reference_table_keeps_what_is_not_given(distribute,
     assert (stored.pk, stored.name, stored.opened_on) == (account.pk, "Savings", account.opened_on)
 
 
+@pytest.mark.parametrize("on_conflict", ["error", "upsert"])
+def test_many_records_are_refused(shard, account, on_conflict):
+    """More than fit into one savepoint of those that hold others."""
+    load(Transaction, [record(account, number) for number in range(0, 200, 2)])
+    run("ALTER TABLE finance_transaction ADD CONSTRAINT small CHECK (amount < 100)")
+    try:
+        options = {} if on_conflict == "error" else {"on_conflict": on_conflict, "key": KEY}
+        records = [record(account, number, amount=1 + number % 2) for number in range(200)]
+        records += [record(account, number, amount=500) for number in range(300, 420)]
+        records += [record(account, 500)]
+        got = load(Transaction, records, on_error="reject", **options)
+        known = 100 if on_conflict == "error" else 0
+        assert (got.inserted, got.rejected) == (101, known + 120)
+        assert {reject.constraint for reject in [*got.rejects][known:]} == {"small"}
+        with pytest.raises(ConstraintRefused, match="record 1, column 'amount': 500: new row"):
+            load(Transaction, records[200:210], **options)
+    finally:
+        run("ALTER TABLE finance_transaction DROP CONSTRAINT small")
+
+
 def test_conflicts_that_shards_cannot_decide(distribute, account):
     distribute("finance_transaction", "user_id")
     with pytest.raises(
