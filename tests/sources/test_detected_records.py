@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ingest.exceptions import SourceError
@@ -93,6 +93,7 @@ def test_both_split_a_text_into_the_same_records(made):
 
 
 @many
+@example("a\n#,")
 @given(st.lists(PIECES, min_size=1, max_size=60).map("".join))
 def test_a_load_as_detected_counts_what_detection_counted(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("made") / "file.csv"

@@ -337,5 +337,5 @@ def _count_trailer(body: Sequence[Record], profile: _Profile) -> tuple[int, int]
 
 def _single_column(text: str, *, is_whole: bool) -> DetectedTable | None:
     dialect = Dialect(",", '"')
-    records = [record for record in split(text, dialect, is_whole=is_whole) if len(record) == 1]
+    records = split(text, dialect, is_whole=is_whole)
     return locate(records, 1, dialect, is_whole=False) if records else None
