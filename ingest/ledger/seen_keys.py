@@ -1,7 +1,7 @@
 """The keys of a load's records, kept in the ledger from one chunk to the next.
 
 A load that settles conflicts has them in a temporary table, by which it knows the records that
-repeat a key; see ``writing/conflicts/statements.py``. Another session, which goes on with the load,
+repeat a key; see ``writing/conflicts/duplicates.py``. Another session, which goes on with the load,
 reads them from here. They are deleted when the load has ended.
 """
 

@@ -34,12 +34,9 @@ from ingest.writing.bad_rows import RefusedRow, set_constraints
 from ingest.writing.conflicts.changes import plan_changes
 from ingest.writing.conflicts.keys import choose_key, read_keys
 from ingest.writing.conflicts.old_values import OldValues
-from ingest.writing.conflicts.statements import (
-    KEPT_OUT_STATE,
-    LACKING_STATE,
-    MISSING_STATE,
-    Settling,
-)
+from ingest.writing.conflicts.plan import KEPT_OUT_STATE, LACKING_STATE, MISSING_STATE
+from ingest.writing.conflicts.references import FEW_ROWS, plan_references
+from ingest.writing.conflicts.statements import Settling
 from ingest.writing.conflicts.sync import Deletion
 from ingest.writing.copy import BatchResult, CopyWriter
 from ingest.writing.deferred import DeferredChecks
@@ -60,6 +57,7 @@ if TYPE_CHECKING:
 
     from ingest.conversion import TypedBatch
     from ingest.postgres.catalog import Table
+    from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
     from ingest.results.rejects import Reject
     from ingest.writing.conflicts.keys import ConflictKey
@@ -124,6 +122,7 @@ class ConflictWriter(CopyWriter):
         self._stage: StagingTable
         self._settling: Settling
         self._statement = ""
+        self._emptying = ""
         self._session: Session
         self._primary_keys: PrimaryKeys
         self._deletion: Deletion | None = None
@@ -151,6 +150,7 @@ class ConflictWriter(CopyWriter):
                 continue
             if not self.skips_refused and deferred.note(leaves_out_triggers=False):
                 self._recent.add(batch)
+            self._write_statement(session, keys.encoding, len(batch.records))
             with stage("send"):
                 pending = session.start(self._explained(batch)), batch
             if session.looks_back:
@@ -208,8 +208,10 @@ class ConflictWriter(CopyWriter):
             ends_at_first=not self.skips_refused,
             tables=self.seen.tables,
         )
-        # A chunk that was rolled back has not made it, nor has one over a connection that was lost.
-        [(is_made,)] = session.fetch(_IS_MADE, self.seen.tables.seen)
+        is_made = False
+        if self.is_chunk:
+            # One that was rolled back has not made it, nor has one over a connection that was lost.
+            [(is_made,)] = session.fetch(_IS_MADE, self.seen.tables.seen)
         self._settling.create(session, keeps_seen=self.is_chunk, makes_seen=not is_made)
         if self.is_chunk and not is_made and self.seen.recall is not None:
             self.seen.sources = self.seen.recall(
@@ -219,6 +221,22 @@ class ConflictWriter(CopyWriter):
         columns = self._settling.set_columns
         if self.keeps_old and keys.name and (columns or self._deletion is not None):
             self.old_values = OldValues(session, self.table, key=keys.name, columns=columns)
+
+    def _write_statement(self, session: Session, encoding: CopyEncoding, rows: int) -> None:
+        """Write the statement that settles a batch, once; the first one has so many rows."""
+        if self._statement:
+            return
+        if rows > FEW_ROWS and self.options.inserts:
+            references, reason = plan_references(session, self.table, encoding)
+            self._settling.references = references
+            if references:
+                self.decisions.append(
+                    f"References: {len(references)} foreign keys of inserted rows checked as a set."
+                )
+            elif reason is not None:
+                self.decisions.append(
+                    f"References: checked row by row by PostgreSQL, because {reason}"
+                )
         statement = self._settling.statement(self.old_values)
         immediate, deferred = self._referring(session)
         if self.skips_refused:
@@ -233,8 +251,7 @@ class ConflictWriter(CopyWriter):
             deferred += set_constraints(
                 self.table, [item for item in asked if item.is_deferred], "DEFERRED"
             )
-        statement = f"{immediate}{statement}; {deferred}"
-        self._statement = statement
+        self._statement = f"{immediate}{statement}; {deferred}"
 
     def _referring(self, session: Session) -> tuple[str, str]:
         """Return statements that set the foreign keys that a changed key may break, and set back.
@@ -289,8 +306,9 @@ class ConflictWriter(CopyWriter):
     def _settle(self, batch: TypedBatch) -> Script[_Settled]:
         settling, tables = self._settling, self.seen.tables
         file = self.seen.number_of(batch)
+        emptying, self._emptying = self._emptying, f"{settling.emptying}; "
         yield Statement(
-            f"{settling.emptying}; SELECT pg_catalog.set_config('ingest.file', '{file}', true), "
+            f"{emptying}SELECT pg_catalog.set_config('ingest.file', '{file}', true), "
             "pg_catalog.set_config('ingest.settled', '', true)"
         )
         records = pa.array(batch.records, pa.int64())

@@ -1,0 +1,83 @@
+"""Foreign keys of the rows that are inserted, a set at a time, as ``direct`` checks them.
+
+What all rows refer to is looked up and locked by one statement, with the lock of PostgreSQL's own
+checks. Where every key is there, the triggers are left out for the INSERT alone; else PostgreSQL
+checks row by row, and says which is missing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.postgres.catalog import quote_name, read_table
+from ingest.writing.preconditions import why_not_look_up, why_not_without_triggers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.postgres.catalog import Constraint, Table
+    from ingest.postgres.encoding import CopyEncoding
+    from ingest.postgres.session import Session
+
+FEW_ROWS = 10_000
+"""Up to here the look at the catalog costs what the check of a set saves."""
+_TYPES = frozenset({"int2", "int4", "int8", "uuid"})
+"""Types without a collation: two columns of them can always be compared."""
+
+
+def plan_references(
+    session: Session, table: Table, encoding: CopyEncoding
+) -> tuple[list[Constraint], str | None]:
+    """Return the foreign keys to check as a set, or none and why not.
+
+    From here on nobody can change the definition of the table.
+    """
+    if not table.foreign_keys or table.distribution is not None:
+        return [], None
+    reason = why_not_look_up(table, encoding)
+    if reason is None:
+        name = table.qualified_name
+        session.execute(f"LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
+        table = read_table(session, table.oid)
+        reason = why_not_look_up(table, encoding) or why_not_without_triggers(table)
+    if reason is not None:
+        return [], reason
+    keys = [
+        key
+        for key in sorted(table.foreign_keys, key=lambda key: (key.references, key.name))
+        if key.is_enforced and key.columns[0] in encoding.names
+    ]
+    for key in keys:
+        if table.column(quote_name(key.columns[0])).type_name not in _TYPES:
+            return [], f"the foreign key {key.name!r} is compared by a collation."
+    return keys, None
+
+
+def leave_out_triggers(keys: Sequence[Constraint], rows: str, own: str) -> str:
+    """Return statements of PL/pgSQL that leave out triggers if all that ``rows`` refer to is there.
+
+    ``rows`` is what follows FROM, with its WHERE; its alias is ``w``.
+    """
+    counts = []
+    for key in keys:
+        column = f"w.{quote_name(key.columns[0])}"
+        parent = f"p.{quote_name(key.referenced_columns[0])}"
+        counts.append(
+            f"(WITH given AS MATERIALIZED (SELECT DISTINCT {column} AS key FROM {rows} "
+            f"AND {column} IS NOT NULL), there AS MATERIALIZED (SELECT FROM given g "
+            f"JOIN ONLY {key.references} p ON {parent} OPERATOR(pg_catalog.=) g.key "
+            f"ORDER BY {parent} FOR KEY SHARE OF p) "
+            "SELECT (SELECT pg_catalog.count(*) FROM given) OPERATOR(pg_catalog.-) "
+            "(SELECT pg_catalog.count(*) FROM there))"
+        )
+    return (
+        "PERFORM pg_catalog.set_config('ingest.replication_role', "
+        "pg_catalog.current_setting('session_replication_role'), true); "
+        f"SELECT {' OPERATOR(pg_catalog.+) '.join(counts)} INTO {own}absent; "
+        f"IF {own}absent OPERATOR(pg_catalog.=) 0 THEN "
+        "PERFORM pg_catalog.set_config('session_replication_role', 'replica', true); END IF;"
+    )
+
+
+BRING_BACK_TRIGGERS = """PERFORM pg_catalog.set_config('session_replication_role',
+            pg_catalog.current_setting('ingest.replication_role'), true);"""
