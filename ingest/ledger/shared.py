@@ -50,6 +50,8 @@ class ChunkState:
     """What became of the chunk's records, where it is in."""
     before: Before | None
     """None where the chunk before is not in."""
+    is_wanted: bool
+    """Whether the coordinator still wants chunks to be loaded, where that was asked."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,16 +115,22 @@ class SharedEntry(LedgerEntry):
         """
         return f"SELECT pg_catalog.pg_advisory_xact_lock({self._class}, {ordinal % 2**31})"
 
-    def look(self, ordinal: int) -> ChunkState:
-        """Ask what is in now. Over Django's connection, which sees what is committed meanwhile."""
+    def look(self, ordinal: int, *, asks_run: bool = False) -> ChunkState:
+        """Ask what is in now, over Django's connection, which sees what is committed meanwhile.
+
+        ``asks_run``: and whether the coordinator is still there.
+        """
         rows = DjangoConnection(self._alias).fetch(
-            _LOOK.format(load=table_of("Load"), chunk=table_of("Chunk"), counts=_COUNTS),
+            _LOOK.format(load=table_of("Load"), chunk=table_of("Chunk"), counts=_COUNTS, run=_RUN),
             self.load.pk,
             ordinal,
+            asks_run and self._run > 0,
+            RUN_CLASS,
+            self._run,
         )
         if not rows:
             raise LedgerError(f"Load {self.load.pk} is no longer in the ledger.")
-        status, own, last_record, refused, *counts = rows[0]
+        status, is_wanted, own, last_record, refused, *counts = rows[0]
         before = None
         if last_record is not None or ordinal == 1:
             before = Before(read=last_record or 0, refused=0 if ordinal == 1 else refused)
@@ -130,6 +138,7 @@ class SharedEntry(LedgerEntry):
             status=status,
             own=None if own is None else Counts(**dict(zip(SUMS, counts, strict=True))),
             before=before,
+            is_wanted=is_wanted,
         )
 
     def refuse_undone(self, status: str) -> None:
@@ -184,9 +193,19 @@ _END_CHUNKS = """
 SELECT pg_catalog.pg_terminate_backend(l.pid, $2::bigint) FROM ({locks}) l
 WHERE l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
 """
+_RUN = """EXISTS (
+    SELECT FROM pg_catalog.pg_locks l
+    WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
+      AND l.classid::bigint OPERATOR(pg_catalog.=) $4::bigint
+      AND l.objid::bigint OPERATOR(pg_catalog.=) $5::bigint
+      AND l.objsubid OPERATOR(pg_catalog.=) 2::smallint
+      AND l.database OPERATOR(pg_catalog.=) (
+        SELECT d.oid FROM pg_catalog.pg_database d
+        WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))"""
 _COUNTS = ", ".join(f"({count})::bigint" for count in SUMS.values())
 _LOOK = """
-SELECT l.status::pg_catalog.text, c.id, b.last_record,
+SELECT l.status::pg_catalog.text, CASE WHEN $3::boolean THEN {run} ELSE true END,
+       c.id, b.last_record,
        (b.position OPERATOR(pg_catalog.->>) 'refused')::bigint,
        {counts}
 FROM {load} l
@@ -204,15 +223,7 @@ WITH RECURSIVE chunks AS ({_LOCKS}), waiting (pid) AS (
     SELECT pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) FROM waiting w
     WHERE w.pid OPERATOR(pg_catalog.<>) $3::integer
 )
-SELECT EXISTS (
-         SELECT FROM pg_catalog.pg_locks l
-         WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
-           AND l.classid::bigint OPERATOR(pg_catalog.=) $4::bigint
-           AND l.objid::bigint OPERATOR(pg_catalog.=) $5::bigint
-           AND l.objsubid OPERATOR(pg_catalog.=) 2::smallint
-           AND l.database OPERATOR(pg_catalog.=) (
-             SELECT d.oid FROM pg_catalog.pg_database d
-             WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())),
+SELECT {_RUN},
        EXISTS (SELECT FROM chunks c
                WHERE c.ordinal OPERATOR(pg_catalog.=)
                      ($2::bigint OPERATOR(pg_catalog.-) 1::bigint)),

@@ -112,6 +112,10 @@ class Source(ABC):
         """
         return None
 
+    def find_parts(self, start: Position, records: int) -> Iterator[Position] | None:
+        """Yield the ends of parts that several processes read, of so many records or less."""
+        return self.find_ends(start, records)
+
     def each_file(self) -> Iterator[Source]:
         """Yield the sources of the single files, each as its batches call it."""
         yield self

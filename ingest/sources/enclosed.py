@@ -59,6 +59,9 @@ class EnclosedSource(Source):
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
         return self._inner.find_ends(start, records)
 
+    def find_parts(self, start: Position, records: int) -> Iterator[Position] | None:
+        return self._inner.find_parts(start, records)
+
     def check_unchanged(self) -> None:
         self._inner.check_unchanged()
 

@@ -80,6 +80,27 @@ class ParquetSource(Source):
         ends = [*range(start.record + records, rows, records), rows]
         return (Position(record=end) for end in ends if end > start.record)
 
+    def find_parts(self, start: Position, records: int) -> Iterator[Position] | None:
+        return self._find_parts(start.record, records) if self.paths else None
+
+    def _find_parts(self, start: int, records: int) -> Iterator[Position]:
+        """Yield ends of row groups, which are decoded as a whole, and ends within great ones."""
+        facts = self._file.metadata
+        last = at = 0
+        for number in range(facts.num_row_groups):
+            end = at + facts.row_group(number).num_rows
+            last = max(last, min(start, end))
+            if end - last > records:
+                if at > last:
+                    yield Position(record=at)
+                    last = at
+                while end - last > records:
+                    last += records
+                    yield Position(record=last)
+            at = end
+        if at > last:
+            yield Position(record=at)
+
     def check_unchanged(self) -> None:
         if self._opened is not None:
             self._opened.check_unchanged()

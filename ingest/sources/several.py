@@ -128,7 +128,7 @@ class SeveralSource(Source):
         for number, path in enumerate(self.paths[start.file :], start.file):
             first = dataclasses.replace(start, file=0) if number == start.file else Position()
             with open_source(path, self._options) as source:
-                ends = source.find_ends(first, records)
+                ends = source.find_parts(first, records)
                 if ends is None:
                     yield Position(file=number + 1)
                     continue

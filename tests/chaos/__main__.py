@@ -15,7 +15,7 @@ from rich.progress import track
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings.development")
 django.setup()
 
-from tests.chaos import faults, steps  # noqa: E402 - models can be imported only now
+from tests.chaos import executors, faults, steps  # noqa: E402 - models can be imported only now
 from tests.chaos.attempt import open_field  # noqa: E402
 from tests.chaos.second_file import MODES  # noqa: E402
 
@@ -30,8 +30,12 @@ def main():
     said = collections.Counter()
     with open_field() as field:
         field.measure(**({"mode": chosen.modes[0]} if chosen.modes else {}))
+        cluster = executors.open_cluster(field) if chosen.executor == "dask" else None
         tell(f"{'':<36} tries  struck resumed    lost   twice  wrong")
-        plan = _plan_modes(chosen) if chosen.modes else _plan(field, chosen)
+        if chosen.executor:
+            plan = executors.plan(cluster, chosen)
+        else:
+            plan = _plan_modes(chosen) if chosen.modes else _plan(field, chosen)
         for name, tries in plan:
             if not re.search(chosen.only, name):
                 continue
@@ -39,6 +43,8 @@ def main():
             total += row
             _show(name, row)
         _show("all", total)
+        if cluster is not None:
+            cluster.end()
     tell(f"{time.monotonic() - started:,.0f} seconds. What loads said when they failed:")
     for text, count in said.most_common():
         tell(f"{count:>5} {text}")
@@ -52,6 +58,11 @@ def _arguments():
     parser.add_argument("--only", default="", help="a regular expression for the faults' names")
     parser.add_argument(
         "--stride", type=int, default=1, help="take every n-th of the protocol's steps"
+    )
+    parser.add_argument(
+        "--executor",
+        choices=("pool", "dask"),
+        help="let a pool of processes, or a Dask cluster, load the chunks instead, in both orders",
     )
     parser.add_argument(
         "--modes",

@@ -97,12 +97,15 @@ class Scene:
         make = make_second_file if "mode" in shape else make_ground
         self.ground = make(random, field.folder, **shape)
         self.outcome = Outcome()
+        self.more = ()
+        """Arguments of every load."""
+        self.conditions = Conditions()
         self._clients = []
         self.ground.set_up(self.server)
 
     def load(self, *more, conditions=None):
         """Start the load."""
-        return self._start(self.ground.arguments(*more), conditions)
+        return self._start(self.ground.arguments(*more, *self.more), conditions)
 
     def resume(self, *more, conditions=None):
         """Start a resume of the load."""
@@ -111,7 +114,7 @@ class Scene:
     def _start(self, arguments, conditions):
         output = self.folder / f"said{len(self._clients)}"
         output.unlink(missing_ok=True)
-        self._clients.append(Client(arguments, output, conditions or Conditions()))
+        self._clients.append(Client(arguments, output, conditions or self.conditions))
         return self._clients[-1]
 
     def go_on(self):

@@ -31,6 +31,8 @@ class Conditions:
     pause_seconds: float = 0.02
     """The first pause before it is tried again."""
     temporary_folder: str | None = None
+    runs_twice: bool = False
+    """Whether an executor gets each chunk twice."""
     clock_jumps: tuple[float, ...] = ()
     """By how many seconds the clock is wrong, from one look at it to the next."""
 
@@ -40,10 +42,24 @@ class Conditions:
 
         ingest.sources.delimited.BLOCK_BYTES = self.block_bytes
         ingest.loading.loader.FIRST_PAUSE_SECONDS = self.pause_seconds
+        if self.runs_twice:
+            _run_chunks_twice()
         if self.temporary_folder is not None:
             tempfile.tempdir = self.temporary_folder
         if self.clock_jumps:
             _let_the_clock_jump(list(self.clock_jumps))
+
+
+def _run_chunks_twice():
+    from ingest.loading.workers.executors import ChunkExecutor
+
+    once = ChunkExecutor.submit
+
+    def submit(self, load, chunk):
+        once(self, load, chunk)
+        return once(self, load, chunk)
+
+    ChunkExecutor.submit = submit
 
 
 def _let_the_clock_jump(jumps):

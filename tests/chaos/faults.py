@@ -190,14 +190,14 @@ def kill_workers(scene):
     scene.wait_for_message(client)
     for _ in range(scene.random.randint(1, 3)):
         client.sleep(scene.random.uniform(0, 2 * scene.seconds))
-        workers = _workers(client)
+        workers = workers_of(client)
         if workers:
             scene.random.choice(workers).kill()
             scene.strike()
     scene.wait(client)
 
 
-def _workers(client):
+def workers_of(client):
     """Return the processes of the client's pool: its children but for Python's resource tracker."""
     with suppress(psutil.NoSuchProcess):
         return [

@@ -75,7 +75,13 @@ PLAIN_TEXTS = ["", "Bread", '"two\nlines"', '"a ""quote"" and, a comma"']
 ESCAPED_TEXTS = ["", "Bread", '"two\\\nlines"', r'"a \"quote\" and, a comma"', "one\\\ntwo", r"\\"]
 
 
-def make_ground(chance, folder, *, records=2_000, chunk_rows=250, bad=20, name="rows.csv"):
+KINDS = ("value", "parse", "reference", "duplicate", "earlier")
+"""Why a record is refused. Of two with one key the first is in, where there is an order."""
+
+
+def make_ground(  # noqa: PLR0913 - the shape of a file
+    chance, folder, *, records=2_000, chunk_rows=250, bad=20, name="rows.csv", kinds=KINDS
+):
     """Write a file; some of its records have line ends in quotes, or behind an escape."""
     has_escapes = chance.random() < 0.5
     texts = ESCAPED_TEXTS if has_escapes else PLAIN_TEXTS
@@ -86,7 +92,7 @@ def make_ground(chance, folder, *, records=2_000, chunk_rows=250, bad=20, name="
     for number in range(1, records + 1):
         reference, account, amount, end = f"R{number}", 1 + number % 3, number, ""
         if number in refused:
-            fault = chance.choice(["value", "parse", "reference", "duplicate", "earlier"])
+            fault = chance.choice(kinds)
             amount = "x" if fault == "value" else amount
             end = ",," if fault == "parse" else end
             account = 999 if fault == "reference" else account

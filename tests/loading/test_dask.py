@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import psutil
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -19,81 +12,18 @@ from finance.models import Transaction
 from ingest import ConfigurationError, IngestError, load, resume
 from ingest.models import Load
 from tests.factories import AccountFactory
+from tests.loading.dask_cluster import Cluster
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROOT = Path(__file__).parents[2]
 HEADER = "user,account,amount,tx_date,reference,description\n"
-
-
-class Cluster:
-    """A scheduler and two workers with one thread each."""
-
-    def __init__(self, folder, workers=2):
-        self.address = ""
-        self._folder = folder
-        facts = connection.settings_dict
-        place = f"host={facts['HOST']}&port={facts['PORT']}"
-        self._environment = {
-            **os.environ,
-            "DATABASE_URL": f"postgres://{facts['USER']}@/{facts['NAME']}?{place}",
-            "DJANGO_SETTINGS_MODULE": "settings.development",
-            "PYTHONPATH": str(ROOT),
-            "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
-        }
-        file = folder / "scheduler.json"
-        self._scheduler = self._start(
-            *("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
-            *("--scheduler-file", str(file)),
-        )
-        while not file.exists() or not file.read_text().strip():
-            assert self._scheduler.poll() is None
-            time.sleep(0.05)
-        from distributed import Client
-
-        with Client(scheduler_file=str(file), set_as_default=False) as client:
-            self.address = client.scheduler.address
-            self._workers = [self._start_worker() for _ in range(workers)]
-            client.wait_for_workers(workers, timeout=60)
-
-    def _start(self, *arguments):
-        with (self._folder / "dask.log").open("a") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "dask", *arguments],
-                env=self._environment, cwd=self._folder, stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def _start_worker(self):
-        return self._start(
-            *("worker", self.address, "--nthreads", "1", "--no-dashboard"),
-            *("--local-directory", str(self._folder), "--death-timeout", "20"),
-        )
-
-    def processes(self):
-        """Return the processes that run chunks: each is a child of its nanny."""
-        return [
-            child
-            for worker in self._workers
-            for child in psutil.Process(worker.pid).children(recursive=True)
-            if any("spawn_main" in part for part in child.cmdline())
-        ]
-
-    def kill_scheduler(self):
-        self._scheduler.kill()
-        self._scheduler.wait()
-
-    def end(self):
-        for process in (*self._workers, self._scheduler):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    cluster = Cluster(tmp_path)
+    facts = connection.settings_dict
+    place = f"host={facts['HOST']}&port={facts['PORT']}"
+    cluster = Cluster(tmp_path, f"postgres://{facts['USER']}@/{facts['NAME']}?{place}")
     yield cluster
     cluster.end()
 
@@ -168,9 +98,11 @@ def test_a_worker_that_dies(cluster, file):
 
 
 def test_a_scheduler_that_goes_away(cluster, file):
+    killed = []
+
     def kill(progress):
-        if progress.rows > 2_000:
-            cluster.kill_scheduler()
+        if progress.rows > 2_000 and not killed:
+            killed.append(cluster.kill_scheduler())
 
     with pytest.raises(IngestError, match=r"The Dask scheduler at tcp://.* (failed|went away)"):
         load(Transaction, file(20_000), scheduler=cluster.address, chunk_rows=500, progress=kill)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 import threading
@@ -10,7 +12,10 @@ import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import xlsxwriter
 from django.db import connection
 
 from finance.models import Transaction
@@ -18,6 +23,7 @@ from ingest import ConfigurationError, IngestError, RecordsRefused, TooManyRejec
 from ingest.ledger.undo import undo
 from ingest.loading.workers.execution import load_chunk
 from ingest.models import Chunk, Load, PendingRejects
+from ingest.sources import Position, open_source
 from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,6 +125,23 @@ def test_processes_of_the_callers(file, settings):
         os.environ.clear()
         os.environ |= before
     assert (got.rows, references()) == (300, numbers(count=300))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_processes_that_are_forked(file):
+    """They have inherited Django's connection, and must not use this one's socket."""
+    Transaction.objects.count()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        before = cursor.fetchall()
+        with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
+            got = load(Transaction, file(300), executor=pool, chunk_rows=20)
+            Transaction.objects.all().delete()
+            again = load(Transaction, file(301), executor=pool, chunk_rows=20, order="any")
+    assert (got.rows, again.rows, Transaction.objects.count()) == (300, 301, 301)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchall() == before
 
 
 @pytest.mark.parametrize("order", ["source", "any"])
@@ -225,6 +248,85 @@ def test_files_that_cannot_be_cut_are_shared_out(lines, threads, tmp_path, order
     assert ends == [(n * 100 + 1, n * 100 + 100) for n in range(12)] + [
         *((1201, 1260), (1261, 1300), (1301, 1310))
     ]
+
+
+KINDS = ("csv", "escaped", "jsonl", "parquet", "csv.gz", "xlsx", "mixed")
+
+
+def write_kind(folder, kind, table, number=0):
+    """Write a table as a file of this kind, cells with line ends, quotes and escapes in it."""
+    path = folder / f"{number}.{'csv' if kind == 'escaped' else kind}"
+    if kind == "parquet":
+        pq.write_table(table, path, row_group_size=70)
+    elif kind == "jsonl":
+        path.write_text("".join(f"{json.dumps(row, default=str)}\n" for row in table.to_pylist()))
+    elif kind == "xlsx":
+        book = xlsxwriter.Workbook(path)
+        sheet = book.add_worksheet()
+        for place, row in enumerate([table.column_names, *map(dict.values, table.to_pylist())]):
+            sheet.write_row(place, 0, list(row))
+        book.close()
+    else:
+        out = io.StringIO()
+        escaped = {"quoting": csv.QUOTE_NONE, "escapechar": "\\", "lineterminator": "\n"}
+        writer = csv.DictWriter(out, table.column_names, **(escaped if kind == "escaped" else {}))
+        writer.writeheader()
+        writer.writerows(table.to_pylist())
+        text = out.getvalue().encode()
+        path.write_bytes(gzip.compress(text) if kind == "csv.gz" else text)
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_gives_the_rows_of_one_process(account, threads, tmp_path, kind):
+    texts = ["plain", "two\nlines", 'a "quote"', "a, comma", "a \\ backslash"]
+    count = 400
+    table = pa.table(
+        {
+            "user": [account.user_id] * count,
+            "account": [account.pk if n % 97 else 0 for n in range(count)],
+            "amount": [n + 1 for n in range(count)],
+            "tx_date": ["2025-01-01"] * count,
+            "reference": [f"R{n}" for n in range(count)],
+            "description": [texts[n % len(texts)] for n in range(count)],
+        }
+    )
+    kinds = [it for it in KINDS if it not in {"mixed", "escaped"}]
+    if kind == "mixed":
+        given = [write_kind(tmp_path, it, table.slice(80 * n, 80), n) for n, it in enumerate(kinds)]
+    elif kind in {"csv.gz", "xlsx"}:  # one file of these cannot be shared
+        given = [write_kind(tmp_path, kind, table.slice(200 * n, 200), n) for n in range(2)]
+    else:
+        given = write_kind(tmp_path, kind, table)
+    options = {"chunk_rows": 30, "on_error": "reject"}
+    if kind == "escaped":
+        options |= {"escape": "\\", "quote": ""}
+
+    def found(**more):
+        got = load(Transaction, given, **options, **more)
+        rows = Transaction.objects.order_by("amount").values_list("reference", "description")
+        told = sorted((reject.source, reject.record, reject.kind) for reject in got.rejects)
+        result = (list(rows), told, got.read, got.rows, got.rejected)
+        Transaction.objects.all().delete()
+        return result
+
+    one = found()
+    assert (one[2], one[4]) == (count, 5)
+    assert found(executor=threads, order="source") == one
+    assert found(executor=threads, order="any") == one
+
+
+def test_parquet_is_cut_at_its_row_groups(tmp_path):
+    path = tmp_path / "rows.parquet"
+    table = pa.table({"n": range(250)})
+    with pq.ParquetWriter(path, table.schema) as writer:
+        for first, last in ((0, 30), (30, 60), (60, 65), (65, 190), (190, 200), (200, 250)):
+            writer.write_table(table.slice(first, last - first))
+    with open_source(path) as source:
+        ends = [end.record for end in source.find_parts(Position(), 50)]
+        rest = [end.record for end in source.find_parts(Position(record=100), 50)]
+    assert ends == [30, 65, 115, 165, 200, 250]
+    assert rest == [150, 200, 250]
 
 
 def test_small_files_are_put_together(lines, threads, tmp_path):

@@ -147,7 +147,7 @@ def cut(
     """
     held: Cut | None = None
     before: int | None = read_before
-    for stop in source.find_ends(start, rows) or ():
+    for stop in source.find_parts(start, rows) or ():
         is_whole = not stop.record and stop.file > start.file
         same = stop.file == start.file
         records = None if is_whole else stop.record - (start.record if same else 0)

@@ -9,6 +9,8 @@ import threading
 from multiprocessing import parent_process
 
 _lock = threading.Lock()
+_process: int | None = None
+"""Which one has loaded chunks with this module."""
 
 
 def load_chunk(load: int, chunk: str) -> str:
@@ -19,6 +21,7 @@ def load_chunk(load: int, chunk: str) -> str:
     _set_up(json.loads(chunk)["settings"])
     from ingest.loading.workers.worker import load_or_say_why_not  # models can be imported now
 
+    _leave_connections()
     return load_or_say_why_not(load, chunk)
 
 
@@ -35,6 +38,21 @@ def begin_process(settings: str, handed: bytes) -> None:
 
     prepare_arrow()  # as in the command
     take_over(handed)
+    _leave_connections()  # there are none yet
+
+
+def _leave_connections() -> None:
+    """Leave Django's connections to the process that this one was forked from, if it was."""
+    global _process  # noqa: PLW0603 - of the process, as its connections are
+    with _lock:
+        if _process == os.getpid():
+            return
+        may_be_forked = _process is not None or parent_process() is not None
+        _process = os.getpid()
+        if may_be_forked:
+            from ingest.loading.workers.worker import leave_behind
+
+            leave_behind()
 
 
 def _end_with_parent() -> None:

@@ -6,7 +6,7 @@ import multiprocessing
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from ingest.postgres.session import SessionState
 
 CONNECT_SECONDS = 10
+CHECK_SECONDS = 1.0
+"""How often the scheduler is asked for its workers while no chunk comes in."""
 LOST_SECONDS = 5.0
 """How long a scheduler may be away."""
+WORKERLESS_SECONDS = 30.0
+"""How long it may be without workers: those that died may be started again."""
 USUAL_WORKERS = 4
 """How many chunks an executor is taken to run at once that does not say it."""
 
@@ -121,16 +125,23 @@ class DaskWorkers(ChunkExecutor):
         self.name = f"The Dask scheduler at {address}"
         self.workers = threads
         self._lost_at: float | None = None
+        self._checked_at = 0.0
 
     def check(self) -> None:
-        if self._client.status == "running" and self._client.scheduler_comm is not None:
-            self._lost_at = None
+        now = time.monotonic()
+        if now - self._checked_at < CHECK_SECONDS:
             return
-        self._lost_at = self._lost_at or time.monotonic()
-        if time.monotonic() - self._lost_at > LOST_SECONDS:
-            raise IngestError(f"{self.name} went away.").with_outcome(
-                Outcome.NOTHING, NOTHING_LOADED
-            )
+        self._checked_at = now
+        is_there = self._client.status == "running" and self._client.scheduler_comm is not None
+        with suppress(OSError, TimeoutError):
+            if is_there and self._client.nthreads():
+                self._lost_at = None
+                return
+        self._lost_at = self._lost_at or now
+        if now - self._lost_at > (WORKERLESS_SECONDS if is_there else LOST_SECONDS):
+            raise IngestError(
+                f"{self.name} {'has no workers any more' if is_there else 'went away'}."
+            ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
     def end(self) -> None:
         super().end()

@@ -7,7 +7,7 @@ import pickle
 import threading
 import time
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connections
 
@@ -61,6 +61,8 @@ _handed: dict[str, SessionState] = {}
 """The states of the coordinator's sessions, by aliases, in a process of our own pool."""
 _of_thread = threading.local()
 _all: set[Worker] = set()
+_left_behind: list[Any] = []
+"""What nobody may collect, which would close it."""
 
 
 class _InTheWayError(Exception):
@@ -119,6 +121,16 @@ def forget_all() -> None:
         worker.close()
 
 
+def leave_behind() -> None:
+    """Forget all connections, and close none: their sockets are another process's, too."""
+    for wrapper in connections.all(initialized_only=True):
+        _left_behind.append(wrapper)
+        del connections[wrapper.alias]
+    _left_behind.extend(_all)
+    _all.clear()
+    _of_thread.worker = None
+
+
 def _worker_of(load: int, chunk: Chunk) -> Worker:
     worker: Worker | None = getattr(_of_thread, "worker", None)
     if worker is None or worker.key != (load, chunk.alias, chunk.run) or worker.is_closed:
@@ -136,6 +148,7 @@ class Worker:
         self._busy = threading.Lock()
         self._stack = ExitStack()
         self._timer: threading.Timer | None = None
+        self._idle_since = 0.0
         self._alias = chunk.alias
         self._thread, self._django = threading.get_ident(), connections[chunk.alias]
         _all.add(self)
@@ -176,10 +189,10 @@ class Worker:
             reporter=self._reporter,
         )
 
-    def close(self) -> None:
-        """Close the connections, unless a chunk is being loaded."""
+    def close(self) -> bool:
+        """Close the connections, unless a chunk is being loaded; gives whether they are closed."""
         if not self._busy.acquire(blocking=False):
-            return
+            return False
         try:
             self.is_closed = True
             _all.discard(self)
@@ -196,18 +209,29 @@ class Worker:
                 self._django.close()
         finally:
             self._busy.release()
+        return True
 
     def do(self, chunk: Chunk, *, waits_first: bool) -> Answer:
         """Load the chunk; ``waits_first``: only when the chunk before is in."""
         with self._busy:
-            if self._timer is not None:
-                self._timer.cancel()
             try:
                 return self._do(chunk, waits_first=waits_first)
             finally:
-                self._timer = threading.Timer(IDLE_SECONDS, self.close)
-                self._timer.daemon = True
-                self._timer.start()
+                self._idle_since = time.monotonic()
+                if self._timer is None:
+                    self._watch(IDLE_SECONDS)
+
+    def _watch(self, seconds: float) -> None:
+        """Look after so many seconds whether there was another chunk."""
+        self._timer = threading.Timer(seconds, self._close_if_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _close_if_idle(self) -> None:
+        left = self._idle_since + IDLE_SECONDS - time.monotonic()
+        if left <= 0 and self.close():
+            return
+        self._watch(max(left, 1.0))
 
     def _do(self, chunk: Chunk, *, waits_first: bool) -> Answer:
         ordinal = chunk.cut.ordinal
@@ -218,9 +242,10 @@ class Worker:
                 self._wait(chunk, holds_rows=False)
                 transaction.roll_back()  # what it sees may be older than the chunk before
         with self._session.transaction(self._entry.lock_of(ordinal)) as transaction:
-            known = self._entry.look(ordinal).own
+            found = self._entry.look(ordinal, asks_run=True)
+            known = found.own
             if known is None:
-                if not self._entry.neighbours(ordinal, self._pid).is_wanted:
+                if not found.is_wanted:
                     raise _NotNowError(UNWANTED)
                 counts = self._load(chunk)
             else:
