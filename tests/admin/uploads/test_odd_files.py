@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+import xlwt
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.db import models
@@ -70,10 +71,18 @@ def workbook(folder, kind):
     if kind == "ods":
         rows = (NAMES, ROW)
         return make_ods(path, *(ods_row(*map(ods_cell, row)) for row in rows))
+    if kind == "xls":
+        book = xlwt.Workbook()
+        sheet = book.add_sheet("Table")
+        for at, row in enumerate((NAMES, ROW)):
+            for place, cell in enumerate(row):
+                sheet.write(at, place, cell)
+        book.save(str(path))
+        return path
     return (make_xlsb if kind == "xlsb" else make)(path, [NAMES, ROW])
 
 
-@pytest.mark.parametrize("kind", ["ods", "xlsb", "xlsx"])
+@pytest.mark.parametrize("kind", ["ods", "xls", "xlsb", "xlsx"])
 def test_each_kind_of_workbook_goes_the_way(way, tmp_path, kind):
     way.upload(workbook(tmp_path, kind).read_bytes(), f"accounts.{kind}")
     way.go("confirm")
