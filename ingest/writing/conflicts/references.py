@@ -73,7 +73,9 @@ def leave_out_triggers(keys: Sequence[Constraint], rows: str, own: str) -> str:
     return (
         "PERFORM pg_catalog.set_config('ingest.replication_role', "
         "pg_catalog.current_setting('session_replication_role'), true); "
-        f"SELECT {' OPERATOR(pg_catalog.+) '.join(counts)} INTO {own}absent; "
+        # A change of the role has every statement planned anew: not for small pieces.
+        f"{own}absent := 1; IF {own}is_whole THEN "
+        f"SELECT {' OPERATOR(pg_catalog.+) '.join(counts)} INTO {own}absent; END IF; "
         f"IF {own}absent OPERATOR(pg_catalog.=) 0 THEN "
         "PERFORM pg_catalog.set_config('session_replication_role', 'replica', true); END IF;"
     )
