@@ -49,6 +49,7 @@ DECISIONS = (
     gettext_noop("References: the table has no foreign key."),
     gettext_noop("References: checked row by row by PostgreSQL, as asked."),
     gettext_noop("References: %(count)s foreign keys checked as a set."),
+    gettext_noop("References: %(count)s foreign keys of inserted rows checked as a set."),
     gettext_noop("References: checked row by row by PostgreSQL, because %(reason)s"),
     gettext_noop(
         "References: left to PostgreSQL at the end of the caller's transaction, which has rows "
