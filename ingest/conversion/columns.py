@@ -121,9 +121,6 @@ class ColumnConverter:
         if is_text:
             decoded, undecodable = decode(cells)
             cells = self._empty_as_null(decoded)
-            if self._read_postgres is not None:
-                values = _replaced(cells.to_pylist(), undecodable)
-                return self._judge_each(values, is_text=True)
         elif isinstance(cells, pa.Array):
             cells = self._plain(cells)
             if self._is_of_decimals and isinstance(cells, pa.Array):
@@ -282,7 +279,7 @@ class ColumnConverter:
             if isinstance(cells, list):
                 found = kernel.from_python(cells)
             elif pa.types.is_string(cells.type):
-                found = kernel.read(cells) if is_text else kernel.parse(cells)
+                found = self._read_texts(kernel, cells) if is_text else kernel.parse(cells)
             else:
                 found = kernel.adopt(cells)
             if found is None:
@@ -297,6 +294,12 @@ class ColumnConverter:
             return pc.cast(values, self.encoding.arrow_type), mask
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return None, None
+
+    def _read_texts(self, kernel: Kernel, text: pa.Array) -> tuple[pa.Array, Mask] | None:
+        """Let the kernel read the cells of a text file, where it knows how they are written."""
+        if self._read_postgres is None:
+            return kernel.read(text)
+        return kernel.read_postgres(text)
 
     def _convert_without_texts(self, cells: list[Any]) -> tuple[pa.Array | None, Mask]:
         """Let the kernel take typed cells among which a few are read as a text file's."""

@@ -17,10 +17,14 @@ import pyarrow as pa
 from django.utils.dateparse import parse_duration
 
 from ingest.conversion.structures import (
+    MOST_DIGITS,
+    MOST_PLACES,
     NO_NULL_CHARACTER,
     MisfitError,
     fit_hstore,
     fit_json,
+    fit_json_item,
+    fit_json_text,
     integer_fit,
     list_fit,
     range_fit,
@@ -36,9 +40,6 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 4
 """What PostgreSQL adds to a length in ``atttypmod``: VARHDRSZ."""
-MOST_DIGITS, MOST_PLACES = 131_072, 16_383
-"""Digits that numeric has before and after the point.
-https://www.postgresql.org/docs/current/datatype-numeric.html"""
 LARGEST_REAL = 3.4028234663852886e38
 _INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*", re.ASCII)
 _FLOAT = re.compile(
@@ -91,11 +92,15 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
         "tstzrange": range_fit(_moment_fit(zone, has_zone=True)),
         "hstore": fit_hstore,
         "interval": _length,
+        "json": fit_json_text,
         "jsonb": fit_json,
+        "_jsonb": list_fit(fit_json_item),
         "text": _text_fit(column),
         "varchar": _text_fit(column),
     }
     name = column.type_name
+    if name in fits:
+        return fits[name]
     fit = fits.get(name.removeprefix("_"), _same)
     return list_fit(fit) if name.startswith("_") else fit
 

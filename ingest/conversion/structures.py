@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 from psycopg.types.numeric import Int4, Int8
 from psycopg.types.range import Range
 
+from ingest.results.rejects import shorten
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+MOST_DIGITS, MOST_PLACES = 131_072, 16_383
+"""Digits that numeric has before and after the point.
+https://www.postgresql.org/docs/current/datatype-numeric.html"""
 NO_NULL_CHARACTER = "Null characters are not allowed: PostgreSQL cannot store U+0000."
 _SUSPECT = ("\\u0000", "\\ud", "\\uD", "NaN", "Infinity")
 
@@ -115,15 +120,57 @@ def fit_json(value: Any) -> Any:
 
     Source: https://www.postgresql.org/docs/current/datatype-json.html
     """
-    if hasattr(value, "obj"):
-        written = (getattr(value, "dumps", None) or json.dumps)(value.obj)
-    else:
-        written = value
-    if isinstance(written, bytes):
-        written = written.decode()
-    if isinstance(written, str) and any(mark in written for mark in _SUSPECT):
-        _check(json.loads(written, parse_constant=_refuse_constant))
+    written, is_plain = _write(value)
+    if isinstance(written, str) and not (
+        is_plain and not any(mark in written for mark in _SUSPECT)
+    ):
+        _check(_parse(written))
+    return written if isinstance(written, str) else value
+
+
+def fit_json_text(value: Any) -> Any:
+    """Refuse what a column of json has not: it keeps a document as it is written."""
+    written, _ = _write(value)
+    if isinstance(written, str):
+        _parse(written)
+        return written
     return value
+
+
+def fit_json_item(value: Any) -> Any:
+    """Refuse the same in an item of an array, which psycopg is to write itself."""
+    fit_json(value)
+    return value
+
+
+def _write(value: Any) -> tuple[Any, bool]:
+    """Return what is written of a prepared value, and whether ``json`` alone has written it."""
+    if not hasattr(value, "obj"):
+        return value, False
+    dumps = getattr(value, "dumps", None) or json.dumps
+    written = dumps(value.obj)
+    return written.decode() if isinstance(written, bytes) else written, dumps is json.dumps
+
+
+def _parse(written: str) -> Any:
+    """Read what a field's encoder has written; one of its own may write anything."""
+    try:
+        return json.loads(written, parse_constant=_refuse_constant, parse_float=_read_fraction)
+    except MisfitError:
+        raise
+    except ValueError as error:
+        raise MisfitError(f"the field's encoder does not write valid JSON: {error}.") from error
+
+
+def _read_fraction(text: str) -> Decimal:
+    number = Decimal(text)
+    if number and (number.adjusted() >= MOST_DIGITS or _places_of(number) > MOST_PLACES):
+        raise MisfitError(f"{shorten(text)} has more digits than PostgreSQL can store")
+    return number
+
+
+def _places_of(number: Decimal) -> int:
+    return -int(number.as_tuple().exponent)
 
 
 def _refuse_constant(name: str) -> None:

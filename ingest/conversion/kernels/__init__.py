@@ -15,9 +15,16 @@ from django.core.validators import EMPTY_VALUES, MaxLengthValidator
 from django.db import models
 
 from ingest.conversion.kernels.base import Kernel, Mask, both, keep
+from ingest.conversion.kernels.bytes_columns import (
+    AddressKernel,
+    BinaryKernel,
+    BytesKernel,
+    DurationKernel,
+)
 from ingest.conversion.kernels.datetimes import DateKernel, DateTimeKernel
 from ingest.conversion.kernels.documents import JSONKernel
-from ingest.conversion.kernels.lists import ITEM_TYPES, ListKernel
+from ingest.conversion.kernels.list_items import ITEM_KINDS
+from ingest.conversion.kernels.lists import ListKernel
 from ingest.conversion.kernels.numbers import (
     BooleanKernel,
     DecimalKernel,
@@ -43,6 +50,11 @@ _KERNELS: tuple[tuple[type[models.Field[Any, Any]], type[Kernel]], ...] = (
     (models.CharField, TextKernel),
     (models.TextField, TextKernel),
     (models.UUIDField, UUIDKernel),
+    (models.BinaryField, BinaryKernel),
+)
+_BYTES_KERNELS: tuple[tuple[type[models.Field[Any, Any]], str, type[BytesKernel]], ...] = (
+    (models.DurationField, "interval", DurationKernel),
+    (models.GenericIPAddressField, "inet", AddressKernel),
 )
 METHODS = (
     "clean",
@@ -85,9 +97,15 @@ def find_bytes_kernel(field: models.Field[Any, Any], encoding: ColumnEncoding) -
             if is_known and JSONKernel.takes(field, encoding)
             else None
         )
-    if isinstance(field, ArrayField) and encoding.column.type_name in ITEM_TYPES:
-        item_type, _ = ITEM_TYPES[encoding.column.type_name]
-        items = find_kernel(field.base_field, item_type)
+    for base, type_name, kernel in _BYTES_KERNELS:
+        if (
+            encoding.column.type_name == type_name
+            and _behaves_like(field, base)
+            and kernel.takes(field, encoding)
+        ):
+            return kernel(field, [])
+    if isinstance(field, ArrayField) and encoding.column.type_name in ITEM_KINDS:
+        items = find_kernel(field.base_field, ITEM_KINDS[encoding.column.type_name].made_type)
         if (
             items is not None
             and _behaves_like(field, ArrayField)
@@ -156,4 +174,5 @@ def _behaves_like(field: models.Field[Any, Any], base: type[models.Field[Any, An
     for name in METHODS:
         if not owner_of(field, name).__module__.startswith(_OF_DJANGO):
             return False
-    return issubclass(kind, base) and list(field.empty_values) == list(EMPTY_VALUES)
+    empty = [None, b""] if base is models.BinaryField else list(EMPTY_VALUES)
+    return issubclass(kind, base) and list(field.empty_values) == empty

@@ -52,6 +52,10 @@ class Kernel(ABC):
         """Read the cells of a text file; for most fields they are what a typed text is."""
         return self.parse(text)
 
+    def read_postgres(self, text: pa.Array) -> tuple[pa.Array, Mask] | None:  # noqa: ARG002
+        """Read the cells of a file of PostgreSQL's own, where it writes the type in its own way."""
+        return None
+
     @abstractmethod
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
         """Take an Arrow array of another type, or None where the field must judge it all."""

@@ -43,6 +43,8 @@ _SCALAR = f"{_STRING}|{_INTEGER}|{_FRACTION}|true|false|null"
 _SUSPECT = r"\\u0000|\\u[dD][89a-fA-F]|NaN|Infinity"
 """What Python writes and jsonb has not."""
 _NO_VALUES = [json.dumps(value) for value in EMPTY_VALUES if not isinstance(value, tuple)]
+_WRITING = ("__init__", "encode", "iterencode", "item_separator", "key_separator")
+"""What an encoder has from ``json`` that writes nothing but JSON."""
 _PLAIN_TYPES = {dict, list, str, int, float, bool}
 
 
@@ -75,13 +77,17 @@ class JSONKernel(Kernel):
 
     @classmethod
     def takes(cls, field: Any, encoding: ColumnEncoding) -> bool:
-        """Return whether the column is of jsonb, and whatever writes the field's JSON is plain."""
+        """Return whether the column is of jsonb, and what the field's encoder writes is JSON.
+
+        One of the user's own may prepare values as it likes, and no more.
+        """
         encoder = field.encoder or json.JSONEncoder
         return (
             encoding.column.type_name == "jsonb"
             and inspect.isclass(encoder)
-            and getattr(encoder, "encode", None) is json.JSONEncoder.encode
-            and getattr(encoder, "iterencode", None) is json.JSONEncoder.iterencode
+            and all(
+                getattr(encoder, name, None) == getattr(json.JSONEncoder, name) for name in _WRITING
+            )
         )
 
     @staticmethod
@@ -132,7 +138,7 @@ class JSONKernel(Kernel):
             written = json.dumps(value, cls=self._encoder)
             if not written.isascii():
                 written.encode()  # half of a surrogate pair cannot be
-        except (TypeError, ValueError, RecursionError):
+        except Exception:  # noqa: BLE001 - whatever the field's encoder raises
             return None
         return written
 

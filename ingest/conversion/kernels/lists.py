@@ -1,50 +1,43 @@
-"""Lists of texts and whole numbers, in the form that PostgreSQL's arrays receive.
+"""Lists of one dimension, in the form that PostgreSQL's arrays receive.
 
 Source of the form: array_recv in src/backend/utils/adt/arrayfuncs.c.
 """
 
 from __future__ import annotations
 
-import array
 import itertools
 import json
 import struct
-import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from django.contrib.postgres.validators import ArrayMaxLengthValidator, ArrayMinLengthValidator
 
 from ingest.conversion.kernels.base import Kernel, Mask, both, is_all, keep
-from ingest.conversion.kernels.documents import ESCAPED
-from ingest.conversion.kernels.numbers import IntegerKernel
-from ingest.conversion.kernels.texts import TextKernel
+from ingest.conversion.kernels.list_items import ITEM_KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db import models
 
     from ingest.postgres.encoding import ColumnEncoding
 
-ITEM_TYPES: dict[str, tuple[pa.DataType, Any]] = {
-    "_int2": (pa.int16(), 1),
-    "_int4": (pa.int32(), 1),
-    "_int8": (pa.int64(), 1),
-    "_text": (pa.string(), "a"),
-    "_varchar": (pa.string(), "a"),
-}
-"""The types of the items by that of the column, with an item."""
-_TEXT = rf'"(?:[^"\\\x00-\x1f]|\\[\\/bfnrt]|{ESCAPED})*"'
-"""Without an escaped quotation mark: then each of them is the beginning or the end of an item."""
-_NUMBER = "-?(?:0|[1-9][0-9]{0,17})"
-_ARRAY_CODES = {2: "h", 4: "i", 8: "q"}
 MOST_ITEMS, MOST_BYTES = 256, 4_096
 """Items of a list, and bytes of a text in it: the bytes of these lengths are kept ready."""
+_POSTGRES_ITEM = r'(?:[^{},"\\\s]+|"[^"\\,]*")'
+"""An item as PostgreSQL writes it, where it has neither an escape nor a comma."""
+_POSTGRES_LIST = rf"\A\{{(?:{_POSTGRES_ITEM}(?:,{_POSTGRES_ITEM})*)?\}}\z"
+_POSTGRES_NULL = r"(?i)[{,]NULL[,}]"
+SAMPLE = 256
+"""Texts that tell whether a column has many that are alike."""
 
 
 class ListKernel(Kernel):
-    """ArrayField of texts or whole numbers: what it makes are the bytes that are sent."""
+    """ArrayField of items that have a kernel: what it makes are the bytes that are sent."""
 
     python_type = list
     validators = (ArrayMinLengthValidator, ArrayMaxLengthValidator)
@@ -58,39 +51,55 @@ class ListKernel(Kernel):
     ) -> None:
         super().__init__(field, checks)
         self._items = items
-        self._item_type, example = ITEM_TYPES[encoding.column.type_name]
+        self._kind = ITEM_KINDS[encoding.column.type_name]
         assert encoding.dump is not None  # noqa: S101 - these columns are written as bytes
-        self._empty = encoding.dump([])
-        self._item_oid = encoding.dump([example])[8:12]
+        self._dump = encoding.dump
+        self._empty = self._dump([])
+        item_oid = self._dump([self._kind.example])[8:12]
         self._heads = pa.array(
-            [struct.pack("!ii4sii", 1, 0, self._item_oid, size, 1) for size in range(MOST_ITEMS)]
+            [struct.pack("!ii4sii", 1, 0, item_oid, size, 1) for size in range(MOST_ITEMS)]
         )
-        self._is_of_text = bool(pa.types.is_string(self._item_type))
-        item = _TEXT if self._is_of_text else _NUMBER
-        self._pattern = rf"\A\[(?:{item}(?:, ?{item})*)?\]\z"
+        self._pattern = rf"\A\[(?:{self._kind.pattern}(?:, ?{self._kind.pattern})*)?\]\z"
 
     @classmethod
     def takes(cls, items: Kernel | None, encoding: ColumnEncoding) -> bool:
         """Return whether the items are taken, and the column is written as here."""
-        if type(items) not in {TextKernel, IntegerKernel} or encoding.dump is None:
+        kind = ITEM_KINDS[encoding.column.type_name]
+        if (
+            type(items) is not kind.kernel
+            or encoding.dump is None
+            or not kind.fits(items, encoding)
+        ):
             return False
-        kind, example = ITEM_TYPES[encoding.column.type_name]
-        if pa.types.is_string(kind) != (type(items) is TextKernel):
-            return False
-        item = b"a" if example == "a" else example.to_bytes(kind.bit_width // 8, "big")
-        oid = encoding.dump([example])[8:12]
-        want = struct.pack("!ii4siii", 1, 0, oid, 1, 1, len(item)) + item
-        return encoding.dump([example]) == want
+        written = encoding.dump([kind.example])
+        item = kind.to_bytes(pa.array([kind.example_value], kind.made_type), encoding.dump)
+        content = item[0].as_py()
+        want = struct.pack("!ii4siii", 1, 0, written[8:12], 1, 1, len(content)) + content
+        is_alike: bool = written == want
+        return is_alike
 
     @staticmethod
     def stores(kind: pa.DataType) -> bool:
         return bool(pa.types.is_binary(kind))
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        """Take typed texts, of which Python makes floats where a decimal has a fraction."""
+        if self._kind.is_exact:
+            return pa.nulls(len(text), pa.binary()), pa.array([False] * len(text))
+        return self.read(text)
+
+    def read(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        return _by_distinct(text, self._read_json)
+
+    def read_postgres(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        """Read lists as PostgreSQL writes them."""
+        return _by_distinct(text, self._read_postgres)
+
+    def _read_json(self, text: pa.Array) -> tuple[pa.Array, Mask]:
         mask = pc.match_substring_regex(text, self._pattern)
         is_empty = pc.equal(text, "[]")
         kept = keep(text, pc.and_not(mask, is_empty))
-        if self._is_of_text:
+        if self._kind.is_quoted:
             inner = pc.replace_substring(pc.utf8_slice_codeunits(kept, 2, -2), '", "', '","')
             lists = _unescaped(pc.split_pattern(inner, '","'))
         else:
@@ -98,21 +107,46 @@ class ListKernel(Kernel):
             lists = pc.split_pattern(inner, ",")
         return self._encode(lists, is_empty)
 
+    def _read_postgres(self, text: pa.Array) -> tuple[pa.Array, Mask]:
+        mask = pc.and_not(
+            pc.match_substring_regex(text, _POSTGRES_LIST),
+            pc.match_substring_regex(text, _POSTGRES_NULL),
+        )
+        is_empty = pc.equal(text, "{}")
+        kept = keep(text, pc.and_not(mask, is_empty))
+        inner = pc.replace_substring(pc.utf8_slice_codeunits(kept, 1, -1), '"', "")
+        return self._encode(pc.split_pattern(inner, ","), is_empty)
+
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
         kind = values.type
-        if not pa.types.is_list(kind):
+        if not pa.types.is_list(kind) or not self._kind.adopts(kind.value_type):
             return None
-        takes = pa.types.is_string if self._is_of_text else pa.types.is_integer
-        if not takes(kind.value_type):
+        return self._adopt(values)
+
+    def from_python(self, values: list[Any]) -> tuple[pa.Array, Mask] | None:
+        if set(map(type, values)) - {type(None)} != {list}:
+            return super().from_python(values)
+        try:
+            return self._adopt(self.gather(values))
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
             return None
+
+    def _adopt(self, values: pa.Array) -> tuple[pa.Array, Mask]:
+        kind = values.type
+        if isinstance(kind.value_type, pa.UuidType):
+            values = pa.ListArray.from_arrays(
+                values.offsets, values.values.storage, mask=pc.is_null(values)
+            )
         is_empty = pc.equal(pc.list_value_length(values), 0)
         return self._encode(keep(values, pc.invert(is_empty)), is_empty)
 
     def gather(self, values: list[Any]) -> pa.Array:
         types = set(map(type, itertools.chain.from_iterable(filter(None, values))))
-        if types - {str if self._is_of_text else int}:
+        if types - {self._kind.python_type}:
             raise TypeError("some item is of another type")
-        return pa.array(values, pa.list_(pa.string() if self._is_of_text else pa.int64()))
+        if self._kind.python_type is UUID:
+            values = [row and [item and item.bytes for item in row] for row in values]
+        return pa.array(values, pa.list_(self._kind.given_type))
 
     def judge(self, values: pa.Array) -> Mask:  # noqa: ARG002 - lists were judged by their items
         return None
@@ -143,28 +177,36 @@ class ListKernel(Kernel):
 
     def _read_items(self, items: pa.Array) -> tuple[pa.Array, Mask]:
         """Return the items as they are stored, and which of them are taken; no item is null."""
-        if self._is_of_text or pa.types.is_string(items.type):
-            values, mask = self._items.parse(items)
-        else:
-            values, mask = pc.cast(items, pa.int64()), None
+        values, mask = self._kind.read(self._items, items)
         mask = both(mask, self._items.judge(values))
-        if self._is_of_text:
-            mask = both(mask, pc.less(pc.binary_length(values), MOST_BYTES))
-        else:
-            low, high = _reach(self._item_type)
+        if self._kind.reach is not None:
+            low, high = self._kind.reach
             mask = both(mask, pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)))
+        elif pa.types.is_string(values.type):
+            mask = both(mask, pc.less(pc.binary_length(values), MOST_BYTES))
         if values.null_count or mask is not None:
             mask = pc.fill_null(pc.is_valid(values) if mask is None else mask, False)
             if not is_all(mask):
-                values = pc.if_else(mask, values, "" if self._is_of_text else 0)
+                filler = pa.scalar(self._kind.example_value, values.type)
+                values = pc.if_else(mask, values, filler)
         return values, mask
 
     def _item_bytes(self, values: pa.Array) -> pa.Array:
-        if self._is_of_text:
-            lengths, content = pc.binary_length(values), pc.cast(values, pa.binary())
-            return pc.binary_join_element_wise(_lengths().take(lengths), content, b"")
-        content = _big_endian(pc.cast(values, self._item_type))
-        return pc.binary_join_element_wise(_lengths()[content.type.byte_width], content, b"")
+        content = self._kind.to_bytes(values, self._dump)
+        lengths = _lengths().take(pc.binary_length(content))
+        return pc.binary_join_element_wise(lengths, pc.cast(content, pa.binary()), b"")
+
+
+def _by_distinct(
+    text: pa.Array, read: Callable[[pa.Array], tuple[pa.Array, Mask]]
+) -> tuple[pa.Array, Mask]:
+    """Read each distinct text once, where the first of them tell that many are alike."""
+    sample = text.slice(0, SAMPLE)
+    if len(text) <= SAMPLE or 2 * pc.count_distinct(sample).as_py() > SAMPLE:
+        return read(text)
+    coded = text.dictionary_encode()
+    values, mask = read(coded.dictionary)
+    return values.take(coded.indices), None if mask is None else mask.take(coded.indices)
 
 
 def _unescaped(lists: pa.Array) -> pa.Array:
@@ -177,20 +219,6 @@ def _unescaped(lists: pa.Array) -> pa.Array:
     texts = pa.array([json.loads(f'"{text}"') for text in found.dictionary.to_pylist()])
     items = pc.replace_with_mask(items, is_escaped, texts.take(found.indices))
     return pa.ListArray.from_arrays(lists.offsets, items, mask=pc.is_null(lists))
-
-
-def _big_endian(numbers: pa.Array) -> pa.Array:
-    """Return the bytes of each number as they go over the wire."""
-    width = numbers.type.bit_width // 8
-    swapped = array.array(_ARRAY_CODES[width])
-    if len(numbers):
-        start = numbers.offset * width
-        swapped.frombytes(memoryview(numbers.buffers()[1])[start : start + len(numbers) * width])
-    if sys.byteorder == "little":
-        swapped.byteswap()
-    return pa.FixedSizeBinaryArray.from_buffers(
-        pa.binary(width), len(numbers), [None, pa.py_buffer(swapped)]
-    )
 
 
 @cache
@@ -206,7 +234,3 @@ def _every(known: Mask, offsets: pa.Array) -> Mask:
     unknown = pc.cumulative_sum(pc.cast(pc.invert(known), pa.int32()))
     before = pa.concat_arrays([pa.array([0], pa.int32()), unknown]).take(offsets)
     return pc.equal(before[1:], before[:-1])
-
-
-def _reach(kind: pa.DataType) -> tuple[int, int]:
-    return -(2 ** (kind.bit_width - 1)), 2 ** (kind.bit_width - 1) - 1

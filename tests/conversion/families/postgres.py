@@ -1,6 +1,7 @@
 import datetime as dt
 import json
 from decimal import Decimal
+from uuid import UUID
 
 import pyarrow as pa
 from django.contrib.postgres import fields
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.conversion.families.base import Family, optional
 from tests.conversion.families.moments import aware, naive
+from tests.conversion.families.structures import NUMBER
 
 LISTS = [
     *('["%"]', '["%s"]', '["%(value)s"]'),
@@ -96,8 +98,15 @@ Family(
         "of spans": fields.ArrayField(fields.IntegerRangeField()),
         "nested": fields.ArrayField(fields.ArrayField(models.IntegerField(), blank=True)),
     },
-    texts=LISTS,
+    texts=[
+        *LISTS,
+        *(f'["{NUMBER}"]', f'["{NUMBER}", "{NUMBER.upper()}"]', '["2025-01-05", "0000-01-05"]'),
+        *('["2023-02-29"]', "[1.25, -0.0]", "[-0]", "[1e5, 2E-3]", "[1.5, 2]", "[999.99, 1]"),
+        *("[true, false]", "[1000]", "[0.001]", '["true", "t"]', "[TRUE]", '["1.5", 2]'),
+    ],
     values=[
+        *([UUID(NUMBER), UUID(int=0)], [None, UUID(int=1)], [-0.0, 2.5], [True, False]),
+        *([dt.date(1, 1, 1), dt.date(9999, 12, 31)], [NUMBER]),
         *([], (), [1, 2], (1, 2), [None], ["a", None], ["abcdef"], [[1], [2]], [[1], [2, 3]], {1}),
         *([aware[0]], [naive[2]], [dt.date(2025, 1, 5)], [Decimal("1.23")], [1.5], [True], [[]]),
         *([naive[4]], [naive[5]], [dt.time(1)], [b"abc"], ["\x00"], ["\ud800"], {}, {"a": 1}, 5),
@@ -109,6 +118,8 @@ Family(
     value=st.lists(item, max_size=3),
     arrow_types=[
         *(pa.list_(pa.int64()), pa.list_(pa.string()), pa.large_list(pa.int8()), pa.string()),
+        *(pa.list_(pa.float64()), pa.list_(pa.bool_()), pa.list_(pa.date32())),
+        *(pa.list_(pa.float32()), pa.list_(pa.decimal128(5, 2)), pa.list_(pa.binary(16))),
         *(pa.list_(pa.timestamp("us")), pa.list_(pa.timestamp("s", tz="UTC"))),
         pa.list_(pa.list_(pa.int32())),
     ],

@@ -84,6 +84,26 @@ class Wrapping(json.JSONEncoder):
         return f'{{"wrapped": {super().encode(o)}}}'
 
 
+class Separating(json.JSONEncoder):
+    """Writes lists and objects that nobody can read."""
+
+    item_separator = "; "
+
+
+class Huge(json.JSONEncoder):
+    """Writes a number that no numeric holds, for the number 5."""
+
+    def encode(self, o):
+        return "1e200000" if o == 5 else super().encode(o)
+
+
+class Failing(json.JSONEncoder):
+    """Raises what no encoder should."""
+
+    def default(self, o):
+        raise LookupError(o)
+
+
 def of_few_keys(value):
     if isinstance(value, dict) and len(value) > 1:
         raise ValidationError("So many keys.")
@@ -175,13 +195,25 @@ Family(
         "encoder": models.JSONField(encoder=DjangoJSONEncoder),
         "own encoder": models.JSONField(encoder=Spacious, null=True),
         "odd encoder": models.JSONField(encoder=Wrapping),
+        "separating encoder": models.JSONField(encoder=Separating),
+        "encoder of a huge number": models.JSONField(encoder=Huge),
+        "failing encoder": models.JSONField(encoder=Failing),
         "validator": models.JSONField(validators=[of_few_keys]),
         "decoder": models.JSONField(decoder=Backwards),
         "choices": models.JSONField(choices=[([1, 2], "a"), ("a", "b")]),
     },
     texts=DOCUMENTS,
     values=[
-        *(["\ud800"], {"a": "é"}, {"é": [1.5, {"b": "🙂"}]}, "NaN", [[[[1]]]]),
+        *(
+            5,
+            [1, {1}],
+            {"a": 1, "b": 2},
+            ["\ud800"],
+            {"a": "é"},
+            {"é": [1.5, {"b": "🙂"}]},
+            "NaN",
+            [[[[1]]]],
+        ),
         *({}, [], (), OrderedDict(), OrderedDict(a=1), {"a": 1}, {1: 2}, {(1,): 2}, {None: 1}, {1}),
         *("a\x00b", "\ud800", {"a": "\x00"}, {"\x00": 1}, float("nan"), [float("inf")], -0.0),
         *(Decimal("1.10"), UUID(NUMBER), b"abc", 10**400, 2**64, "\\u0000", "a\\u0000", "\\\\"),
