@@ -119,7 +119,7 @@ Family(
     arrow_types=[
         *(pa.list_(pa.int64()), pa.list_(pa.string()), pa.large_list(pa.int8()), pa.string()),
         *(pa.list_(pa.float64()), pa.list_(pa.bool_()), pa.list_(pa.date32())),
-        *(pa.list_(pa.float32()), pa.list_(pa.decimal128(5, 2)), pa.list_(pa.binary(16))),
+        *(pa.list_(pa.float32()), pa.list_(pa.decimal128(5, 2))),
         *(pa.list_(pa.timestamp("us")), pa.list_(pa.timestamp("s", tz="UTC"))),
         pa.list_(pa.list_(pa.int32())),
     ],
