@@ -97,7 +97,11 @@ class FloatKernel(Kernel):
         return pc.cast(keep(text, mask), pa.float64()), mask
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
-        return (values, None) if pa.types.is_float64(values.type) else None
+        kind = values.type
+        if pa.types.is_float32(kind) or pa.types.is_integer(kind):
+            # Fails where an integer has no float of its own.
+            return pc.cast(values, pa.float64()), None
+        return (values, None) if pa.types.is_float64(kind) else None
 
 
 class BooleanKernel(Kernel):
