@@ -290,3 +290,24 @@ def test_a_long_value_does_not_hide_what_is_wrong_with_it(length, temporary_tabl
         [verdict] = twins.converted(cells, [1_000])
     [message] = verdict.messages
     assert message.startswith(f"“{'x' * 39}…” value has an invalid format.")
+
+
+    ("variant", "bad", "reason"),
+    [
+        (
+            "separating encoder",
+            [1, 2],
+            (
+                "the field's encoder does not write valid JSON: Expecting ',' delimiter: "
+                "line 1 column 3 (char 2)."
+            ),
+        ),
+        ("encoder of a huge number", 5, "'1e200000' has more digits than PostgreSQL can store"),
+        ("failing encoder", [{1}], "LookupError: {1}"),
+    ],
+)
+def test_what_an_encoder_does_wrong_refuses_its_record_alone(loaded, variant, bad, reason):
+    first, wrong, last = loaded("json", variant, ["a", bad, [1]])
+    assert wrong == reason
+    assert "a" in first
+    assert "[1]" in last
