@@ -292,6 +292,7 @@ def test_a_long_value_does_not_hide_what_is_wrong_with_it(length, temporary_tabl
     assert message.startswith(f"“{'x' * 39}…” value has an invalid format.")
 
 
+@pytest.mark.parametrize(
     ("variant", "bad", "reason"),
     [
         (
