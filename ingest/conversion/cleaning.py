@@ -182,7 +182,10 @@ class Cleaner:
             found = json.loads(text, parse_float=str if is_of_decimals(self.field) else None)
         except (ValueError, RecursionError):
             return text
-        return found if isinstance(found, list) else text
+        if not isinstance(found, list):
+            return text
+        is_nested = isinstance(getattr(self.field, "base_field", None), ArrayField)
+        return found if is_nested else json.dumps(found)
 
     def _as_attribute(self, value: Any) -> Any:
         """Return what an instance makes of a value that is assigned to it, as a file's name."""
@@ -201,18 +204,32 @@ class Cleaner:
             value = _within_reach(value)
         if isinstance(value, str):
             value = self._as_list(value)
-        if isinstance(field, ArrayField) and isinstance(value, list | tuple):
-            value = _read_items(field, value)
         if not isinstance(field, models.ForeignKey):
             if self._has_moments and type(value) is dt.date:
                 # As DateTimeField.to_python() does, but without a warning.
                 value = make_aware(field, value)
+            if isinstance(field, ArrayField) and isinstance(value, list | tuple):
+                return self._clean_list(field, value)
             return field.clean(value, self._instance)
         # ForeignKey.validate() would ask the database about every single value.
         value = field.to_python(value)
         models.Field.validate(field, value, self._instance)
         field.run_validators(value)
         return value
+
+    def _clean_list(self, field: ArrayField[Any, Any], value: Any) -> Any:
+        """Clean a list; where the field refuses it, with its items as a text would have them."""
+        try:
+            return field.clean(value, self._instance)
+        except DATABASE_ERRORS:
+            raise
+        except Exception:
+            try:
+                items = _read_items(field, value)
+                return field.clean(items, self._instance)
+            except Exception:  # noqa: BLE001, S110 - what the field said of the list counts
+                pass
+            raise
 
 
 def _is_whole(field: models.Field[Any, Any]) -> bool:
