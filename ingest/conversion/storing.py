@@ -223,7 +223,8 @@ def _date(value: Any) -> dt.date:
 
 def _length(value: Any) -> dt.timedelta:
     # A text would go out as it is, and PostgreSQL would take its letters for a binary interval.
-    length = parse_duration(value) if isinstance(value, str) else value
+    # An empty one is no interval to PostgreSQL, though parse_duration() reads it as none.
+    length = parse_duration(value) if isinstance(value, str) and value else value
     if not isinstance(length, dt.timedelta):
         raise TypeError
     return length
