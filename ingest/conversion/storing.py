@@ -91,7 +91,8 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
         "daterange": range_fit(_date),
         "tstzrange": range_fit(_moment_fit(zone, has_zone=True)),
         "hstore": fit_hstore,
-        "interval": _length,
+        "interval": _length_or_literal,
+        "_interval": list_fit(_length),
         "json": fit_json_text,
         "jsonb": fit_json,
         "_jsonb": list_fit(fit_json_item),
@@ -219,6 +220,12 @@ def _date(value: Any) -> dt.date:
     if isinstance(value, dt.datetime) or not isinstance(value, dt.date):
         raise TypeError
     return value
+
+
+def _length_or_literal(value: Any) -> dt.timedelta | str:
+    """Return a text as it is that only PostgreSQL reads, as one of months: a literal of its own."""
+    is_text = isinstance(value, str) and value
+    return str(value) if is_text and parse_duration(value) is None else _length(value)
 
 
 def _length(value: Any) -> dt.timedelta:
