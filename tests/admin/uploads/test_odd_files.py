@@ -50,6 +50,7 @@ def kept(folder):
         (b"PK\x03\x04 and no more", "a.zip", "is a damaged ZIP file"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more", "a.xls", "is cut off or damaged"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
 )
 def test_a_file_that_cannot_be_loaded_is_told_of_and_not_kept(way, folder, content, name, want):
     assert want in page(way.upload(content, name))

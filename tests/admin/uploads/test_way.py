@@ -215,6 +215,7 @@ def test_the_same_bytes_are_known_again(way):
             b'{"user__username": "root", "number": "DE1", "name": "G", "currency": "EUR"}\n',
         ),
     ],
+    ids=["csv.gz", "jsonl"],
 )
 def test_other_formats_go_the_same_way(way, name, content):
     way.upload(content, name)
