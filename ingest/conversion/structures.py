@@ -124,7 +124,12 @@ def fit_json(value: Any) -> Any:
     if isinstance(written, str) and not (
         is_plain and not any(mark in written for mark in _SUSPECT)
     ):
-        _check(_parse(written))
+        try:
+            document = _parse(written, _read_fraction)
+        except ValueError as error:
+            _blame_encoder(value, error)
+        else:
+            _check(document)
     return written if isinstance(written, str) else value
 
 
@@ -132,7 +137,10 @@ def fit_json_text(value: Any) -> Any:
     """Refuse what a column of json has not: it keeps a document as it is written."""
     written, _ = _write(value)
     if isinstance(written, str):
-        _parse(written)
+        try:
+            _parse(written, str)
+        except ValueError as error:
+            _blame_encoder(value, error)
         return written
     return value
 
@@ -152,13 +160,18 @@ def _write(value: Any) -> tuple[Any, bool]:
     return written.decode() if isinstance(written, bytes) else written, dumps is json.dumps
 
 
-def _parse(written: str) -> Any:
-    """Read what a field's encoder has written; one of its own may write anything."""
-    try:
-        return json.loads(written, parse_constant=_refuse_constant, parse_float=_read_fraction)
-    except MisfitError:
-        raise
-    except ValueError as error:
+def _parse(written: str, read_fraction: Callable[[str], Any]) -> Any:
+    return json.loads(written, parse_constant=_refuse_constant, parse_float=read_fraction)
+
+
+def _blame_encoder(value: Any, error: ValueError) -> None:
+    """Raise ``MisfitError`` for what an encoder of the user's wrote; PostgreSQL judges other texts.
+
+    PostgreSQL names what is wrong with a text that a field without an encoder gives.
+    """
+    if isinstance(error, MisfitError):
+        raise error
+    if hasattr(value, "obj"):
         raise MisfitError(f"the field's encoder does not write valid JSON: {error}.") from error
 
 
