@@ -35,8 +35,29 @@ _MAGIC = {
 }
 MAGIC_BYTES = 16
 """The first bytes of a file, which say what it is."""
+
+
+class _ReadInPieces:
+    """A file that is read little by little: from Python 3.12 on, gzip reads 128 KB ahead.
+
+    The progress of a load counts what was read.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        piece: bytes = self._file.read(min(size, io.DEFAULT_BUFFER_SIZE))
+        return piece
+
+    def seek(self, place: int) -> int:
+        """Go back, as to the file's beginning."""
+        found: int = self._file.seek(place)
+        return found
+
+
 _OPENERS: dict[str, Callable[[Any], Any]] = {
-    "gzip": lambda file: gzip.GzipFile(fileobj=file, mode="rb"),
+    "gzip": lambda file: gzip.GzipFile(fileobj=_ReadInPieces(file), mode="rb"),
     "bzip2": bz2.BZ2File,
     "xz": lzma.LZMAFile,
     # pyarrow has it, and is needed anyway; Python itself has it from 3.14 only.

@@ -338,4 +338,5 @@ def _count_trailer(body: Sequence[Record], profile: _Profile) -> tuple[int, int]
 def _single_column(text: str, *, is_whole: bool) -> DetectedTable | None:
     dialect = Dialect(",", '"')
     records = split(text, dialect, is_whole=is_whole)
-    return locate(records, 1, dialect, is_whole=False) if records else None
+    has_rows = any(len(record) == 1 for record in records)
+    return locate(records, 1, dialect, is_whole=False) if has_rows else None
