@@ -91,7 +91,7 @@ def text_value(cell, field):
 
 def arrow_value(cell, field):
     try:
-        value = cell.as_py()
+        value = without_pandas(cell.as_py())
         if is_of_decimals(field):
             value = shortest_text(cell) if type(value) is float else without_floats(value)
     except (ValueError, OverflowError):
@@ -102,6 +102,16 @@ def arrow_value(cell, field):
         while places is not None and -exponent > places and digits[-1] == 0:
             digits, exponent = digits[:-1] or (0,), exponent + 1
         return Decimal((sign, digits, exponent))
+    return value
+
+
+def without_pandas(value):
+    """Return a time of pandas, which Arrow gives where pandas is installed, as Python's own."""
+    if getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0):
+        return value
+    for name in ("to_pydatetime", "to_pytimedelta"):
+        if hasattr(value, name):
+            return getattr(value, name)()
     return value
 
 
