@@ -39,6 +39,8 @@ def values_of(cells, field):
 
 
 def python_value(cell, field):
+    if is_list_of_decimals(field) and isinstance(cell, str):
+        return decimals_as_texts(cell)
     if is_of_decimals(field):
         return without_floats(cell)  # a meant difference: the float's shortest text
     if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
@@ -80,13 +82,20 @@ def text_value(cell, field):
             return json.loads(text, cls=getattr(field, "decoder", None))
         except (ValueError, RecursionError):
             return Unreadable("no JSON")
-    if is_of_decimals(field) and hasattr(field, "base_field"):
-        try:
-            found = json.loads(text, parse_float=str)
-        except (ValueError, RecursionError):
-            return text
-        return json.dumps(found) if isinstance(found, list) else text
-    return text
+    return decimals_as_texts(text) if is_list_of_decimals(field) else text
+
+
+def is_list_of_decimals(field):
+    return is_of_decimals(field) and hasattr(field, "base_field")
+
+
+def decimals_as_texts(text):
+    """Return the text of a list with its fractions as texts: a meant difference, as with floats."""
+    try:
+        found = json.loads(text, parse_float=str)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(found) if isinstance(found, list) else text
 
 
 def arrow_value(cell, field):
