@@ -413,21 +413,68 @@ def test_an_executor_that_breaks(file):
     assert Load.objects.get().status == "failed"
 
 
-def test_connections_are_closed_at_the_end(file, threads):
-    load(Transaction, file(100), executor=threads, chunk_rows=10)
+def backends():
     with connection.cursor() as cursor:
-        deadline = time.monotonic() + 5
-        while True:
+        cursor.execute(
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+            "AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return {pid for [pid] in cursor.fetchall()}
+
+
+def wait_for_lock():
+    deadline = time.monotonic() + 10
+    with connection.cursor() as cursor:
+        while time.monotonic() < deadline:
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND backend_type = 'client backend'"
+                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+                "AND wait_event_type = 'Lock'"
             )
-            [count] = cursor.fetchone()
-            if count <= 2 or time.monotonic() > deadline:  # Django's, and the load's own
-                break
-            time.sleep(0.05)
-    assert count <= 2
+            if cursor.fetchone():
+                return
+            time.sleep(0.02)
+    raise AssertionError("The chunk did not wait for the lock.")
+
+
+def assert_all_closed(before):
+    connection.close()  # and with it what is kept for the next load of this thread
+    deadline = time.monotonic() + 10
+    while (new := backends() - before) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not new
     assert threading.active_count() < 20
+
+
+def test_connections_are_closed_at_the_end(file, threads):
+    before = backends()
+    load(Transaction, file(100), executor=threads, chunk_rows=10)
+    assert_all_closed(before)
+
+
+def test_connections_of_chunks_that_outlive_their_load_are_closed(file, threads):
+    """A worker that still loads when the load has failed closes its connections afterwards."""
+    other = connection.copy()
+
+    class Failing(Executor):
+        """Fails at its second chunk, while the first waits for a lock."""
+
+        def submit(self, function, load, chunk):
+            if other.connection is not None:
+                wait_for_lock()
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            other.set_autocommit(False)
+            with other.cursor() as cursor:
+                cursor.execute("LOCK TABLE finance_transaction IN SHARE MODE")
+            return threads.submit(function, load, chunk)
+
+    before = backends()
+    try:
+        with pytest.raises(IngestError, match="The executor, a Failing, failed"):
+            load(Transaction, file(100), executor=Failing(), chunk_rows=10)
+    finally:
+        other.close()
+    assert_all_closed(before)
+    assert references() == []
 
 
 @pytest.mark.parametrize(

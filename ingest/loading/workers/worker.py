@@ -116,9 +116,9 @@ def forget() -> None:
 
 
 def forget_all() -> None:
-    """Close the connections of all workers of this process that are idle."""
+    """Close the connections of all workers of this process, or let them do so after their chunk."""
     for worker in list(_all):
-        worker.close()
+        worker.leave()
 
 
 def leave_behind() -> None:
@@ -145,6 +145,7 @@ class Worker:
     def __init__(self, load: int, chunk: Chunk) -> None:
         self.key = (load, chunk.alias, chunk.run)
         self.is_closed = False
+        self._is_leaving = False
         self._busy = threading.Lock()
         self._stack = ExitStack()
         self._timer: threading.Timer | None = None
@@ -194,6 +195,8 @@ class Worker:
         if not self._busy.acquire(blocking=False):
             return False
         try:
+            if self.is_closed:
+                return True
             self.is_closed = True
             _all.discard(self)
             if self._timer is not None:
@@ -211,15 +214,32 @@ class Worker:
             self._busy.release()
         return True
 
+    def leave(self) -> None:
+        """Close the connections, at the latest when the chunk that is being loaded has ended."""
+        self._is_leaving = True
+        self.close()
+
+    def _close_all(self) -> None:
+        """Close Django's connection too, by the worker's own thread."""
+        if self.close() and not self._django.in_atomic_block:
+            self._django.close()
+
     def do(self, chunk: Chunk, *, waits_first: bool) -> Answer:
         """Load the chunk; ``waits_first``: only when the chunk before is in."""
-        with self._busy:
-            try:
-                return self._do(chunk, waits_first=waits_first)
-            finally:
-                self._idle_since = time.monotonic()
-                if self._timer is None:
-                    self._watch(IDLE_SECONDS)
+        try:
+            with self._busy:
+                try:
+                    return self._do(chunk, waits_first=waits_first)
+                except _NotNowError as reason:
+                    self._is_leaving |= str(reason) == UNWANTED  # the load has ended
+                    raise
+                finally:
+                    self._idle_since = time.monotonic()
+                    if self._timer is None and not self._is_leaving:
+                        self._watch(IDLE_SECONDS)
+        finally:
+            if self._is_leaving:
+                self._close_all()
 
     def _watch(self, seconds: float) -> None:
         """Look after so many seconds whether there was another chunk."""
