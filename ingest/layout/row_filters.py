@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from django.utils.module_loading import import_string
 
 from ingest.exceptions import LayoutError
-from ingest.layout.cells import as_raw, is_raw, place_of, texts_of
+from ingest.layout.cells import as_raw, is_raw, is_text, place_of, texts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -162,7 +162,10 @@ class Selection:
         if condition.column is None:  # the layout is checked when it is made
             raise AssertionError(condition)
         place = place_of(self._layout, condition.column, names, (key, "column"))
-        texts = pc.utf8_trim_whitespace(pc.fill_null(texts_of(columns[place])[0], ""))
+        texts, undecodable = texts_of(columns[place])
+        if undecodable is not None:  # such a cell is not empty
+            texts = pc.if_else(undecodable, "\ufffd", texts)
+        texts = pc.utf8_trim_whitespace(pc.fill_null(texts, ""))
         fits = pa.array([True] * len(texts)) if len(texts) else pa.array([], pa.bool_())
         if condition.equals is not None:
             fits = pc.and_(fits, pc.is_in(texts, value_set=pa.array(condition.equals)))
@@ -199,26 +202,42 @@ def _joined(batch: Batch, goes_on: pa.BooleanArray, places: list[int], join: str
     flags = goes_on.to_pylist()
     columns = list(batch.columns)
     for place in places:
-        texts = texts_of(columns[place])[0].to_pylist()
+        texts = _pieces(columns[place])
         first = 0
-        parts: dict[int, list[str]] = {}
+        parts: dict[int, list[Any]] = {}
         for at, flag in enumerate(flags):
             if not flag or at == 0:
                 first = at
             elif texts[at] and texts[at].strip():
                 parts.setdefault(first, [texts[first]] if texts[first] else []).append(texts[at])
-        for at, pieces in parts.items():
-            texts[at] = join.join(pieces)
-        columns[place] = as_raw(pa.array(texts, pa.string()))
+        if parts:
+            columns[place] = _replaced(columns[place], parts, join)
     # The very first record of a source has none before it.
     drop = pa.array([flag and at > 0 for at, flag in enumerate(flags)], pa.bool_())
     return without(dataclasses.replace(batch, columns=tuple(columns)), drop)
 
 
+def _pieces(cells: Cells) -> list[Any]:
+    """Return the texts of cells: of a text file its bytes, which may be no text."""
+    return cells.to_pylist() if is_raw(cells) else texts_of(cells)[0].to_pylist()
+
+
+def _replaced(cells: Cells, parts: dict[int, list[Any]], join: str) -> Cells:
+    """Return the cells with some of them put together; the others stay what they are."""
+    separator = join.encode() if is_raw(cells) else join
+    values = list(cells) if isinstance(cells, list) else cells.to_pylist()
+    for at, pieces in parts.items():
+        values[at] = separator.join(pieces)
+    is_of_texts = isinstance(cells, pa.Array) and is_text(cells)
+    return pa.array(values, cells.type) if is_of_texts else values
+
+
 def _concatenate(held: Batch, following: Batch) -> Batch:
     columns = tuple(
         pa.concat_arrays([first, second])
-        if isinstance(first, pa.Array) and isinstance(second, pa.Array)
+        if isinstance(first, pa.Array)
+        and isinstance(second, pa.Array)
+        and first.type == second.type
         else [*_values(first), *_values(second)]
         for first, second in zip(held.columns, following.columns, strict=True)
     )
@@ -236,7 +255,13 @@ def _concatenate(held: Batch, following: Batch) -> Batch:
 
 
 def _values(cells: Cells) -> list[Any]:
-    return cells if isinstance(cells, list) else list(cells.to_pylist())
+    if isinstance(cells, list):
+        return cells
+    values = cells.to_pylist()
+    if not is_raw(cells):
+        return list(values)
+    # Bytes that are no text become surrogates, which are refused as such.
+    return [None if cell is None else cell.decode(errors="surrogateescape") for cell in values]
 
 
 def _take(cells: Cells, places: pa.Array) -> Cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from decimal import Decimal
 
 import pyarrow as pa
@@ -129,6 +130,62 @@ def test_continuation_records_are_appended():
     )
     assert (got.read, got.rows, got.skipped) == (5, 2, 3)
     assert [row[2] for row in stored()] == ["one two three", "four five"]
+
+
+CONTINUED = [
+    ("2024-12-31", "A1", 1, "one"),
+    (None, None, None, "two"),
+    ("2024-12-31", "A1", 2, 2.5),
+    (None, None, None, 3),
+    ("2024-12-31", "A1", 3, "three"),
+]
+
+
+def dicts():
+    return [dict(zip(HEADER.strip().split(";"), row, strict=True)) for row in CONTINUED]
+
+
+def arrow_batches():
+    """Give the texts as two kinds of Arrow strings, and a batch for each record."""
+    table = pa.Table.from_pylist([{**row, "Text": str(row["Text"])} for row in dicts()])
+    column = table["Text"].cast(pa.large_string())
+    return table.set_column(3, "Text", column).to_reader(max_chunksize=1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        dicts,
+        lambda: io.BytesIO("".join(f"{json.dumps(row)}\n" for row in dicts()).encode()),
+        arrow_batches,
+    ],
+    ids=["dicts", "json lines", "arrow"],
+)
+def test_continuation_records_of_typed_sources_are_appended_as_texts(account, make):
+    goes_on = Continuation(when=(Condition(column="Tag", empty=True),), append=("Text",))
+    layout = Layout(fields=FIELDS, continuation=goes_on)
+    source = make()
+    options = {"format": "jsonl"} if isinstance(source, io.BytesIO) else {}
+    got = load(Transaction, source, layout=layout, **options)
+    assert (got.read, got.rows, got.skipped) == (5, 3, 2)
+    assert [row[2] for row in stored()] == ["one two", "2.5 3", "three"]
+
+
+def test_bytes_that_are_no_text_are_neither_empty_nor_lost(account):
+    conditions = (Condition(column="Tag", empty=True),)
+    lines = [b"31.12.2024;A1;1;caf\xe9", b";;;two", b"\xff;A1;2;x", b"31.12.2024;A1;3;good"]
+    file = HEADER.encode() + b"".join(line + b"\n" for line in lines)
+    goes_on = Continuation(when=conditions, append=("Text",))
+    got = load(
+        Transaction, io.BytesIO(file), layout=german(continuation=goes_on), on_error="reject"
+    )
+    assert [(item.record, item.field) for item in got.rejects] == [
+        (1, "description"),
+        (3, "tx_date"),
+    ]
+    assert [row[2] for row in stored()] == ["good"]
+    got = load(Transaction, io.BytesIO(file), layout=german(skip=conditions), on_error="reject")
+    assert (got.rejected, got.skipped) == (2, 1)
 
 
 def sides(**changes):
