@@ -219,17 +219,19 @@ def _joined(batch: Batch, goes_on: pa.BooleanArray, places: list[int], join: str
 
 def _pieces(cells: Cells) -> list[Any]:
     """Return the texts of cells: of a text file its bytes, which may be no text."""
-    return cells.to_pylist() if is_raw(cells) else texts_of(cells)[0].to_pylist()
+    found = cells if isinstance(cells, pa.Array) and is_raw(cells) else texts_of(cells)[0]
+    return list(found.to_pylist())
 
 
 def _replaced(cells: Cells, parts: dict[int, list[Any]], join: str) -> Cells:
     """Return the cells with some of them put together; the others stay what they are."""
-    separator = join.encode() if is_raw(cells) else join
-    values = list(cells) if isinstance(cells, list) else cells.to_pylist()
+    separator: Any = join.encode() if is_raw(cells) else join
+    values = list(cells) if isinstance(cells, list) else list(cells.to_pylist())
     for at, pieces in parts.items():
         values[at] = separator.join(pieces)
-    is_of_texts = isinstance(cells, pa.Array) and is_text(cells)
-    return pa.array(values, cells.type) if is_of_texts else values
+    if isinstance(cells, pa.Array) and is_text(cells):
+        return pa.array(values, cells.type)
+    return values
 
 
 def _concatenate(held: Batch, following: Batch) -> Batch:
