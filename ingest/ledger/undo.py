@@ -21,6 +21,7 @@ from ingest.exceptions import LedgerError
 from ingest.ledger.entries import find_load
 from ingest.ledger.locks import keep_still
 from ingest.ledger.models import Load
+from ingest.ledger.moments import local_time
 from ingest.ledger.old_rows import KeptRows, OldCounts
 from ingest.ledger.ownership import double_percent, read_ownership
 from ingest.ledger.place import in_place_of
@@ -221,7 +222,7 @@ def _count(load: Load, ownership: Ownership) -> UndoPlan:
         load=load,
         model=load.model,
         source=load.source,
-        day=timezone.localtime(load.started_at).date(),
+        day=local_time(load.started_at).date(),
         rows=ownership.rows,
         deletable=deletable,
         changed=changed,

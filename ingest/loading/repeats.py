@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from django.utils import timezone
-
 from ingest.exceptions import LedgerError
 from ingest.ledger.locks import is_alive
 from ingest.ledger.models import Load
+from ingest.ledger.moments import local_time
 from ingest.ledger.rows import select
 from ingest.results import REPEATED
 
@@ -43,7 +42,7 @@ def find_repeat(job: LoadSpec, source: Source, schema: str, digest: str) -> Load
 
 def describe_repeat(found: Load, job: LoadSpec, source: Source) -> str:
     """Return a sentence about a load of the same file."""
-    day = timezone.localtime(found.started_at).date()
+    day = local_time(found.started_at).date()
     is_running = found.status == Load.Status.RUNNING
     was, before = ("is being loaded", "") if is_running else ("was loaded", " before")
     name = "" if found.source == source.name else f", under the name {found.source}"

@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, router
-from django.utils import timezone
 
 from ingest.exceptions import LedgerError
 from ingest.ledger.models import Load
+from ingest.ledger.moments import local_time
 from ingest.management.grids import print_grid
 from ingest.results import DETAILS, details_of
 
@@ -80,5 +80,4 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
 
 
 def _minute(moment: datetime) -> str:
-    local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
-    return f"{local:%Y-%m-%d %H:%M}"
+    return f"{local_time(moment):%Y-%m-%d %H:%M}"
