@@ -31,9 +31,11 @@ from ingest.admin.loads.actions import ACTIONS, LoadAction
 from ingest.admin.loads.columns import LIST_DISPLAY, LoadColumns
 from ingest.admin.loads.rejects import FILES, RejectPages, as_lines, files_of, open_file
 from ingest.admin.loads.resuming import NotResumed
+from ingest.admin.sites import address_on
 from ingest.exceptions import IngestError
 from ingest.ledger.models import Load
 from ingest.results import details_of
+from ingest.uploads.models import Upload
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -76,12 +78,9 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         may_load = request.user.has_perm(UPLOAD_LOAD)
-        add = "admin:ingest_upload_add"
         context = {
             "ingest_list_template": "admin/change_list.html",
-            "ingest_load_file": reverse(add, current_app=self.admin_site.name)
-            if may_load
-            else None,
+            "ingest_load_file": address_on(self.admin_site, Upload, "add") if may_load else None,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -185,8 +184,8 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             return None
         if not rows_admin.has_view_or_change_permission(request):
             return None
-        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
-        return f"{reverse(name, current_app=self.admin_site.name)}?{LOAD_VAR}={load.pk}"
+        address = address_on(self.admin_site, model, "changelist")
+        return f"{address}?{LOAD_VAR}={load.pk}"
 
     def progress_view(self, request: HttpRequest) -> HttpResponse:
         """Return how far the loads have come that ``?load=`` names."""

@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from ingest import conf
 from ingest.admin.addresses import GuardedList
+from ingest.admin.sites import address_on
 from ingest.admin.uploads import rights
 from ingest.admin.uploads.forms import ChooseForm
 from ingest.admin.uploads.receiving import receive
@@ -79,7 +80,10 @@ class UploadAdmin(GuardedList, Base):
         """Link to the load, once somebody has confirmed it."""
         if upload.load is None or upload.load.status == Load.Status.DRAFT:
             return ""
-        return format_html('<a href="{}">{}</a>', self.load_address(upload), upload.load_id)
+        address = self.address_of_load(upload.load.pk)
+        if address is None:
+            return str(upload.load.pk)
+        return format_html('<a href="{}">{}</a>', address, upload.load.pk)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Upload]:
         return rights.readable_uploads(request)
@@ -233,13 +237,12 @@ class UploadAdmin(GuardedList, Base):
         return reverse("admin:ingest_upload_changelist", current_app=self.admin_site.name)
 
     def load_address(self, upload: Upload) -> str:
-        """Return the address of the upload's load."""
-        return self.address_of_load(upload.load_id or 0)
+        """Return the address of the upload's load, or of the list if the site shows no loads."""
+        return self.address_of_load(upload.load_id or 0) or self.list_address()
 
-    def address_of_load(self, number: int) -> str:
-        """Return the address of a load."""
-        site = self.admin_site.name
-        return reverse("admin:ingest_load_change", args=[number], current_app=site)
+    def address_of_load(self, number: int) -> str | None:
+        """Return the address of a load; None if the site shows no loads."""
+        return address_on(self.admin_site, Load, "change", number)
 
     def context(self, request: HttpRequest, upload: Upload | None, name: str) -> dict[str, Any]:
         """Return what all pages of the way show."""
@@ -276,7 +279,7 @@ class UploadAdmin(GuardedList, Base):
 _PROTECTED = method_decorator(csrf_protect)(UploadAdmin.choose)
 
 
-def load_file_address(site: admin.AdminSite, model: type[Model] | None = None) -> str:
-    """Return the address where a file is chosen, for a model or for any."""
-    address = reverse("admin:ingest_upload_add", current_app=site.name)
-    return address if model is None else f"{address}?{MODEL_VAR}={model._meta.label}"
+def load_file_address(site: admin.AdminSite, model: type[Model]) -> str | None:
+    """Return the address where a file for a model is chosen; None if the site takes no uploads."""
+    address = address_on(site, Upload, "add")
+    return None if address is None else f"{address}?{MODEL_VAR}={model._meta.label}"

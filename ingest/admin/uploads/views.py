@@ -232,7 +232,7 @@ class FileStep(StepView):
         may_view = self.request.user.has_perm("ingest.view_load")
         return [
             {
-                "number": load.pk,
+                "number": str(load.pk),  # a name, without a mark between its thousands
                 "state": load.get_status_display(),
                 "started_at": load.started_at,
                 "loaded": whole(load.loaded),
