@@ -8,14 +8,18 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from django.core.validators import EmailValidator
 from django.test import override_settings
 from django.utils.dateparse import parse_datetime
+from django.utils.functional import empty
+from django.utils.regex_helper import _lazy_re_compile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.conversion.kernels import find_kernel
 from ingest.conversion.kernels.datetimes import DateTimeKernel
 from ingest.conversion.kernels.regexes import ASCII, translate
+from ingest.conversion.kernels.text_checks import source_of
 from tests.conversion.families import FAMILIES
 
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -200,3 +204,11 @@ def test_texts_of_moments_are_read_as_django_reads_them(odd):
             want = parse_datetime(text)
             assert value == (want if want.tzinfo else want.replace(tzinfo=dt.UTC)), text
     assert not any(taken[len(texts) :])
+
+
+def test_the_regexes_of_django_are_not_compiled_for_a_kernel():
+    # Compiled anew, as in a fresh process: others have used Django's own by now.
+    lazy = _lazy_re_compile(EmailValidator.domain_regex.pattern, re.IGNORECASE)
+    assert source_of(lazy) == (EmailValidator.domain_regex.pattern, re.IGNORECASE)
+    assert vars(lazy)["_wrapped"] is empty
+    assert source_of(re.compile("a", re.DOTALL)).pattern == "a"

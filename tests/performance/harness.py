@@ -19,6 +19,7 @@ from rich.table import Table
 
 from finance.models import Account, Transaction
 from ingest import load
+from ingest.loading.own_process import prepare_arrow
 from tests.performance import rows as made
 
 CHECK = (
@@ -145,6 +146,7 @@ def _in_a_fresh_process(figure, asked_name, variant, rows, folder):
 def run_variant(figure, asked):
     """Run one variant in this process, and print what it took as JSON."""
     connection.settings_dict["NAME"] = asked.database
+    prepare_arrow()  # as the command does
     trial = Trial(folder=Path(asked.folder), rows=asked.rows)
     if asked.variant in figure.prepare:
         figure.prepare[asked.variant](trial)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from django.core import validators
+from django.utils.functional import SimpleLazyObject, empty
 
 from ingest.conversion.kernels.base import both
 from ingest.conversion.kernels.regexes import translate
@@ -62,6 +63,29 @@ def find_check(validator: Any) -> Check | None:
     return None if find is None else find(validator)
 
 
+class _Source(NamedTuple):
+    """What a regular expression is compiled from."""
+
+    pattern: Any
+    flags: int
+
+
+def source_of(regex: Any) -> _Source:
+    """Return what a regular expression of a validator is compiled from.
+
+    Django compiles its own at their first use. Those for hosts take 25 ms each, which a load whose
+    texts are all plain need not spend: where Django keeps them as it does today, this only looks.
+    """
+    if type(regex) is SimpleLazyObject and vars(regex).get("_wrapped") is empty:
+        function = vars(regex).get("_setupfunc")
+        names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+        cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
+        kept = dict(zip(names, cells, strict=True))
+        if kept.keys() == {"regex", "flags"} and type(kept["regex"]) is str:
+            return _Source(kept["regex"], int(kept["flags"]))
+    return _Source(regex.pattern, regex.flags)
+
+
 def _limit(validator: Any) -> Check | None:
     limit = validator.limit_value
     if type(limit) is not int:
@@ -90,9 +114,9 @@ def _regex(validator: Any) -> Check | None:
 
 
 def _email(validator: Any) -> Check | None:
-    patterns = validator.user_regex.pattern, validator.domain_regex.pattern
-    flags = validator.user_regex.flags & validator.domain_regex.flags
-    if patterns != _EMAIL_PATTERNS or not flags & re.IGNORECASE:
+    of_user, of_domain = map(source_of, (validator.user_regex, validator.domain_regex))
+    flags = of_user.flags & of_domain.flags
+    if (of_user.pattern, of_domain.pattern) != _EMAIL_PATTERNS or not flags & re.IGNORECASE:
         return None
     return lambda texts: pc.and_(
         pc.match_substring_regex(texts, _EMAIL),
@@ -102,9 +126,10 @@ def _email(validator: Any) -> Check | None:
 
 def _url(validator: Any) -> Check | None:
     schemes = list(validator.schemes)
+    source = source_of(validator.regex)
     if (
-        validator.regex.pattern != _URL_PATTERN
-        or not validator.regex.flags & re.IGNORECASE
+        source.pattern != _URL_PATTERN
+        or not source.flags & re.IGNORECASE
         or validator.inverse_match
         or not all(isinstance(scheme, str) and _SCHEME.fullmatch(scheme) for scheme in schemes)
     ):
