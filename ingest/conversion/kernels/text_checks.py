@@ -81,8 +81,12 @@ def source_of(regex: Any) -> _Source:
         names = getattr(getattr(function, "__code__", None), "co_freevars", ())
         cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
         kept = dict(zip(names, cells, strict=True))
-        if kept.keys() == {"regex", "flags"} and type(kept["regex"]) is str:
-            return _Source(kept["regex"], int(kept["flags"]))
+        if kept.keys() == {"regex", "flags"}:
+            inner, flags = kept["regex"], int(kept["flags"])
+            if type(inner) is str:
+                return _Source(inner, flags)
+            if not flags:  # as a validator wraps its class's own
+                return source_of(inner)
     return _Source(regex.pattern, regex.flags)
 
 
