@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 2 << 20
 """Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
 needs some ten times a block's size of memory."""
+LARGE_BLOCKS = 4
+"""A file of more blocks begins with small ones, so that PostgreSQL need not wait for whole ones."""
 BLOCKS_REMEMBERED = 3
 """Blocks whose lines and positions are known while a later one is at hand: a layout may hold a
 record back until it knows what follows it."""
@@ -188,7 +190,8 @@ class DelimitedSource(Source):
             position = placed.end()
 
     def _batches(self) -> Iterator[Batch]:
-        blocks = read_blocks(self._reader, self._pattern, BLOCK_BYTES)
+        is_large = (self.bytes_total or 0) > LARGE_BLOCKS * BLOCK_BYTES
+        blocks = read_blocks(self._reader, self._pattern, BLOCK_BYTES, starts_small=is_large)
         self._ahead = ReadAhead(blocks)
         parser = CellParser(self._options, self._width)
         is_empty = True

@@ -15,7 +15,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -31,6 +31,10 @@ OPEN_QUOTE = "a quote that is never closed"
 TEXT_AFTER_QUOTE = "text after the closing quote of a cell"
 NOTHING_ESCAPED = "an escape character with nothing after it"
 
+SMALL_BLOCKS = 2
+"""How many blocks are small at first: what is decided of a load is decided by two."""
+SMALL_PART = 4
+"""The share of a whole block that each has."""
 _PLACE_BYTES = 8
 _LINE_END = rb"(?:\r\n|\r|\n)"
 _BEFORE_AND_AFTER = (0).to_bytes(8, sys.byteorder) + (2).to_bytes(8, sys.byteorder)
@@ -331,18 +335,25 @@ class Block:
         return self.text[start:stop]
 
 
-def read_blocks(reader: TextReader, pattern: RecordPattern, block_bytes: int) -> Iterator[Block]:
+def read_blocks(
+    reader: TextReader, pattern: RecordPattern, block_bytes: int, *, starts_small: bool = False
+) -> Iterator[Block]:
     """Yield the text, some whole records at a time, at most so many bytes.
 
-    Raises ``RecordTooLongError`` for a record that takes more.
+    ``starts_small``: the first blocks are smaller, so that what follows can begin with them. Raises
+    ``RecordTooLongError`` for a record that takes more.
     """
     text, is_last, begin = b"", False, reader.byte_before(0)
+    sizes = repeat(max(block_bytes // SMALL_PART, 1), SMALL_BLOCKS if starts_small else 0)
     while not is_last:
-        text += reader.read(block_bytes - len(text))
+        size = next(sizes, block_bytes)
+        text += reader.read(max(size - len(text), 0))
         is_last = reader.is_exhausted()
         if not text:
             return
         block = pattern.cut(text, is_last=is_last)
+        if block is None and size < block_bytes and not is_last:
+            continue
         if block is None:
             raise RecordTooLongError(text, is_open=pattern.is_open(text))
         text = text[len(block.text) :]
