@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
 from ingest.admin.uploads import rights
 from ingest.exceptions import SourceError
 from ingest.layout.completing import join_lookups
+from ingest.layout.definition import Conflict
 from ingest.results.rejects import shorten
 from ingest.uploads.layouts import columns_of, field_named, read_columns
 
@@ -35,6 +37,20 @@ def use(
     layout = allowed_part(site, request, model, offer.layout)
     set_layout(upload, without_missing(layout, columns), columns)
     upload.options["start"] = offer.name
+    upload.options["conflict"] = allowed_conflict(site, request, model, offer.layout)
+    if upload.options["conflict"]:
+        upload.options.pop("load", None)  # what the layout says is filled in
+
+
+def allowed_conflict(
+    site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
+) -> dict[str, Any]:
+    """Return what a layout says of rows that are there already; nothing if somebody may not."""
+    said = layout.conflict.said()
+    if not rights.may_handle(site, request, model, said.get("on_conflict", "")):
+        return {}
+    found: dict[str, Any] = json.loads(json.dumps(said, default=str))
+    return found
 
 
 def allowed_part(
@@ -42,6 +58,8 @@ def allowed_part(
 ) -> Layout:
     """Return a layout without fields that somebody may not fill in, and parents not to be made."""
     layout, _joined = join_lookups(layout, model)
+    # It is said under "How to load", where it is seen, and is asked for its own permission.
+    layout = dataclasses.replace(layout, conflict=Conflict())
     allowed = rights.allowed_fields(site._registry[model], request)
     fields: dict[str, FieldLayout] = {}
     for name, said in layout.fields.items():

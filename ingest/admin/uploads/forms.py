@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import UniqueConstraint
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -16,7 +15,7 @@ from ingest.terminal import safe_line
 from ingest.uploads.models import SavedLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Iterable
 
     from django.db.models import Model
 
@@ -195,152 +194,6 @@ def _set(source: dict[str, Any], name: str, value: Any, usual: Any) -> None:
         source.pop(name, None)
     else:
         source[name] = value
-
-
-class OptionsForm(forms.Form):
-    """How the records are loaded."""
-
-    on_conflict = forms.ChoiceField(label=_("Records whose key the table has already"))
-    key = forms.ChoiceField(
-        label=_("Key"),
-        required=False,
-        help_text=_("The fields by which the row of a record is found."),
-    )
-    duplicates = forms.ChoiceField(
-        label=_("Several records of one key"),
-        required=False,
-        choices=(
-            ("reject", _("all but the first are refused")),
-            ("first", _("the first counts")),
-            ("last", _("the last counts")),
-        ),
-    )
-    scope = forms.CharField(
-        label=_("Rows that may be deleted"),
-        max_length=200,
-        required=False,
-        help_text=_(
-            "Only where rows that the file lacks are deleted: all, or such as currency=EUR, with "
-            "commas between several."
-        ),
-    )
-    max_deletes = forms.RegexField(
-        r"^\d{1,12}$|^\d{1,3}(\.\d{1,3})?%$",
-        label=_("Rows that may be deleted at most"),
-        required=False,
-        help_text=_("A number, or a share such as 10%. More than that, and nothing is loaded."),
-    )
-    chunks = forms.BooleanField(
-        label=_("Commit in chunks"),
-        required=False,
-        help_text=_(
-            "What is in stays in if the load stops, and it goes on from there. Else all records "
-            "are loaded at once, or none."
-        ),
-    )
-    checks = forms.BooleanField(
-        label=_("Run the model's own checks on each record"),
-        required=False,
-        help_text=_("Model.clean(), which is much slower."),
-    )
-
-    def __init__(
-        self,
-        model: type[Model],
-        said: dict[str, Any],
-        may: Callable[[str], bool],
-        fed: Collection[str] = (),
-        **kwargs: Any,
-    ) -> None:
-        """``may``: whether a way may be chosen; ``fed``: the fields that the layout feeds."""
-        initial = {
-            "on_conflict": said.get("on_conflict", INSERT),
-            "key": ",".join(said.get("key") or ()),
-            "duplicates": said.get("duplicates", "reject"),
-            "scope": write_scope(said.get("scope")),
-            "max_deletes": said.get("max_deletes", ""),
-            "chunks": bool(said.get("resumable")),
-            "checks": bool(said.get("clean")),
-        }
-        super().__init__(initial=initial, **kwargs)
-        allowed = [word for word in CONFLICTS if may(word)]
-        choices = [(word, CONFLICTS[word]) for word in allowed]
-        self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
-        keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model, fed)]
-        self.fields["key"].choices = [  # type: ignore[attr-defined]
-            ("", _("(the only one that the file has)")),
-            *keys,
-        ]
-        if "sync" not in allowed:
-            del self.fields["scope"], self.fields["max_deletes"]
-
-    def to_options(self) -> dict[str, Any]:
-        """Return the options of ``load`` that differ from its own defaults."""
-        said = self.cleaned_data
-        options: dict[str, Any] = {}
-        word = said["on_conflict"]
-        if word != INSERT:
-            options["on_conflict"] = word
-            if said["key"]:
-                options["key"] = said["key"].split(",")
-            if said["duplicates"] not in {"", "reject"}:
-                options["duplicates"] = said["duplicates"]
-        if word == "sync":
-            if said["scope"]:
-                options["scope"] = read_scope(said["scope"])
-            if said["max_deletes"]:
-                options["max_deletes"] = said["max_deletes"]
-        if said["chunks"]:
-            options["resumable"] = True
-        if said["checks"]:
-            options["clean"] = True
-        return options
-
-
-INSERT = "error"
-"""The way of handling conflicts that a load has where nothing is said."""
-CONFLICTS = {
-    "error": _("are refused"),
-    "ignore": _("are left out"),
-    "update": _("update the row; others are refused"),
-    "upsert": _("update the row; others are inserted"),
-    "sync": _("update the row; others are inserted, and rows that the file lacks are deleted"),
-}
-
-
-def unique_keys(model: type[Model], fed: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the fields of each key that a row of the model can be found by.
-
-    The primary key is one of them where it is fed.
-    """
-    options = model._meta
-    if options.pk.name in fed:
-        yield (options.pk.name,)
-    for field in options.concrete_fields:
-        if field.unique and not field.primary_key:
-            yield (field.name,)
-    yield from (tuple(names) for names in options.unique_together)
-    for constraint in options.constraints:
-        if isinstance(constraint, UniqueConstraint) and constraint.fields:
-            yield tuple(constraint.fields)
-
-
-def read_scope(text: str) -> str | list[str] | dict[str, str]:
-    """Return the rows that may be deleted, as a load takes them."""
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if text.strip() == "all":
-        return "all"
-    if all("=" in part for part in parts):
-        pairs = (part.partition("=") for part in parts)
-        return {name.strip(): value.strip() for name, _equals, value in pairs}
-    return parts
-
-
-def write_scope(scope: Any) -> str:
-    """Return the rows that may be deleted, as the form takes them."""
-    if isinstance(scope, dict):
-        return ", ".join(f"{name}={value}" for name, value in scope.items())
-    return scope if isinstance(scope, str) else ", ".join(scope or ())
 
 
 class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]

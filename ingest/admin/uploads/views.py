@@ -18,8 +18,9 @@ from django.utils.translation import gettext_lazy
 from ingest.admin.loads import background
 from ingest.admin.loads.progress import whole
 from ingest.admin.uploads import rights
-from ingest.admin.uploads.forms import FileForm, OptionsForm, SaveLayoutForm
+from ingest.admin.uploads.forms import FileForm, SaveLayoutForm
 from ingest.admin.uploads.mapping import MappingForm
+from ingest.admin.uploads.options import OptionsForm
 from ingest.admin.uploads.steps import STEPS, place_of, step_after
 from ingest.exceptions import IngestError
 from ingest.ledger.models import Load
@@ -129,6 +130,8 @@ class StepView:
         """Raise ``PermissionDenied`` for a layout that says what its owner may not say."""
         for refusal in rights.refusals(self.admin.admin_site, self.request, self.model, layout):
             raise PermissionDenied(refusal)
+        if layout.conflict.said():  # as options alone, see ``check_conflicts``
+            raise PermissionDenied("The layout says what becomes of rows that are there already.")
 
     def check_conflicts(self, options: dict[str, Any]) -> None:
         """Raise ``PermissionDenied`` for what may not become of rows that are there already."""
@@ -395,14 +398,19 @@ class OptionsStep(StepView):
     def _form(self, posted: Any = None) -> OptionsForm:
         return OptionsForm(
             self.model,
-            self.upload.options.get("load", {}),
+            self.upload.options.get("load"),
             lambda word: rights.may_handle(self.admin.admin_site, self.request, self.model, word),
             fed=self.layout().fields.keys(),
+            of_layout=self.upload.options.get("conflict", {}),
             data=posted,
         )
 
     def shown(self) -> dict[str, Any]:
-        return {"form": self.form or self._form()}
+        from ingest.layout.text import write_value
+
+        form = self.form or self._form()
+        kept = safe_line(write_value(form.kept)) if form.kept else ""
+        return {"form": form, "kept": kept}
 
 
 class PreviewStep(StepView):

@@ -1,0 +1,221 @@
+"""How a load is to be done: the form, and the options of ``load`` that come of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import UniqueConstraint
+from django.utils.translation import gettext_lazy as _
+
+from ingest.admin.uploads.forms import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from django.db.models import Model
+
+
+class OptionsForm(forms.Form):
+    """How the records are loaded."""
+
+    on_conflict = forms.ChoiceField(label=_("Records whose key the table has already"))
+    key = forms.ChoiceField(
+        label=_("Key"),
+        required=False,
+        help_text=_("The fields by which the row of a record is found."),
+    )
+    duplicates = forms.ChoiceField(
+        label=_("Several records of one key"),
+        required=False,
+        choices=(
+            ("reject", _("all but the first are refused")),
+            ("first", _("the first counts")),
+            ("last", _("the last counts")),
+        ),
+    )
+    scope = forms.CharField(
+        label=_("Rows that may be deleted"),
+        max_length=200,
+        required=False,
+        help_text=_(
+            "Only where rows that the file lacks are deleted: all, or such as currency=EUR, with "
+            "commas between several."
+        ),
+    )
+    max_deletes = forms.RegexField(
+        r"^\d{1,12}$|^\d{1,3}(\.\d{1,3})?%$",
+        label=_("Rows that may be deleted at most"),
+        required=False,
+        help_text=_("A number, or a share such as 10%. More than that, and nothing is loaded."),
+    )
+    keep_old = forms.BooleanField(
+        label=_("Keep what rows were that are updated or deleted"),
+        required=False,
+        help_text=_("So that the load can be undone. The old values are stored."),
+    )
+    chunks = forms.BooleanField(
+        label=_("Commit in chunks"),
+        required=False,
+        help_text=_(
+            "What is in stays in if the load stops, and it goes on from there. Else all records "
+            "are loaded at once, or none."
+        ),
+    )
+    checks = forms.BooleanField(
+        label=_("Run the model's own checks on each record"),
+        required=False,
+        help_text=_("Model.clean(), which is much slower."),
+    )
+
+    def __init__(
+        self,
+        model: type[Model],
+        said: Mapping[str, Any] | None,
+        may: Callable[[str], bool],
+        fed: Collection[str] = (),
+        of_layout: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """``may``: whether a way may be chosen; ``fed``: the fields that the layout feeds.
+
+        ``of_layout``: what the layout says, which is filled in until something else is ``said``.
+        """
+        of_layout = of_layout or {}
+        said = of_layout if said is None else said
+        self.kept = {name: of_layout[name] for name in OF_LAYOUTS if name in of_layout}
+        keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model, fed)]
+        initial = {
+            "on_conflict": said.get("on_conflict", INSERT),
+            "key": _choice_of(said.get("key") or (), keys),
+            "duplicates": said.get("duplicates", "reject"),
+            "scope": write_scope(said.get("scope")),
+            "max_deletes": said.get("max_deletes", ""),
+            "keep_old": bool(said.get("keep_old")),
+            "chunks": bool(said.get("resumable")),
+            "checks": bool(said.get("clean")),
+        }
+        super().__init__(initial=initial, **kwargs)
+        allowed = [word for word in CONFLICTS if may(word)]
+        choices = [(word, CONFLICTS[word]) for word in allowed]
+        self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
+        self.fields["key"].choices = [  # type: ignore[attr-defined]
+            ("", _("(the only one that the file has)")),
+            *keys,
+        ]
+        if "sync" not in allowed:
+            del self.fields["scope"], self.fields["max_deletes"]
+        if not UPDATING & {*allowed}:
+            del self.fields["keep_old"]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse what has no effect on the way that was chosen."""
+        said = super().clean() or self.cleaned_data
+        word = said.get("on_conflict")
+        for name, words_ in EFFECTS.items():
+            is_said = said.get(name) not in {None, "", False, "reject"}
+            if is_said and word is not None and word not in words_:
+                text = _(
+                    "This has no effect with what is chosen for records whose key the table has "
+                    "already: leave it out."
+                )
+                self.add_error(name, ValidationError(text, code="effect"))
+        return said
+
+    def to_options(self) -> dict[str, Any]:
+        """Return the options of ``load`` that differ from its own defaults."""
+        said = self.cleaned_data
+        options = self._of_conflicts()
+        if said["chunks"]:
+            options["resumable"] = True
+        if said["checks"]:
+            options["clean"] = True
+        return options
+
+    def _of_conflicts(self) -> dict[str, Any]:
+        said = self.cleaned_data
+        options: dict[str, Any] = {}
+        word = said["on_conflict"]
+        if word != INSERT:
+            options["on_conflict"] = word
+            if said["key"]:
+                options["key"] = said["key"].split(",")
+            if said["duplicates"] not in {"", "reject"}:
+                options["duplicates"] = said["duplicates"]
+        if word in UPDATING:
+            options |= self.kept
+            if said["keep_old"]:
+                options["keep_old"] = True
+        if word == "sync" and said["scope"]:
+            options["scope"] = read_scope(said["scope"])
+        if word == "sync" and said["max_deletes"]:
+            options["max_deletes"] = said["max_deletes"]
+        return options
+
+
+INSERT = "error"
+"""The way of handling conflicts that a load has where nothing is said."""
+CONFLICTS = {
+    "error": _("are refused"),
+    "ignore": _("are left out"),
+    "update": _("update the row; others are refused"),
+    "upsert": _("update the row; others are inserted"),
+    "sync": _("update the row; others are inserted, and rows that the file lacks are deleted"),
+}
+
+
+UPDATING = {"update", "upsert", "sync"}
+"""Ways that change rows."""
+EFFECTS = {
+    "key": {"ignore", *UPDATING},
+    "duplicates": {"ignore", *UPDATING},
+    "scope": {"sync"},
+    "max_deletes": {"sync"},
+    "keep_old": UPDATING,
+}
+"""The ways on which an input of the form has an effect."""
+OF_LAYOUTS = ("update_fields", "keep_if_null", "newest")
+"""Options that a layout may say of updates, and that the form has no inputs for."""
+
+
+def _choice_of(key: Sequence[str] | str, choices: Iterable[tuple[str, str]]) -> str:
+    """Return the choice that a key means, whatever the order of its fields and their look-ups."""
+    given = words(key) or () if isinstance(key, str) else key
+    names = {name.partition("__")[0] for name in given}
+    return next((value for value, _title in choices if {*value.split(",")} == names), "")
+
+
+def unique_keys(model: type[Model], fed: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Yield the fields of each key that a row of the model can be found by.
+
+    The primary key is one of them where it is fed.
+    """
+    options = model._meta
+    if options.pk.name in fed:
+        yield (options.pk.name,)
+    for field in options.concrete_fields:
+        if field.unique and not field.primary_key:
+            yield (field.name,)
+    yield from (tuple(names) for names in options.unique_together)
+    for constraint in options.constraints:
+        if isinstance(constraint, UniqueConstraint) and constraint.fields:
+            yield tuple(constraint.fields)
+
+
+def read_scope(text: str) -> str | list[str] | dict[str, str]:
+    """Return the rows that may be deleted, as a load takes them."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if text.strip() == "all":
+        return "all"
+    if all("=" in part for part in parts):
+        pairs = (part.partition("=") for part in parts)
+        return {name.strip(): value.strip() for name, _equals, value in pairs}
+    return parts
+
+
+def write_scope(scope: Any) -> str:
+    """Return the rows that may be deleted, as the form takes them."""
+    if isinstance(scope, dict):
+        return ", ".join(f"{name}={value}" for name, value in scope.items())
+    return scope if isinstance(scope, str) else ", ".join(scope or ())
