@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from threading import Event
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,23 +18,28 @@ DIGEST_BYTES = 32
 
 
 class Fingerprint:
-    """The digest of some files, taken in a thread of its own while the load goes on."""
+    """The digest of some files, taken in a thread of its own while the load goes on.
+
+    It is given up when nobody can ask for it any more: the load has failed.
+    """
 
     def __init__(self, paths: Sequence[Path], identity: str = "") -> None:
         """``identity`` is what tells that a file is the same that is not on this machine."""
         self._identity = identity
-        with ThreadPoolExecutor(1, "ingest-fingerprint") as executor:
-            self._digest = executor.submit(digest_of_files, paths)
-            executor.shutdown(wait=False)
+        given_up = Event()
+        finalize(self, given_up.set)
+        executor = ThreadPoolExecutor(1, "ingest-fingerprint")
+        self._digest = executor.submit(digest_of_files, paths, given_up)
+        executor.shutdown(wait=False)  # the end of a ``with`` would wait for the digest
 
     def __str__(self) -> str:
         """Return the digest, as soon as it is known; empty where there is no file."""
         return self._digest.result() or self._identity
 
 
-def digest_of_files(paths: Sequence[Path]) -> str:
+def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str:
     """Digest the contents of files, in their order; their names do not matter."""
-    digests = [_digest(path, 0, None) for path in paths]
+    digests = [_digest(path, 0, None, given_up) for path in paths]
     if len(digests) > 1:
         return blake2b("".join(digests).encode(), digest_size=DIGEST_BYTES).hexdigest()
     return "".join(digests)
@@ -43,15 +50,18 @@ def digest_of_part(path: Path, start: int, stop: int) -> str:
     return _digest(path, start, stop)
 
 
-def _digest(path: Path, start: int, stop: int | None) -> str:
+def _digest(path: Path, start: int, stop: int | None, given_up: Event | None = None) -> str:
     digest = blake2b(digest_size=DIGEST_BYTES)
     with path.open("rb", buffering=0) as file:
-        file.seek(start)
+        if start:
+            file.seek(start)
         left = stop - start if stop is not None else None
         while left is None or left > 0:
             block = file.read(BLOCK_BYTES if left is None else min(BLOCK_BYTES, left))
             if not block:
                 break
+            if given_up is not None and given_up.is_set():
+                return ""
             digest.update(block)
             left = None if left is None else left - len(block)
     return digest.hexdigest()
