@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.csv
 
+from ingest.sources.lending import lend
 from ingest.sources.record_text import RecordPattern
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ class CellParser:
     def __init__(self, options: SourceOptions, width: int) -> None:
         # Distinct stand-ins, since nothing forbids a file to name two columns alike.
         names = [str(place) for place in range(width)]
-        self._refused: list[pyarrow.csv.InvalidRow] = []
+        self._refused = _Refused(self)
         self._read = pyarrow.csv.ReadOptions(
             block_size=_ONE_BLOCK, use_threads=False, column_names=names
         )
-        self._parse = _parse_options(options, invalid_row_handler=self._refuse)
+        self._parse = _parse_options(options, invalid_row_handler=self._refused)
         # Binary, so that a byte that is no text can be pinned on its record.
         self._convert = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.binary()),
@@ -44,21 +45,32 @@ class CellParser:
         Also, by the places of the records (from 0), how many cells those have that are left out
         because they have too few or too many.
         """
-        self._refused.clear()
+        self._refused.rows.clear()
         if not text:  # Arrow refuses it
             return [pa.array([], pa.binary()) for _ in self._read.column_names], {}
         # read_csv, which is for whole files, takes three times as long to begin and a thread.
         table = pyarrow.csv.open_csv(
-            pa.BufferReader(_guarded(text)),
+            pa.BufferReader(lend(_guarded(text))),
             read_options=self._read,
             parse_options=self._parse,
             convert_options=self._convert,
         ).read_all()
-        refused = {row.number - 1: row.actual_columns for row in self._refused}
+        refused = {row.number - 1: row.actual_columns for row in self._refused.rows}
         return [_one_chunk(column) for column in table.columns], refused
 
-    def _refuse(self, row: pyarrow.csv.InvalidRow) -> str:
-        self._refused.append(row)
+
+class _Refused:
+    """The rows that Arrow refuses for a parser.
+
+    It is not the parser's own method: Arrow holds it, and Python would never find that circle.
+    """
+
+    def __init__(self, parser: CellParser) -> None:
+        self.rows: list[pyarrow.csv.InvalidRow] = []
+        lend(self, owner=parser)
+
+    def __call__(self, row: pyarrow.csv.InvalidRow) -> str:
+        self.rows.append(row)
         return "skip"
 
 
