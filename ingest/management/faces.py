@@ -7,6 +7,9 @@ of the other's options, to say where they belong. A load imports nothing of ``in
 from __future__ import annotations
 
 import argparse
+import itertools
+import re
+import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.management.base import CommandError
@@ -140,12 +143,40 @@ def add_shared(parser: CommandParser) -> None:
 
 def prepare(parser: CommandParser) -> None:
     """Let options stand anywhere, and make the messages safe for a terminal."""
-    parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
-    error = parser.error
+    parse, error = parser.parse_intermixed_args, parser.error
+    given: list[str] = []
+
+    def parse_args(arguments: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        given[:] = sys.argv[1:] if arguments is None else map(str, arguments)
+        return parse(arguments, namespace)
 
     def say_safely(message: str) -> NoReturn:
+        message = _name_hyphen(parser, message, given)
         if not parser.called_from_command_line:
             raise CommandError(safe_text(f"Error: {message}"), returncode=WRONG_USAGE)
         raise error(safe_text(message))  # it ends here
 
+    parser.parse_args = parse_args  # type: ignore[method-assign,assignment]
     parser.error = say_safely  # type: ignore[method-assign]
+
+
+def _name_hyphen(parser: CommandParser, message: str, given: Sequence[str]) -> str:
+    """Return the message with its cure where a value was taken for an option."""
+    found = _EXPECTED.match(message)
+    if found is None:
+        return message
+    options = parser._option_string_actions
+    for name, value in itertools.pairwise(given):
+        if name not in found[1].split("/") or not value.startswith("-"):
+            continue
+        if any(option.startswith(value.partition("=")[0]) for option in options):
+            continue
+        try:
+            parser._get_value(options[name], value)
+        except argparse.ArgumentError as error:  # it is wrong anyway
+            return str(error)
+        return f"argument {name}: {value!r} begins like an option: write {name}={value}"
+    return message
+
+
+_EXPECTED = re.compile(r"argument ([^ :]+): expected (one|at least one) argument")

@@ -178,6 +178,16 @@ def test_options_of_call_command(options, want):
             "leave out finance.Account.",
         ),
         (["--forget-loads", "--older-than", "90"], "'90' is no age: write a whole number with d"),
+        (["--forget-loads", "--older-than", "-1d"], "--older-than: '-1d' is no age: write a whole"),
+        (
+            ["finance.Account", "x.csv", "--null", "-n/a"],
+            "'-n/a' begins like an option: write --null=-n/a",
+        ),
+        (
+            ["finance.Account", "x.csv", "--null", "--dry-run"],
+            "--null: expected one argument",
+        ),
+        (["--benchmark", "--json", "-j"], "'-j' begins like an option: write --json=-j"),
         (["--older-than", "90d"], "--older-than belongs to --forget-loads: leave it out."),
         (["--list", "none"], "argument --list: 'none' is no number of loads"),
         (["--bench", "--workers", "2"], "--workers belongs to a load"),
