@@ -190,7 +190,9 @@ class TextReader:
         chunk = self._cut_off + chunk if self._cut_off else chunk
         cut = 0 if self._ended else _length_of_cut_character(chunk)
         chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
-        if chunk.isascii() or (_is_utf8(chunk) and _MARK_BYTES not in chunk):
+        # Its first byte alone is found a hundred times as fast.
+        has_mark = _MARK_BYTES[:1] in chunk and _MARK_BYTES in chunk
+        if chunk.isascii() or (not has_mark and _is_utf8(chunk)):
             return chunk
         self.has_undecodable = True
         # The mark itself, which a text should not have, is marked like a byte that is no text.

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from django.core.validators import EmailValidator
+from django.core.validators import EmailValidator, MaxLengthValidator
 from django.test import override_settings
 from django.utils.dateparse import parse_datetime
 from django.utils.functional import empty
@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ingest.conversion.kernels import find_kernel
 from ingest.conversion.kernels.datetimes import DateTimeKernel
 from ingest.conversion.kernels.regexes import ASCII, translate
-from ingest.conversion.kernels.text_checks import source_of
+from ingest.conversion.kernels.text_checks import find_check, source_of, without_null_characters
 from tests.conversion.families import FAMILIES
 
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -213,3 +213,17 @@ def test_the_regexes_of_django_are_not_compiled_for_a_kernel():
     assert source_of(lazy) == source_of(_lazy_re_compile(lazy)) == want
     assert vars(lazy)["_wrapped"] is empty
     assert source_of(re.compile("a", re.DOTALL)).pattern == "a"
+
+
+def test_a_null_character_is_found_in_its_own_text_only():
+    texts = pa.array(["a\0", "b", None, "", "c\0d", "e"])
+    assert without_null_characters(texts).to_pylist() == [False, True, None, True, False, True]
+    assert without_null_characters(texts[1:4]) is None
+    assert without_null_characters(texts[2:5]).to_pylist() == [None, True, False]
+    assert without_null_characters(texts[:0]) is None
+
+
+def test_a_longest_text_is_counted_in_characters():
+    check = find_check(MaxLengthValidator(3))
+    assert check(pa.array(["abc", None, ""])) is None
+    assert check(pa.array(["äöü", "äöüß", None])).to_pylist() == [True, False, None]

@@ -16,7 +16,9 @@ from ingest.conversion.kernels.regexes import translate
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Check = Callable[[pa.Array], pa.BooleanArray]
+    from ingest.conversion.kernels.base import Mask
+
+    Check = Callable[[pa.Array], Mask]
     """Returns which texts a validator certainly accepts."""
 
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -90,17 +92,36 @@ def source_of(regex: Any) -> _Source:
     return _Source(regex.pattern, regex.flags)
 
 
+def without_null_characters(texts: pa.Array) -> Mask:
+    """Return which texts have no null character; all their bytes are looked through at once."""
+    if not len(texts):
+        return None
+    _, ends, content = texts.buffers()
+    places = memoryview(ends).cast("i")
+    start, stop = places[texts.offset], places[texts.offset + len(texts)]
+    if content is None or b"\0" not in content.slice(start, stop - start).to_pybytes():
+        return None
+    return pc.invert(pc.match_substring(texts, "\0"))
+
+
 def _limit(validator: Any) -> Check | None:
     limit = validator.limit_value
     if type(limit) is not int:
         return None
     is_most = type(validator) is validators.MaxLengthValidator
-    compare = pc.less_equal if is_most else pc.greater_equal
-    return lambda texts: compare(pc.utf8_length(texts), limit)
+
+    def check(texts: pa.Array) -> Mask:
+        # No text has more characters than bytes, which are there to be read.
+        if is_most and (pc.max(pc.binary_length(texts)).as_py() or 0) <= limit:
+            return None
+        compare = pc.less_equal if is_most else pc.greater_equal
+        return compare(pc.utf8_length(texts), limit)
+
+    return check
 
 
 def _no_null_characters(_validator: Any) -> Check:
-    return lambda texts: pc.invert(pc.match_substring(texts, "\0"))
+    return without_null_characters
 
 
 def _regex(validator: Any) -> Check | None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.conversion.kernels.base import Kernel, Mask, both, is_all, keep
-from ingest.conversion.kernels.text_checks import find_check
+from ingest.conversion.kernels.text_checks import find_check, without_null_characters
 
 if TYPE_CHECKING:
     from django.db import models
@@ -49,7 +49,7 @@ class TextKernel(Kernel):
             mask = both(mask, pc.not_equal(values, ""))
         elif mask is not None:
             mask = pc.or_(mask, pc.equal(values, ""))
-        return both(mask, pc.invert(pc.match_substring(values, "\0")))
+        return both(mask, without_null_characters(values))
 
 
 class UUIDKernel(Kernel):
