@@ -88,7 +88,7 @@ class AppendFile:
                     "again."
                 )
             if self._lasts:
-                self._digest = self._digest_up_to(place)
+                self._digest = digest_up_to(self._file, place)
                 if self._digest.hexdigest() != mark.get("digest", self._digest.hexdigest()):
                     raise IngestError(
                         f"{self._what} is no longer what this load has written: its first "
@@ -115,14 +115,6 @@ class AppendFile:
             with self._explained():
                 self._file.close()
 
-    def _digest_up_to(self, place: int) -> blake2b:
-        digest = blake2b(digest_size=DIGEST_BYTES)
-        self._file.seek(0)
-        while place > 0 and (block := self._file.read(min(place, BLOCK_BYTES))):
-            digest.update(block)
-            place -= len(block)
-        return digest
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         if self._failure is not None:
@@ -136,3 +128,13 @@ class AppendFile:
                 f"{self._what} cannot be written: {error.strerror}."
             ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
             raise self._failure from error
+
+
+def digest_up_to(file: IO[bytes], place: int) -> blake2b:
+    """Return the digest of the bytes before a place."""
+    digest = blake2b(digest_size=DIGEST_BYTES)
+    file.seek(0)
+    while place > 0 and (block := file.read(min(place, BLOCK_BYTES))):
+        digest.update(block)
+        place -= len(block)
+    return digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -141,6 +142,21 @@ def _check(path: Path, writer: RecordWriter, said: str | None) -> None:
             f"The rejects are written as {_WORDS[writer.format]}, and the name {shown!r} would be "
             f"taken for another format: call the file {name!r}."
         )
+
+
+def suffix_for(writer: RecordWriter, name: str, *, in_chunks: bool) -> str:
+    """Return the suffix of a reject file, by which a load can read it again.
+
+    It is that of the source's ``name`` where the rejects are written in this format.
+    """
+    if writer.format == "workbook":  # which is written at the end, by another package
+        return ".csv" if in_chunks or find_spec("xlsxwriter") is None else ".xlsx"
+    path = Path(name)
+    while path.suffix.lower() in COMPRESSIONS:
+        path = path.with_suffix("")
+    own = path.suffix.lower()
+    named = next(kind.format for kind in Source.registry if kind.accepts(Path(f"rejects{own}")))
+    return own if own and named == writer.format else _SUFFIXES[writer.format]
 
 
 _SUFFIXES = {"delimited": ".csv", "jsonl": ".jsonl", "workbook": ".xlsx"}

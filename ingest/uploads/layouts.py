@@ -83,7 +83,7 @@ def detect_upload(upload: Upload, model: type[Model], known: Layout | None = Non
     """
     detected = _detect(upload, known)
     drafted = draft(detected, model)
-    options = _source_options(drafted.layout)
+    options = source_options(drafted.layout)
     with open_upload(upload, is_sample=True) as given, open_source(given, options) as source:
         return Found(
             layout=_lift_formats(_with_lookups(drafted, model), detected),
@@ -205,7 +205,7 @@ def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
         try:
             with (
                 open_upload(upload, is_sample=True) as given,
-                open_source(given, _source_options(layout)) as source,
+                open_source(given, source_options(layout)) as source,
             ):
                 layout = complete(layout, model, source).layout
         except IngestError:
@@ -233,7 +233,7 @@ def read_columns(upload: Upload, layout: Layout) -> tuple[str, ...] | None:
     try:
         with (
             open_upload(upload, is_sample=True) as given,
-            open_source(given, _source_options(layout)) as source,
+            open_source(given, source_options(layout)) as source,
         ):
             return source.columns
     except (IngestError, TypeError):
@@ -257,7 +257,8 @@ def columns_of(said: FieldLayout) -> list[Column]:
     return [*(column for column in single if column is not None), *(said.columns or ())]
 
 
-def _source_options(layout: Layout) -> SourceOptions:
+def source_options(layout: Layout) -> SourceOptions:
+    """Return what a layout says of reading the file."""
     said: Mapping[str, Any] = layout.source
     known = {item.name for item in dataclasses.fields(SourceOptions)}
     options = {name: value for name, value in said.items() if name in known}
@@ -279,7 +280,7 @@ def kind_of(upload: Upload, layout: Layout) -> Kind:
     """Return what kind of source an upload is; raises ``IngestError`` if it cannot be opened."""
     with (
         open_upload(upload, is_sample=True) as given,
-        open_source(given, _source_options(layout)) as source,
+        open_source(given, source_options(layout)) as source,
     ):
         return Kind(format=source.format, ignores=source.ignores)
 
@@ -302,7 +303,7 @@ def first_records(upload: Upload, layout: Layout, count: int) -> FirstRecords:
     refused: list[tuple[int, str]] = []
     with (
         open_upload(upload, is_sample=True) as given,
-        open_source(given, _source_options(layout)) as source,
+        open_source(given, source_options(layout)) as source,
     ):
         for batch in source.batches():
             columns = [list(column[:count]) for column in batch.columns]

@@ -20,8 +20,11 @@ from ingest.ledger.place import in_place_of
 from ingest.loading.api import load, resume
 from ingest.loading.options import LoadSpec
 from ingest.loading.prepare import prepare, spec_facts
+from ingest.loading.reject_file import suffix_for
 from ingest.results.rejects import as_json, as_text, cut
+from ingest.sources import open_source
 from ingest.terminal import safe_line, safe_text
+from ingest.uploads.layouts import source_options
 from ingest.uploads.models import Upload
 from ingest.uploads.storing import delete_file, given_of, open_upload, reject_file_of
 
@@ -75,7 +78,9 @@ def confirm(upload: Upload, *, rejects: bool) -> bool:
     upload.refresh_from_db()
     options = load_options(upload)
     if rejects:
-        options |= {"on_error": "reject", "reject_file": str(reject_file_of(upload))}
+        path = reject_file_of(upload, reject_suffix(upload, options))
+        # Nobody else writes there; what an earlier try has written is replaced.
+        options |= {"on_error": "reject", "reject_file": str(path), "overwrite": True}
     who = "" if upload.load is None else upload.load.who
     job = LoadSpec.of(find_model(upload.model), given_of(upload), None, {**options, "who": who})
     draft = upload.load
@@ -85,6 +90,16 @@ def confirm(upload: Upload, *, rejects: bool) -> bool:
         status=Load.Status.WAITING, started_at=timezone.now(), **spec_facts(job)
     )
     return True
+
+
+def reject_suffix(upload: Upload, options: dict[str, Any]) -> str:
+    """Return the suffix of the file for the refused records of an upload."""
+    with (
+        open_upload(upload, is_sample=True) as given,
+        open_source(given, source_options(options["layout"])) as source,
+    ):
+        in_chunks = any(options.get(name) for name in OF_CHUNKS)
+        return suffix_for(source.writer(), upload.storage_name, in_chunks=in_chunks)
 
 
 def load_options(upload: Upload) -> dict[str, Any]:

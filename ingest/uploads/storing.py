@@ -169,12 +169,11 @@ def given_of(upload: Upload) -> str:
     return str(path) if path is not None else f"storage:{STORAGE}/{upload.storage_name}"
 
 
-def reject_file_of(upload: Upload) -> Path:
+def reject_file_of(upload: Upload, suffix: str) -> Path:
     """Return where the refused records of the upload's load are written."""
     folder = private_folder() / REJECTS
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = _SUFFIXES.search(upload.storage_name)
-    return folder / f"{upload.key}{'' if found is None else found[0]}"
+    return folder / f"{upload.key}{suffix}"
 
 
 def delete_orphan(instance: Upload, **_: Any) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -96,7 +100,7 @@ def open_file(load: Load, name: str) -> IO[bytes] | None:
         file = path.open("rb")
     except OSError:
         return None
-    is_it = _is_log(file.readline()) if name == "log" else _has_size(load, path)
+    is_it = _is_log(file.readline()) if name == "log" else _is_reject_file(load, file)
     if is_it:
         file.seek(0)
         return file
@@ -104,11 +108,45 @@ def open_file(load: Load, name: str) -> IO[bytes] | None:
     return None
 
 
-def _has_size(load: Load, path: Path) -> bool:
-    """Return whether the file is as long as the load left it."""
+def _is_reject_file(load: Load, file: IO[bytes]) -> bool:
+    """Return whether the file is what the load has written.
+
+    The ledger knows it as it was when the last chunk was committed. What stands after the last
+    record is written afterwards; of a workbook that is everything.
+    """
     last = load.chunks.using(load._state.db).order_by("ordinal").last()
     mark = {} if last is None else last.position.get("marks", {}).get("file", {})
-    return path.stat().st_size == mark.get("bytes")
+    size, marked = file.seek(0, os.SEEK_END), mark.get("bytes")
+    if marked is None or size < marked or size == marked:
+        return size == marked
+    if not marked:
+        return bool(load.rejected) and _is_workbook(file)
+    # Arrow, which comes with it, is not imported when the server starts.
+    from ingest.loading.append_file import digest_up_to
+
+    return digest_up_to(file, marked).hexdigest() == mark.get("digest")
+
+
+def _is_workbook(file: IO[bytes]) -> bool:
+    """Return whether it is a workbook of rejects, which has their reasons in a column."""
+    # As above.
+    from ingest.sources.writers import REASONS
+
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                if _STRINGS.fullmatch(name):
+                    with archive.open(name) as content:
+                        if REASONS.encode() in content.read(_HEAD_BYTES):
+                            return True
+    except (zipfile.BadZipFile, OSError, RuntimeError, zlib.error):
+        return False
+    return False
+
+
+_STRINGS = re.compile(r"xl/(worksheets/sheet[0-9]+|sharedStrings)\.xml")
+_HEAD_BYTES = 1 << 20
+"""Of a sheet: its head stands there."""
 
 
 def _is_log(line: bytes) -> bool:
