@@ -22,6 +22,7 @@ class IngestConfig(AppConfig):
         post_delete.connect(delete_orphan, Upload, dispatch_uid="ingest.uploads")
 
         register(checks.check_settings, "ingest")
+        register(checks.check_uploads, "ingest")
         register(checks.check_engines, "ingest")
         # Without our tag, by which Django would run it where no database was named.
         register(checks.check_databases, Tags.database)

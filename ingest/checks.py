@@ -5,6 +5,8 @@ A database is asked only where Django names one, as ``manage.py check --database
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
@@ -12,8 +14,10 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's ow
 from django.db import Error, NotSupportedError, connections, router
 from django.db.migrations.executor import MigrationExecutor
 
-from ingest.conf import unknown_settings, wrong_settings
+from ingest.conf import runner, unknown_settings, wrong_settings
+from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
+from ingest.uploads.storing import refuse_served_place
 from ingest.writing.preconditions import why_not_leave_out_triggers
 
 if TYPE_CHECKING:
@@ -31,6 +35,50 @@ def check_settings(**_options: Any) -> list[CheckMessage]:
         *(_warn(1, each.message, each.cure) for each in unknown_settings()),
         *(_warn(2, each.message, each.cure) for each in wrong_settings()),
     ]
+
+
+def check_uploads(**_options: Any) -> list[CheckMessage]:
+    """Check where files from the browser are kept, and that there is who performs their loads."""
+    if wrong_settings():
+        return []  # said already
+    return [*_place(), *_runner()]
+
+
+def _place() -> Iterator[CheckMessage]:
+    try:
+        refuse_served_place()
+    except ConfigurationError as error:
+        said, _colon, cure = str(error).rpartition(": ")
+        yield _warn(10, f"{said}.", f"{cure[0].upper()}{cure[1:]}")
+
+
+def _runner() -> Iterator[CheckMessage]:
+    """Look for the module, and not into it: it may take long to import."""
+    name = runner()
+    if name == "process":
+        return
+    if name == "tasks":
+        if find_spec("django.tasks") is None and find_spec("django_tasks") is None:
+            yield _warn(
+                11,
+                "INGEST['RUNNER'] is 'tasks', and there are no tasks: this is Django before 6, and "
+                "django-tasks is not installed.",
+                "Run pip install \"django-ingest[tasks]\", or set it to 'process'.",
+            )
+        return
+    module, _dot, function = name.rpartition(".")
+    try:
+        is_there = find_spec(module) is not None
+    except ImportError:
+        is_there = False
+    if is_there and module in sys.modules:
+        is_there = callable(getattr(sys.modules[module], function, None))
+    if not is_there:
+        yield _warn(
+            11,
+            f"INGEST['RUNNER'] is {name!r}, and there is no such function.",
+            "Set it to the dotted path of a function that gets a load's number.",
+        )
 
 
 def check_engines(**_options: Any) -> list[CheckMessage]:

@@ -1,5 +1,6 @@
 """The system checks, as `manage.py check` runs them: exact texts, and no connection unasked."""
 
+import importlib
 import os
 import types
 from pathlib import Path
@@ -272,3 +273,43 @@ def test_the_named_grant_helps():
     run(f"CREATE ROLE {ROLE}; GRANT SELECT ON django_migrations TO {ROLE}")
     run(f"GRANT SET ON PARAMETER session_replication_role TO {ROLE}; SET LOCAL ROLE {ROLE}")
     assert checked("default", deploy=True) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ({"RUNNER": "process"}, None),
+        ({"RUNNER": "tasks"}, None),
+        ({"RUNNER": "tests.admin.uploads.runners.at_once"}, None),
+        ({"RUNNER": "tests.admin.uploads.runners.gone"}, "there is no such function"),
+        ({"RUNNER": "tests.nowhere.at_once"}, "there is no such function"),
+        ({"RUNNER": "nowhere.tasks.at_once"}, "there is no such function"),
+        ({"UPLOAD_FOLDER": "/media/uploads"}, "is below MEDIA_ROOT"),
+    ],
+)
+def test_who_performs_loads_and_where_files_are_kept(given, want):
+    importlib.import_module("tests.admin.uploads.runners")
+    with override_settings(INGEST=given, MEDIA_ROOT="/media"):
+        found = checked()
+    assert [(each, want in text) for each, text, _ in found] == (
+        [] if want is None else [("ingest.W010" if "MEDIA" in want else "ingest.W011", True)]
+    )
+
+
+def test_a_storage_whose_files_may_be_served(settings):
+    backend = "django.core.files.storage.FileSystemStorage"
+    settings.MEDIA_ROOT = "/media"
+    settings.STORAGES = {**settings.STORAGES, "ingest": {"BACKEND": backend}}
+    assert checked() == [
+        (
+            "ingest.W010",
+            (
+                "STORAGES['ingest'] keeps files in /media, which is below MEDIA_ROOT, whose files "
+                "the web server may serve."
+            ),
+            "Set its OPTIONS['location'] to another folder.",
+        )
+    ]
+    elsewhere = {"BACKEND": backend, "OPTIONS": {"location": "/elsewhere"}}
+    settings.STORAGES = {**settings.STORAGES, "ingest": elsewhere}
+    assert checked() == []

@@ -49,7 +49,7 @@ class PrivateStorage(FileSystemStorage):
 def storage() -> Storage:
     """Return the storage of uploads: the project's, or a private folder."""
     if STORAGE in settings.STORAGES:
-        return storages[STORAGE]
+        return _not_served(storages[STORAGE])
     return PrivateStorage(
         location=str(private_folder()),
         file_permissions_mode=0o600,
@@ -57,16 +57,52 @@ def storage() -> Storage:
     )
 
 
-def private_folder() -> Path:
-    """Return the folder of this machine that nobody else may read; it is made if need be."""
+def refuse_served_place() -> None:
+    """Raise ``ConfigurationError`` if uploads are kept where the web server may serve them.
+
+    A storage of another kind than Django's own of files is not made for that.
+    """
+    if STORAGE not in settings.STORAGES:
+        _check_folder(_folder())
+    elif str(settings.STORAGES[STORAGE].get("BACKEND", "")) in _OF_FILES:
+        _not_served(storages[STORAGE])
+
+
+_OF_FILES = {f"django.core.files.storage{part}.FileSystemStorage" for part in ("", ".filesystem")}
+
+
+def _not_served(found: Storage) -> Storage:
+    """Return the project's storage, unless it keeps files where the web server may serve them."""
+    if isinstance(found, FileSystemStorage) and _is_served(Path(found.location)):
+        raise ConfigurationError(
+            f"STORAGES[{STORAGE!r}] keeps files in {found.location}, which is below MEDIA_ROOT, "
+            "whose files the web server may serve: set its OPTIONS['location'] to another folder."
+        )
+    return found
+
+
+def _folder() -> Path:
     given = conf.upload_folder()
-    folder = user_data_path("django-ingest") / "uploads" if given is None else Path(given)
-    media = settings.MEDIA_ROOT
-    if media and folder.resolve().is_relative_to(Path(media).resolve()):
+    return user_data_path("django-ingest") / "uploads" if given is None else Path(given)
+
+
+def _check_folder(folder: Path) -> None:
+    if _is_served(folder):
         raise ConfigurationError(
             f"INGEST['UPLOAD_FOLDER'] is {folder}, which is below MEDIA_ROOT, whose files the web "
             "server may serve: set it to another folder."
         )
+
+
+def _is_served(folder: Path) -> bool:
+    media = settings.MEDIA_ROOT
+    return bool(media) and folder.resolve().is_relative_to(Path(media).resolve())
+
+
+def private_folder() -> Path:
+    """Return the folder of this machine that nobody else may read; it is made if need be."""
+    folder = _folder()
+    _check_folder(folder)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

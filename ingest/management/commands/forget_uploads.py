@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from ingest.exceptions import IngestError
 from ingest.uploads.storing import forget_old_uploads
 
 
@@ -16,5 +17,8 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **__: Any) -> None:
         """Delete them, and say how many there were."""
-        deleted = forget_old_uploads()
+        try:
+            deleted = forget_old_uploads()
+        except IngestError as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(f"Deleted {deleted} uploaded file{'' if deleted == 1 else 's'}.")

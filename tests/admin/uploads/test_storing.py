@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage, storages
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from ingest.models import Load, Upload
@@ -118,6 +118,20 @@ def test_a_folder_that_may_be_served_is_refused(way, folder, settings):
     settings.MEDIA_ROOT = str(folder.parent)
     assert "below MEDIA_ROOT" in page(way.upload(ACCOUNTS))
     assert kept(folder) == []
+    with pytest.raises(CommandError, match="below MEDIA_ROOT"):
+        call_command("forget_uploads")
+
+
+def test_a_storage_whose_files_may_be_served_is_refused(way, folder, settings):
+    backend = "django.core.files.storage.FileSystemStorage"
+    settings.MEDIA_ROOT = str(folder.parent / "media")
+    settings.STORAGES = {**settings.STORAGES, "ingest": {"BACKEND": backend}}
+    assert "below MEDIA_ROOT" in page(way.upload(ACCOUNTS))
+    assert kept(folder.parent) == []
+    elsewhere = {"location": str(folder.parent / "elsewhere")}
+    settings.STORAGES = {**settings.STORAGES, "ingest": {"BACKEND": backend, "OPTIONS": elsewhere}}
+    assert way.upload(ACCOUNTS).status_code == 302
+    assert len(kept(folder.parent / "elsewhere")) == 1
 
 
 def large_workbook(monkeypatch, tmp_path):
