@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import RowError, may_be_of_row, refusal_of
 from ingest.postgres.session import Copying, CopyTarget, Query, Statement, without_triggers
-from ingest.writing.deferred import find_check, in_savepoint
+from ingest.writing.deferred import find_check, in_savepoint, set_constraints
 from ingest.writing.refused_rows import own_refusal
 from ingest.writing.row_by_row import READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name
@@ -253,14 +252,6 @@ class BadRowFinder:
         if self._leaves_out_triggers:
             return without_triggers(attempt)
         return f"{self._immediate}{attempt}; {self._deferred}"
-
-
-def set_constraints(table: Table, constraints: Sequence[Constraint | Trigger], when: str) -> str:
-    """Return the statements that set these constraints and their triggers; each ends in ``;``."""
-    return "".join(
-        f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(item.name)} {when}; "
-        for item in constraints
-    )
 
 
 def _refused_row(refusal: RowError) -> RefusedRow:

@@ -11,11 +11,20 @@ from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import explain
 
 if TYPE_CHECKING:
-    from ingest.postgres.catalog import Table
+    from collections.abc import Sequence
+
+    from ingest.postgres.catalog import Constraint, Table, Trigger
     from ingest.postgres.session import Session
     from ingest.writing.refused_rows import RecentBatches
 
 
+_UNDONE = """
+        BEGIN
+          {fire}
+          RAISE EXCEPTION USING ERRCODE = 'INGU1';
+        EXCEPTION WHEN SQLSTATE 'INGU1' THEN
+          NULL;
+        END;"""
 LEFT = (
     "References: left to PostgreSQL at the end of the caller's transaction, which has rows from "
     "before the load whose parents are not there yet."
@@ -49,6 +58,28 @@ def _try(session: Session, statement: str) -> None:
         session.execute(f"SAVEPOINT ingest_deferred; {statement}")
     finally:
         session.execute("ROLLBACK TO SAVEPOINT ingest_deferred; RELEASE SAVEPOINT ingest_deferred")
+
+
+def firing_of(session: Session, table: Table) -> tuple[str, list[str]]:
+    """Return what fires deferred constraint triggers in a block of PL/pgSQL, and the decisions.
+
+    It fires them for the rows of the block, which can then be refused. In a caller's transaction
+    what it does is undone, so that they fire again when the caller set them to, as they are set.
+    """
+    triggers = [trigger for trigger in table.triggers if trigger.is_deferred]
+    immediate = set_constraints(table, triggers, "IMMEDIATE")
+    if not immediate or not session.is_callers:
+        return immediate + set_constraints(table, triggers, "DEFERRED"), []
+    check, told = find_check(session, immediate.rstrip("; "))
+    return check and _UNDONE.format(fire=immediate), told
+
+
+def set_constraints(table: Table, constraints: Sequence[Constraint | Trigger], when: str) -> str:
+    """Return the statements that set these constraints and their triggers; each ends in ``;``."""
+    return "".join(
+        f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(item.name)} {when}; "
+        for item in constraints
+    )
 
 
 class DeferredChecks:

@@ -285,7 +285,7 @@ def test_every_reason_of_a_record_and_every_kind(method, tmp_path):
     path.write_text(
         ",".join(COLUMNS)
         + f"\n{good}\n{account.user_id},{account.pk},1.239,x,2025-02-30,B\nshort,line\n"
-        + good.replace(str(account.pk) + ",1,", "987654,1,")
+        + f"{account.user_id},987654,1,x,2025-01-01,A"
         + f"\n{good}\n"
     )
     log = tmp_path / "rejects.jsonl"

@@ -137,6 +137,7 @@ BEGIN
             RAISE EXCEPTION USING ERRCODE = '{kept_out_state}';
           END IF;
         END IF;
+        {fire_deferred}
         INSERT INTO {marks} DEFAULT VALUES;
         {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
         {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});

@@ -59,6 +59,8 @@ class Plan:
         self.has_versions = True
         """Whether the xmin of a row tells its versions apart."""
         self.references: Sequence[Constraint] = ()
+        self.firing = ""
+        """The statements of the block that fire deferred constraint triggers."""
         """The foreign keys that are checked as a set."""
         self.looked_at = table.qualified_name
         """Where the rows that a batch meets are looked for."""

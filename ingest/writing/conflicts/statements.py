@@ -151,6 +151,7 @@ class Settling(Meeting, Changing, Duplicates):
             "insert": self._insert(),
             "leave_out_triggers": self._leave_out_triggers(),
             "bring_back_triggers": BRING_BACK_TRIGGERS if self.references else "",
+            "fire_deferred": self.firing,
             "find_doubtful": find_doubtful(
                 self._table,
                 self._names,

@@ -30,7 +30,7 @@ from ingest.exceptions import (
 from ingest.postgres.errors import RowError
 from ingest.postgres.session import Query, Statement
 from ingest.postgres.several_tables import link_of
-from ingest.writing.bad_rows import RefusedRow, set_constraints
+from ingest.writing.bad_rows import RefusedRow
 from ingest.writing.conflicts.changes import plan_changes
 from ingest.writing.conflicts.keys import choose_key, read_keys
 from ingest.writing.conflicts.old_values import OldValues
@@ -39,7 +39,7 @@ from ingest.writing.conflicts.references import FEW_ROWS, plan_references
 from ingest.writing.conflicts.statements import Settling
 from ingest.writing.conflicts.sync import Deletion
 from ingest.writing.copy import BatchResult, CopyWriter
-from ingest.writing.deferred import DeferredChecks
+from ingest.writing.deferred import DeferredChecks, firing_of, set_constraints
 from ingest.writing.refused_rows import (
     describe,
     explain_refusal,
@@ -237,6 +237,9 @@ class ConflictWriter(CopyWriter):
                 self.decisions.append(
                     f"References: checked row by row by PostgreSQL, because {reason}"
                 )
+        if self.skips_refused:
+            self._settling.firing, told = firing_of(session, self.table)
+            self.decisions.extend(told)
         statement = self._settling.statement(self.old_values)
         immediate, deferred = self._referring(session)
         if self.skips_refused:

@@ -1,7 +1,9 @@
 """Records that PostgreSQL refuses among many that it takes, and references checked as a set."""
 
+import contextlib
+
 import pytest
-from django.db import connection, models, transaction
+from django.db import DatabaseError, connection, models, transaction
 
 from ingest import load
 from tests.writing.conflicts.tables import SCHEMA, ask, counts, make_model, run
@@ -136,3 +138,59 @@ def test_a_later_constraint_trigger_of_the_caller_waits_for_its_time(model):
         with connection.cursor() as cursor:
             cursor.execute(f"INSERT INTO {SCHEMA}.owner VALUES (33)")
     assert ask("SELECT owner_id FROM item WHERE number = 900") == [(33,)]
+
+
+@pytest.fixture
+def watched(item):
+    """The item, with a deferred trigger that refuses -1, and 13 unless there is a row with 14."""
+    run("""
+        CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+            IF NEW.amount = -1 OR NEW.amount = 13 AND NOT EXISTS (
+                SELECT FROM conflicts_test.item WHERE amount = 14
+            ) THEN RAISE EXCEPTION '% is refused', NEW.number; END IF;
+            RETURN NULL;
+        END$$;
+        CREATE CONSTRAINT TRIGGER late AFTER INSERT OR UPDATE ON item
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();
+    """)
+    return item
+
+
+@pytest.mark.parametrize("is_callers", [False, True], ids=["own transaction", "caller's"])
+def test_a_deferred_trigger_refuses_records_alone(watched, is_callers):
+    records = [
+        {"number": "a1", "amount": -1},
+        {"number": "a2", "amount": 2},
+        {"number": "b1", "amount": -1},
+        {"number": "b2", "amount": 3},
+    ]
+    with transaction.atomic() if is_callers else contextlib.nullcontext():
+        got = load(watched, records, on_conflict="upsert", key="number", on_error="reject")
+        assert counts(got) == {"inserted": 1, "unchanged": 1, "rejected": 2}
+        assert [(it.record, it.reason.partition(".")[0]) for it in got.rejects] == [
+            (1, "a1 is refused"),
+            (3, "b1 is refused"),
+        ]
+    assert ask("SELECT number, amount::int FROM item ORDER BY 1") == [
+        ("a1", 1),
+        ("a2", 2),
+        ("b2", 3),
+    ]
+
+
+def test_a_deferred_trigger_fires_after_all_rows_of_a_batch(watched):
+    records = [{"number": "a2", "amount": 13}, {"number": "b2", "amount": 14}]
+    got = load(watched, records, on_conflict="upsert", key="number", on_error="reject")
+    assert counts(got) == {"inserted": 1, "updated": 1}
+
+
+def load_beside_a_waiting_row(model):
+    with transaction.atomic():
+        run("UPDATE item SET amount = -1 WHERE number = 'a1'")
+        got = load(model, [{"number": "b1"}], on_conflict="upsert", key="number", on_error="reject")
+        assert counts(got) == {"inserted": 1}
+
+
+def test_a_row_of_the_callers_that_waits_for_a_deferred_trigger_refuses_no_record(watched):
+    with pytest.raises(DatabaseError, match="a1 is refused"):
+        load_beside_a_waiting_row(watched)
