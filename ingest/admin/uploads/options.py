@@ -109,6 +109,17 @@ class OptionsForm(forms.Form):
         if not UPDATING & {*allowed}:
             del self.fields["keep_old"]
 
+    def clean_scope(self) -> str:
+        """Refuse a field that is named twice: only one of its values would count."""
+        text = str(self.cleaned_data["scope"])
+        names = [part.partition("=")[0].strip() for part in text.split(",") if "=" in part]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValidationError(
+                _("The field %(field)s is named twice."), params={"field": twice}, code="twice"
+            )
+        return text
+
     def clean(self) -> dict[str, Any]:
         """Refuse what has no effect on the way that was chosen."""
         said = super().clean() or self.cleaned_data

@@ -16,6 +16,14 @@
       form.querySelector("input[type=submit]").disabled = true;
       form.setAttribute("aria-busy", "true");
     });
+    // A browser that goes back may show the page as it was left.
+    window.addEventListener("pageshow", () => {
+      const button = form?.querySelector("input[type=submit]");
+      if (button) {
+        button.disabled = false;
+        form.removeAttribute("aria-busy");
+      }
+    });
   };
 
   const refresh = async () => {

@@ -123,3 +123,11 @@ def test_what_has_no_effect_is_refused(way, said):
     errors = way.post("options", **said).context["form"].errors
     assert list(errors) == [wrong]
     assert "has no effect" in str(errors)
+
+
+def test_a_field_of_a_scope_that_is_named_twice_is_refused(way):
+    way.upload(ACCOUNTS)
+    way.go("options")
+    said = {"on_conflict": "sync", "scope": "currency=EUR, currency=USD"}
+    errors = way.post("options", **said).context["form"].errors
+    assert errors == {"scope": ["The field currency is named twice."]}

@@ -5,7 +5,7 @@ from django.contrib.auth import get_user_model
 from django.urls import reverse
 
 from finance.models import Account
-from ingest.models import Load
+from ingest.models import Load, Upload
 from tests.admin.uploads.conftest import ADD, STEPS
 from tests.admin.uploads.test_way import REFUSED, numbers
 
@@ -110,3 +110,20 @@ def test_a_file_that_is_too_large_is_told_of_before_it_is_sent(
     field.send_keys(str(statement))
     said = browser.driver.execute_script("return arguments[0].validationMessage", field)
     assert said == "The file is larger than may be uploaded."
+
+
+def test_who_goes_back_uploads_again(chromium, visit, statement):
+    browser = visit(chromium)
+    upload(browser, statement)
+    browser.driver.back()
+    button = browser.one("input[type=submit]")
+    assert button.is_enabled()
+    browser.driver.execute_script(
+        "arguments[0].disabled = true; window.dispatchEvent(new Event('pageshow'))", button
+    )
+    assert button.is_enabled()  # as where the browser shows the page as it was left
+    browser.one("input[type=file]").send_keys(str(statement))
+    browser.press("input[type=submit]")
+    assert browser.driver.current_url.endswith("/file/")
+    assert Upload.objects.count() == 2
+    assert browser.complaints() == []
