@@ -93,17 +93,21 @@ class StagingTable:
         given = pa.RecordBatch.from_arrays([*columns, places], names=list(self._encoding.names))
         return Copying(self._target, self._encoding.encode(given))
 
-    def fill(self, rows: pa.RecordBatch, places: pa.Array) -> Script[list[RowError]]:
+    def fill(
+        self, rows: pa.RecordBatch, places: pa.Array, whole: Copying | None = None
+    ) -> Script[list[RowError]]:
         """Put in those of the rows that a COPY can write, and no others; give the refused ones.
 
-        A value that not even its type takes is refused by the COPY into this table.
+        A value that not even its type takes is refused by the COPY into this table. ``whole``: the
+        step that puts in all of them, where it is made already.
         """
         yield self.emptying
         refused: list[RowError] = []
         start, size = 0, max(rows.num_rows, 1)
         while start < rows.num_rows:
             part, at = rows.slice(start, size), places.slice(start, size)
-            refusal = yield from self._copy(part, at)
+            refusal = yield from self._copy(part, at, whole)
+            whole = None
             if refusal is None:
                 start += part.num_rows
                 size = min(size * 2, PIECE_ROWS)
@@ -117,8 +121,10 @@ class StagingTable:
                 size = known or (1 if known == 0 else part.num_rows // 2)
         return refused
 
-    def _copy(self, rows: pa.RecordBatch, places: pa.Array) -> Script[RowError | None]:
-        step = self.filling(rows, places)
+    def _copy(
+        self, rows: pa.RecordBatch, places: pa.Array, step: Copying | None
+    ) -> Script[RowError | None]:
+        step = step or self.filling(rows, places)
         yield Statement("SAVEPOINT ingest_stage")
         try:
             yield step

@@ -196,7 +196,7 @@ def test_dicts_have_no_bytes(accepted, rows):
 def test_refused_and_changed_records_count_when_they_are_settled(
     accepted, rows, tmp_path, monkeypatch, options
 ):
-    monkeypatch.setattr("ingest.writing.conflicts.writer.MOST_RECORDS", 100)
+    monkeypatch.setattr("ingest.writing.conflicts.grouping.MOST_RECORDS", 100)
     if "on_error" in options:
         rows[5::10] = [(*row[:2], "") for row in rows[5::10]]  # a name is required
     else:

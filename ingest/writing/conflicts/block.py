@@ -130,7 +130,11 @@ BEGIN
         END IF;
         IF {own}inserts OPERATOR(pg_catalog.>) 0 THEN
           {leave_out_triggers}
-          {insert};
+          IF {own}is_whole AND {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
+            {insert_whole};
+          ELSE
+            {insert};
+          END IF;
           GET DIAGNOSTICS {own}added = ROW_COUNT;
           {bring_back_triggers}
           IF {own}added OPERATOR(pg_catalog.<>) {own}inserts THEN

@@ -40,30 +40,59 @@ class Changing(Plan):
         )
 
     def _insert(self) -> str:
-        own, tables = self.own, self.tables
-        names = ", ".join(map(quote_name, self._names))
         arbiter = self._key.arbiter
         conflict = "" if arbiter is None else f" ON CONFLICT {arbiter} DO NOTHING"
+        names = ", ".join(map(quote_name, self._names))
+        rows = f"SELECT {names} FROM {self._inserted} ORDER BY w.{self._stage.place}"
+        return self._inserting(names, rows, conflict)
+
+    def _insert_whole(self) -> str:
+        """Insert all rows of a batch; where another transaction has inserted a key, it fails.
+
+        Without a look at conflicts, and in the order of the key, this takes half the time.
+        """
+        order = self.insert_order
+        names = ", ".join(map(quote_name, self._names))
+        if order is None:
+            rows = f"SELECT {names} FROM {self._inserted} ORDER BY w.{self._stage.place}"
+            return self._inserting(names, rows)
+        if order.drawn is None:
+            rows = f"SELECT {names} FROM {self._inserted} ORDER BY {self._order('w')}"
+            return self._inserting(names, rows)
+        number = f"{self.own}number"
+        rows = (
+            f"SELECT {number}, {names} FROM (SELECT pg_catalog.nextval({order.sequence}"
+            f"::pg_catalog.oid::pg_catalog.regclass) AS {number}, n.* FROM ("
+            f"SELECT * FROM {self._inserted} ORDER BY w.{self._stage.place}) n) w "
+            f"ORDER BY {self._order('w')}"
+        )
+        return self._inserting(f"{quote_name(order.drawn)}, {names}", rows)
+
+    @property
+    def _inserted(self) -> str:
+        """The rows that are inserted: what stands after FROM."""
+        return (
+            f"{self.tables.work} w WHERE w.{self.own}what OPERATOR(pg_catalog.=) "
+            f"'{INSERT}' AND {self._in_range('w')}"
+        )
+
+    def _inserting(self, names: str, rows: str, conflict: str = "") -> str:
+        own = self.own
         statement = (
             f"INSERT INTO {self._table.qualified_name} ({names}) OVERRIDING SYSTEM VALUE "
-            f"SELECT {names} FROM {tables.work} w WHERE w.{own}what OPERATOR(pg_catalog.=) "
-            f"'{INSERT}' AND {self._in_range('w')} ORDER BY w.{self._stage.place}{conflict}"
+            f"{rows}{conflict}"
         )
         if not self._returned:
             return statement
         return (
             f"WITH {own}new AS ({statement} RETURNING {quote_name(self._returned)} AS {own}key) "
-            f"INSERT INTO {tables.fresh} SELECT {own}key FROM {own}new"
+            f"INSERT INTO {self.tables.fresh} SELECT {own}key FROM {own}new"
         )
 
     def _leave_out_triggers(self) -> str:
         if not self.references:
             return ""
-        rows = (
-            f"{self.tables.work} w WHERE w.{self.own}what OPERATOR(pg_catalog.=) '{INSERT}' "
-            f"AND {self._in_range('w')}"
-        )
-        return leave_out_triggers(self.references, rows, self.own)
+        return leave_out_triggers(self.references, self._inserted, self.own)
 
     def _probe(self) -> str:
         """Run the statements without a row: an error that is about them is raised again."""

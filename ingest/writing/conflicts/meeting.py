@@ -42,8 +42,10 @@ class Meeting(Plan):
             f"SELECT {', '.join(f's.{quote_name(name)}' for name in self._names)}, "
             f"s.{self._stage.place}, {', '.join(f's.{name}' for name in self._keys)}, m.{own}tid, "
             f"coalesce(m.{own}what, '{self._absent}'), '' "
-            f"FROM {self._keyed} s LEFT JOIN LATERAL ({found}) m ON true "
-            f"{'WHERE ' + self._is_todo('s') if only_todo else ''}"
+            # In the order of the key, so that neighbours in the index are looked up together.
+            f"FROM (SELECT * FROM {self._keyed} s "
+            f"{'WHERE ' + self._is_todo('s') if only_todo else ''} ORDER BY {self._order('s')}) s "
+            f"LEFT JOIN LATERAL ({found}) m ON true"
         )
 
     @property

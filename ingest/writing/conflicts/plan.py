@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ingest.postgres.catalog import Constraint, Table
     from ingest.writing.conflicts.changes import Changes
+    from ingest.writing.conflicts.insert_order import KeyOrder
     from ingest.writing.conflicts.keys import ConflictKey
     from ingest.writing.conflicts.options import ConflictOptions
     from ingest.writing.conflicts.tables import TemporaryTables
@@ -62,6 +63,8 @@ class Plan:
         self.firing = ""
         """The statements of the block that fire deferred constraint triggers."""
         """The foreign keys that are checked as a set."""
+        self.insert_order: KeyOrder | None = None
+        """How all rows of a batch are inserted in the order of the key; None: in the source's."""
         self.looked_at = table.qualified_name
         """Where the rows that a batch meets are looked for."""
 
@@ -132,8 +135,14 @@ class Plan:
         """
         own, key = self.own, self._key
         parts = []
+        # No index can be searched by (… = …) IS TRUE: the row is found by its ctid, which is
+        # cheaper. When the row was locked, all of this is asked again, but for the ctid by which it
+        # was found: hence the second question about it.
+        alone = ""
         if self.has_row_ids:
-            parts.append(f"{row}.ctid OPERATOR(pg_catalog.=) {record}.{own}tid")
+            is_there = f"{row}.ctid OPERATOR(pg_catalog.=) {record}.{own}tid"
+            alone = " IS TRUE"
+            parts += [is_there, f"({is_there}){alone}"]
         # What is written depends on the row as it was seen.
         if self._tracks_outcomes and self.has_versions:
             parts.append(f"{row}.xmin OPERATOR(pg_catalog.=) {record}.{own}xmin")
@@ -144,8 +153,8 @@ class Plan:
             other = f"{record}.{name}"
             part = f"{one} {operator} {other}"
             if key.nulls_are_equal:
-                part = f"({part} OR {one} IS NULL AND {other} IS NULL)"
-            parts.append(part)
+                part = f"{part} OR {one} IS NULL AND {other} IS NULL"
+            parts.append(f"({part}){alone}")
         if key.predicate is not None and not set(key.predicate_columns) <= set(key.plain):
             parts.append(f"(SELECT ({key.predicate}) FROM (SELECT {row}.*) {own}one)")
         return " AND ".join(parts)

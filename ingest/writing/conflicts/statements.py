@@ -149,6 +149,7 @@ class Settling(Meeting, Changing, Duplicates):
             "update": update,
             "bare_work": _bare(tables.work),
             "insert": self._insert(),
+            "insert_whole": self._insert_whole(),
             "leave_out_triggers": self._leave_out_triggers(),
             "bring_back_triggers": BRING_BACK_TRIGGERS if self.references else "",
             "fire_deferred": self.firing,

@@ -13,8 +13,7 @@ one table take turns: see ``_take_turn``.
 from __future__ import annotations
 
 import dataclasses
-from bisect import bisect_left, bisect_right
-from itertools import chain
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pyarrow as pa
@@ -32,6 +31,8 @@ from ingest.postgres.session import Query, Statement
 from ingest.postgres.several_tables import link_of
 from ingest.writing.bad_rows import RefusedRow
 from ingest.writing.conflicts.changes import plan_changes
+from ingest.writing.conflicts.grouping import grouped
+from ingest.writing.conflicts.insert_order import plan_order
 from ingest.writing.conflicts.keys import choose_key, read_keys
 from ingest.writing.conflicts.old_values import OldValues
 from ingest.writing.conflicts.plan import KEPT_OUT_STATE, LACKING_STATE, MISSING_STATE
@@ -50,7 +51,7 @@ from ingest.writing.refused_rows import (
 from ingest.writing.staging import StagingTable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from concurrent.futures import Future
 
     from django.db import models
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
-    from ingest.postgres.session import Script, Session
+    from ingest.postgres.session import Copying, Script, Session
     from ingest.results.rejects import Reject
     from ingest.writing.conflicts.keys import ConflictKey
     from ingest.writing.conflicts.options import ConflictOptions, Given
@@ -67,8 +68,8 @@ if TYPE_CHECKING:
     from ingest.writing.timings import Stages
 
 DUPLICATE_STATE = "23505"
-MOST_RECORDS = 65_536
-"""Records that are settled together. Where rows are narrow, a batch has more."""
+FEW_REFUSED = 1_000
+"""Where more records of a batch are refused, no more of them are settled together."""
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 
 
@@ -126,6 +127,7 @@ class ConflictWriter(CopyWriter):
         self._session: Session
         self._primary_keys: PrimaryKeys
         self._deletion: Deletion | None = None
+        self._refuses_many = False
 
     def write(
         self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
@@ -140,7 +142,7 @@ class ConflictWriter(CopyWriter):
             self.decisions.extend(deferred.prepare())
         pending: tuple[Future[_Settled], TypedBatch] | None = None
         stage = self.stages.stage
-        for given in keys.number(chain.from_iterable(map(_in_pieces, batches))):
+        for given, filling in self._encoded(keys.number(grouped(batches, self._may_wait))):
             if pending is not None:
                 yield self._result(*pending)
                 pending = None
@@ -152,22 +154,44 @@ class ConflictWriter(CopyWriter):
                 self._recent.add(batch)
             self._write_statement(session, keys.encoding, len(batch.records))
             with stage("send"):
-                pending = session.start(self._explained(batch)), batch
+                whole = filling if batch is given else None
+                pending = session.start(self._explained(batch, whole)), batch
+                del filling, whole
             if session.looks_back:
                 yield self._result(*pending)
                 pending = None
         if pending is not None:
             yield self._result(*pending)
+        self._finish(deferred)
+
+    def _encoded(
+        self, batches: Iterable[TypedBatch]
+    ) -> Generator[tuple[TypedBatch, Copying | None], None, None]:
+        """Yield batches with the step that stages them, made while the server has another one."""
+        for batch in batches:
+            has_rows = len(batch.records) > 0
+            yield batch, self._stage.filling(batch.rows, _places(batch)) if has_rows else None
+
+    def _finish(self, deferred: DeferredChecks) -> None:
         if self._deletion is not None:
-            with stage("delete"):
+            with self.stages.stage("delete"):
                 self.deleted, sentence = self._deletion.delete(
                     self.seen.tables.seen, self.old_values
                 )
                 self.decisions.append(sentence)
-        with stage("look up references"):
+        with self.stages.stage("look up references"):
             deferred.check()
             if self._shard_references is not None:
                 self._shard_references.check()
+
+    def _may_wait(self) -> bool:
+        """Return whether more records may be read before the last ones are sent.
+
+        The server must have something to do meanwhile. No record may be made from those before.
+        """
+        pending = self._session.pending
+        is_busy = pending is not None and not pending.done()
+        return is_busy and not self._session.looks_back and not self._refuses_many
 
     def _prepare(self, session: Session, keys: PrimaryKeys) -> None:
         """Choose the key, take the locks and make the temporary tables."""
@@ -237,6 +261,9 @@ class ConflictWriter(CopyWriter):
                 self.decisions.append(
                     f"References: checked row by row by PostgreSQL, because {reason}"
                 )
+            if self._settling.has_row_ids:
+                names = encoding.names
+                self._settling.insert_order = plan_order(session, self.table, names)
         if self.skips_refused:
             self._settling.firing, told = firing_of(session, self.table)
             self.decisions.extend(told)
@@ -297,16 +324,16 @@ class ConflictWriter(CopyWriter):
                     "source."
                 )
 
-    def _explained(self, batch: TypedBatch) -> Script[_Settled]:
+    def _explained(self, batch: TypedBatch, filling: Copying | None) -> Script[_Settled]:
         try:
-            return (yield from self._settle(batch))
+            return (yield from self._settle(batch, filling))
         except Exception as error:
             refusal = explain_refusal(error, self.table, batch, None)
             if refusal is None:
                 raise
             raise refusal from error
 
-    def _settle(self, batch: TypedBatch) -> Script[_Settled]:
+    def _settle(self, batch: TypedBatch, filling: Copying | None) -> Script[_Settled]:
         settling, tables = self._settling, self.seen.tables
         file = self.seen.number_of(batch)
         emptying, self._emptying = self._emptying, f"{settling.emptying}; "
@@ -314,8 +341,7 @@ class ConflictWriter(CopyWriter):
             f"{emptying}SELECT pg_catalog.set_config('ingest.file', '{file}', true), "
             "pg_catalog.set_config('ingest.settled', '', true)"
         )
-        records = pa.array(batch.records, pa.int64())
-        untyped = yield from self._stage.fill(batch.rows, records)
+        untyped = yield from self._stage.fill(batch.rows, _places(batch), filling)
         refused = [self._refused_row(batch, row) for row in untyped]
         if untyped and not self.skips_refused:
             return _Settled(refused=refused)
@@ -370,6 +396,7 @@ class ConflictWriter(CopyWriter):
         with self.stages.stage("send"):
             settled = future.result()
         pa.default_memory_pool().release_unused()
+        self._refuses_many |= len(settled.refused) + len(settled.repeated) > FEW_REFUSED
         rejects = [self._reject(batch, row) for row in settled.refused]
         repeats: list[Reject] = []
         if self.options.duplicates == "reject":
@@ -501,29 +528,8 @@ def refuse_several_tables(model: type[models.Model]) -> NoReturn:
     ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
 
-def _in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
-    """Yield a batch in pieces of so few records that all of them may be refused."""
-    # Parents that were made for a batch are kept or taken back by what became of all of it.
-    if len(batch.records) <= MOST_RECORDS or getattr(batch.batch, "made", None):
-        yield batch
-        return
-    rejects, source, begin = batch.rejects, batch.batch, batch.batch.byte_span[0]
-    for start in range(0, len(batch.records), MOST_RECORDS):
-        records = batch.records[start : start + MOST_RECORDS]
-        is_last = start + MOST_RECORDS >= len(batch.records)
-        count = len(rejects)
-        if not is_last:
-            count = bisect_right(rejects, records[-1], key=lambda reject: reject.record)
-        mine, rejects = rejects[:count], rejects[count:]
-        rows = batch.rows.slice(start, MOST_RECORDS)
-        end = source.byte_span[1]
-        if not is_last:
-            end = source.byte_after(bisect_right(source.records, records[-1]))
-        part = dataclasses.replace(
-            source, skipped=source.skipped if is_last else 0, byte_span=(begin, end)
-        )
-        begin = end
-        yield dataclasses.replace(batch, rows=rows, records=records, rejects=mine, batch=part)
+def _places(batch: TypedBatch) -> pa.Array:
+    return pa.array(batch.records, pa.int64())
 
 
 def reject_values(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:

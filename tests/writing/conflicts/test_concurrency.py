@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 
@@ -200,3 +201,37 @@ def test_two_loads_in_opposite_order(model):
         second.finish()
         assert (first.error, second.error) == (None, None)
         assert len({note for number, note in rows() if number != "a3"}) == 1
+
+
+MANY = [("a1", "new"), ("n1", "new"), ("n2", "new"), ("a2", "new"), ("n3", "new"), ("a3", "old")]
+
+
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_batch_that_waits_for_another_session(model, monkeypatch, scenario, end):
+    """All its rows are written again where one of them is found otherwise than it was seen."""
+    monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", len(MANY))
+    reset()
+    other = Other()
+    other.take("BEGIN; " + SCENARIOS[scenario][0])
+    running = Running(model, MANY)
+    for place in range(len(MANY) + 1):
+        running.take(place)
+    wait_for_lock()
+    other.take(end)
+    running.finish()
+    other.finish()
+    assert (running.error, other.errors) == (None, [])
+    assert dict(rows()) == dict(MANY)
+
+
+def wait_for_lock():
+    """Wait until a session of this database waits for another one."""
+    for _ in range(1_000):
+        if ask(
+            "SELECT FROM pg_stat_activity "
+            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            return
+        time.sleep(0.01)
+    raise AssertionError("Nobody waits for a lock.")

@@ -40,7 +40,7 @@ def test_duplicates(item, duplicates, rows, monkeypatch):
 
 @pytest.mark.parametrize("duplicates", WANT)
 def test_a_batch_of_many_records_is_settled_in_pieces(item, duplicates, monkeypatch):
-    monkeypatch.setattr("ingest.writing.conflicts.writer.MOST_RECORDS", 2)
+    monkeypatch.setattr("ingest.writing.conflicts.grouping.MOST_RECORDS", 2)
     records = [*RECORDS[:4], {"number": None, "note": "none"}, RECORDS[4], {"note": "none"}]
     result = load(
         *(item, [(record.get("number"), record["note"]) for record in records]),
