@@ -134,13 +134,33 @@ SELECT *, now() FROM stage
 ON CONFLICT (account_id, reference) DO UPDATE SET user_id = EXCLUDED.user_id,
   amount = EXCLUDED.amount, description = EXCLUDED.description, tx_date = EXCLUDED.tx_date;
 """
+# What no way to load can do without: the rows are sent, each is looked up by its key, and those
+# that are there are updated, the others inserted, each in the order that the indexes like best.
+# Nothing is checked: no reference, no key that is repeated, no row that others change meanwhile.
+LEAST = """
+SET session_replication_role = replica;
+SET enable_hashjoin = off;
+SET enable_mergejoin = off;
+CREATE TEMP TABLE stage (user_id int, account_id bigint, amount numeric(12,2), description text,
+  tx_date date, reference text);
+\\copy stage FROM '{path}' WITH (FORMAT csv, HEADER)
+CREATE TEMP TABLE met AS SELECT s.*, t.ctid AS tid
+FROM (SELECT * FROM stage ORDER BY account_id, reference) s
+LEFT JOIN finance_transaction t USING (account_id, reference);
+UPDATE finance_transaction t SET user_id = m.user_id, amount = m.amount,
+  description = m.description, tx_date = m.tx_date FROM met m WHERE t.ctid = m.tid;
+INSERT INTO finance_transaction
+  (user_id, account_id, amount, description, tx_date, reference, created_at)
+SELECT user_id, account_id, amount, description, tx_date, reference, now()
+FROM met WHERE tid IS NULL;
+"""
 
 
-def by_psql(name):
+def by_psql(name, statements=BY_PSQL):
     def work(trial):
         with tempfile.TemporaryDirectory() as folder:
             script = Path(folder, "upsert.sql")
-            script.write_text(BY_PSQL.format(path=trial.path(name)), encoding="utf-8")
+            script.write_text(statements.format(path=trial.path(name)), encoding="utf-8")
             psql = Psql(find_psql("default", None), "default")
             psql._run(["--no-psqlrc", "--single-transaction", f"--file={script}"], None)
         return told(0)
@@ -152,6 +172,7 @@ VARIANTS = {
     "half": settle("half.csv", on_conflict="upsert"),
     "half, bulk_create": bulk_create("half.csv", **UPDATE_CONFLICTS),
     "half, psql": by_psql("half.csv"),
+    "half, the least": by_psql("half.csv", LEAST),
     "changed": settle("changed.csv", on_conflict="upsert"),
     "unchanged": settle("unchanged.csv", on_conflict="upsert"),
     "known": settle("known.csv", on_conflict="ignore"),
@@ -169,12 +190,14 @@ FIGURE = Figure(
     ratios=[
         Ratio(of="half", to="half, bulk_create", goal=1 / 5),
         Ratio(of="half", to="half, psql", goal=1 / 1.5),
+        Ratio(of="half, the least", to="half, psql"),
         Ratio(of="unchanged", to="changed", goal=1 / 3),
         Ratio(of="known", to="known, bulk_create", goal=1 / 8),
         Ratio(of="few", to="few, bulk_create", goal=1),
     ],
     note=(
         "half: half of the records are new, half change their row. known: 99 of 100 have a row, "
-        f"and on_conflict is ignore. few: {FEW:,} records of half."
+        f"and on_conflict is ignore. few: {FEW:,} records of half. "
+        "the least: only COPY, look-up, UPDATE and INSERT, by psql, without any check."
     ),
 )

@@ -123,6 +123,7 @@ class ConflictWriter(CopyWriter):
         self._stage: StagingTable
         self._settling: Settling
         self._statement = ""
+        self._is_for_many = False
         self._emptying = ""
         self._session: Session
         self._primary_keys: PrimaryKeys
@@ -247,10 +248,15 @@ class ConflictWriter(CopyWriter):
             self.old_values = OldValues(session, self.table, key=keys.name, columns=columns)
 
     def _write_statement(self, session: Session, encoding: CopyEncoding, rows: int) -> None:
-        """Write the statement that settles a batch, once; the first one has so many rows."""
-        if self._statement:
+        """Write the statement that settles a batch of so many rows.
+
+        It is written once, and once more when the first batch of many rows comes.
+        """
+        is_large = rows > FEW_ROWS and self.options.inserts
+        if self._statement and (self._is_for_many or not is_large):
             return
-        if rows > FEW_ROWS and self.options.inserts:
+        if is_large:
+            self._is_for_many = True
             references, reason = plan_references(session, self.table, encoding)
             self._settling.references = references
             if references:
