@@ -51,9 +51,9 @@ class OptionsForm(forms.Form):
         help_text=_("A number, or a share such as 10%. More than that, and nothing is loaded."),
     )
     keep_old = forms.BooleanField(
-        label=_("Keep what rows were that are updated or deleted"),
+        label=_("Keep the old values of rows that are updated or deleted"),
         required=False,
-        help_text=_("So that the load can be undone. The old values are stored."),
+        help_text=_("So that the load can be undone. It takes space in the database."),
     )
     chunks = forms.BooleanField(
         label=_("Commit in chunks"),
