@@ -58,14 +58,22 @@ def bulk_create(trial):
     return Customer.objects.count()
 
 
-def copy_file(trial):
+def load_without_analyze(trial):
+    return load_file(trial, analyze=False)
+
+
+def copy_file(trial, *after):
     names = ", ".join(Customer._meta.get_field(name).column for name in COLUMNS)
     command = (
         f"\\copy customers_customer ({names}) from 'copy.csv' "
         "with (format csv, header true, force_not_null (website))"
     )
-    Psql(find_psql("default", None), "default").seconds([command], trial.folder)
+    Psql(find_psql("default", None), "default").seconds([command, *after], trial.folder)
     return Customer.objects.count()
+
+
+def copy_file_and_analyze(trial):
+    return copy_file(trial, "ANALYZE customers_customer")
 
 
 FIGURE = Figure(
@@ -79,10 +87,14 @@ FIGURE = Figure(
         "direct": load_file,
         "bulk_create": bulk_create,
         "psql copy": copy_file,
+        "direct, no ANALYZE": load_without_analyze,
+        "psql copy, ANALYZE": copy_file_and_analyze,
     },
     ratios=[
         Ratio(of="direct", to="bulk_create", goal=1 / 6),
         Ratio(of="direct", to="psql copy", goal=1 / 3),
+        Ratio(of="direct", to="psql copy, ANALYZE"),
+        Ratio(of="direct, no ANALYZE", to="psql copy"),
     ],
     limits_of={("direct", "CPU a row"): 5.0},
     note="psql's file has the same rows as COPY takes them: arrays as {…}, segments by their keys.",
