@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -35,6 +35,8 @@ PLAIN_DESCRIPTORS = {DeferredAttribute, ForeignKeyDeferredAttribute}
 NANOSECONDS = "it has nanoseconds, and PostgreSQL stores microseconds: round it in the source"
 _FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
 """Django's parsers pass over what stands behind the sixth digit."""
+_OF_RANGE = {"lower", "upper", "bounds", "empty"}
+"""The keys of a range's object, as psycopg's ``Range`` names its arguments."""
 REMEMBERED_VALUES = 65_536
 """Distinct texts whose judgement is remembered for each field: some 10 MB at most."""
 
@@ -125,7 +127,7 @@ class Cleaner:
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops full_clean() refuses the value
-            return RefusedValue(f"{type(error).__name__}: {error}")
+            return RefusedValue(_why_unread(field, error))
         if cleaned is None and not field.null:
             return RefusedValue(str(field.error_messages["null"]))
         if isinstance(cleaned, str) and "\0" in cleaned:
@@ -202,6 +204,8 @@ class Cleaner:
         field = self.field
         if self._is_whole:
             value = _within_reach(value)
+        if isinstance(value, dict) and isinstance(field, RangeField):
+            value = _read_range(field, value)
         if isinstance(value, str):
             value = self._as_list(value)
         if not isinstance(field, models.ForeignKey):
@@ -270,12 +274,45 @@ def _read_items(field: ArrayField[Any, Any], value: list[Any] | tuple[Any, ...])
     return items if is_changed else value
 
 
+def _read_range(field: RangeField[Any], value: dict[str, Any]) -> Any:
+    """Return the range of an object with its bounds, which the field reads only as a text.
+
+    Days and times stay what they are: ``DateField`` would cut the time off.
+    """
+    if not value or not value.keys() <= _OF_RANGE:
+        return value
+    read = cast("models.Field[Any, Any]", field.base_field).to_python
+    bounds = {
+        name: read(bound) if name != "bounds" and isinstance(bound, str | int | float) else bound
+        for name, bound in value.items()
+    }
+    return field.range_type(**bounds)
+
+
+def _why_unread(field: models.Field[Any, Any], error: Exception) -> str:
+    """Return why a field could not read a value, where it raised something of Python's."""
+    if isinstance(error, json.JSONDecodeError):
+        if isinstance(field, RangeField):
+            return (
+                'It is no range: write {"lower": 1, "upper": 5}, or load what PostgreSQL writes, '
+                "such as [1,5), with format='postgres-csv'."
+            )
+        if isinstance(field, ArrayField):
+            return (
+                'It is no list: write [1, 2] or ["a", "b"], or load what PostgreSQL writes, '
+                "such as {1,2}, with format='postgres-csv'."
+            )
+    return f"{type(error).__name__}: {error}"
+
+
 def _is_too_fine(value: Any) -> bool:
     """Return whether some text in a value has more digits of a second than PostgreSQL stores."""
     if isinstance(value, str):
         return _FINER_THAN_MICROSECONDS.search(value) is not None
     if isinstance(value, list | tuple):
         return any(map(_is_too_fine, value))
+    if isinstance(value, dict):
+        return any(map(_is_too_fine, value.values()))
     return isinstance(value, Range) and _is_too_fine((value.lower, value.upper))
 
 

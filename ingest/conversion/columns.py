@@ -53,6 +53,11 @@ _UNLIKE_TEXT_NAMES = {
     float: "numbers with a fraction",
     dict: "nested JSON",
     list: "lists",
+    tuple: "lists",
+    set: "sets",
+    bytes: "bytes",
+    bytearray: "bytes",
+    memoryview: "bytes",
 }
 _UNLIKE_TEXT = frozenset(_UNLIKE_TEXT_NAMES)
 

@@ -7,7 +7,7 @@ import warnings
 from decimal import Decimal
 
 import pyarrow as pa
-from django.contrib.postgres.fields import DateRangeField, HStoreField
+from django.contrib.postgres.fields import DateRangeField, HStoreField, RangeField
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -43,11 +43,19 @@ def python_value(cell, field):
         return decimals_as_texts(cell)
     if is_of_decimals(field):
         return without_floats(cell)  # a meant difference: the float's shortest text
+    if isinstance(field, RangeField) and isinstance(cell, dict):
+        return range_as_text(cell)
     if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
         bounds = set(map(type, cell))
         if {dt.date, dt.datetime} <= bounds:
             return Unreadable("a day and a moment")
     return cell
+
+
+def range_as_text(value):
+    """Return an object with bounds as the text of it, which the ORM reads: a meant difference."""
+    is_range = value and value.keys() <= {"lower", "upper", "bounds", "empty"}
+    return json.dumps(value) if is_range else value
 
 
 def is_of_decimals(field):

@@ -156,6 +156,35 @@ def test_a_text_too_long_for_an_array(loaded):
     assert loaded("array", "of texts", [[(1, 2)], [(1,)]]) == want
 
 
+def test_a_range_as_an_object_is_read_as_its_text_is(loaded):
+    day, moment = dt.date(2025, 1, 5), dt.datetime(2025, 1, 6, 10)  # noqa: DTZ001
+    assert loaded(
+        "range",
+        "days",
+        [
+            {"lower": "2025-01-05", "upper": None},
+            {"lower": day, "upper": "2025-01-06", "bounds": "[]"},
+            {"lower": day, "upper": moment},
+            {"from": day},
+        ],
+    ) == [
+        "[2025-01-05,)",
+        "[2025-01-05,2025-01-07)",
+        "the column's type daterange cannot hold it",
+        "the column's type daterange cannot hold it",
+    ]
+    assert loaded("range", "big", [{"lower": "1", "upper": 5}]) == ["[1,5)"]
+
+
+def test_a_text_that_is_no_range_or_list_says_how_to_write_one(loaded):
+    [reason] = loaded("range", "days", text("[2025-01-05,2025-01-06)"))
+    assert '{"lower": 1, "upper": 5}' in reason
+    assert "postgres-csv" in reason
+    [reason] = loaded("array", "nested", text("{1,2}"))
+    assert "[1, 2]" in reason
+    assert "postgres-csv" in reason
+
+
 def test_a_range_from_a_day_to_a_moment(loaded):
     day = dt.date(2025, 1, 5)
     want = ["the column's type daterange cannot hold it", "[2025-01-05,2025-01-06)"]

@@ -389,3 +389,18 @@ def test_an_unknown_option_is_told_with_the_nearest_name(account):
         TypeError, match=r"load\(\) has no option 'delimeter'. Did you mean 'delimiter'"
     ):
         load(Transaction, [], delimeter=";")
+
+
+@pytest.mark.parametrize("value", [b"abc", bytearray(b"abc"), (1, 2), {3}, {"k": 1}, 1.5, True])
+def test_what_is_no_text_is_told_in_a_warning_where_it_is_stored_as_one(account, value):
+    row = {"user_id": account.user_id, "account_id": account.pk, "amount": 1, "tx_date": "2025-1-5"}
+    [warning] = load(Transaction, [{**row, "description": value}]).warnings
+    assert "the text field description was given" in warning
+    assert Transaction.objects.get().description == str(value)
+    assert str(value) in warning
+
+
+def test_bytes_of_arrow_in_a_text_field_are_told_in_a_warning(account):
+    row = {"user_id": account.user_id, "account_id": account.pk, "amount": 1, "tx_date": "2025-1-5"}
+    [warning] = load(Transaction, pa.Table.from_pylist([{**row, "description": b"abc"}])).warnings
+    assert "was given bytes" in warning
