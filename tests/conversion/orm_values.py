@@ -39,12 +39,12 @@ def values_of(cells, field):
 
 
 def python_value(cell, field):
+    if isinstance(field, RangeField) and isinstance(cell, dict):
+        return range_as_text(cell)
     if is_list_of_decimals(field) and isinstance(cell, str):
         return decimals_as_texts(cell)
     if is_of_decimals(field):
         return without_floats(cell)  # a meant difference: the float's shortest text
-    if isinstance(field, RangeField) and isinstance(cell, dict):
-        return range_as_text(cell)
     if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
         bounds = set(map(type, cell))
         if {dt.date, dt.datetime} <= bounds:
