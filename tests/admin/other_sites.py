@@ -7,6 +7,7 @@ from django.urls import path
 from finance.models import Account
 from ingest.admin import LoadAdmin, LoadFileAdmin, UploadAdmin
 from ingest.models import Load, Upload
+from tests.end_to_end.contract.models.inheritance import PlaceProxy, Unmanaged
 
 
 class AccountAdmin(LoadFileAdmin, admin.ModelAdmin):
@@ -27,6 +28,8 @@ SITES = {
     "uploads": site_with("uploads", {Upload: UploadAdmin}),
     "both": site_with("both", {Load: LoadAdmin, Upload: UploadAdmin}),
 }
+for _model in (PlaceProxy, Unmanaged):
+    SITES["both"].register(_model, admin.ModelAdmin)
 urlpatterns = [
     path("admin/", admin.site.urls),
     *(path(f"{name}/", site.urls) for name, site in SITES.items()),

@@ -202,7 +202,8 @@ def unique_keys(model: type[Model], fed: Collection[str]) -> Iterator[tuple[str,
 
     The primary key is one of them where it is fed.
     """
-    options = model._meta
+    concrete: type[Model] = model._meta.concrete_model or model  # a proxy has its model's keys
+    options = concrete._meta
     if options.pk.name in fed:
         yield (options.pk.name,)
     for field in options.concrete_fields:

@@ -79,8 +79,7 @@ def find_model_of(label: str) -> type[Model] | None:
 
 
 def _is_loadable(model: type[Model]) -> bool:
-    options = model._meta
-    is_own = options.app_label != "ingest" and options.managed and not options.proxy
+    is_own = model._meta.app_label != "ingest"
     # The ledger is in the database that gets the rows, and uploads are beside the ledger.
     return is_own and router.db_for_write(model) == router.db_for_write(Load)
 
