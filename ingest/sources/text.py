@@ -31,6 +31,8 @@ _OTHER_FILES = {
     b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls, or say the format",
     b"%PDF": "a PDF: there may be an export as CSV where it comes from",
     b"PAR1": "a Parquet file: name it .parquet, or say the format",
+    b"ARROW1": "an Arrow file: load its table, which pyarrow.feather.read_table(FILE) gives",
+    b"\xff\xff\xff\xff": "a stream of Arrow: load what pyarrow.ipc.open_stream(FILE) gives",
     b"SQLite format 3": "a SQLite database: load its rows from a cursor",
 }
 """What people give for a text, by its first bytes."""

@@ -510,6 +510,11 @@ def test_utf_16_without_a_mark_must_be_named_exactly():
         (b"\xd0\xcf\x11\xe0", "an old workbook: name it .xls, or say the format"),
         (b"%PDF-1.7", "a PDF: there may be an export as CSV where it comes from"),
         (b"PAR1", "a Parquet file: name it .parquet, or say the format"),
+        (
+            b"ARROW1\0\0",
+            "an Arrow file: load its table, which pyarrow.feather.read_table(FILE) gives",
+        ),
+        (b"\xff\xff\xff\xff", "a stream of Arrow: load what pyarrow.ipc.open_stream(FILE) gives"),
         (b"SQLite format 3\x00", "a SQLite database: load its rows from a cursor"),
     ],
 )
