@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 65_536
 """Records of one batch that are settled together. Where rows are narrow, a batch has more."""
-JOINED_RECORDS = 4 * MOST_RECORDS
+JOINED_RECORDS = 2 * MOST_RECORDS
 """Records of several batches that are settled together, where hardly any are refused."""
 GROWTH = 4
 """How many times as large as the last ones the next ones may be: hardly any of those is refused."""
-JOINED_BYTES = 16 << 20
-"""The most bytes that their rows have in memory."""
+JOINED_BYTES = 4 << 20
+"""The most bytes that their rows have in memory. Two groups are there at a time, each as it was read,
+as it is stored and as it is sent: some 300 MB would be exceeded with twice as many."""
 
 
 def in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
