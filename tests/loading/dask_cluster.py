@@ -78,6 +78,11 @@ class Cluster:
             ]
         return []
 
+    def kill_workers(self):
+        """Kill the workers so that nobody starts them again."""
+        for worker in self._workers:
+            _kill_all(worker)
+
     def kill_scheduler(self):
         self._scheduler.kill()
         self._scheduler.wait()
@@ -85,8 +90,16 @@ class Cluster:
 
     def end(self):
         for process in filter(None, (*self._workers, self._scheduler)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
-            process.kill()
-            process.wait()
+            _kill_all(process)
+
+
+def _kill_all(process):
+    """Kill a process and its descendants; the process first, which would start them again."""
+    descendants = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        descendants = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    for each in descendants:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()

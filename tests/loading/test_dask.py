@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import threading
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,6 +11,7 @@ from django.db import connection
 
 from finance.models import Transaction
 from ingest import ConfigurationError, IngestError, load, resume
+from ingest.loading.workers import executors
 from ingest.models import Load
 from tests.factories import AccountFactory
 from tests.loading.dask_cluster import Cluster
@@ -111,6 +113,30 @@ def test_a_scheduler_that_goes_away(cluster, file):
     with pytest.raises(ConfigurationError, match=r"cannot be reached: .* with workers"):
         resume(found.pk)
     got = resume(found.pk, workers=2)
+    assert (got.rows, references()) == (20_000, list(range(1, 20_001)))
+
+
+def test_a_scheduler_that_has_no_workers_any_more(cluster, file, monkeypatch):
+    monkeypatch.setattr(executors, "WORKERLESS_SECONDS", 0.5)
+    killed = []
+
+    def kill(progress):
+        if progress.rows > 2_000 and not killed:
+            killed.append(cluster.kill_workers())
+
+    with pytest.raises(IngestError, match=r"at tcp://.* has no workers any more\.") as raised:
+        load(Transaction, file(20_000), scheduler=cluster.address, chunk_rows=500, progress=kill)
+    found = Load.objects.get()
+    assert (found.status, found.loaded) == ("failed", Transaction.objects.count())
+    assert f"--resume {found.pk}" in str(raised.value)
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
+    with pytest.raises(ConfigurationError, match=r"has no workers: start one with `dask worker`"):
+        resume(found.pk)
+    monkeypatch.undo()
+    starting = threading.Thread(target=cluster.start)  # waits for workers, as the load does
+    starting.start()
+    got = resume(found.pk)
+    starting.join()
     assert (got.rows, references()) == (20_000, list(range(1, 20_001)))
 
 

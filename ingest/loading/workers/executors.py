@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import SessionState
 
 CONNECT_SECONDS = 10
+"""How long to wait for the scheduler, and for its first worker."""
 CHECK_SECONDS = 1.0
 """How often the scheduler is asked for its workers while no chunk comes in."""
 LOST_SECONDS = 5.0
@@ -117,6 +118,8 @@ class DaskWorkers(ChunkExecutor):
                 f"{self.name} cannot be reached: {error}. Start one with `dask scheduler`, or "
                 "load by processes of this machine, with workers (--workers)."
             ) from error
+        with suppress(TimeoutError):
+            self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)  # they may be starting
         threads = sum(self._client.nthreads().values())
         if not threads:
             self._client.close()
