@@ -162,7 +162,7 @@ class DelimitedSource(Source):
             last = latest = start
             next_end = start.record + records
             for block in self._place(read_blocks(reader, self._pattern, BLOCK_BYTES), start):
-                block.count = len(block.text.spans[0])
+                block.count = block.text.records
                 while next_end < block.next_record:
                     last = block.position_after(next_end)
                     yield last
@@ -214,10 +214,10 @@ class DelimitedSource(Source):
             raise SourceError(f"{self.name} cannot be read as delimited text: {error}") from error
         placed.count = len(columns[0]) + len(widths)
         faults = block.faulty_places
-        if (faults or widths) and placed.count != len(block.spans[0]):
+        if (faults or widths) and placed.count != block.records:
             raise IngestError(
                 f"{self.name}: {placed.count:,} records were parsed from line "
-                f"{placed.start.line} on, but {len(block.spans[0]):,} were counted. This is a "
+                f"{placed.start.line} on, but {block.records:,} were counted. This is a "
                 "fault of django-ingest: please report it with the file's dialect."
             )
         padded: list[int] = []

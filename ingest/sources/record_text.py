@@ -75,6 +75,7 @@ class RecordPattern:
             no_comment = rb"(?!" + mark + rb")"
             comment = line + _LINE_END + rb"|"
         self._may_be_beside = b"\r\n" + self._delimiter + (self.quote if self._doubled else b"")
+        self._others = bytes(set(range(256)).difference(b"\r\n", self.quote))
         anything, strict = self._text(strict=False), self._text(strict=True)
         compiled = [
             re.compile(pattern, re.DOTALL)
@@ -186,14 +187,15 @@ class RecordPattern:
         faults: dict[int, str] = {}
         if self.is_plain(text):
             end = max(text.rfind(b"\n", 0, stop), text.rfind(b"\r", 0, stop)) + 1
-            end = stop if is_last else end
+            end = well_quoted = stop if is_last else end
         else:
-            end, faults = self._walk(text, stop)
+            well_quoted = self._end_of_well_quoted(text, stop)
+            end, faults = self._walk(text, well_quoted, stop)
             if is_last and (start := self.blank_end(text, end, is_last=True)) < stop:
                 fault = self.fault_of(text[start:])
                 faults.update({start: fault} if fault else {})
             end = stop if is_last else end
-        return Block(text[:end], self, faults) if end else None
+        return Block(text[:end], self, faults, well_quoted == end) if end else None
 
     def content_end(self, text: bytes, start: int) -> int:
         """Return where the record that begins there ends, without its line end."""
@@ -210,10 +212,9 @@ class RecordPattern:
         end = self.content_end(text, self.blank_end(text))
         return bool(self.quote) and text[end : end + 1] == self.quote
 
-    def _walk(self, text: bytes, stop: int) -> tuple[int, dict[int, str]]:
-        """Return where the last whole record ends, and where the faulty ones begin."""
+    def _walk(self, text: bytes, at: int, stop: int) -> tuple[int, dict[int, str]]:
+        """Return where the last whole record ends, and where the faulty ones after ``at`` begin."""
         faults: dict[int, str] = {}
-        at = self._end_of_well_quoted(text, stop)
         while True:
             good = self._good_records.match(text, at, stop)
             at = good.end() if good else at
@@ -243,6 +244,14 @@ class RecordPattern:
                 return line_end + 1
             count -= 2
             end = quotes[count]
+
+    def has_line_end_in_cell(self, text: bytes) -> bool:
+        """Return whether a line end of a well quoted text is inside quotes."""
+        # Before any other line end the quotes are even in number, and so they are in its line.
+        if not self.quote or self.quote not in text:
+            return False
+        marks = text.translate(None, self._others)
+        return self.quote in marks.replace(self.quote * 2, b"")
 
     def _quotes(self, text: bytes) -> tuple[memoryview, int]:
         """Return the places of the quotes, and how many of the first ones stand well."""
@@ -277,6 +286,8 @@ class Block:
     pattern: RecordPattern
     faults: dict[int, str]
     """What is wrong with a record's quotes or escapes, by the byte at which it begins."""
+    is_well_quoted: bool
+    """Whether it is known that every quote opens or closes a whole cell, or is written twice."""
     byte_span: tuple[int, int] = (0, 0)
     """Where in the file it begins and ends, as nearly as can be said."""
 
@@ -289,10 +300,17 @@ class Block:
         spans = list(self.pattern.spans(self.text))
         return array("q", [span[0] for span in spans]), array("q", [span[1] for span in spans])
 
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        if "spans" not in vars(self) and self._has_a_record_on_each_line:
+            return count_lines(self.text) + (not self.text.endswith((b"\r", b"\n")))
+        return len(self.spans[0])
+
     @cached_property
     def _has_a_record_on_each_line(self) -> bool:
         text = self.text
-        if self._has_comment or not self.pattern.is_plain(text):
+        if self._has_comment or not self.is_well_quoted or self.pattern.has_line_end_in_cell(text):
             return False
         has_returns = b"\r" in text  # which is found at once
         ends = (b"\n\n", b"\r\r", b"\n\r") if has_returns else (b"\n\n",)

@@ -317,17 +317,30 @@ def test_looking_at_all_quotes_at_once_gives_the_same_records(seed):
     for is_last in (False, True):
         got, want = (each.cut(content, is_last=is_last) for each in (pattern, walking))
         assert (got and (got.text, got.faults)) == (want and (want.text, want.faults))
+        if got:
+            check_places(got)
     if options.quote and options.doubled_quotes and options.escape is None:
         last = [stop for _, stop, _ in walk(well_quoted, options)][-2:][0]
         assert pattern._end_of_well_quoted(well_quoted.encode(), len(well_quoted)) >= last
 
 
-@many
-@given(parts=st.lists(st.sampled_from([b"a", b"bcd", b"\n", b"\r\n", b"\r", b" "]), min_size=1))
-def test_the_records_of_plain_text_are_found_by_its_line_ends(parts):
-    content = b"".join(parts)
-    block = RecordPattern(SourceOptions()).cut(content, is_last=True)
-    want = list(block.pattern.spans(content))
+def check_places(block):
+    """Compare where the records of a block are with where the pattern finds them one by one."""
+    want = list(block.pattern.spans(block.text))
+    assert block.records == len(want)
     assert list(zip(*block.spans, strict=True)) == want
-    numbers = [count_lines(content[:start]) for start, _ in want]
-    assert list(block.lines) == numbers
+    assert block.records == len(want)  # now that it is known where they are
+    assert list(block.lines) == [count_lines(block.text[:start]) for start, _ in want]
+
+
+PLAIN = (b"a", b"bcd", b"\n", b"\r\n", b"\r", b" ")
+QUOTED = (*PLAIN, b",", b'"a"', b'"a""b"', b',"",', b'"\n', b'\n"', b',"a\nb"', b'"')
+
+
+@many
+@given(
+    parts=st.lists(st.sampled_from(PLAIN), min_size=1)
+    | st.lists(st.sampled_from(QUOTED), min_size=1)
+)
+def test_the_records_of_text_are_found_by_its_line_ends(parts):
+    check_places(RecordPattern(SourceOptions()).cut(b"".join(parts), is_last=True))

@@ -82,6 +82,9 @@ class OwnProcesses(ChunkExecutor):
             initializer=begin_process,
             initargs=self._arguments,
         )
+        with suppress(OSError), _without_main():  # what it is, the first chunk will tell
+            for _ in range(self.workers):
+                self._pool.submit(int)  # so that they start while the first chunks are cut
 
     def submit(self, load: int, chunk: str) -> Future[str]:
         with _without_main():
