@@ -129,10 +129,9 @@ def test_a_scheduler_that_has_no_workers_any_more(cluster, file, monkeypatch):
     found = Load.objects.get()
     assert (found.status, found.loaded) == ("failed", Transaction.objects.count())
     assert f"--resume {found.pk}" in str(raised.value)
-    monkeypatch.setattr(executors, "CONNECT_SECONDS", 1)
     with pytest.raises(ConfigurationError, match=r"has no workers: start one with `dask worker`"):
         resume(found.pk)
-    monkeypatch.undo()
+    monkeypatch.setattr(executors, "WORKERLESS_SECONDS", 120.0)
     starting = threading.Thread(target=cluster.start)  # waits for workers, as the load does
     starting.start()
     got = resume(found.pk)

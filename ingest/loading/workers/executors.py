@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from ingest.postgres.session import SessionState
 
 CONNECT_SECONDS = 10
-"""How long to wait for the scheduler, and for its first worker."""
 CHECK_SECONDS = 1.0
 """How often the scheduler is asked for its workers while no chunk comes in."""
 LOST_SECONDS = 5.0
 """How long a scheduler may be away."""
 WORKERLESS_SECONDS = 30.0
-"""How long it may be without workers: those that died may be started again."""
+"""How long it may be without workers: they may be starting, or be started again."""
 USUAL_WORKERS = 4
 """How many chunks an executor is taken to run at once that does not say it."""
 
@@ -122,7 +121,7 @@ class DaskWorkers(ChunkExecutor):
                 "load by processes of this machine, with workers (--workers)."
             ) from error
         with suppress(TimeoutError):
-            self._client.wait_for_workers(1, timeout=CONNECT_SECONDS)  # they may be starting
+            self._client.wait_for_workers(1, timeout=WORKERLESS_SECONDS)
         threads = sum(self._client.nthreads().values())
         if not threads:
             self._client.close()
