@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import psycopg
 from django.contrib.postgres.fields import ArrayField
@@ -58,11 +59,11 @@ def is_cut_by_python(verdict):
 
 
 def is_same_message(mine, theirs):
-    """Return whether both say the same; of a long value the beginning is repeated only."""
+    """Return whether both say the same; of long values the beginnings are repeated only."""
     [message], full = mine.messages or [""], " ".join(theirs.messages)
-    _, ellipsis, what = message.rpartition("…")
-    is_shortened = len(full) > REASON_SHOWN and ellipsis and what and full.endswith(what)
-    return message == full or is_shortened
+    shown = ".*".join(map(re.escape, message.split("…")))
+    is_shortened = len(full) > REASON_SHOWN and "…" in message and not message.endswith("…")
+    return message == full or (is_shortened and re.fullmatch(shown, full, re.DOTALL) is not None)
 
 
 def parents_of(model):
