@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.transaction import atomic
 
 from ingest.exceptions import (
     ConfigurationError,
@@ -23,10 +25,12 @@ from ingest.loading.resume import (
     check_same,
 )
 from ingest.loading.sharing import take_over
+from ingest.postgres.connection.arguments import django_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
+    from contextlib import AbstractContextManager
 
     from django.db import models
 
@@ -51,7 +55,8 @@ def load(
     ``options`` are those of ``LoadOptions`` and of ``SourceOptions``.
 
     Inside ``transaction.atomic()`` the rows go over Django's own connection and roll back with
-    the caller; outside over a connection of the load's own, committed on return. It does not call
+    the caller, and so they do where autocommit is off; outside over a connection of the load's own,
+    committed on return. It does not call
     ``save()``, sends no signals but ``load_ended`` and sets no keys on instances.
 
     Where the app's tables are there the load is recorded, in the transaction of its rows:
@@ -131,7 +136,17 @@ def _perform(
     entry: Entry | None = None,
     state: SessionState | None = None,
 ) -> LoadResult:
-    with announced(job.model, job.alias) as announcement:
+    with _callers_transaction(job.alias), announced(job.model, job.alias) as announcement:
         reporter = ProgressReporter(progress, announcement)
         announcement.result = Loader(job, reporter, entry, state).perform()
         return announcement.result
+
+
+def _callers_transaction(alias: str) -> AbstractContextManager[Any]:
+    """Make the load part of the transaction that the caller commits, if autocommit is off.
+
+    A connection of the load's own would wait for what the caller has not committed.
+    """
+    own = django_connection(alias)
+    is_on = own.settings_dict["AUTOCOMMIT"] if own.connection is None else own.autocommit
+    return nullcontext() if is_on or own.in_atomic_block else atomic(using=alias)

@@ -11,6 +11,7 @@ from decimal import Decimal
 import psycopg
 import pyarrow as pa
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 
 from finance.models import Account, Transaction
@@ -72,6 +73,44 @@ def test_inside_atomic_the_load_sees_the_callers_rows_and_rolls_back_with_them()
         assert Transaction.objects.count() == 1
         transaction.set_rollback(True)
     assert Transaction.objects.count() == 0
+
+
+def test_where_autocommit_is_off_the_load_is_part_of_the_callers_transaction(account, tmp_path):
+    """Not to wait for ever for what the caller has not committed."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(csv(account, "5.00,x,2025-01-01").getvalue())
+    row = {
+        "user_id": account.user_id,
+        "account_id": account.pk,
+        "amount": "6.00",
+        "tx_date": "2025-01-01",
+    }
+    transaction.set_autocommit(False)
+    try:
+        Account.objects.select_for_update().get(pk=account.pk)
+        Transaction.objects.all().delete()
+        load(Transaction, path)
+        load(Transaction, [row])
+        assert [amount for amount, _ in stored()] == [5, 6]
+        transaction.rollback()
+        assert stored() == []
+        load(Transaction, path)
+        transaction.commit()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert stored() == [(Decimal("5.00"), "x")]
+
+
+def test_the_command_commits_where_autocommit_is_off(account, tmp_path, monkeypatch):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(csv(account, "5.00,x,2025-01-01").getvalue())
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "AUTOCOMMIT", False)
+    call_command("bulk_load", "finance.Transaction", str(path), verbosity=0)
+    connection.close()
+    monkeypatch.undo()
+    assert stored() == [(Decimal("5.00"), "x")]
 
 
 def test_both_drivers_send_the_same_bytes(account):

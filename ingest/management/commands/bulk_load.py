@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
@@ -172,6 +172,7 @@ class Command(BaseCommand):
         self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
     ) -> None:
         self._make_output_safe()  # call_command may have put others in their place
+        _commit_by_itself(options["database"] or DEFAULT_DB_ALIAS)
         try:
             if options["benchmark"]:
                 from ingest.management import measuring
@@ -278,3 +279,11 @@ def _user() -> str:
         return getuser()
     except (KeyError, OSError):  # a container may know no names
         return ""
+
+
+def _commit_by_itself(alias: str) -> None:
+    """Turn autocommit on in a process of the command's own: nobody else would commit."""
+    if alias in connections:
+        own = connections[alias]
+        if own.connection is None and not own.settings_dict["AUTOCOMMIT"]:
+            own.set_autocommit(True)
