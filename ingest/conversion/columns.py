@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import re
 import time
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -60,6 +62,7 @@ _UNLIKE_TEXT_NAMES = {
     memoryview: "bytes",
 }
 _UNLIKE_TEXT = frozenset(_UNLIKE_TEXT_NAMES)
+_WITH_OFFSET = re.compile(r":.*(Z|[+-][0-9:]+)\s*$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class ColumnConverter:
         """What was stored as the ORM would, and is hardly what was meant: a sentence each."""
         self._warned: set[type] = set()
         self._is_of_text = isinstance(field, models.CharField | models.TextField)
+        self._is_of_hours = isinstance(field, models.TimeField)
         self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored as they are: the column must be of a type that holds them.
@@ -329,6 +333,12 @@ class ColumnConverter:
         return None if mask is None or is_all(mask) else mask
 
     def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
+        cleaned = self._clean_each(values, is_text=is_text)
+        if self._is_of_hours and dt.time not in self._warned:
+            self._warn_of_offset(values, cleaned)
+        return cleaned
+
+    def _clean_each(self, values: list[Any], *, is_text: bool) -> list[Any]:
         clean, read = self.cleaner.clean, self.cleaner.read
         if not is_text:
             if self._reads_by_text:
@@ -378,6 +388,18 @@ class ColumnConverter:
                     "that is not meant."
                 ] = None
 
+    def _warn_of_offset(self, values: list[Any], cleaned: list[Any]) -> None:
+        """Note a time of day whose offset the field drops, as the ORM does."""
+        for value, hour in zip(values, cleaned, strict=True):
+            if isinstance(hour, dt.time) and _has_offset(value):
+                self._warned.add(dt.time)
+                self.warnings[
+                    f"Warning: the field {self.field.name} was given times with an offset, such "
+                    f"as {shorten(str(value))}, and stores {hour.replace(tzinfo=None)}, as the ORM "
+                    "would. Convert them in the source if that is not meant."
+                ] = None
+                return
+
     def _try_fit(self, prepared: Any) -> Any:
         try:
             return self._fit(prepared)
@@ -403,6 +425,12 @@ class ColumnConverter:
             except (pa.ArrowException, OverflowError, ValueError):
                 stored[place], values[place] = self._misfit(), None
         return pa.array(values, type=kind)
+
+
+def _has_offset(value: Any) -> bool:
+    if isinstance(value, str):
+        return _WITH_OFFSET.search(value) is not None
+    return isinstance(value, dt.time) and value.tzinfo is not None
 
 
 def _as_cell_text(value: Any) -> Any:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from ingest.exceptions import SourceError
 from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch
+from ingest.sources.duckdb_relations import is_relation, json_columns_of, without_loss
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -55,7 +56,10 @@ class ArrowSource(Source):
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
         name = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
-        json_columns = _json_columns_of(given)
+        json_columns: frozenset[str] = frozenset()
+        if is_relation(given):
+            json_columns = json_columns_of(given)
+            given = without_loss(given)
         given, objects = _without_objects(given)
         try:
             reader = pa.RecordBatchReader.from_stream(given)
@@ -92,14 +96,6 @@ class ArrowSource(Source):
         # Names may be given twice where all columns are taken as they stand.
         is_all = tuple(part.schema.names) == self.columns
         return part if is_all else part.select(list(self.columns))
-
-
-def _json_columns_of(given: Any) -> frozenset[str]:
-    """Return the columns that a DuckDB relation has as JSON, and exports as plain texts."""
-    if "duckdb" not in type(given).__module__ or not hasattr(given, "types"):
-        return frozenset()
-    kinds = zip(given.columns, map(str, given.types), strict=True)
-    return frozenset(name for name, kind in kinds if kind == "JSON")
 
 
 def _without_objects(given: Any) -> tuple[Any, dict[str, list[Any]]]:
