@@ -8,6 +8,7 @@ import json
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import psycopg
@@ -43,6 +44,8 @@ REMEMBERED_VALUES = 65_536
 WHOLE_DIGITS = 400
 """Digits before the point from which a decimal is only known to be too large for any integer field:
 to make an integer of 999,999,999 digits takes minutes."""
+
+UUID_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class Cleaner:
         )
         self._has_descriptor = type(field).descriptor_class not in PLAIN_DESCRIPTORS
         self._reads_json = isinstance(field, models.JSONField)
-        self._is_whole = _is_whole(field)
+        self._is_whole = _is_of(field, models.IntegerField)
+        self._is_uuid = _is_of(field, models.UUIDField)
         self._reads_lists = isinstance(field, ArrayField) and (
             is_of_decimals(field) or isinstance(field.base_field, ArrayField)
         )
@@ -204,6 +208,8 @@ class Cleaner:
         field = self.field
         if self._is_whole:
             value = _within_reach(value)
+        elif self._is_uuid:
+            value = _uuids_of_bytes(value)
         if isinstance(value, dict) and isinstance(field, RangeField):
             value = _read_range(field, value)
         if isinstance(value, str):
@@ -236,11 +242,11 @@ class Cleaner:
             raise
 
 
-def _is_whole(field: models.Field[Any, Any]) -> bool:
-    """Return whether the field makes an ``int`` of its values, or of the items of its lists."""
+def _is_of(field: models.Field[Any, Any], kind: type[models.Field[Any, Any]]) -> bool:
+    """Return whether the field, what it refers to, or its lists' items are of this kind."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
-    return isinstance(_innermost(field), models.IntegerField)
+    return isinstance(_innermost(field), kind)
 
 
 def is_of_decimals(field: models.Field[Any, Any]) -> bool:
@@ -325,6 +331,19 @@ def _within_reach(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > WHOLE_DIGITS:
         return Decimal(f"1e{WHOLE_DIGITS}").copy_sign(value)
     return value
+
+
+def _uuids_of_bytes(value: Any) -> Any:
+    """Return UUIDs in the place of bytes, as which some libraries have them."""
+    if isinstance(value, list | tuple):
+        items = [_uuids_of_bytes(item) for item in value]
+        is_changed = any(item is not given for item, given in zip(items, value, strict=True))
+        return items if is_changed else value
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return value
+    if len(value) != UUID_BYTES:
+        raise ValidationError(f"A UUID has {UUID_BYTES} bytes, and not {len(value)}.")
+    return UUID(bytes=bytes(value))
 
 
 def _refuse(error: ValidationError) -> RefusedValue:

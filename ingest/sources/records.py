@@ -34,7 +34,14 @@ class RecordsSource(Source):
     place = 50
     ignores = OF_FILES
 
-    def __init__(self, records: Iterable[Any], name: str, columns: tuple[str, ...] | None) -> None:
+    def __init__(
+        self,
+        records: Iterable[Any],
+        name: str,
+        columns: tuple[str, ...] | None,
+        described: tuple[str, ...] | None = None,
+    ) -> None:
+        """Open records; ``described`` are the names of the columns, where they are tuples."""
         self.name = name
         iterator = iter(records)
         head = list(islice(iterator, 1))
@@ -42,7 +49,7 @@ class RecordsSource(Source):
         if self._are_instances:  # each of them says which columns it leaves out
             head += islice(iterator, BATCH_ROWS - 1)
         self._records = chain(head, iterator)
-        self._cells, self.columns = _cells(head, columns)
+        self._cells, self.columns = _cells(head, columns, described)
         self._columns_of = _whole_columns(head, self.columns, takes_all=columns is None)
         if self._are_instances:
             self._columns_of = _instance_columns(type(head[0]), self.columns, columns is not None)
@@ -58,7 +65,7 @@ class RecordsSource(Source):
         name = type(given).__name__
         # A queryset is both, and quicker when it is walked as an ordinary iterable.
         records = given if hasattr(given, "__iter__") else walk(given, BATCH_ROWS)
-        return cls(records, name, options.columns)
+        return cls(records, name, options.columns, _described_columns(given))
 
     def batches(self) -> Iterator[Batch]:
         first = 1
@@ -140,7 +147,16 @@ class _MisfitError(Exception):
     """A record is not made like the first one."""
 
 
-def _cells(head: list[Any], columns: tuple[str, ...] | None) -> tuple[Cells, tuple[str, ...]]:
+def _described_columns(given: Any) -> tuple[str, ...] | None:
+    """Return the names that a cursor of a database gives its columns; None where it is none."""
+    if not hasattr(given, "execute"):
+        return None
+    return tuple(column[0] for column in getattr(given, "description", None) or ()) or None
+
+
+def _cells(
+    head: list[Any], columns: tuple[str, ...] | None, described: tuple[str, ...] | None
+) -> tuple[Cells, tuple[str, ...]]:
     """Return how the cells of records like these are read, and the names of the columns."""
     if not head:
         return tuple, columns or ()
@@ -155,7 +171,7 @@ def _cells(head: list[Any], columns: tuple[str, ...] | None) -> tuple[Cells, tup
     if callable(getattr(first, "keys", None)) and hasattr(first, "__getitem__"):
         return _keyed_cells(type(first), columns or tuple(first.keys()))
     if isinstance(first, tuple | list):
-        named = columns or getattr(first, "_fields", None)
+        named = columns or getattr(first, "_fields", None) or described
         if named is None:
             raise SourceError(
                 "Tuples have no column names: say them, as in "

@@ -1,16 +1,20 @@
 import asyncio
 import dataclasses
+import sqlite3
 import threading
 from collections import namedtuple
+from contextlib import closing
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
+from django.db import connection
 from django.db.models import Value
 from django.db.models.functions import Lower
 
 from finance.models import Account
-from ingest.exceptions import SourceError
+from ingest import load
+from ingest.exceptions import IngestError, SourceError
 from ingest.sources import SourceOptions, open_source, records
 from tests.sources.read_source import read
 
@@ -213,3 +217,21 @@ def test_instances_are_read_column_by_column_as_each_alone(changed, is_whole):
         [got] = source.batches()
     assert (got.records, got.columns) == (want.records, want.columns)
     assert got.leaves_cells == want.leaves_cells
+
+
+@pytest.mark.django_db
+def test_a_cursor_names_the_columns_of_its_tuples():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT g AS a, -g AS b FROM pg_catalog.generate_series(1, 4) g")
+        got = read(cursor)
+        assert (got.columns, got.rows) == (("a", "b"), [(n, -n) for n in range(1, 5)])
+        cursor.execute("SELECT 1 AS a, 2 AS b")
+        assert read(cursor, columns=("x", "y")).columns == ("x", "y")
+        cursor.execute("SELECT 1 AS a WHERE false")
+        assert read(cursor).rows == []
+        cursor.execute("SELECT 'ann' AS username, 'secret' AS password, 1 AS extra")
+        with pytest.raises(IngestError, match="extra"):
+            load(User, cursor)
+    with closing(sqlite3.connect(":memory:")) as other:
+        got = read(other.execute("SELECT 1 AS a, 'x' AS b"))
+        assert (got.columns, got.rows) == (("a", "b"), [(1, "x")])
