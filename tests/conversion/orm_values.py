@@ -5,11 +5,14 @@ import datetime as dt
 import json
 import warnings
 from decimal import Decimal
+from uuid import UUID
 
 import pyarrow as pa
 from django.contrib.postgres.fields import DateRangeField, HStoreField, RangeField
 from django.core.exceptions import ValidationError
 from django.db import models
+
+UUID_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +48,27 @@ def python_value(cell, field):
         return decimals_as_texts(cell)
     if is_of_decimals(field):
         return without_floats(cell)  # a meant difference: the float's shortest text
+    if is_of_uuids(field):
+        return with_uuids(cell)
     if isinstance(field, DateRangeField) and isinstance(cell, list | tuple):
         bounds = set(map(type, cell))
         if {dt.date, dt.datetime} <= bounds:
             return Unreadable("a day and a moment")
     return cell
+
+
+def is_of_uuids(field):
+    while hasattr(field, "target_field") or hasattr(field, "base_field"):
+        field = getattr(field, "base_field", None) or field.target_field
+    return isinstance(field, models.UUIDField)
+
+
+def with_uuids(value):
+    """Return 16 bytes as the UUID that they are, also in lists: a meant difference."""
+    if type(value) in {list, tuple}:
+        return type(value)(map(with_uuids, value))
+    is_uuid = isinstance(value, bytes | bytearray | memoryview) and len(value) == UUID_BYTES
+    return UUID(bytes=bytes(value)) if is_uuid else value
 
 
 def range_as_text(value):
