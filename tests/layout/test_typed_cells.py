@@ -26,7 +26,7 @@ from ingest import load
 from ingest.layout import FieldLayout, Layout
 from ingest.layout.definition import Condition, Reading, Sign
 from tests.end_to_end.contract.models.moments import Moment
-from tests.end_to_end.contract.models.numbers import Fraction
+from tests.end_to_end.contract.models.numbers import Fraction, Integer
 from tests.factories import UserFactory
 from tests.sources.workbooks import As, make
 
@@ -322,3 +322,23 @@ def test_rounding_is_said_in_the_result():
     )
     got = Fraction.objects.order_by("pk").values_list("price", flat=True)
     assert list(map(str, got)) == ["1.00", "2.50", "1.02"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "stored"),
+    [
+        ("float64", {"values": {"1.0": 5}}, [5, 2, 0]),
+        ("Int64", {"values": {"1": 5}}, [5, 2, 0]),
+        ("float64", {"sign": Sign(column="side", negative=("D",)), "whole": True}, [-1, 2, 0]),
+        ("Int64", {"sign": Sign(column="side", negative=("D",))}, [-1, 2, 0]),
+        ("float64", {"decimal": ",", "whole": True}, [1, 2, 0]),
+    ],
+)
+def test_whole_numbers_of_pandas_beside_a_missing_one(kind, options, stored):
+    frame = pd.DataFrame({"n": [1.0, 2.0, float("nan")], "side": ["D", "C", "D"]})
+    names = ("small", "normal", "big", "positive_small", "positive", "positive_big")
+    fields = {name: FieldLayout(constant=1) for name in (*names, "chosen")}
+    fields["normal"] = FieldLayout(column="n", default="0", **options)
+    layout = Layout(fields=fields, others="ignore")
+    load(Integer, frame.astype({"n": kind}), layout=layout)
+    assert list(Integer.objects.order_by("id").values_list("normal", flat=True)) == stored
