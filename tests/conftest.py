@@ -17,6 +17,7 @@ ENDURANCE = (
     "tests/end_to_end/test_documented_commands.py",
     "tests/ledger/test_undo_at_random.py",
     "tests/loading/test_dask.py",
+    "tests/loading/test_stream.py",
     "tests/writing/conflicts/test_at_random.py",
     "tests/writing/conflicts/test_concurrency.py",
     "tests/writing/direct/test_callers_transactions.py",

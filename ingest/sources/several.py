@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,7 +51,7 @@ class SeveralSource(Source):
             self.name = safe_line(f"{len(files):,} files from {files[0]} to {files[-1]}")
         self._sizes = _sizes(files)
         if self._sizes:
-            self.bytes_total = sum(self._sizes)
+            *self._starts, self.bytes_total = accumulate(self._sizes, initial=0)
             self.paths = tuple(map(Path, files))
         self._bytes_before = 0
         """What was read of the files before, where their sizes are not known."""
@@ -107,7 +108,7 @@ class SeveralSource(Source):
         start, stop = span
         if not self._sizes:
             return self._bytes_before + start, self._bytes_before + stop
-        before, size = sum(self._sizes[:number]), self._sizes[number]
+        before, size = self._starts[number], self._sizes[number]
         total = max(self._current.bytes_total or size, 1)  # of an archive: what is in it
         return before + size * start // total, before + size * stop // total
 

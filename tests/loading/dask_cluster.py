@@ -17,13 +17,13 @@ ROOT = Path(__file__).parents[2]
 class Cluster:
     """A scheduler and two workers with one thread each."""
 
-    def __init__(self, folder, url, workers=2):
+    def __init__(self, folder, url, workers=2, settings="settings.development"):
         """``url`` is the database's that the workers find."""
         self._folder, self._count = Path(folder), workers
         self._environment = {
             **os.environ,
             "DATABASE_URL": url,
-            "DJANGO_SETTINGS_MODULE": "settings.development",
+            "DJANGO_SETTINGS_MODULE": settings,
             "PYTHONPATH": str(ROOT),
         }
         with socket.create_server(("127.0.0.1", 0)) as free:

@@ -18,6 +18,10 @@ NAMES = (
     "customer",
     "old_values",
     "workers",
+    "dask",
+    "chunks",
+    "files",
+    "stream",
     "empty_table",
 )
 

@@ -64,6 +64,8 @@ class Figure:
     """What is emptied before each trial."""
     fill: Callable[[], None] = lambda: None
     """Fills the tables that the rows refer to, beside those of finance."""
+    check: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    """Gives what must be the same of every variant, by its name, once its time was taken."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,8 @@ def run(figure, asked):
     for name, found in samples.items():
         if found[0]["said"]:
             console.print(f"{name}: {found[0]['said']}", highlight=False, markup=False)
+    for line in _compare(samples):
+        console.print(line, highlight=False, markup=False)
     if figure.note:
         console.print(figure.note, highlight=False)
 
@@ -160,6 +164,7 @@ def run_variant(figure, asked):
         "loaded": result if isinstance(result, int) else result.rows,
         "rejected": getattr(result, "rejected", 0),
         "said": getattr(result, "said", ""),
+        "check": figure.check(result),
     }
     sys.stdout.write(json.dumps(found) + "\n")
 
@@ -170,6 +175,21 @@ def _peak_memory():
     status = Path("/proc/self/status").read_text(encoding="ascii")
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM")]
     return int(line.split()[1]) / 1024
+
+
+def _compare(samples):
+    """Yield whether what must be the same is so, a line each."""
+    found = {}
+    for name, of_variant in samples.items():
+        for sample in of_variant:
+            for what, value in sample["check"].items():
+                found.setdefault(what, {}).setdefault(value, {})[name] = None
+    for what, variants in found.items():
+        if len(variants) == 1:
+            [(value, names)] = variants.items()
+            yield f"{what}: THE SAME of {', '.join(names)}: {value}"
+        for value, names in variants.items() if len(variants) > 1 else ():
+            yield f"{what}: DIFFERENT, of {', '.join(names)}: {value}"
 
 
 def _median(samples, name, measure):
