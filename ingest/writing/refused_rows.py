@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 KEPT_BYTES = 8 << 20
 """Rows of the latest batches that are kept for a refusal after the last COPY: some 100,000 short
 ones. A record before them is named without its line."""
+KEPT_BATCHES = 1_000
+"""How many batches at most: each of them keeps some 28 KB beside its rows, such as its source."""
 UUID_BYTES = 16
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """What an SQLSTATE means; any other is some constraint's or trigger's."""
@@ -217,11 +219,14 @@ class RecentBatches:
         return iter(self._batches)
 
     def add(self, batch: TypedBatch) -> None:
-        """Keep a batch, and let go of the earliest where these are too many bytes."""
+        """Keep a batch, and let go of the earliest where these are too many."""
         self._batches.append(batch)
         self._bytes += batch.rows.nbytes
-        while self._bytes > KEPT_BYTES and len(self._batches) > 1:
+        while len(self._batches) > 1 and self._are_too_many():
             self._bytes -= self._batches.popleft().rows.nbytes
+
+    def _are_too_many(self) -> bool:
+        return self._bytes > KEPT_BYTES or len(self._batches) > KEPT_BATCHES
 
     def explain(self, error: Exception, table: Table) -> ConstraintRefused | None:
         """Turn a driver's error after the last COPY into one that names the record, if it can."""

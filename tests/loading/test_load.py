@@ -27,6 +27,8 @@ from ingest import (
 )
 from ingest.exceptions import ServerFailed
 from ingest.ledger.models import Load
+from ingest.writing import refused_rows
+from ingest.writing.refused_rows import RecentBatches
 from tests.factories import AccountFactory
 
 # Only these apps' tables are emptied after each test: loads commit.
@@ -100,6 +102,25 @@ def test_where_autocommit_is_off_the_load_is_part_of_the_callers_transaction(acc
         transaction.rollback()
         transaction.set_autocommit(True)
     assert stored() == [(Decimal("5.00"), "x")]
+
+
+def test_no_more_batches_are_kept_than_refused_rows_are_looked_for_in(
+    account, tmp_path, monkeypatch
+):
+    """Each of many small files is a batch, which holds more than its rows."""
+    kept, add = [], RecentBatches.add
+
+    def watch(recent, batch):
+        add(recent, batch)
+        kept.append(len(list(recent)))
+
+    monkeypatch.setattr(RecentBatches, "add", watch)
+    monkeypatch.setattr(refused_rows, "KEPT_BATCHES", 3)
+    files = [tmp_path / f"{number}.csv" for number in range(5)]
+    for file in files:
+        file.write_bytes(csv(account, "5.00,x,2025-01-01").getvalue())
+    assert load(Transaction, files).rows == 5
+    assert kept == [1, 2, 3, 3, 3]
 
 
 def test_the_command_commits_where_autocommit_is_off(account, tmp_path, monkeypatch):
