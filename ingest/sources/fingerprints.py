@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from hashlib import blake2b
-from threading import Event
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 from weakref import finalize
 
@@ -28,13 +28,26 @@ class Fingerprint:
         self._identity = identity
         given_up = Event()
         finalize(self, given_up.set)
-        executor = ThreadPoolExecutor(1, "ingest-fingerprint")
-        self._digest = executor.submit(digest_of_files, paths, given_up)
-        executor.shutdown(wait=False)  # the end of a ``with`` would wait for the digest
+        self._digest: Future[str] = Future()
+        # The end of the process does not wait for a daemon, as it would for an executor's thread:
+        # a failed load may be held by its error until then.
+        Thread(
+            target=_tell_digest,
+            args=(self._digest, paths, given_up),
+            name="ingest-fingerprint",
+            daemon=True,
+        ).start()
 
     def __str__(self) -> str:
         """Return the digest, as soon as it is known; empty where there is no file."""
         return self._digest.result() or self._identity
+
+
+def _tell_digest(digest: Future[str], paths: Sequence[Path], given_up: Event) -> None:
+    try:
+        digest.set_result(digest_of_files(paths, given_up))
+    except BaseException as error:  # noqa: BLE001 - who asks for the digest is to hear of it
+        digest.set_exception(error)
 
 
 def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str:

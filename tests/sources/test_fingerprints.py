@@ -1,6 +1,8 @@
 """The digest of a file, which is taken while the load goes on."""
 
 import os
+import subprocess
+import sys
 from hashlib import blake2b
 
 import pytest
@@ -31,3 +33,13 @@ def test_a_digest_is_given_up_with_its_load(pipe):
         del fingerprint
         file.write(b"a")
         assert digest.result(timeout=60) == ""
+
+
+def test_the_end_of_the_process_does_not_wait_for_the_digest(pipe):
+    """An error that is kept holds its load, and with it the digest of a file of any size."""
+    script = (
+        "import pathlib, sys\n"
+        "from ingest.sources.fingerprints import Fingerprint\n"
+        "kept = Fingerprint([pathlib.Path(sys.argv[1])])\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(pipe)], check=True, timeout=30)
