@@ -13,8 +13,8 @@ class IngestConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks, and what becomes of the file of a deleted upload."""
-        # They read the models, which are not there yet when this module is imported.
+        """Register the system checks, and the deletion of a deleted upload's file."""
+        # These read the models, which are not loaded yet when this module is imported.
         from ingest import checks
         from ingest.uploads.models import Upload
         from ingest.uploads.storing import delete_orphan
@@ -24,6 +24,6 @@ class IngestConfig(AppConfig):
         register(checks.check_settings, "ingest")
         register(checks.check_uploads, "ingest")
         register(checks.check_engines, "ingest")
-        # Without our tag, by which Django would run it where no database was named.
+        # Without our tag: by it, Django would run the check when no database is named.
         register(checks.check_databases, Tags.database)
         register(checks.check_rights, Tags.database, deploy=True)

@@ -1,6 +1,6 @@
-"""Django's system checks: what keeps loads from working in this project; docs/other-apps.md.
+"""Django's system checks for what would keep loads from working; see docs/other-apps.md.
 
-A database is asked only where Django names one, as ``manage.py check --database ALIAS`` does.
+A database is queried only if Django names it, as ``manage.py check --database ALIAS`` does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 NOT_THE_PROJECTS = ("django.", "ingest.")
-"""Where models come from that no project loads rows into: they draw no database in."""
+"""Modules whose models no project loads rows into: these models bring no database into the checks.
+"""
 
 
 def check_settings(**_options: Any) -> list[CheckMessage]:
@@ -38,9 +39,9 @@ def check_settings(**_options: Any) -> list[CheckMessage]:
 
 
 def check_uploads(**_options: Any) -> list[CheckMessage]:
-    """Check where files from the browser are kept, and that there is who performs their loads."""
+    """Check where uploaded files are kept, and that the configured ``RUNNER`` exists."""
     if wrong_settings():
-        return []  # said already
+        return []  # already reported by check_settings
     return [*_place(), *_runner()]
 
 
@@ -53,7 +54,7 @@ def _place() -> Iterator[CheckMessage]:
 
 
 def _runner() -> Iterator[CheckMessage]:
-    """Look for the module, and not into it: it may take long to import."""
+    """Find the module without importing it, which may take long."""
     name = runner()
     if name == "process":
         return
@@ -82,7 +83,7 @@ def _runner() -> Iterator[CheckMessage]:
 
 
 def check_engines(**_options: Any) -> list[CheckMessage]:
-    """Check that a load could go where the project's models are written; opens no connection."""
+    """Check that the databases of the project's models can be loaded; opens no connection."""
     return [
         message for alias in sorted(written_aliases()) for message in _engine(connections[alias])
     ]
@@ -91,21 +92,21 @@ def check_engines(**_options: Any) -> list[CheckMessage]:
 def check_databases(
     *, databases: Sequence[str] | None = None, **_options: Any
 ) -> list[CheckMessage]:
-    """Ask the databases that Django names whether loads there are recorded."""
+    """Check whether loads into the databases that Django names are recorded."""
     return [message for wrapper in _wrappers(databases) for message in _ask(wrapper, _ledger)]
 
 
 def check_rights(*, databases: Sequence[str] | None = None, **_options: Any) -> list[CheckMessage]:
-    """Ask the databases whether loads there may check foreign keys as a set.
+    """Check whether loads into the databases may check foreign keys as a set.
 
-    Only ``check --deploy`` asks this: the cure is a superuser's decision, not a fault of the
-    project.
+    Runs only with ``check --deploy``: granting the right is a superuser's decision, and its absence
+    is not a fault of the project.
     """
     return [message for wrapper in _wrappers(databases) for message in _ask(wrapper, _right)]
 
 
 def written_aliases() -> set[str]:
-    """Return the databases that the project's own models are written to."""
+    """Return the aliases of the databases that the project's own models are written to."""
     return {
         router.db_for_write(model)
         for model in apps.get_models()
@@ -168,7 +169,7 @@ def _ledger(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     executor = MigrationExecutor(wrapper)
     loader = executor.loader
     if not loader.applied_migrations:
-        return  # nothing was ever migrated: `migrate` itself comes by here first
+        return  # nothing was ever migrated: `migrate` runs the checks before its first migration
     plan = executor.migration_plan(loader.graph.leaf_nodes("ingest"))
     ledger = {model._meta.db_table for model in apps.get_app_config("ingest").get_models()}
     if plan:
@@ -179,7 +180,7 @@ def _ledger(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
             f"Run {command}",
         )
     elif not ledger.issubset(wrapper.introspection.table_names()):
-        # As happens when a router let the tables in only after the migration had passed.
+        # This happens if a router allowed the tables only after the migration had been applied.
         yield _warn(
             8,
             f"{name} lacks ingest's tables, though their migrations have been applied: "
@@ -189,7 +190,7 @@ def _ledger(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 
 def _right(wrapper: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    # Not at the top: asyncpg, which comes with it, can wait until a database is asked.
+    # Not at the top: it imports asyncpg, which is not needed until a database is queried.
     from ingest.postgres.session import DjangoSession
 
     reason = why_not_leave_out_triggers(DjangoSession(wrapper.alias))

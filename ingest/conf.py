@@ -1,4 +1,4 @@
-"""The app's settings: the keys of ``settings.INGEST``, one function each; docs/settings.md."""
+"""The app's settings: one function for each key of ``settings.INGEST``; see docs/settings.md."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ def chunk_rows() -> int:
 
 
 def record() -> str:
-    """Return ``RECORD``: which loads the ledger has: ``all``, those of ``files``, or ``never``."""
+    """Return ``RECORD``: which loads the ledger records: ``all``, ``files`` or ``never``."""
     return cast("str", _get("RECORD"))
 
 
 def rejects_kept() -> int:
-    """Return ``REJECTS_KEPT``: how many rejects of a load the ledger's table keeps at most."""
+    """Return ``REJECTS_KEPT``: the most rejects of a load that the ledger keeps."""
     return cast("int", _get("REJECTS_KEPT"))
 
 
 def runner() -> str:
-    """Return ``RUNNER``: who performs the loads that are started in the admin."""
+    """Return ``RUNNER``: what runs the loads that are started in the admin."""
     return cast("str", _get("RUNNER"))
 
 
 def upload_bytes() -> int:
-    """Return ``UPLOAD_BYTES``: how large a file that is uploaded may be."""
+    """Return ``UPLOAD_BYTES``: the largest size of an uploaded file, in bytes."""
     return cast("int", _get("UPLOAD_BYTES"))
 
 
 def upload_unpacked_bytes() -> int:
-    """Return ``UPLOAD_UNPACKED_BYTES``: how much a compressed file that is uploaded may hold."""
+    """Return ``UPLOAD_UNPACKED_BYTES``: the largest unpacked size of a compressed upload."""
     return cast("int", _get("UPLOAD_UNPACKED_BYTES"))
 
 
 def upload_days() -> int:
-    """Return ``UPLOAD_DAYS``: how long a file that was uploaded is kept at most."""
+    """Return ``UPLOAD_DAYS``: for how many days an uploaded file is kept at most."""
     return cast("int", _get("UPLOAD_DAYS"))
 
 
@@ -95,26 +95,26 @@ def _is_folder(value: Any) -> bool:
 
 
 def _is_number_from(least: int) -> Callable[[Any], bool]:
-    # A bool is an int to Python, and a mistake in a setting.
+    # A bool is an int in Python, but a mistake in a setting.
     return lambda value: type(value) is int and value >= least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What one key of ``INGEST`` may be."""
+    """The default and the valid values of one key of ``INGEST``."""
 
     default: Any
     takes: Callable[[Any], bool]
-    """Whether it may have this value."""
+    """Returns whether a value is valid."""
     kind: str
-    """What it takes, in words."""
+    """The valid values, in words."""
 
 
 SETTINGS = {
     "BENCHMARK_MODEL": Setting(
         default=None, takes=_is_label, kind="the label of a model, such as 'app.Model'"
     ),
-    # Seconds of work to do again after a crash, and so few commits that they cost nothing.
+    # After a crash only seconds of work are repeated, and the commits are too few to cost time.
     "CHUNK_ROWS": Setting(
         default=250_000, takes=_is_number_from(1), kind="a whole number from 1 upwards"
     ),
@@ -123,7 +123,7 @@ SETTINGS = {
         takes=lambda value: value in ("all", "files", "never"),
         kind="'all', 'files' or 'never'",
     ),
-    # More than a person reads; the reject log has them all.
+    # More than a person reads; the reject log has all of them.
     "REJECTS_KEPT": Setting(
         default=10_000, takes=_is_number_from(0), kind="a whole number from 0 upwards"
     ),
@@ -154,14 +154,14 @@ SETTINGS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is wrong with the settings, and the cure."""
+    """A fault in the settings, and how to fix it."""
 
     message: str
     cure: str
 
 
 def unknown_settings() -> list[Problem]:
-    """Return of each key that is no setting which one may be meant."""
+    """Return a problem for each key that is not a setting, with the settings it may mean."""
     given = _given()
     names = [] if not isinstance(given, dict) else [name for name in given if name not in SETTINGS]
     return [
@@ -174,7 +174,7 @@ def unknown_settings() -> list[Problem]:
 
 
 def wrong_settings() -> list[Problem]:
-    """Return of each setting with a value that it does not take what it takes."""
+    """Return a problem for each setting with an invalid value, with the valid ones."""
     if not isinstance(_given(), dict):
         return [_no_dict()]
     return [problem for name in SETTINGS if (problem := _wrong(name)) is not None]

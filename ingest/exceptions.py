@@ -5,20 +5,20 @@
     │   ├── ConnectionOptionError   a database option that asyncpg cannot honour
     │   ├── LayoutError             source columns that do not fit the model's fields
     │   └── UnsupportedModelError   a model that a method cannot write
-    ├── ConnectionFailed            the server did not let us in, or went away
+    ├── ConnectionFailed            the server refused the connection, or it was lost
     ├── SourceError                 a source that cannot be read
     ├── RecordsRefused              records that the model's fields refused
     ├── ConstraintRefused           rows that PostgreSQL refused
     ├── TooManyRejects              more records were refused than the limit allows
     ├── DeletesRefused              rows that sync must not delete
-    ├── ServerFailed                PostgreSQL could not go on, for no row's fault
-    ├── LedgerError                 a load that cannot be taken up, or not be undone
-    ├── LoadCancelled               somebody asked for the end of a load
+    ├── ServerFailed                PostgreSQL failed for a reason that is not a row
+    ├── LedgerError                 a load that cannot be resumed or undone
+    ├── LoadCancelled               a load that was cancelled on request
     ├── CountMismatch               read, loaded, rejected and skipped do not add up
     └── BenchmarkError              a benchmark that cannot be run
 
 Misuse of a Python signature stays ``TypeError`` or ``ValueError``. A class's docstring is its
-default message. ``IngestError.outcome`` says what of the load is in the table.
+default message. ``IngestError.outcome`` says which rows of the load are in the table.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ REJECTS_SHOWN = 20
 
 
 class Outcome(enum.Enum):
-    """What of a load that failed is in the table."""
+    """Which rows of a failed load are in the table."""
 
     NOTHING = "nothing"
-    """No row: the transaction was rolled back, or never begun."""
+    """No row: the transaction was rolled back, or never began."""
     CHUNKS = "chunks"
-    """The rows of the chunks that were committed before."""
+    """The rows of the chunks that were committed before the failure."""
     ALL = "all"
-    """All rows: only what comes after them was not done."""
+    """All rows: a later step failed."""
     UNKNOWN = "unknown"
-    """It cannot be known: the connection was lost while PostgreSQL committed."""
+    """Unknown: the connection was lost while PostgreSQL committed."""
 
 
 NOTHING_LOADED = "Nothing was loaded."
@@ -64,24 +64,24 @@ class IngestError(Exception):
     """The load failed."""
 
     outcome: Outcome = Outcome.NOTHING
-    """What of the load is in the table."""
+    """Which rows of the load are in the table."""
     outcome_text: str = ""
-    """The sentence at the end of the message that says so; empty: the message does not."""
+    """The sentence about the outcome that follows the message, or an empty string."""
     outcome_separator: ClassVar[str] = " "
-    """What stands between the message, that sentence and the next step."""
+    """The separator between the message, the outcome and the next step."""
     next_step: str = ""
-    """What helps further, as the last sentence; empty: none."""
+    """The last sentence, which says what to do next, or an empty string."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or self.__doc__)
 
     @property
     def message(self) -> str:
-        """What went wrong, without what is in the table."""
+        """What went wrong, without the outcome and the next step."""
         return super().__str__()
 
     def with_outcome(self, outcome: Outcome, text: str) -> Self:
-        """Set what is in the table, and the sentence that says so; return the error itself."""
+        """Set the outcome and the sentence that describes it; return the error itself."""
         self.outcome, self.outcome_text = outcome, text
         return self
 
@@ -185,9 +185,9 @@ class BenchmarkError(IngestError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return which of the ``known`` names come nearest to ``name``, as the end of a message.
+    """Return the ``known`` names closest to ``name``, as the end of a message.
 
-    Gives ``" Did you mean 'x' or 'y'?"``, or an empty string where nothing is near.
+    For example ``" Did you mean 'x' or 'y'?"``, or an empty string if none is close.
     """
     near = get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,4 +1,4 @@
-"""``Model.objects.bulk_load(rows)``: a queryset and a manager with ``load`` as a method."""
+"""``Model.objects.bulk_load(rows)``: ``ingest.load`` as a method of a queryset and a manager."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class BulkLoadQuerySet(models.QuerySet[_Model]):
     """A queryset that loads rows into its model's table."""
 
     def bulk_load(self, source: Any, **options: Any) -> LoadResult:
-        """Do what ``ingest.load(Model, source, **options)`` does.
+        """Load the rows of a source, as ``ingest.load(Model, source, **options)`` does.
 
-        The database is that of ``using()``, else the one the router gives for writing. As with
-        ``bulk_create``, filters and the object of a related manager give the rows no values.
+        The database is the one of ``using()``, otherwise the router's for writing. As with
+        ``bulk_create``, filters and the instance of a related manager set no values of the rows.
         """
-        # Arrow and asyncpg can wait until they are used: models are imported at each start.
+        # Models are imported at each start: Arrow and asyncpg can wait until they are used.
         from ingest.loading.api import load
 
         return load(self.model, source, using=self._writing_alias(), **options)
 
     async def abulk_load(self, source: Any, **options: Any) -> LoadResult:
-        """Do what ``bulk_load`` does, without blocking the event loop."""
+        """Load the rows of a source without blocking the event loop; see ``bulk_load``."""
         from ingest.loading.api import aload
 
         return await aload(self.model, source, using=self._writing_alias(), **options)
@@ -38,4 +38,4 @@ class BulkLoadQuerySet(models.QuerySet[_Model]):
 
 
 BulkLoadManager = models.Manager.from_queryset(BulkLoadQuerySet)
-"""A manager whose querysets, and itself, have ``bulk_load``."""
+"""A manager with ``bulk_load``, which its querysets have too."""

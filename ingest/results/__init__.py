@@ -1,4 +1,4 @@
-"""What a load says of itself: how far it has come, and what it did."""
+"""The progress and the result of a load."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a load has come."""
+    """The progress of a load."""
 
     counts: Counts
-    """What became of the records so far: those whose rows PostgreSQL has accepted, and those that
-    are out. Records that were read ahead are not among them."""
+    """The records so far whose rows PostgreSQL has accepted, or that were rejected or skipped.
+    Records that were read ahead are not counted."""
     bytes_read: int
-    """Bytes of the source that these records are, and what stands between them; of a compressed
-    file, a Parquet file or a workbook a share of its size. 0 where it is not made of bytes."""
+    """Bytes of the source that these records take, with what separates them. For a compressed file,
+    a Parquet file or a workbook: a share of its size. 0 if the source is not made of bytes."""
     bytes_total: int | None
-    """The source's size in bytes, where it is known."""
+    """The source's size in bytes, if it is known."""
     rows_before: int = 0
-    """Records among these that were committed before this run of the load, which resumed it."""
+    """How many of these records were committed by an earlier run of the load, before it was
+    resumed."""
 
     @property
     def rows(self) -> int:
-        """Records that the load is done with."""
+        """Records processed so far."""
         return self.counts.read
 
     @property
     def rejected(self) -> int:
-        """Records refused until now."""
+        """Records refused so far."""
         return self.counts.rejected
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Records by what became of them.
+    """The numbers of records, by their outcome.
 
     ``read = inserted + updated + unchanged + ignored + rejected + skipped``
     """
@@ -54,20 +55,20 @@ class Counts:
     read: int = 0
     inserted: int = 0
     updated: int = 0
-    """Records that changed a row that the table had."""
+    """Records that changed an existing row."""
     unchanged: int = 0
-    """Records whose row the table had with the same values: it was not written."""
+    """Records whose row existed with the same values: it was not written."""
     ignored: int = 0
-    """Records whose row the table had, and that were told to leave it as it is."""
+    """Records whose row existed and was kept as it is, as the options ask."""
     rejected: int = 0
     skipped: int = 0
-    """Records that the layout, the options or a later record of the same key left out."""
+    """Records left out because of the layout, the options or a later record with the same key."""
     padded: int = 0
-    """Records with too few cells that got empty ones; they are counted above as well."""
+    """Records with too few cells, to which empty cells were added; also counted above."""
     cut: int = 0
-    """Records with too many cells that lost the surplus ones; counted above as well."""
+    """Records with too many cells, whose extra cells were dropped; also counted above."""
     deleted: int = 0
-    """Rows that the table had and the source did not, and that were deleted. No records."""
+    """Rows (not records) that were deleted because the source did not have them."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
@@ -92,7 +93,7 @@ class Counts:
 
     @property
     def accounted(self) -> int:
-        """Records of which it is known what became of them."""
+        """Records whose outcome is known."""
         settled = self.inserted + self.updated + self.unchanged + self.ignored
         return settled + self.rejected + self.skipped
 
@@ -103,10 +104,10 @@ class Counts:
 
 
 def details_of(counts: Any) -> dict[str, int]:
-    """Return how many rows were inserted, updated and so on, as far as any were.
+    """Return the counts of inserted, updated, … rows that are not zero, by name.
 
-    It is empty where none was anything but inserted, because then that is the number of rows.
-    ``counts`` is anything that has these counts: a ``LoadResult``, or a load of the ledger.
+    Empty if rows were only inserted: the number of rows says it already. ``counts`` is any object
+    with these counts, such as a ``LoadResult`` or a load of the ledger.
     """
     named = {name: getattr(counts, name) for name in DETAILS}
     if not any(count for name, count in named.items() if name != "inserted"):
@@ -115,79 +116,80 @@ def details_of(counts: Any) -> dict[str, int]:
 
 
 DETAILS = ("inserted", "updated", "unchanged", "ignored", "deleted")
-"""The counts that say what became of rows, in the order in which they are told."""
+"""The counts of rows by outcome, in the order in which they are shown."""
 REPEATED = "The same file "
-"""How the decision begins that says that a file was loaded before."""
+"""The beginning of the decision that reports that a file was loaded before."""
 REJECTS_TAKEN = 1_000
-"""So many rejects are pickled or given by ``as_dict()``: the reject log has all of them."""
+"""The most rejects that are pickled or returned by ``as_dict()``; the reject log has all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class LoadResult:
-    """What a load did."""
+    """The result of a load."""
 
     model: str
     """The model's label."""
     table: str
     """The table's name with its schema, quoted."""
     source: str
-    """What the rows came from."""
+    """The name of the source."""
     inserted: int
-    """Rows that the table did not have before."""
+    """New rows."""
     updated: int = 0
-    """Rows that the table had and that were changed."""
+    """Existing rows that were changed."""
     unchanged: int = 0
-    """Records whose row the table had with the same values: it was not written."""
+    """Records whose row existed with the same values: it was not written."""
     ignored: int = 0
-    """Records whose row the table had and kept, as asked."""
+    """Records whose row existed and was kept as it is, as the options ask."""
     read: int
-    """Records that the source had:
+    """Records of the source:
     ``inserted + updated + unchanged + ignored + rejected + skipped``."""
     rejected: int
     """Records that were refused."""
     skipped: int
-    """Records that the layout or the options said to leave out."""
+    """Records left out because of the layout, the options or a later record with the same key."""
     deleted: int = 0
-    """Rows that the table had and the source did not, and that were deleted as asked."""
+    """Rows that were deleted because the source did not have them, as the options ask."""
     padded: int = 0
-    """Records that had too few cells and got empty ones, as ``lenient`` asks. They are counted
-    above by what became of them."""
+    """Records with too few cells, to which ``lenient`` added empty ones. They are also counted
+    above, by their outcome."""
     cut: int = 0
-    """Records that had too many cells and lost the surplus ones, whatever these held."""
+    """Records with too many cells, whose extra cells were dropped, empty or not."""
     rejects: Iterable[Reject]
-    """The reasons, one ``Reject`` each, in the order of the records: iterate over it."""
+    """The rejects, one for each reason, in the order of the records."""
     is_dry_run: bool
     """Whether everything was rolled back, as asked."""
     seconds: float
     """Wall-clock time from opening the source to the commit."""
     stages: Mapping[str, float]
-    """Wall-clock seconds of each stage of the caller's thread, by the stage's name."""
+    """Wall-clock seconds of each stage in the caller's thread, by the stage's name."""
     method: str
     """The method's name."""
     driver: str
     """The driver that sent the rows: ``asyncpg``, or ``psycopg`` inside ``atomic()``."""
     decisions: tuple[str, ...] = ()
-    """What was decided on the way and why, a sentence each."""
+    """Decisions of the load and their reasons, a sentence each."""
     audit: Audit | None = None
-    """What ``verify`` found; None where it was not asked for."""
+    """The result of ``verify``; None if it was not asked for."""
     load: Load | None = None
-    """The load in the ledger; None where it is not recorded. ``load.rows()`` are its rows."""
+    """The load in the ledger; None if it is not recorded. ``load.rows()`` are its rows."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is hardly what was meant, of the ``decisions``.
+        """Those of the ``decisions`` that probably show a mistake.
 
-        Values were stored as the ORM would have stored them, or the file was loaded before.
+        Either values were stored as the ORM would store them but probably not as they were meant,
+        or the same file was loaded before.
         """
         return tuple(each for each in self.decisions if each.startswith(("Warning: ", REPEATED)))
 
     reject_log: str = ""
-    """The absolute path of all reasons, as JSON Lines; empty where none was asked for."""
+    """The absolute path of the JSON Lines file with all rejects; empty if none was asked for."""
     reject_file: str = ""
-    """The absolute path of the refused records; empty where none was asked for."""
+    """The absolute path of the file with the refused records; empty if none was asked for."""
 
     counted: tuple[Reason, ...] | None = None
-    """What ``reasons`` gives, where the load has counted them."""
+    """The value of ``reasons``, if the load has counted them."""
 
     @property
     def rows(self) -> int:
@@ -201,23 +203,23 @@ class LoadResult:
 
     @property
     def details(self) -> dict[str, int]:
-        """What became of the records that were not refused, by its name; empty: inserted, all."""
+        """Counts of the rows that are not zero, by name; empty if rows were only inserted."""
         return details_of(self)
 
     @property
     def number(self) -> int | None:
-        """The load's number in the ledger, for ``--undo`` and ``--list``; None: not recorded."""
+        """The load's number in the ledger, for ``--undo`` and ``--list``; None if not recorded."""
         return None if self.load is None else self.load.pk
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Equal reasons counted, the most frequent ones first."""
+        """The reasons with their counts, the most frequent first."""
         return ReasonCounts(self.rejects).reasons() if self.counted is None else self.counted
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the result as values that JSON can write, with up to 1,000 ``rejects``.
+        """Return the result as a dict for JSON, with up to 1,000 ``rejects``.
 
-        ``load`` is the load's number, and ``audit`` a list of what does not hold.
+        ``load`` is the load's number, and ``audit`` the list of problems that it found.
         """
         told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         told["rows"] = self.rows

@@ -1,4 +1,4 @@
-"""What an audit of a table found, and how it is told."""
+"""The findings of a table's audit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ FindingKind = Literal["foreign key", "check", "not null", "unique", "index", "co
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What was asked of the table, and the answer."""
+    """One check of the table, and its result."""
 
     kind: FindingKind
     name: str
     """The constraint, index or column."""
     rows: int = 0
-    """How many rows break it; for a unique key, how many repeat another's."""
+    """How many rows violate it; for a unique key, how many repeat another row's."""
     problem: str | None = None
-    """What is wrong, in a sentence; None where nothing is."""
+    """What is wrong, in a sentence; None if nothing is."""
     note: str | None = None
-    """Why it was not asked, or not entirely."""
+    """Why it was not checked, or only in part."""
 
     def __str__(self) -> str:
         answer = self.problem or self.note or "holds."
@@ -29,7 +29,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What the look at one table found."""
+    """The result of auditing one table."""
 
     table: str
     """The table's name with its schema, quoted."""
@@ -37,7 +37,7 @@ class Audit:
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """The findings where something is wrong."""
+        """The findings with a problem."""
         return tuple(finding for finding in self.findings if finding.problem is not None)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Equal reasons of refused records, counted."""
+"""Counts the reasons for which records were refused."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 REASONS_KEPT = 100
-"""So many different reasons are told one by one, and all further ones together."""
+"""The most reasons that are reported one by one; all others are counted together."""
 TEXTS_REMEMBERED = 1_000
-"""So many different texts are counted with the values in them."""
+"""The most texts that are counted with the values in them."""
 _COUNTED = re.compile(r"\(it has [\d,]+\)")
-"""Django's messages say how long a refused value is."""
+"""The length of a refused value, as Django's messages state it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,12 @@ class Reason:
     count: int
     """How many rejects have it."""
     column: str | None
-    """The source column; None: the whole record. Of further reasons, None as well."""
+    """The source column; None for the whole record, and for "Other reasons."."""
     field: str | None
     kind: str | None
-    """As ``Reject.kind``; None where it stands for several further reasons."""
+    """As ``Reject.kind``; None for "Other reasons."."""
     reason: str
-    """The reason; where the values differ, with ``…`` in their place."""
+    """The reason, with ``…`` in place of the values if they differ."""
     example: Reject
     """The first reject that has it."""
 
@@ -44,7 +44,7 @@ class Reason:
         return safe_line(f"{self.count:,} {TIMES} {where}{cut(self.reason, REASON_SHOWN)}")
 
     def told(self) -> dict[str, Any]:
-        """Return it as the ledger keeps it, of JSON's kinds of values."""
+        """Return the reason as the ledger keeps it, as values for JSON."""
         return {
             "count": self.count,
             "column": None if self.column is None else safe_line(self.column),
@@ -56,10 +56,10 @@ class Reason:
 
 
 class ReasonCounts:
-    """Counts rejects by column, field, kind and reason. Memory is bounded.
+    """Counts rejects by column, field, kind and reason, in bounded memory.
 
-    A reason that occurs several times word for word is one reason. Those that occur once, and all
-    further ones when there are too many to remember, are counted without their values.
+    A text that occurs several times, word for word, is one reason. Texts that occur once, and those
+    that come after the first ``TEXTS_REMEMBERED``, are counted with their values left out.
     """
 
     def __init__(self, rejects: Iterable[Reject] = ()) -> None:
@@ -80,7 +80,7 @@ class ReasonCounts:
             _add(self._general, reject, 1)
 
     def reasons(self) -> tuple[Reason, ...]:
-        """Return the reasons, the most frequent ones first and what is counted together last."""
+        """Return the reasons, the most frequent first and "Other reasons." last."""
         general = {key: dataclasses.replace(count) for key, count in self._general.items()}
         told = []
         for count in self._exact.values():
@@ -111,7 +111,7 @@ class ReasonCounts:
 
 
 def lines_of(reasons: Sequence[Reason], most: int) -> Iterator[str]:
-    """Return lines that tell so many reasons, each with an example, and how many more there are."""
+    """Yield lines with the first ``most`` reasons, their examples and the number of the rest."""
     for reason in reasons[:most]:
         if reason.count == 1:
             yield str(reason.example)
@@ -157,7 +157,7 @@ def _reason(count: _Count, text: str) -> Reason:
 
 
 def without_value(reject: Reject) -> str:
-    """Return the reason with ``…`` for the refused value."""
+    """Return the reason with ``…`` in place of the refused value."""
     reason = cut(reject.reason, REASON_SHOWN)
     if reject.value is not None:
         for shown in (shorten(reject.value), _as_str(reject.value)):
@@ -167,7 +167,7 @@ def without_value(reject: Reject) -> str:
 
 
 def _as_str(value: Any) -> str:
-    """Return the value's text; an empty one where it has none, such as a huge integer."""
+    """Return the value's text, or an empty one if ``str`` fails, as for a huge integer."""
     try:
         return str(value)
     except Exception:  # noqa: BLE001 - a value may be of any class
@@ -175,7 +175,7 @@ def _as_str(value: Any) -> str:
 
 
 def _replace_whole(text: str, shown: str) -> str:
-    """Replace a value where it stands alone: a short one may be a part of a word or a number."""
+    """Replace a value that stands alone: a short one may also be part of a word or number."""
     parts = text.split(shown)
     made = parts[0]
     for before, after in pairwise(parts):

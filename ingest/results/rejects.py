@@ -1,4 +1,4 @@
-"""A record that was refused, and why."""
+"""Rejects: refused records, with the reasons."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Kind = Literal["parse", "value", "reference", "duplicate", "constraint", "missin
 VALUE_SHOWN = 40
 """Characters of a refused value that a message shows."""
 REASON_SHOWN = 1_000
-"""Characters of a reason that a message shows: a field may repeat the whole value in its own."""
+"""Characters of a reason that a message shows: a field's message may repeat the whole value."""
 KEPT_CHARACTERS = 1_000
 """Characters of a refused value and of its reason that the ledger keeps; a reject file has all."""
 _MOST_NESTED = 20
-"""Lists in lists that JSON is made of; what lies deeper is written as its repr."""
+"""How deeply lists and dicts are written as JSON; deeper ones are written as their text."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,19 +30,19 @@ class Reject:
     record: int
     """The record's number in the source, from 1; the header is not a record."""
     column: str | None
-    """The source column, or None where the whole record is at fault."""
+    """The source column, or None if the whole record was refused."""
     field: str | None
-    """The model field's name, or None where no field is concerned."""
+    """The model field's name, or None if the reason concerns no field."""
     value: Any
-    """What the source had there."""
+    """The value in the source."""
     reason: str
-    """What is wrong, in the field's or PostgreSQL's own words, and the cure."""
+    """What is wrong, as the field or PostgreSQL says it, and how to fix it."""
     kind: Kind
-    """At which stage the record was refused."""
+    """The stage that refused the record."""
     constraint: str | None = None
     """The name of the constraint that PostgreSQL reported."""
     line: int | None = None
-    """The physical line of the file on which the record begins, from 1, where there are lines."""
+    """The line of the file on which the record begins, from 1, if the file has lines."""
 
     def __str__(self) -> str:
         where = f"{self.source}, record {self.record:,}"
@@ -56,7 +56,7 @@ class Reject:
         return safe_line(f"{where}{shown}: {cut(self.reason, REASON_SHOWN)}")
 
     def kept(self) -> Reject:
-        """Return it as the ledger keeps it: of JSON's kinds of values, and cut."""
+        """Return the reject as the ledger keeps it: cut, and as values for JSON."""
         return dataclasses.replace(
             self,
             source=as_text(self.source),
@@ -69,22 +69,22 @@ class Reject:
 def shorten(value: Any) -> str:
     """Return the value as a message shows it: its repr, cut to ``VALUE_SHOWN`` characters."""
     if isinstance(value, str | bytes):
-        value = value[:VALUE_SHOWN]  # the repr of a long one would be longer still
+        value = value[:VALUE_SHOWN]  # avoids the repr of a long value
     return cut(as_text(_repr(value)), VALUE_SHOWN)
 
 
 def cut(text: str, length: int) -> str:
-    """Return the text, or its beginning and an ellipsis, in no more than so many characters."""
+    """Return the text, cut to ``length`` characters with an ellipsis if it is longer."""
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def as_text(text: str) -> str:
-    """Return the text as UTF-8 can have it: half a surrogate pair is shown as it is escaped."""
+    """Return the text as valid UTF-8: a lone surrogate is replaced by its escape."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_json(value: Any, depth: int = 0) -> Any:
-    """Return a value as JSON, and PostgreSQL's jsonb, can have it; any other by its text."""
+    """Return the value as JSON and PostgreSQL's jsonb can hold it; other types as their text."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -106,7 +106,7 @@ def as_json(value: Any, depth: int = 0) -> Any:
 
 
 _MOST_BITS = 10_000
-"""Of an integer that Python writes as decimal digits: it has a limit of 4,300 digits."""
+"""The bits of an integer that Python can write in decimal: its limit is 4,300 digits."""
 
 
 def _cut_value(value: Any) -> Any:
@@ -119,7 +119,7 @@ def _cut_value(value: Any) -> Any:
 def _str(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 - somebody's own method, or a circle
+    except Exception:  # noqa: BLE001 - a user's own method, or a value that contains itself
         return f"<{type(value).__name__}>"
 
 
@@ -128,5 +128,5 @@ def _repr(value: Any) -> str:
         return hex(value)
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - somebody's own method
+    except Exception:  # noqa: BLE001 - a user's own method
         return f"<{type(value).__name__}>"
