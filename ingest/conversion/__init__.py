@@ -1,4 +1,4 @@
-"""Raw batches become typed batches, and leave out the records that a field refuses.
+"""Convert raw batches to typed batches, without the records that a field refuses.
 
 The Django field is the authority on a value: a cell is accepted exactly when the field's ``clean``
 accepts it, and what is stored is what the ORM would have stored. Arrow does the work for a whole
@@ -46,29 +46,29 @@ __all__ = ["Converter", "TypedBatch"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TypedBatch(NumberedRecords):
-    """Rows that are ready to be encoded, and what was refused of the batch they came from.
+    """Rows that are ready to be encoded, and the rejects of the batch they came from.
 
-    It has one record for each row.
+    ``records`` has one number for each row.
     """
 
     rows: pa.RecordBatch
     """The accepted rows; one column for each of the encoding's columns, in that order."""
     rejects: tuple[Reject, ...]
-    """Every reason of every refused record, by record and column."""
+    """All reasons for all refused records, by record and column."""
     records_read: int
     """How many records the source had for this batch."""
     batch: Batch
-    """What they were made of."""
+    """The raw batch that was converted."""
     origins: Mapping[str, tuple[str, str]]
-    """The source column and the field that feed a column of the table."""
+    """The source column and the field that feed each column of the table."""
 
     def without(self, rejects: Sequence[Reject]) -> TypedBatch:
-        """Return the batch without the records of these rejects, which are added to its own."""
+        """Return the batch without the records of these rejects, which are added to its rejects."""
         if not rejects:
             return self
         refused = {reject.record for reject in rejects}
         found = {bisect_left(self.records, record) for record in refused}
-        # A record that is out already has no place.
+        # A record that was removed before has no place.
         places = {at for at in found if at < len(self.records) and self.records[at] in refused}
         left = self.without_places(places)
         return dataclasses.replace(left, rejects=(*self.rejects, *rejects))
@@ -107,10 +107,10 @@ class Converter:
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column.
 
-        ``model``: whose rows they become, where that is not the first field's: a multi-table child.
-        ``clean``: run ``Model.clean()`` for each record. ``judges_unfed``: judge what ``Model()``
-        gives a field that nothing feeds as ``clean_fields()`` would. Raises ``LayoutError`` where
-        that is refused, unless only some rows are inserted.
+        ``model``: the model of the rows, if it is not the first field's: a multi-table child.
+        ``clean``: run ``Model.clean()`` for each record. ``judges_unfed``: judge the defaults of
+        fields that nothing feeds as ``clean_fields()`` would. Raises ``LayoutError`` if a default
+        is refused, unless only some rows are inserted.
         """
         if not fields:
             raise LayoutError(
@@ -123,8 +123,8 @@ class Converter:
         self.given = self._fields
         """The fields that the source feeds."""
         self.lacking: dict[str, str] = {}
-        """Required fields for which there is no value, by name, with what is to be done. Where not
-        every row is inserted this is no error."""
+        """Required fields that have no value, by name, each with a message that says what to do.
+        This is an error only if every row is inserted."""
         self._plan_columns(
             context,
             inserts,
@@ -194,12 +194,12 @@ class Converter:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was stored so far and is hardly what was meant, a sentence each."""
+        """Sentences about values that were stored but are probably not what was meant."""
         return tuple(warning for column in self._columns for warning in column.warnings)
 
     @property
     def slow_fields(self) -> tuple[SlowField, ...]:
-        """The fields that the source feeds and that judged values one at a time."""
+        """The fields fed by the source that judged values one at a time."""
         return tuple(filter(None, (column.slow() for column in self._columns[: len(self._fields)])))
 
     def convert(self, batch: Batch) -> TypedBatch:
@@ -244,7 +244,7 @@ class Converter:
         return refused[0].reason if refused else None
 
     def cleaned(self, batch: Batch) -> list[list[Any]]:
-        """Return the cells of each given column as its field cleans them, or as a ``Refusal``."""
+        """Return the cells of each given column, cleaned by its field or as a ``RefusedValue``."""
         batch = complete(batch, self._columns, self.table, self._alias)
         return [
             converter.clean(cells)
@@ -252,7 +252,7 @@ class Converter:
         ]
 
     def rejects(self, batch: Batch, columns: Sequence[TypedColumn]) -> tuple[Reject, ...]:
-        """Return the batch's own rejects and those of the columns' cells, by record."""
+        """Return the batch's rejects and those of the columns' cells, in order of record."""
         found = list(batch.rejects)
         for place, column in enumerate(columns):
             found.extend(self._reject(batch, place, cell) for cell in column.refused)
@@ -268,7 +268,7 @@ class Converter:
             "value",
             column=self._source_columns[place] if is_given else None,
             field=self._columns[place].field.name,
-            # As the source has it: an empty cell of a file is not None there.
+            # As in the source: there, an empty cell of a file is not None.
             value=_shown(batch.columns[place][cell.place] if is_given else cell.value),
         )
 
@@ -286,7 +286,7 @@ class Converter:
 
 
 def _as_given(batch: Batch, rejects: Sequence[Reject]) -> list[Reject]:
-    """Return the rejects that no layout has explained already, with the source's own values."""
+    """Return the rejects that a layout has not reported already, with the source's values."""
     told = [reject for reject in rejects if (reject.record, reject.field) not in batch.blamed]
     if batch.as_given is None:
         return told
@@ -294,7 +294,7 @@ def _as_given(batch: Batch, rejects: Sequence[Reject]) -> list[Reject]:
 
 
 def _shown(value: Any) -> Any:
-    """Return a cell as a message shows it: text, not the bytes of a file."""
+    """Return a cell as shown in a message: text, not the bytes of a file."""
     if isinstance(value, pa.Scalar):
         value = python_value(value)
     if isinstance(value, RefusedValue):

@@ -1,4 +1,4 @@
-"""The cells of a batch, as Arrow and as Python have them."""
+"""Convert the cells of a batch between Arrow types and to Python values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WIDE = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decim
 
 
 def plain(cells: pa.Array) -> pa.Array:
-    """Return the same values in a type that the kernels know."""
+    """Return the same values in a type that the kernels support."""
     kind = cells.type
     if pa.types.is_dictionary(kind):
         return plain(cells.dictionary_decode())
@@ -29,7 +29,7 @@ def plain(cells: pa.Array) -> pa.Array:
 
 
 def without_nanoseconds(cells: pa.Array) -> pa.Array | list[Any]:
-    """Return times in microseconds; where more would be lost, a ``Refusal`` takes its place."""
+    """Return times in microseconds, with a ``RefusedValue`` for each that has nanoseconds."""
     kind = cells.type
     coarser = _in_microseconds(kind)
     if coarser is None:
@@ -57,7 +57,7 @@ def _in_microseconds(kind: pa.DataType) -> pa.DataType | None:
 
 
 def as_shortest_texts(cells: pa.Array) -> pa.Array | list[Any]:
-    """Return floats as the shortest texts that read as the same floats; in lists, as decimals."""
+    """Return floats as their shortest exact texts, and floats in lists as such decimals."""
     texts = _type_of_texts(cells.type)
     if texts == cells.type:
         return cells
@@ -70,7 +70,7 @@ def as_shortest_texts(cells: pa.Array) -> pa.Array | list[Any]:
 
 
 def _type_of_texts(kind: pa.DataType) -> pa.DataType:
-    """Return an Arrow type with texts in the place of floats."""
+    """Return an Arrow type with strings instead of floats."""
     if pa.types.is_floating(kind):
         return pa.string()
     if pa.types.is_list(kind):
@@ -89,9 +89,9 @@ def _in_decimals(value: Any) -> Any:
 
 
 def shortest_text(value: Any) -> Any:
-    """Return a float as its shortest text; a list with its numbers as decimals.
+    """Return a float as its shortest text, and a list with its numbers as decimals.
 
-    ``ArrayField`` does not let its ``base_field`` read the items of a list.
+    ``ArrayField`` does not let its ``base_field`` convert the items of a list.
     """
     if type(value) is float:
         return repr(value)
@@ -108,7 +108,7 @@ def _with_decimals(value: Any) -> Any:
 
 
 def without_numpy(value: Any) -> Any:
-    """Return a value of numpy or pandas as the Python value that it stands for."""
+    """Return a value of NumPy or pandas as the equivalent Python value."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
     if library == "numpy" and kind.__name__ == "ndarray":
@@ -128,9 +128,9 @@ def without_numpy(value: Any) -> Any:
 
 
 def _plain_value(value: Any) -> Any:
-    """Return a value without those of numpy, pandas and Arrow, also in a list.
+    """Return a value of NumPy, pandas or Arrow, or a list of them, as a Python value.
 
-    A list with a value that is refused is refused as a whole.
+    A list that contains a refused value is refused as a whole.
     """
     value = _length_of(value) if type(value) is pa.MonthDayNano else without_numpy(value)
     if type(value) not in {list, tuple}:
@@ -144,7 +144,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def _length_of(value: pa.MonthDayNano) -> Any:
-    """Return an interval of Arrow as a ``timedelta``; one of months has no fixed length."""
+    """Return an Arrow interval as a ``timedelta``; refuse one with months (no fixed length)."""
     months, days, nanoseconds = value
     if months:
         return RefusedValue(
@@ -156,7 +156,7 @@ def _length_of(value: pa.MonthDayNano) -> Any:
 
 
 def _is_of_other_times(kind: pa.DataType) -> bool:
-    """Return whether Arrow makes values of its own or of pandas of these times."""
+    """Return whether Arrow converts these times to its own or to pandas' types."""
     while (
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     ):
@@ -165,8 +165,8 @@ def _is_of_other_times(kind: pa.DataType) -> bool:
 
 
 def _moment_of(value: Any) -> Any:
-    """Return a time of numpy as one of Python's; below microseconds it is a number."""
-    moment = value.item()
+    """Return a NumPy time as a Python one; refuse it if it has nanoseconds."""
+    moment = value.item()  # a number, if the unit is finer than microseconds
     if not isinstance(moment, int):
         return moment
     exact = value.astype(f"{type(value).__name__}[us]")
@@ -174,9 +174,9 @@ def _moment_of(value: Any) -> Any:
 
 
 def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
-    """Return the cells as Python values, and a ``Refusal`` where Python has no such value.
+    """Return the cells as Python values, with a ``RefusedValue`` if Python has no such value.
 
-    ``places`` are the decimal places of the field, where it has such.
+    ``places`` is the number of the field's decimal places, or None.
     """
     if isinstance(cells, list):
         return [_plain_value(value) for value in cells]
@@ -192,7 +192,7 @@ def python_values(cells: pa.Array | list[Any], places: int | None) -> list[Any]:
 
 
 def python_value(cell: pa.Scalar) -> Any:
-    """Return one cell as a Python value, or a ``Refusal`` where Python has no such value."""
+    """Return one cell as a Python value, or a ``RefusedValue`` if Python has no such value."""
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
@@ -201,7 +201,7 @@ def python_value(cell: pa.Scalar) -> Any:
 
 
 def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, RefusedValue]]:
-    """Read bytes of a file as text; cells that are no UTF-8 become null, and are refused."""
+    """Decode the bytes of a file; cells that are not valid UTF-8 become null and are refused."""
     try:
         return pc.cast(cells, pa.string()), {}
     except pa.ArrowInvalid:
@@ -227,7 +227,7 @@ def _refuse(cell: bytes) -> RefusedValue:
 
 
 def _without_spare_zeros(value: Any, places: int) -> Any:
-    """Take off the zeros beyond a field's decimal places, which an Arrow type adds to all."""
+    """Remove the zeros beyond a field's decimal places, which an Arrow type adds to all values."""
     if value is None or -value.as_tuple().exponent <= places:
         return value
     shortest = value.normalize(_WIDE)

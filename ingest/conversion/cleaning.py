@@ -1,4 +1,4 @@
-"""One value at a time: the Django field's own judgement, and what it would store."""
+"""Clean and prepare values with the Django field itself, one at a time."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Column
 
 DATABASE_ERRORS = (Error, psycopg.Error)
-"""A validator may ask the database; that it cannot answer is not the value's fault."""
+"""A validator may query the database; a failed query does not mean that the value is invalid."""
 PLAIN_DESCRIPTORS = {DeferredAttribute, ForeignKeyDeferredAttribute}
-"""What gives an instance's value as it was assigned."""
+"""Descriptors that return a value as it was assigned to the instance."""
 NANOSECONDS = "it has nanoseconds, and PostgreSQL stores microseconds: round it in the source"
 _FINER_THAN_MICROSECONDS = re.compile(r"[.,]\d{6}\d*[1-9]")
-"""Django's parsers pass over what stands behind the sixth digit."""
+"""Django's parsers ignore all digits after the sixth."""
 _OF_RANGE = {"lower", "upper", "bounds", "empty"}
-"""The keys of a range's object, as psycopg's ``Range`` names its arguments."""
+"""The keys of an object that is a range: the names of the arguments of psycopg's ``Range``."""
 REMEMBERED_VALUES = 65_536
-"""Distinct texts whose judgement is remembered for each field: some 10 MB at most."""
+"""Distinct texts whose result is cached for each field: some 10 MB at most."""
 
 WHOLE_DIGITS = 400
-"""Digits before the point from which a decimal is only known to be too large for any integer field:
-to make an integer of 999,999,999 digits takes minutes."""
+"""Decimals with more digits before the point are shortened to this many. They are too large for any
+integer field, and converting 999,999,999 digits to an integer takes minutes."""
 
 UUID_BYTES = 16
 
@@ -58,14 +58,14 @@ class RefusedValue:
 class Cleaner:
     """Judges the values of one field as ``Model.full_clean()`` and ``save()`` would.
 
-    Whether a referenced row exists is not asked here: PostgreSQL says so for all rows at once.
+    It does not check that referenced rows exist: PostgreSQL does that for all rows at once.
     """
 
     def __init__(self, field: models.Field[Any, Any], column: Column, alias: str) -> None:
         self.field = field
         self._has_zone = {"timestamptz": True, "timestamp": False}.get(column.type_name)
         self._connection = connections[alias]
-        # Without callable defaults: a counter must move once for each row, and no further.
+        # Without callable defaults: a counter must be called exactly once for each row.
         self._instance = field.model(
             **{
                 other.attname: None
@@ -75,12 +75,12 @@ class Cleaner:
         )
         self._judged: dict[str, Any] = {}
         self.texts_read = 0
-        """How often a text was judged that was not remembered."""
+        """How many texts were judged that were not in the cache."""
         self._has_moments = settings.USE_TZ and holds_moments(field)
         self.is_of_time = isinstance(
             field, models.DateTimeField | models.TimeField | models.DurationField
         )
-        """Whether it holds times, which PostgreSQL has in microseconds."""
+        """Whether the field holds times, which PostgreSQL stores in microseconds."""
         self._holds_times = isinstance(
             _innermost(field), models.DateTimeField | models.TimeField | models.DurationField
         )
@@ -94,13 +94,13 @@ class Cleaner:
         self.empty_text = "" if field.empty_strings_allowed and not field.null else None
         if isinstance(field, models.ForeignKey):
             self.empty_text = None
-        # What others prepare may differ each time, as encryption does.
+        # Other fields may prepare a value differently each time, for example by encrypting it.
         self._is_repeatable = type(field).__module__.startswith("django.")
 
     def read(self, text: str) -> Any:
         """Clean a cell of a text file: an empty one is NULL, or an empty string for a text field.
 
-        Gives the cleaned value or a ``Refusal``.
+        Returns the cleaned value or a ``RefusedValue``.
         """
         if text == "":
             return self.clean(self.empty_text)
@@ -112,7 +112,7 @@ class Cleaner:
         return self._judged[text]
 
     def clean(self, value: Any) -> Any:
-        """Clean a Python value: give what the field makes of it, or a ``Refusal``."""
+        """Clean a Python value: return what the field converts it to, or a ``RefusedValue``."""
         field = self.field
         if isinstance(value, RefusedValue):
             return value
@@ -141,14 +141,14 @@ class Cleaner:
         return cleaned
 
     def prepare(self, cleaned: Any) -> Any:
-        """Return what the ORM would hand to the driver for a cleaned value, or a ``Refusal``."""
+        """Return what the ORM would pass to the driver for a cleaned value, or ``RefusedValue``."""
         try:
             if self._has_moments:
                 cleaned = make_aware(self.field, cleaned)
             if isinstance(self.field, models.FileField):
                 cleaned = self._as_attribute(cleaned)
             prepared = self.field.get_db_prep_save(cleaned, self._connection)
-            # BinaryField wraps its bytes for psycopg, which is not the only reader here.
+            # BinaryField wraps its bytes for psycopg, but other drivers read them here, too.
             if isinstance(prepared, psycopg.Binary):
                 return bytes(memoryview(prepared.obj))
             if isinstance(prepared, dt.datetime) and self._has_zone is not None:
@@ -165,7 +165,7 @@ class Cleaner:
 
     @property
     def is_repeatable(self) -> bool:
-        """Return whether the field prepares equal values alike."""
+        """Whether the field always prepares equal values in the same way."""
         return self._is_repeatable
 
     def _read(self, text: str) -> Any:
@@ -177,10 +177,10 @@ class Cleaner:
         return self.clean(text)
 
     def _as_list(self, text: str) -> Any:
-        """Return the list that a text of JSON is, with fractions of decimals as texts.
+        """Return the list in a JSON text, with the fractions of decimals as texts.
 
-        ``ArrayField`` reads the items of such a list, but not those of lists in it, and fractions
-        as floats.
+        ``ArrayField`` itself would read fractions as floats, and does not convert the items of
+        nested lists.
         """
         if not self._reads_lists:
             return text
@@ -194,7 +194,7 @@ class Cleaner:
         return found if is_nested else json.dumps(found)
 
     def _as_attribute(self, value: Any) -> Any:
-        """Return what an instance makes of a value that is assigned to it, as a file's name."""
+        """Return a value as the instance has it after assignment, such as a file's name."""
         if not self._has_descriptor:
             return value
         if isinstance(self.field, models.FileField) and not (
@@ -216,19 +216,19 @@ class Cleaner:
             value = self._as_list(value)
         if not isinstance(field, models.ForeignKey):
             if self._has_moments and type(value) is dt.date:
-                # As DateTimeField.to_python() does, but without a warning.
+                # Like DateTimeField.to_python(), but without a warning.
                 value = make_aware(field, value)
             if isinstance(field, ArrayField) and isinstance(value, list | tuple):
                 return self._clean_list(field, value)
             return field.clean(value, self._instance)
-        # ForeignKey.validate() would ask the database about every single value.
+        # ForeignKey.validate() would query the database for every single value.
         value = field.to_python(value)
         models.Field.validate(field, value, self._instance)
         field.run_validators(value)
         return value
 
     def _clean_list(self, field: ArrayField[Any, Any], value: Any) -> Any:
-        """Clean a list; where the field refuses it, with its items as a text would have them."""
+        """Clean a list; if the field refuses it, try again with its items converted."""
         try:
             return field.clean(value, self._instance)
         except DATABASE_ERRORS:
@@ -237,13 +237,13 @@ class Cleaner:
             try:
                 items = _read_items(field, value)
                 return field.clean(items, self._instance)
-            except Exception:  # noqa: BLE001, S110 - what the field said of the list counts
+            except Exception:  # noqa: BLE001, S110 - the first error is the one to report
                 pass
             raise
 
 
 def _is_of(field: models.Field[Any, Any], kind: type[models.Field[Any, Any]]) -> bool:
-    """Return whether the field, what it refers to, or its lists' items are of this kind."""
+    """Return whether the field, its target field or its list items are of this kind."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     return isinstance(_innermost(field), kind)
@@ -255,7 +255,7 @@ def is_of_decimals(field: models.Field[Any, Any]) -> bool:
 
 
 def _innermost(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
-    """Return the field of a list's items or of a range's bounds; any other field itself."""
+    """Return the field of a list's items or of a range's bounds, or the field itself."""
     while isinstance(field, ArrayField):
         field = field.base_field
     if isinstance(field, RangeField):
@@ -265,7 +265,7 @@ def _innermost(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
 
 
 def _read_items(field: ArrayField[Any, Any], value: list[Any] | tuple[Any, ...]) -> Any:
-    """Return a list with its items as their field reads them, as it reads those of JSON's text.
+    """Return a list with its items converted by their field, as for a JSON text.
 
     ``ArrayField`` itself leaves the items of a list as they are.
     """
@@ -281,9 +281,9 @@ def _read_items(field: ArrayField[Any, Any], value: list[Any] | tuple[Any, ...])
 
 
 def _read_range(field: RangeField[Any], value: dict[str, Any]) -> Any:
-    """Return the range of an object with its bounds, which the field reads only as a text.
+    """Return the range for an object with its bounds, which the field reads only as text.
 
-    Days and times stay what they are: ``DateField`` would cut the time off.
+    Dates and times are not converted: ``DateField`` would cut off the time.
     """
     if not value or not value.keys() <= _OF_RANGE:
         return value
@@ -296,7 +296,7 @@ def _read_range(field: RangeField[Any], value: dict[str, Any]) -> Any:
 
 
 def _why_unread(field: models.Field[Any, Any], error: Exception) -> str:
-    """Return why a field could not read a value, where it raised something of Python's."""
+    """Return why a field could not read a value, if it raised one of Python's exceptions."""
     if isinstance(error, json.JSONDecodeError):
         if isinstance(field, RangeField):
             return (
@@ -312,7 +312,7 @@ def _why_unread(field: models.Field[Any, Any], error: Exception) -> str:
 
 
 def _is_too_fine(value: Any) -> bool:
-    """Return whether some text in a value has more digits of a second than PostgreSQL stores."""
+    """Return whether a text in the value has a finer fraction of a second than microseconds."""
     if isinstance(value, str):
         return _FINER_THAN_MICROSECONDS.search(value) is not None
     if isinstance(value, list | tuple):
@@ -323,18 +323,18 @@ def _is_too_fine(value: Any) -> bool:
 
 
 def _within_reach(value: Any) -> Any:
-    """Return a smaller decimal for a huge one, which is too large for the field as well."""
+    """Return a smaller decimal for a huge one; both are too large for the field."""
     if isinstance(value, list | tuple):
         items = [_within_reach(item) for item in value]
         is_changed = any(item is not given for item, given in zip(items, value, strict=True))
-        return items if is_changed else value  # a message shows it as it was given
+        return items if is_changed else value  # messages show the value as it was given
     if isinstance(value, Decimal) and value.is_finite() and value.adjusted() > WHOLE_DIGITS:
         return Decimal(f"1e{WHOLE_DIGITS}").copy_sign(value)
     return value
 
 
 def _uuids_of_bytes(value: Any) -> Any:
-    """Return UUIDs in the place of bytes, as which some libraries have them."""
+    """Return bytes as UUIDs: some libraries represent UUIDs as bytes."""
     if isinstance(value, list | tuple):
         items = [_uuids_of_bytes(item) for item in value]
         is_changed = any(item is not given for item, given in zip(items, value, strict=True))
@@ -347,7 +347,7 @@ def _uuids_of_bytes(value: Any) -> Any:
 
 
 def _refuse(error: ValidationError) -> RefusedValue:
-    # It lists itself, in a circle that is found late, and its frames hold the whole batch.
+    # The error lists itself, so only the garbage collector frees it, and its frames hold the batch.
     for kept in (error, *error.error_list):
         kept.__traceback__ = kept.__context__ = None
     try:
@@ -361,9 +361,9 @@ def _refuse(error: ValidationError) -> RefusedValue:
 
 
 def _with_short_values(error: ValidationError) -> list[str]:
-    """Return the messages with the beginnings of the values that they repeat.
+    """Return the messages with the values in them cut short.
 
-    What is wrong with a value often stands after it.
+    The reason is often after the value, and would otherwise be cut off.
     """
     return [
         message

@@ -1,4 +1,4 @@
-"""One field's column: raw cells in, a typed Arrow array and the refused places out."""
+"""Convert one field's column of raw cells to a typed Arrow array and its refused cells."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _WITH_OFFSET = re.compile(r":.*(Z|[+-][0-9:]+)\s*$")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefusedCell:
-    """A cell that the field refused, by its place in the batch."""
+    """A cell that the field refused, and its place in the batch."""
 
     place: int
     value: Any
@@ -76,14 +76,14 @@ class RefusedCell:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TypedColumn:
-    """A column that is ready to be encoded; refused cells are null in it."""
+    """A column that is ready to be encoded, with null for each refused cell."""
 
     values: pa.Array
     refused: Sequence[RefusedCell] = ()
 
 
 class ColumnConverter:
-    """Turns the cells of one source column into what the field would have stored."""
+    """Converts the cells of one source column to the values that the field would store."""
 
     def __init__(
         self,
@@ -94,9 +94,9 @@ class ColumnConverter:
         has_postgres_text: bool = False,
         reads_by_text: bool = False,
     ) -> None:
-        """``has_postgres_text``: the cells of a file are what PostgreSQL wrote, and nulls NULL.
+        """``has_postgres_text``: the cells of a file were written by PostgreSQL; a null is NULL.
 
-        ``reads_by_text``: a typed value is read by its text, as in a file of text.
+        ``reads_by_text``: convert typed values to text first, and read them as from a text file.
         """
         self.field = field
         self._has_postgres_text = has_postgres_text
@@ -105,13 +105,13 @@ class ColumnConverter:
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
         self.warnings: dict[str, None] = {}
-        """What was stored as the ORM would, and is hardly what was meant: a sentence each."""
+        """Sentences about values that are stored as by the ORM, but are probably not meant so."""
         self._warned: set[type] = set()
         self._is_of_text = isinstance(field, models.CharField | models.TextField)
         self._is_of_hours = isinstance(field, models.TimeField)
         self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
-        # A kernel's values are stored as they are: the column must be of a type that holds them.
+        # A kernel's values are stored unchanged, so the column's type must be able to hold them.
         self._kernel = (
             find_kernel(field, encoding.arrow_type)
             if encoding.dump is None
@@ -153,7 +153,7 @@ class ColumnConverter:
         *,
         is_text: bool,
     ) -> TypedColumn:
-        """Let the field judge what the kernel did not take."""
+        """Let the field judge the cells that the kernel did not take."""
         if undecodable:
             mask = both(mask, pc.invert(mask_of(undecodable, len(cells))))
         if mask is None:
@@ -178,7 +178,7 @@ class ColumnConverter:
         )
 
     def slow(self) -> SlowField | None:
-        """Return what went through the field itself, where that is worth telling."""
+        """Return a report of the values that the field itself judged, if it is worth reporting."""
         reason = self._why_by_value
         if reason is None and self._asked >= MANY_VALUES:
             reason = f"values such as {shorten(self._example)}"
@@ -193,7 +193,7 @@ class ColumnConverter:
         )
 
     def clean(self, cells: pa.Array | list[Any]) -> list[Any]:
-        """Return the cleaned Python value, or a ``Refusal``, of each cell."""
+        """Return the cleaned Python value, or a ``RefusedValue``, of each cell."""
         if isinstance(cells, pa.Array) and pa.types.is_binary(cells.type):
             decoded, undecodable = decode(cells)
             values = _replaced(self._empty_as_null(decoded).to_pylist(), undecodable)
@@ -218,7 +218,7 @@ class ColumnConverter:
         return column
 
     def _judge_distinct(self, texts: pa.Array) -> TypedColumn:
-        """Do the same with texts, where many of them are alike."""
+        """Let the field judge and prepare each distinct text once."""
         coded = texts.dictionary_encode(null_encoding="encode")
         distinct = coded.dictionary.to_pylist()
         column = self._judge_each(distinct, is_text=True)
@@ -235,7 +235,7 @@ class ColumnConverter:
         )
 
     def store(self, cleaned: list[Any], shown: list[Any]) -> TypedColumn:
-        """Convert cleaned values and refusals; ``shown`` is what a reject shows of each."""
+        """Convert cleaned values and refusals; ``shown`` has the values to show in rejects."""
         stored = [
             item if item is None or isinstance(item, RefusedValue) else self._try_fit(item)
             for item in self.prepare(cleaned)
@@ -249,7 +249,7 @@ class ColumnConverter:
         return TypedColumn(values, refused)
 
     def prepare(self, cleaned: list[Any]) -> list[Any]:
-        """Return what is stored for cleaned values; a ``Refusal`` stays or arises in its place."""
+        """Return the stored values for cleaned ones, with a ``RefusedValue`` for each refused."""
         prepare = self.cleaner.prepare
         known: dict[str, Any] = {}
         prepared = []
@@ -280,7 +280,10 @@ class ColumnConverter:
     def _convert_at_once(
         self, cells: pa.Array | list[Any], *, is_text: bool
     ) -> tuple[pa.Array | None, Mask]:
-        """Let the kernel take what it can: values, and the mask of taken cells (None: all)."""
+        """Convert what the kernel can: return the values and the mask of taken cells (None: all).
+
+        The values are None if the kernel can take no cell.
+        """
         kernel = self._kernel
         if kernel is None:
             return None, None
@@ -305,13 +308,13 @@ class ColumnConverter:
             return None, None
 
     def _read_texts(self, kernel: Kernel, text: pa.Array) -> tuple[pa.Array, Mask] | None:
-        """Let the kernel read the cells of a text file, where it knows how they are written."""
+        """Let the kernel read the cells of a text file, if it knows their format."""
         if self._read_postgres is None:
             return kernel.read(text)
         return kernel.read_postgres(text)
 
     def _convert_without_texts(self, cells: list[Any]) -> tuple[pa.Array | None, Mask]:
-        """Let the kernel take typed cells among which a few are read as a text file's."""
+        """Let the kernel take the typed cells of a column that also has ``CellText`` cells."""
         is_typed = [type(cell) is not CellText for cell in cells]
         if all(is_typed) or not any(is_typed):
             return None, None
@@ -320,7 +323,7 @@ class ColumnConverter:
         return found, None if found is None else both(mask, pa.array(is_typed))
 
     def _with_nulls(self, cells: pa.Array | list[Any], mask: Mask) -> Mask:
-        """Take the nulls where the field does; give None for a mask that takes every cell."""
+        """Take nulls if the field accepts them; return None for a mask that takes every cell."""
         is_taken = self.field.null and self.field.blank
         if isinstance(cells, list):
             nulls = pa.array([cell is None for cell in cells]) if None in cells else None
@@ -351,7 +354,7 @@ class ColumnConverter:
         return [read(value) if type(value) is str else clean(value) for value in values]
 
     def _clean_postgres(self, value: Any) -> Any:
-        """Clean a text that PostgreSQL wrote; an empty one is a text, and None is NULL."""
+        """Clean a text written by PostgreSQL: an empty one is an empty string, None is NULL."""
         if type(value) is not str or value == "":
             return self.cleaner.clean(value)
         if self._read_postgres is None:
@@ -372,11 +375,11 @@ class ColumnConverter:
         values = python_values(cells, getattr(self.field, "decimal_places", None))
         if not self._is_of_decimals:
             return values
-        # Django would ask a float for all its binary digits: 12.34 has fifty.
+        # Django would convert all binary digits of a float: 12.34 has fifty.
         return [shortest_text(value) for value in values]
 
     def _warn(self, values: list[Any]) -> None:
-        """Note values of a typed source that become Python's text of them in a text field."""
+        """Note values of a typed source that a text field stores as their Python text."""
         for kind in _UNLIKE_TEXT.intersection(map(type, values)):
             if kind not in self._warned:
                 self._warned.add(kind)
@@ -412,7 +415,7 @@ class ColumnConverter:
         return RefusedValue(f"the column's type {self.encoding.column.sql_type} cannot hold it")
 
     def _gather(self, stored: list[Any]) -> pa.Array:
-        """Make an array of values; one that Arrow cannot hold becomes a ``Refusal`` in the list."""
+        """Make an array; refuse, in ``stored``, each value that Arrow cannot hold."""
         kind = self.encoding.arrow_type
         values = [None if isinstance(item, RefusedValue) else item for item in stored]
         try:
@@ -446,7 +449,7 @@ def _replaced(values: list[Any], refusals: dict[int, RefusedValue]) -> list[Any]
 
 
 def _unchecked_limit(encoding: ColumnEncoding, kernel: Kernel) -> int | None:
-    """Return the length that the column holds, where no validator keeps texts within it."""
+    """Return the most characters that the column holds, or None if a validator checks them."""
     limit = text_limit(encoding.column)
     if limit is None or not pa.types.is_string(encoding.arrow_type):
         return None

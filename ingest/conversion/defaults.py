@@ -1,4 +1,4 @@
-"""Columns that the source does not have: what the ORM would give them, for each row."""
+"""Fill the columns that the source does not have with the values that the ORM would store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
 
 _STATIC_CALLABLES = (bool, bytes, dict, float, int, list, set, str, tuple)
-"""Callables that give equal values whenever they are called."""
+"""Callables that always return equal values."""
 
 
 Inserts = Literal["all", "some", "none"]
-"""Which of a load's rows are inserted: the others are rows of the table, and need no defaults."""
+"""Which rows of a load are inserted; the others exist in the table and need no defaults."""
 
 
 def fields_to_fill(
@@ -32,10 +32,10 @@ def fields_to_fill(
     inserts: Inserts = "all",
     lacking: dict[str, str] | None = None,
 ) -> tuple[models.Field[Any, Any], ...]:
-    """Choose the fields that get a value from Django: neither source nor PostgreSQL has one.
+    """Choose the fields that Django fills, because neither the source nor PostgreSQL does.
 
-    Raises ``LayoutError`` for a field that must have a value and for which nobody has one; where
-    only some rows are inserted, it is put into ``lacking`` with the message.
+    Raises ``LayoutError`` for a required field without any value. If only some rows are inserted,
+    the field is added to ``lacking`` instead, with the message.
     """
     names = {field.attname for field in given}
     filled = []
@@ -60,7 +60,7 @@ def fields_to_fill(
 
 
 def cure(field: models.Field[Any, Any]) -> str:
-    """Return how a field that the source does not have gets a value."""
+    """Return the advice for a field that the source does not have."""
     return (
         f"add a column {field.name!r} to the source, or give all records one value with "
         f"--set {field.name}=VALUE (set={{{field.name!r}: …}})"
@@ -68,27 +68,27 @@ def cure(field: models.Field[Any, Any]) -> str:
 
 
 def is_constant(field: models.Field[Any, Any]) -> bool:
-    """Return whether one value serves for all rows of a batch.
+    """Return whether all rows of a batch get the same value.
 
-    ``auto_now`` and ``auto_now_add`` give a batch one moment, as one statement of PostgreSQL has.
+    ``auto_now`` and ``auto_now_add`` set one time for a batch, like ``now()`` in one statement.
     """
     return is_automatic(field) or is_static(field)
 
 
 def is_static(field: models.Field[Any, Any]) -> bool:
-    """Return whether the field's default is the same at any time, so that it can be judged once."""
+    """Return whether the field's default never changes, so that it can be judged once."""
     if not field.has_default() or not callable(field.default):
         return True
     return any(field.default is kind for kind in _STATIC_CALLABLES)
 
 
 def fill(field: models.Field[Any, Any]) -> Any:
-    """Return the field's value for a new row: what ``Model()`` and ``save()`` would give it."""
+    """Return the field's value for a new row, as ``Model()`` and ``save()`` would set it."""
     return _now(field) if is_automatic(field) else field.get_default()
 
 
 def needs_instance(field: models.Field[Any, Any]) -> bool:
-    """Return whether the field computes its value from the whole instance when that is saved."""
+    """Return whether the field computes its value from the instance in ``pre_save()``."""
     owner = next(kind for kind in type(field).__mro__ if "pre_save" in vars(kind))
     return not owner.__module__.startswith("django.")
 
@@ -110,12 +110,12 @@ def _has_no_value(field: models.Field[Any, Any]) -> bool:
 
 
 def is_automatic(field: models.Field[Any, Any]) -> bool:
-    """Return whether the field takes the present time by itself."""
+    """Return whether the field sets itself to the current time."""
     return getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
 
 
 def _now(field: models.Field[Any, Any]) -> dt.datetime | dt.date | dt.time:
-    # As pre_save() of DateTimeField, DateField and TimeField has it.
+    # As in pre_save() of DateTimeField, DateField and TimeField.
     if isinstance(field, models.DateTimeField):
         return timezone.now()
     if isinstance(field, models.DateField):

@@ -1,4 +1,4 @@
-"""What only a whole instance can say: computed fields, ``Model.clean()``, validators that look."""
+"""Run what needs a whole instance: computed fields, ``Model.clean()``, fields' own ``clean()``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fault:
-    """What a whole instance says is wrong with a record."""
+    """A reason why a record was refused, found on its instance."""
 
     place: int
     """The record's place in the batch."""
@@ -36,7 +36,7 @@ class Fault:
 
 
 class Instances:
-    """Makes an instance of each record of a batch, one at a time."""
+    """Creates an instance for each record of a batch, one at a time."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Instances:
         *,
         clean: bool,
     ) -> None:
-        """``columns`` are all that are written; the first ones are ``given`` by the source."""
+        """``columns`` are all written columns; the source feeds the first ``given`` of them."""
         self._model, self._columns, self._given, self._alias = model, columns, given, alias
         self._clean = clean
         self._names = [column.field.attname for column in columns]
@@ -75,10 +75,10 @@ class Instances:
         cleaned: Sequence[list[Any]],
         filled: Sequence[Iterable[Any] | None],
     ) -> tuple[list[TypedColumn], list[Fault]]:
-        """Return the columns with what the instances made of them, and what these refuse.
+        """Return the columns with the values that the instances set, and the faults found.
 
-        ``cleaned`` has the Python values of the given columns, ``filled`` those of the others,
-        None for one whose field computes it.
+        ``cleaned`` has the Python values of the given columns, and ``filled`` those of the others
+        (None for a column that its field computes).
         """
         refused = {cell.place for column in columns for cell in column.refused}
         known = [*cleaned, *(values for values in filled if values is not None)]
@@ -114,7 +114,7 @@ class Instances:
     def _judge(
         self, instance: models.Model, place: int, changed: dict[int, dict[int, Any]]
     ) -> Iterator[Fault]:
-        """Ask the model; what ``clean()`` sets is noted by column and place."""
+        """Validate an instance; record the values that ``clean()`` sets in ``changed``."""
         before = [getattr(instance, name) for name in self._names]
         others = [instance.__dict__.get(name) for name in self._others]
         errors = self._errors(instance)
@@ -124,7 +124,7 @@ class Instances:
             return
         for at, (name, value) in enumerate(zip(self._names, before, strict=True)):
             now = getattr(instance, name)
-            # A document may have been changed in its place.
+            # A document may have been changed in place.
             if now is not value or isinstance(now, dict | list):
                 changed.setdefault(at, {})[place] = now
         for name, value in zip(self._others, others, strict=True):
@@ -137,7 +137,7 @@ class Instances:
                 )
 
     def _errors(self, instance: models.Model) -> dict[str, list[str]]:
-        """Return what the fields that look at the instance and ``clean()`` say, by field."""
+        """Return the errors of fields that read the instance and of ``Model.clean()``, by field."""
         errors: dict[str, list[str]] = {}
         for field in self._looking:
             value = getattr(instance, field.attname)
@@ -159,7 +159,7 @@ class Instances:
 def _replaced(
     column: TypedColumn, converter: ColumnConverter, changed: dict[int, Any]
 ) -> TypedColumn:
-    """Return the column with these values, by their places."""
+    """Return the column with the ``changed`` values at their places."""
     if not changed:
         return column
     places = sorted(changed)

@@ -1,4 +1,4 @@
-"""What ``full_clean()`` asks of a whole instance or of other rows, and a load does not."""
+"""Find the rules of ``full_clean()`` that a load does not run: those of instances or other rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def looks_at_instance(field: models.Field[Any, Any]) -> bool:
-    """Return whether a ``clean()`` or ``validate()`` of the user's may read the whole instance."""
+    """Return whether the field's class has its own ``clean()`` or ``validate()``.
+
+    Such a method may read the whole instance.
+    """
     return any(
         name in vars(kind) and not kind.__module__.startswith("django.")
         for kind in type(field).__mro__
@@ -22,7 +25,7 @@ def looks_at_instance(field: models.Field[Any, Any]) -> bool:
 def rules_not_asked(
     model: type[models.Model], fields: Iterable[models.Field[Any, Any]], *, clean: bool
 ) -> list[str]:
-    """Return in sentences which rules of the model a load into these fields does not ask for."""
+    """Return sentences about the rules of the model that a load into these fields does not run."""
     label = model._meta.label
     told = []
     for name in ("clean", "clean_fields", "full_clean", "validate_unique", "validate_constraints"):

@@ -1,4 +1,4 @@
-"""The texts that PostgreSQL writes of arrays, ranges, bytes and hstore, as Python values.
+"""Read PostgreSQL's text format of arrays, ranges, bytes and hstore as Python values.
 
 Sources: https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO,
 https://www.postgresql.org/docs/current/rangetypes.html#RANGETYPES-IO,
@@ -29,7 +29,7 @@ _ESCAPED = re.compile(r'\\(.)|"(")', re.DOTALL)
 
 
 def find_reader(field: models.Field[Any, Any]) -> Reader | None:
-    """Return what reads PostgreSQL's text of a field's column; None: the field itself does.
+    """Return a reader of PostgreSQL's text format for a field, or None if the field can read it.
 
     A reader raises ``ValueError`` for a text that PostgreSQL would not write.
     """

@@ -1,7 +1,7 @@
-"""Cells that an instance leaves to PostgreSQL, beside others of the column that have a value.
+"""Fetch defaults from PostgreSQL for single cells of a column whose other cells have values.
 
-COPY sends a column for all rows or for none. So the default of such a cell is asked of PostgreSQL
-and sent, as ``INSERT … DEFAULT`` would have stored it.
+COPY sends a column for all rows or for none. So the default for such a cell is queried and sent;
+it is the value that ``INSERT … DEFAULT`` would have stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def complete(batch: Batch, columns: Sequence[ColumnConverter], table: Table, alias: str) -> Batch:
-    """Return the batch with a value in every cell that is left to PostgreSQL."""
+    """Return the batch with the default in every cell that was left to PostgreSQL."""
     if not batch.leaves_cells:
         return batch
     completed = [
@@ -51,7 +51,7 @@ def _complete(
 def _ask(
     field: models.Field[Any, Any], table: Table, alias: str, count: int
 ) -> list[CellText | None]:
-    """Return the default of a column, as PostgreSQL gives it to so many new rows."""
+    """Return PostgreSQL's default of a column, evaluated for ``count`` new rows."""
     name = table.column(str(field.column)).name
     default = next((item for item in table.facts["defaults"] if item["column"] == name), None)
     if default is None:

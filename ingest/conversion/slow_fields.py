@@ -1,4 +1,4 @@
-"""The fields whose values went through Python one at a time, and why."""
+"""Report the fields whose values were judged in Python one at a time, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MANY_VALUES = 1_000
-"""So many unusual values of a field that is otherwise fast are worth a sentence."""
+"""From this many slow values on, a field that is otherwise fast is reported."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,14 +18,14 @@ class SlowField:
 
     name: str
     reason: str
-    """What kept them from being judged a whole column at a time."""
+    """Why they were not judged a whole column at a time."""
     values: int
-    """How many it judged: of a text file each distinct text, as far as these are remembered."""
+    """How many values it judged; of a text file, each distinct text that was not cached."""
     are_distinct: bool
     seconds: float
 
     def told(self) -> str:
-        """Return it as a sentence for a load's decisions."""
+        """Return the sentence for a load's decisions."""
         distinct = "distinct " if self.are_distinct else ""
         return (
             f"One value at a time: {self.name}: {self.reason}, {self.values:,} {distinct}"
@@ -34,7 +34,7 @@ class SlowField:
 
 
 def add_up(fields: Iterable[SlowField]) -> tuple[SlowField, ...]:
-    """Return each field once, the slowest first."""
+    """Return each field once with its totals, the slowest first."""
     found: dict[str, SlowField] = {}
     for field in fields:
         known = found.get(field.name)

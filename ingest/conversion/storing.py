@@ -1,7 +1,7 @@
-"""Prepared values become Arrow values of the column's type, as PostgreSQL would store them.
+"""Convert prepared values to Arrow values of the column's type, as PostgreSQL would store them.
 
-Arrow alone is too obliging: it cuts 1.5 to 1 and takes 0.1 for a moment of 1970. Here a value fits
-only where PostgreSQL would take it for the same thing.
+Arrow alone is too permissive: it truncates 1.5 to 1 and accepts 0.1 as a timestamp in 1970. Here a
+value fits only if PostgreSQL would read it as the same value.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ingest.postgres.encoding import ColumnEncoding
 
 HEADER_BYTES = 4
-"""What PostgreSQL adds to a length in ``atttypmod``: VARHDRSZ."""
+"""The number that PostgreSQL adds to a length in ``atttypmod``: VARHDRSZ."""
 LARGEST_REAL = 3.4028234663852886e38
 _INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*", re.ASCII)
 _FLOAT = re.compile(
@@ -48,7 +48,7 @@ _FLOAT = re.compile(
 
 
 def make_fit(encoding: ColumnEncoding, zone: ZoneInfo) -> Callable[[Any], Any]:
-    """Return the function that makes a prepared value fit for the column's Arrow type.
+    """Return the function that converts a prepared value for the column's Arrow type.
 
     ``zone`` is the time zone of Django's connection. The function raises ``MisfitError`` with a
     reason, or any other exception for a value of another type.
@@ -67,7 +67,7 @@ def make_fit(encoding: ColumnEncoding, zone: ZoneInfo) -> Callable[[Any], Any]:
 
 
 def text_limit(column: Column) -> int | None:
-    """Return the characters that a ``varchar(n)`` or ``char(n)`` holds, or an item of an array."""
+    """Return the length *n* of a ``varchar(n)`` or ``char(n)`` column, or of its array items."""
     name = column.type_name.removeprefix("_")
     if name in {"varchar", "bpchar"} and column.type_modifier >= HEADER_BYTES:
         return column.type_modifier - HEADER_BYTES
@@ -83,7 +83,10 @@ def _dumped(dump: Callable[[Any], bytes], fit: Callable[[Any], Any]) -> Callable
 
 
 def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
-    """Return what keeps a value from psycopg's dumper that PostgreSQL would refuse from it."""
+    """Return the function that checks a value before psycopg dumps it.
+
+    It refuses the values that psycopg would write and PostgreSQL would refuse.
+    """
     fits = {
         "int4range": integer_fit(_integer, 32),
         "int8range": integer_fit(_integer, 64),
@@ -107,7 +110,7 @@ def _structure_fit(column: Column, zone: ZoneInfo) -> Callable[[Any], Any]:
 
 
 def _check_digits(value: Decimal, column: Column) -> None:
-    """Raise ``MisfitError`` for a number that no numeric holds, before its digits are written."""
+    """Raise ``MisfitError`` for a number too long for numeric, before its digits are written."""
     exponent = value.as_tuple().exponent
     if (
         isinstance(exponent, int)
@@ -122,7 +125,7 @@ def _text_fit(column: Column) -> Callable[[Any], str]:
 
     def fit(value: Any) -> str:
         if isinstance(value, str):
-            # str() of a text that is an Enum, too, would give its name.
+            # str() of a text that is also an Enum would return its name.
             text = str.__str__(value)
         elif isinstance(value, Decimal):
             _check_digits(value, column)
@@ -133,7 +136,7 @@ def _text_fit(column: Column) -> Callable[[Any], str]:
             raise TypeError
         if "\0" in text:
             raise MisfitError(NO_NULL_CHARACTER)
-        # PostgreSQL cuts spaces, and only these, to fit.
+        # PostgreSQL cuts off excess characters only if they are spaces.
         if limit is not None and text[limit:].strip(" "):
             raise MisfitError(f"value too long for type {column.sql_type}")
         return text
@@ -142,9 +145,9 @@ def _text_fit(column: Column) -> Callable[[Any], str]:
 
 
 def in_zone(moment: dt.datetime, zone: ZoneInfo, *, has_zone: bool) -> dt.datetime:
-    """Do what PostgreSQL does in a session's time zone for a column with or without a time zone.
+    """Convert a time as PostgreSQL does in a session's time zone, for a type with or without zone.
 
-    A time that comes twice or never is standard time: DetermineTimeZoneOffset in
+    An ambiguous or nonexistent local time is standard time: DetermineTimeZoneOffset in
     src/backend/utils/adt/datetime.c.
     """
     if has_zone == (moment.utcoffset() is not None):
@@ -159,7 +162,7 @@ def _moment_fit(zone: ZoneInfo, *, has_zone: bool) -> Callable[[Any], dt.datetim
     def fit(value: Any) -> dt.datetime:
         if isinstance(value, str):
             read = dt.datetime.fromisoformat(value)
-            # Where the column has no time zone PostgreSQL passes over that of a literal.
+            # If the column has no time zone, PostgreSQL ignores that of a literal.
             value = read if has_zone else read.replace(tzinfo=None)
         if not isinstance(value, dt.datetime):
             raise TypeError
@@ -223,14 +226,14 @@ def _date(value: Any) -> dt.date:
 
 
 def _length_or_literal(value: Any) -> dt.timedelta | str:
-    """Return a text as it is that only PostgreSQL reads, as one of months: a literal of its own."""
+    """Return an interval, or its text if only PostgreSQL can read it, as with months."""
     is_text = isinstance(value, str) and value
     return str(value) if is_text and parse_duration(value) is None else _length(value)
 
 
 def _length(value: Any) -> dt.timedelta:
-    # A text would go out as it is, and PostgreSQL would take its letters for a binary interval.
-    # An empty one is no interval to PostgreSQL, though parse_duration() reads it as none.
+    # A text would be sent unchanged, and PostgreSQL would read its bytes as a binary interval.
+    # PostgreSQL refuses an empty text, for which parse_duration() returns None.
     length = parse_duration(value) if isinstance(value, str) and value else value
     if not isinstance(length, dt.timedelta):
         raise TypeError

@@ -1,6 +1,6 @@
-"""Documents, lists and ranges: what Python has of them and PostgreSQL refuses.
+"""Check documents, lists and ranges for values that Python accepts and PostgreSQL refuses.
 
-PostgreSQL would refuse the whole COPY, and name no record of a batch that is sent in one piece.
+PostgreSQL would refuse the whole COPY, without naming a record of a batch that is sent at once.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_DIGITS, MOST_PLACES = 131_072, 16_383
-"""Digits that numeric has before and after the point.
+"""The most digits of a numeric before and after the point.
 https://www.postgresql.org/docs/current/datatype-numeric.html"""
 NO_NULL_CHARACTER = "Null characters are not allowed: PostgreSQL cannot store U+0000."
 _SUSPECT = ("\\u0000", "\\ud", "\\uD", "NaN", "Infinity")
 
 
 class MisfitError(ValueError):
-    """Why the column's type cannot hold a value."""
+    """The column's type cannot hold a value; the message says why."""
 
 
 def list_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return what fits a list, and lists in it, by their items."""
+    """Return a function that fits the items of a list, and of the lists in it."""
 
     def fit_list(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise TypeError
         if _depth_of_empty(value) is not None:
-            return []  # what PostgreSQL makes of {{}} and {{},{}}, and psycopg cannot write
+            return []  # PostgreSQL reads {{}} and {{},{}} as {}; psycopg cannot write them
         return [
             fit_list(item) if isinstance(item, list) else None if item is None else fit(item)
             for item in value
@@ -45,7 +45,7 @@ def list_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _depth_of_empty(value: Any) -> int | None:
-    """Return how deep a list of nothing but empty lists is; None for any other value."""
+    """Return the depth of a list that has only empty lists, or None for any other value."""
     if not isinstance(value, list):
         return None
     if not value:
@@ -56,7 +56,7 @@ def _depth_of_empty(value: Any) -> int | None:
 
 
 def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return what fits a range by its bounds."""
+    """Return a function that fits the bounds of a range."""
 
     def fit_range(value: Any) -> Any:
         if not isinstance(value, Range):
@@ -74,10 +74,10 @@ def range_fit(fit: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def integer_fit(fit: Callable[[Any], int], bits: int) -> Callable[[Any], Any]:
-    """Return what fits a range of integers: PostgreSQL keeps it as ``[lower,upper)``.
+    """Return a function that fits a range of integers, which PostgreSQL keeps as ``[lower,upper)``.
 
-    psycopg writes an integer of too many bits without those that are too many. Before 3.3.9 it
-    writes a small one with too few, unless its type says how many.
+    psycopg drops the excess bits of an integer that is too large. Before 3.3.9 it writes a small
+    one with too few bits, unless its type says how many.
     """
     limit = 2 ** (bits - 1)
     kind = {32: Int4, 64: Int8}[bits]
@@ -98,13 +98,13 @@ def integer_fit(fit: Callable[[Any], int], bits: int) -> Callable[[Any], Any]:
 
 
 def _place(bound: Any) -> tuple[bool, Any]:
-    # PostgreSQL orders NaN after every number; Python has no order for it.
+    # PostgreSQL sorts NaN after every number; Python cannot compare it.
     is_nan = isinstance(bound, Decimal) and bound.is_nan()
     return is_nan, 0 if is_nan else bound
 
 
 def fit_hstore(value: Any) -> dict[str, str | None]:
-    """Refuse what hstore has not: anything but texts, and U+0000 in them."""
+    """Refuse what hstore cannot hold: anything except texts, and U+0000 in them."""
     if value == "":
         return {}
     if not isinstance(value, dict):
@@ -116,7 +116,7 @@ def fit_hstore(value: Any) -> dict[str, str | None]:
 
 
 def fit_json(value: Any) -> Any:
-    """Refuse what jsonb has not: NaN, infinities, U+0000 and halves of surrogate pairs.
+    """Refuse what jsonb cannot hold: NaN, infinities, U+0000 and lone surrogates.
 
     Source: https://www.postgresql.org/docs/current/datatype-json.html
     """
@@ -134,7 +134,7 @@ def fit_json(value: Any) -> Any:
 
 
 def fit_json_text(value: Any) -> Any:
-    """Refuse what a column of json has not: it keeps a document as it is written."""
+    """Refuse what a json column cannot hold; it keeps a document exactly as it was written."""
     written, _ = _write(value)
     if isinstance(written, str):
         try:
@@ -146,13 +146,13 @@ def fit_json_text(value: Any) -> Any:
 
 
 def fit_json_item(value: Any) -> Any:
-    """Refuse the same in an item of an array, which psycopg is to write itself."""
+    """Refuse the same in an item of an array; return it unchanged, because psycopg writes it."""
     fit_json(value)
     return value
 
 
 def _write(value: Any) -> tuple[Any, bool]:
-    """Return what is written of a prepared value, and whether ``json`` alone has written it."""
+    """Return the JSON text of a prepared value, and whether ``json.dumps`` wrote it."""
     if not hasattr(value, "obj"):
         return value, False
     dumps = getattr(value, "dumps", None) or json.dumps
@@ -165,9 +165,9 @@ def _parse(written: str, read_fraction: Callable[[str], Any]) -> Any:
 
 
 def _blame_encoder(value: Any, error: ValueError) -> None:
-    """Raise ``MisfitError`` for what an encoder of the user's wrote; PostgreSQL judges other texts.
+    """Raise ``MisfitError`` if the user's encoder wrote invalid JSON.
 
-    PostgreSQL names what is wrong with a text that a field without an encoder gives.
+    Any other text is sent to PostgreSQL, which says what is wrong with it.
     """
     if isinstance(error, MisfitError):
         raise error

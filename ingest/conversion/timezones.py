@@ -1,6 +1,6 @@
-"""Times without a time zone, read in Django's default one, as Django does where USE_TZ is on.
+"""Read times without a time zone in Django's default one, as Django does if USE_TZ is on.
 
-Django does so with a warning for each value; whoever loads a file has no other times to give.
+Django warns about each such value; a load does not, because a file often has no other times.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from django.db import models
 from django.utils import timezone
 
 END_OF_OFFSETS = dt.timedelta(hours=16)
-"""PostgreSQL reads no time zone that is so far from UTC: MAX_TZDISP_HOUR in datetime.h."""
+"""PostgreSQL accepts only offsets below this one: MAX_TZDISP_HOUR in datetime.h."""
 
 
 def check_offset(moment: dt.datetime) -> None:
-    """Raise ``ValueError`` for a moment that the ORM could not write for PostgreSQL to read."""
+    """Raise ``ValueError`` for a time whose UTC offset PostgreSQL would refuse."""
     offset = moment.utcoffset()
     if offset is not None and abs(offset) >= END_OF_OFFSETS:
         raise ValueError(f"time zone displacement out of range: {moment}")
 
 
 def holds_moments(field: models.Field[Any, Any]) -> bool:
-    """Return whether the field's values are moments, or lists of them."""
+    """Return whether the field's values are datetimes, or lists of them."""
     while isinstance(field, ArrayField):
         field = field.base_field
     return isinstance(field, models.DateTimeField)
 
 
 def make_aware(field: models.Field[Any, Any], value: Any) -> Any:
-    """Return a time zone to a moment, a day or each of those in a list; others stay as they are."""
+    """Return a naive datetime, a date, or each in a list, with a time zone; others unchanged."""
     if isinstance(field, ArrayField):
         if isinstance(value, list | tuple):
             return [make_aware(field.base_field, item) for item in value]

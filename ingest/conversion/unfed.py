@@ -1,4 +1,4 @@
-"""Columns that nothing feeds: what ``Model()`` gives them, as ``clean_fields()`` judges it."""
+"""Fill columns that nothing feeds with their ``Model()`` defaults, and judge these."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FilledColumn:
     """A column that the source does not have."""
 
     def __init__(self, converter: ColumnConverter, *, judges: bool) -> None:
-        """``judges``: ask the field's validators, too, and not only whether it can be stored."""
+        """``judges``: also run the field's validators, not only check that it can be stored."""
         self._converter = converter
         self._judges = judges
         self.field = converter.field
@@ -37,16 +37,16 @@ class FilledColumn:
         self._values: Iterable[Any] = ()
 
     def judge(self) -> RefusedCell | None:
-        """Judge what can be judged before the first row; gives what the field refuses."""
+        """Judge a constant default before the first row; return it if the field refuses it."""
         if self._is_computed or not is_constant(self.field):
-            return None  # a counter must move once for each row, and no further
+            return None  # a counter must be called exactly once for each row
         typed = self._convert([fill(self.field)])
         if is_static(self.field):
             self._static = typed
         return next(iter(typed.refused), None)
 
     def fill(self, rows: int) -> TypedColumn:
-        """Return the column for so many rows."""
+        """Return the column for a number of rows."""
         if self._is_computed:
             self._values = ()
             return TypedColumn(pa.nulls(rows, self._converter.encoding.arrow_type))
@@ -57,7 +57,7 @@ class FilledColumn:
         typed = self._static or self._convert([value])
         if is_automatic(self.field):
             self._values = repeat(value, rows)
-        else:  # each row has a list or a dict of its own
+        else:  # each row gets a separate list or dict
             self._values = (fill(self.field) for _ in range(rows))
         refused = [
             RefusedCell(place, cell.value, cell.reason)
@@ -72,12 +72,12 @@ class FilledColumn:
         return self._converter.store(values, values)
 
     def values(self, rows: int) -> Iterable[Any] | None:
-        """Return the values that it was filled with last; None where ``Model()`` gives them."""
+        """Return the values that the last ``fill`` set, or None if the field computes them."""
         return None if self._is_computed and rows else self._values
 
 
 def judge_unfed(columns: Sequence[FilledColumn]) -> dict[str, str]:
-    """Return the fields that refuse what they would be filled with, each with a message."""
+    """Return the fields that refuse their default, each with a message."""
     told = {}
     for column in columns:
         refused = column.judge()
