@@ -1,8 +1,8 @@
-"""Whole columns at a time: what Arrow can judge and convert just as the Django field would.
+"""Judge and convert whole columns with Arrow, exactly as the Django field would.
 
-A kernel *takes* a cell only where its result is certain to be the field's own; every other cell is
-left to the field itself (see ``cleaning``). A field has a kernel only while its class, its
-validators and its choices are exactly those whose behaviour the kernel knows.
+A kernel *takes* a cell only if its result is certain to be the field's own; every other cell is
+left to the field itself (see ``cleaning``). A field has a kernel only if the behaviour of its
+class, its validators and its choices is known exactly.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ METHODS = (
 )
 _OF_DJANGO = ("django.db.models.", "django.contrib.postgres.fields.")
 MAX_DIGITS = 38
-"""What a decimal128 holds."""
+"""The most digits of a decimal128."""
 
 
 def find_kernel(field: models.Field[Any, Any], stored_as: pa.DataType) -> Kernel | None:
-    """Find the kernel for a field whose column takes this Arrow type.
+    """Return the kernel for a field whose column has this Arrow type.
 
-    Gives None where only the field itself can judge.
+    Returns None if only the field itself can judge its values.
     """
     judged = field
     while isinstance(judged, models.ForeignKey):
@@ -87,7 +87,7 @@ def find_kernel(field: models.Field[Any, Any], stored_as: pa.DataType) -> Kernel
 
 
 def find_bytes_kernel(field: models.Field[Any, Any], encoding: ColumnEncoding) -> Kernel | None:
-    """Find the kernel for a field whose column is written as bytes, not as an Arrow type."""
+    """Return the kernel for a field whose column is written as bytes, not as an Arrow type."""
     if field.choices is not None:
         return None
     if isinstance(field, models.JSONField):
@@ -159,12 +159,12 @@ def _fits_decimal128(field: Any) -> bool:
 
 
 def owner_of(field: models.Field[Any, Any], name: str) -> type:
-    """Return the class that a field has a method from."""
+    """Return the class that defines a field's method."""
     return next(parent for parent in type(field).__mro__ if name in vars(parent))
 
 
 def honours(check: Any) -> bool:
-    """Return whether some kernel judges just as a validator does."""
+    """Return whether some kernel judges exactly as this validator does."""
     return any(kernel.honours(check) for kernel in {kernel for _, kernel in _KERNELS})
 
 

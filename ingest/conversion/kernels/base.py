@@ -1,4 +1,4 @@
-"""What a kernel is, and the masks that kernels work with."""
+"""The base class of kernels, and functions for their masks."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from django.db import models
 
 Mask: TypeAlias = "pa.BooleanArray | None"
-"""Which cells are taken; None stands for all of them. What it says of a null does not count."""
+"""Which cells are taken; None means all of them. Its value for a null cell is ignored."""
 
 EXACT_IN_FLOAT = 2**53
-"""Up to here every integer has a float of its own, and comparing the two is exact."""
+"""Up to here, floats represent every integer exactly, and comparing the two is exact."""
 
 
 class Kernel(ABC):
     """Converts the cells of one field's column."""
 
     python_type: ClassVar[type]
-    """The type of the Python values it takes; not its subclasses."""
+    """The exact type of the Python values it takes; subclasses are not taken."""
     validators: ClassVar[tuple[type, ...]] = ()
     """The validators it honours, by their exact class."""
     limits: ClassVar[tuple[type, ...]] = (int,)
-    """The types a validator's limit may have, so that Arrow compares as Python does."""
+    """The types of a validator's limit for which Arrow compares as Python does."""
     takes_choices: ClassVar[bool] = False
-    """Whether it recognizes the values of ``choices`` by itself."""
+    """Whether it can check the values against ``choices``."""
 
     def __init__(self, field: models.Field[Any, Any], checks: list[Any]) -> None:
         self.field = field
@@ -37,31 +37,31 @@ class Kernel(ABC):
         self.blank: bool = field.blank
         """Whether a text may be empty."""
         self.choices: pa.Array | None = None
-        """The values that alone are allowed, where the field has ``choices``."""
+        """The only allowed values, if the field has ``choices``."""
 
     @staticmethod
     @abstractmethod
     def stores(kind: pa.DataType) -> bool:
-        """Return whether a column of this Arrow type holds what the kernel makes."""
+        """Return whether a column of this Arrow type can hold the kernel's values."""
 
     @abstractmethod
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        """Read an array of strings; the mask says which cells were taken."""
+        """Convert an array of strings; the mask says which cells were taken."""
 
     def read(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        """Read the cells of a text file; for most fields they are what a typed text is."""
+        """Convert the cells of a text file; most fields read them like typed strings."""
         return self.parse(text)
 
     def read_postgres(self, text: pa.Array) -> tuple[pa.Array, Mask] | None:  # noqa: ARG002
-        """Read the cells of a file of PostgreSQL's own, where it writes the type in its own way."""
+        """Convert cells in PostgreSQL's text format, if that is special for the type."""
         return None
 
     @abstractmethod
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
-        """Take an Arrow array of another type, or None where the field must judge it all."""
+        """Convert an Arrow array of another type; return None if the field must judge all of it."""
 
     def from_python(self, values: list[Any]) -> tuple[pa.Array, Mask] | None:
-        """Take Python values of ``python_type``, or texts; None where the field must judge."""
+        """Convert values of ``python_type``, or texts; return None if the field must judge them."""
         types = set(map(type, values)) - {type(None)}
         try:
             if types == {str}:
@@ -73,11 +73,11 @@ class Kernel(ABC):
         return None
 
     def gather(self, values: list[Any]) -> pa.Array:
-        """Make an Arrow array of values of ``python_type``, and None; any exception may arise."""
+        """Make an Arrow array of values of ``python_type`` and None; may raise any exception."""
         return pa.array(values)
 
     def judge(self, values: pa.Array) -> Mask:
-        """Return which of the typed values the field's validators and choices let pass."""
+        """Return which of the typed values the field's validators and choices accept."""
         mask: Mask = None
         for check in self.checks:
             if isinstance(check, validators.MinValueValidator):
@@ -90,7 +90,7 @@ class Kernel(ABC):
 
     @classmethod
     def honours(cls, check: Any) -> bool:
-        """Return whether the kernel judges just as this validator does."""
+        """Return whether the kernel judges exactly as this validator does."""
         if type(check) not in cls.validators:
             return False
         if isinstance(check, validators.DecimalValidator):

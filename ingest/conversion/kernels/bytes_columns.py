@@ -1,4 +1,4 @@
-"""Binary values, durations and addresses, in the form that PostgreSQL receives."""
+"""Kernels for binary values, durations and addresses, in PostgreSQL's binary format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SECOND, DAY = 1_000_000, 86_400_000_000
 """In microseconds."""
 MOST_MICROSECONDS = 2**62
-"""More are left to the field, so that nothing here overflows."""
+"""Longer durations are left to the field, so that no arithmetic here overflows."""
 ADDRESS_BYTES = 4
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
@@ -56,17 +56,17 @@ class BinaryKernel(Kernel):
 
     def judge(self, values: pa.Array) -> Mask:
         length = pc.binary_length(values)
-        mask: Mask = pc.greater(length, 0)  # what no bytes are depends on ``blank``
+        mask: Mask = pc.greater(length, 0)  # whether empty bytes are valid depends on ``blank``
         for check in self.checks:
             mask = both(mask, pc.less_equal(length, check.limit_value))
         return mask
 
 
 class BytesKernel(Kernel):
-    """A kernel for a column that is written as bytes: what it makes is what is sent."""
+    """A kernel for a column that is written as bytes; its values are sent unchanged."""
 
     known: tuple[Any, ...] = ()
-    """The validators that it judges as they do."""
+    """The validators whose checks it includes."""
 
     @staticmethod
     def stores(kind: pa.DataType) -> bool:
@@ -74,18 +74,18 @@ class BytesKernel(Kernel):
 
     @classmethod
     def takes(cls, field: Any, encoding: ColumnEncoding) -> bool:
-        """Return whether the kernel judges the field's values, and writes them as psycopg does."""
+        """Return whether it judges as the field's validators, and writes values as psycopg does."""
         example, written = cls.example()
         if encoding.dump is None or not all(check in cls.known for check in field.validators):
             return False
         try:
             return bool(encoding.dump(example) == written)
-        except Exception:  # noqa: BLE001 - a dumper of somebody's own, for other values
+        except Exception:  # noqa: BLE001 - a custom dumper for other values
             return False
 
     @classmethod
     def example(cls) -> tuple[Any, bytes]:
-        """Return a value and its bytes."""
+        """Return a value and its bytes, to compare with psycopg's."""
         raise NotImplementedError
 
     def judge(self, values: pa.Array) -> Mask:  # noqa: ARG002 - the values were judged before

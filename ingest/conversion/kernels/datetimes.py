@@ -1,4 +1,4 @@
-"""Dates and times."""
+"""Kernels for dates and times."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ingest.conversion.timezones import check_offset
 _UTC = pa.timestamp("us", tz="UTC")
 _NAIVE = pa.timestamp("us")
 _KNOWN_YEARS = (dt.datetime(1970, 1, 1), dt.datetime(2037, 1, 1))  # noqa: DTZ001 - naive bounds
-"""Arrow knows a zone's transitions only up to 2037, where the time zone files end; Python goes on
-by their closing rule. Before 1970 the two disagree in some zones."""
+"""Arrow knows a zone's transitions only up to 2037, where the time zone files end; Python continues
+with their closing rule. Before 1970 the two disagree in some zones."""
 _PYTHON_YEARS = (dt.datetime(2, 1, 1), dt.datetime(9999, 1, 1))  # noqa: DTZ001 - likewise
-"""What a datetime holds in every time zone."""
+"""The range of a datetime in every time zone."""
 _YEAR = "^[1-9][0-9]{3}-"
 _ANY_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _DAY_OF_EVERY_YEAR = (
@@ -28,8 +28,8 @@ _DAY_OF_EVERY_YEAR = (
     "|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
     "|02-(0[1-9]|1[0-9]|2[0-8]))"
 )
-"""Where one day does not exist, Arrow refuses the whole column: then only those that surely exist
-are its own, and what is left, as the 29th of February, is the field's."""
+"""If one day does not exist, Arrow refuses the whole column. Then only days that exist in every
+year are taken, and the rest, such as the 29th of February, is left to the field."""
 
 
 class DateKernel(Kernel):
@@ -113,10 +113,10 @@ def _within(moments: pa.Array, years: tuple[dt.datetime, dt.datetime]) -> pa.Boo
 
 
 def _localize(naive: pa.Array) -> tuple[pa.Array, Mask] | None:
-    """Read naive times in Django's default time zone; None where a time does not exist there."""
+    """Read naive times in Django's default time zone; return None if one does not exist there."""
     name = timezone.get_default_timezone_name()
     mask = _within(naive, _PYTHON_YEARS if name == "UTC" else _KNOWN_YEARS)
-    # A time that comes twice: Python takes the first, and PostgreSQL, asked without USE_TZ, the
+    # An ambiguous time: Python takes the first; PostgreSQL, which decides without USE_TZ, the
     # second.
     ambiguous = "earliest" if settings.USE_TZ else "latest"
     try:

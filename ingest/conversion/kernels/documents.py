@@ -1,8 +1,9 @@
-"""JSON documents, in the form that PostgreSQL's jsonb receives.
+"""A kernel for JSON documents, in the format that PostgreSQL's jsonb receives.
 
-jsonb forgets how a document was written: blanks, escapes, the order of keys and all but the last of
-equal ones. So a text may be sent as it is where Python, which the ORM has read and write it, would
-change nothing else: no fraction that ``repr()`` writes in another way, no half of a surrogate pair.
+jsonb does not keep how a document was written: white space, escapes, the order of keys, and all but
+the last of equal keys. The ORM parses a document in Python and writes it again. So a text may be
+sent unchanged if that would change nothing else: it has no fraction that ``repr()`` writes in
+another way, and no lone surrogate.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from ingest.postgres.encoding import ColumnEncoding
 
 DEPTHS = (2, 3)
-"""Lists and objects within each other that the patterns know. A pattern grows fourfold with each:
-that of three takes RE2 twice as long as that of two, and that of four ten times as long."""
+"""The depths of nesting for which there is a pattern. A pattern grows fourfold with each level: RE2
+takes twice as long for three levels as for two, and ten times as long for four."""
 _HEX = "[0-9a-fA-F]"
 ESCAPED = (
     r"\\u(?:"
@@ -32,19 +33,20 @@ ESCAPED = (
     rf"|[1-9a-cA-CefEF]{_HEX}{{3}}|[dD][0-7]{_HEX}{{2}}"
     rf"|[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}})"
 )
-"""A character by its number: not U+0000, and both halves of a surrogate pair or none."""
+"""A character escaped by its number: not U+0000, and surrogates only in pairs."""
 _ESCAPE = rf'(?:\\["\\/bfnrt]|{ESCAPED})'
 _STRING = r'"[^"\\\x00-\x1f]*"'
-"""Without escapes: see ``_is_certain``."""
+"""A string without escapes: see ``_is_certain``."""
 _INTEGER = "-?(?:0|[1-9][0-9]{0,17})"
 _FRACTION = r"-?(?:0|[1-9][0-9]{0,6})\.(?:[0-9]|[0-9]{1,7}[1-9])"
-"""At most 15 digits, which a float keeps, and no zero behind the last, which it does not."""
+"""A fraction of at most 15 digits, which a float keeps, and without trailing zeros, which it does
+not keep."""
 _SCALAR = f"{_STRING}|{_INTEGER}|{_FRACTION}|true|false|null"
 _SUSPECT = r"\\u0000|\\u[dD][89a-fA-F]|NaN|Infinity"
-"""What Python writes and jsonb has not."""
+"""What Python may write and jsonb cannot hold."""
 _NO_VALUES = [json.dumps(value) for value in EMPTY_VALUES if not isinstance(value, tuple)]
 _WRITING = ("__init__", "encode", "iterencode", "item_separator", "key_separator")
-"""What an encoder has from ``json`` that writes nothing but JSON."""
+"""The attributes that an encoder must inherit from ``json``, so that it writes valid JSON."""
 _PLAIN_TYPES = {dict, list, str, int, float, bool}
 
 
@@ -60,7 +62,7 @@ _CERTAIN = [rf"\A{_documents(depth)}\z" for depth in DEPTHS]
 
 
 class JSONKernel(Kernel):
-    """JSONField in a column of jsonb: what it makes are the bytes that are sent."""
+    """JSONField in a jsonb column; its values are the bytes that are sent."""
 
     python_type = dict
 
@@ -72,14 +74,14 @@ class JSONKernel(Kernel):
         self._encoder = field.encoder  # type: ignore[attr-defined]
         self._decoder = field.decoder  # type: ignore[attr-defined]
         empty = ["null"] if field.blank else _NO_VALUES
-        # What is left of them with ``blank`` differs in what is stored.
+        # With ``blank``, only these are stored in another way.
         self._left = pa.array([*empty, '""'])
 
     @classmethod
     def takes(cls, field: Any, encoding: ColumnEncoding) -> bool:
-        """Return whether the column is of jsonb, and what the field's encoder writes is JSON.
+        """Return whether the column is jsonb and the field's encoder writes valid JSON.
 
-        One of the user's own may prepare values as it likes, and no more.
+        A custom encoder may convert values in ``default()``, but not change how JSON is written.
         """
         encoder = field.encoder or json.JSONEncoder
         return (
@@ -95,7 +97,7 @@ class JSONKernel(Kernel):
         return bool(pa.types.is_binary(kind))
 
     def read(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        """Read the cells of a text file: each is a document."""
+        """Convert the cells of a text file: each is a document."""
         if self._encoder is not None or self._decoder is not None:
             return self._written([self._rewrite(cell) for cell in text.to_pylist()])
         mask = pc.and_not(_is_certain(text), pc.is_in(text, value_set=self._left))
@@ -108,7 +110,7 @@ class JSONKernel(Kernel):
         return documents, mask if known is None else pc.replace_with_mask(mask, places, known)
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        """Take typed texts: each is a document of one text."""
+        """Convert typed strings: each is a document that is one string."""
         return self._written([self._write(value) for value in text.to_pylist()])
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
@@ -123,7 +125,7 @@ class JSONKernel(Kernel):
         return None
 
     def _rewrite(self, cell: str | None) -> str | None:
-        """Read and write a document as the ORM does; None where the field is to judge."""
+        """Parse and write a document as the ORM does; return None if the field must judge it."""
         if cell is None:
             return None
         try:
@@ -137,13 +139,13 @@ class JSONKernel(Kernel):
         try:
             written = json.dumps(value, cls=self._encoder)
             if not written.isascii():
-                written.encode()  # half of a surrogate pair cannot be
+                written.encode()  # fails for a lone surrogate
         except Exception:  # noqa: BLE001 - whatever the field's encoder raises
             return None
         return written
 
     def _written(self, documents: list[str | None]) -> tuple[pa.Array, Mask]:
-        """Return the bytes of documents that Python has written, and which of them jsonb takes."""
+        """Return the bytes of documents written by Python, and which of them jsonb accepts."""
         text = pa.array(documents, pa.string())
         mask = pc.invert(pc.match_substring_regex(text, _SUSPECT))
         mask = pc.and_not(mask, pc.is_in(text, value_set=self._left))
@@ -154,13 +156,14 @@ class JSONKernel(Kernel):
 
 
 def _is_certain(text: pa.Array) -> pa.BooleanArray:
-    """Return which texts are documents that may be sent as they are."""
+    """Return which texts are documents that may be sent unchanged."""
     mask = pc.match_substring_regex(text, _CERTAIN[0])
     for pattern in _CERTAIN[1:]:
         if is_all(mask):
             return mask
         places = pc.fill_null(pc.invert(mask), False)
-        # Where an escape may stand, any letter may, and nowhere else: the pattern is a tenth.
+        # Escapes are valid exactly where letters are. Replacing them with a letter makes the
+        # pattern ten times smaller.
         letters = pc.replace_substring_regex(text.filter(places), _ESCAPE, "x")
         found = pc.match_substring_regex(letters, pattern)
         mask = pc.replace_with_mask(mask, places, found)

@@ -1,4 +1,4 @@
-"""The items of lists: how they stand in a source, and their bytes in PostgreSQL's arrays."""
+"""The items of lists: their format in a source, and their bytes in PostgreSQL's arrays."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     Dump = Callable[[Any], bytes]
 
 HEAD_BYTES = 24
-"""What stands before the content of the first item of an array of one dimension."""
+"""The bytes before the content of the first item of a one-dimensional array."""
 _DAYS_BEFORE_2000 = 10_957
-"""From 1970, where Arrow begins to count, to 2000, where PostgreSQL does."""
+"""The days from 1970, Arrow's epoch, to 2000, PostgreSQL's epoch."""
 _ARRAY_CODES = {2: "h", 4: "i", 8: "q"}
 _TEXT = rf'"(?:[^"\\\x00-\x1f]|\\[\\/bfnrt]|{ESCAPED})*"'
-"""Without an escaped quotation mark: then each of them is the beginning or the end of an item."""
+"""A string without an escaped quotation mark, so that each mark begins or ends an item."""
 _INTEGER = "-?(?:0|[1-9][0-9]{0,17})"
 _EXACT = rf"{_INTEGER}(?:\.[0-9]{{1,38}})?"
 _PART, _EXPONENT = r"\.[0-9]{1,30}", "[eE][+-]?[0-9]{1,2}"
@@ -52,25 +52,25 @@ class ItemKind:
     """The items of one type of PostgreSQL's arrays."""
 
     kernel: type[Kernel]
-    """What judges an item."""
+    """The kernel that judges an item."""
     pattern: str
-    """An item in the text of a JSON list."""
+    """A pattern for an item in the text of a JSON list."""
     example: Any
     made_type: pa.DataType
-    """The Arrow type that the kernel makes."""
+    """The Arrow type of the kernel's values."""
     given_type: pa.DataType
-    """That of Python's items."""
+    """The Arrow type for items that are Python values."""
     python_type: type
     adopts: Callable[[pa.DataType], bool]
-    """Which Arrow items the kernel takes."""
+    """Whether the kernel takes Arrow items of a type."""
     width: int | None = None
-    """The bytes of an integer."""
+    """The number of bytes of an integer."""
     is_quoted: bool = False
     is_exact: bool = False
 
     @property
     def example_value(self) -> Any:
-        """The example as Arrow has it."""
+        """The example as an Arrow value."""
         return self.example.bytes if isinstance(self.example, UUID) else self.example
 
     @property
@@ -81,7 +81,7 @@ class ItemKind:
         return -(2 ** (8 * self.width - 1)), 2 ** (8 * self.width - 1) - 1
 
     def fits(self, items: Kernel, encoding: ColumnEncoding) -> bool:
-        """Return whether the column holds just what the item's field accepts."""
+        """Return whether the column holds exactly the values that the item's field accepts."""
         if not self.is_exact:
             return True
         field: Any = items.field
@@ -89,7 +89,7 @@ class ItemKind:
         return encoding.column.type_modifier == modifier
 
     def read(self, kernel: Kernel, items: pa.Array) -> tuple[pa.Array, Mask]:
-        """Return the items as the kernel makes them, and which of them it takes."""
+        """Return the items converted by the kernel, and which of them it takes."""
         if not pa.types.is_string(items.type):
             found = (items, None) if pa.types.is_fixed_size_binary(items.type) else None
             found = found or kernel.adopt(items)
@@ -100,7 +100,7 @@ class ItemKind:
         return kernel.parse(items)
 
     def to_bytes(self, values: pa.Array, dump: Dump) -> pa.Array:
-        """Return the content of each item; none is null."""
+        """Return the bytes of each item's content; no item is null."""
         kind = values.type
         if pa.types.is_string(kind) or pa.types.is_fixed_size_binary(kind):
             return pc.cast(values, pa.binary())
@@ -123,7 +123,7 @@ _INTEGERS = {2: pa.int16(), 4: pa.int32(), 8: pa.int64()}
 
 
 def big_endian(numbers: pa.Array) -> pa.Array:
-    """Return the bytes of each number as they go over the wire."""
+    """Return the bytes of each number in network byte order."""
     width = numbers.type.bit_width // 8
     swapped = array.array(_ARRAY_CODES[width])
     if len(numbers):

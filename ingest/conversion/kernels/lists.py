@@ -1,6 +1,6 @@
-"""Lists of one dimension, in the form that PostgreSQL's arrays receive.
+"""A kernel for one-dimensional lists, in the binary format of PostgreSQL's arrays.
 
-Source of the form: array_recv in src/backend/utils/adt/arrayfuncs.c.
+Source of the format: array_recv in src/backend/utils/adt/arrayfuncs.c.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ if TYPE_CHECKING:
     from ingest.postgres.encoding import ColumnEncoding
 
 MOST_ITEMS, MOST_BYTES = 256, 4_096
-"""Items of a list, and bytes of a text in it: the bytes of these lengths are kept ready."""
+"""Limits for the items of a list and the bytes of an item: the bytes of all smaller lengths are
+prepared once."""
 _POSTGRES_ITEM = r'(?:[^{},"\\\s]+|"[^"\\,]*")'
-"""An item as PostgreSQL writes it, where it has neither an escape nor a comma."""
+"""An item in PostgreSQL's text format, without escapes and commas."""
 _POSTGRES_LIST = rf"\A\{{(?:{_POSTGRES_ITEM}(?:,{_POSTGRES_ITEM})*)?\}}\z"
 _POSTGRES_NULL = r"(?i)[{,]NULL[,}]"
 SAMPLE = 256
-"""Texts that tell whether a column has many that are alike."""
+"""The number of texts from which to estimate whether a column has many equal ones."""
 
 
 class ListKernel(Kernel):
-    """ArrayField of items that have a kernel: what it makes are the bytes that are sent."""
+    """ArrayField whose items have a kernel; its values are the bytes that are sent."""
 
     python_type = list
     validators = (ArrayMinLengthValidator, ArrayMaxLengthValidator)
@@ -63,7 +64,7 @@ class ListKernel(Kernel):
 
     @classmethod
     def takes(cls, items: Kernel | None, encoding: ColumnEncoding) -> bool:
-        """Return whether the items are taken, and the column is written as here."""
+        """Return whether the items are supported, and psycopg writes the column in this format."""
         kind = ITEM_KINDS[encoding.column.type_name]
         if (
             type(items) is not kind.kernel
@@ -83,7 +84,7 @@ class ListKernel(Kernel):
         return bool(pa.types.is_binary(kind))
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        """Take typed texts, of which Python makes floats where a decimal has a fraction."""
+        """Convert typed strings; none for decimals, because the field reads fractions as floats."""
         if self._kind.is_exact:
             return pa.nulls(len(text), pa.binary()), pa.array([False] * len(text))
         return self.read(text)
@@ -92,7 +93,7 @@ class ListKernel(Kernel):
         return _by_distinct(text, self._read_json)
 
     def read_postgres(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        """Read lists as PostgreSQL writes them."""
+        """Convert lists in PostgreSQL's text format."""
         return _by_distinct(text, self._read_postgres)
 
     def _read_json(self, text: pa.Array) -> tuple[pa.Array, Mask]:
@@ -152,7 +153,7 @@ class ListKernel(Kernel):
         return None
 
     def _encode(self, lists: pa.Array, is_empty: pa.BooleanArray) -> tuple[pa.Array, Mask]:
-        """Return the bytes of lists, and which are taken; null stands for those without items."""
+        """Return the bytes of lists, and which are taken; empty lists are passed as null."""
         if lists.offset:
             lists = pa.concat_arrays([lists])
         lengths = pc.fill_null(pc.list_value_length(lists), 0)
@@ -176,7 +177,7 @@ class ListKernel(Kernel):
         return made, mask
 
     def _read_items(self, items: pa.Array) -> tuple[pa.Array, Mask]:
-        """Return the items as they are stored, and which of them are taken; no item is null."""
+        """Return the items as stored, and which of them are taken; no returned item is null."""
         values, mask = self._kind.read(self._items, items)
         mask = both(mask, self._items.judge(values))
         if self._kind.reach is not None:
@@ -200,7 +201,7 @@ class ListKernel(Kernel):
 def _by_distinct(
     text: pa.Array, read: Callable[[pa.Array], tuple[pa.Array, Mask]]
 ) -> tuple[pa.Array, Mask]:
-    """Read each distinct text once, where the first of them tell that many are alike."""
+    """Read each distinct text only once, if many of the first texts are equal."""
     sample = text.slice(0, SAMPLE)
     if len(text) <= SAMPLE or 2 * pc.count_distinct(sample).as_py() > SAMPLE:
         return read(text)
@@ -210,7 +211,7 @@ def _by_distinct(
 
 
 def _unescaped(lists: pa.Array) -> pa.Array:
-    """Return lists of texts with the characters that JSON's escapes stand for."""
+    """Return lists of texts with JSON's escapes replaced by their characters."""
     items = lists.flatten()
     is_escaped = pc.match_substring(items, "\\")
     if not pc.any(is_escaped).as_py():
@@ -223,12 +224,12 @@ def _unescaped(lists: pa.Array) -> pa.Array:
 
 @cache
 def _lengths() -> pa.Array:
-    """Return the bytes of each length; not at import, when Arrow would import pandas for it."""
+    """Return the bytes of each length; not made at import, because Arrow would import pandas."""
     return pa.array([struct.pack("!i", length) for length in range(MOST_BYTES)], pa.binary())
 
 
 def _every(known: Mask, offsets: pa.Array) -> Mask:
-    """Return of which lists every item is taken; a list ends where the next begins."""
+    """Return which lists have only taken items; each list ends where the next one begins."""
     if known is None or is_all(known):
         return None
     unknown = pc.cumulative_sum(pc.cast(pc.invert(known), pa.int32()))

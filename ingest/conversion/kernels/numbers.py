@@ -1,4 +1,4 @@
-"""Numbers and booleans."""
+"""Kernels for numbers and booleans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMITS = (validators.MinValueValidator, validators.MaxValueValidator)
 
 
 class IntegerKernel(Kernel):
-    """The integer fields, and keys that are integers."""
+    """The integer fields, and foreign keys to them."""
 
     python_type = int
     validators = _LIMITS
@@ -58,7 +58,7 @@ class DecimalKernel(Kernel):
             part = f"({part})?" if places else ""
             self._pattern = f"^-?[0-9]{{1,{digits - places}}}{part}$"
         else:
-            # DecimalValidator holds a 0 without places for a digit before the point.
+            # DecimalValidator counts a 0 without places as a digit before the point.
             self._pattern = f"^-?0{part}$"
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
@@ -69,12 +69,12 @@ class DecimalKernel(Kernel):
         kind = values.type
         if not pa.types.is_decimal(kind) or (self._is_only_places and kind.scale <= 0):
             return None
-        # Fails where a digit would be lost: trailing zeros are the type's, not the value's.
+        # Fails if a digit would be lost; trailing zeros belong to the Arrow type, not to the value.
         return pc.cast(values, self._type), None
 
     def gather(self, values: list[Any]) -> pa.Array:
         decimals = pa.array(values)
-        # In a Decimal trailing zeros do count, as DecimalValidator counts them.
+        # In a Decimal, trailing zeros count: DecimalValidator counts them.
         if decimals.type.scale > self._type.scale or self._is_only_places:
             raise ValueError("some value may have too many places")
         return decimals
@@ -99,13 +99,13 @@ class FloatKernel(Kernel):
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
         kind = values.type
         if pa.types.is_float32(kind) or pa.types.is_integer(kind):
-            # Fails where an integer has no float of its own.
+            # Fails for an integer that a float cannot represent exactly.
             return pc.cast(values, pa.float64()), None
         return (values, None) if pa.types.is_float64(kind) else None
 
 
 class BooleanKernel(Kernel):
-    """BooleanField, with the words that it knows."""
+    """BooleanField, with the texts that it accepts."""
 
     python_type = bool
     stores = staticmethod(pa.types.is_boolean)

@@ -1,4 +1,4 @@
-"""Why a field judges its values one at a time, in words for a user."""
+"""Explain to the user why a field judges its values one at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def why_by_value(field: models.Field[Any, Any], honours: Callable[[Any], bool]) -> str:
-    """Return what keeps a field from having its values judged a whole column at a time.
+    """Return the reason why a field's values cannot be judged a whole column at a time.
 
-    ``honours`` says which validators would not.
+    ``honours`` returns whether a kernel can do a validator's work.
     """
     judged = field
     while isinstance(judged, models.ForeignKey):

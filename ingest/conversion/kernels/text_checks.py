@@ -1,4 +1,4 @@
-"""Validators of texts, a whole column at a time: which texts a validator certainly accepts."""
+"""Find which texts of a whole column a validator certainly accepts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = rf"(?:{_LABEL}\.)+[A-Za-z]{{2,63}}"
 _ATOM = r"[-!#$%&'*+/=?^_`{}|~0-9A-Za-z]+"
 _EMAIL = rf"\A{_ATOM}(?:\.{_ATOM})*@{_HOST}\z"
-"""Only the plain form of an address; the field judges quoted names, literals and other letters."""
+"""Plain addresses only; the field judges quoted names, address literals and non-ASCII letters."""
 _MOST_OF_EMAIL, _MOST_OF_HOST = 320, 253
-"""Characters: see EmailValidator and URLValidator in django.core.validators."""
+"""Limits in characters: see EmailValidator and URLValidator in django.core.validators."""
 _EMAIL_PATTERNS = (
     (
         r"(^[-!#$%&'*+/=?^_`{}|~0-9A-Z]+(\.[-!#$%&'*+/=?^_`{}|~0-9A-Z]+)*\Z"
@@ -54,29 +54,30 @@ _URL_PATTERN = (
     r"(?:[/?#][^\s]*)?"
     r"\Z"
 )
-"""What the plain forms above are known to lie within. A Django with other patterns has its own
-validators judge, until somebody has compared."""
+"""Django's patterns, which are known to accept all plain forms above. If Django's patterns change,
+its own validators judge until someone has compared them again."""
 _SCHEME = re.compile(r"[a-z][a-z0-9.+-]*")
 
 
 def find_check(validator: Any) -> Check | None:
-    """Return what judges a column of texts as the validator does; None: only it itself can."""
+    """Return a check that judges a whole column as the validator does, or None if there is none."""
     find = _FOUND_BY.get(type(validator))
     return None if find is None else find(validator)
 
 
 class _Source(NamedTuple):
-    """What a regular expression is compiled from."""
+    """The source of a compiled regular expression."""
 
     pattern: Any
     flags: int
 
 
 def source_of(regex: Any) -> _Source:
-    """Return what a regular expression of a validator is compiled from.
+    """Return the source of a validator's regular expression, if possible without compiling it.
 
-    Django compiles its own at their first use. Those for hosts take 25 ms each, which a load whose
-    texts are all plain need not spend: where Django keeps them as it does today, this only looks.
+    Django compiles its own patterns at their first use. Those for hosts take 25 ms each, which is
+    wasted if all texts are plain. If Django stores them in the way it does today, they are only
+    read here.
     """
     if type(regex) is SimpleLazyObject and vars(regex).get("_wrapped") is empty:
         function = vars(regex).get("_setupfunc")
@@ -87,13 +88,13 @@ def source_of(regex: Any) -> _Source:
             inner, flags = kept["regex"], int(kept["flags"])
             if type(inner) is str:
                 return _Source(inner, flags)
-            if not flags:  # as a validator wraps its class's own
+            if not flags:  # a validator that wraps the pattern of its class
                 return source_of(inner)
     return _Source(regex.pattern, regex.flags)
 
 
 def without_null_characters(texts: pa.Array) -> Mask:
-    """Return which texts have no null character; all their bytes are looked through at once."""
+    """Return which texts have no null character; first, all bytes are searched at once."""
     if not len(texts):
         return None
     _, ends, content = texts.buffers()
@@ -111,7 +112,7 @@ def _limit(validator: Any) -> Check | None:
     is_most = type(validator) is validators.MaxLengthValidator
 
     def check(texts: pa.Array) -> Mask:
-        # No text has more characters than bytes, which are there to be read.
+        # A text never has more characters than bytes, and Arrow knows the number of bytes.
         if is_most and (pc.max(pc.binary_length(texts)).as_py() or 0) <= limit:
             return None
         compare = pc.less_equal if is_most else pc.greater_equal

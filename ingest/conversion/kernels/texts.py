@@ -1,4 +1,4 @@
-"""Texts and identifiers."""
+"""Kernels for texts and UUIDs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UUID_BYTES = 16
 
 
 class TextKernel(Kernel):
-    """CharField, TextField and those that differ from them by validators it knows."""
+    """CharField, TextField and fields that only add validators with a known check."""
 
     python_type = str
     stores = staticmethod(pa.types.is_string)
@@ -44,7 +44,7 @@ class TextKernel(Kernel):
             mask = both(mask, judge(values))
         if self.choices is not None:
             mask = both(mask, pc.is_in(values, value_set=self.choices))
-        # Neither choices nor validators are asked about an empty text: only ``blank`` judges it.
+        # Django checks an empty text only against ``blank``, not against choices or validators.
         if not self.blank:
             mask = both(mask, pc.not_equal(values, ""))
         elif mask is not None:
