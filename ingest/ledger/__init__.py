@@ -1,6 +1,6 @@
-"""The ledger's pen: what a load did is written in the transaction that has its rows.
+"""The ledger: records what each load did, in the same transaction as its rows.
 
-What proves which rows are in (chunks, keys, counts, the end) goes over the load's own session and
-stands or falls with the rows. What only tells how it goes (progress, a failure) goes over Django's
-connection meanwhile.
+The facts that prove which rows are committed (chunks, keys, counts, the final status) are written
+over the load's own session, so they are committed or rolled back with the rows. Progress and
+failures are written over Django's connection in the meantime.
 """

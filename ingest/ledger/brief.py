@@ -1,4 +1,4 @@
-"""A load of few rows in the ledger: written by one statement, in the transaction of its rows."""
+"""A small load in the ledger, written by one statement in the transaction of its rows."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
 
 
 class NotBriefError(Exception):
-    """The load cannot be done by few messages: it is begun anew, as every other load is."""
+    """The load cannot be done with few messages: it is started again as an ordinary load."""
 
 
 class BriefEntry(LedgerEntry):
     """A load of one batch and one transaction, which no other process could resume.
 
-    Nothing of it is in the ledger until its rows are in the table: whoever dies leaves neither. A
-    load that fails is written down afterwards, over Django's connection.
+    The ledger has nothing of it before its rows are in the table: a process that dies leaves
+    neither. A load that fails is recorded afterwards, over Django's connection.
     """
 
     is_brief = True
 
     def __init__(self, alias: str, *, is_recorded: bool, **facts: Any) -> None:
-        """``facts`` are the fields of ``Load`` that are known at the beginning."""
+        """Take the fields of ``Load`` that are known at the beginning as ``facts``."""
         load: Any = model_of("Load")(started_at=timezone.now(), **facts) if is_recorded else None
         super().__init__(load, alias)
         self._is_recorded = is_recorded
         self._is_noted = False
-        """Is it written down over Django's connection, because it failed?"""
+        """Whether the load failed and was recorded over Django's connection."""
         self._chunk: dict[str, Any] = {}
         self._ranges: Sequence[Range] = ()
         self._lists: list[str] = []
@@ -58,24 +58,24 @@ class BriefEntry(LedgerEntry):
         self._database = ""
         self._table_oid = 0
         self.has_table = False
-        """Whether the table is locked, and was looked at."""
+        """Whether the table is locked and has been read."""
         self._written: Callable[[], list[tuple[Any, ...]]] | None = None
-        """Gives the numbers of the load and of its chunk."""
+        """Returns the keys of the load and of its chunk."""
 
     @property
     def may_have_chunks(self) -> bool:
         return False
 
     def lock(self, session: Session) -> None:
-        """Leave it: nobody can find the load before it is done."""
+        """Do nothing: no other process can find the load before it is committed."""
 
     def settle(self, session: Session) -> Settled:  # noqa: ARG002
         return Settled()
 
     def look(self, session: Session, model: type[models.Model]) -> Table:
-        """Read the table, which a lock keeps as it is, and what the ledger needs, in one message.
+        """Read the table, which is locked, and what the ledger needs, in one message.
 
-        Raises ``NotBriefError`` where rows of this table take more than a COPY.
+        Raise ``NotBriefError`` if writing rows to this table takes more than a COPY.
         """
         names = ledger_names() if apps.is_installed("ingest") else []
         table, [facts] = read_locked_table(session, model, _LOOK, names)
@@ -101,7 +101,7 @@ class BriefEntry(LedgerEntry):
         return 0
 
     def forget_keys(self, session: Session) -> None:
-        """Leave it: there are no other chunks whose keys were kept."""
+        """Do nothing: there are no other chunks whose keys were kept."""
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:  # noqa: ARG002
         self._lists.append(json.dumps(keys))
@@ -122,7 +122,7 @@ class BriefEntry(LedgerEntry):
         self._chunk |= {**facts, "committed_at": timezone.now()}
 
     def tell(self, session: Session, **facts: Any) -> None:
-        """Write all down, at the end of the transaction."""
+        """Record the load, its chunk and the chunk's keys at the end of the transaction."""
         if not self._is_recorded:
             return
         for name, fact in facts.items():
@@ -130,7 +130,7 @@ class BriefEntry(LedgerEntry):
         sql, parameters = self._statement()
         self._written = session.fetch_later(sql, *parameters)
         if session.is_callers and self._chunk and self._is_heap:
-            # A savepoint has an id of its own, which shows as soon as a row is written.
+            # A savepoint has its own transaction id, which shows only once a row is written.
             chunk = table_of("Chunk")
             session.fetch_later(_OWN_TRANSACTION.format(chunk=chunk), chunk)
         if not session.is_callers:
@@ -142,7 +142,7 @@ class BriefEntry(LedgerEntry):
             self.load._state.adding, self.load._state.db = False, self._alias
 
     def note(self, **facts: Any) -> None:
-        """Write down a load that failed, unless its COMMIT has been answered by somebody else."""
+        """Record a load that failed, unless another process has seen its COMMIT answered."""
         if not self._is_recorded:
             return
         if self._is_noted:
@@ -156,7 +156,8 @@ class BriefEntry(LedgerEntry):
             self._ledger = qualified_names(connection.fetch(LEDGER_TABLES, ledger_names()))
         if len(self._ledger) < len(MODELS):
             return
-        # With the number that the COMMIT would have made known: it waits for one on its way.
+        # Use the number that the COMMIT would have made visible. The insert waits for a COMMIT that
+        # is still in flight.
         self.load.pk = (
             insert(connection, self.load, self._alias, self._table("Load"), is_ignored=True)
             or self.load.pk
@@ -240,7 +241,7 @@ FROM (
 ) own
 WHERE c.id OPERATOR(pg_catalog.=) own.chunk
 """
-"""The savepoint's id, in 64 bits, in place of the transaction's: it is a later one."""
+"""Replaces the transaction's id with the savepoint's, in 64 bits, which is later."""
 _LOOK = f"""
 SELECT pg_catalog.row_to_json(facts)::pg_catalog.text FROM (
   SELECT i.database, i.is_heap, ({MAY_IDENTIFY}) AS may_identify,
@@ -251,4 +252,4 @@ SELECT pg_catalog.row_to_json(facts)::pg_catalog.text FROM (
   FROM ({IDENTITY.format(table="r.oid::pg_catalog.oid")}) i (database, is_heap)
 ) facts
 """
-"""What the ledger needs to know, beside the table's description ``r``."""
+"""What the ledger needs to know, besides the table's description ``r``."""

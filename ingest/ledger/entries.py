@@ -1,4 +1,4 @@
-"""A load in the ledger, written over the load's own session and, meanwhile, over Django's."""
+"""A load in the ledger, written over the load's own session or over Django's connection."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ _HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_cata
 
 
 def is_recorded_on(session: Session) -> bool:
-    """Return whether the ledger's tables are there."""
+    """Return whether the ledger's tables exist."""
     if not apps.is_installed("ingest"):
         return False
     return len(find_ledger(session)) == len(MODELS)
 
 
 def find_load(number: int, alias: str) -> Load:
-    """Find a load by its number, or raise ``LedgerError``."""
+    """Return the load with this number, or raise ``LedgerError``."""
     rows = select(alias, model_of("Load"), _OF_NUMBER, number)
     if not rows:
         raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
@@ -74,16 +74,16 @@ class LedgerEntry(Entry):
         self.rejects_kept = 0
         self._locked: Session | None = None
         self._is_new = False
-        """Whether it is begun here, and nothing of it committed by now."""
+        """Whether this process began the load and has committed nothing yet."""
         self._ledger: Mapping[str, str] = {}
         self._identified: Session | None = None
         self._identity = ""
         self._top = self._xmin = 0
-        """The top-level transaction's id, and the id of the (sub)transaction of the chunk."""
+        """The ids of the top-level transaction and of the chunk's (sub)transaction."""
 
     @classmethod
     def begin(cls, session: Session, alias: str, **facts: Any) -> Self:
-        """Write down that a load begins."""
+        """Record that a load begins."""
         load = model_of("Load")(started_at=timezone.now(), **facts)
         load.pk = insert(session, load, alias)
         load._state.adding, load._state.db = False, alias
@@ -176,7 +176,7 @@ class LedgerEntry(Entry):
         self._keep(session, chunk, rejects)
 
     def _keep(self, session: Session, chunk: int, rejects: Sequence[Reject]) -> None:
-        """Write rejects down, as many as the ledger keeps."""
+        """Record rejects, up to the number that the ledger keeps."""
         kept = rejects[: max(conf.rejects_kept() - self.rejects_kept, 0)]
         if kept:
             common = {"load_id": self.load.pk, "chunk_id": chunk}
@@ -232,7 +232,7 @@ class LedgerEntry(Entry):
         update(session, self._alias, model_of("Load"), self.load.pk, **facts)
 
     def note(self, **facts: Any) -> None:
-        # What is loaded stays so, whatever comes after the commit.
+        # A load that is committed keeps its status, whatever happens afterwards.
         condition = _HAS_NOT_ENDED if "status" in facts else "true"
         facts["seen_at"] = timezone.now()
         self._patiently(
@@ -262,12 +262,12 @@ class LedgerEntry(Entry):
     def _table(self, name: str) -> str:
         """Return a table's name with its schema.
 
-        Django's search path may be another one now: a generator that is read may change it.
+        Django's search path may have changed: a generator that is being read can change it.
         """
         return self._ledger.get(name) or table_of(name)
 
     def _patiently(self, write: Callable[[], Any]) -> None:
-        """Write over Django's connection, and once more where the connection was lost."""
+        """Write over Django's connection, and retry once if the connection was lost."""
         wrapper = connections[self._alias]
         try:
             write()
@@ -286,7 +286,7 @@ class LedgerEntry(Entry):
         return None if found is None else str(found)
 
     def _ask(self, column: str) -> Any:
-        """Read one column of the load over Django's connection; None where the load is gone."""
+        """Read one column of the load over Django's connection; None if the load is gone."""
         rows = DjangoConnection(self._alias).fetch(
             f"SELECT {quote_name(column)} FROM {self._table('Load')} "
             "WHERE id OPERATOR(pg_catalog.=) $1::bigint",
@@ -303,7 +303,7 @@ class LedgerEntry(Entry):
 
 
 def refuse_undone(load: Load, status: str | None) -> None:
-    """Raise ``LedgerError`` where a load was undone or forgotten since it was looked at."""
+    """Raise ``LedgerError`` if a load was undone or forgotten since it was last read."""
     if status is None:
         raise LedgerError(f"Load {load.pk} is no longer in the ledger: it was forgotten.")
     if status == "undone":
@@ -317,7 +317,7 @@ SUMS = {
     "read": " OPERATOR(pg_catalog.+) ".join(f"c.{name}" for name in _READ),
     **{name: f"c.{name}" for name in (*_READ, "padded", "cut", "deleted")},
 }
-"""How each of the counts is made of the columns of the chunks."""
+"""The expression over the columns of a chunk that computes each count."""
 _SETTLED = """
 SELECT pg_catalog.count(c.id),
        (SELECT pg_catalog.count(*) FROM {reject}
@@ -334,7 +334,7 @@ _LAST_POSITION = """
 SELECT position::pg_catalog.text FROM {chunk}
 WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1
 """
-# Not every chunk has marks: one that a worker has loaded gets them when its rejects are written.
+# Not every chunk has marks: a chunk that a worker loaded gets them when its rejects are written.
 _LAST_MARKS = """
 SELECT (position OPERATOR(pg_catalog.->) 'marks')::pg_catalog.text FROM {chunk}
 WHERE load_id OPERATOR(pg_catalog.=) $1::bigint

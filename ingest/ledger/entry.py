@@ -1,4 +1,4 @@
-"""What is written of a load, and when; a load that is not recorded writes nothing."""
+"""The interface through which a load is recorded; a load that is not recorded writes nothing."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What of a load is committed."""
+    """What has been committed of a load."""
 
     chunks: int = 0
     counts: Counts = dataclasses.field(default_factory=Counts)
     position: Position = dataclasses.field(default_factory=Position)
-    """Where the source goes on."""
+    """The position from which the source continues."""
     bytes_read: int = 0
-    """How much of the source that is, for the progress."""
+    """Bytes of the source up to this position, for the progress."""
     marks: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
-    """How far the ``log`` and the ``file`` of rejects are written."""
+    """How far the reject ``log`` and the reject ``file`` are written."""
     is_finished: bool = False
     fingerprint: str = ""
-    """The file's, since its first chunk is committed."""
+    """The file's fingerprint, recorded since the load's first chunk was committed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pending:
-    """What a chunk refused that is not yet in the reject log and the reject file."""
+    """Rejects of a chunk that are not yet in the reject log and the reject file."""
 
     chunk: int
     """The chunk's key in the ledger."""
     read: int
-    """Records read by its end."""
+    """Records read up to the end of the chunk."""
     log: bytes
     records: bytes
 
@@ -54,22 +54,22 @@ class Entry:
     """A load that is not recorded: nothing is written."""
 
     is_brief: bool = False
-    """Is it written as a whole, by one statement? See ``BriefEntry``."""
+    """Whether it is written as a whole, by one statement; see ``BriefEntry``."""
     load: Load | None = None
     """Its row in the ledger."""
     rejects_kept: int = 0
-    """How many rejects the ledger has of the chunks that are committed."""
+    """How many rejects of committed chunks the ledger has."""
 
     @property
     def may_have_chunks(self) -> bool:
-        """Return whether ``settle`` has anything to read, and needs a transaction."""
+        """Return whether ``settle`` may find committed chunks, and so needs a transaction."""
         return False
 
     def lock(self, session: Session) -> None:
-        """Let others see that this load is at work, as long as the session lives."""
+        """Show other processes that this load is running, for as long as the session lives."""
 
     def settle(self, session: Session) -> Settled:  # noqa: ARG002
-        """Read what of the load is committed."""
+        """Read what has been committed of the load."""
         return Settled()
 
     def begin_chunk(
@@ -79,10 +79,10 @@ class Entry:
         first_record: int,  # noqa: ARG002
         table: Table,  # noqa: ARG002
     ) -> int:
-        """Write down a chunk in the transaction of its rows; gives its key.
+        """Record a chunk in the transaction of its rows and return its key.
 
-        Its number can be written once only: whoever else is at the same chunk waits here, and fails
-        if we commit.
+        The ledger accepts a chunk's number once only. Another process that loads the same chunk
+        waits here, and fails if we commit.
         """
         return 0
 
@@ -101,26 +101,26 @@ class Entry:
         """Complete the chunk, in the same transaction."""
 
     def recall_keys(self, session: Session, seen: str, keys: str) -> list[str]:  # noqa: ARG002
-        """Put the keys of the chunks that are committed into a temporary table.
+        """Put the keys of the committed chunks into a temporary table.
 
-        Gives the names of the files that were read.
+        Return the names of the files that were read.
         """
         return []
 
     def forget_keys(self, session: Session) -> None:
-        """Delete the keys that were kept for a load which has ended."""
+        """Delete the keys that were kept for the load, which has ended."""
 
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:
-        """Write down keys that are in no short ranges."""
+        """Record keys that do not form short ranges."""
 
     def tell(self, session: Session, **facts: Any) -> None:
-        """Write down facts of the load, in the transaction of a chunk's end."""
+        """Record facts of the load in the transaction that ends a chunk."""
 
     def note(self, **facts: Any) -> None:
-        """Write down facts of the load over Django's connection, between its transactions."""
+        """Record facts of the load over Django's connection, between its transactions."""
 
     def show_progress(self, **facts: Any) -> bool:  # noqa: ARG002
-        """Show how far the load is, over Django's connection, at any time.
+        """Record the progress of the load over Django's connection, at any time.
 
         Return whether somebody asked to cancel the load.
         """
@@ -131,16 +131,16 @@ class Entry:
         return False
 
     def ordinals(self, session: Session) -> set[int]:  # noqa: ARG002
-        """Return the numbers of the chunks that are in."""
+        """Return the numbers of the committed chunks."""
         return set()
 
     def number_records(self, session: Session) -> None:
-        """Count the records before each chunk, where whoever loaded it did not know it."""
+        """Assign record numbers to the chunks that were loaded without them."""
 
     def next_pending(self, session: Session, through: int | None) -> Pending | None:
-        """Return the rejects of the first chunk that has such as are not written to the files.
+        """Return the rejects of the first chunk whose rejects are not all in the files yet.
 
-        ``through``: the last chunk that is of interest; None: every one is.
+        ``through`` is the last chunk to consider; None considers all.
         """
 
     def end_pending(
@@ -150,12 +150,12 @@ class Entry:
         rejects: Sequence[Reject],
         marks: Mapping[str, Any],
     ) -> None:
-        """Write down that they are in the files now, up to the marks."""
+        """Record that these rejects are in the files now, up to the marks."""
 
     def status(self) -> str | None:
-        """Return its status as the ledger has it now."""
+        """Return the load's current status in the ledger."""
         return None
 
     def read(self) -> Load | None:
-        """Read the load as it stands in the ledger now."""
+        """Read the load from the ledger again."""
         return None

@@ -18,7 +18,7 @@ else:
 class TextArrayField(Base):
     """A list of texts, as PostgreSQL's ``text[]``.
 
-    Django's own ``ArrayField`` asks for ``django.contrib.postgres`` among the installed apps.
+    Django's own ``ArrayField`` requires ``django.contrib.postgres`` in ``INSTALLED_APPS``.
     """
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:  # noqa: ARG002

@@ -1,8 +1,8 @@
-"""Which transactions inserted the rows of a chunk: with their keys they tell whose a row is.
+"""Which transactions inserted the rows of a chunk: with the keys, they identify a load's rows.
 
-A chunk's rows are inserted by the transaction that inserts the chunk itself into the ledger. Where
-savepoints are used each of them is a subtransaction with an id of its own, and these are read at
-the chunk's end.
+A chunk's rows are inserted by the transaction that inserts the chunk itself into the ledger. If
+savepoints are used, each is a subtransaction with its own id. These ids are read at the chunk's
+end.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inserters:
-    """How to find the subtransactions that inserted a chunk's rows, beside that of the chunk."""
+    """How to find the subtransactions that inserted a chunk's rows, besides the chunk's own."""
 
     table: Table
     key: str
-    """The key's column; empty where the keys are not known."""
+    """The key's column; empty if the keys are not known."""
     marks: str | None = None
     """The table in which each savepoint of the load left a row."""
     old_values: str | None = None
-    """The table of the keys of rows that the load has changed."""
+    """The table with the keys of rows that the load has changed."""
     asks_rows: bool = False
-    """Whether others may have used savepoints; then the rows themselves are read."""
+    """Whether other code may have used savepoints; then the rows themselves are read."""
 
     def read(self, session: Session, chunk: int, *, has_ranges: bool) -> Iterable[int]:
-        """Return the ids, in 32 bits, from the chunk's keys as the ledger has them."""
+        """Return the 32-bit ids of these subtransactions, found by the chunk's keys."""
         found: list[tuple[int]] = []
         if self.marks is not None:
             found += session.fetch(_MARKS.format(marks=self.marks))
@@ -55,7 +55,10 @@ class Inserters:
 
 
 def identify(session: Session, table: Table) -> str:
-    """Return what makes transaction ids meaningful; empty where the table does not keep them."""
+    """Return the identity within which transaction ids have a meaning.
+
+    Return an empty string if the table does not keep transaction ids.
+    """
     if any(part.distribution is not None for part in table.tables):
         return ""
     sql = f"SELECT i.*, ({MAY_IDENTIFY}) FROM ({IDENTITY.format(table='$1::pg_catalog.oid')}) i"
@@ -72,8 +75,9 @@ INSERTER = """id, pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.i
   xmin::pg_catalog.text::pg_catalog.int8"""
 """What the insertion of a chunk returns: key, top-level transaction, (sub)transaction."""
 _MARKS = "SELECT DISTINCT m.xmin::pg_catalog.text::pg_catalog.int8 FROM {marks} m"
-# A transaction that goes on and whose rows are seen is ours. The keys are in no other rows, unless
-# something changed them on their way; then the row is a stranger's, and its transaction is over.
+# A visible row of a transaction that is still in progress is ours. Other rows do not have these
+# keys, unless something changed the keys on their way to the table. Then the row belongs to another
+# transaction, which has ended.
 _OURS = """
 SELECT n.raw
 FROM (

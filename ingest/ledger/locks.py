@@ -1,4 +1,4 @@
-"""By which locks a load that is at work is known, and kept from others."""
+"""The advisory locks by which running loads are recognized and kept apart."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 LOCK_CLASS = 0x1A9E57
-"""The first number of the advisory locks by which running loads are known."""
+"""The first number of the advisory locks of running loads."""
 PATIENCE_SECONDS = 5.0
-"""How long a load waits for the end of a process that was killed, or is about to end."""
+"""How long a load waits for a process that was killed, or is about to end."""
 PAUSE_SECONDS = 0.1
 
 
 def begin_alone(session: Session, what: str) -> None:
-    """Keep others from beginning the same load until the session's transaction ends."""
+    """Prevent others from beginning the same load until the session's transaction ends."""
     session.fetch(_BEGIN_ALONE, f"ingest begins {what}")
 
 
 def lock(session: Session, load: Load) -> None:
-    """Let others see that a load is at work, as long as the session (or its transaction) lives."""
+    """Show others that a load is running, for as long as the session (or its transaction) lives.
+
+    Raise ``LedgerError`` if another process keeps the lock for longer than ``PATIENCE_SECONDS``.
+    """
     statement = _LOCK if session.lasts else _LOCK_TRANSACTION
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not session.fetch(statement, _lock_class(load), _lock_number(load.pk))[0][0]:
@@ -41,10 +44,10 @@ def lock(session: Session, load: Load) -> None:
 
 
 def is_alive(load: Load) -> bool:
-    """Return whether some process is at work on a load at this moment.
+    """Return whether a process is running a load at this moment.
 
-    Behind a pooler in transaction mode no lock outlives a transaction, so that a load between two
-    chunks is not seen.
+    Behind a pooler in transaction mode no lock outlives a transaction, so a load between two chunks
+    is not seen.
     """
     with connections[load._state.db or "default"].cursor() as cursor:
         cursor.execute(_IS_LOCKED, [_lock_class(load), _lock_number(load.pk)])
@@ -53,7 +56,7 @@ def is_alive(load: Load) -> bool:
 
 
 def find_alive(loads: Sequence[Load]) -> set[int]:
-    """Return the numbers of those loads, all of one ledger, that ``is_alive`` holds for."""
+    """Return the numbers of those loads that ``is_alive`` holds for; all are of one ledger."""
     if not loads:
         return set()
     with connections[loads[0]._state.db or "default"].cursor() as cursor:
@@ -63,9 +66,10 @@ def find_alive(loads: Sequence[Load]) -> set[int]:
 
 
 def keep_still(load: Load, *, shared: bool = False) -> bool:
-    """Keep others from a load until Django's transaction ends; False: one is at work on it.
+    """Prevent others from running a load until Django's transaction ends.
 
-    ``shared``: others may do the same meanwhile.
+    Return False if a process is running it. ``shared``: others may take the same lock in shared
+    mode.
     """
     with connections[load._state.db or "default"].cursor() as cursor:
         cursor.execute(
@@ -79,7 +83,7 @@ def keep_still(load: Load, *, shared: bool = False) -> bool:
 def _lock_class(load: Load) -> int:
     """Return the first number of a load's lock.
 
-    Tenants may have ledgers of their own, whose loads have the same numbers.
+    Tenants may have their own ledgers, whose loads have the same numbers.
     """
     state = load.session_state or {}
     path = state.get("settings", {}).get("search_path", "")

@@ -1,4 +1,4 @@
-"""The ledger: what each load did, written on the database and in the transaction of its rows."""
+"""The ledger: what each load did, in the same database and transaction as its rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LoadQuerySet(models.QuerySet["Load"]):
 
 
 class Counted(models.Model):
-    """What became of records."""
+    """Counts of what happened to records."""
 
     inserted = models.BigIntegerField(default=0, help_text="Rows that the table did not have.")
     updated = models.BigIntegerField(default=0, help_text="Rows of the table that were changed.")
@@ -58,10 +58,10 @@ class Counted(models.Model):
 
 
 class Load(Counted):
-    """One run of a load, from its first row to its last, over as many tries as it took."""
+    """One run of a load, from its first row to its last, however many attempts it took."""
 
     class Status(models.TextChoices):
-        """What became of a load."""
+        """The states of a load."""
 
         DRAFT = "draft", _("Draft")
         WAITING = "waiting", _("Waiting")
@@ -134,7 +134,7 @@ class Load(Counted):
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether the ledger has what the rows were that the load changed or deleted."""
+        """Whether the ledger has the old values of the rows that the load changed or deleted."""
         is_kept = bool(self.options.get("how", {}).get("keep_old"))
         return is_kept or not (self.updated or self.deleted)
 
@@ -152,8 +152,8 @@ class Load(Counted):
     def rows(self) -> models.QuerySet[Any]:
         """Return the rows that this load inserted and that nobody has changed since, as a queryset.
 
-        A row is the load's where the ledger has its key and the transaction that wrote it. A row
-        whose key was given again, or that was updated since, is not among them.
+        A row belongs to the load if the ledger has both its key and the transaction that wrote it.
+        A row whose key was reused, or that was updated since, is not included.
         """
         model: type[models.Model] = apps.get_model(self.model)
         ownership = read_ownership(self, model)
@@ -164,11 +164,11 @@ class Load(Counted):
 
 
 class LoadProgress(Counted):
-    """How far a running load has come, as of its last sign of life.
+    """The progress of a running load, as of its last sign of life.
 
-    It is updated while the load's transaction is open. It has a row of its own because that
-    transaction updates the load's row in the end: from ``REPEATABLE READ`` upwards PostgreSQL
-    refuses to update a row that somebody else has updated meanwhile.
+    It is updated while the load's transaction is open. It has its own row because that transaction
+    updates the load's row at the end: from ``REPEATABLE READ`` upwards PostgreSQL refuses to update
+    a row that another transaction has updated in the meantime.
     """
 
     load = models.OneToOneField(
@@ -192,7 +192,7 @@ LIVE = tuple(field.name for field in LoadProgress._meta.local_fields if not fiel
 
 def _add_progress(rows: Sequence[Any], alias: str) -> None:
     loads = {
-        row.pk: row.__dict__  # where a deferred field is not
+        row.pk: row.__dict__  # without the deferred fields
         for row in rows
         if isinstance(row, Load) and row.__dict__.get("status") == Load.Status.RUNNING
     }
@@ -241,7 +241,7 @@ class Chunk(Counted):
 
 
 class KeyRange(models.Model):
-    """Keys of rows of a chunk, both ends included, with no other row's key between them."""
+    """A range of keys of a chunk's rows, both ends included, that contains no other row's key."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_ranges")
     first = models.BigIntegerField()
@@ -255,7 +255,7 @@ class KeyRange(models.Model):
 
 
 class KeyList(models.Model):
-    """The keys of rows of a chunk, as text, where they are in no short ranges."""
+    """The keys of a chunk's rows, as text, if they do not form short ranges."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="key_lists")
     keys = models.JSONField(help_text="A list of texts.")
@@ -268,7 +268,7 @@ class KeyList(models.Model):
 
 
 class OldRows(models.Model):
-    """What rows were before a chunk changed or deleted them, in the order in which it did."""
+    """The values of rows before a chunk changed or deleted them, in the order of these changes."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="old_rows")
     is_deleted = models.BooleanField(help_text="Were they deleted, and not changed?")
@@ -284,7 +284,7 @@ class OldRows(models.Model):
 
 
 class SeenKeys(models.Model):
-    """The keys of records of a chunk, until the load has ended: a later record may repeat one."""
+    """The keys of a chunk's records, kept until the load ends: a later record may repeat one."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="seen_keys")
     sources = models.JSONField(help_text="The names of the files read so far, in order.")
@@ -300,10 +300,10 @@ class SeenKeys(models.Model):
 
 
 class PendingRejects(models.Model):
-    """What a chunk refused, until the coordinator of the load has written it where it belongs.
+    """A chunk's rejects, until the coordinator of the load writes them to the files.
 
     Several processes load chunks, and one of them writes the reject log and the reject file, in the
-    source's order. In these rows nothing is lost where it is killed in between.
+    order of the source. These rows keep the rejects safe if that process is killed in between.
     """
 
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="pending_rejects")
@@ -318,7 +318,7 @@ class PendingRejects(models.Model):
 
 
 class Reject(models.Model):
-    """One reason why one record was refused, as `ingest.Reject` has it."""
+    """One reason why one record was refused, with the fields of ``ingest.Reject``."""
 
     load = models.ForeignKey(Load, on_delete=models.CASCADE, related_name="rejects")
     chunk = models.ForeignKey(Chunk, on_delete=models.CASCADE, related_name="rejects")

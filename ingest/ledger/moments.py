@@ -1,4 +1,4 @@
-"""The moments that the ledger has, as people read them."""
+"""Moments of the ledger in the reader's time zone."""
 
 from __future__ import annotations
 
@@ -11,5 +11,8 @@ if TYPE_CHECKING:
 
 
 def local_time(moment: datetime) -> datetime:
-    """Return a moment in the current time zone; without ``USE_TZ`` it has no zone, and stays."""
+    """Return a moment in the current time zone.
+
+    Without ``USE_TZ`` moments are naive and returned unchanged.
+    """
     return timezone.localtime(moment) if timezone.is_aware(moment) else moment

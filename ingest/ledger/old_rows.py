@@ -1,6 +1,6 @@
-"""Old values of rows that a load changed or deleted: kept in the ledger, and put back by undo.
+"""Old values of rows that a load changed or deleted: kept in the ledger, restored by undo.
 
-How a writer collects them stands in ``writing/conflicts/old_values.py``.
+``writing/conflicts/old_values.py`` describes how a writer collects them.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from ingest.writing.conflicts.old_values import OldValues
 
 ROWS_TOGETHER = 1_000
-"""Rows of a chunk that are kept in one row of the ledger: an index entry and a foreign key to be
-checked for each row would cost more than the values."""
+"""Rows of a chunk whose old values share one row of the ledger. One ledger row for each would cost
+more than the values, because each adds an index entry and a foreign key check."""
 BYTES_TOGETHER = 1 << 24
-"""Characters of them, if these are fewer rows: PostgreSQL has no array of more than 1 GB."""
+"""Characters of old values in one row of the ledger, if this limit is reached first: PostgreSQL has
+no array of more than 1 GB."""
 
 
 def keep_old_rows(session: Session, chunk: int, old: OldValues) -> None:
-    """Copy what was collected for a chunk into the ledger, in the transaction of its rows."""
+    """Copy the old values collected for a chunk into the ledger, in the transaction of its rows."""
     session.fetch(
         _KEEP.format(into=table_of("OldRows"), old=old.name),
         chunk,
@@ -44,23 +45,23 @@ def keep_old_rows(session: Session, chunk: int, old: OldValues) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OldCounts:
-    """What can be done for the rows that a load changed or deleted."""
+    """How many of the rows that a load changed or deleted can be restored."""
 
     restorable: int = 0
-    """Changed rows that are as the load left them."""
+    """Changed rows that are still as the load left them."""
     missing: int = 0
-    """Deleted rows whose keys no row has now."""
+    """Deleted rows whose keys are free now."""
     changed: int = 0
-    """Rows that were changed after the load, or have the key of a row that it deleted."""
+    """Rows that were changed after the load, or that have the key of a row that it deleted."""
     gone: int = 0
-    """Changed rows that are not there any more."""
+    """Changed rows that no longer exist."""
 
 
 class KeptRows:
-    """The old values of one load, in a temporary table, beside its table as it is now."""
+    """The old values of one load, in a temporary table, compared with the table as it is now."""
 
     def __init__(self, load: Load, ownership: Ownership) -> None:
-        """Read them; rows that the load itself had inserted are left out."""
+        """Read the old values, except those of rows that the load itself had inserted."""
         self._using = ownership.own.using
         self._ownership = ownership
         self._table = ownership.own.table
@@ -88,18 +89,18 @@ class KeptRows:
         self._run(f"ANALYZE pg_temp.{self._name}")
 
     def why_not(self) -> str | None:
-        """Return why they cannot be put back; None: they can."""
+        """Return why the old values cannot be restored, or None if they can."""
         [(columns,)] = self._run(_LOST.format(**self._facts), self._table_unescaped)
         if columns:
             return f"its table has no column {' and no column '.join(map(repr, columns))} any more"
         return None
 
     def lock(self) -> None:
-        """Lock the rows that the load changed, so that they stay what they are."""
+        """Lock the rows that the load changed, so that nobody changes them."""
         self._run(_LOCK.format(**self._facts))
 
     def count(self) -> OldCounts:
-        """Compare them with the table as it is now."""
+        """Compare the old values with the table as it is now."""
         written = self._ownership.written
         [counts] = self._run(
             _COUNT.format(**self._facts, written=written.condition("r")), *written.parameters
@@ -109,7 +110,7 @@ class KeptRows:
         )
 
     def changed_keys(self, most: int) -> list[str]:
-        """Return the keys of a few of the rows that were changed since."""
+        """Return the keys of a few rows that were changed since the load."""
         written = self._ownership.written
         found = self._run(
             _CHANGED.format(**self._facts, written=written.condition("r"), most=most),
@@ -118,7 +119,7 @@ class KeptRows:
         return [key for (key,) in found]
 
     def restore(self) -> int:
-        """Give changed rows that are as the load left them their old values; gives how many."""
+        """Restore the changed rows that are still as the load left them; return their number."""
         written = self._ownership.written
         rows = 0
         for columns, typed in self._typed(is_deleted=False):
@@ -131,7 +132,7 @@ class KeptRows:
         return rows
 
     def put_back(self) -> int:
-        """Insert deleted rows whose keys are free; gives how many."""
+        """Insert the deleted rows whose keys are free; return their number."""
         rows = 0
         for columns, typed in self._typed(is_deleted=True):
             values = ", ".join(f"(o.old).{name}" for name in columns)
@@ -143,14 +144,14 @@ class KeptRows:
         return rows
 
     def drop(self) -> None:
-        """Drop the temporary tables: the transaction may be the caller's, and go on."""
+        """Drop the temporary tables: the transaction may be the caller's and continue."""
         for name in reversed(self._temporary):
             self._run(f"DROP TABLE IF EXISTS pg_temp.{name}")
 
     def _typed(self, *, is_deleted: bool) -> Iterator[tuple[list[str], str]]:
-        """Yield quoted columns and a temporary table with their old values, for each list of them.
+        """Yield, for each list of columns, their quoted names and a temporary table of old values.
 
-        The texts are read into it first, under settings that must not hold for triggers.
+        The texts are parsed into this table first, under settings that must not apply to triggers.
         """
         sql = _LISTS.format(**self._facts)
         for number, (group, names) in enumerate(self._run(sql, is_deleted)):
@@ -181,7 +182,7 @@ class KeptRows:
 
     @staticmethod
     def _plain(sql: str) -> str:
-        """Return SQL that is sent without parameters, where no sign is doubled."""
+        """Return SQL for a statement without parameters, in which percent signs are not doubled."""
         return sql.replace("%%", "%")
 
     def _run(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -214,7 +215,7 @@ FROM (
 GROUP BY o.is_deleted, o.part, pg_catalog.trunc(o.filled)
 ORDER BY pg_catalog.min(o.place)
 """
-# The first values of a row are those of before the load.
+# The first old values recorded for a row are those from before the load.
 _READ = """
 CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS
 SELECT o.* FROM (

@@ -1,12 +1,12 @@
-"""Which rows of a table are a load's.
+"""Which rows of a table belong to a load.
 
-A key alone does not identify a row: it may be freed and given again. A row is a load's where the
+A key alone does not identify a row: it may be freed and used again. A row belongs to a load if the
 load recorded its key *and* the transaction that wrote this version of the row, which PostgreSQL
 keeps as its ``xmin``. A row that was updated, restored or inserted again since has another
-``xmin``: it cannot be proved to be the load's, and is never taken for one of its rows.
+``xmin``. It cannot be proved to be the load's, and is never treated as one of its rows.
 
-Transaction ids mean something on one cluster and for one table only, and ``xmin`` has their last 32
-bits: the ledger keeps all 64 bits, and the identity of cluster, database and table.
+Transaction ids have a meaning within one cluster and for one table only, and ``xmin`` has only
+their last 32 bits. The ledger keeps all 64 bits, and the identity of cluster, database and table.
 https://www.postgresql.org/docs/current/ddl-system-columns.html
 """
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from ingest.ledger.models import Load
 
 EPOCH = 2**32
-"""So many transaction ids later the same ``xmin`` comes again."""
+"""The number of transaction ids after which the same ``xmin`` occurs again."""
 MARGIN = 2**20
-"""Transactions that may begin while an undo runs; a million a second is beyond PostgreSQL."""
+"""Transactions that may begin while an undo runs: PostgreSQL cannot begin a million a second."""
 ROW = "\0"
-"""Stands for the alias of a row in a condition: no name can have it."""
+"""Placeholder for the alias of a row in a condition: no name can contain it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowSet:
-    """Some rows of a model's table, as a condition in SQL."""
+    """A set of rows of a model's table, described by a condition in SQL."""
 
     model: type[Model]
     using: str
@@ -57,35 +57,35 @@ class RowSet:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ownership:
-    """What the ledger knows of a load's rows, for the table as it is now."""
+    """What the ledger knows about a load's rows, for the table as it is now."""
 
     rows: int
     """Rows that the load inserted."""
     key: str
-    """The key's column, quoted; empty where there is none."""
+    """The key's column, quoted; empty if the table has none."""
     reason: str | None
-    """Why no row can be proved to be the load's; None where that is possible."""
+    """Why no row can be proved to be the load's, or None if it can."""
     same_keys: RowSet
-    """The rows that have a key of the load, whoever inserted them."""
+    """The rows with a key of the load, no matter who inserted them."""
     own: RowSet
     """The rows that are proved to be the load's."""
     others: RowSet
-    """The rows that have a key of the load and are not proved to be the load's."""
+    """The rows with a key of the load that are not proved to be the load's."""
     written: RowSet
-    """The rows that a transaction of the load has written last, whatever their keys are."""
+    """The rows that a transaction of the load wrote last, no matter which keys they have."""
     column: str = ""
-    """The key's column as the catalog has it."""
+    """The name of the key's column in the catalog."""
     key_type: str = ""
-    """The key's base type, with its schema; in a statement with parameters."""
+    """The key's base type, with its schema, for a statement with parameters."""
     equals: str = ""
     """The operator that compares two keys, with its schema."""
     parents: tuple[RowSet, ...] = ()
-    """Of a multi-table child that was loaded with its parents: their rows that are proved to be the
-    load's and to which no child's row refers, the nearest parent first."""
+    """The rows of the parents' tables, if a multi-table child was loaded with its parents. They are
+    proved to be the load's and no child's row refers to them. The nearest parent is first."""
 
 
 class IsOwn(Expression):
-    """The condition, in a queryset of the load's model, that a row is the load's."""
+    """A condition for a queryset of the load's model: the row belongs to the load."""
 
     conditional = True
 
@@ -109,7 +109,7 @@ class IsOwn(Expression):
 
 
 def read_ownership(load: Load, model: type[Model]) -> Ownership:
-    """Read what the ledger knows of a load's rows, and compare it with the table as it is now."""
+    """Read what the ledger knows about a load's rows and compare it with the current table."""
     using = load._state.db or DEFAULT_DB_ALIAS
     names = {name: quote_db_table(f"ingest_{table}") for name, table in _LEDGER.items()}
     with connections[using].cursor() as cursor:
@@ -157,14 +157,15 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Conditions:
-    """Writes the conditions on rows of a load, each with its parameters."""
+    """Builds the conditions on rows of a load, each with its parameters."""
 
     ranges: tuple[str, str, str | None] | None
-    """The least and the greatest key, and the ranges where there are several; None: none."""
+    """The least and the greatest key, and the ranges if there are several. None if the load has no
+    ranges."""
     lists: str | None
-    """The load's number, where it has lists of keys."""
+    """The load's number, if it has lists of keys."""
     transactions: str | None
-    """The load's transactions as a multirange of xmin; None where they prove nothing."""
+    """The load's transactions as a multirange of xmin; None if they prove nothing."""
     names: Mapping[str, str]
     """The ledger's tables."""
 
@@ -187,7 +188,7 @@ class _Conditions:
         return " OR ".join(f"({item})" for item in conditions) or "false", parameters
 
     def is_inserted(self, table: _Found, parents: Sequence[_Found] = ()) -> tuple[str, list[Any]]:
-        """Return the condition that the load has inserted a row, and its parents' rows."""
+        """Return the condition that the load has inserted a row and its parents' rows."""
         if self.transactions is None:
             return "false", []
         where, parameters = _XMIN, [self.transactions]
@@ -207,7 +208,7 @@ class _Conditions:
     def parents(
         self, model: type[Model], using: str, table: _Found, parents: Sequence[_Found]
     ) -> Iterator[RowSet]:
-        """Yield the parents' rows without a child that the load has inserted."""
+        """Yield the parents' rows that the load has inserted and that have no child."""
         owners = models_of_rows(model)[-2::-1]
         for child, parent, owner in zip([table, *parents], parents, owners, strict=False):
             keys, parameters = self.has_key(parent)
@@ -226,9 +227,9 @@ class _Conditions:
 
 
 def full_ids(top: int, raw: Iterable[int]) -> list[list[int]]:
-    """Return ranges, both ends included, of the 64-bit ids of these 32-bit ones.
+    """Return the 64-bit ids of these 32-bit ids, as ranges with both ends included.
 
-    ``top`` is the 64-bit id of the top-level transaction: its subtransactions have later ones.
+    ``top`` is the 64-bit id of the top-level transaction: its subtransactions have later ids.
     """
     ranges: list[list[int]] = []
     for number in sorted({top + (number - top) % EPOCH for number in raw}):
@@ -241,22 +242,22 @@ def full_ids(top: int, raw: Iterable[int]) -> list[list[int]]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Found:
-    """A model's table in the catalog."""
+    """A model's table, as found in the catalog."""
 
     oid: int
     name: str
     """With its schema, quoted."""
     column: str
-    """The key's."""
+    """The key's column."""
     is_partitioned: bool
     next_id: int
-    """The next transaction's id, about."""
+    """The approximate id of the next transaction."""
     key_type: str
     equals: str
     identity: str
     is_heap: bool
     is_distributed: bool
-    """Whether Citus keeps its rows: their xmin are those of other nodes."""
+    """Whether Citus keeps its rows: their xmin values are those of other nodes."""
 
 
 def with_parents(identity: str, parents: Sequence[int]) -> str:
@@ -267,7 +268,7 @@ def with_parents(identity: str, parents: Sequence[int]) -> str:
 def _find_parents(
     cursor: Any, model: type[Model], chunks: list[tuple[list[list[int]], str]]
 ) -> list[_Found]:
-    """Find the parents' tables, the nearest first, where the load has written these, too."""
+    """Return the parents' tables, the nearest first, if the load has written to them too."""
     if not any("+" in identity for _, identity in chunks):
         return []
     found = [_find_table(cursor, parent) for parent in models_of_rows(model)[-2::-1]]
@@ -332,7 +333,7 @@ def _nothing(model: type[Model], using: str, rows: int, reason: str | None) -> O
 def _transactions(
     table: _Found | None, chunks: list[tuple[list[list[int]], str]], parents: Sequence[_Found]
 ) -> tuple[str | None, str]:
-    """Return why no row can be proved, and the load's transactions as a multirange of xmin."""
+    """Return why no row can be proved to be the load's, and its transactions as xmin ranges."""
     known = [chunk for chunk in chunks if chunk[0]]
     wanted = with_parents(table.identity, [parent.oid for parent in parents]) if table else ""
     here = [ids for ids, identity in known if identity == wanted]
@@ -362,7 +363,7 @@ def _are_recent(ids: list[list[int]], next_id: int) -> bool:
 
 
 def _as_xmin(first: int, last: int) -> list[tuple[int, int]]:
-    """Cut a range of ids down to 32 bits, which may begin again from 0 within it."""
+    """Reduce a range of ids to 32 bits, within which they may wrap around to 0."""
     low, high = first % EPOCH, last % EPOCH
     return [(low, high)] if low <= high else [(low, EPOCH - 1), (0, high)]
 
@@ -378,7 +379,7 @@ def _quote(name: str) -> str:
 
 
 def double_percent(sql: str) -> str:
-    """Double the signs in names that would else stand for parameters."""
+    """Double the percent signs in names, which would otherwise stand for parameters."""
     return sql.replace("%", "%%")
 
 
@@ -402,7 +403,7 @@ SELECT d.oid::pg_catalog.text, NOT EXISTS (
 FROM pg_catalog.pg_database d
 WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
 """
-"""The database, and whether all of the table is in PostgreSQL's own storage, which has xmin."""
+"""The database, and whether PostgreSQL's own storage, which has xmin, holds the whole table."""
 _TABLE = """
 SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
        a.attname::pg_catalog.text,
@@ -447,7 +448,7 @@ JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.oid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
 WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
 """
-"""The base type of a column and the equality of its indexes, both with their schemas."""
+"""The base type of a column and the equality operator of its indexes, both with their schemas."""
 _KEYS = """
 SELECT coalesce((SELECT pg_catalog.sum(c.inserted) FROM {chunk} c
                  WHERE c.load_id OPERATOR(pg_catalog.=) w.load), 0)::pg_catalog.int8,
@@ -470,14 +471,14 @@ CROSS JOIN LATERAL (
   WHERE c.load_id OPERATOR(pg_catalog.=) w.load
 ) l
 """
-# The range of the greatest int8 has no end, because there is no number after it.
+# The range of the greatest int8 has no upper end, because no number follows it.
 _CHUNKS = """
 SELECT c.transactions::pg_catalog.text, c.table_identity FROM {chunk} c
 WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
   AND (c.inserted OPERATOR(pg_catalog.>) 0 OR c.updated OPERATOR(pg_catalog.>) 0
        OR c.skipped OPERATOR(pg_catalog.>) 0)
 """
-# A record that replaces one of an earlier chunk writes the row again, and counts as skipped.
+# A record that replaces one of an earlier chunk writes the row again and counts as skipped.
 _HULL = """{key} OPERATOR(pg_catalog.>=) %s::pg_catalog.int8
   AND {key} OPERATOR(pg_catalog.<=) %s::pg_catalog.int8"""
 _IN_RANGES = """{key}::pg_catalog.int8 OPERATOR(pg_catalog.<@) %s::pg_catalog.int8multirange"""
@@ -490,4 +491,4 @@ _IN_LISTS = """{key} OPERATOR({equals}) ANY (
 _XMIN = f"""{ROW}.xmin::pg_catalog.text::pg_catalog.int8
   OPERATOR(pg_catalog.<@) %s::pg_catalog.int8multirange"""
 _NOT_A_CHILD = f" AND {ROW}.tableoid OPERATOR(pg_catalog.=) %s::pg_catalog.oid"
-"""A table that inherits from this one may have the same keys."""
+"""A table that inherits from this one may have rows with the same keys."""

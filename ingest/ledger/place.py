@@ -1,4 +1,4 @@
-"""Where and as whom a load was made, and how to get there again."""
+"""Where a load ran and under which role, and how to return to that state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any]:
-    """Return the fields of ``Load`` that say into which table a load goes, and as whom."""
+    """Return the fields of ``Load`` that describe the load's table, role and session."""
     name = quote_db_table(model._meta.db_table)
     [(schema, table, role)] = session.fetch(_PLACE, name)
     return {
@@ -35,9 +35,9 @@ def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any
 
 
 def find_ledger(session: Session) -> Mapping[str, str]:
-    """Return the qualified names of the ledger's tables that are there, by their models' names.
+    """Return the qualified names of the existing ledger tables, by their models' names.
 
-    A table that lacks a column, because a migration is not applied yet, counts as not there.
+    A table that lacks a column, because a migration is not applied yet, counts as missing.
     """
     return qualified_names(session.fetch(LEDGER_TABLES, ledger_names()))
 
@@ -48,7 +48,7 @@ def ledger_names() -> list[str]:
 
 
 def qualified_names(rows: Iterable[tuple[Any, ...]]) -> Mapping[str, str]:
-    """Return what ``find_ledger`` does, from the rows of ``LEDGER_TABLES``."""
+    """Return the result of ``find_ledger`` from the rows of ``LEDGER_TABLES``."""
     names = ledger_names()
     found = {name: facts for name, *facts in rows}
     return {
@@ -63,16 +63,17 @@ def _columns_of(name: str) -> set[str]:
 
 
 def state_of(load: Load) -> SessionState:
-    """Return the state of Django's connection with what the ledger keeps of the load's."""
+    """Return the state of Django's connection with the settings that the ledger has for the load.
+    """
     now = read_state(_alias(load))
     return now.again(load.session_state, f"Load {load.pk}") if load.session_state else now
 
 
 @contextmanager
 def in_place_of(load: Load) -> Iterator[SessionState]:
-    """Bring Django's connection to where a load was made, and back at the end; give its state.
+    """Set Django's connection to the state of a load; restore it at the end. Yield the state.
 
-    Raises ``LedgerError`` where another table or another ledger would be found there.
+    Raise ``LedgerError`` if another table or another ledger would be found in that state.
     """
     alias = _alias(load)
     wanted, ledger = state_of(load), _oid_of(alias, quote_db_table(load._meta.db_table))
@@ -88,7 +89,7 @@ def in_place_of(load: Load) -> Iterator[SessionState]:
 
 
 def check_place(load: Load) -> None:
-    """Raise ``LedgerError`` where Django's connection finds another table than the load did."""
+    """Raise ``LedgerError`` if Django's connection finds another table than the load did."""
     if not load.schema:  # it was recorded by an earlier version
         return
     alias = _alias(load)

@@ -1,4 +1,4 @@
-"""Which other rows refer to some rows: through Django's relations and PostgreSQL's foreign keys."""
+"""Rows that refer to given rows, through Django's relations or PostgreSQL's foreign keys."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ HARMLESS = {"a", "r"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Referrers:
-    """Rows of one table that refer to the rows in question by one relation."""
+    """Rows of one table that refer to the given rows through one relation."""
 
     name: str
-    """The model's label, or the table's name where it is no model's."""
+    """The model's label, or the table's name if it has no model."""
     by: str
-    """The field, or the constraint."""
+    """The name of the field or of the constraint."""
     count: int
     example: str
-    """One of them, by its key."""
+    """The key of one of these rows."""
 
     def __str__(self) -> str:
         return f"{self.count:,} of {self.name} by {self.by} (one is {self.example})"
 
 
 def find_referrers(rows: RowSet) -> list[Referrers]:
-    """Name the rows outside of ``rows`` that refer to them."""
+    """Return the rows outside of ``rows`` that refer to them, by relation."""
     model: type[Model] = rows.model._meta.concrete_model or rows.model
     with connections[rows.using].cursor() as cursor:
         looked = _Look(cursor, model, rows)
@@ -48,9 +48,10 @@ def find_referrers(rows: RowSet) -> list[Referrers]:
 
 
 def lock_cascading_tables(rows: RowSet) -> None:
-    """Keep rows out, until the commit, whom PostgreSQL would delete or change along with these.
+    """Lock the tables in which PostgreSQL would delete or change rows along with these.
 
-    Raises ``LedgerError`` where row security may hide such rows: they could not be looked for.
+    The locks last until the commit. Raise ``LedgerError`` if row security may hide such rows,
+    because they could not be searched for.
     """
     with connections[rows.using].cursor() as cursor:
         for key in _read_foreign_keys(cursor, rows.model):
@@ -72,24 +73,24 @@ class _ReferringKey:
     """A foreign key that refers to the model's table."""
 
     oid: int
-    """The referring table's."""
+    """The oid of the referring table."""
     shown: str
-    """The referring table, as PostgreSQL names it on this connection."""
+    """The referring table's name, as PostgreSQL shows it on this connection."""
     schema: str
     table: str
     name: str
     action: str
     columns: list[str]
     keys: list[str]
-    """The columns that they refer to."""
+    """The columns that the key refers to."""
     equals: list[str]
-    """The operators that compare these with the columns."""
+    """The operators that compare these with the key's own columns."""
     may_be_hidden: bool
-    """Whether policies of the referring table hold for the role."""
+    """Whether policies of the referring table apply to the role."""
 
 
 class _Look:
-    """A look for what refers to some rows."""
+    """A search for the rows that refer to given rows."""
 
     def __init__(self, cursor: Any, model: type[Model], rows: RowSet) -> None:
         self._cursor = cursor
@@ -147,7 +148,7 @@ class _Look:
             yield from self._count(related, field.name, where, parameters)
 
     def foreign_keys(self) -> Iterator[Referrers]:
-        """Look at the tables that no relation of the model leads to."""
+        """Yield referrers in tables that no relation of the model leads to."""
         relations: list[Any] = self._model._meta.get_fields(
             include_parents=False, include_hidden=True
         )
@@ -177,9 +178,10 @@ class _Look:
                 yield Referrers(name=key.shown, by=key.name, count=count, example=example)
 
     def _follow(self, field: Any) -> tuple[str, list[tuple[str, tuple[Any, str], str]]]:
-        """Return where the referenced columns are, and for each the alias, itself, and the other.
+        """Return the tables that hold the referenced columns, joined, and the pairs of columns.
 
-        A field of a child model may refer to a column in the table of one of its parents.
+        A pair is the alias, the referenced column and the referring one. A field of a child model
+        may refer to a column in a parent's table.
         """
         source, alias = f"{self._rows.table} own", "own"
         model = self._model

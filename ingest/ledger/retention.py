@@ -1,4 +1,4 @@
-"""Forgetting old loads: their rows of the ledger are deleted, and nothing of the user's tables."""
+"""Forgetting old loads: deletes their rows from the ledger and changes no table of the user's."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 LOADS_AT_A_TIME = 100
-"""So many loads are forgotten in one transaction, so that nobody waits long for its locks."""
+"""Loads that are forgotten in one transaction, so that nobody waits long for its locks."""
 _OF_CHUNKS = ("KeyRange", "KeyList", "OldRows", "SeenKeys", "PendingRejects")
 _OF_LOADS = ("Reject", "LoadProgress", "Chunk")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """What became of the loads that ended before a moment."""
+    """How many of the loads that ended before a moment were forgotten or kept."""
 
     before: datetime
-    """Loads that ended before it are old."""
+    """The moment: loads that ended before it are old."""
     loads: int
-    """Old loads that are forgotten; in a dry run, that would be."""
+    """Old loads that were forgotten or, in a dry run, would be."""
     undoable: int
-    """Those of them whose rows were in: they can no longer be undone."""
+    """Those of them whose rows were loaded: they can no longer be undone."""
     unfinished: int
-    """Old loads that are kept because they can be resumed, or were never begun."""
+    """Old loads that are kept because they can be resumed, or never began."""
     at_work: int
-    """Old loads that are kept because somebody is at work on them."""
+    """Old loads that are kept because a process is running them."""
     is_dry_run: bool = False
 
     def __str__(self) -> str:
-        """Say it in sentences."""
+        """Return the result as sentences."""
         verb = "Would forget" if self.is_dry_run else "Forgot"
         text = f"{verb} {_loads(self.loads)} that ended before {self.before:%Y-%m-%d %H:%M}."
         if self.undoable:
@@ -60,15 +60,15 @@ class Forgotten:
 def forget_loads(
     older_than: timedelta, *, using: str = DEFAULT_DB_ALIAS, dry_run: bool = False
 ) -> Forgotten:
-    """Delete the loads from the ledger that ended so long ago, with all that it has of them.
+    """Delete from the ledger the loads that ended long enough ago, with all their records.
 
-    That is their chunks, keys, rejects, progress and old values. The rows that they loaded stay. A
-    forgotten load cannot be undone, ``Load.rows()`` no longer finds its rows, and the same file is
-    taken for a new one. Loads that can be resumed are kept, and so are loads that wait or run:
-    those that failed with nothing in are forgotten. Their number is told.
+    These records are their chunks, keys, rejects, progress and old values. The rows that they
+    loaded stay. A forgotten load cannot be undone, ``Load.rows()`` no longer finds its rows, and
+    its file counts as new. Failed loads of which nothing was committed are forgotten, too. Loads
+    that can be resumed, wait or run are kept, and their number is reported.
 
-    ``dry_run``: only count. Raises ``LedgerError`` where the ledger cannot be changed; what was
-    forgotten before stays so.
+    ``dry_run``: only count. Raise ``LedgerError`` if the ledger cannot be changed; loads that were
+    forgotten before the error remain forgotten.
     """
     if older_than <= timedelta(0):
         raise ConfigurationError(f"older_than is {older_than}: it must be more than nothing.")
@@ -157,7 +157,7 @@ _IS_OVER = """
        OPERATOR(pg_catalog.=) ANY ('{{failed,interrupted}}'::pg_catalog.text[])
      AND NOT EXISTS (SELECT FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) t.id)))
 """
-"""A load that failed has chunks in the ledger only where their rows are in."""
+"""A load that failed has chunks in the ledger only if their rows are committed."""
 _FORGETTABLE = (
     f"WHERE {_IS_OLD} AND {_IS_OVER} AND t.id OPERATOR(pg_catalog.>) $2::bigint "
     "ORDER BY t.id LIMIT {limit} {lock}"

@@ -1,7 +1,7 @@
 """Rows of the ledger's models, written over a load's own session or Django's connection.
 
-Not by the ORM: its statements name no schema. A function or an operator of somebody who may create
-one in a schema of the search path could be called by them, with the rights of the load's role.
+The ORM is not used, because its statements name no schema. They could call a function or an
+operator that somebody created in a schema of the search path, with the rights of the load's role.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class DjangoConnection:
         self._alias = alias
 
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement with ``$1`` parameters and give its rows."""
+        """Run one statement with ``$1`` parameters and return its rows."""
         session = DjangoSession(self._alias)
         wrapper = connections[self._alias]
         wrapper.validate_no_broken_transaction()
@@ -52,9 +52,9 @@ def insert(
     *,
     is_ignored: bool = False,
 ) -> int | None:
-    """Insert a row, and give its key; ``into`` is the table's name with its schema.
+    """Insert a row and return its key; ``into`` is the table's name with its schema.
 
-    ``is_ignored``: gives None where the table has a row of this key already.
+    ``is_ignored``: return None if the table already has a row with this key.
     """
     returning = f"{_key(row)}"
     found = insert_returning(session, row, alias, returning, into, is_ignored=is_ignored)
@@ -70,12 +70,12 @@ def insert_returning(
     *,
     is_ignored: bool = False,
 ) -> tuple[Any, ...]:
-    """Insert a row, and give what PostgreSQL returns of it; see ``insert``."""
+    """Insert a row and return the values of ``returning``; see ``insert``."""
     into = into or quote_db_table(row._meta.db_table)
     fields = [
         field
         for field in row._meta.concrete_fields
-        if not field.primary_key or row.pk is not None  # else PostgreSQL gives one
+        if not field.primary_key or row.pk is not None  # otherwise PostgreSQL assigns a key
     ]
     names = ", ".join(quote_name(str(field.column)) for field in fields)
     casts = ", ".join(given(place, field, alias) for place, field in enumerate(fields, 1))
@@ -97,7 +97,7 @@ def update(
     into: str = "",
     **facts: Any,
 ) -> bool:
-    """Update some fields of a row; gives whether there is one that meets the condition."""
+    """Update fields of a row; return whether a row with this key meets the condition."""
     into = into or quote_db_table(model._meta.db_table)
     fields = [model._meta.get_field(name) for name in facts]
     pairs = ", ".join(
@@ -116,7 +116,7 @@ def update(
 def insert_many(
     session: Session, alias: str, model: Any, common: dict[str, int], rows: Sequence[dict[str, Any]]
 ) -> None:
-    """Insert rows with the same fields; ``common`` has the keys that all of them have."""
+    """Insert rows with the same fields; ``common`` has the keys that all of them share."""
     names = list(rows[0])
     columns = [
         [None if row[name] is None else text_of(row[name]) for row in rows] for name in names
@@ -160,12 +160,12 @@ def _key(model: Any) -> str:
 
 
 def given(place: int, field: Any, alias: str) -> str:
-    """Return the parameter of this place as SQL writes a value of the field."""
+    """Return the parameter with this number, cast to the type of the field."""
     return f"${place}::pg_catalog.text::{_cast(field, alias)}"
 
 
 _GRAMMAR_TYPES = ("bigint", "boolean", "double precision", "integer", "smallint", "timestamp")
-"""Types that have their names from PostgreSQL's grammar: no other schema's is meant by them."""
+"""Types named by PostgreSQL's grammar: the search path cannot change their meaning."""
 
 
 def _cast(field: Any, alias: str) -> str:
@@ -177,11 +177,11 @@ def _cast(field: Any, alias: str) -> str:
 
 
 def text_of(value: Any) -> str | None:
-    """Return a value as the text that PostgreSQL reads it from."""
+    """Return a value as a text that PostgreSQL can parse."""
     if value is None:
         return None
     if isinstance(value, dict | list | tuple):
-        # jsonb has no U+0000.
+        # jsonb cannot store U+0000.
         text = json.dumps(value, ensure_ascii=False).replace("\\u0000", "\\u2400")
     elif hasattr(value, "isoformat"):
         return str(value.isoformat())
@@ -191,11 +191,11 @@ def text_of(value: Any) -> str | None:
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-"""Bytes of a file's name that are no UTF-8; PostgreSQL has no such text."""
+"""Bytes of a file name that are not valid UTF-8; PostgreSQL cannot store such text."""
 
 
 def model_of(name: str) -> Any:
-    """Return a model of the ledger; it need not be imported where the app is not installed."""
+    """Return a model of the ledger, which cannot be imported if the app is not installed."""
     return apps.get_model("ingest", name)
 
 

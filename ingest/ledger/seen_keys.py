@@ -1,8 +1,8 @@
 """The keys of a load's records, kept in the ledger from one chunk to the next.
 
-A load that settles conflicts has them in a temporary table, by which it knows the records that
-repeat a key; see ``writing/conflicts/duplicates.py``. Another session, which goes on with the load,
-reads them from here. They are deleted when the load has ended.
+A load that settles conflicts keeps them in a temporary table, to recognize records that repeat a
+key; see ``writing/conflicts/duplicates.py``. Another session that resumes the load reads them from
+here. They are deleted when the load has ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 ROWS_TOGETHER = 10_000
-"""Keys that are kept in one row of the ledger, which PostgreSQL compresses."""
+"""Keys in one row of the ledger, which PostgreSQL compresses."""
 
 
 def keep_seen_keys(session: Session, chunk: int, noted: str, sources: Sequence[str]) -> None:
@@ -29,9 +29,9 @@ def keep_seen_keys(session: Session, chunk: int, noted: str, sources: Sequence[s
 
 
 def recall_seen_keys(session: Session, load: int, seen: str, keys: str) -> list[str]:
-    """Put the keys of a load's chunks into a temporary table; gives the names of the files.
+    """Put the keys of a load's chunks into a temporary table; return the names of the files.
 
-    ``keys`` are the columns of its unique index. The latest record of a key counts.
+    ``keys`` are the columns of its unique index. The latest record with a key counts.
     """
     tables = {"kept": table_of("SeenKeys"), "chunk": table_of("Chunk")}
     columns = [name for (name,) in session.fetch(_COLUMNS, seen)]
@@ -69,7 +69,7 @@ WHERE a.attrelid OPERATOR(pg_catalog.=)
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 """
-# A later record may count for a key in the place of an earlier one, in the same chunk or another.
+# A later record may replace an earlier one with the same key, in the same chunk or another.
 _RECALL = """
 INSERT INTO {seen} ({columns})
 SELECT DISTINCT ON ({keys}) {columns}

@@ -1,9 +1,9 @@
-"""A load whose chunks several processes load, on one machine or on many.
+"""A load whose chunks are loaded by several processes, on one machine or on many.
 
-The database keeps them apart and in order; no process sends another one a message. The coordinator
-holds an advisory lock with a random number as long as it wants chunks to be loaded: its *run*. Who
-loads a chunk holds a lock of that chunk until its transaction ends. Who waits for a chunk asks for
-the chunk's row, and for these locks.
+The database keeps the processes apart and in order; they send each other no messages. The
+coordinator holds an advisory lock with a random number, its *run*, for as long as it wants chunks
+to be loaded. A process that loads a chunk holds a lock of that chunk until its transaction ends. A
+process that waits for a chunk polls the chunk's row and these locks.
 """
 
 from __future__ import annotations
@@ -27,49 +27,50 @@ if TYPE_CHECKING:
 RUN_CLASS = 0x1A9E58
 """The first number of the advisory locks that coordinators hold."""
 PIECE_BYTES = 8 << 20
-"""So many bytes of refused records are in one row at most."""
+"""The most bytes of refused records in one row."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Before:
-    """What is in before a chunk."""
+    """What has been committed before a chunk."""
 
     read: int
-    """Records."""
+    """Records read."""
     refused: int | None
-    """Those of them that were refused; None: the chunk before does not say."""
+    """Those of them that were refused; None if the chunk before does not record it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChunkState:
-    """What the ledger says of a chunk."""
+    """The state of a chunk in the ledger."""
 
     status: str
-    """That of the load."""
+    """The status of the load."""
     own: Counts | None
-    """What became of the chunk's records, where it is in."""
+    """The counts of the chunk's records, if it is committed."""
     before: Before | None
-    """None where the chunk before is not in."""
+    """None if the chunk before is not committed."""
     is_wanted: bool
-    """Whether the coordinator still wants chunks to be loaded, where that was asked."""
+    """Whether the coordinator still wants chunks to be loaded; True if that was not asked."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Neighbours:
-    """Who is at work on the load, as locks show it."""
+    """Which other processes run the load, as shown by their locks."""
 
     is_wanted: bool
     """Whether the coordinator still wants chunks to be loaded."""
     is_before_loaded: bool
-    """Whether somebody loads the chunk before."""
+    """Whether a process is loading the chunk before."""
     is_in_the_way: bool
-    """Whether an earlier chunk waits for this session."""
+    """Whether an earlier chunk is waiting for this session."""
 
 
 def begin_run(session: Session) -> int:
-    """Let chunks be loaded as long as the session lives, or until ``end_run``; give its number.
+    """Allow chunks to be loaded while the session lives, or until ``end_run``.
 
-    0 behind a pooler in transaction mode, where no lock outlives a transaction.
+    Return the run's number: 0 behind a pooler in transaction mode, where no lock outlives a
+    transaction.
     """
     number = secrets.randbelow(2**31 - 1) + 1
     if not session.lasts:
@@ -79,25 +80,25 @@ def begin_run(session: Session) -> int:
 
 
 def end_run(session: Session, load: Load, number: int) -> None:
-    """Let no chunk be begun any more, and end the server's processes that load one."""
+    """Prevent chunks from being begun, and terminate the backends that are loading one."""
     session.fetch(_END_RUN, RUN_CLASS, number)
     session.fetch(_END_CHUNKS.format(locks=_LOCKS), chunk_class(load), END_MILLISECONDS)
 
 
 def is_loading(load: Load, alias: str) -> bool:
-    """Return whether some process loads a chunk of the load, perhaps without a coordinator."""
+    """Return whether a process is loading a chunk of the load, perhaps without a coordinator."""
     rows = DjangoConnection(alias).fetch(f"SELECT EXISTS ({_LOCKS})", chunk_class(load))
     return bool(rows[0][0])
 
 
 def chunk_class(load: Load) -> int:
-    """Return the first number of the locks of a load's chunks."""
+    """Return the first number of the advisory locks of a load's chunks."""
     path = (load.session_state or {}).get("settings", {}).get("search_path", "")
     return zlib.crc32(f"chunks of load {load.pk} of {path}".encode()) % 2**31
 
 
 class SharedEntry(LedgerEntry):
-    """A load as one of those has it who load its chunks; the coordinator holds its lock."""
+    """A load in the processes that load its chunks; the coordinator holds its lock."""
 
     def __init__(self, load: Load, alias: str, run: int) -> None:
         super().__init__(load, alias)
@@ -106,19 +107,21 @@ class SharedEntry(LedgerEntry):
         self._chunk = 0
 
     def lock(self, session: Session) -> None:
-        """Leave it to the coordinator."""
+        """Do nothing: the coordinator holds the lock."""
 
     def lock_of(self, ordinal: int) -> str:
-        """Return the statement that waits until nobody else loads the chunk.
+        """Return the statement that waits until no other process loads the chunk.
 
-        It is the first of a transaction, which holds nothing yet that somebody could wait for.
+        It is the first of its transaction, which does not yet hold anything that others could wait
+        for.
         """
         return f"SELECT pg_catalog.pg_advisory_xact_lock({self._class}, {ordinal % 2**31})"
 
     def look(self, ordinal: int, *, asks_run: bool = False) -> ChunkState:
-        """Ask what is in now, over Django's connection, which sees what is committed meanwhile.
+        """Return what is committed now, read over Django's connection.
 
-        ``asks_run``: and whether the coordinator is still there.
+        That connection also sees what was committed in the meantime. ``asks_run``: check, too,
+        whether the coordinator is still running.
         """
         rows = DjangoConnection(self._alias).fetch(
             _LOOK.format(load=table_of("Load"), chunk=table_of("Chunk"), counts=_COUNTS, run=_RUN),
@@ -142,11 +145,11 @@ class SharedEntry(LedgerEntry):
         )
 
     def refuse_undone(self, status: str) -> None:
-        """Raise ``LedgerError`` where the load was undone since it was looked at."""
+        """Raise ``LedgerError`` if the load was undone since it was last read."""
         refuse_undone(self.load, status)
 
     def neighbours(self, ordinal: int, pid: int) -> Neighbours:
-        """Ask who is at work; ``pid`` is the server's process that loads this chunk."""
+        """Return who is running; ``pid`` is the backend that loads this chunk."""
         [(is_wanted, is_before_loaded, is_in_the_way)] = DjangoConnection(self._alias).fetch(
             _NEIGHBOURS, self._class, ordinal, pid, RUN_CLASS, self._run
         )
@@ -161,11 +164,11 @@ class SharedEntry(LedgerEntry):
         return self._chunk
 
     def end_chunk(self, session: Session, chunk: int, **facts: Any) -> None:
-        """Complete the chunk, but for its rejects, which the coordinator writes down in order."""
+        """Complete the chunk except for its rejects, which the coordinator records in order."""
         super().end_chunk(session, chunk, **{**facts, "rejects": ()})
 
     def keep_rejects(self, session: Session, log: bytes, records: bytes) -> None:
-        """Write down what the chunk refused, in its transaction."""
+        """Record the chunk's rejects in its transaction."""
         for start in range(0, max(len(log), len(records)), PIECE_BYTES):
             piece = slice(start, start + PIECE_BYTES)
             session.fetch(
@@ -188,7 +191,7 @@ WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.granted
     SELECT d.oid FROM pg_catalog.pg_database d
     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 """
-"""The locks of chunks that somebody loads."""
+"""The locks of chunks that are being loaded."""
 _END_CHUNKS = """
 SELECT pg_catalog.pg_terminate_backend(l.pid, $2::bigint) FROM ({locks}) l
 WHERE l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
@@ -215,7 +218,7 @@ LEFT JOIN {chunk} b ON b.load_id OPERATOR(pg_catalog.=) l.id
   AND b.ordinal OPERATOR(pg_catalog.=) ($2::bigint OPERATOR(pg_catalog.-) 1::bigint)
 WHERE l.id OPERATOR(pg_catalog.=) $1::bigint
 """
-# Waits for a session that waits for this one count, too: others may stand in between.
+# An indirect wait for this session counts too: other sessions may be in between.
 _NEIGHBOURS = f"""
 WITH RECURSIVE chunks AS ({_LOCKS}), waiting (pid) AS (
     SELECT c.pid FROM chunks c WHERE c.ordinal OPERATOR(pg_catalog.<) $2::bigint

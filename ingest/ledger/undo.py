@@ -1,4 +1,4 @@
-"""Taking back what a load did: its rows are deleted and old values put back; all of it, or none."""
+"""Undoing a load: deletes its rows and restores old values, completely or not at all."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ if TYPE_CHECKING:
     from ingest.ledger.ownership import Ownership, RowSet
 
 KEYS_SHOWN = 5
-"""So many rows that are kept are named."""
+"""The number of kept rows that are named."""
 CANNOT_SERIALIZE = "40001"
-"""PostgreSQL's SQLSTATE of a row that was changed meanwhile, in a stricter isolation level."""
+"""PostgreSQL's SQLSTATE for a row that another transaction changed, in a stricter isolation level.
+"""
 
 
 def plan_undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> UndoPlan:
-    """Return what an undo of a load would do; nothing is changed.
+    """Return what an undo of a load would do; change nothing.
 
-    Raises a ``LedgerError`` where there is no such load, or where it runs or was undone.
+    Raise ``LedgerError`` if there is no such load, or if it is running or already undone.
     """
     found = find_load(load_id, using)
     # Behind a pooler settings hold for a transaction only.
@@ -58,21 +59,21 @@ def plan_undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> UndoPlan:
 
 
 def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = False) -> Undone:
-    """Take back what a load did, in one transaction, and mark the load undone.
+    """Undo a load in one transaction, and mark it as undone.
 
     The rows that it inserted are deleted. The rows that it changed get their old values back, and
-    the rows that it deleted are inserted again, where the load has kept what they were
-    (``keep_old``). Without that, a load that changed or deleted rows is not undone. Triggers fire,
+    the rows that it deleted are inserted again, if the load has kept their old values
+    (``keep_old``). Otherwise, a load that changed or deleted rows cannot be undone. Triggers fire,
     and all constraints hold.
 
-    A row is deleted or restored only where its key and the transaction that wrote it are the
-    load's. Where rows with keys of the load are not as it left them, nothing is changed, unless
+    A row is deleted or restored only if its key and the transaction that wrote it are the load's.
+    If rows with keys of the load are not as it left them, nothing is changed, unless
     ``keep_changed`` is true: then these are kept, and all others are deleted or restored.
 
-    Raises a ``LedgerError``, and then nothing was changed: also if there is no such load, if it
-    runs or was undone, if its rows cannot be told from others, or if other rows refer to its rows.
-    It does not call ``delete()`` or ``save()``, sends no signals of the rows and deletes nothing
-    along with them.
+    Raise ``LedgerError``, with nothing changed, if the load cannot be undone: also if there is no
+    such load, if it is running or already undone, if its rows cannot be distinguished from others,
+    or if other rows refer to its rows. This function does not call ``delete()`` or ``save()``,
+    sends no signals for the rows and deletes nothing along with them.
     """
     found = find_load(load_id, using)
     with transaction.atomic(using=using), in_place_of(found):
@@ -109,7 +110,7 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = Fa
 
 
 def _check_done(load: Load, verb: str, left: int) -> None:
-    """Raise ``LedgerError`` where rows were not deleted, restored or inserted."""
+    """Raise ``LedgerError`` if rows were not deleted, restored or inserted."""
     if left:
         still = "are still there" if verb == "DELETE" else "are not what they were"
         raise LedgerError(
@@ -144,12 +145,12 @@ def _read(load: Load, using: str) -> Ownership:
 
 @dataclasses.dataclass(kw_only=True)
 class _OldRows:
-    """What the ledger has of rows that the load changed or deleted."""
+    """The old values that the ledger has of rows that the load changed or deleted."""
 
     updated: int
     removed: int
     kept: KeptRows | None = None
-    """None where it has nothing."""
+    """None if it has no old values."""
     lost: str | None = None
     counts: OldCounts = dataclasses.field(default_factory=OldCounts)
     changed_keys: tuple[str, ...] = ()
@@ -157,7 +158,7 @@ class _OldRows:
 
 @contextmanager
 def _old_rows(load: Load, ownership: Ownership) -> Iterator[_OldRows]:
-    """Read them into a temporary table, which is dropped at the end."""
+    """Read the old values into a temporary table, which is dropped at the end."""
     with connections[ownership.own.using].cursor() as cursor:
         tables = {name: double_percent(table_of(name)) for name in ("Chunk", "OldRows")}
         cursor.execute(_OLD.format(**tables), [str(load.pk)])
@@ -242,12 +243,13 @@ def _count_rows(cursor: Any, rows: RowSet) -> int:
 
 
 def _take_back(load: Load, ownership: Ownership, old: _OldRows) -> tuple[int, int, int]:
-    """Delete, restore and put back rows; gives the three numbers."""
+    """Delete, restore and re-insert rows; return the three numbers."""
     using, kept = ownership.own.using, old.kept
     restored: int | None = 0
     if kept is not None:
-        # Rows that the load changed may refer to rows that it inserted, so these come second; or
-        # the inserted ones may have a unique value that belongs to the others.
+        # Rows that the load changed may refer to rows that it inserted, so the inserted rows are
+        # deleted second. But an inserted row may have taken a unique value that a changed row had
+        # before: then they are deleted first.
         try:
             with transaction.atomic(using=using):
                 restored = kept.restore()
@@ -275,14 +277,15 @@ def _delete(load: Load, rows: RowSet) -> int:
             f"{'; '.join(map(str, referrers))}. Nothing was deleted: delete these first."
         )
     with connections[rows.using].cursor() as cursor:
-        # The condition is tested again for a row that somebody changes meanwhile.
+        # PostgreSQL tests the condition again for a row that another transaction changes in the
+        # meantime.
         cursor.execute(f"DELETE FROM {rows.table} r WHERE {rows.condition('r')}", rows.parameters)
         return int(cursor.rowcount)
 
 
 @contextmanager
 def _explained(load: Load) -> Iterator[None]:
-    """Say of what PostgreSQL refuses that the load is not undone."""
+    """Raise ``LedgerError`` for an error of PostgreSQL, saying that the load is not undone."""
     try:
         yield
     except (IntegrityError, DataError) as error:
@@ -330,7 +333,7 @@ LEFT JOIN LATERAL (
 ) k ON true
 WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
 """
-# Nobody asks for the keys, or the old values, of a load that is undone.
+# The keys and old values of an undone load are never read again.
 _FORGET = """
 DELETE FROM {lists} k USING {chunk} c
 WHERE c.id OPERATOR(pg_catalog.=) k.chunk_id

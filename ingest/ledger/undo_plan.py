@@ -1,4 +1,4 @@
-"""What an undo would do, and what it did."""
+"""What an undo would do, and what an undo did."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UndoPlan:
-    """What an undo of a load would delete, restore and put back, and what it would keep."""
+    """What an undo of a load would delete, restore and re-insert, and what it would keep."""
 
     load: Load
     model: str
@@ -28,16 +28,16 @@ class UndoPlan:
     rows: int
     """Rows that the load inserted."""
     deletable: int
-    """Rows that are as the load inserted them."""
+    """Rows that are still as the load inserted them."""
     changed: int
     """Rows that have a key of the load and are not as it left them: somebody has updated them, or
-    has given their keys to other rows. They are never deleted or restored."""
+    has reused their keys for other rows. They are never deleted or restored."""
     gone: int
     """Rows of the load whose keys no row has any more."""
     updated: int = 0
     """Rows that the load changed."""
     restorable: int = 0
-    """Rows that are as the load changed them, and get their old values back."""
+    """Rows that are still as the load changed them, and get their old values back."""
     removed: int = 0
     """Rows that the load deleted."""
     missing: int = 0
@@ -45,19 +45,19 @@ class UndoPlan:
     changed_keys: tuple[str, ...] = ()
     """The keys of a few of the rows that were changed."""
     may_be_hidden: bool = False
-    """Whether policies of the table hold for the role: rows that are gone may only be hidden."""
+    """Whether policies of the table apply to the role: missing rows may only be hidden."""
     reason: str | None = None
-    """Why no row can be proved to be the load's; None where that is possible."""
+    """Why no row can be proved to be the load's, or None if it can."""
     lost: str | None = None
-    """Why what the load changed or deleted cannot be put back; None where it can."""
+    """Why the rows that the load changed or deleted cannot be restored, or None if they can."""
 
     @property
     def refusal(self) -> str | None:
-        """Why the load is not undone without being told to keep changed rows; None: it is."""
+        """Why the load cannot be undone without ``keep_changed``, or None if it can."""
         return self._refuse(keep_changed=False)
 
     def check(self, *, keep_changed: bool) -> None:
-        """Raise ``LedgerError`` where the load must not be undone so."""
+        """Raise ``LedgerError`` if the load must not be undone with this ``keep_changed``."""
         refusal = self._refuse(keep_changed=keep_changed)
         if refusal is not None:
             raise LedgerError(refusal)
@@ -92,12 +92,12 @@ class UndoPlan:
 
     @property
     def does(self) -> str:
-        """What an undo does to the rows that nobody has changed since, as ``deletes 3 rows``."""
+        """What an undo does to the rows that nobody changed since, such as ``deletes 3 rows``."""
         return self._say("deletes {:,} rows", "restores {:,} rows", "puts back {:,} rows")
 
     @property
     def question(self) -> str:
-        """What is asked before an undo, as ``Delete 3 rows``, without its question mark."""
+        """The question to confirm an undo, such as ``Delete 3 rows``, without its question mark."""
         asked = self._say("delete {:,} rows", "restore {:,} rows", "put back {:,} rows")
         return f"{asked[0].upper()}{asked[1:]}"
 
@@ -111,7 +111,7 @@ class UndoPlan:
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """What it says, as pairs of a name and a value."""
+        """The plan as pairs of a name and a value."""
         changed = f"{self.changed:,}"
         if self.changed:
             changed += f" ({self._name_changed()})"
@@ -145,15 +145,15 @@ class Undone:
     deleted: int
     """Rows deleted."""
     gone: int
-    """Rows of the load that others had deleted before."""
+    """Rows of the load that others had already deleted."""
     restored: int = 0
     """Rows that got their old values back."""
     put_back: int = 0
     """Rows inserted again that the load had deleted."""
     kept: int = 0
-    """Rows with a key of the load that were changed since, and are still there."""
+    """Rows with a key of the load that were changed since and were kept."""
     kept_keys: tuple[str, ...] = ()
-    """The keys of a few of these."""
+    """The keys of a few of the kept rows."""
 
     def __str__(self) -> str:
         shown = f"Load {self.load.pk} is undone: {self.deleted:,} rows deleted"
@@ -171,11 +171,11 @@ class Undone:
 
 
 def name_keys(keys: Sequence[str], count: int) -> str:
-    """Name a few rows by their keys, of more."""
+    """Return a phrase that names a few of ``count`` rows by their keys."""
     return f"with the keys {shown_keys(keys, count)}"
 
 
 def shown_keys(keys: Sequence[str], count: int) -> str:
-    """Return the keys of a few rows, of more."""
+    """Return the keys of a few of ``count`` rows, separated by commas."""
     named = ", ".join(key if len(key) <= 40 else f"{key[:39]}…" for key in keys)  # noqa: PLR2004
     return f"{named}{', …' if count > len(keys) else ''}"
