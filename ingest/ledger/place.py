@@ -63,8 +63,7 @@ def _columns_of(name: str) -> set[str]:
 
 
 def state_of(load: Load) -> SessionState:
-    """Return the state of Django's connection with the settings that the ledger has for the load.
-    """
+    """Return the state of Django's connection with the settings recorded for the load."""
     now = read_state(_alias(load))
     return now.again(load.session_state, f"Load {load.pk}") if load.session_state else now
 

@@ -51,33 +51,33 @@ def load(
 
     ``source`` is a path, ``"-"`` for standard input, a file opened for reading bytes, anything with
     ``__arrow_c_stream__``, or an iterable of dicts, tuples (with ``columns``), dataclasses or model
-    instances; an iterable is read once and never held whole. ``using`` is a database's name.
+    instances; an iterable is read once and never held whole. ``using`` is a database alias.
     ``options`` are those of ``LoadOptions`` and of ``SourceOptions``.
 
-    Inside ``transaction.atomic()`` the rows go over Django's own connection and roll back with
-    the caller, and so they do where autocommit is off; outside over a connection of the load's own,
-    committed on return. It does not call
-    ``save()``, sends no signals but ``load_ended`` and sets no keys on instances.
+    Inside ``transaction.atomic()``, or if autocommit is off, the rows go over Django's own
+    connection and roll back with the caller. Otherwise they go over the load's own connection and
+    are committed on return. ``save()`` is not called, no signal but ``load_ended`` is sent, and no
+    keys are set on instances.
 
-    Where the app's tables are there the load is recorded, in the transaction of its rows:
+    If the app's tables exist, the load is recorded in the transaction of its rows: see
     ``LoadResult.load``.
 
-    Raises an ``IngestError``; then nothing was loaded, but for chunks that were asked for.
-    ``RecordsRefused`` lists the records that a field refused, ``ConstraintRefused`` says which
-    constraint a row would violate.
+    Raise an ``IngestError`` if nothing was loaded, except chunks if the load commits in chunks.
+    ``RecordsRefused`` lists the records that a field refused. ``ConstraintRefused`` names the
+    constraint that a row would violate.
     """
     _refuse_event_loop("load()", "aload()")
     return _perform(LoadSpec.of(model, source, using, options), progress)
 
 
 async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadResult:
-    """Do what ``load`` does, without blocking the event loop; it takes the same arguments."""
+    """Load a source like ``load``, with the same arguments, without blocking the event loop."""
 
     def work() -> LoadResult:
         open_before = [it.alias for it in connections.all() if it.connection is not None]
         try:
             return load(model, source, **options)
-        finally:  # nobody else will close what was opened in this thread
+        finally:  # nothing else closes what was opened in this thread
             for wrapper in connections.all():
                 if wrapper.alias not in open_before:
                     wrapper.close()
@@ -95,14 +95,15 @@ def resume(  # noqa: PLR0913 - where it goes on, and by whom
     executor: Executor | None = None,
     scheduler: str | None = None,
 ) -> LoadResult:
-    """Go on with a load that did not come to its end, after the last chunk that is committed.
+    """Resume a load that did not finish, after its last committed chunk.
 
-    It goes on where it was begun: with the same search path, role and custom settings, whatever
-    those of Django's connection are now. Its source is read from there. ``source`` says where the
-    file, or the list of files, is now, if it was moved or renamed since; its content must be the
-    same. ``workers``, ``executor`` or ``scheduler`` say who loads the rest, where that is not to be
-    who began. Raises ``LedgerError`` where there
-    is no such load, where it cannot go on, or where the file or its layout is not what it was.
+    It runs with the search path, role and custom settings that it began with, whatever those of
+    Django's connection are now. ``source`` is the new path of the file or the list of files, if
+    they were moved or renamed; their content must be the same. ``workers``, ``executor`` or
+    ``scheduler`` choose who loads the rest, if it is not to be the same as before.
+
+    Raise ``LedgerError`` if there is no such load, if it cannot be resumed, or if its file or
+    layout has changed.
     """
     _refuse_event_loop("resume()", "sync_to_async(resume)()")
     found = find_load(load_id, using)
@@ -118,7 +119,7 @@ def resume(  # noqa: PLR0913 - where it goes on, and by whom
 
 def _refuse_event_loop(name: str, instead: str) -> None:
     """Raise ``ConfigurationError`` in a running event loop, before anything is written."""
-    if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # as Django decides it
+    if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):  # the same test as Django's
         return
     try:
         asyncio.get_running_loop()
@@ -145,7 +146,7 @@ def _perform(
 def _callers_transaction(alias: str) -> AbstractContextManager[Any]:
     """Make the load part of the transaction that the caller commits, if autocommit is off.
 
-    A connection of the load's own would wait for what the caller has not committed.
+    The load's own connection would wait for the caller's uncommitted changes.
     """
     own = django_connection(alias)
     is_on = own.settings_dict["AUTOCOMMIT"] if own.connection is None else own.autocommit

@@ -1,4 +1,4 @@
-"""A file that grows at its end, and can be cut back to a place that was marked."""
+"""A file that is only appended to and can be cut back to a marked position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class AppendFile:
-    """Writes on at the end of a file; ``IngestError`` where its disk is full or fails."""
+    """Appends to a file; raises ``IngestError`` if its disk is full or fails."""
 
     def __init__(
         self,
@@ -27,9 +27,10 @@ class AppendFile:
         lasts: bool,
         publish: Callable[[], None] | None = None,
     ) -> None:
-        """Take an open file. ``what`` names it in messages; ``lasts``: marked bytes reach the disk.
+        """Take an open file; ``what`` names it in messages.
 
-        ``publish`` is called whenever what is written is to be seen by others.
+        ``lasts``: marked bytes are synced to disk. ``publish`` is called whenever the written bytes
+        must become visible to others.
         """
         self._file = file
         self._what = what
@@ -41,11 +42,11 @@ class AppendFile:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nothing can be written any more; so it is after an error, too."""
+        """Whether nothing can be written any more; also true after an error."""
         return self._file.closed
 
     def write(self, text: bytes) -> None:
-        """Write at the end."""
+        """Append the bytes."""
         with self._explained():
             self._file.write(text)
         if self._lasts:
@@ -60,7 +61,7 @@ class AppendFile:
                 self._publish()
 
     def mark(self) -> dict[str, Any]:
-        """Return the end of what is written now, which is on the disk then, and its digest."""
+        """Sync what is written to disk, and return the end of the file and its digest."""
         with self._explained():
             self._file.flush()
             if self._lasts and self._is_dirty:
@@ -72,9 +73,9 @@ class AppendFile:
         return {**mark, "digest": self._digest.hexdigest()} if self._lasts else mark
 
     def rewind(self, mark: Mapping[str, Any]) -> None:
-        """Forget what was written after a mark.
+        """Remove what was written after a mark.
 
-        Raises ``IngestError``, and changes nothing, where what stands before it is not what was
+        Raise ``IngestError``, and change nothing, if the bytes before the mark are not what was
         written.
         """
         place = mark["bytes"]
@@ -99,7 +100,7 @@ class AppendFile:
             self._file.seek(place)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines from the beginning; then write on at the end."""
+        """Yield the lines from the beginning; afterwards writing continues at the end."""
         self.flush()
         self._file.seek(0)
         try:
@@ -110,7 +111,6 @@ class AppendFile:
                 self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
-        """Close the file."""
         if self._failure is None:
             with self._explained():
                 self._file.close()
@@ -122,7 +122,7 @@ class AppendFile:
         try:
             yield
         except OSError as error:
-            with suppress(OSError):  # what it could not write it tries again when it is closed
+            with suppress(OSError):  # close() tries again to write what could not be written
                 self._file.close()
             self._failure = IngestError(
                 f"{self._what} cannot be written: {error.strerror}."
@@ -131,7 +131,7 @@ class AppendFile:
 
 
 def digest_up_to(file: IO[bytes], place: int) -> blake2b:
-    """Return the digest of the bytes before a place."""
+    """Return the digest of the bytes before a position."""
     digest = blake2b(digest_size=DIGEST_BYTES)
     file.seek(0)
     while place > 0 and (block := file.read(min(place, BLOCK_BYTES))):

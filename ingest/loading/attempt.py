@@ -1,4 +1,4 @@
-"""What one try at a load has to do with: its source, its session, and where it is written down."""
+"""One attempt at a load: its source, its session and its entry in the ledger."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 Marks = dict[str, dict[str, Any]]
-"""How far the ``log`` and the ``file`` of rejects are written."""
+"""How far the reject ``log`` and the reject ``file`` are written."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadAttempt:
-    """One try at a load, from what is committed of it to its end."""
+    """One attempt at a load, from its committed part to its end."""
 
     job: LoadSpec
     source: Source
@@ -41,24 +41,24 @@ class LoadAttempt:
     entry: Entry
     """The load in the ledger."""
     log: RejectLog
-    """Where the reasons go, as JSON Lines."""
+    """The log of the reasons, as JSON Lines."""
     file: RejectFile | None
-    """Where the refused records go."""
+    """The file of the refused records."""
     fingerprint: Fingerprint
-    """The source's."""
+    """The source's fingerprint."""
     reporter: ProgressReporter
 
     def mark(self) -> Marks:
-        """Return the places up to which rejects are written now."""
+        """Return the positions up to which rejects are written now."""
         marks = {"log": self.log.mark()}
         return marks if self.file is None else {**marks, "file": self.file.mark()}
 
     def write_pending(self, through: int | None = None) -> None:
-        """Write what chunks have refused to the files, in the source's order.
+        """Write the pending rejects of chunks to the files, in the source's order.
 
-        ``through``: up to this chunk; None: all of them. What is written is marked in the same
-        transaction in which it is no longer pending: after a failure in between, who goes on with
-        the load cuts the files back to the marks before.
+        ``through`` is the last chunk to write; None: all of them. The marks are updated in the same
+        transaction in which the rejects cease to be pending. After a failure in between, a process
+        that resumes the load cuts the files back to the earlier marks.
         """
         while True:
             with self.session.transaction():
@@ -71,9 +71,9 @@ class LoadAttempt:
                 self.entry.end_pending(self.session, pending, rejects, self.mark())
 
     def finish(self, counts: Counts, table: Table, decisions: Sequence[str]) -> None:
-        """Write down that all is in, in the open transaction.
+        """Record in the open transaction that all rows are loaded.
 
-        Raises ``TooManyRejects`` where more were refused than the limit allows.
+        Raise ``TooManyRejects`` if more records were refused than the limit allows.
         """
         self.log.finish(counts.read)
         if self.job.how.conflicts is not None and self.job.how.is_chunked:
@@ -91,12 +91,12 @@ class LoadAttempt:
             reasons=[reason.told() for reason in self.log.reasons()],
             **dataclasses.asdict(counts),
         )
-        # A file that ends sooner than it did gives no chunk after which it would be noticed.
+        # A file that has become shorter yields no further chunk after which this would be noticed.
         self.source.check_unchanged()
 
 
 class Run:
-    """A try at a load by one worker."""
+    """An attempt at a load by one worker."""
 
     def __init__(self, attempt: LoadAttempt) -> None:
         self._try = attempt
@@ -114,17 +114,17 @@ class Run:
 
     @property
     def decisions(self) -> tuple[str, ...]:
-        """What was decided on the way, a sentence each."""
+        """The decisions made on the way, a sentence each."""
         slow = (field.told() for field in self._loader.slow_fields)
         return (*self._loader.decisions, *slow)
 
     @property
     def table(self) -> Table:
-        """The table, once ``go`` has looked at it."""
+        """The table, once ``go`` has read it."""
         return self._loader.table
 
     def go(self, settled: Settled) -> None:
-        """Load what is left, and commit it; the reporter then has the counts."""
+        """Load and commit the rest; afterwards the reporter has the counts."""
         how, session = self._try.job.how, self._try.session
         self._reporter.start_from(settled.counts, settled.bytes_read)
         if settled.chunks:
@@ -153,7 +153,7 @@ class Run:
             )
 
     def _load_chunk(self, ordinal: int) -> Counts:
-        """Load one chunk, if there is one; gives the counts with it."""
+        """Load one chunk, if there is another; return the counts including it."""
         before = self._reporter.counts
         if not self._loader.has_more():
             conflicts = self._try.job.how.conflicts

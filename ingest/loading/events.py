@@ -1,7 +1,7 @@
-"""Tells others what becomes of a load: records for ``logging``, and the signal ``load_ended``.
+"""Reports on a load: records for ``logging``, and the signal ``load_ended``.
 
-A record has counts, times and names, as attributes for whoever wants them structured
-(docs/other-apps.md). It never has the text of an exception, which may quote a row.
+A record has counts, times and names, as attributes for structured logging (docs/other-apps.md). It
+never has the text of an exception, which may quote a row.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from ingest.results import Counts, LoadResult
 
 logger = logging.getLogger(__name__)
-# Without a handler Python would write warnings to standard error, beside the command's own words.
+# Without a handler Python would write warnings to standard error, next to the command's own output.
 logging.getLogger("ingest").addHandler(logging.NullHandler())
 
 
 @dataclasses.dataclass(kw_only=True)
 class Announcement:
-    """What is known of a load until it ends."""
+    """What is known about a load until it ends."""
 
     model: type[Model]
     using: str
     load: Load | None = None
-    """The ledger's, as soon as there is one."""
+    """The load in the ledger, as soon as it exists."""
     result: LoadResult | None = None
-    """Set it when the load has come to its end."""
+    """Set when the load has ended."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What every record of the load has."""
+        """The facts in every log record of the load."""
         return {
             "model": self.model._meta.label,
             "database": self.using,
@@ -61,7 +61,7 @@ class Announcement:
         )
 
     def committed(self, ordinal: int, counts: Counts) -> None:
-        """Log that the chunk of this number is committed; the counts are its own."""
+        """Log that the chunk with this number is committed; the counts are its own."""
         _log(
             logging.INFO,
             "committed",
@@ -73,7 +73,7 @@ class Announcement:
         )
 
     def repeated(self, earlier: Load, sentence: str) -> None:
-        """Log, before the load begins, that an earlier one has loaded the same file."""
+        """Log, before the load begins, that an earlier load has loaded the same file."""
         _log(
             logging.WARNING,
             "repeated",
@@ -85,7 +85,7 @@ class Announcement:
         )
 
     def waiting(self, seconds: float) -> None:
-        """Log that nobody else can read the table, and that it waits for the source."""
+        """Log that the load holds its table exclusively while it waits for its source."""
         _log(
             logging.WARNING,
             "waiting",
@@ -97,7 +97,7 @@ class Announcement:
         )
 
     def retrying(self, error: BaseException, *, tries: int, wait_seconds: float) -> None:
-        """Log that the load goes on after an error, when ``tries`` have failed."""
+        """Log that the load is retried after an error; ``tries`` attempts have failed."""
         _log(
             logging.WARNING,
             "retrying",
@@ -147,7 +147,7 @@ class Announcement:
             answers: list[tuple[Any, Any]] = load_ended.send_robust(
                 sender=self.model, using=self.using, result=self.result, load=self.load, error=error
             )
-        except Exception as failure:  # noqa: BLE001 - Django trips over receivers without a name
+        except Exception as failure:  # noqa: BLE001 - Django fails on receivers without a name
             answers = [(None, failure)]
         for receiver, answer in answers:
             if isinstance(answer, Exception):
@@ -163,7 +163,7 @@ class Announcement:
 
 @contextmanager
 def announced(model: type[Model], using: str) -> Iterator[Announcement]:
-    """Log and signal the end of the load that is done inside, in whatever way it ends."""
+    """Log and signal the end of the load in the block, however it ends."""
     announcement = Announcement(model=model, using=using)
     started = time.perf_counter()
     try:
@@ -175,12 +175,12 @@ def announced(model: type[Model], using: str) -> Iterator[Announcement]:
 
 
 def _told(counts: Counts | LoadResult) -> dict[str, int]:
-    """Return what became of the records, by its name."""
+    """Return the counts of the records by name."""
     return {name: getattr(counts, name) for name in (*DETAILS, "rejected", "skipped")}
 
 
 def _facts_of(error: BaseException) -> dict[str, Any]:
-    """Return the error's class, and PostgreSQL's code where the error or its cause has one."""
+    """Return the error's class, and the SQLSTATE if the error or its cause has one."""
     cause: BaseException | None = error
     while cause is not None and not hasattr(cause, "sqlstate"):
         cause = cause.__cause__
@@ -188,7 +188,7 @@ def _facts_of(error: BaseException) -> dict[str, Any]:
 
 
 def _log(level: int, event: str, sentence: str, /, **facts: Any) -> None:
-    # A line end in a name would forge a record of the log.
+    # A line break in a name would forge a log record.
     safe = {
         name: safe_line(fact) if isinstance(fact, str) else fact for name, fact in facts.items()
     }

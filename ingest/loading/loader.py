@@ -1,8 +1,8 @@
 """One load, from its first attempt to its result, over as many attempts as it takes.
 
-The core is synchronous and runs in the caller's thread, so that an iterable is read where it was
-made; asyncpg sends from a thread of its own meanwhile. If the connection or the server fails, the
-load is attempted again and continues after the last chunk that the ledger has.
+The core is synchronous and runs in the caller's thread, so that an iterable is read in the thread
+that made it; meanwhile asyncpg sends from its own thread. If the connection or the server fails,
+the load is attempted again and continues after the last chunk that the ledger has.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from ingest.sources.writers import RecordWriter
 
 FIRST_PAUSE_SECONDS = 0.5
-"""How long a load waits before it is tried again; twice as long each time that follows."""
+"""The pause before the first retry; it doubles with each further retry."""
 
 
 class Loader:
@@ -86,7 +86,7 @@ class Loader:
         entry: Entry | None = None,
         state: SessionState | None = None,
     ) -> None:
-        """``entry``: resume a load that the ledger has, in the ``state`` that it had."""
+        """``entry``: resume a load that the ledger has, in its recorded ``state``."""
         self._job = job
         self._entry = entry
         self._reporter = reporter
@@ -97,13 +97,13 @@ class Loader:
         self._can_go_on = False
         self._was_marked = False
         self._is_unsure = False
-        """Whether a COMMIT was sent whose answer is not known."""
+        """Whether a COMMIT was sent and its answer is not known."""
         self._is_in = False
         self._state = state
         self._is_brief = entry is None and job.is_brief
 
     def perform(self) -> LoadResult:
-        """Try until it is loaded, or until it makes no sense any more."""
+        """Attempt the load until it succeeds or another attempt makes no sense."""
         is_done = False
         try:
             result = self._perform()
@@ -117,7 +117,7 @@ class Loader:
         is_asked_later = self._is_brief and django_connection(self._job.alias).in_atomic_block
         if self._state is None and not is_asked_later and has_state(self._job.alias):
             # Before the source is opened: a generator may change Django's connection.
-            with suppress(DatabaseError):  # it is asked again when the load has its connection
+            with suppress(DatabaseError):  # it is read again when the load has its connection
                 self._state = read_state(self._job.alias)
         tries = 0
         while True:
@@ -151,20 +151,21 @@ class Loader:
                 return dataclasses.replace(result, seconds=time.perf_counter() - started)
 
     def _could_not_lock(self, error: Exception) -> bool:
-        """Return whether a brief load could not lock its table, as other loads need not.
+        """Return whether a brief load could not lock its table; other loads need no such lock.
 
-        A role that may INSERT alone cannot before PostgreSQL 16, and a foreign table has no lock.
+        Before PostgreSQL 16 a role with only INSERT cannot lock it, and a foreign table cannot be
+        locked.
         """
         is_looking = isinstance(self._entry, BriefEntry) and not self._entry.has_table
         return self._is_brief and is_looking and is_of_statement(error)
 
     def _may_pass(self, error: Exception) -> bool:
-        """Return whether another try might succeed, and would be a try of the same load."""
+        """Return whether another attempt might succeed, and would continue the same load."""
         is_known = self._entry is not None or not self._is_unsure  # whether the ledger has it
         return self._can_go_on and is_known and is_passing(error)
 
     def _wait(self, seconds: float) -> None:
-        """Wait for the next try, and give up Django's connection where it was lost as well."""
+        """Wait before the next attempt, and close Django's connection if it was lost too."""
         time.sleep(seconds)
         own = django_connection(self._job.alias)
         if not own.is_usable():
@@ -187,7 +188,7 @@ class Loader:
                 check_repeating(source, job.options, job.how, is_atomic=session.is_callers)
             fingerprint = Fingerprint(source.paths, source.identity)
             can_read_again = bool(source.paths or source.identity) and not session.is_callers
-            if self._entry is None:  # until the ledger has it, nothing is lost with the connection
+            if self._entry is None:  # until the ledger has it, a lost connection loses nothing
                 self._can_go_on = can_read_again
             self._know_backend(session)
             if self._entry is None:
@@ -227,7 +228,7 @@ class Loader:
                     reporter=self._reporter,
                 )
                 if settled.chunks and job.how.is_ordered and not settled.is_finished:
-                    attempt.write_pending()  # of an earlier try by several processes
+                    attempt.write_pending()  # from an earlier attempt by several processes
                 run = self._choose(source, session)(attempt)
                 run.go(settled)
             self._is_in = not job.how.dry_run
@@ -236,7 +237,7 @@ class Loader:
                 self._notes.append(NOT_RECORDED)
             audit = None
             if job.how.verify:
-                from ingest.loading.verify import verify_table  # few loads ask for it
+                from ingest.loading.verify import verify_table  # few loads use it
 
                 with stages.stage("verify"), session.transaction():
                     audit = verify_table(session, run.table)
@@ -254,22 +255,22 @@ class Loader:
         return writer
 
     def _know_backend(self, session: Session) -> None:
-        """End the server's process of the try before, and remember that of this one."""
+        """Terminate the backend of the previous attempt, and remember the backend of this one."""
         if self._backend is not None:
             session.end_backend(self._backend)
-        if not self._is_brief:  # which is not tried again
+        if not self._is_brief:  # a brief load is not retried
             self._backend = session.backend()
 
     def _analyze(self, session: Session, table: Table) -> None:
-        """Let PostgreSQL look at the new rows, where there are many."""
-        # Not inside: until the commit it would keep VACUUM and other loads waiting.
+        """Run ANALYZE if there are many new rows."""
+        # After the commit: before it, ANALYZE would block VACUUM and other loads until the commit.
         may_analyze = self._job.how.analyze and not (self._job.how.dry_run or session.is_callers)
         if may_analyze and needs_analyze(table, self._reporter.counts.loaded):
             with self._reporter.stages.stage("analyze"):
                 analyze(session, table)
 
     def _mark_as_running(self, entry: Entry, source: Source) -> None:
-        if self._was_marked and entry.is_cancel_asked():  # since the try before
+        if self._was_marked and entry.is_cancel_asked():  # since the previous attempt
             raise LoadCancelled
         entry.note(
             status="running",
@@ -296,7 +297,7 @@ class Loader:
         return Run
 
     def _protect(self, entry: Entry) -> None:
-        """Say which files must not be written, and which the load has written before."""
+        """Register the files that must not be overwritten, and those that the load wrote before."""
         job, outputs = self._job, self._outputs
         outputs.protect("the source", *job.files)
         if job.layout is not None and job.layout.origin is not None:
@@ -307,7 +308,7 @@ class Loader:
             outputs.own(outputs_of(entry.load))
 
     def _changed(self, entry: Entry, source: Source) -> dict[str, Any]:
-        """Return what the ledger does not know yet: the names and the files of this try."""
+        """Return the names and files of this attempt that the ledger does not have yet."""
         load = entry.load
         if load is None:
             return {}
@@ -355,7 +356,8 @@ class Loader:
             return entry or Entry()
         with session.transaction():
             is_recorded = is_recorded_on(session)
-        # Two names may be one file, so it is known by its content, which is digested first.
+        # A file may have several names, so it is identified by its content, which is digested
+        # first.
         digest = str(fingerprint) if is_recorded else ""
         if is_recorded and job.how.resumable and not digest:
             self._notes.append(
@@ -366,9 +368,9 @@ class Loader:
             return self._begin_recorded(session, source, digest) or Entry()
 
     def _begin_recorded(self, session: Session, source: Source, digest: str) -> Entry | None:
-        """Write down that the load begins, or find the unfinished load of the same source.
+        """Record that the load begins, or find the unfinished load of the same source.
 
-        Gives None where the digest is needed first, outside of a transaction.
+        Return None if the digest is needed first; it is computed outside a transaction.
         """
         job = self._job
         refuses = job.how.on_repeat == "refuse"
@@ -401,23 +403,23 @@ class Loader:
             **place,
             **self._facts(source, digest if refuses or job.how.is_resumable else ""),
         )
-        entry.lock(session)  # before the next one looks for it
+        entry.lock(session)  # before another load looks for it
         return entry
 
     def _look_for_repeat(self, source: Source, schema: str, digest: str) -> None:
-        """Tell that the file was loaded before, or raise ``LedgerError`` where that is refused."""
+        """Note that the file was loaded before, or raise ``LedgerError`` if that is refused."""
         found = find_repeat(self._job, source, schema, digest) if digest else None
         if found is None:
             return
         if self._job.how.on_repeat == "refuse":
             raise refuse_repeat(found, self._job, source)
         sentence = describe_repeat(found, self._job, source)
-        if sentence not in self._notes:  # a try before has said it
+        if sentence not in self._notes:  # an earlier attempt has said it
             self._notes.append(sentence)
             self._reporter.announcement.repeated(found, sentence)
 
     def _facts(self, source: Source, digest: str) -> dict[str, Any]:
-        """Return what the ledger keeps of a load from its beginning."""
+        """Return what the ledger records of a load at its beginning."""
         job = self._job
         return {
             "model": job.model._meta.label,
@@ -457,9 +459,9 @@ class Loader:
         )
 
     def _fail(self, error: BaseException) -> None:
-        """Let the error say what is in, and write down that the load has ended."""
+        """Add to the error what has been loaded, and record that the load has ended."""
         if self._job.how.on_error == "reject" and isinstance(error, IngestError):
-            error.next_step = ""  # it is what this load does
+            error.next_step = ""  # which would suggest what this load does already
         entry, counts = self._entry, self._reporter.counts
         refused, reasons = _refusals_of(error)
         if isinstance(error, TooManyRejects):
@@ -476,7 +478,7 @@ class Loader:
         is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
         status = None
         with suppress(DatabaseError):
-            # Waits for a COMMIT that is still on its way: that has the load's row locked.
+            # Waits for a COMMIT that is still in flight, which holds a lock on the load's row.
             entry.note(
                 status="failed" if is_failure else "interrupted",
                 ended_at=timezone.now(),
@@ -494,7 +496,7 @@ class Loader:
                 entry.note(error=safe_text(str(error)) or type(error).__name__)
 
     def _outcome(self, number: int, status: str | None) -> tuple[Outcome, str] | None:
-        """Return what is in of a load that the ledger has; None: what the error says, nothing."""
+        """Return what is loaded of a recorded load; None if the error's own outcome is right."""
         if status == "loaded":
             return Outcome.ALL, f"All rows are in: load {number} is loaded."
         if self._is_unsure and (status is None or self._job.how.is_chunked):
@@ -517,7 +519,7 @@ class Loader:
 
 
 def _refusals_of(error: BaseException) -> tuple[int, list[dict[str, Any]]]:
-    """Return how many records an error says were refused, and why, as the ledger keeps it."""
+    """Return how many records an error reports as refused, and the reasons for the ledger."""
     if isinstance(error, RecordsRefused):
         records = {(reject.source, reject.record) for reject in error.rejects}
         return len(records), [reason.told() for reason in ReasonCounts(error.rejects).reasons()]

@@ -1,4 +1,4 @@
-"""How a load is to be done."""
+"""The options of a load."""
 
 from __future__ import annotations
 
@@ -52,112 +52,116 @@ OnRepeat = Literal["warn", "refuse"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadOptions:
-    """How a load is to be done."""
+    """The options of a load."""
 
     method: str = "direct"
     """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
     references: References = "auto"
-    """How ``direct`` checks foreign keys: ``auto``, as a ``set``, or row by row by ``trigger``. A
-    load inside ``atomic()`` checks its deferred foreign keys before it returns; with ``defer`` it
-    leaves them to the end of the caller's transaction."""
+    """How ``direct`` checks foreign keys: ``auto``, all at once with ``set``, or row by row with
+    ``trigger``. A load inside ``atomic()`` checks its deferred foreign keys before it returns;
+    ``defer`` leaves this to the end of the caller's transaction."""
     indexes: Indexes = "auto"
-    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them after, or ``keep``."""
+    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them afterwards, or ``keep``
+    them."""
     on_error: str = "abort"
     """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
     records are rejected with their reasons, and all others are loaded."""
     on_conflict: OnConflict = "error"
-    """What becomes of a record whose key the table has already: ``error``, PostgreSQL refuses it;
-    ``ignore``, the table's row stays as it is; ``update``, the row is updated, and a record whose
-    key the table lacks is refused; ``upsert``, the row is updated, or a new one inserted; ``sync``,
-    as ``upsert``, and rows of the ``scope`` that the source does not have are deleted. A row that
+    """What happens to a record whose key is in the table already. ``error``: PostgreSQL refuses it.
+    ``ignore``: the table's row is kept. ``update``: the row is updated, and a record whose key is
+    not in the table is refused. ``upsert``: the row is updated, or a new row is inserted. ``sync``:
+    like ``upsert``, and rows of the ``scope`` that the source does not have are deleted. A row that
     has the source's values already is not written."""
     key: Sequence[str] | str | None = None
     """The fields of the unique key by which rows are found; None: the only one that the source
-    feeds. A foreign key may be named with what it is looked up by: ``customer__number``."""
+    feeds. A foreign key may be named together with its lookup: ``customer__number``."""
     update_fields: Sequence[str] | str | None = None
-    """The fields that are updated; None: all that the source gives, but for the key's."""
+    """The fields to update; None: all fields that the source feeds, except those of the key."""
     keep_if_null: Sequence[str] | str | None = None
-    """Fields whose value in the table stays where the source has NULL."""
+    """Fields that keep their value in the table if the source has NULL."""
     newest: str | None = None
-    """Update a row only where the source's value of this field is greater than the table's; a
-    record that is not newer and would change its row is ignored."""
+    """Update a row only if the source's value of this field is greater than the table's; a record
+    that is not newer and would change its row is ignored."""
     duplicates: Duplicates = "reject"
-    """Which record counts where the source has several of one key, with ``on_conflict``: ``reject``
-    refuses all but the first, ``first`` and ``last`` leave the others out."""
+    """Which record counts if the source has several with one key, with ``on_conflict``: ``reject``
+    refuses all but the first, ``first`` and ``last`` skip the others."""
     scope: Mapping[str, Any] | Sequence[str] | str | None = None
     """The rows that ``sync`` may delete: fields and their values, or ``all``."""
     max_deletes: str | int | None = None
-    """Roll back where ``sync`` would delete more rows: a number, or a share of the scope's rows.
-    None: 10 %."""
+    """Roll back if ``sync`` would delete more rows than this: a number, or a share of the scope's
+    rows. None: 10 %."""
     keep_old: bool = False
-    """Keep in the ledger what rows were that the load changes or deletes, so that it can be
+    """Keep the old values of rows that the load changes or deletes in the ledger, so that it can be
     undone."""
     reject_limit: str | int | None = None
-    """Roll back when more records are refused: a number, or a share such as ``2.5%``."""
+    """Roll back if more records are refused than this: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
-    """Where the rejects are written down, as JSON Lines; None: in a temporary file."""
+    """The file to which rejects are written as JSON Lines; None: a temporary file."""
     reject_file: str | Path | None = None
-    """Where the refused records are written in the source's own format, with the reasons, to be
-    fixed and loaded again."""
+    """The file to which refused records are written in the source's own format, with the reasons,
+    to be fixed and loaded again."""
     overwrite: bool = False
-    """Replace a reject log or a reject file that is there already and is not empty."""
+    """Replace an existing reject log or reject file that is not empty."""
     analyze: bool = True
-    """ANALYZE the table after the commit, if a tenth of its rows or more are new; never inside a
-    caller's transaction."""
+    """Run ANALYZE on the table after the commit, if at least a tenth of its rows are new; never
+    inside a caller's transaction."""
     dry_run: bool = False
-    """Do everything but commit."""
+    """Do everything except commit."""
     verify: bool = False
-    """Ask every constraint and index of the table again after the commit: ``LoadResult.audit``."""
+    """Re-check every constraint and index of the table after the commit: see
+    ``LoadResult.audit``."""
     layout: Layout | str | Path | None = None
-    """Which source column feeds which field, and how its text is read: a ``Layout``, a file's path
-    that ends in ``.toml``, or the name of a layout that an app has. None: columns name fields."""
+    """Which source column feeds which field, and how its text is read: a ``Layout``, a path that
+    ends in ``.toml``, or the name of a layout of an installed app. None: columns are matched by
+    field name."""
     map: Mapping[str, str | int] | None = None
-    """The source column, by its name or its position from 1, that feeds a field:
-    ``{"amount": "Betrag"}``. The field may be ``customer__number``, to look the parent up."""
+    """The source column, by name or by position from 1, that feeds a field: ``{"amount":
+    "Betrag"}``. The field may be ``customer__number``, to look up the parent."""
     set: Mapping[str, Any] | None = None
     """One value for all records, for fields that the source does not have: ``{"bank": "KB"}``. Each
-    is judged by its field before the first row; a field that the layout looks up is looked up."""
+    is validated by its field before the first row; a field with a lookup in the layout is looked
+    up."""
     true: Sequence[str] | str | None = None
-    """Words that mean true in boolean fields, beside those that the field reads by itself; case and
-    blanks around them do not count."""
+    """Words that mean true in boolean fields, besides those that the field reads by itself; case
+    and surrounding blanks are ignored."""
     false: Sequence[str] | str | None = None
     """Words that mean false in boolean fields."""
     match: str | None = None
-    """How source columns are matched with fields where nothing names them. None: by the field's
-    name; else, where only one field fits, without regard to case, blanks, hyphens and underscores,
-    by its column or ``verbose_name``, too, which is told in ``LoadResult.decisions``. ``loose``:
-    where several fit, the field's name comes before its column, and that before ``verbose_name``.
-    ``exact``: by the field's name only."""
+    """How source columns are matched with fields if nothing names them. None: by the field's name.
+    Otherwise, if only one field fits, ignoring case, blanks, hyphens and underscores, also by its
+    column or ``verbose_name``; ``LoadResult.decisions`` then reports it. ``loose``: if several fit,
+    the field's name comes before its column, and its column before its ``verbose_name``. ``exact``:
+    by the field's name only."""
     ignore_columns: Sequence[str] | str | None = None
-    """Source columns that are left out on purpose; ``rest``: all those that fit no field."""
+    """Source columns that are ignored on purpose; ``rest``: all those that fit no field."""
     clean: bool = False
-    """Make an instance of each record and run ``Model.clean()``, also the ``clean()`` and
-    ``validate()`` of fields of your own. It costs as much as ``full_clean()`` of each record."""
+    """Make an instance of each record and run ``Model.clean()``, and the ``clean()`` and
+    ``validate()`` of custom fields. It costs as much as ``full_clean()`` of each record."""
     chunk_rows: int | None = None
-    """Commit whenever so many records have been read. None: one commit for all."""
+    """Commit after every this many records. None: one commit for all."""
     resumable: bool = False
-    """Commit in chunks, of ``INGEST["CHUNK_ROWS"]`` records where ``chunk_rows`` does not say it,
-    and go on with an unfinished load of the same file where there is one."""
+    """Commit in chunks, of ``INGEST["CHUNK_ROWS"]`` records unless ``chunk_rows`` is given, and
+    resume an unfinished load of the same file if there is one."""
     workers: int = 1
-    """Processes that load chunks side by side; more than one makes the load ``resumable``."""
+    """Processes that load chunks in parallel; more than one makes the load ``resumable``."""
     executor: Executor | None = None
     """A ``concurrent.futures.Executor`` that loads the chunks, instead of ``workers``: a pool of
-    threads or processes, or that of a cluster, ``Client(…).get_executor()``. Its processes find
-    Django's settings and the files as this one does. It is not shut down."""
+    threads or processes, or that of a cluster, ``Client(…).get_executor()``. Its processes must
+    find Django's settings and the files as this process does. It is not shut down."""
     scheduler: str | None = None
     """The address of a Dask scheduler whose workers load the chunks: ``tcp://host:8786``."""
     order: Order | None = None
-    """In which order chunks are committed that several processes load: ``source``, what is in is at
-    any moment what one process would have put in; ``any``, each as soon as it is done. None:
-    ``source`` on one machine, ``any`` with ``scheduler`` and the executors of other libraries."""
+    """The order in which chunks loaded by several processes are committed. ``source``: what is
+    committed is at any moment what one process would have committed. ``any``: each chunk as soon as
+    it is done. None: ``source`` on one machine, ``any`` with ``scheduler`` and the executors of
+    other libraries."""
     retries: int = 5
-    """How often a load that the ledger has is retried where the connection or the server
-    failed it."""
+    """How often a recorded load is retried if the connection or the server fails."""
     on_repeat: OnRepeat = "warn"
-    """What becomes of a file whose content was loaded into the same table before: ``warn`` says so
-    before it begins, ``refuse`` loads nothing."""
+    """What happens to a file whose content was loaded into the same table before: ``warn`` reports
+    it before the load begins, ``refuse`` loads nothing."""
     who: str = ""
-    """Who asked for it, for the ledger."""
+    """Who requested the load, for the ledger."""
 
     def __post_init__(self) -> None:
         self._check_values()
@@ -187,7 +191,7 @@ class LoadOptions:
             )
 
     def _check_values(self) -> None:
-        """Raise ``ConfigurationError`` for a word that is none of those that an option knows."""
+        """Raise ``ConfigurationError`` for an option with an unknown value."""
         if self.on_error not in {"abort", "reject"}:
             raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
         for name, kinds in (("on_conflict", OnConflict), ("duplicates", Duplicates)):
@@ -206,7 +210,7 @@ class LoadOptions:
             raise ConfigurationError(f"on_repeat is {self.on_repeat!r}: say 'warn' or 'refuse'.")
 
     def _check_effects(self) -> None:
-        """Raise ``ConfigurationError`` for an option that has no effect beside the others."""
+        """Raise ``ConfigurationError`` for an option that has no effect with the others."""
         for name in ("reject_file", "reject_log", "reject_limit"):
             if getattr(self, name) is not None and self.on_error != "reject":
                 raise ConfigurationError(
@@ -222,7 +226,7 @@ class LoadOptions:
                 )
 
     def _check_conflicts(self) -> None:
-        """Raise ``ConfigurationError`` for an option that ``on_conflict`` has no use for."""
+        """Raise ``ConfigurationError`` for an option without effect with this ``on_conflict``."""
         usual = {field.name: field.default for field in dataclasses.fields(self)}
         for names, modes in _OPTIONS_OF_CONFLICTS:
             for name in names:
@@ -244,7 +248,7 @@ class LoadOptions:
             self._check_sync()
 
     def _check_sync(self) -> None:
-        """Raise ``ConfigurationError`` for what cannot go with the deletes of ``sync``."""
+        """Raise ``ConfigurationError`` for options that cannot be combined with ``sync``."""
         if self.scope is None:
             raise ConfigurationError(
                 "on_conflict='sync' deletes rows: say which ones may be deleted, with "
@@ -264,7 +268,7 @@ class LoadOptions:
 
     @property
     def conflicts(self) -> ConflictOptions | None:
-        """How records meet the table's rows; None: PostgreSQL refuses those whose key it has."""
+        """How conflicts are settled; None: PostgreSQL refuses records whose key it has."""
         if self.on_conflict == "error":
             return None
         return ConflictOptions(
@@ -280,27 +284,27 @@ class LoadOptions:
 
     @property
     def is_chunked(self) -> bool:
-        """Return whether it is committed in more than one chunk."""
+        """Whether the load is committed in more than one chunk."""
         return self.is_resumable or self.chunk_rows is not None
 
     @property
     def is_resumable(self) -> bool:
-        """Return whether the same load resumes where an earlier one stopped."""
+        """Whether the same load resumes after an earlier one that stopped."""
         return self.resumable or self.is_shared
 
     @property
     def is_shared(self) -> bool:
-        """Return whether several processes share it."""
+        """Whether several processes share the load."""
         return is_shared(self)
 
     @property
     def is_ordered(self) -> bool:
-        """Return whether its chunks are committed in the source's order."""
+        """Whether the load's chunks are committed in the source's order."""
         return is_ordered(self)
 
     @property
     def records_of_chunk(self) -> int | None:
-        """How many records there are to a chunk; None: all."""
+        """The number of records of a chunk; None: all."""
         return (self.chunk_rows or conf.chunk_rows()) if self.is_chunked else None
 
 
@@ -314,14 +318,14 @@ _OPTIONS_OF_CONFLICTS = (
 
 
 def _names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    """Return names that may have been given as one text."""
+    """Return the names, which may be given as one text."""
     if given is None:
         return None
     return tuple(re.split(r"[,\s]+", given.strip())) if isinstance(given, str) else tuple(given)
 
 
 def _conflict_of(layout: Layout, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a layout says of conflicts, as far as it fits what the caller says."""
+    """Return the layout's options for conflicts that fit the caller's ``on_conflict``."""
     said = layout.conflict.said()
     mode = options.get("on_conflict")
     if mode is None:
@@ -331,13 +335,13 @@ def _conflict_of(layout: Layout, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spell(name: str, value: Any = None) -> str:
-    """Return the name of an option as ``load`` has it and as the command has it."""
+    """Return the name of an option in ``load`` and in the command."""
     no = "no-" if value is False else ""
     return f"{name} (--{no}{name.replace('_', '-')})"
 
 
 def check_reading(source: Source, said: Mapping[str, Any]) -> None:
-    """Raise ``ConfigurationError`` for an option that says nothing to this kind of source.
+    """Raise ``ConfigurationError`` for an option that has no effect on this kind of source.
 
     ``said`` are the caller's options. A layout may be for several kinds of sources.
     """
@@ -358,7 +362,7 @@ def check_reading(source: Source, said: Mapping[str, Any]) -> None:
 def check_repeating(
     source: Source, said: Mapping[str, Any], how: LoadOptions, *, is_atomic: bool
 ) -> None:
-    """Raise ``ConfigurationError`` for chunks, retries or repeats where there can be none."""
+    """Raise ``ConfigurationError`` for chunks, retries or repeats that are not possible."""
     usual = LoadOptions()
     check_order(dict(said), how)
     for name in (*OF_SHARING, "resumable", "chunk_rows"):
@@ -380,7 +384,7 @@ def check_repeating(
 
 
 def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
-    """Tell the options of the source from those of the load, or raise ``TypeError``."""
+    """Split the options into those of the source and those of the load, or raise ``TypeError``."""
     kinds = (SourceOptions, LoadOptions)
     names = [{field.name for field in dataclasses.fields(kind)} for kind in kinds]
     for name in options:
@@ -396,35 +400,35 @@ def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
 
 
 BRIEF_ROWS = 5_000
-"""Up to here ``direct`` is plain COPY, and the rows are one batch."""
+"""Up to this many rows ``direct`` is plain COPY, and the rows are one batch."""
 PLAN = (
     *("method", "references", "indexes", "on_error", "reject_limit", "clean"),
     "order",
     *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates", "keep_old"),
 )
-"""Options of a load that decide what becomes of its records."""
+"""Options of a load that decide what happens to its records."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadSpec:
-    """A load as it was asked for."""
+    """A load as it was requested."""
 
     model: type[models.Model]
     alias: str
     given: Any
     """The source, as it was given."""
     reading: SourceOptions
-    """How the source is to be read; what the layout says of it included."""
+    """How to read the source, including the options of the layout."""
     how: LoadOptions
     layout: Layout | None
     options: dict[str, Any]
-    """What was said of both by name."""
+    """The options that were given by name."""
 
     @classmethod
     def of(
         cls, model: type[models.Model], source: Any, using: str | None, options: dict[str, Any]
     ) -> Self:
-        """Take the arguments of ``load`` apart; raises what is wrong with them."""
+        """Parse the arguments of ``load``; raise an error if they are wrong."""
         layout = choose_layout(options)
         said = {} if layout is None else {**layout.source, **_conflict_of(layout, options)}
         reading, how = split_options({**said, **options})
@@ -440,7 +444,7 @@ class LoadSpec:
 
     @classmethod
     def again(cls, load: Load, alias: str) -> Self:
-        """Return the job of a load that the ledger has."""
+        """Return the specification of a load that the ledger has."""
         said = dict(load.options)
         options = {**said["reading"], **said["how"]}
         if load.layout:
@@ -452,9 +456,9 @@ class LoadSpec:
 
     @property
     def is_brief(self) -> bool:
-        """Return whether it is one batch of rows that the caller has, and asks for nothing more.
+        """Return whether this is one batch of rows in memory, with no option that needs more.
 
-        Such a load takes few messages to the server, and is written into the ledger at its end.
+        Such a load takes few messages to the server, and is recorded in the ledger at its end.
         """
         how = self.how
         return (
@@ -468,11 +472,11 @@ class LoadSpec:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``again`` needs beside the layout, as JSON's kinds of values."""
-        # What the layout has taken in is in the ledger's copy of it.
+        """Return what ``again`` needs besides the layout, as values for JSON."""
+        # The options that are part of the layout are in the ledger's copy of the layout.
         taken_in: dict[str, Any] = dict.fromkeys((*LAYOUT_OPTIONS, "executor"))
         how = dataclasses.asdict(dataclasses.replace(self.how, **taken_in))
-        # It must not depend on who goes on with the load.
+        # It must not depend on which processes resume the load.
         how["order"] = None if self.how.is_ordered else "any"
         if self.how.scheduler and self.how.is_ordered:
             how["order"] = "source"
@@ -488,7 +492,7 @@ class LoadSpec:
         }
 
     def plan(self) -> dict[str, Any]:
-        """Return what must be the same for a load to go on: how it is read, and what is kept."""
+        """Return what must be the same to resume a load: how it is read, and how it is written."""
         said = self.to_json()
         return {
             "reading": said["reading"],
@@ -501,7 +505,7 @@ class LoadSpec:
 
     @property
     def files(self) -> list[Any]:
-        """The files that the source is read from: paths, and what is open already."""
+        """The files that the source is read from: paths, and open files."""
         if SeveralSource.accepts(self.given):
             return list(expand(self.given))
         is_file = isinstance(self.given, str | Path) or hasattr(self.given, "read")
@@ -518,7 +522,7 @@ class LoadSpec:
     def _given(self) -> Any:
         files = self.given if isinstance(self.given, list | tuple) else [self.given]
         if not all(_is_utf8(file) for file in files if isinstance(file, str | Path)):
-            return None  # PostgreSQL has no such text
+            return None  # PostgreSQL cannot store such a text
         if isinstance(self.given, str | Path):
             return _absolute(self.given)
         is_list = isinstance(self.given, list | tuple)
@@ -528,7 +532,7 @@ class LoadSpec:
 
 
 def _is_utf8(given: Any) -> bool:
-    """Return whether the name or names can be written down."""
+    """Return whether the name or names can be stored."""
     try:
         str(given).encode()
     except UnicodeEncodeError:
@@ -539,7 +543,7 @@ def _is_utf8(given: Any) -> bool:
 def _absolute(path: str | Path) -> str:
     if is_address(path):
         return without_credentials(str(path))
-    # A resume may come from another working directory.
+    # A load may be resumed from another working directory.
     is_elsewhere = str(path) == "-" or str(path).startswith("storage:")
     return str(path) if is_elsewhere else str(Path(path).absolute())
 

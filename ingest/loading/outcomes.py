@@ -1,7 +1,7 @@
-"""What a load with ``on_conflict`` would make of the first records; nothing stays of it.
+"""What a load with ``on_conflict`` would do with the first records, without keeping any change.
 
-The records are settled for good, one at a time, in a transaction that is rolled back. So what is
-shown is what the load itself does, with the constraints and triggers of the table.
+The records are written one at a time, in a transaction that is rolled back. So the result shown is
+that of the load itself, with the constraints and triggers of the table.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ if TYPE_CHECKING:
 What = Literal["insert", "update", "unchanged", "ignored", "skipped"]
 
 LOCK_SECONDS = 5
-"""How long a preview waits for a row, or for another load into the table."""
+"""How long a preview waits for a row lock, or for another load into the table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RecordOutcome:
-    """What would become of one record."""
+    """What would happen to one record."""
 
     what: What
-    """``skipped``: a later record of the same key counts."""
+    """``skipped``: a later record with the same key counts."""
     changes: dict[str, tuple[Any, Any]]
-    """Of an update: the old and the new value of each field that differs, by the field's name."""
+    """For an update: the old and the new value of each field that differs, by the field's name."""
 
 
 class Settlement:
-    """Settles single records, in the session's open transaction, which must be rolled back."""
+    """Settles single records in the session's open transaction, which must be rolled back."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Settlement:
         converter: Converter,
         options: ConflictOptions,
     ) -> None:
-        """Plan it; raises ``ConfigurationError`` for options that do not fit the table."""
+        """Plan it; raise ``ConfigurationError`` for options that do not fit the table."""
         if options.mode == "sync":  # what it deletes depends on the whole source
             options = dataclasses.replace(options, mode="upsert", scope=None, max_deletes=None)
         if table.parts:
@@ -79,10 +79,10 @@ class Settlement:
         )
         self._fields = {str(field.column): field.name for field in converter.given}
         self.outcomes: dict[int, RecordOutcome] = {}
-        """What became of each record that was not refused."""
+        """The outcome of each record that was not refused."""
 
     def settle(self, batches: Iterable[TypedBatch]) -> Iterator[TypedBatch]:
-        """Settle the records of these batches; yields each batch without the refused ones."""
+        """Settle the records of these batches; yield each batch without the refused ones."""
         self._session.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         waiting: deque[TypedBatch] = deque()
         singly = iter(waiting.popleft, None)
@@ -115,7 +115,7 @@ class Settlement:
         return RecordOutcome(what=what, changes={})
 
     def _take_old(self, old: OldValues) -> list[dict[str, tuple[Any, Any]]]:
-        """Return the fields that the update of one row has changed, if a row was updated."""
+        """Return the fields that the update of one row changed, if a row was updated."""
         shape = temporary_name("shape")
         names = ", ".join(map(quote_name, old.columns))
         key = next(item for item in self._table.columns if item.name == old.key)
@@ -143,7 +143,7 @@ class Settlement:
 
 
 def _singly(batch: TypedBatch) -> Iterator[TypedBatch]:
-    """Yield each accepted record as a batch of its own."""
+    """Yield each accepted record as its own batch."""
     for place, record in enumerate(batch.records):
         yield dataclasses.replace(
             batch, rows=batch.rows.slice(place, 1), records=[record], rejects=()

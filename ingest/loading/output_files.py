@@ -1,8 +1,9 @@
-"""Files that a load or a benchmark writes, and what keeps them from harming another file.
+"""Files that a load or a benchmark writes, and the checks that protect other files.
 
-A file is opened without truncating it, and judged by its descriptor: it may not be one that is
-read (by any name or link), nor one that somebody else is writing, nor one that is there already and
-not empty, unless it may be overwritten. Then it is replaced by a new file, as late as possible.
+A file is opened without truncating it, and checked by its descriptor. It must not be a file that is
+read (by any name or link), nor one that another process is writing, nor an existing file that is
+not empty, unless it may be overwritten. In that case it is replaced by a new file, as late as
+possible.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 fcntl: Any = import_module("fcntl") if os.name == "posix" else None
 
 FileId = tuple[int, int]
-"""The device and the inode, which are the same whatever a file is called."""
+"""The device and the inode, which do not depend on the file's name."""
 
 _FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _FLAGS |= getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
 _TRIES = 10
-"""How often a file is opened again that another process replaces meanwhile."""
+"""How often a file is opened again that another process replaces in the meantime."""
 _STREAMS = {1: "standard output", 2: "standard error"}
 
 
@@ -39,27 +40,27 @@ class OutputFile:
     """A file that is being written, and that nobody else may write until it is released."""
 
     path: str
-    """Its name, as it was given."""
+    """Its path, as it was given."""
     file: IO[bytes]
-    """What is written; it can be read as well."""
+    """The open file, which can also be read."""
     is_new: bool = False
-    """Whether it was made just now."""
+    """Whether it was just created."""
     is_locked: bool = False
-    """Whether it is kept from others."""
+    """Whether it is locked against others."""
     replaced: str | None = None
-    """The file that ``publish`` replaces: until then it is what it was."""
+    """The file that ``publish`` replaces; it is unchanged until then."""
     temporary: str | None = None
-    """Where the file lies until it is published."""
+    """The temporary path of the file until it is published."""
     locks: list[int] = dataclasses.field(default_factory=list)
-    """Descriptors that hold a lock beside the file's own."""
+    """Descriptors that hold further locks, besides the file's own."""
 
     @property
     def id(self) -> FileId:
-        """What tells it from other files."""
+        """The file's device and inode."""
         return _id_of(os.fstat(self.file.fileno()))
 
     def publish(self) -> None:
-        """Put the file in the place of the one that it replaces."""
+        """Replace the old file with the new one."""
         if self.temporary is not None and self.replaced is not None:
             self.file.flush()
             Path(self.temporary).replace(self.replaced)
@@ -67,7 +68,7 @@ class OutputFile:
             _sync_folder(self.replaced)
 
     def release(self) -> None:
-        """Let others write it. What was not published is thrown away."""
+        """Let others write it. An unpublished file is deleted."""
         if self.temporary is not None:
             with suppress(OSError):
                 Path(self.temporary).unlink()
@@ -80,7 +81,7 @@ class OutputFile:
         self.locks = []
 
     def discard(self) -> None:
-        """Close the file, and leave what was there before: nothing, if it was made just now."""
+        """Close the file and restore what was there before: a file created here is deleted."""
         if self.is_new and self.is_locked and not self.file.closed:  # else it is another's by now
             with suppress(OSError):
                 is_it = identify(self.path) == self.id
@@ -104,11 +105,11 @@ class OutputFiles:
 
     @property
     def ids(self) -> list[list[int]]:
-        """The files that were opened, as JSON has them."""
+        """The files that were opened, as values for JSON."""
         return [list(found) for found in sorted(self._opened)]
 
     def protect(self, what: str, *given: Any) -> None:
-        """Never write these files, which are ``what``: paths, descriptors or open files."""
+        """Never write to these paths, descriptors or open files; ``what`` describes them."""
         for item in given:
             found = identify(item)
             if found is not None:
@@ -116,14 +117,14 @@ class OutputFiles:
                 self._others.setdefault(found, (what, f"{what}{shown}"))
 
     def own(self, ids: Iterable[FileId]) -> None:
-        """Take these files for ones that this load has written before."""
+        """Register these files as written by this load before."""
         self._own.update(ids)
 
     def open(self, path: str | Path, what: str, *, is_ours: bool = False) -> OutputFile:
-        """Open a file for writing, and lock it; it is empty, or else to be continued.
+        """Open a file for writing, and lock it; it is empty, or is to be continued.
 
-        ``what`` it is, for messages; ``is_ours``: it is there already, and is to be continued.
-        Raises ``ConfigurationError`` where it is another's.
+        ``what`` describes it in messages. ``is_ours``: it exists and is to be continued. Raise
+        ``ConfigurationError`` if it belongs to something else.
         """
         shown = f"{what} {str(path)!r}"
         try:
@@ -133,7 +134,7 @@ class OutputFiles:
 
     def _open(self, path: str, what: str, shown: str, *, is_ours: bool) -> OutputFile:
         with suppress(FileNotFoundError):
-            _check_kind(Path(path).stat(), shown)  # opening a device may do something to it
+            _check_kind(Path(path).stat(), shown)  # opening a device may have side effects
         for _ in range(_TRIES):
             output = _open_at(path)
             try:
@@ -168,7 +169,7 @@ class OutputFiles:
             )
 
     def _begin(self, output: OutputFile, shown: str) -> OutputFile:
-        """Make it empty, or put a new file beside it."""
+        """Truncate the file, or create a new file that replaces it later."""
         descriptor = output.file.fileno()
         if output.id not in self._own and os.fstat(descriptor).st_size:
             if not self._overwrite:
@@ -184,14 +185,14 @@ class OutputFiles:
 
 
 def is_null(path: str | Path) -> bool:
-    """Return whether nothing remains of what is written there."""
+    """Return whether the path is the null device."""
     with suppress(OSError):
         return Path(path).samefile(os.devnull)
     return False
 
 
 def check_streams(what: str, *given: Any) -> None:
-    """Raise ``ConfigurationError`` where the command's own output goes to one of these files."""
+    """Raise ``ConfigurationError`` if the command's own output goes to one of these files."""
     for descriptor, name in _STREAMS.items():
         found = identify(descriptor)
         for item in given:
@@ -203,7 +204,7 @@ def check_streams(what: str, *given: Any) -> None:
 
 
 def identify(given: Any) -> FileId | None:
-    """Return which file a path, a descriptor or an open file is; None: it is no regular file."""
+    """Return the identity of a path, descriptor or open file; None if it is no regular file."""
     try:
         if hasattr(given, "fileno"):
             found = os.fstat(given.fileno())
@@ -222,7 +223,7 @@ def _id_of(found: os.stat_result) -> FileId:
 
 
 def _sync_folder(path: str) -> None:
-    """Let the new name outlive the machine, where its system can do that."""
+    """Make the new name durable, if the system can do that."""
     with suppress(OSError):
         descriptor = os.open(Path(path).parent, os.O_RDONLY)
         try:
@@ -256,7 +257,7 @@ def _open_at(path: str) -> OutputFile:
     except FileNotFoundError:
         try:
             descriptor, is_new = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o666), True
-        except FileExistsError:  # another made it meanwhile, or a link leads to no file yet
+        except FileExistsError:  # another process created it, or a link leads to no file yet
             descriptor = os.open(path, _FLAGS | os.O_CREAT, 0o666)
     file = cast("IO[bytes]", os.fdopen(descriptor, "r+b"))
     return OutputFile(path=path, file=file, is_new=is_new)
@@ -275,7 +276,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def _replace(output: OutputFile) -> OutputFile | None:
-    """Return a new file beside this one, to take its place; None where there can be none."""
+    """Return a new file that will replace this one; None if that is not possible."""
     target = os.path.realpath(output.path)
     if identify(target) != output.id:  # it has no name, or one of /proc
         return None
@@ -283,7 +284,7 @@ def _replace(output: OutputFile) -> OutputFile | None:
     folder, name = os.path.split(target)
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", dir=folder)
-    except OSError:  # the file may be written, and its folder not
+    except OSError:  # the file may be writable, and its folder not
         return None
     with suppress(OSError, AttributeError):
         os.fchmod(descriptor, stat.S_IMODE(found.st_mode))

@@ -1,4 +1,4 @@
-"""Arrow in a process that does nothing but load: the command's, and a worker's."""
+"""Arrow's setup in a process that only loads: the command's, and a worker's."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 
 def prepare_arrow() -> None:
-    """Let Arrow use the system's allocator, and not import pandas for nothing.
+    """Make Arrow use the system's allocator, and prevent a needless import of pandas.
 
-    Arrow's own allocator would keep some 30 MB of what is freed. And with the first Python value
-    that it converts Arrow imports pandas where it is installed, to know its missing values: twice
-    the time that Django takes to start. No load has pandas' values, unless the project's own code
-    makes them: where that has imported pandas by now, as Django started, Arrow has it too.
+    Arrow's own allocator would keep about 30 MB of freed memory. And when Arrow converts its first
+    Python value, it imports pandas, if installed, to recognize its missing values: this takes twice
+    as long as Django's start. No load has pandas' values, unless the project's own code makes them.
+    If that code has imported pandas while Django started, Arrow uses it too.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     if "pandas" in sys.modules:
         return
     finder = _WithoutPandas()
     sys.meta_path.insert(0, finder)
-    pa.array([None])  # it asks for pandas once
+    pa.array([None])  # Arrow tries to import pandas once
     finder.hides = False
 
 
 class _WithoutPandas:
-    """Hides pandas from Arrow, and warns whoever imports it later."""
+    """Hides pandas from Arrow, and warns if it is imported later."""
 
     hides = True
 
@@ -41,7 +41,7 @@ class _WithoutPandas:
         path: Sequence[str] | None = None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> None:
-        """Find nothing; the finders that follow do."""
+        """Find nothing, and leave it to the other finders."""
         if name != "pandas":
             return
         if self.hides:

@@ -1,4 +1,4 @@
-"""From a source to typed batches, a chunk at a time, and every record counted on the way."""
+"""From a source to typed batches, one chunk at a time, with every record counted."""
 
 from __future__ import annotations
 
@@ -51,16 +51,16 @@ class Pipeline:
         refuses: bool = False,
         inserts: Inserts = "all",
     ) -> None:
-        """Plan it, or raise ``LayoutError`` for what does not fit.
+        """Plan the pass, or raise ``LayoutError`` for columns or fields that do not fit.
 
-        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left
-        out, and leave no parents behind that were made for them.
+        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left out,
+        and parents that were made for them are deleted.
         """
         self._source = source
         self._stages = stages
         self._arrangement: LayoutTransform | None = None
         matches = () if layout is not None else match_columns(model, source.columns, source.name)
-        # A header such as customer__number looks a parent up, as a layout does.
+        # A header such as customer__number looks up a parent, as a layout does.
         if layout is not None or any(found.lookup is not None for found in matches):
             from ingest.layout.transform import arrange  # most loads have no layout
 
@@ -70,39 +70,39 @@ class Pipeline:
             model, source, alias, table, self._arrangement, clean=clean, inserts=inserts
         )
         self._judge_of_fields = self._converter
-        if clean and self._arrangement is not None:  # Model.clean() may want the parent
+        if clean and self._arrangement is not None:  # Model.clean() may need the parent
             self._judge_of_fields = make_converter(
                 model, source, alias, table, self._arrangement, inserts=inserts
             )
         self.table = self._converter.table
         self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
-        """What ``full_clean()`` would ask and the load does not, a sentence each."""
+        """The rules of ``full_clean()`` that the load does not check, a sentence each."""
 
     @property
     def encoding(self) -> CopyEncoding:
-        """How the rows that it gives are to be written."""
+        """The encoding of the rows that it yields."""
         return self._converter.encoding
 
     @property
     def given(self) -> Given:
-        """What the source gives to each row."""
+        """What the source provides for each row."""
         return Given(fields=self._converter.given, lacking=self._converter.lacking)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was stored so far and is hardly what was meant, a sentence each."""
+        """Values stored so far that were probably not intended, a sentence each."""
         layout = self._matched if self._arrangement is None else self._arrangement.warnings
         return (*layout, *self._converter.warnings)
 
     @property
     def slow_fields(self) -> tuple[SlowField, ...]:
-        """The fields that judged values one at a time so far."""
+        """The fields that have validated values one at a time so far."""
         return self._converter.slow_fields
 
     def batches(
         self, start: Position, chunk_rows: int | None, stop: Position | None = None
     ) -> Iterator[TypedBatch]:
-        """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""
+        """Yield typed batches; if records are committed in chunks, no batch crosses a chunk end."""
         raw = self._stages.watch("read", self._source.batches_between(start, stop))
         used = None if self._arrangement is None else self._arrangement.used_columns
         pieces = in_pieces(refuse_errors(raw, used), chunk_rows)
@@ -118,7 +118,7 @@ class Pipeline:
             yield typed
 
     def take_back_parents(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
-        """Delete the parents made for a batch that no row of it uses, once the batch is in."""
+        """Delete the parents made for a batch that no row uses, once the batch is written."""
         if self._arrangement is None:
             return
         arranged = cast("MappedBatch", batch.batch)
@@ -128,23 +128,23 @@ class Pipeline:
             self._arrangement.take_back(arranged, accepted)
 
     def _judge(self, arranged: MappedBatch) -> set[int]:
-        """Return the records that the fields refuse, but for their missing parents."""
+        """Return the records that the fields refuse, ignoring their missing parents."""
         return {reject.record for reject in self._judge_of_fields.convert(arranged).rejects}
 
 
 class Chunks:
-    """Deals batches out, chunk by chunk, and counts the records independently of PostgreSQL."""
+    """Divides batches into chunks, and counts the records independently of PostgreSQL."""
 
     def __init__(
         self, batches: Iterator[TypedBatch], start: Position, rows: int | None, *, aborts: bool
     ) -> None:
-        """``aborts``: the first refused record ends it all."""
+        """``aborts``: the first refused record ends the load."""
         self._batches = batches
         self._rows = rows
         self._aborts = aborts
         self._held: TypedBatch | None = None
         self.is_over = False
-        """Whether the source has come to its end."""
+        """Whether the source has ended."""
         self._last: Batch | None = None
         self._start = start
         self.read = self.skipped = self.padded = self.cut = 0
@@ -176,13 +176,13 @@ class Chunks:
             yield batch
 
     def position(self) -> Position:
-        """Return the source's position after the current chunk, once it has been dealt out."""
+        """Return the source's position after the current chunk, once its batches were yielded."""
         if self._last is None or self._last.through is None:
             return self._start
         return self._last.find_position(self._last.through)
 
     def counts(self, written: Counts, rejected: int) -> Counts:
-        """Return what became of the chunk's records."""
+        """Return the counts of the chunk's records."""
         return dataclasses.replace(
             written,
             read=self.read,
@@ -203,7 +203,7 @@ def make_converter(  # noqa: PLR0913 - what a row meets on its way, each once
     clean: bool = False,
     inserts: Inserts = "all",
 ) -> Converter:
-    """Plan how the batches of a source, or of a layout at work on it, become typed."""
+    """Plan how the batches of a source, or of a layout applied to it, become typed."""
     fed = arrangement or _Columns(
         tuple(found.field for found in match_columns(model, source.columns, source.name)),
         source.columns,
@@ -227,14 +227,17 @@ def make_converter(  # noqa: PLR0913 - what a row meets on its way, each once
 
 
 class _Columns(NamedTuple):
-    """The source's own columns, each for the field that it names."""
+    """The source's own columns, each with the field that it names."""
 
     fields: tuple[models.Field[Any, Any], ...]
     source_columns: tuple[str, ...]
 
 
 def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
-    """Read on until there is enough to show: who fixes a file wants to see all of them at once."""
+    """Return the rejects of this and the following batches, until there are enough to show.
+
+    Someone who fixes a file wants to see all of them at once.
+    """
     rejects = list(batch.rejects)
     for following in rest:
         if len(rejects) >= REJECTS_SHOWN:

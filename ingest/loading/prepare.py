@@ -1,4 +1,4 @@
-"""Writing down a load that is performed later, by whoever takes it up by its number."""
+"""Records a load that another process performs later, by its number."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def prepare(
     using: str | None = None,
     **options: Any,
 ) -> Load:
-    """Write down a load with the arguments of ``load``, and perform nothing of it.
+    """Record a load with the arguments of ``load``, without performing it.
 
-    ``resume`` performs it. ``facts`` are fields of ``Load``: its status, and what is known of its
-    source, which is not opened. Raises ``LedgerError`` if the ledger's tables are not there.
+    ``resume`` performs it. ``facts`` are fields of ``Load``: its status, and what is known about
+    its source, which is not opened. Raise ``LedgerError`` if the ledger's tables do not exist.
     """
     job = LoadSpec.of(model, source, using, options)
     with open_session(job.alias) as session, session.transaction():
@@ -46,7 +46,7 @@ def prepare(
 
 
 def spec_facts(job: LoadSpec) -> dict[str, Any]:
-    """Return the fields of ``Load`` that say how it is done."""
+    """Return the fields of ``Load`` that describe how it is done."""
     return {
         "layout": "" if job.layout is None else job.layout.to_toml(),
         "options": job.to_json(),

@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 
 DEFAULT_ROWS = 5
 MOST_RECORDS = 1_000
-"""So many records are looked at for good ones: a source that is all bad comes to an end."""
+"""How many records are searched for good ones, so that a source of only bad records ends."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What a load would make of the first records."""
+    """What a load would do with the first records."""
 
     model: str
     """The model's label."""
     source: str
-    """What the rows come from."""
+    """The name of the source."""
     columns: tuple[str, ...]
     """The table's columns that would be written; PostgreSQL gives all others their values."""
     fields: tuple[str, ...]
-    """The names of their fields."""
+    """The names of the fields of these columns."""
     records: tuple[int, ...]
-    """The number of the record that each row comes from."""
+    """The record number of each row."""
     rows: tuple[tuple[Any, ...], ...]
     """The rows, as Python values of the table's types."""
     rejects: tuple[Reject, ...]
-    """The reasons of the records among them that were refused, in order."""
+    """The reasons why records among them were refused, in order."""
     outcomes: tuple[RecordOutcome, ...] = ()
-    """With ``on_conflict``: what would become of the record of each row, and what an update would
+    """With ``on_conflict``: what would happen to the record of each row, and what an update would
     change."""
 
 
@@ -69,18 +69,18 @@ def preview(
 ) -> Preview:
     """Return the first ``rows`` rows of a source as ``load`` would store them.
 
-    It takes the source and the options of ``load``, and raises what that raises for a source or a
-    layout that cannot be used. An iterable is read, and so cannot be loaded afterwards.
+    The arguments are those of ``load``, and so are the errors for a source or a layout that cannot
+    be used. An iterable is consumed, and cannot be loaded afterwards.
 
-    With ``on_conflict`` the records are settled in a transaction that is rolled back: ``outcomes``
-    says what would become of each, and what PostgreSQL refuses is among the ``rejects``. It waits
-    for locks as a load does, up to five seconds. Numbers of a sequence are used up only where a
-    dry run would use them up. ``sync`` is shown as ``upsert``. Without ``on_conflict``, what only
-    PostgreSQL can refuse (a key that is there already, a reference that leads nowhere) is not seen.
+    With ``on_conflict`` the records are written in a transaction that is rolled back: ``outcomes``
+    has the result for each, and the ``rejects`` include records that PostgreSQL refuses. It waits
+    for locks as a load does, up to five seconds. It uses up numbers of a sequence only if a dry run
+    would. ``sync`` is shown as ``upsert``. Without ``on_conflict`` it does not detect what only
+    PostgreSQL can refuse: a key that exists already, or a missing reference.
     """
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")
-    from ingest.layout.transform import arrange  # the command has this module's options
+    from ingest.layout.transform import arrange  # the command imports this module's options
 
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
     layout = choose_layout(options)
@@ -88,13 +88,13 @@ def preview(
     conflicts = how.conflicts
     with (
         open_source(source, reading) as opened,
-        # On Django's connection, which knows how to read the values that rows have now.
+        # On Django's connection, which can read the values that rows have now.
         nullcontext() if conflicts is None else atomic(using=alias),
         open_session(alias) as session,
     ):
         check_reading(opened, options)
         with session.transaction() as transaction:
-            transaction.roll_back()  # a layout may make missing parents
+            transaction.roll_back()  # a layout may create missing parents
             table = read_tables(session, model)
             if not opened.columns:  # an empty iterable
                 return _nothing(model, opened.name)

@@ -1,4 +1,4 @@
-"""Tells how a load goes: to the caller after each batch, to the ledger about once a second."""
+"""Reports a load's progress: to the caller after each batch, to the ledger once a second."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ingest.loading.events import Announcement
 
 SECONDS_BETWEEN_NOTES = 1.0
-"""How often the ledger is told: often enough for a person who watches a bar."""
+"""The interval of updates in the ledger: often enough for a person who watches a progress bar."""
 
 
 class ProgressReporter:
-    """Knows how far a load has come, over all of its tries."""
+    """Tracks and reports the progress of a load, over all of its attempts."""
 
     def __init__(
         self, progress: Callable[[Progress], None] | None, announcement: Announcement
@@ -38,44 +38,44 @@ class ProgressReporter:
 
     @property
     def counts(self) -> Counts:
-        """Records of the chunks that are committed."""
+        """The counts of the committed chunks."""
         return self._counts
 
     def show_in(self, entry: Entry | None) -> None:
-        """Write progress to this entry from now on; None where others cannot see it."""
+        """Write progress to this entry from now on; None if others cannot see it."""
         self._entry = entry
 
     @property
     def bytes_read(self) -> int:
-        """Bytes of the source whose records are committed, as far as that is known."""
+        """Bytes of the source whose records are committed, as far as known."""
         return self._bytes_read
 
     def start_from(self, counts: Counts, bytes_read: int = 0) -> None:
-        """Count on from what the ledger has of the chunks that are committed."""
+        """Continue counting from the committed chunks of the ledger."""
         self._counts, self._bytes_read = counts, bytes_read
-        if self._rows_before is None:  # a later try counts on from what this load has committed
+        if self._rows_before is None:  # a later attempt counts from what this load has committed
             self._rows_before = counts.read
 
     def committed(self, counts: Counts, chunk: int | None, bytes_read: int = 0) -> None:
-        """Take in the counts of all that is committed now, and announce the chunk of this number.
+        """Record the counts of all committed rows, and announce the chunk with this number.
 
-        None where the load has no chunks, or another process has announced it.
+        ``chunk`` is None if the load has no chunks, or if another process has announced it.
         """
         if chunk is not None:
             self.announcement.committed(chunk, counts - self._counts)
         self._counts, self._bytes_read = counts, max(bytes_read, self._bytes_read)
 
     def finish(self, bytes_total: int | None) -> None:
-        """Write down how long the stages took, and that the source was read to its end."""
+        """Record the duration of the stages, and that the source was read to its end."""
         if self._entry is not None:
             bytes_read = self._bytes_read if bytes_total is None else bytes_total
             self._entry.note(stages=dict(self.stages.seconds), bytes_read=bytes_read)
 
     def see(self, counts: Counts, bytes_read: int, bytes_total: int | None) -> None:
-        """Tell of the records that PostgreSQL has accepted; the counts are of the open chunk.
+        """Report the records that PostgreSQL has accepted; ``counts`` are those of the open chunk.
 
-        ``bytes_read``: of the source, up to the last of these records. Raises ``LoadCancelled``
-        where somebody asked for the load's end.
+        ``bytes_read`` is the position in the source after the last of these records. Raise
+        ``LoadCancelled`` if somebody asked to cancel the load.
         """
         counts += self._counts
         if self._progress is not None:
@@ -97,6 +97,6 @@ class ProgressReporter:
                 bytes_read=bytes_read, stages=self.stages.seconds, **vars(counts)
             )
         except DatabaseError:
-            return  # what is wrong the load's own connection will say
+            return  # the load's own connection will report the error
         if is_cancelled:
             raise LoadCancelled

@@ -37,9 +37,9 @@ class RejectFile:
         mark: Mapping[str, Any] | None = None,
         output: OutputFile | None = None,
     ) -> None:
-        """``mark``: go on with the file that is there, from where it was marked.
+        """``mark``: continue the existing file from this mark.
 
-        ``output`` is what the ``file`` belongs to, where it lasts.
+        ``output`` owns the ``file``, if the file is kept.
         """
         name = REJECT_FILE if output is None else f"{REJECT_FILE} {output.path!r}"
         publish = None if output is None else output.publish
@@ -47,7 +47,7 @@ class RejectFile:
         self._writer = writer
         self.is_empty = mark is None
         """Whether it has no record."""
-        head = writer.head()  # also where it stands there already: a byte-order mark comes once
+        head = writer.head()  # even if the file has it already: a byte-order mark is written once
         if mark is None:
             self._file.write(head)
         else:
@@ -67,20 +67,20 @@ class RejectFile:
             self._file.write(written)
 
     def append(self, written: bytes) -> None:
-        """Write what another reject file of the same source has written."""
+        """Append what another reject file of the same source contains."""
         self.is_empty &= not written
         self._file.write(written)
 
     def mark(self) -> dict[str, Any]:
-        """Return the place up to which it is written now."""
+        """Return the position up to which it is written now."""
         return self._file.mark()
 
     def rewind(self, mark: Mapping[str, Any]) -> None:
-        """Forget what was written after a mark."""
+        """Remove what was written after a mark."""
         self._file.rewind(mark)
 
     def end(self) -> None:
-        """Write what stands after the last record."""
+        """Write what follows the last record, and close the file."""
         if not self._file.is_closed:
             self._file.write(self._writer.tail())
             self._file.flush()
@@ -95,17 +95,17 @@ def open_reject_file(
     said: str | None,
     mark: Mapping[str, Any] | None = None,
 ) -> Iterator[RejectFile | None]:
-    """Open the file, or give None where no path is given, or that of the null device.
+    """Open the file and yield it; yield None if the path is None or the null device.
 
-    ``outputs`` know which files must not be written; ``said`` is the format that the source's
-    options say, if any; ``mark``: go on with the file that is there. Raises ``ConfigurationError``
-    for a name that a load could not read again.
+    ``outputs`` know which files must not be written. ``said`` is the format given in the source's
+    options, if any. ``mark``: continue the existing file. Raise ``ConfigurationError`` for a name
+    that a load could not read again.
     """
     if path is None or is_null(path):
         yield None
         return
     _check(Path(path), writer, said)
-    if mark and not mark["bytes"]:  # of an empty file nothing says that it is this one
+    if mark and not mark["bytes"]:  # an empty file cannot be identified as this one
         mark = None
     if mark and not Path(path).exists():
         raise IngestError(
@@ -120,9 +120,9 @@ def open_reject_file(
         try:
             yield rejects
         except BaseException:
-            # An older file stays what it was where nothing was refused.
+            # An older file is kept if nothing was refused.
             if not (rejects.is_empty and output.replaced):
-                with suppress(IngestError):  # what is wrong has been said
+                with suppress(IngestError):  # the error has been reported
                     rejects.end()
             raise
         rejects.end()
@@ -147,9 +147,9 @@ def _check(path: Path, writer: RecordWriter, said: str | None) -> None:
 def suffix_for(writer: RecordWriter, name: str, *, in_chunks: bool) -> str:
     """Return the suffix of a reject file, by which a load can read it again.
 
-    It is that of the source's ``name`` where the rejects are written in this format.
+    It is that of the source's ``name`` if the rejects are written in the same format.
     """
-    if writer.format == "workbook":  # which is written at the end, by another package
+    if writer.format == "workbook":  # written at the end, by another package
         return ".csv" if in_chunks or find_spec("xlsxwriter") is None else ".xlsx"
     path = Path(name)
     while path.suffix.lower() in COMPRESSIONS:

@@ -1,4 +1,4 @@
-"""Where the rejects of a load go, and when there are too many of them."""
+"""The log of a load's rejects, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 REJECT_LOG = "The reject log"
 HOPELESS_RECORDS = 1_000
-"""If so many records are read and all are bad, the file or the layout is the wrong one."""
+"""If the first records are all refused, up to this number, the file or the layout is the wrong
+one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class RejectLimit:
 
     @classmethod
     def parse(cls, text: str | int | None) -> Self:
-        """Read ``100`` or ``2.5%``; raises ``ConfigurationError`` for anything else."""
+        """Parse ``100`` or ``2.5%``; raise ``ConfigurationError`` for anything else."""
         if text is None:
             return cls()
         shown = str(text).strip()
@@ -54,9 +55,9 @@ class RejectLimit:
         return limit
 
     def check(self, refused: int, read: int, first: Reject | None) -> None:
-        """Raise ``TooManyRejects`` where more are refused, or all of them.
+        """Raise ``TooManyRejects`` if more records, or all records, are refused.
 
-        ``first`` is the first reject since it was asked last.
+        ``first`` is the first reject since the last check.
         """
         if first is not None and refused == read >= HOPELESS_RECORDS:
             raise TooManyRejects(
@@ -67,7 +68,7 @@ class RejectLimit:
             raise self.too_many(refused, read, first)
 
     def too_many(self, refused: int, read: int, first: Reject | None) -> TooManyRejects:
-        """Return the error that says so."""
+        """Return the error for too many rejects."""
         allowed = f"{self.percent:g}%" if self.number is None else f"{self.number:,}"
         return TooManyRejects(
             f"{refused:,} of {read:,} records are refused, and the limit is {allowed}. "
@@ -76,7 +77,7 @@ class RejectLimit:
 
 
 class RejectLog:
-    """Writes rejects down as JSON Lines, counts the records, and gives them back in order."""
+    """Writes rejects as JSON Lines, counts the records, and iterates over the rejects in order."""
 
     def __init__(
         self,
@@ -84,9 +85,9 @@ class RejectLog:
         limit: RejectLimit,
         mark: Mapping[str, Any] | None = None,
     ) -> None:
-        """``output`` is where it goes; None: to a temporary file.
+        """``output`` is the file to write; None: a temporary file.
 
-        ``mark``: go on with the log that is there, from where it was marked.
+        ``mark``: continue the existing log from this mark.
         """
         self._limit = limit
         # In a file from the start: a load may refuse more records than memory holds.
@@ -95,26 +96,26 @@ class RejectLog:
         else:
             name = f"{REJECT_LOG} {output.path!r}"
             self._file = AppendFile(output.file, name, lasts=True, publish=output.publish)
-        # The rejects can be read as long as somebody holds the log.
+        # The rejects can be read as long as something refers to the log.
         weakref.finalize(self, self._file.close)
         self._counts: ReasonCounts | None = None if mark else ReasonCounts()
-        """None: they are counted when they are asked for."""
+        """None: the reasons are counted when they are needed."""
         self.records = 0
         """Records refused; one may have several reasons."""
         if mark:
             self.rewind(mark)
 
     def add(self, rejects: Sequence[Reject], read: int) -> None:
-        """Write down the rejects of one batch; ``read`` records have been read by then.
+        """Write the rejects of one batch; ``read`` records have been read by then.
 
-        Raises ``TooManyRejects`` when the limit is passed.
+        Raise ``TooManyRejects`` if the limit is exceeded.
         """
         self._write(rejects)
         self.records += _count(rejects)
         self._limit.check(self.records, read, rejects[0] if rejects else None)
 
     def append(self, lines: bytes) -> list[Reject]:
-        """Write what the log of a chunk has, which is in already; give its rejects."""
+        """Append the log of a committed chunk; return its rejects."""
         rejects = [Reject(**json.loads(line)) for line in lines.splitlines()]
         if self._counts is not None:
             for reject in rejects:
@@ -128,21 +129,21 @@ class RejectLog:
         return b"".join(self._file.lines())
 
     def flush(self) -> None:
-        """Let others see what is written."""
+        """Let other readers see what is written."""
         self._file.flush()
 
     def mark(self) -> dict[str, Any]:
-        """Return the place up to which it is written now."""
+        """Return the position up to which it is written now."""
         return {**self._file.mark(), "records": self.records}
 
     def rewind(self, mark: Mapping[str, Any]) -> None:
-        """Forget what was written after a mark."""
+        """Remove what was written after a mark."""
         self._file.rewind(mark)
         self._counts = None if mark["records"] else ReasonCounts()
         self.records = mark["records"]
 
     def restore(self, rejects: Iterable[Reject], records: int) -> None:
-        """Take in what an earlier try refused, as far as it is known; it had so many records."""
+        """Add the known rejects of an earlier attempt, which had refused this many records."""
         self._write(rejects)
         self.records = records
 
@@ -154,7 +155,7 @@ class RejectLog:
         self._file.flush()
 
     def reasons(self) -> tuple[Reason, ...]:
-        """Return equal reasons counted."""
+        """Return the reasons with the number of times each occurred."""
         if self._counts is None:
             self._counts = ReasonCounts(self)
         return self._counts.reasons()
@@ -172,7 +173,7 @@ class RejectLog:
 
 
 def _count(rejects: Iterable[Reject]) -> int:
-    """Return how many records they are of."""
+    """Return the number of records that these rejects belong to."""
     return len({(reject.source, reject.record) for reject in rejects})
 
 

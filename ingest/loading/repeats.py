@@ -1,9 +1,9 @@
 """Whether a file was loaded into the same table before.
 
-A file is known by its fingerprint, whatever it is called. Every load of files has that in the
-ledger when it ends, because a thread digests them while they are loaded. Before a load begins the
-digest is waited for only where that can matter: where a finished load of the same model read as
-many bytes, or where the load is to be refused.
+A file is identified by its fingerprint, not by its name. Every load of files has it in the ledger
+when it ends, because a thread computes the digests during the load. A load waits for the digest
+before it begins only if that can matter: if a finished load of the same model read as many bytes,
+or if a repeat is to be refused.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def may_be_repeat(job: LoadSpec, source: Source, schema: str) -> bool:
 
 
 def find_repeat(job: LoadSpec, source: Source, schema: str, digest: str) -> Load | None:
-    """Find the last load that has put the same file into the same table, and was not undone.
+    """Return the last load of the same file into the same table that was not undone.
 
-    Where such a load is refused, one that is at work counts too.
+    If such a load is to be refused, a running load counts too.
     """
     same = "t.fingerprint OPERATOR(pg_catalog.=) $4::pg_catalog.text"
     states = _LOADED if job.how.on_repeat == "warn" else _LOADED_OR_RUNNING
@@ -41,7 +41,7 @@ def find_repeat(job: LoadSpec, source: Source, schema: str, digest: str) -> Load
 
 
 def describe_repeat(found: Load, job: LoadSpec, source: Source) -> str:
-    """Return a sentence about a load of the same file."""
+    """Return a sentence about an earlier load of the same file."""
     day = local_time(found.started_at).date()
     is_running = found.status == Load.Status.RUNNING
     was, before = ("is being loaded", "") if is_running else ("was loaded", " before")
@@ -53,7 +53,7 @@ def describe_repeat(found: Load, job: LoadSpec, source: Source) -> str:
 
 
 def refuse_repeat(found: Load, job: LoadSpec, source: Source) -> LedgerError:
-    """Return the error that says why the load does not begin."""
+    """Return the error that explains why the load does not begin."""
     first = "wait for its end, or "
     if found.status == Load.Status.LOADED:
         undo = f"take its rows away with `bulk_load --undo {found.pk}`, or "
@@ -71,7 +71,7 @@ def _select(job: LoadSpec, source: Source, schema: str, rest: str, *more: str) -
     return cast("list[Load]", select(job.alias, Load, f"{_SAME_SIZE} AND {rest}", *facts))
 
 
-# Loads of an earlier version do not say their schema.
+# Loads recorded by an earlier version have no schema.
 _SAME_SIZE = """
 WHERE t.model OPERATOR(pg_catalog.=) $1::pg_catalog.text
   AND t.bytes_total OPERATOR(pg_catalog.=) $2::pg_catalog.text::bigint

@@ -1,4 +1,4 @@
-"""Whether a load can go on: it must be the same file, read and kept in the same way."""
+"""Whether a load can be resumed: file, reading and writing options must be the same."""
 
 from __future__ import annotations
 
@@ -33,22 +33,24 @@ if TYPE_CHECKING:
 
 
 def find_unfinished(job: LoadSpec, digest: str, session: Session) -> Load | None:
-    """Find the last load of the same file into the same model that has chunks and no end.
+    """Return the last load of the same file into the same model that has chunks but no end.
 
-    The file is known by the digest of its content, whatever it is called. One that runs counts too
-    before its first chunk is in. A load of the same name that has chunks is found as well, so that
-    ``check_file`` can say that the file was changed.
+    The file is identified by the digest of its content, not by its name. A running load counts even
+    before its first chunk is committed. A load with the same name that has chunks is found too, so
+    that ``check_file`` can report that the file was changed.
     """
     given = job.to_json()["given"]
     unfinished = select(
         job.alias, Load, _UNFINISHED, job.model._meta.label, digest, json.dumps(given)
     )
     place = describe_place(session, job.model)
-    # Another tenant's load is another one. Loads of an earlier version do not say whose they are.
+    # A load of another tenant does not count. Loads recorded by an earlier version do not have
+    # their tenant.
     unfinished = [load for load in unfinished if not load.session_state or _is_at(load, place)]
     has_chunks = {load.pk for load in unfinished if _rows(Chunk, load, "LIMIT 1")}
     named = [load for load in unfinished if load.options["given"] == given]
-    # A load that is only chunked, and not resumable, has no digest before its first chunk is in.
+    # A load that is only chunked, and not resumable, has no digest before its first chunk is
+    # committed.
     for same in ([load for load in unfinished if load.fingerprint == digest], named):
         begun = next((load for load in same if load.pk in has_chunks), None)
         running = (
@@ -65,7 +67,7 @@ def find_unfinished(job: LoadSpec, digest: str, session: Session) -> Load | None
 
 
 def _rows(model: type[Chunk | KeptReject], load: Load, rest: str) -> list[Any]:
-    """Read what the ledger has of a load."""
+    """Return the load's rows in this table of the ledger."""
     where = "WHERE t.load_id OPERATOR(pg_catalog.=) $1::bigint"
     return select(load._state.db or DEFAULT_DB_ALIAS, model, f"{where} {rest}", load.pk)
 
@@ -85,7 +87,7 @@ def _is_at(load: Load, place: dict[str, Any]) -> bool:
 
 
 def check_same(load: Load, job: LoadSpec) -> None:
-    """Raise ``LedgerError`` where a load cannot go on as this job."""
+    """Raise ``LedgerError`` if this job cannot resume the load."""
     check_resumable(load, job.given)
     _check_plan(load, job)
     _check_layout(load, job)
@@ -93,9 +95,9 @@ def check_same(load: Load, job: LoadSpec) -> None:
 
 
 def check_resumable(load: Load, given: Any) -> None:
-    """Raise ``LedgerError`` where a load has ended, or its source cannot be read again.
+    """Raise ``LedgerError`` if a load has ended, or its source cannot be read again.
 
-    ``given`` says where the source is now.
+    ``given`` is where the source is now.
     """
     if load.status in {Load.Status.LOADED, Load.Status.UNDONE}:
         raise LedgerError(f"Load {load.pk} is {load.status}: there is nothing to resume.")
@@ -137,7 +139,7 @@ def _check_plan(load: Load, job: LoadSpec) -> None:
 def _check_layout(load: Load, job: LoadSpec) -> None:
     layout, name = job.layout, load.options.get("layout")
     if name is not None:
-        with suppress(LayoutError):  # it may be gone, and the ledger has it
+        with suppress(LayoutError):  # the file may be gone, and the ledger has the layout
             layout = find_layout(name)
     if load.layout != ("" if layout is None else layout.to_toml()):
         raise LedgerError(
@@ -158,7 +160,7 @@ def _check_reject_file(load: Load, job: LoadSpec) -> None:
 
 
 def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
-    """Raise ``LedgerError`` where a load's file has another digest than it had."""
+    """Raise ``LedgerError`` if the digest of a load's file has changed."""
     if was in {"", now}:
         return
     where = "after the records that are in"
@@ -177,20 +179,20 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
 
 
 def _begin_anew(load: Load) -> str:
-    """Return what to do instead of going on with a load."""
+    """Return what to do instead of resuming a load."""
     if load.can_be_undone:
         return f"undo what is in with `bulk_load --undo {load.pk}`, and load again"
-    # It has changed rows, and kept nothing of what they were: its key finds them again.
+    # It has changed rows and kept no old values: its key finds these rows again.
     return "load again without --resumable"
 
 
 def _missing(given: Any) -> str | None:
-    """Return the first file, or pattern, that is not there."""
+    """Return the first file, or pattern, that does not exist."""
     try:
         files = _files(given)
     except SourceError:
         return str(given)
-    here = (file for file in files if not is_address(file))  # what is elsewhere says it itself
+    here = (file for file in files if not is_address(file))  # opening it reports if it is missing
     return next((str(file) for file in here if not Path(file).is_file()), None)
 
 
@@ -199,7 +201,7 @@ def _files(given: Any) -> list[Any]:
 
 
 class KeptLog:
-    """The log of rejects over all tries of a load."""
+    """The log of rejects over all attempts of a load."""
 
     def __init__(self, job: LoadSpec, outputs: OutputFiles) -> None:
         path = job.how.reject_log
@@ -207,16 +209,16 @@ class KeptLog:
         self._outputs = outputs
         self._limit = RejectLimit.parse(job.how.reject_limit)
         self._marked: Mapping[str, Any] | None = None
-        """The mark that the ledger had when the log was opened."""
+        """The mark in the ledger when the log was opened."""
         self._mark: dict[str, Any] = {}
-        """What that place is in the file that is written now."""
+        """The same position in the file that is written now."""
         self.log: RejectLog
         self.output: OutputFile | None = None
-        """Its file, where it has one that lasts."""
+        """The file of the log, if it is kept."""
 
     def open(self, entry: Entry, settled: Settled) -> RejectLog:
-        """Return the log with the rejects of the chunks that are committed, and no others."""
-        if self._mark:  # another try of this process
+        """Return the log with the rejects of the committed chunks, and no others."""
+        if self._mark:  # another attempt of this process
             now = settled.marks.get("log")
             self.log.rewind(self._mark if now is None or now == self._marked else now)
             return self.log
@@ -225,42 +227,42 @@ class KeptLog:
         is_there = False
         if path is not None:
             is_its_own = load is not None and load.reject_log == absolute(path)
-            # Of a log that was empty nothing says that it is this one.
+            # An empty log cannot be identified as this one.
             is_there = is_its_own and mark is not None and mark["bytes"] > 0 and path.is_file()
             self.output = self._outputs.open(path, REJECT_LOG, is_ours=is_there)
         mark = mark if is_there else None
         self.log = RejectLog(self.output, self._limit, mark)
         if settled.chunks and not is_there and load is not None:
             kept = _rows(KeptReject, load, "ORDER BY t.id")
-            # Those of chunks that were just loaded may not be written yet.
+            # Rejects of chunks that were just loaded may not be written yet.
             marked = settled.marks.get("log", {"records": 0})
             self.log.restore(map(_told, kept), marked.get("records", settled.counts.rejected))
         self._marked, self._mark = settled.marks.get("log"), self.log.mark()
         return self.log
 
     def reasons(self) -> list[dict[str, Any]]:
-        """Return equal reasons counted, as the ledger keeps them."""
+        """Return the reasons with their numbers, as the ledger keeps them."""
         with suppress(AttributeError, IngestError, OSError):  # it may not be open
             return [reason.told() for reason in self.log.reasons()]
         return []
 
     def end(self, *, is_done: bool) -> None:
-        """Let others write the file; one that was to be replaced stays if nothing was refused."""
+        """Let others write the file; one that was to be replaced is kept if nothing was refused."""
         if self.output is None:
             return
         if self._mark and (is_done or self.log.records):
-            with suppress(IngestError, OSError):  # what is wrong has been said
+            with suppress(IngestError, OSError):  # the error has been reported
                 self.log.flush()
         self.output.release()
 
 
 def absolute(path: str | Path | None) -> str:
-    """Return a path as the ledger has it."""
+    """Return a path as the ledger stores it."""
     return "" if path is None else str(Path(path).absolute())
 
 
 def leftovers(job: LoadSpec, digest: str) -> Iterator[FileId]:
-    """Yield the rejects' files of loads of the same content that died before their first chunk."""
+    """Yield the reject files of loads of the same content that died before their first chunk."""
     for load in select(job.alias, Load, _UNFINISHED, job.model._meta.label, digest, "null"):
         is_its_own = load.fingerprint == digest and not _rows(Chunk, load, "LIMIT 1")
         if is_its_own and not is_alive(load):
@@ -268,7 +270,7 @@ def leftovers(job: LoadSpec, digest: str) -> Iterator[FileId]:
 
 
 def outputs_of(load: Load) -> list[FileId]:
-    """Return the files of rejects that a load has opened, as the ledger knows them."""
+    """Return the reject files that a load has opened, as recorded in the ledger."""
     return [(device, inode) for device, inode in load.options.get("outputs", ())]
 
 

@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 Order = Literal["source", "any"]
 OF_SHARING = ("workers", "executor", "scheduler", "order")
-"""The options by which several processes share a load."""
+"""The options for sharing a load between several processes."""
 OF_THIS_MACHINE = frozenset({"ProcessPoolExecutor", "ThreadPoolExecutor"})
 
 
 def is_shared(how: LoadOptions) -> bool:
-    """Return whether chunks are given to other processes, or to threads."""
+    """Return whether chunks are loaded by other processes or threads."""
     return how.workers > 1 or bool(how.executor or how.scheduler) or how.order == "any"
 
 
 def is_ordered(how: LoadOptions) -> bool:
-    """Return whether a chunk is committed only after the one before.
+    """Return whether each chunk is committed only after the one before.
 
-    That is so by default on one machine; an executor of another library may have many.
+    This is the default on one machine; an executor of another library may have many machines.
     """
     if how.order is not None:
         return how.order == "source"
-    kinds = {kind.__name__ for kind in type(how.executor).__mro__}  # not imported for nothing
+    kinds = {kind.__name__ for kind in type(how.executor).__mro__}  # names, to avoid an import
     is_here = how.executor is None or bool(kinds & OF_THIS_MACHINE)
     return is_here and how.scheduler is None
 
 
 def check_sharing(how: LoadOptions) -> None:
-    """Raise ``ConfigurationError`` for options that do not go together."""
+    """Raise ``ConfigurationError`` for options that cannot be combined."""
     if how.order is not None and how.order not in get_args(Order):
         raise ConfigurationError(f"order is {how.order!r}: say 'source' or 'any'.")
     if how.executor is not None and not isinstance(how.executor, Executor):
@@ -63,7 +63,7 @@ def check_sharing(how: LoadOptions) -> None:
 
 
 def check_order(said: dict[str, Any], how: LoadOptions) -> None:
-    """Raise ``ConfigurationError`` for an order where one process loads it all."""
+    """Raise ``ConfigurationError`` if an order is given and one process loads everything."""
     if said.get("order") is not None and not (how.workers > 1 or how.executor or how.scheduler):
         raise ConfigurationError(
             "order (--order) has no effect on one process, which commits in the source's order: "
@@ -72,9 +72,9 @@ def check_order(said: dict[str, Any], how: LoadOptions) -> None:
 
 
 def take_over(how: LoadOptions, **others: Any) -> LoadOptions:
-    """Return the options with other processes than the load was begun with, if any are said.
+    """Return the options with other processes than at the load's beginning, if any are given.
 
-    What is in was committed in an order, and goes on in it.
+    The order of commits stays the one in which the load began.
     """
     said = {name: value for name, value in others.items() if value is not None}
     if not said:

@@ -1,8 +1,8 @@
-"""Check that a table keeps what its constraints and indexes promise.
+"""Verifies that a table satisfies its constraints and indexes.
 
-PostgreSQL takes a constraint that is marked as valid for granted. Triggers that were disabled, a
-damaged index or a restore gone wrong leave rows behind that break it; here each constraint is
-asked again, of the rows themselves. Reads only; one full scan for each item.
+PostgreSQL trusts a constraint that is marked as valid. Disabled triggers, a damaged index or a
+failed restore can leave rows that violate it. This module re-checks each constraint against the
+stored rows. It only reads, with one full scan for each item.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ DAMAGE = (
     psycopg.errors.IndexCorrupted,
     psycopg.errors.DataCorrupted,
 )
-"""How amcheck says what it found."""
+"""The exceptions by which amcheck reports damage."""
 
 
 def verify(model: type[models.Model], *, using: str | None = None) -> Audit:
-    """Ask every constraint and index of a model's table again; nothing is changed.
+    """Re-check every constraint and index of a model's table; change nothing.
 
-    Inside ``transaction.atomic()`` it sees the caller's rows. Raises an ``IngestError`` where there
-    is no such table or no connection; all else is in the result.
+    Inside ``transaction.atomic()`` it sees the caller's rows. Raise an ``IngestError`` if there is
+    no such table or no connection; all other problems are in the result.
     """
     alias = using or router.db_for_read(model) or DEFAULT_DB_ALIAS
     with open_session(alias) as session, session.transaction():
@@ -49,10 +49,10 @@ def verify(model: type[models.Model], *, using: str | None = None) -> Audit:
 
 
 def verify_table(session: Session, table: Table) -> Audit:
-    """Ask every constraint and index of the table again, in the session's transaction.
+    """Re-check every constraint and index of the table, in the session's transaction.
 
-    What PostgreSQL refuses to answer is a problem too: it is not known to hold. The tables of a
-    multi-table child are all asked.
+    A check that PostgreSQL refuses to run counts as a problem too, because its result is unknown.
+    For a multi-table child, the tables of all its parents are checked.
     """
     findings = [finding for part in table.tables for finding in _verify_one(session, part)]
     return Audit(table=table.qualified_name, findings=tuple(findings))
@@ -88,7 +88,7 @@ def _verify_one(session: Session, table: Table) -> list[Finding]:
 
 
 _KINDS: dict[str, FindingKind] = {"c": "check", "f": "foreign key"}
-"""What a pg_constraint.contype is called."""
+"""Names for the values of pg_constraint.contype."""
 
 
 def _ask(
@@ -98,10 +98,10 @@ def _ask(
     question: Callable[..., Finding],
     *arguments: Any,
 ) -> Finding:
-    """Put one question, and leave no trace of it, whatever a check's function may do."""
+    """Run one check and leave no trace of it, whatever a constraint's function may do."""
     session.execute("SAVEPOINT ingest_audit")
     try:
-        # An error, where a policy would hide rows from the question.
+        # Raises an error if a policy would hide rows from the check.
         session.execute("SET LOCAL row_security = off")
         return question(session, *arguments)
     except (asyncpg.PostgresError, psycopg.Error) as error:
@@ -123,8 +123,8 @@ def _count(session: Session, table: Table, condition: str) -> int:
 
 
 def _verify_not_null(session: Session, table: Table, column: str) -> Finding:
-    # The planner leaves the question out where the column is NOT NULL (17 and later); a value
-    # that is compared as a whole row is not left out.
+    # The planner omits the test if the column is NOT NULL (17 and later); it does not omit
+    # num_nulls().
     rows = _count(
         session, table, f"pg_catalog.num_nulls(given.{quote_name(column)}) OPERATOR(pg_catalog.>) 0"
     )
@@ -148,10 +148,10 @@ def _verify_constraint(session: Session, table: Table, item: Constraint) -> Find
 
 
 def _fetch_expressions(session: Session, query: str, table: Table, name: str) -> list[Any]:
-    """Read expressions of the table as SQL, which means the same when it is read again."""
+    """Return expressions of the table as SQL that has the same meaning when it is parsed again."""
     [(*found, is_reread_by_name)] = session.fetch(query, table.oid, name, REREAD_BY_NAME)
     if is_reread_by_name:
-        # Until the savepoint is rolled back nobody's operators are found but PostgreSQL's.
+        # Until the savepoint is rolled back, only PostgreSQL's own operators are found.
         session.execute("SET LOCAL search_path = ''")
         [(*found, _)] = session.fetch(query, table.oid, name, REREAD_BY_NAME)
     return found
@@ -189,7 +189,7 @@ def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
         conditions.append(f"pg_catalog.num_nulls({', '.join(keys)}) OPERATOR(pg_catalog.=) 0")
     where = f"WHERE {' AND '.join(f'({item})' for item in conditions)}" if conditions else ""
     only = "" if table.kind == "p" else "ONLY "
-    # A group by, not the index itself: its expressions are sorted or hashed anew.
+    # GROUP BY does not use the index itself: the expressions are sorted or hashed again.
     [(rows,)] = session.fetch(
         f"SELECT coalesce(pg_catalog.sum(times OPERATOR(pg_catalog.-) 1), 0)::bigint "
         f"FROM (SELECT pg_catalog.count(*) AS times "
@@ -211,7 +211,7 @@ def _verify_indexes(session: Session, table: Table) -> list[Finding]:
 def _verify_index(session: Session, oid: int, name: str, amcheck: str | None) -> Finding:
     if amcheck is None:
         return _unread(name, is_valid=True)
-    # Every row of the table must be in the index, too.
+    # Also checks that every row of the table is in the index.
     session.fetch(f"SELECT {amcheck}($1::bigint::pg_catalog.oid::pg_catalog.regclass, true)", oid)
     return Finding(kind="index", name=name)
 
@@ -238,7 +238,7 @@ WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND k.conname OPERATOR(pg_catalog.=) $2::pg_catalog.name
   AND k.contype OPERATOR(pg_catalog.=) 'c'
 """
-# conperiod came with PostgreSQL 18: read through JSON, it is merely absent before.
+# conperiod was added in PostgreSQL 18; read through JSON, it is null before.
 _KEY = """
 SELECT c.relkind::pg_catalog.text,
        ARRAY(SELECT pg_catalog.format('%I.%s', n.nspname, o.oprname)
@@ -254,7 +254,7 @@ WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND k.conname OPERATOR(pg_catalog.=) $2::pg_catalog.name
   AND k.contype OPERATOR(pg_catalog.=) 'f'
 """
-# Of a key to a partitioned table PostgreSQL keeps one for each partition, too.
+# For a key to a partitioned table PostgreSQL also keeps one constraint for each partition.
 _PARTS = """
 SELECT k.conname::pg_catalog.text
 FROM pg_catalog.pg_constraint k

@@ -1,1 +1,1 @@
-"""What ingest's own templates load."""
+"""Template tags of ingest's own templates."""

@@ -1,4 +1,4 @@
-"""What the templates of the admin need."""
+"""Filters and tags for the templates of the admin."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ingest.terminal import safe_text as as_safe_text
 if TYPE_CHECKING:
     from django.core.paginator import Page
 
-    # Not to be imported: a project that has no admin loads this module all the same.
+    # Not imported: a project without the admin loads this module, too.
     from ingest.admin.large_tables.changelist import LargeChangeList
 
 register = template.Library()
 PAGE_NAMES = (gettext_noop("chunks"), gettext_noop("rejects"))
-"""The parameters of a load's page that are numbers of pages."""
+"""The parameters of a load's page that are page numbers."""
 
 
 @register.filter
 def safe_line(text: object) -> str:
-    """Escape control characters, line ends and what turns the order of a text round."""
+    """Escape control characters, line breaks and characters that change the text direction."""
     return as_safe_line(str(text))
 
 
 @register.filter
 def safe_text(text: object) -> str:
-    """Escape control characters, and what turns the order of a text round."""
+    """Escape control characters and characters that change the text direction."""
     return as_safe_text(str(text))
 
 
@@ -42,7 +42,7 @@ def large_date_hierarchy(cl: LargeChangeList) -> dict[str, Any]:
 
 @register.inclusion_tag("admin/ingest/large_pagination.html")
 def large_pagination(cl: LargeChangeList) -> dict[str, Any]:
-    """Show page numbers with their links, and how many rows there are."""
+    """Show page numbers with their links, and the number of rows."""
     return {
         "cl": cl,
         "page": cl.open_page,
@@ -53,13 +53,13 @@ def large_pagination(cl: LargeChangeList) -> dict[str, Any]:
 
 @register.inclusion_tag("admin/ingest/sums.html")
 def large_sums(cl: LargeChangeList) -> dict[str, Any]:
-    """Show the sums, or the link that asks for them."""
+    """Show the sums, or the link that requests them."""
     return {"sums": cl.sums, "names": cl.sum_names(), "link": cl.sum_link()}
 
 
 @register.simple_tag(takes_context=True)
 def query_with(context: template.Context, **changed: str) -> str:
-    """Return the address's own query, without the numbers of pages, and with what is changed."""
+    """Return the current query string without page numbers, and with these changes."""
     query = context["request"].GET.copy()
     for name in PAGE_NAMES:
         query.pop(name, None)
@@ -69,7 +69,7 @@ def query_with(context: template.Context, **changed: str) -> str:
 
 @register.inclusion_tag("admin/ingest/load/page_steps.html", takes_context=True)
 def page_steps(context: template.Context, page: Page[Any], name: str) -> dict[str, Any]:
-    """Show the links to the page before and the next one."""
+    """Show the links to the previous and the next page."""
 
     def link(number: int) -> str:
         return f"{query_with(context, **{name: str(number)})}#ingest-{name}"

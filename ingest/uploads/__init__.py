@@ -1,1 +1,1 @@
-"""Files that people hand in by the browser: where they are kept, and what becomes of them."""
+"""Files that people upload in the browser: where they are stored, and how they are loaded."""

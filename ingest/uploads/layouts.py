@@ -1,4 +1,4 @@
-"""Which layout a file may be read with: one that was saved, one of an app, or what was detected."""
+"""The layouts that a file may be read with: saved ones, those of apps, and the detected one."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from ingest.uploads.models import SavedLayout, Upload
 
 DETECTED = "detected"
-"""The name of the layout that is made of what was detected."""
+"""The name of the layout that is made from what was detected."""
 LIKE_ENOUGH = 0.5
 """Share of its source columns that a file must have for a saved layout to be offered."""
 NAMED_COLUMNS = 2
-"""So many columns of a file must have the names that an app's layout says: one may be by chance."""
+"""How many columns named by an app's layout a file must have: a single one may match by chance."""
 FINGERPRINT_BYTES = 32
 SEVERAL = 2
 ISO_DATE = "%Y-%m-%d"
-"""How fields read dates by themselves."""
+"""The format of dates that fields read without a layout."""
 
 
 def fingerprint_of(columns: Sequence[str]) -> str:
-    """Digest a header: the names of the columns, in their order."""
+    """Return the digest of a header: of the names of the columns, in their order."""
     text = json.dumps(list(columns), ensure_ascii=True)
     return blake2b(text.encode(), digest_size=FINGERPRINT_BYTES).hexdigest()
 
@@ -55,31 +55,31 @@ class Offer:
     """``detected``, ``saved:NAME``, or the name of an app's layout."""
     layout: Layout
     is_exact: bool = True
-    """Whether the header is the one that it was made for."""
+    """Whether the file has the header that the layout was made for."""
     new: tuple[str, ...] = ()
-    """Columns of the file that the header it was made for does not have."""
+    """Columns of the file that this header does not have."""
     gone: tuple[str, ...] = ()
-    """Columns of that header that the file does not have."""
+    """Columns of this header that the file does not have."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Found:
-    """What was found out about a file."""
+    """What was detected in a file."""
 
     layout: Layout
-    """What was detected, as a layout."""
+    """The detected layout."""
     findings: tuple[str, ...]
-    """In sentences."""
+    """The findings as sentences."""
     columns: tuple[str, ...]
-    """The header."""
+    """The names of the file's columns."""
     proposals: Mapping[str, Proposal]
-    """What may feed fields that nothing feeds, by their names."""
+    """Columns proposed for fields that nothing feeds, by the fields' names."""
 
 
 def detect_upload(upload: Upload, model: type[Model], known: Layout | None = None) -> Found:
-    """Find out how an upload is to be read; raises ``IngestError`` if it cannot be.
+    """Detect how to read an upload; raise ``IngestError`` if it cannot be read.
 
-    ``known`` says its encoding and delimiter, if somebody has said them.
+    ``known`` has its encoding, delimiter and sheet, if the user has chosen them.
     """
     detected = _detect(upload, known)
     drafted = draft(detected, model)
@@ -102,7 +102,7 @@ def _detect(upload: Upload, known: Layout | None) -> Detected:
 
 
 def sheets_of(upload: Upload) -> tuple[str, ...]:
-    """Return the names of a workbook's visible sheets; none of any other file."""
+    """Return the names of a workbook's visible sheets; an empty tuple for any other file."""
     with open_upload(upload, is_local=True, is_sample=True) as given:
         if not WorkbookSource.accepts(given) or kind_suffix(given) not in SUFFIXES:
             return ()
@@ -110,7 +110,7 @@ def sheets_of(upload: Upload) -> tuple[str, ...]:
 
 
 def detect_first(upload: Upload, model: type[Model], sheets: Sequence[str]) -> Found:
-    """Find out how an upload is to be read, of a workbook the first sheet that has records."""
+    """Detect how to read an upload; of a workbook, use the first sheet that has records."""
     if len(sheets) < SEVERAL:
         return detect_upload(upload, model)
     error: IngestError | None = None
@@ -123,12 +123,12 @@ def detect_first(upload: Upload, model: type[Model], sheets: Sequence[str]) -> F
 
 
 def _with_lookups(drafted: Draft, model: type[Model]) -> Layout:
-    """Complete a draft by the columns that name a parent's field: ``account__number``."""
+    """Add the columns that name a parent's field, such as ``account__number``, to a draft."""
     fields = dict(drafted.layout.fields)
     for name, _ in drafted.unused:
         try:
             found = match_column(model, str(name), "the file")
-        except LayoutError:  # the form says what it is for
+        except LayoutError:  # the form shows columns that feed nothing
             continue
         if found is None or found.lookup is None:
             continue
@@ -144,7 +144,7 @@ def _with_lookups(drafted: Draft, model: type[Model]) -> Layout:
 
 
 def _lift_formats(layout: Layout, detected: Detected) -> Layout:
-    """Say formats of dates once for the whole file, where all of its columns have the same."""
+    """Set the date formats once for the whole file, if all of its columns have the same."""
     said = {column.date_formats for column in detected.columns if column.date_formats}
     if len(said) != 1:
         return layout
@@ -163,8 +163,8 @@ def offers(
 ) -> list[Offer]:
     """Return the layouts that may be used for a file, the one to begin with first.
 
-    What was detected comes before layouts that were made for another header, or that call columns
-    by their positions only: whether they fit is for somebody to say.
+    The detected layout comes before layouts that were made for another header, or that refer to
+    columns only by position: whether they fit is for the user to decide.
     """
     found_offers = [*_saved_offers(model, found, saved), *_app_offers(upload, model)]
     return [
@@ -180,7 +180,7 @@ def _saved_offers(
     for item in saved.filter(model=model._meta.label).order_by("-changed_at"):
         try:
             layout = read_text(item.layout, f"{SAVED}{item.name}")
-        except LayoutError:  # of a version to come
+        except LayoutError:  # written by a later version
             continue
         new, gone = difference(item.columns, found.columns)
         common = len(item.columns) - len(gone)
@@ -195,7 +195,7 @@ def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
     for name in layout_names():
         try:
             layout = find_layout(name)
-        except LayoutError:  # not this page's business
+        except LayoutError:  # not a problem of this page
             continue
         if layout.model != model._meta.label or layout.hook is not None:
             continue
@@ -220,7 +220,7 @@ def _app_offers(upload: Upload, model: type[Model]) -> Iterator[Offer]:
 def difference(
     before: Iterable[str], now: Iterable[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the columns that are new, and those that are gone."""
+    """Return the new columns, and the missing ones."""
     before, now = list(before), list(now)
     return (
         tuple(name for name in now if name not in before),
@@ -229,7 +229,7 @@ def difference(
 
 
 def read_columns(upload: Upload, layout: Layout) -> tuple[str, ...] | None:
-    """Return the header of a file as a layout reads it; None if it cannot be read so."""
+    """Return the header of a file as a layout reads it; None if the layout cannot read it."""
     try:
         with (
             open_upload(upload, is_sample=True) as given,
@@ -241,7 +241,7 @@ def read_columns(upload: Upload, layout: Layout) -> tuple[str, ...] | None:
 
 
 def named_columns(layout: Layout) -> set[str]:
-    """Return the source columns that a layout calls by their names."""
+    """Return the source columns that a layout refers to by name."""
     return {
         column
         for field in layout.fields.values()
@@ -251,14 +251,14 @@ def named_columns(layout: Layout) -> set[str]:
 
 
 def columns_of(said: FieldLayout) -> list[Column]:
-    """Return the source columns that a field is fed by."""
+    """Return the source columns that feed a field."""
     sign = None if said.sign is None else said.sign.column
     single = (said.column, said.debit, said.credit, sign)
     return [*(column for column in single if column is not None), *(said.columns or ())]
 
 
 def source_options(layout: Layout) -> SourceOptions:
-    """Return what a layout says of reading the file."""
+    """Return the layout's options for reading the file."""
     said: Mapping[str, Any] = layout.source
     known = {item.name for item in dataclasses.fields(SourceOptions)}
     options = {name: value for name, value in said.items() if name in known}
@@ -269,15 +269,15 @@ def source_options(layout: Layout) -> SourceOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Kind:
-    """What kind of source a file is."""
+    """The kind of source that a file is."""
 
     format: str
     ignores: frozenset[str]
-    """Options of sources that say nothing to it."""
+    """Options of sources that have no effect on it."""
 
 
 def kind_of(upload: Upload, layout: Layout) -> Kind:
-    """Return what kind of source an upload is; raises ``IngestError`` if it cannot be opened."""
+    """Return the kind of source of an upload; raise ``IngestError`` if it cannot be opened."""
     with (
         open_upload(upload, is_sample=True) as given,
         open_source(given, source_options(layout)) as source,
@@ -294,11 +294,11 @@ class FirstRecords:
     records: tuple[tuple[int, tuple[Any, ...]], ...]
     """The number of each record, and its cells."""
     refused: tuple[tuple[int, str], ...]
-    """Records that could not be taken apart, and why."""
+    """Records that could not be parsed, and why."""
 
 
 def first_records(upload: Upload, layout: Layout, count: int) -> FirstRecords:
-    """Return the first records of an upload; raises ``IngestError`` if it cannot be read so."""
+    """Return the first records of an upload; raise ``IngestError`` if the layout cannot read it."""
     records: list[tuple[int, tuple[Any, ...]]] = []
     refused: list[tuple[int, str]] = []
     with (
@@ -325,7 +325,7 @@ def first_records(upload: Upload, layout: Layout, count: int) -> FirstRecords:
 
 
 def field_named(model: type[Model], name: str) -> Field[Any, Any] | None:
-    """Return the field of the model that a layout feeds by this name; None: there is none."""
+    """Return the model's field that a layout feeds by this name; None if there is none."""
     try:
         found = match_column(model, name, "The layout", "exact")
     except LayoutError:

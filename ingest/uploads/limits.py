@@ -1,4 +1,4 @@
-"""What a compressed file may hold: a small file must not fill a disk."""
+"""Limits on what a compressed file may contain: a small file must not fill a disk."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from django.core.files import File
 
 RATIO = 200
-"""So many times as large as it is may a file be that is unpacked: text has 5 to 20, bombs 1,000."""
+"""How many times its packed size a file may have when unpacked: text has 5 to 20, bombs 1,000."""
 RATIO_COUNTS_FROM = 16 << 20
-"""Bytes; smaller contents do no harm, whatever they were packed into."""
+"""Bytes; smaller contents are harmless, whatever their ratio."""
 MOST_ENCLOSED = 3
-"""An archive of one file has no more members: that file, and what a Mac adds."""
+"""The most members of an archive of one file: that file, and those that macOS adds."""
 _BLOCK_BYTES = 1 << 18
 _PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _ZIP = b"PK\x03\x04"
@@ -28,10 +28,10 @@ class TooLarge(SourceError):  # noqa: N818 - it says what is wrong
 
 
 def check_unpacked(file: IO[bytes] | File[bytes], name: str) -> None:
-    """Raise ``TooLarge`` for a compressed file that holds more than it may.
+    """Raise ``TooLarge`` for a compressed file whose content is larger than allowed.
 
-    Its content is unpacked a block at a time and thrown away, up to the limit and no further. The
-    file is at its beginning afterwards.
+    Its content is unpacked a block at a time and discarded, up to the limit and no further.
+    Afterwards the file is at its beginning.
     """
     file.seek(0)
     head = file.read(_HEAD_BYTES)
@@ -70,7 +70,7 @@ def _check_zip(file: IO[bytes] | File[bytes], name: str) -> None:
 
 
 def _check_enclosed(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> None:
-    """Check a file that is compressed a second time: the archive does not know its size."""
+    """Check a file that is compressed twice: the archive does not know its unpacked size."""
     with archive.open(member) as content:
         is_packed = content.read(_HEAD_BYTES).startswith(_PACKED)
     if is_packed:
@@ -93,7 +93,7 @@ def _check(unpacked: int, packed: int, name: str) -> None:
 
 
 class _Named:
-    """A file by the name that it had where it came from."""
+    """A file with its original name."""
 
     def __init__(self, file: IO[bytes] | File[bytes], name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""A file that somebody handed in, and layouts that somebody keeps for the next file."""
+"""Models of uploaded files, and of layouts that users save for the next file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingest.ledger.models import Load
 from ingest.terminal import safe_line
 
 KEY_BYTES = 16
-"""Of the random key of an upload: nobody can guess it."""
+"""The length of an upload's random key, which nobody can guess."""
 
 
 def new_key() -> str:
@@ -22,7 +22,7 @@ def new_key() -> str:
 
 
 class Upload(models.Model):
-    """One file on its way from a browser to a load."""
+    """A file on its way from a browser to a load."""
 
     class State(models.TextChoices):
         """How far the file has come."""
@@ -79,12 +79,12 @@ class Upload(models.Model):
 
     @property
     def has_file(self) -> bool:
-        """Return whether the file is still kept."""
+        """Whether the file is still stored."""
         return bool(self.storage_name)
 
 
 class SavedLayout(models.Model):
-    """A layout that somebody keeps: for files with the same header."""
+    """A layout that a user has saved for files with the same header."""
 
     name = models.CharField(
         _("name"),

@@ -1,4 +1,4 @@
-"""Takes a file off a request while it arrives: to the disk, digested, and no longer than it may."""
+"""Receives an uploaded file: writes it to disk, digests it, and limits its size."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
 
 FIELD = "file"
-"""The name of the form's field that has the file."""
+"""The name of the form field that has the file."""
 FORM_BYTES = 1 << 20
-"""What the other fields of the form, and the boundaries between them, may take."""
+"""The most bytes for the form's other fields and the boundaries between them."""
 DIGEST_BYTES = 32
-"""As the ledger digests files, so that a file is known again: ``ingest.sources.fingerprints``."""
+"""As in the ledger, so that a file is recognized: ``ingest.sources.fingerprints``."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -40,7 +40,7 @@ class Received:
 
 
 class ReceivingHandler(TemporaryFileUploadHandler):
-    """An upload handler that keeps one file and refuses what is too much of it."""
+    """An upload handler that keeps one file and limits its size."""
 
     chunk_size = 1 << 18
 
@@ -52,7 +52,7 @@ class ReceivingHandler(TemporaryFileUploadHandler):
         self._has_file = False
 
     def new_file(self, field_name: str, file_name: str, *args: Any, **kwargs: Any) -> None:
-        """Begin the file; any other one is passed over."""
+        """Begin the file; skip any other."""
         if field_name != FIELD or self._has_file:
             raise SkipFile
         self._has_file = True
@@ -61,22 +61,22 @@ class ReceivingHandler(TemporaryFileUploadHandler):
         raise StopFutureHandlers
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> None:  # noqa: ARG002
-        """Write down what has arrived."""
+        """Write and digest the received bytes."""
         self.received.size += len(raw_data)
         if self.received.size > self._most:
             self.received.is_too_large = True
-            # What is left is no more than FORM_BYTES: the length of the request was checked.
+            # The rest is no more than FORM_BYTES, because the length of the request was checked.
             raise StopUpload(connection_reset=False)
         self._digest.update(raw_data)
         self.file.write(raw_data)
 
     def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
-        """Give the file, at its beginning."""
+        """Return the file, at its beginning."""
         self.received.digest = self._digest.hexdigest()
         return super().file_complete(file_size)
 
     def upload_interrupted(self) -> None:
-        """Delete what has arrived."""
+        """Delete what was received."""
         self.received.is_aborted = True
         super().upload_interrupted()
         self.close()
@@ -89,7 +89,7 @@ class ReceivingHandler(TemporaryFileUploadHandler):
 
 
 def is_body_too_large(request: Any) -> bool:
-    """Return whether the request says itself that it holds more than a file may have."""
+    """Return whether the declared length of the request exceeds the limit."""
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -98,9 +98,9 @@ def is_body_too_large(request: Any) -> bool:
 
 
 def leave_unread(request: Any) -> None:
-    """Let nobody read the body of a request any more.
+    """Prevent anything from reading the rest of a request's body.
 
-    Django's own server (``runserver``) reads what a view has left, all at once into memory.
+    Django's own server (``runserver``) reads what a view has left unread, all at once into memory.
     """
     request.close()
     body = request.META.get("wsgi.input")

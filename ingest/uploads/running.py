@@ -1,6 +1,6 @@
-"""What becomes of an upload in the background: its dry run, then its load.
+"""An upload's work in the background: its dry run, then its load.
 
-Whoever does it is given no more than the number of the load. The ledger and the upload say what is
+A background process receives only the number of the load. The ledger and the upload record what is
 to be done, so that doing it twice, or again after a crash, does no harm.
 """
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 State = Upload.State
 REJECTS_SHOWN = 50
-"""Rejects of a dry run that its page lists; their reasons are counted for all."""
+"""How many rejects of a dry run its page lists; the reasons of all are counted."""
 VALUE_CHARACTERS = 200
 SECONDS_BETWEEN_NOTES = 1.0
 
 
 def begin_check(upload: Upload, who: str) -> Load:
-    """Write down that a dry run is to be made, and return the load that it is made for."""
+    """Record that a dry run is to be made, and return the draft of its load."""
     model = find_model(upload.model)
     options = load_options(upload)
     job = LoadSpec.of(model, given_of(upload), None, {**options, "who": who})
@@ -71,7 +71,7 @@ def begin_check(upload: Upload, who: str) -> Load:
 
 
 def confirm(upload: Upload, *, rejects: bool) -> bool:
-    """Let the load of an upload be performed; False if it is confirmed already, or not checked."""
+    """Confirm the load of an upload; return False if it is confirmed already, or not checked."""
     found = Upload.objects.filter(pk=upload.pk, state=State.CHECKED, load__isnull=False)
     if not found.update(state=State.CONFIRMED):
         return False
@@ -79,7 +79,7 @@ def confirm(upload: Upload, *, rejects: bool) -> bool:
     options = load_options(upload)
     if rejects:
         path = reject_file_of(upload, reject_suffix(upload, options))
-        # Nobody else writes there; what an earlier try has written is replaced.
+        # No other process writes there; a file of an earlier attempt is replaced.
         options |= {"on_error": "reject", "reject_file": str(path), "overwrite": True}
     who = "" if upload.load is None else upload.load.who
     job = LoadSpec.of(find_model(upload.model), given_of(upload), None, {**options, "who": who})
@@ -93,7 +93,7 @@ def confirm(upload: Upload, *, rejects: bool) -> bool:
 
 
 def reject_suffix(upload: Upload, options: dict[str, Any]) -> str:
-    """Return the suffix of the file for the refused records of an upload."""
+    """Return the suffix of the reject file of an upload."""
     with (
         open_upload(upload, is_sample=True) as given,
         open_source(given, source_options(options["layout"])) as source,
@@ -103,13 +103,13 @@ def reject_suffix(upload: Upload, options: dict[str, Any]) -> str:
 
 
 def load_options(upload: Upload) -> dict[str, Any]:
-    """Return the options of ``load`` that an upload was given, with its layout."""
+    """Return the options of ``load`` that were chosen for an upload, with its layout."""
     layout = read_text(upload.layout, f"the layout of {upload.name}")
     return {**upload.options.get("load", {}), "layout": layout}
 
 
 def run_load(number: int, *, using: str | None = None) -> None:
-    """Do what is to be done with a load that was started in the admin: check it, or perform it.
+    """Check or perform a load that was started in the admin.
 
     A load that is loaded, undone or cancelled is left alone.
     """
@@ -128,7 +128,7 @@ def run_load(number: int, *, using: str | None = None) -> None:
 
 
 def note_failure(number: int, alias: str, text: str) -> None:
-    """Write down why nobody could begin a load that waits: its page says so."""
+    """Record why a waiting load could not begin, so that its page shows it."""
     Load.objects.using(alias).filter(pk=number, status=Load.Status.WAITING).update(
         status=Load.Status.FAILED, error=safe_text(text), ended_at=timezone.now()
     )
@@ -142,7 +142,7 @@ def resume_load(
     progress: Callable[[Progress], None] | None = None,
     **who: Any,
 ) -> LoadResult:
-    """Do what ``resume`` does, and read an upload from its storage.
+    """Resume a load like ``resume``, but read an upload from its storage.
 
     The file of an upload is deleted as soon as it is loaded.
     """
@@ -162,7 +162,7 @@ def _upload_of(number: int, alias: str) -> Upload | None:
 
 
 def check(found: Load, alias: str) -> None:
-    """Make the dry run of an upload, and write down what it found."""
+    """Make the dry run of an upload, and record its result."""
     upload = _upload_of(found.pk, alias)
     if upload is None or upload.state != State.CHECKING:
         return
@@ -198,14 +198,15 @@ def check(found: Load, alias: str) -> None:
 
 
 def _as_dry_run(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with which nothing is committed, and every refused record is told."""
+    """Return the options for a run that commits nothing and reports every refused record."""
     kept = {name: value for name, value in options.items() if name not in OF_CHUNKS}
-    # A record that sync refused would count as one that the file lacks: its first one ends it.
+    # With sync, a refused record would count as missing from the file, so the first one ends the
+    # run.
     return kept if kept.get("on_conflict") == "sync" else {**kept, "on_error": "reject"}
 
 
 OF_CHUNKS = ("chunk_rows", "resumable")
-"""Options that a dry run, which is one transaction, cannot have."""
+"""Options that a dry run cannot have, because it is one transaction."""
 COUNTS = ("read", "inserted", "updated", "unchanged", "ignored", "deleted", "rejected", "skipped")
 """Counts of a result that the page of a dry run shows."""
 

@@ -1,4 +1,4 @@
-"""Where uploads are kept: a storage of Django's, under a random name, and never at an address."""
+"""Storage of uploads: a Django storage with random names, whose files have no URL."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from django.core.files.storage import Storage
 
 STORAGE = "ingest"
-"""The name in ``STORAGES`` of the storage that keeps uploads."""
+"""The name in ``STORAGES`` of the storage for uploads."""
 NAME_LENGTH = 255
 SAMPLE = "sample"
-"""The option of an upload that names its sample in the storage."""
+"""The option of an upload that has the name of its sample in the storage."""
 REJECTS = "rejects"
-"""The folder beside the uploads with the reject files of their loads."""
+"""The folder, next to the uploads, with the reject files of their loads."""
 _SUFFIXES = re.compile(r"(\.[a-z0-9]{1,8}){1,2}$")
-"""The end of a name, by which a source knows what a file holds: ``.csv.gz``."""
+"""The end of a name, by which a source recognizes the format: ``.csv.gz``."""
 _COPY_BYTES = 1 << 20
 
 
 class PrivateStorage(FileSystemStorage):
-    """A folder whose files have no address."""
+    """A folder whose files have no URL."""
 
     def url(self, name: str | None) -> str:
         raise ValueError(f"{name} is an upload, which is not accessible via a URL.")
@@ -58,9 +58,9 @@ def storage() -> Storage:
 
 
 def refuse_served_place() -> None:
-    """Raise ``ConfigurationError`` if uploads are kept where the web server may serve them.
+    """Raise ``ConfigurationError`` if uploads are stored where the web server may serve them.
 
-    A storage of another kind than Django's own of files is not made for that.
+    Only Django's own storages of files are checked; others are not made for serving files.
     """
     if STORAGE not in settings.STORAGES:
         _check_folder(_folder())
@@ -100,7 +100,7 @@ def _is_served(folder: Path) -> bool:
 
 
 def private_folder() -> Path:
-    """Return the folder of this machine that nobody else may read; it is made if need be."""
+    """Return the private folder of this machine; create it if it does not exist."""
     folder = _folder()
     _check_folder(folder)
     try:
@@ -115,7 +115,7 @@ def private_folder() -> Path:
 
 
 def bare_file_name(given: str) -> str:
-    """Return the name without folders, as a file of any system may have it."""
+    """Return the file name without folders, for paths of any operating system."""
     name = PureWindowsPath(PurePosixPath(given.replace("\0", "")).name).name
     stem, dot, suffix = name.rpartition(".")
     if len(name) <= NAME_LENGTH:
@@ -124,16 +124,16 @@ def bare_file_name(given: str) -> str:
 
 
 def keep(file: File[Any], name: str) -> str:
-    """Put a file into the storage under a random name, and return that."""
+    """Store a file under a random name, and return that name."""
     found = _SUFFIXES.search(name.lower())
     random_name = secrets.token_hex(16) + ("" if found is None else found[0])
     return str(storage().save(random_name, file))
 
 
 def keep_sample(file: File[Any], name: str) -> str | None:
-    """Put a sample of a large workbook into the storage and return its name; else None.
+    """Store a sample of a large workbook and return its name; None if there is none.
 
-    Each step looks at the first rows, and a workbook is read as a whole each time.
+    Each step needs the first rows, and a workbook has to be read as a whole each time.
     """
     if Path(name).suffix.lower() not in {".xlsx", ".xlsm"}:
         return None
@@ -151,13 +151,13 @@ def keep_sample(file: File[Any], name: str) -> str | None:
 def open_upload(
     upload: Upload, *, is_local: bool = False, is_sample: bool = False
 ) -> Iterator[Any]:
-    """Give what a source reads an upload from: a path, or a file of the storage.
+    """Yield what a source can read an upload from: a path, or a file of the storage.
 
-    ``is_local``: it is to be a path in any case, if need be of a copy that is deleted at the end.
-    ``is_sample``: the first records are enough; of a large workbook they are kept beside it.
-    Raises ``SourceError`` if the file is gone.
+    ``is_local``: always yield a path, if necessary that of a copy that is deleted at the end.
+    ``is_sample``: the first records suffice; for a large workbook, its sample is used. Raise
+    ``SourceError`` if the file is gone.
     """
-    # Django imports models at every start; Arrow, which the sources need, can wait.
+    # Django imports models at every start, and Arrow, which the sources need, only here.
     from ingest.sources.files import NamedPath
 
     kept, stored = storage(), upload.storage_name
@@ -181,7 +181,7 @@ def open_upload(
 
 
 class _Named:
-    """A file of a storage, by the name that it had where it came from."""
+    """A file of a storage, with its original name."""
 
     def __init__(self, file: IO[bytes] | File[Any], upload: Upload) -> None:
         self._file = file
@@ -192,7 +192,7 @@ class _Named:
 
 
 def _local_path(name: str) -> Path | None:
-    """Return the path of a file whose storage is on this machine."""
+    """Return the path of a stored file; None if the storage is not on this machine."""
     with suppress(NotImplementedError):
         path = Path(storage().path(name))
         return path if path.is_file() else None
@@ -200,13 +200,13 @@ def _local_path(name: str) -> Path | None:
 
 
 def given_of(upload: Upload) -> str:
-    """Return what the ledger writes down as the source of the upload's load."""
+    """Return what the ledger records as the source of the upload's load."""
     path = _local_path(upload.storage_name)
     return str(path) if path is not None else f"storage:{STORAGE}/{upload.storage_name}"
 
 
 def reject_file_of(upload: Upload, suffix: str) -> Path:
-    """Return where the refused records of the upload's load are written."""
+    """Return the path of the reject file of the upload's load."""
     folder = private_folder() / REJECTS
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder / f"{upload.key}{suffix}"
@@ -219,7 +219,7 @@ def delete_orphan(instance: Upload, **_: Any) -> None:
 
 
 def delete_file(upload: Upload) -> None:
-    """Delete the file of an upload; the upload itself stays, as a fact about the load."""
+    """Delete the file of an upload; the upload itself stays, as a record of the load."""
     if upload.storage_name:
         delete_orphan(upload)
         Upload.objects.filter(pk=upload.pk).update(storage_name="", state=Upload.State.FORGOTTEN)
@@ -227,7 +227,7 @@ def delete_file(upload: Upload) -> None:
 
 
 def forget(upload: Upload) -> None:
-    """Delete an upload, its file and a load of it that nobody has confirmed."""
+    """Delete an upload, its file, and its load if nobody has confirmed it."""
     delete_file(upload)
     load_id = upload.load_id
     upload.delete()
@@ -236,9 +236,9 @@ def forget(upload: Upload) -> None:
 
 
 def forget_old_uploads() -> int:
-    """Delete the files that were uploaded ``UPLOAD_DAYS`` ago, and return how many.
+    """Delete the files uploaded more than ``UPLOAD_DAYS`` ago, and return their number.
 
-    What nobody has confirmed is forgotten. The file of a load that is running stays.
+    Uploads that nobody has confirmed are deleted. The file of a running load stays.
     """
     oldest = timezone.now() - dt.timedelta(days=conf.upload_days())
     deleted = 0

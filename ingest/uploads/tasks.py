@@ -1,4 +1,4 @@
-"""The task that performs loads: of Django 6, or of its backport."""
+"""The task that performs loads, for Django 6's tasks or their backport."""
 
 from __future__ import annotations
 
