@@ -1,6 +1,6 @@
-"""An asyncpg connection of the load's own, in an event loop of a background thread.
+"""A load's own asyncpg connection, in the event loop of a background thread.
 
-So sending overlaps with what the caller's thread does. The connection is kept for the next load.
+So sending overlaps with the work of the caller's thread. The connection is kept for the next load.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ T = TypeVar("T")
 
 
 class AsyncpgSession(Session):
-    """An asyncpg connection in an event loop of a background thread."""
+    """An asyncpg connection in the event loop of a background thread."""
 
     driver = "asyncpg"
 
     def __init__(
         self, alias: str, kept: KeptConnection | None = None, *, is_adopted: bool = False
     ) -> None:
-        """``kept``: a connection of an earlier load, which is used again.
+        """``kept``: a connection of an earlier load to reuse.
 
-        ``is_adopted``: ``adopt`` follows, and makes all settings by one message.
+        ``is_adopted``: ``adopt`` is called next, and sends all settings in one message.
         """
         self._alias = alias
         self._loop: EventLoopThread = event_loop()
@@ -55,12 +55,12 @@ class AsyncpgSession(Session):
         self.idle_since = time.monotonic()
         self._has_sent = False  # rows, in the open transaction
         self._facts: dict[str, Any] = {}
-        """What is known of the connection for its whole life."""
+        """Facts that are true for the connection's whole life."""
         self._reset = ""
-        """Statements that bring the connection into the state that it has now."""
+        """Statements that restore the connection's present state."""
         self._first = ""
+        """Statements to send before all others: they show whether a kept connection is alive."""
         self._connection: asyncpg.Connection
-        """Statements to send before all others: they show whether a kept connection lives."""
         self._transaction_statements: tuple[str, ...] = ()
         self._setup: list[str] = []
         """Statements that a new connection still needs."""
@@ -87,12 +87,12 @@ class AsyncpgSession(Session):
             self._set()
 
     def _set(self, *more: str) -> None:
-        """Make the settings of a new connection, and those that come after them."""
+        """Set up a new connection, and run further statements in the same message."""
         setup, self._setup = [*self._setup, *more], []
         try:
             if setup:
                 self.execute("; ".join(setup))
-        except asyncpg.PostgresError:  # not every system can watch a socket
+        except asyncpg.PostgresError:  # not every system supports client_connection_check_interval
             if _MISS_US not in setup:
                 raise
             setup.remove(_MISS_US)
@@ -101,10 +101,10 @@ class AsyncpgSession(Session):
         self._reset = "; ".join([self._reset, *setup])
 
     def adopt(self, state: SessionState) -> None:
-        """Bring the connection into the state of Django's.
+        """Give the connection the state of Django's connection.
 
-        Behind a pooler in transaction mode each transaction is. Raises ``ConfigurationError`` where
-        PostgreSQL refuses a setting.
+        Behind a pooler in transaction mode this is done for each transaction. Raises
+        ``ConfigurationError`` if PostgreSQL refuses a setting.
         """
         self.state = state
         if not self.lasts:
@@ -115,7 +115,7 @@ class AsyncpgSession(Session):
             return
         wanted = {**state.usual, **state.settings}
         if wanted.keys() == {"TimeZone", "search_path"} and state.role == NO_ROLE:
-            # Everybody may set these two, and setting them to what they are changes nothing.
+            # Every role may set these two, and setting them to their present value is harmless.
             self._set(set_config(wanted, local=False))
             return
         self._set()
@@ -124,7 +124,7 @@ class AsyncpgSession(Session):
         if state.user:
             changes["session_authorization"] = state.user
         if present["role"] != state.role or state.user:
-            changes["role"] = state.role  # the last: it may not be allowed to set the others
+            changes["role"] = state.role  # last: the role may not be allowed to set the others
         if not changes:
             return
         try:
@@ -164,10 +164,10 @@ class AsyncpgSession(Session):
     def _reuse(self, sql: str) -> None:
         """Reset a kept connection, and run the first statements of this load in the same message.
 
-        A new connection takes its place where it was lost, or may not be reset any more.
+        A new connection replaces it if it was lost or can no longer be reset.
         """
         first, self._first = self._first, ""
-        # In a transaction of its own, else a rollback would undo it.
+        # In a transaction of its own: otherwise a rollback would undo the reset.
         message = f"BEGIN; {first}; COMMIT" + (f"; {sql}" if sql else "")
         try:
             self._loop.call(self._connection.execute, message)
@@ -208,13 +208,13 @@ class AsyncpgSession(Session):
     async def _copy(self, step: Copying) -> int:
         statement = step.target.statement
         if step.check:
-            # Immediate from here on: what the rows violate is the COPY's own error.
+            # Constraints are immediate from here on, so a violation is an error of the COPY itself.
             statement = f"{step.check}; {statement}"
         if step.leaves_out_triggers:
             statement = f"{LEAVE_OUT_TRIGGERS}; {statement}"
-        # copy_to_table() would send the COPY alone: to set the triggers first took another round
-        # trip. asyncpg takes bytes for a file's path; a memoryview is data to it. An iterable of
-        # pieces would be waited for without end where the connection is lost between two of them.
+        # copy_to_table() sends the COPY alone, so leaving out the triggers would take another round
+        # trip. asyncpg takes bytes for a file's path, and a memoryview for data. With an iterable
+        # of pieces asyncpg waits forever if the connection is lost between two of them.
         status: str = await self._connection._copy_in(  # type: ignore[attr-defined]
             statement, memoryview(step.payload), None
         )
@@ -241,19 +241,19 @@ class AsyncpgSession(Session):
 
     async def _roll_back(self) -> None:
         if self.pending is not None and not self.pending.done():
-            # Interrupted while a COPY was on its way: without a connection PostgreSQL rolls back.
+            # Interrupted during a COPY. When the connection is lost, PostgreSQL rolls back.
             self._connection.terminate()
         elif not self._connection.is_closed():
-            with suppress(*LOST):  # without a connection PostgreSQL rolls back, too
+            with suppress(*LOST):
                 await self._connection.execute("ROLLBACK")
 
     def close(self) -> None:
-        """Close the connection; a COPY still on its way is cut off."""
+        """Close the connection; a running COPY is cut off."""
         if not self._connection.is_closed():
             self._loop.call(close, self._connection)
 
     def keep(self) -> None:
-        """Keep the connection for the next load, where that is safe; else close it."""
+        """Keep the connection for the next load if that is safe, otherwise close it."""
         beside = django_connection(self._alias).connection
         if beside is None or not self.lasts or self._connection.is_closed():
             self.close()
@@ -262,7 +262,7 @@ class AsyncpgSession(Session):
             self._connection.terminate()
             return
         if not self._first and not self.is_brief:  # it was used
-            self._loop.call(self._clear)  # now: others ask by its lock whether the load is at work
+            self._loop.call(self._clear)  # now: its lock shows others that the load is running
             if self._connection.is_closed():
                 return
         kept = KeptConnection(
@@ -275,7 +275,7 @@ class AsyncpgSession(Session):
         keep(beside, kept)
 
     async def _clear(self) -> None:
-        """Give back the load's locks, and forget statements, whose tables may change meanwhile."""
+        """Release the load's locks, and forget prepared statements: their tables may change."""
         try:
             await self._connection.execute(_GIVE_BACK)
             await self._connection.reload_schema_state()
@@ -285,7 +285,7 @@ class AsyncpgSession(Session):
 
 @contextmanager
 def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
-    """Open an asyncpg connection of its own for the alias; it is closed at the end."""
+    """Open a separate asyncpg connection for the alias, which is closed at the end."""
     session = AsyncpgSession(alias)
     try:
         yield session
@@ -297,11 +297,11 @@ def open_asyncpg_session(alias: str) -> Iterator[AsyncpgSession]:
 def open_kept_session(
     alias: str, state: SessionState | None = None, *, is_brief: bool = False
 ) -> Iterator[AsyncpgSession]:
-    """Open a connection in this state, or use one that was kept; it is kept for the next load.
+    """Open a connection in this state, or reuse a kept one; it is kept for the next load.
 
-    Without a state it gets that of Django's connection, which is not open: the load's own is opened
-    first, and says what is wrong where that fails. ``is_brief``: nothing is done on it that would
-    have to be undone before it is kept.
+    Without a state, Django's connection is not open yet: the load's own is opened first, so that
+    its error is the one reported, and then gets the state of Django's. ``is_brief``: the load does
+    nothing that must be undone before the connection is kept.
     """
     kept = None if state is None else take(django_connection(alias).connection, state)
     session = AsyncpgSession(alias, kept, is_adopted=True)
@@ -323,8 +323,9 @@ SELECT pg_catalog.set_config('client_connection_check_interval', '2s', false)
 WHERE pg_catalog.current_setting('client_connection_check_interval', true)
   OPERATOR(pg_catalog.=) '0'
 """
-"""Else a process of the server that waits for a lock, or builds an index, notices only after it
-that the load was killed, and who goes on with the load must wait as long. Since PostgreSQL 14."""
+"""Without it, a server process that waits for a lock or builds an index notices only afterwards
+that the load was killed, and a process that resumes the load must wait as long. Since PostgreSQL
+14."""
 _PRESENT = """
 SELECT w.name, coalesce(s.setting, pg_catalog.current_setting(w.name, true))
 FROM pg_catalog.unnest($1::pg_catalog.text[]) w (name)
@@ -340,7 +341,7 @@ LOST = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     OSError,
 )
-"""How asyncpg says that there is no connection any more."""
+"""The exceptions by which asyncpg reports a lost connection."""
 
 
 def _lost(session: Session, error: Exception) -> ConnectionFailed:

@@ -1,4 +1,4 @@
-"""One transaction's view of PostgreSQL, the same over both drivers. SQL has ``$1`` parameters."""
+"""The interface to PostgreSQL that both drivers implement. SQL has ``$1`` parameters."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 
 class Transaction:
-    """What is to become of an open transaction."""
+    """An open transaction, which is committed at its end unless it is to be rolled back."""
 
     is_rolled_back = False
 
     def roll_back(self) -> None:
-        """Let it end without a trace, though nothing went wrong."""
+        """Roll the transaction back at its end, though no error occurred."""
         self.is_rolled_back = True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Backend:
-    """A process of the server."""
+    """A server process."""
 
     pid: int
     began: str
@@ -43,32 +43,32 @@ class Session(ABC):
     driver: ClassVar[str]
     """The driver's name, as the result reports it."""
     is_callers: ClassVar[bool] = False
-    """Whether it is inside a transaction that goes on after the load."""
+    """Whether the load is inside a transaction that continues after it."""
     is_brief: bool = False
-    """Does it only what a load of few rows does: no lock of its session, no temporary table?"""
+    """Whether the load is a small one: it takes no session lock and makes no temporary table."""
     lasts: bool = False
-    """Whether it is the load's own from one transaction to the next."""
+    """Whether the server connection stays the load's own from one transaction to the next."""
     is_committing: bool = False
-    """Whether a COMMIT was sent that was not answered."""
+    """Whether a COMMIT was sent that has not been answered yet."""
     state: SessionState
-    """What was set in the session of Django's connection, and holds for this one."""
+    """The settings of Django's session, which this session has too."""
     runs_functions: bool = False
-    """Whether what the load does here, apart from its COPYs, may run functions that users made."""
+    """Whether the load's statements other than COPY may run functions that users defined."""
     functions_run: int = 0
-    """How many statements were sent that may have run them: they may have changed any table."""
+    """How many statements may have run such functions, which may have changed any table."""
     looks_back: bool = False
-    """Whether a batch is made from the rows of those before it; then these must be sent first."""
+    """Whether a batch depends on the rows of earlier batches, which must then be sent first."""
     reads_own_rows: bool = False
-    """Whether rows of the load itself are looked up while it runs, by an index if there is one."""
+    """Whether the load looks up its own rows while it runs, by an index if one exists."""
     idle_since: float | None = None
-    """Since when no script has been on its way, by ``time.monotonic()``; None: one is."""
+    """Since when no script is running, by ``time.monotonic()``; None if one is."""
     savepoints: tuple[Any, ...] = ()
-    """Those of Django that are open on the connection."""
+    """Django's open savepoints on the connection."""
     pending: Future[Any] | None = None
     """The script that was started last in the open transaction."""
 
     def backend(self) -> Backend:
-        """Return which of the server's processes serves it."""
+        """Return the server process of this connection."""
         [(pid, began)] = self.fetch(_BACKEND)
         return Backend(pid=pid, began=began)
 
@@ -82,47 +82,47 @@ class Session(ABC):
         return str(level)
 
     def end_backend(self, backend: Backend) -> None:
-        """End a process of the server whose connection was lost, if it has not noticed yet."""
+        """Terminate the server process of a lost connection, if it is still running."""
         self.fetch(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)
 
     def settle(self) -> None:
-        """Wait for a script that is still on its way, so that a query can be sent.
+        """Wait for a script that is still running, so that a query can be sent.
 
-        Raises what the script raised; whoever started it gets its result.
+        Raises the script's exception. Its result stays with the future of ``start``.
         """
         if self.pending is not None:
             self.pending.result()
 
     @abstractmethod
     def fetch(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement with ``$1`` parameters and give its rows."""
+        """Run one statement with ``$1`` parameters and return its rows."""
 
     def fetch_later(self, sql: str, *parameters: Any) -> Callable[[], list[tuple[Any, ...]]]:
-        """Run one statement, and give a function that gives its rows.
+        """Run one statement, and return a function that returns its rows.
 
-        Over a connection that can send several statements in one message, this one is sent with
-        those that follow, at the end of the transaction at the latest.
+        If the connection can send several statements in one message, this one is sent with the ones
+        that follow, at the end of the transaction at the latest.
         """
         rows = self.fetch(sql, *parameters)
         return lambda: rows
 
     @abstractmethod
     def execute(self, sql: str) -> None:
-        """Run one statement that has neither parameters nor rows."""
+        """Run SQL that has no parameters and returns no rows."""
 
     @abstractmethod
     def start(self, script: Script[T]) -> Future[T]:
-        """Play a script, which must have ended before anything else is asked.
+        """Run a script, which must end before anything else is sent.
 
-        Over asyncpg its code runs in the thread of the connection, while the caller goes on.
+        With asyncpg, the script runs in the connection's thread while the caller continues.
         """
 
     def start_copy(self, target: CopyTarget, payload: bytes) -> Future[int]:
-        """Send one whole COPY; the future gives the number of rows PostgreSQL counted."""
+        """Send one whole COPY; the future's result is the number of rows PostgreSQL counted."""
         return self.start(copy(target, payload))
 
     async def play(self, script: Script[T]) -> T:
-        """Take the steps of a script."""
+        """Run the steps of a script."""
         answer: Any = None
         error: Exception | None = None
         while True:
@@ -133,24 +133,24 @@ class Session(ABC):
             answer = error = None
             try:
                 answer = await self.take(step)
-            except Exception as raised:  # noqa: BLE001 - the script says what becomes of it
+            except Exception as raised:  # noqa: BLE001 - the script may handle it
                 error = raised
 
     @abstractmethod
     async def take(self, step: Step) -> Any:
-        """Take one step and give its answer."""
+        """Run one step and return its answer."""
 
     @abstractmethod
     @contextmanager
     def transaction(self, first: str = "") -> Iterator[Transaction]:
-        """Open a transaction: commit at the end, roll back on any exception or when asked.
+        """Open a transaction: commit at the end, roll back on any exception or if asked.
 
-        ``first``: statements that are sent in the same message as the transaction's beginning.
+        ``first``: statements that are sent in the same message as ``BEGIN``.
         """
 
 
 END_MILLISECONDS = 5_000
-"""How long a process of the server is waited for that was told to end."""
+"""How long to wait for a server process to terminate."""
 _BACKEND = """
 SELECT pid, backend_start::pg_catalog.text FROM pg_catalog.pg_stat_activity
 WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()

@@ -1,8 +1,8 @@
-"""What PostgreSQL's catalog says of a model's table.
+"""Describes a model's table from PostgreSQL's catalog.
 
-``read_table`` asks one statement and returns a frozen ``Table``. Guards, indexes, keys, references,
-order and the search for refused rows look at this value and do not read the catalog themselves.
-Source of the columns' meaning:
+``read_table`` runs one statement and returns a frozen ``Table``. The checks before a load, indexes,
+keys, references, order and the search for refused rows use this value and do not read the catalog
+themselves. The catalog's columns are described at
 https://www.postgresql.org/docs/current/catalogs.html
 """
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 NOT_OURS = "its table is stored in a way that does not say who inserted a row"
 """Why a load cannot be undone: its table has another access method, or is on another server."""
 REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
-"""Marks an expression, as the catalog keeps it, whose SQL text has ``NULLIF``, ``IS DISTINCT FROM``
-or ``CASE x WHEN``: these cannot name the operator that they compare by. Another ``=``, of a schema
-that comes earlier in the search path, could be taken when the text is read again."""
+"""Matches a stored expression whose SQL text has ``NULLIF``, ``IS DISTINCT FROM`` or ``CASE x
+WHEN``. These cannot name the operator that they compare by: when the text is parsed again, an ``=``
+of a schema that is earlier in the search path could be used."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column, as pg_attribute has it; a domain is seen through to its base type."""
+    """One column, from pg_attribute; a domain is resolved to its base type."""
 
     name: str
     type_oid: int
@@ -45,15 +45,15 @@ class Column:
     type_schema: str = "pg_catalog"
     """The schema of the base type."""
     equal: str = "OPERATOR(pg_catalog.=)"
-    """The operator by which two values of the base type are equal, with its schema."""
+    """The equality operator of the base type, with its schema."""
     type_modifier: int
-    """atttypmod, or the domain's; -1 where there is none."""
+    """atttypmod, or the domain's; -1 if there is none."""
     sql_type: str
     """The type as SQL writes it, with its modifier: ``numeric(12,2)``."""
     is_required: bool
     """Whether it is NOT NULL."""
     has_default: bool
-    """Whether PostgreSQL fills it: by a default, its own or its type's, or an identity."""
+    """Whether PostgreSQL fills it by the column's or the type's default, or by an identity."""
     identity: str
     """``a`` always, ``d`` by default, or empty."""
     is_generated: bool
@@ -61,7 +61,7 @@ class Column:
 
     @property
     def qualified_type(self) -> str:
-        """The base type's name with its schema, quoted, to be put into SQL."""
+        """The base type's name with its schema, quoted for SQL."""
         return f"{quote_name(self.type_schema)}.{quote_name(self.type_name)}"
 
 
@@ -75,7 +75,7 @@ class Index:
     is_primary: bool
     is_unique: bool
     constraint: str | None
-    """The constraint that it serves, if one does."""
+    """The constraint that it implements, if any."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Constraint:
     columns: tuple[str, ...]
     is_deferrable: bool
     is_deferred: bool
-    """Whether it is checked at the end of the transaction, unless somebody sets it otherwise."""
+    """Whether it is checked at the end of the transaction by default."""
     is_validated: bool
     is_enforced: bool
     """False only for NOT ENFORCED, which PostgreSQL 18 introduced."""
@@ -102,7 +102,7 @@ class Constraint:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """One trigger that a user made (those of foreign keys are PostgreSQL's own)."""
+    """One trigger that a user defined (those of foreign keys are PostgreSQL's own)."""
 
     name: str
     definition: str
@@ -110,10 +110,10 @@ class Trigger:
     enabled: str
     """pg_trigger.tgenabled: ``O`` origin, ``A`` always, ``R`` replica, ``D`` disabled."""
     follows_rows: bool
-    """Whether it fires for each row at the end of an INSERT or COPY, which then names no row."""
+    """Whether it fires for each row at the end of an INSERT or COPY; its errors name no row."""
     is_deferrable: bool
     is_deferred: bool
-    """Whether it fires at the end of the transaction, unless somebody sets it otherwise."""
+    """Whether it fires at the end of the transaction by default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -131,29 +131,29 @@ class Table:
     constraints: tuple[Constraint, ...]
     triggers: tuple[Trigger, ...]
     insert_triggers: tuple[str, ...]
-    """Users' triggers that may fire on INSERT, by name; those of its partitions, too."""
+    """Names of users' triggers that may fire on INSERT, including those of its partitions."""
     rules: tuple[str, ...]
-    """Rules on INSERT, by name."""
+    """Names of the rules on INSERT."""
     takes_copy: bool
-    """Whether COPY can write to it: to a view only where an INSTEAD OF trigger takes the rows."""
+    """Whether COPY can write to it; for a view, whether it has an INSTEAD OF trigger on INSERT."""
     row_security: str
-    """The setting of this name where the table's policies hold for the role; empty where none do,
-    as for superusers, roles with BYPASSRLS, and the owner without FORCE ROW LEVEL SECURITY."""
+    """The setting of this name if the table's policies apply to the role; empty if none do, as for
+    superusers, roles with BYPASSRLS, and the owner without FORCE ROW LEVEL SECURITY."""
     size: int | None = dataclasses.field(compare=False)
-    """Bytes of its rows; None where it is no heap. 0: it has no rows."""
+    """Bytes of its rows; 0 if it has none. None if it is not a heap."""
     row_count: float = dataclasses.field(compare=False)
-    """pg_class.reltuples: how many rows it had when it was last analyzed; -1: it never was."""
+    """pg_class.reltuples: the number of rows when it was last analyzed; -1 if it never was."""
     lock_timeout: str = dataclasses.field(compare=False)
     """The setting of this name."""
     foreign_parts: tuple[str, ...] = ()
     """The foreign tables among its partitions, or itself: quoted, with their schemas."""
     facts: TableFacts = dataclasses.field(compare=False, repr=False)
-    """What else the same statement has read, as the modules need it that decide by it."""
+    """Further facts from the same statement, in the form that other modules need."""
     distribution: Distribution | None = None
-    """How Citus keeps its rows; None where it does not."""
+    """How Citus stores its rows; None if it is not a table of Citus."""
     parts: tuple[Table, ...] = ()
-    """The tables of a multi-table child, a parent's before its child's; this is the child's, with
-    the columns and constraints of all of them. Empty for a table by itself."""
+    """The tables of a multi-table child, parents first. This table is then the child's, with the
+    columns and constraints of all of them. Empty for a single table."""
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -161,7 +161,7 @@ class Table:
         return self.parts or (self,)
 
     def part_with(self, column: str) -> Table:
-        """Return the table among ``tables`` that has a field's column."""
+        """Return the one of ``tables`` that has a field's column."""
         bare = unquoted(column)
         return next(
             (part for part in self.tables if any(item.name == bare for item in part.columns)), self
@@ -169,7 +169,7 @@ class Table:
 
     @property
     def qualified_name(self) -> str:
-        """The name with its schema, quoted, to be put into SQL."""
+        """The name with its schema, quoted for SQL."""
         return f"{quote_name(self.schema)}.{quote_name(self.name)}"
 
     @property
@@ -179,7 +179,7 @@ class Table:
 
     @property
     def why_not_owned(self) -> str | None:
-        """Why it cannot be known who inserted a row, whose ``xmin`` means nothing here; or None."""
+        """Why ``xmin`` does not show which transaction inserted a row, or None if it does."""
         if self.distribution is not None:
             return WHY_NOT_OURS
         if self.foreign_parts:
@@ -194,7 +194,7 @@ class Table:
     def column(self, name: str) -> Column:
         """Return the column that a field's ``column`` names, or raise ``ConfigurationError``.
 
-        As in a ``db_table``, a name already in quotes is one that Django does not quote again.
+        As with ``db_table``, Django does not quote a name that is already in quotes.
         """
         bare = unquoted(name)
         for column in self.columns:
@@ -207,12 +207,12 @@ class Table:
 
 
 def quote_name(name: str) -> str:
-    """Quote one identifier for SQL; every character may stand in it but U+0000."""
+    """Quote one identifier for SQL; it may contain any character except U+0000."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def unquoted(column: str) -> str:
-    """Return a column's name as the catalog has it: Django takes a quoted name as it is."""
+    """Return a column's name as in the catalog: Django uses a quoted name as it is."""
     is_quoted = len(column) > 1 and column.startswith('"') and column.endswith('"')
     return column[1:-1].replace('""', '"') if is_quoted else column
 
@@ -220,7 +220,8 @@ def unquoted(column: str) -> str:
 def quote_db_table(db_table: str) -> str:
     """Quote a model's ``db_table`` as Django does: a name already in quotes stays as it is.
 
-    Quotes inside are not doubled: ``ods"."sales`` is the table ``sales`` of the schema ``ods``.
+    Quotes inside the name are not doubled: ``ods"."sales`` is the table ``sales`` in the schema
+    ``ods``.
     """
     if db_table.startswith('"') and db_table.endswith('"'):
         return db_table
@@ -234,13 +235,13 @@ def concrete_fields_of_table(model: type[Model]) -> list[Field[Any, Any]]:
 
 
 def find_table(session: Session, db_table: str) -> int | None:
-    """Return the oid of the table a ``db_table`` names on this connection, or None."""
+    """Return the oid of the table that ``db_table`` names on this connection, or None."""
     [(oid,)] = session.fetch(_FIND, quote_db_table(db_table))
     return None if oid is None else int(oid)
 
 
 def read_model_table(session: Session, model: type[Model]) -> Table:
-    """Describe the table of a model, or raise ``ConfigurationError`` where there is none."""
+    """Describe the table of a model, or raise ``ConfigurationError`` if it does not exist."""
     oid = find_table(session, model._meta.db_table)
     if oid is None:
         raise _no_table(model)
@@ -256,10 +257,11 @@ def _no_table(model: type[Model]) -> ConfigurationError:
 
 
 def read_settled_table(session: Session, model: type[Model]) -> Table:
-    """Describe the table of a model inside a transaction, when nobody is changing it.
+    """Describe the table of a model inside a transaction, when no other session is changing it.
 
-    Another load may be dropping and building indexes: PostgreSQL's functions that write out a
-    definition fail on one that has just gone. A lock waits for it, and is given back at once.
+    Another load may be dropping and building indexes, and PostgreSQL's functions that return
+    definitions fail for an index that was just dropped. So this waits for a lock on the table, and
+    releases it at once.
     """
     name = quote_db_table(model._meta.db_table)
     [(oid, may_lock)] = session.fetch(_FIND_TO_LOCK, name)
@@ -268,7 +270,7 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
     if not may_lock:
         return read_table(session, oid)
     session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
-    table = _read(session, name=name)  # which may be another one since
+    table = _read(session, name=name)  # by name: it may be another table by now
     session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
     if table is None:
         raise _no_table(model)
@@ -278,8 +280,8 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
 def read_table(session: Session, oid: int) -> Table:
     """Describe the table with this oid, by one statement.
 
-    It is true as long as a lock keeps others from changing the table, and for this transaction
-    alone: rights, policies and settings are those of now.
+    The description is valid while a lock keeps others from changing the table, and only in this
+    transaction: it includes the current rights, policies and settings.
     """
     table = _read(session, oid=oid)
     if table is None:
@@ -288,17 +290,17 @@ def read_table(session: Session, oid: int) -> Table:
 
 
 def _read(session: Session, oid: int | None = None, name: str = "") -> Table | None:
-    """Describe the table with this oid, or that this name means now; None: there is none."""
+    """Describe the table with this oid or name; None if it does not exist."""
     return _described(session, session.fetch(_READ, oid, REREAD_BY_NAME, name)[0])
 
 
 def read_locked_table(
     session: Session, model: type[Model], also: str, *parameters: Any
 ) -> tuple[Table, tuple[Any, ...]]:
-    """Describe the table of a model, which the transaction has locked, by one message.
+    """Describe the table of a model, which the transaction has locked, in one round trip.
 
     ``also`` is a query of one row that may use the table's ``r.oid``, and ``parameters`` from
-    ``$4`` on: its row is given, too.
+    ``$4`` on. Its row is returned, too.
     """
     name = quote_db_table(model._meta.db_table)
     columns = ", ".join(map(quote_name, ("oid", *PARTS)))
@@ -311,7 +313,7 @@ def read_locked_table(
 
 
 def lock_statement(model: type[Model]) -> str:
-    """Return the statement that keeps a model's table as it is: the lock that COPY takes, too."""
+    """Return the statement that protects a model's table from changes; COPY takes the same lock."""
     return f"LOCK TABLE ONLY {quote_db_table(model._meta.db_table)} IN ROW EXCLUSIVE MODE"
 
 
@@ -364,6 +366,6 @@ LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) given.oid
 
 
 def runs_functions(session: Session, table: Table) -> bool:
-    """Return whether an INSERT into the table may run functions that users made."""
+    """Return whether an INSERT into the table may run functions that users defined."""
     [(runs,)] = session.fetch(RUNS_FUNCTIONS, table.oid)
     return bool(runs)

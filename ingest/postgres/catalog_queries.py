@@ -1,7 +1,7 @@
-"""What is asked of the catalog about the table of a load: the parts of one statement.
+"""The catalog queries about the table of a load, the parts of one statement.
 
-Each part is a query with the table's oid as ``$1``, and ``REREAD_BY_NAME`` as ``$2``; ``table``
-makes one statement of them. ``PARTS`` names the columns of each part.
+Each part is a query with the table's oid as ``$1``, and ``REREAD_BY_NAME`` as ``$2``;
+``one_statement`` joins them. ``PARTS`` names the columns of each part.
 """
 
 from ingest.postgres.citus import HAS_CITUS
@@ -64,8 +64,8 @@ WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 
 
-# A domain may be of a domain: the recursion walks down to the base type, and the innermost
-# modifier is the one that holds.
+# A domain may be based on a domain: the recursion ends at the base type, and the innermost modifier
+# is the one that applies.
 COLUMNS = """
 WITH RECURSIVE base AS (
     SELECT a.attnum, a.atttypid AS type_oid, a.atttypmod AS modifier, a.attnotnull AS is_required
@@ -151,7 +151,7 @@ ORDER BY k.contype::pg_catalog.text COLLATE pg_catalog."C",
 """
 
 
-# Of the bits of tgtype, 1 is FOR EACH ROW, 2 BEFORE, 4 INSERT and 64 INSTEAD OF.
+# Bits of tgtype: 1 is FOR EACH ROW, 2 BEFORE, 4 INSERT and 64 INSTEAD OF.
 TRIGGERS = """
 SELECT t.tgname::pg_catalog.text, pg_catalog.pg_get_triggerdef(t.oid),
        t.tgenabled::pg_catalog.text,
@@ -165,12 +165,13 @@ ORDER BY t.tgname::pg_catalog.text COLLATE pg_catalog."C"
 """
 
 
-# Valid and ready, and with nothing that its definition does not say: a tablespace of its own, a
-# mark for CLUSTER or the replica identity, statistics targets, an extension or another object that
-# depends on it or on its constraint, a partitioned index above it, a label. Nor one that calls a
-# function of the user's own: CREATE INDEX calls it as the table's owner and with another
-# search_path than COPY does. Nor one whose definition does not name each operator. The unique ones
-# come first: a duplicate is found before the rest.
+# Indexes that are valid and ready, and whose definition says everything about them. Excluded are
+# those with a tablespace of their own, a mark for CLUSTER or the replica identity, statistics
+# targets, an extension or another object that depends on them or their constraint, a partitioned
+# index above them, or a label. Also excluded are those that call a user's function, because CREATE
+# INDEX calls it as the table's owner and with another search_path than COPY does, and those whose
+# definition does not name each operator. Unique indexes come first, so that a duplicate is found
+# before the others are built.
 PLAIN_INDEXES = """
 SELECT c.relname::pg_catalog.text, pg_catalog.pg_get_indexdef(i.indexrelid),
        pg_catalog.obj_description(i.indexrelid, 'pg_class'),
@@ -229,8 +230,8 @@ ORDER BY i.indisunique DESC, c.relname::pg_catalog.text COLLATE pg_catalog."C"
 """
 
 
-# The primary key's own order is mostly that of the records. An expression has no column, and an
-# index that another load has dropped a moment ago has no size.
+# Without the primary key, whose order is mostly that of the records. An expression has no column,
+# and an index that another load has just dropped has no size.
 INDEX_SIZES = """
 SELECT c.relname::pg_catalog.text,
        ARRAY(SELECT coalesce(a.attname::pg_catalog.text, '')
@@ -265,8 +266,8 @@ KEY_EXPRESSIONS = """
              JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
              ORDER BY k.place),
 """
-"""Two columns of a query of ``pg_index i``: the expressions of an index's key, and the operators by
-which two of them are equal."""
+"""Two columns of a query of ``pg_index i``: the expressions of an index's key, and the operators
+that test them for equality."""
 UNIQUE_KEYS = (
     "SELECT c.relname::pg_catalog.text,"
     + KEY_EXPRESSIONS
@@ -314,11 +315,11 @@ WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 
 
-# The default is the next number of a sequence and nothing else where it is an identity, or where
-# its text is exactly nextval('…'::regclass) of the one sequence that it depends on, and it depends
-# on nothing that is not PostgreSQL's own (what comes with PostgreSQL leaves no dependency). Casts
-# that PostgreSQL adds by itself are not in the text, but their functions are among the
-# dependencies. A shadowed name is written with its schema, and does not hide.
+# A default is exactly the next number of a sequence in two cases: it is an identity; or its text is
+# exactly nextval('…'::regclass) of the one sequence that it depends on, and it depends on nothing
+# else that a user made (objects that come with PostgreSQL leave no dependency). Casts that
+# PostgreSQL adds by itself are not in the text, but their functions are among the dependencies. A
+# name that another schema shadows is written with its schema, so the text is unambiguous.
 DEFAULTS = """
 SELECT a.attname::pg_catalog.text, a.attidentity::pg_catalog.text, e.expression,
        NOT EXISTS (
@@ -393,8 +394,8 @@ WHERE a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 
 
-# What is decoded from the log tells subscribers by which columns a row is known: by the primary key
-# that the table has while the row goes in.
+# Logical decoding identifies a row for subscribers by the primary key that the table has when the
+# row is inserted.
 INDEX_RIGHTS = """
 SELECT CASE WHEN NOT pg_catalog.pg_has_role(c.relowner, 'USAGE')
             THEN pg_catalog.format('GRANT %s TO %I', c.relowner::pg_catalog.regrole, current_user)
@@ -418,17 +419,16 @@ WHERE c.oid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 """
 
 
-# A trigger with bit 4 of tgtype fires on INSERT (pg_trigger.h). A function of the user's own that
-# PostgreSQL calls for a row (in a default, a check, a domain) could write to other tables, whose
-# references would go unchecked; one that is not volatile may not write.
-# What it asks of the table whose oid is ``given.oid``.
+# A trigger with bit 4 of tgtype fires on INSERT (pg_trigger.h). A user's function that PostgreSQL
+# calls for a row (in a default, a check, a domain) could write to other tables, whose references
+# would then be unchecked; only a volatile function may write. The table's oid is ``given.oid``.
 _TRIGGER = """
        (SELECT pg_catalog.min(t.tgname::pg_catalog.text) FROM pg_catalog.pg_trigger t
         WHERE t.tgrelid OPERATOR(pg_catalog.=) given.oid AND NOT t.tgisinternal
           AND t.tgenabled OPERATOR(pg_catalog.=) ANY ({})
           AND (t.tgtype OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0)
 """
-# Those that fire for everybody, and those that would fire under our own setting alone.
+# Triggers that fire always, and those that fire only with session_replication_role = replica.
 FIRING = _TRIGGER.format("""'{O,A}'::pg_catalog."char"[]""")
 _FIRING_AS_REPLICA = _TRIGGER.format("""'{R}'::pg_catalog."char"[]""")
 FUNCTION = """
@@ -489,8 +489,9 @@ MAY_SET_ROLE = """
                            AND (a.grantee OPERATOR(pg_catalog.=) 0
                                 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))
        END"""
-# Triggers of foreign keys are made and named by PostgreSQL; any other internal trigger rechecks a
-# deferrable constraint. One that was disabled or made to fire always is no longer PostgreSQL's own.
+# PostgreSQL makes and names the triggers of foreign keys; any other internal trigger rechecks a
+# deferrable constraint. A trigger that was disabled or set to fire always has been changed by a
+# user.
 REPLICATION_ROLE = f"""
 SELECT {MAY_SET_ROLE},
        pg_catalog.current_setting('session_replication_role'),
@@ -501,8 +502,8 @@ SELECT {MAY_SET_ROLE},
           AND (coalesce(k.contype, '') OPERATOR(pg_catalog.<>) 'f'
                OR t.tgenabled OPERATOR(pg_catalog.<>) 'O'))
 """
-# The operator is the one that PostgreSQL's own check of the key uses. FOR KEY SHARE asks for the
-# right to update, though it changes nothing.
+# The operator is the one that PostgreSQL's own check of the key uses. FOR KEY SHARE requires the
+# UPDATE right, though it changes nothing.
 PARENTS = """
 SELECT k.conname::pg_catalog.text, c.relkind::pg_catalog.text,
        pg_catalog.format('%s.%s', o.oprnamespace::pg_catalog.regnamespace, o.oprname),
@@ -574,12 +575,12 @@ PARTS = {
 
 
 def one_statement() -> str:
-    """Return one statement that asks all: the oid, and an array of JSON texts for each part.
+    """Return one statement for all parts: the oid, and an array of JSON texts for each part.
 
-    ``$1`` is the table's oid, or null where ``$3`` is its name.
+    ``$1`` is the table's oid, or null if ``$3`` is its name.
 
-    Arrays of text and no other types: asyncpg looks those up in the catalog by statements of its
-    own, which name no schema.
+    The columns are arrays of text only: for other types asyncpg sends queries of its own to the
+    catalog, which name no schema.
     """
     parts = [
         f"ARRAY(SELECT pg_catalog.row_to_json(part)::pg_catalog.text FROM ({sql}) "

@@ -1,8 +1,8 @@
-"""Tables of Citus, which keeps their rows in shards: tables on other nodes and connections.
+"""Tables of Citus, which stores rows in shards: tables on other nodes, over other connections.
 
-Citus notes its tables in ``pg_catalog.pg_dist_partition``. What a shard refuses comes back with the
-shard's names, which end in its number, and a refused COPY has neither an SQLSTATE nor a constraint:
-``Distribution.own`` brings back the table's own.
+Citus lists its tables in ``pg_catalog.pg_dist_partition``. An error of a shard contains the shard's
+names, which end in its number, and a refused COPY has neither its SQLSTATE nor a constraint:
+``Distribution.own`` replaces them by the table's own.
 https://docs.citusdata.com/en/stable/develop/api_metadata.html
 """
 
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 INTERNAL_ERROR = "XX000"
 """The SQLSTATE of a COPY that a shard refused: ReportCopyError in multi_copy.c of Citus."""
 CUT_NAME = 32
-"""So many characters at least are left of a name that is too long for the shard's number."""
+"""The fewest characters that Citus keeps of a name that is too long for the shard's number."""
 HAS_CITUS = "pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
-"""Whether the database has the catalog of Citus; its tables may be named only where it has."""
+"""Whether the database has the catalog of Citus; only then may its tables be queried."""
 SAVEPOINTS = 50
-"""So many savepoints may be rolled back within another one. Citus does not release those on the
-nodes, where each is a level deeper, with a lock of its own; the end of the outer one ends all."""
+"""How many savepoints may be rolled back within another one. Citus does not release them on the
+nodes, where each is one level deeper and has a lock; the end of the outer one releases all."""
 WHY_NOT_OURS = "Citus keeps its rows in shards, which do not say which load inserted them"
 """Why a load cannot be undone."""
 
 
 class OwnName(NamedTuple):
-    """A name of the table that its shards have with a number behind it."""
+    """A name of the table, which its shards have with a number appended."""
 
     name: str
     digest: str
-    """Stands for the end of a name that is too long for the number."""
+    """Replaces the end of a name that is too long for the number."""
     state: str
     """The SQLSTATE of a row that the constraint of this name refuses; empty for a table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distribution:
-    """How Citus keeps the rows of a table."""
+    """How Citus stores the rows of a table."""
 
     kind: Literal["distributed", "single shard", "reference", "local"]
     column: str | None
-    """The distribution column; None where every row goes to the same shard."""
+    """The distribution column; None if every row goes to the same shard."""
     names: tuple[OwnName, ...] = dataclasses.field(repr=False)
-    """Those of the table, its constraints and indexes and of the tables that it refers to; those of
-    its partitions, too."""
+    """The names of the table, its partitions, their constraints and indexes, and the tables that
+    they refer to."""
 
     def describe(self, table: str) -> str:
-        """Return in a sentence what the table, whose quoted name this is, is to Citus."""
+        """Return a sentence that describes the table's distribution; ``table`` is quoted."""
         if self.kind == "distributed":
             return f"{table} is a distributed table, with shards by {self.column!r}."
         if self.kind == "single shard":
@@ -70,9 +70,9 @@ class Distribution:
         )
 
     def own(self, refusal: RowError) -> RowError:
-        """Return a refusal with the table's own names, and what they say of its kind."""
+        """Return a refusal with the table's own names, SQLSTATE and constraint."""
         message = self._with_own_names(refusal.message)
-        # A value may be like a name; the table is named after the values.
+        # A value may look like a name, but the table's name comes after the values.
         values, bracket, rest = refusal.detail.rpartition(")")
         detail = f"{values}{bracket}{self._with_own_names(rest)}"
         state, constraint = refusal.state, self.own_name(refusal.constraint)
@@ -90,7 +90,7 @@ class Distribution:
         return refusal._replace(state=state, message=message, detail=detail, constraint=constraint)
 
     def own_name(self, name: str) -> str:
-        """Return the table's own name for a shard's; any other name as it is."""
+        """Return the table's own name for a shard's name, and any other name as it is."""
         found = self._find(name)
         return name if found is None else found.name
 
@@ -113,7 +113,7 @@ class Distribution:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """Finds the shards' names in a message, in whatever language and quotes."""
+        """Matches shards' names in a message, in any language and quotes."""
         whole = sorted((re.escape(item.name) for item in self.names), key=len, reverse=True)
         cut = [
             f"{re.escape(item.name[:CUT_NAME])}.*?_{item.digest}"
@@ -124,7 +124,7 @@ class Distribution:
 
 
 def read_distribution(session: Session, oid: int) -> Distribution | None:
-    """Return how Citus keeps this table; None where it does not."""
+    """Return how Citus stores this table; None if it is not a table of Citus."""
     rows = session.fetch(_READ, oid)
     if not rows:
         return None
@@ -149,8 +149,8 @@ SELECT EXISTS (
   SELECT FROM pg_catalog.pg_dist_partition d
   WHERE d.logicalrelid::pg_catalog.oid OPERATOR(pg_catalog.=) {table})
 """
-# partkey is a node of the parser's, {VAR :varno 1 :varattno 7 …}; of names that are too long for
-# the number Citus keeps the beginning and a hash (AppendShardIdToName in relay_event_utility.c).
+# partkey is a parser node, {VAR :varno 1 :varattno 7 …}. Citus cuts names that are too long for the
+# number to their beginning and a hash (AppendShardIdToName in relay_event_utility.c).
 _READ = """
 WITH RECURSIVE own (oid) AS (
   SELECT $1::bigint::pg_catalog.oid

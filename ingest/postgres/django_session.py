@@ -53,7 +53,7 @@ class DjangoSession(Session):
         self._wrapper = wrapper
         self._connection: psycopg.Connection[Any] = wrapper.connection
         self._pipeline: tuple[AbstractContextManager[Any], psycopg.Pipeline] | None = None
-        """Statements are collected, to be sent together."""
+        """While it is set, statements are collected and sent together."""
         self._read_state: Callable[[], SessionState] | None = None
 
     @cached_property
@@ -85,13 +85,13 @@ class DjangoSession(Session):
         return rows
 
     def _collect(self) -> None:
-        """Send no statement from here on, but all of them together by ``_send``."""
+        """Collect all further statements until ``_send`` sends them together."""
         if self._pipeline is None and psycopg.Pipeline.is_supported():
             context = self._connection.pipeline()
             self._pipeline = context, context.__enter__()
 
     def _send(self) -> None:
-        """Send what was collected, and wait for the answers."""
+        """Send the collected statements, and wait for the answers."""
         if self._pipeline is None:
             return
         (context, pipeline), self._pipeline = self._pipeline, None
@@ -101,7 +101,7 @@ class DjangoSession(Session):
             with suppress(psycopg.Error):
                 context.__exit__(None, None, None)
             raise
-        # All answers are here: leaving the pipeline would send one more message and wait for it.
+        # All answers have arrived: leaving the pipeline would cost another round trip.
         pipeline._exit_gen = _nothing  # type: ignore[method-assign]
         context.__exit__(None, None, None)
 
@@ -137,10 +137,10 @@ class DjangoSession(Session):
             return cursor.rowcount
 
     def _copy_without_triggers(self, step: Copying) -> int:
-        """Send one message that leaves out the triggers, copies and brings them back.
+        """Send one message that leaves out the triggers, copies and restores them.
 
-        ``Cursor.copy()`` takes one statement alone. Whatever happens on this side, the triggers are
-        left out for no other statement: PostgreSQL works off the message, or gives it up.
+        ``Cursor.copy()`` takes only one statement. With one message, whatever happens on this side,
+        triggers are left out for no other statement: PostgreSQL completes the message or aborts it.
         """
         begun, ended = self._copy(without_triggers(step.target.statement), step.payload)
         _check(begun, ends_in=ExecStatus.COPY_IN)
@@ -148,9 +148,9 @@ class DjangoSession(Session):
         return copied.command_tuples or 0
 
     def _copy_and_check(self, step: Copying) -> int:
-        """Send one message that checks what is there, copies, and checks again.
+        """Send one message that checks the existing rows, copies, and checks again.
 
-        Raises ``CheckRefusedError`` where a check fails, in its savepoint.
+        Raises ``CheckRefusedError`` if a check fails, inside its savepoint.
         """
         check = f"SAVEPOINT {CHECK}; {step.check}; {END_CHECK}"
         begun, ended = self._copy(f"{check}; {step.target.statement}; {check}", step.payload)
@@ -164,7 +164,7 @@ class DjangoSession(Session):
         return copied.command_tuples or 0
 
     def _copy(self, message: str, payload: bytes) -> tuple[list[PGresult], list[PGresult]]:
-        """Send a message with a COPY in it; give its results before and after the data."""
+        """Send a message with a COPY in it; return its results before and after the data."""
         connection, pgconn = self._connection, self._connection.pgconn
         with connection.lock:
             pgconn.send_query(message.encode())
@@ -197,7 +197,7 @@ class DjangoSession(Session):
 
     @contextmanager
     def _brief_transaction(self, first: str) -> Iterator[Transaction]:
-        """Open a savepoint as ``atomic()`` does, but send it with the statements that follow."""
+        """Open a savepoint like ``atomic()``, but send it together with the next statements."""
         current = Transaction()
         self.pending = None
         try:
@@ -215,7 +215,7 @@ class DjangoSession(Session):
                 self._send()
             try:
                 self.execute("ROLLBACK TO SAVEPOINT ingest_load; RELEASE SAVEPOINT ingest_load")
-            except psycopg.Error:  # the transaction cannot go on, as after a savepoint of Django's
+            except psycopg.Error:  # only a rollback is possible, as when Django's savepoint fails
                 self._wrapper.needs_rollback = True
             raise
 
@@ -225,7 +225,7 @@ def _nothing() -> PQGen[None]:
 
 
 def _end_copy(pgconn: PGconn, error: bytes | None = None) -> PQGen[list[PGresult]]:
-    """End the data of a COPY, and give what it and the statements after it are answered with."""
+    """End the data of a COPY, and return the results of it and of the statements after it."""
     while pgconn.put_copy_end(error) == 0:
         yield Wait.W
     return cast("list[PGresult]", (yield from execute(pgconn)))
@@ -242,10 +242,10 @@ FIRST_USER_OID = 16_384
 
 
 def adaptation_context(alias: str, table: Table) -> AdaptContext:
-    """Return what psycopg knows of the database's types.
+    """Return psycopg's adapters for the database's types.
 
-    Types that an extension or a user made (hstore) are known only to a live connection: for them
-    Django's own is opened.
+    Only an open connection has the adapters of types that an extension or a user made (hstore): for
+    them Django's own connection is opened.
     """
     wrapper = django_connection(alias)
     if any(column.type_oid >= FIRST_USER_OID for column in table.columns):

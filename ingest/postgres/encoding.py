@@ -1,10 +1,10 @@
-"""Typed batches become the bytes of one COPY; no socket is touched here.
+"""Encodes typed batches as the bytes of one COPY; it does no I/O.
 
-The encoding of a column is chosen from the catalog's type, never from the data's: binary COPY does
-not check types of equal width. Common types are encoded a column at a time by pgpq. For any other
-type psycopg makes one value's bytes, which travel as an Arrow binary column. Where a table has a
-type that not even psycopg can write in binary (tsvector, a composite type), all of its columns go
-by COPY's text format, and PostgreSQL reads them as it would read a literal.
+The encoding of a column is chosen by its type in the catalog, never by the data's type: binary COPY
+does not check types of equal width. pgpq encodes common types, a column at a time. For any other
+type psycopg makes the bytes of each value, which are passed on as an Arrow binary column. If a
+table has a type that not even psycopg can write in binary (tsvector, a composite type), all of its
+columns use COPY's text format, and PostgreSQL reads the values as literals.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from ingest.postgres.session import CopyFormat
 
 BYTEA_OID = 17
-"""From pg_type.dat: it is the same in every version."""
+"""From pg_type.dat; the same in every version."""
 PIECE_ROWS = 8_192
-"""Rows encoded at a time: the encoder holds a piece, not the whole batch once more."""
+"""Rows encoded at a time, so that the encoder holds no second copy of the whole batch."""
 MAX_DECIMAL128_DIGITS = 38
-"""What an Arrow decimal128 holds; wider numerics are written by psycopg."""
+"""Digits that an Arrow decimal128 holds; psycopg writes wider numerics."""
 
 _NATIVE = {
     "bool": pa.bool_(),
@@ -48,35 +48,35 @@ _NATIVE = {
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", tz="UTC"),
     "uuid": pa.binary(16),
-    # All of these receive plain text in binary format, too.
+    # The binary format of all of these is plain text.
     "bpchar": pa.string(),
     "citext": pa.string(),
     "text": pa.string(),
     "varchar": pa.string(),
 }
 _LITERAL_PREFIX = {"json": b"", "jsonb": b"\x01", "name": b""}
-"""Types whose binary form is their literal, after these bytes: jsonb_recv wants its version."""
+"""Types whose binary form is these bytes and then the literal: jsonb_recv expects a version."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnEncoding:
-    """How one column's values are written."""
+    """The encoding of one column's values."""
 
     column: Column
     arrow_type: pa.DataType
-    """What a typed batch must hold for this column."""
+    """The Arrow type that a typed batch must have for this column."""
     dump: Callable[[Any], bytes] | None = None
-    """Makes the bytes of one prepared value, where ``arrow_type`` holds such bytes."""
+    """Makes the bytes of one prepared value, if ``arrow_type`` holds such bytes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CopyEncoding:
-    """How the rows of a COPY are written."""
+    """The encoding of the rows of a COPY."""
 
     columns: tuple[ColumnEncoding, ...]
     format: CopyFormat
     drawn: str | None = None
-    """The column whose values were drawn from its sequence, in the order of the rows."""
+    """The column whose values the load drew from its sequence, in the order of the rows."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class CopyEncoding:
 
 
 def choose_encoding(columns: Sequence[Column], context: AdaptContext | None) -> CopyEncoding:
-    """Choose how each column is written; ``context`` is what psycopg knows of custom types."""
+    """Choose the encoding of each column; ``context`` has psycopg's adapters of custom types."""
     transformer = Transformer(context)
     binary = [_binary_encoding(column, transformer) for column in columns]
     if all(binary):
@@ -105,9 +105,9 @@ def choose_encoding(columns: Sequence[Column], context: AdaptContext | None) -> 
 
 
 def literal_adapters(context: AdaptContext | None) -> AdaptersMap:
-    """Return the context's adapters, made fit to write literals away from a connection.
+    """Return the context's adapters, changed so that they write literals without a connection.
 
-    psycopg asks libpq to write a bytea, which without a connection doubles its apostrophes.
+    psycopg lets libpq escape a bytea, which doubles its apostrophes if there is no connection.
     """
     adapters = AdaptersMap(context.adapters if context else psycopg.adapters)
     for kind in (bytes, bytearray, memoryview, psycopg.Binary):
@@ -125,7 +125,7 @@ class _HexDumper(Dumper):
 def decode(
     encoding: CopyEncoding, batch: pa.RecordBatch, context: AdaptContext | None
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a typed batch as Python values, as they could be read from the table."""
+    """Return the rows of a typed batch as the Python values that the table would return."""
     transformer = Transformer(context)
     form = Format.BINARY if encoding.format == "binary" else Format.TEXT
     columns = []
@@ -144,7 +144,7 @@ def _native_type(column: Column) -> pa.DataType | None:
     if column.type_kind == "e":
         return pa.string()
     if column.type_name == "numeric" and column.type_modifier >= 0:
-        # As PostgreSQL packs them: numeric_in in src/backend/utils/adt/numeric.c.
+        # PostgreSQL packs precision and scale so: numeric_in in src/backend/utils/adt/numeric.c.
         precision = (column.type_modifier - 4) >> 16 & 0xFFFF
         scale = ((column.type_modifier - 4) & 0x7FF ^ 0x400) - 0x400
         if precision <= MAX_DECIMAL128_DIGITS and 0 <= scale <= precision:
@@ -171,9 +171,9 @@ def _binary_encoding(column: Column, transformer: Any) -> ColumnEncoding | None:
 
 
 def _dump_literal(value: str, column: Column) -> bytes:
-    """Write text that PostgreSQL would have to read as a literal of the column's type."""
+    """Return the binary form of a literal, for the types whose binary form contains it."""
     if column.type_name not in _LITERAL_PREFIX:
-        # A dumper takes the text for something else: that of an array, for a list of letters.
+        # A dumper would misread the text: an array's as a list of letters.
         raise TypeError(f"text cannot be written as {column.sql_type} in binary")
     return _LITERAL_PREFIX[column.type_name] + value.encode()
 
@@ -197,7 +197,7 @@ def _text_encoding(column: Column, transformer: Any) -> ColumnEncoding:
 
 
 def _encode_binary(batch: pa.RecordBatch) -> bytes:
-    # A fresh encoder for each batch: after an error an encoder cannot be used again.
+    # A new encoder for each batch: after an error an encoder cannot be used again.
     encoder = ArrowToPostgresBinaryEncoder(batch.schema)
     header = encoder.write_header()
     starts = range(0, batch.num_rows, PIECE_ROWS)

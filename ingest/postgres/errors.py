@@ -1,4 +1,4 @@
-"""What PostgreSQL says when it refuses a row, from either driver, in words for the user."""
+"""Translates both drivers' errors into ours, with messages for the user."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ SERVERS_OWN = (
     *("00", "01", "02", "03", "08", "25", "26", "28", "3D", "40", "53", "55P03", "57", "58"),
     *("F0", "XX001", "XX002"),
 )
-"""SQLSTATEs, and what they begin with, that speak of the server, the connection or the transaction
-and never of a row: a lost connection, a deadlock, a full disk, too little memory, a lock or a
-statement that took too long, an administrator. Any other may: triggers, checks and casts raise what
-they like. https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+"""SQLSTATEs, or their beginnings, that are never about a row but about the server, the connection
+or the transaction: a lost connection, a deadlock, a full disk, too little memory, a lock or a
+statement that took too long, an administrator's command. Any other may be about a row, because
+triggers, checks and casts can raise any.
+https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 OF_STATEMENT = ("0A", "2F", "3F", "42", "55", "HV", "XX")
-"""SQLSTATEs that mostly speak of the whole statement: a missing right, an unknown function."""
+"""SQLSTATEs that are mostly about the whole statement: a missing right, an unknown function."""
 _CURES = {
     "23503": "Load the referenced rows first, or fix the value.",
     "23505": "Take the record out, or change its key. A row that is in the table already can be "
@@ -43,13 +44,14 @@ _CURES = {
 
 _LINE_OF_COPY = re.compile(r"^COPY .+, .*\d", re.MULTILINE)
 _COLUMN_OF_COPY = re.compile(r"^COPY .+, [^,]*\d+, \S+ (.+?)(?:: .*)?$", re.MULTILINE)
-"""The words are in the server's language, the order is not: ``COPY t, line 2, column mood``."""
+"""Matches ``COPY t, line 2, column mood``: the words are in the server's language, but their order
+is always the same."""
 
 
 def explain(error: BaseException) -> ConstraintRefused | None:
-    """Turn a driver's error about a row into ours; None where it is about something else.
+    """Return a driver's error about a row as ours, or None if it is not about a row.
 
-    Which row it was is for ``refused_rows`` to find.
+    It does not find the row: ``refused_rows`` does.
     """
     state, message, detail, context, constraint, _ = _facts(error)
     if state is None or not may_be_of_row(error):
@@ -62,9 +64,9 @@ def explain(error: BaseException) -> ConstraintRefused | None:
 def refusal_error(
     state: str, where: str, message: str, detail: str, constraint: str, cure: str = ""
 ) -> ConstraintRefused:
-    """Make the error of a row that PostgreSQL refused, from what it says; ``where`` names it.
+    """Return the error for a row that PostgreSQL refused; ``where`` names the row.
 
-    ``cure`` is said instead of the usual one.
+    ``cure`` replaces the usual advice.
     """
     parts = [f"{where}: {message}"]
     if detail:
@@ -79,27 +81,27 @@ def refusal_error(
 
 
 def may_be_of_row(error: BaseException) -> bool:
-    """Return whether a driver's error may be about a row; if not, it is about the server."""
+    """Return whether a driver's error may be about a row, not only about the server."""
     state = _facts(error)[0]
     return state is not None and not state.startswith(SERVERS_OWN)
 
 
 class RowError(NamedTuple):
-    """What PostgreSQL says of the row that it refused of a COPY."""
+    """PostgreSQL's error about a row of a COPY."""
 
     state: str | None
     """The SQLSTATE."""
     place: int | None
-    """Which of the rows it was, where that is known."""
+    """The place of the row, if it is known."""
     message: str = ""
     detail: str = ""
     constraint: str = ""
     column: str = ""
-    """The column whose value its type refused, or that has none."""
+    """The column whose value is invalid for its type, or missing."""
 
 
 def refusal_of(error: BaseException, table: str, places: Sequence[int]) -> RowError:
-    """Read the refusal of a COPY into this table that had the rows of these places."""
+    """Return the error of a COPY into this table, which sent the rows of ``places``."""
     state, message, detail, context, constraint, missing = _facts(error)
     column = _COLUMN_OF_COPY.search(context or "")
     return RowError(
@@ -116,7 +118,7 @@ def _facts(error: BaseException) -> tuple[str | None, ...]:
     if isinstance(error, asyncpg.PostgresError):
         names = ("sqlstate", "message", "detail", "context", "constraint_name", "column_name")
         facts = [getattr(error, name, None) for name in names]
-        # What asyncpg refuses before it sends has no message of PostgreSQL's.
+        # An error that asyncpg raises before it sends has no message of PostgreSQL's.
         facts[1] = facts[1] or str(error)
         return tuple(facts)
     if isinstance(error, psycopg.Error):
@@ -133,7 +135,7 @@ def _facts(error: BaseException) -> tuple[str | None, ...]:
 
 
 def _place(context: str | None, table: str, places: Sequence[int]) -> int | None:
-    """Find the row in ``COPY name, line 3``; "line" is in the server's language."""
+    """Find the row's number in ``COPY name, line 3``; "line" is in the server's language."""
     start = f"COPY {table}, "
     for line in (context or "").splitlines():
         if line.startswith(start):
@@ -144,17 +146,17 @@ def _place(context: str | None, table: str, places: Sequence[int]) -> int | None
 
 
 PASSING = ("08", "40", "57P01", "57P02", "57P03", "53300")
-"""SQLSTATEs that say nothing of the rows and may be otherwise the next time: a lost connection, a
+"""SQLSTATEs of errors that may not occur again, whatever the rows: a lost connection, a
 serialization failure or deadlock, a server that stops or starts, too many connections.
 https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 def translate(error: Exception) -> Exception:
-    """Return what a driver raised as ours; anything else is given back."""
+    """Return a driver's error as ours; any other error is returned as it is."""
     if isinstance(error, IngestError):
         return error
     if isinstance(error, DatabaseError) and isinstance(error.__cause__, psycopg.Error):
-        return translate(error.__cause__)  # what Django's connection said
+        return translate(error.__cause__)  # Django wraps psycopg's error
     if isinstance(error, MemoryError):  # Arrow's too
         return IngestError("There is too little memory to go on.").with_outcome(
             Outcome.NOTHING, NOTHING_LOADED
@@ -174,10 +176,10 @@ def translate(error: Exception) -> Exception:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Return whether the same load might succeed when it is tried again."""
+    """Return whether the same load may succeed if it is retried."""
     if isinstance(error, ConnectionFailed):
         cause = error.__cause__
-        # Who was not let in will not be let in; a server that starts or stops is another matter.
+        # A refused login will be refused again, except by a server that starts or stops.
         is_refusal = isinstance(cause, asyncpg.PostgresError)
         return not is_refusal or _state(cause).startswith(PASSING)
     if isinstance(error, ServerFailed | DatabaseError) and error.__cause__ is not None:
@@ -186,7 +188,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def tell(error: BaseException, outcome: Outcome, text: str) -> None:
-    """Let an error, or Ctrl-C, say what is in the table."""
+    """Add the outcome of the load to an error's message, or to that of Ctrl-C."""
     if isinstance(error, IngestError):
         error.with_outcome(outcome, text)
     elif isinstance(error, KeyboardInterrupt):
@@ -194,12 +196,12 @@ def tell(error: BaseException, outcome: Outcome, text: str) -> None:
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Return whether psycopg says that the connection is gone."""
+    """Return whether the error is psycopg's for a lost connection."""
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None
 
 
 def is_of_statement(error: BaseException) -> bool:
-    """Return whether PostgreSQL refused a statement whatever its rows: a right, a kind of table."""
+    """Return whether PostgreSQL refused a statement for any rows: a right, a kind of table."""
     return any(_state(each).startswith("42") for each in (error, error.__cause__))
 
 

@@ -1,4 +1,4 @@
-"""The event loop of asyncpg's connections, in one thread for the whole process."""
+"""The event loop for asyncpg's connections: one thread for the whole process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class EventLoopThread:
 
     @property
     def is_current(self) -> bool:
-        """Return whether the caller's code runs in the loop's thread."""
+        """Whether the caller runs in the loop's thread."""
         return threading.current_thread() is self._thread
 
     def call(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
@@ -36,7 +36,7 @@ class EventLoopThread:
         return self.start(run()).result()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine in the loop, while the caller goes on."""
+        """Run a coroutine in the loop while the caller continues."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def _run(self) -> None:
@@ -47,8 +47,8 @@ class EventLoopThread:
 _starting = threading.Lock()
 _threads: list[EventLoopThread] = []
 _left_behind: list[Any] = []
-"""Loops of the process that this one was forked from. Their sockets are that one's, so that nothing
-of them may be collected, which would close them."""
+"""Loops of the parent process, after a fork. Their sockets belong to the parent, so they must not
+be collected, which would close them."""
 
 
 def event_loop() -> EventLoopThread:

@@ -1,6 +1,6 @@
-"""The rows of ``Table.facts``: what the catalog says of a table, as those who decide by it need it.
+"""The rows of ``Table.facts``: details of a table from the catalog, for the modules that use them.
 
-The keys stand in the order of the columns of the query in ``catalog_queries``.
+The keys are in the order of the query's columns in ``catalog_queries``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import TypedDict
 
 
 class DefaultFact(TypedDict):
-    """What PostgreSQL puts into a column that is not given; of the sequence, where it draws."""
+    """The default of a column, and the sequence that the default draws from, if it does."""
 
     column: str
     identity: str
@@ -19,9 +19,9 @@ class DefaultFact(TypedDict):
     draws: bool
     is_domain: bool
     oid: int | None
-    """The sequence's; None where the default is more than the next number of one sequence."""
+    """The sequence's oid; None if the default is more than the next number of one sequence."""
     name: str
-    """The sequence's, quoted and with its schema."""
+    """The sequence's name, quoted and with its schema."""
     step: int
     smallest: int
     greatest: int
@@ -35,7 +35,7 @@ class DefaultFact(TypedDict):
 
 
 class PlainIndexFact(TypedDict):
-    """An index that its definition brings back: see ``index_catalog.DeferredIndex``."""
+    """An index that can be rebuilt from its definition: see ``index_catalog.DeferredIndex``."""
 
     name: str
     definition: str
@@ -50,7 +50,7 @@ class PlainIndexFact(TypedDict):
 
 
 class UniqueKeyFact(TypedDict):
-    """What no two rows share: see ``suspects.UniqueKey``."""
+    """A key that no two rows may share: see ``suspects.UniqueKey``."""
 
     name: str
     expressions: list[str]
@@ -59,22 +59,22 @@ class UniqueKeyFact(TypedDict):
     columns: list[str]
     plain: list[str]
     parts: list[str]
-    """Its names in the partitions, which PostgreSQL reports."""
+    """Its names in the partitions: PostgreSQL reports these."""
 
 
 class CheckFact(TypedDict):
-    """A check constraint whose text can be read again."""
+    """A check constraint whose SQL text means the same when it is run again."""
 
     expression: str
     columns: list[str]
 
 
 class IndexSizeFact(TypedDict):
-    """A secondary index, and how large it is."""
+    """A secondary index and its size."""
 
     name: str
     columns: list[str]
-    """Empty text for an expression."""
+    """An expression is an empty string."""
     size: int
     """Bytes."""
     method: str
@@ -89,18 +89,18 @@ class ParentFact(TypedDict):
     kind: str
     """pg_class.relkind."""
     operator: str
-    """By which PostgreSQL compares the key, with its schema."""
+    """The operator by which PostgreSQL compares the key, with its schema."""
     types: list[str]
     is_exact: bool
-    """Whether equal keys are the same."""
+    """Whether equal keys are always the same text: False with a nondeterministic collation."""
     sees_all: bool
-    """False where row security may hide rows from the role."""
+    """False if row security may hide rows from the role."""
     missing_right: str | None
-    """The GRANT that the role lacks for locking rows of it."""
+    """The GRANT that the role lacks for locking its rows."""
 
 
 class AccessFact(TypedDict):
-    """What this transaction may do with the table, and what fires when a row goes in."""
+    """What this transaction may do with the table, and what runs when a row is inserted."""
 
     isolation: str
     sees_all: bool
@@ -112,18 +112,18 @@ class AccessFact(TypedDict):
 
 
 class ReplicationRoleFact(TypedDict):
-    """Whether triggers can be left out by ``session_replication_role``."""
+    """Whether ``session_replication_role`` can be used to leave out triggers."""
 
     server_version: int
     role: str
     may_set: bool
     replication_role: str
     constraint: str | None
-    """An internal trigger's that is not a foreign key's, or was changed."""
+    """The constraint of an internal trigger that is not a foreign key's, or that was changed."""
 
 
 class IndexRightsFact(TypedDict):
-    """Whether indexes may be dropped and built again, and who looks on."""
+    """Whether indexes may be dropped and rebuilt, and what would notice it."""
 
     missing_right: str | None
     has_event_trigger: bool
@@ -132,7 +132,7 @@ class IndexRightsFact(TypedDict):
 
 
 class TableFacts(TypedDict):
-    """All of them, by the name of the query's part. The last three have one row."""
+    """All facts of a table, by the name of the query's part. The last three have one row."""
 
     defaults: list[DefaultFact]
     plain_indexes: list[PlainIndexFact]

@@ -1,9 +1,9 @@
 """Connections of loads that have ended, kept for the next load.
 
-A connection is kept as long as Django's connection beside which it was opened is open, and for a
-minute at most. So ``CONN_MAX_AGE`` holds for it too, a test database can be dropped as soon as
-Django's connections to it are closed, and a server that Django reconnects to is connected to anew.
-Only the thread that opened it gets it again, and only for the same state of the session.
+A connection is kept while the Django connection that it was opened beside is open, and for a minute
+at most. So ``CONN_MAX_AGE`` applies to it too, a test database can be dropped as soon as Django's
+connections to it are closed, and a load reconnects when Django does. A kept connection is reused
+only in the thread that opened it, and only for the same state of the session.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ingest.postgres.session_state import SessionState
 
 KEPT_SECONDS = 60.0
-"""How long a connection waits for the next load."""
+"""How long a connection is kept for the next load."""
 MOST_KEPT = 4
-"""How many connections are kept beside one of Django's: of different states of the session."""
+"""How many connections, of different session states, are kept beside one of Django's."""
 CLOSE_SECONDS = 5
-"""How long a polite goodbye to the server may take before the socket is dropped."""
+"""How long a clean close may take before the socket is dropped."""
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -36,15 +36,15 @@ class KeptConnection:
     connection: asyncpg.Connection
     loop: EventLoopThread
     state: SessionState
-    """The state of Django's connection that it is in."""
+    """Its state, taken from Django's connection."""
     reset: str
-    """Statements that bring it into that state, whatever the load before has set."""
+    """Statements that restore that state, whatever the previous load has set."""
     facts: dict[str, Any]
-    """What is known of it: the server's process."""
+    """Known facts about the connection: its server process."""
     thread: int = 0
 
     def close(self) -> None:
-        """Say goodbye to the server, and wait for the end unless the loop's own thread is here."""
+        """Close the connection, and wait for it unless called in the loop's own thread."""
         if self.connection.is_closed():
             return
         ending = self.loop.start(close(self.connection))
@@ -54,7 +54,7 @@ class KeptConnection:
 
 
 async def close(connection: asyncpg.Connection) -> None:
-    """Close a connection politely, or at least its socket."""
+    """Close a connection cleanly, or at least its socket."""
     try:
         await connection.close(timeout=CLOSE_SECONDS)
     finally:
@@ -62,13 +62,13 @@ async def close(connection: asyncpg.Connection) -> None:
 
 
 _kept: dict[int, list[KeptConnection]] = {}
-"""By the ``id`` of Django's connection, as psycopg has it."""
+"""By the ``id`` of the psycopg connection that Django has."""
 _lock = threading.RLock()  # a finalizer may run anywhere
 _left_behind: list[Any] = []
 
 
 def take(beside: Any, state: SessionState) -> KeptConnection | None:
-    """Return a connection that was kept beside Django's in this state, or None; it is yours."""
+    """Remove and return a connection in this state that was kept beside Django's, or None."""
     with _lock:
         for kept in _kept.get(id(beside), []):
             if kept.state == state and kept.thread == threading.get_ident():
@@ -80,7 +80,7 @@ def take(beside: Any, state: SessionState) -> KeptConnection | None:
 
 
 def keep(beside: Any, kept: KeptConnection) -> None:
-    """Keep a connection as long as Django's, which it was opened beside."""
+    """Keep a connection as long as Django's connection, beside which it was opened."""
     kept.thread = threading.get_ident()
     loop, number = kept.loop.loop, id(beside)
     loop.call_soon_threadsafe(loop.call_later, KEPT_SECONDS, _let_go, number, kept)
@@ -96,10 +96,10 @@ def keep(beside: Any, kept: KeptConnection) -> None:
 
 
 def _watch(beside: Any, number: int) -> None:
-    """Close what is kept as soon as Django's connection is closed.
+    """Close the kept connections as soon as Django's connection is closed.
 
-    Django closes it by its method ``close``, and neither Django nor psycopg tells anybody. Who has
-    the connection still, such as a traceback, would keep it from being collected.
+    Django calls the connection's ``close``, and neither Django nor psycopg sends a signal. Waiting
+    for its collection is not enough: a traceback, for example, may still refer to it.
     """
     process, found = os.getpid(), weakref.ref(beside)
 
@@ -121,7 +121,7 @@ def _let_go(number: int, kept: KeptConnection) -> None:
 
 
 def _close_all(number: int, process: int) -> None:
-    """Close what is kept beside a connection of Django's that has gone."""
+    """Close the connections kept beside a closed connection of Django's."""
     with _lock:
         gone = _kept.pop(number, [])
     if process != os.getpid():
@@ -132,7 +132,7 @@ def _close_all(number: int, process: int) -> None:
 
 
 def _forget() -> None:
-    """Leave the connections to the process that this one was forked from."""
+    """Leave the connections to the parent process, after a fork."""
     global _lock  # noqa: PLW0603 - another thread may have held it as the process was forked
     _lock = threading.RLock()
     _left_behind.extend(_kept.values())

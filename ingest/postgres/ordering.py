@@ -1,4 +1,4 @@
-"""By which operators the values of a type come before and after one another."""
+"""The operators that compare the values of a type."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 _NAMES = {"1": "lt", "2": "lte", "4": "gte", "5": "gt"}
-"""Django's names of the comparisons, by a B-tree's strategy numbers."""
+"""Django's names for the comparisons, by the strategy numbers of a B-tree."""
 
 
 def read_ordering(session: Session, type_oid: int) -> Mapping[str, str]:
     """Return the operators ``lt``, ``lte``, ``gte`` and ``gt`` of a type, each with its schema.
 
-    They are those of its default B-tree class. Types without an order, such as ``json`` and
+    They are the operators of its default B-tree class. Types without an order, such as ``json`` and
     ``point``, have none.
     """
     rows = session.fetch(_OPERATORS, type_oid)
@@ -27,8 +27,8 @@ def read_ordering(session: Session, type_oid: int) -> Mapping[str, str]:
     return operators
 
 
-# A type of its own kind has the class of all such types; varchar and cidr have that of the type
-# that their values are read as without a conversion.
+# Enums, ranges, composite types and arrays share one class each; varchar and cidr have the class of
+# the type to which PostgreSQL casts them without a conversion.
 _OPERATORS = """
 SELECT x.amopstrategy::pg_catalog.text,
        pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname),

@@ -1,7 +1,7 @@
-"""Asking PostgreSQL, over the connection that fits.
+"""Opens the session of a load.
 
-``open_session`` gives Django's own connection inside ``transaction.atomic()``, so that the load
-sees the caller's rows and rolls back with the caller; outside it gives an asyncpg connection.
+Inside ``transaction.atomic()``, ``open_session`` uses Django's own connection, so that the load
+sees the caller's rows and rolls back with the caller. Outside it uses an asyncpg connection.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ __all__ = [
 def open_session(
     alias: str, state: SessionState | None = None, *, is_brief: bool = False
 ) -> Iterator[Session]:
-    """Open the session that fits: Django's inside ``atomic()``, an asyncpg one outside.
+    """Open a session on Django's connection inside ``atomic()``, on an asyncpg one outside.
 
-    The asyncpg connection gets the given state, or the one that Django's connection has now, and is
-    kept for the next load. ``is_brief``: see ``open_kept_session``.
+    The asyncpg connection gets the given state, or that of Django's connection, and is kept for the
+    next load. ``is_brief``: see ``open_kept_session``.
     """
     if django_connection(alias).in_atomic_block:
         session = DjangoSession(alias)

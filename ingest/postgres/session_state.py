@@ -1,7 +1,7 @@
-"""The state of Django's connection: what was set in its session, and how another one gets it.
+"""The session state of Django's connection: how it is read, and given to another connection.
 
 Outside ``transaction.atomic()`` a load has a connection of its own. It must find the same tables,
-as the same role and under the same settings, as the caller's queries do.
+with the same role and the same settings, as the caller's queries do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 NO_ROLE = "none"
-"""What PostgreSQL calls it when no role was set."""
+"""PostgreSQL's value of ``role`` if no role was set."""
 
 MEANING = frozenset(
     {
@@ -36,7 +36,7 @@ MEANING = frozenset(
     }
 )
 """Settings that decide where rows go and what values mean. The ledger keeps these and the custom
-ones, for whoever goes on with a load; timeouts and the like are those of the session that does."""
+ones for a session that resumes the load; timeouts and the like are those of that session."""
 
 SECRETS = ("key", "secret", "passw", "pwd", "token", "jwt", "credential", "auth", "claim", "cookie")
 """Parts of the names of custom settings whose values the ledger does not keep."""
@@ -44,7 +44,7 @@ SECRETS = ("key", "secret", "passw", "pwd", "token", "jwt", "credential", "auth"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """The schema that a tenant-aware database backend has been told to use."""
+    """The schema that a tenant-aware database backend is set to use."""
 
     schema: str
     includes_public: bool
@@ -52,19 +52,19 @@ class Tenant:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SessionState:
-    """What was set in a session."""
+    """The settings of a session."""
 
     settings: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """The values of the parameters, by their names, as ``set_config`` takes them."""
+    """The parameters that were set in the session, by name, with values for ``set_config``."""
     usual: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """The time zone and the search path, where nobody set them in the session."""
+    """The time zone and the search path, if they were not set in the session."""
     user: str = ""
-    """The session's user, where it is not the one who logged in."""
+    """The session's user, if it differs from the one who logged in."""
     role: str = NO_ROLE
     tenant: Tenant | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the ledger keeps of it: no secrets, and nothing that is only about speed."""
+        """Return the part that the ledger keeps: no secrets, and no settings like timeouts."""
         kept = {name: value for name, value in self.settings.items() if _is_kept(name)}
         return {
             "settings": {n: value for n, value in kept.items() if not _is_secret(n)},
@@ -75,9 +75,9 @@ class SessionState:
         }
 
     def again(self, kept: Mapping[str, Any], what: str) -> Self:
-        """Return this state with what the ledger keeps of another one.
+        """Return this state with the part of another one that the ledger has kept.
 
-        Raises ``LedgerError`` where a setting whose value the ledger withholds is not set here.
+        Raises ``LedgerError`` if a setting whose value the ledger withholds is not set here.
         """
         others = {name: value for name, value in self.settings.items() if not _is_kept(name)}
         withheld = kept.get("withheld", ())
@@ -102,7 +102,7 @@ class SessionState:
 
     @property
     def transaction_settings(self) -> dict[str, str]:
-        """What to set at the start of each transaction, behind a pooler in transaction mode."""
+        """The settings for the start of each transaction, behind a pooler in transaction mode."""
         user = {"session_authorization": self.user} if self.user else {}
         role = {} if self.role == NO_ROLE else {"role": self.role}
         # The role comes last: it may not be allowed to make the other settings.
@@ -122,19 +122,18 @@ def _is_secret(name: str) -> bool:
 
 
 def has_state(alias: str) -> bool:
-    """Return whether something may have been set for Django's connection.
+    """Return whether Django's connection is open or has a tenant, so that it may have a state.
 
-    It is not open otherwise. The load's own connection is then opened first, and says what is wrong
-    where that fails.
+    If not, the load's own connection is opened first, so that its error is the one reported.
     """
     wrapper = django_connection(alias)
     return wrapper.connection is not None or _tenant(wrapper) is not None
 
 
 def read_state(alias: str) -> SessionState:
-    """Read the state of Django's connection, which is opened where it is not open.
+    """Read the state of Django's connection, which is opened if necessary.
 
-    Opening it runs the receivers of ``connection_created``, and a cursor lets a tenant-aware
+    Opening it runs the receivers of ``connection_created``. Opening a cursor lets a tenant-aware
     backend set its search path.
     """
     wrapper = django_connection(alias)
@@ -143,15 +142,15 @@ def read_state(alias: str) -> SessionState:
     try:
         return _read_alone(wrapper)
     except (OperationalError, psycopg.OperationalError):
-        # It was kept open from an earlier request, and lost meanwhile. A new one has the state
-        # that every new connection has.
+        # The connection of an earlier request was kept open, and has been lost since. A new one has
+        # the state that every new connection has.
         wrapper.close()
         return _read_alone(wrapper)
 
 
 def _read_alone(wrapper: BaseDatabaseWrapper) -> SessionState:
     if is_pooled(wrapper):
-        # All in one transaction, else the pooler may take another server connection in between.
+        # In one transaction: otherwise the pooler may switch the server connection in between.
         with transaction.atomic(using=wrapper.alias):
             return _read(wrapper)
     return _read(wrapper)
@@ -164,7 +163,7 @@ def _read(wrapper: BaseDatabaseWrapper) -> SessionState:
 
 
 def send_state(wrapper: BaseDatabaseWrapper) -> Callable[[], SessionState]:
-    """Ask for the state of Django's open connection; give a function that reads the answer."""
+    """Query the state of Django's open connection; return a function that reads the answer."""
     connection: psycopg.Connection[Any] = wrapper.connection
     with wrapper.wrap_database_errors:
         cursor = psycopg.RawCursor(connection)
@@ -183,7 +182,7 @@ def _understand(wrapper: BaseDatabaseWrapper, rows: list[tuple[str, str, str]]) 
     for kind, name, value in rows:
         by_kind[kind][name] = value
     settings, who = by_kind["set"], by_kind["who"]
-    # What psycopg says at the start of each of its transactions.
+    # psycopg sets these at the start of each of its transactions.
     if connection.isolation_level is not None:
         level = connection.isolation_level.name.lower().replace("_", " ")
         settings["default_transaction_isolation"] = level
@@ -200,7 +199,7 @@ def _understand(wrapper: BaseDatabaseWrapper, rows: list[tuple[str, str, str]]) 
 
 
 def _tenant(wrapper: Any) -> Tenant | None:
-    """Return the schema of a wrapper such as django-tenants': it sets it at each cursor."""
+    """Return the schema of a wrapper like django-tenants', which sets it at each cursor."""
     schema = getattr(wrapper, "schema_name", None)
     if not (schema and hasattr(wrapper, "set_schema") and hasattr(wrapper, "set_tenant")):
         return None
@@ -209,15 +208,15 @@ def _tenant(wrapper: Any) -> Tenant | None:
 
 
 def put_django_in(alias: str, wanted: SessionState) -> None:
-    """Bring Django's connection into a state for good."""
+    """Change the state of Django's connection permanently."""
     bring_django(django_connection(alias), read_state(alias), wanted)
 
 
 @contextmanager
 def django_in_state(alias: str, wanted: SessionState) -> Iterator[None]:
-    """Bring Django's connection into a state, and back into its own at the end.
+    """Change the state of Django's connection, and restore it at the end.
 
-    Behind a pooler in transaction mode it must be inside ``transaction.atomic()``.
+    Behind a pooler in transaction mode this must be inside ``transaction.atomic()``.
     """
     wrapper: Any = django_connection(alias)
     before = read_state(alias)
@@ -228,13 +227,13 @@ def django_in_state(alias: str, wanted: SessionState) -> Iterator[None]:
     finally:
         if before.tenant is not None:
             wrapper.set_tenant(tenant, include_public=before.tenant.includes_public)
-        # In a transaction that failed the settings are rolled back with it.
+        # If the transaction failed, its rollback restores the settings.
         with suppress(DatabaseError):
             _restore(wrapper, before, wanted)
 
 
 def _restore(wrapper: BaseDatabaseWrapper, before: SessionState, was: SessionState) -> None:
-    # PostgreSQL cannot unset a custom setting: it would be empty now, and was NULL before.
+    # PostgreSQL cannot unset a custom setting: it was NULL before, and would be empty now.
     leftover = [name for name in was.settings if _is_custom(name) and name not in before.settings]
     if leftover and not wrapper.in_atomic_block:
         wrapper.close()
@@ -243,7 +242,7 @@ def _restore(wrapper: BaseDatabaseWrapper, before: SessionState, was: SessionSta
 
 
 def bring_django(wrapper: Any, now: SessionState, wanted: SessionState) -> None:
-    """Change the state of Django's connection; raises ``ConfigurationError`` where it may not."""
+    """Change the state of Django's connection; raises ``ConfigurationError`` if it is refused."""
     if wanted.tenant is not None and now.tenant is not None:
         if wanted.tenant != _tenant(wrapper):
             wrapper.set_schema(wanted.tenant.schema, wanted.tenant.includes_public)
@@ -251,7 +250,7 @@ def bring_django(wrapper: Any, now: SessionState, wanted: SessionState) -> None:
             pass
     is_local = is_pooled(wrapper)
     if is_local and not wrapper.in_atomic_block:
-        return  # the pooler would leave it to the next client
+        return  # the settings would remain for the pooler's next client
     changes = _changes(now, wanted, login=wrapper.connection.info.user)
     if now.tenant is not None:
         changes = [(name, value) for name, value in changes if name != "search_path"]
@@ -279,7 +278,7 @@ _Changes = list[tuple[str, str | None]]
 
 
 def _changes(now: SessionState, wanted: SessionState, login: str) -> _Changes:
-    """Return the parameters to set, in order; None resets one."""
+    """Return the parameters to set, in order; None resets a parameter."""
     is_other_user, is_other_role = now.user != wanted.user, now.role != wanted.role
     changes: _Changes = []
     if is_other_user or is_other_role:
@@ -306,10 +305,11 @@ EXCLUDED = (
     *("client_encoding", "seed", "role", "session_authorization", "is_superuser"),
     *("transaction_isolation", "transaction_read_only", "transaction_deferrable"),
 )
-"""Of the drivers, or of one transaction."""
+"""Settings that belong to the drivers or to one transaction."""
 
-# Custom settings are not listed anywhere. Their names are found in what reads them: functions,
-# policies, defaults, checks and views. 2077 and 3294 are the oids of pg_catalog.current_setting.
+# PostgreSQL does not list custom settings. Their names are found in the objects that read them:
+# functions, policies, defaults, checks, triggers and views. 2077 and 3294 are the oids of
+# pg_catalog.current_setting.
 READ_STATE = r"""
 WITH texts (text) AS (
     SELECT CASE WHEN p.prosrc OPERATOR(pg_catalog.=) '' THEN pg_catalog.pg_get_functiondef(p.oid)

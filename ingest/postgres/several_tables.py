@@ -1,7 +1,7 @@
-"""The tables of a multi-table child, read as one: a row of the model is a row in each of them.
+"""Treats the tables of a multi-table child as one: a row of the model is a row in each of them.
 
-Django keeps the inherited fields in the parent's table, and the child's own fields in the child's,
-whose primary key refers to the parent's row.
+Django stores inherited fields in the parent's table and the child's own fields in the child's
+table, whose primary key refers to the parent's row.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 MOST_TABLES = 5
-"""The ledger has room for the oids of so many tables: ``Chunk.table_identity``."""
+"""The number of tables whose oids fit into the ledger's ``Chunk.table_identity``."""
 
 
 def models_of_rows(model: type[models.Model]) -> list[type[models.Model]]:
-    """Return the models in whose tables a row of the model lies, a parent before its child."""
+    """Return the models whose tables hold a row of the model, parents before children."""
     chain = [model._meta.concrete_model or model]
     while links := _own_links(chain[0]):
         chain.insert(0, links[0].remote_field.model._meta.concrete_model)
@@ -36,12 +36,12 @@ def models_of_rows(model: type[models.Model]) -> list[type[models.Model]]:
 
 
 def is_link(field: Field) -> bool:
-    """Return whether the field leads from a multi-table child to its parent's row."""
+    """Return whether the field links a multi-table child to its parent's row."""
     return bool(getattr(field.remote_field, "parent_link", False))
 
 
 def link_of(model: type[models.Model]) -> Field | None:
-    """Return the field of the model's own table that leads to its parent's row."""
+    """Return the field of the model's own table that links to its parent's row, or None."""
     return next(iter(_own_links(model)), None)
 
 
@@ -50,22 +50,22 @@ def _own_links(model: type[models.Model]) -> list[Any]:
 
 
 def all_fields(model: type[models.Model]) -> list[Field]:
-    """Return the fields of all the tables in which a row of the model lies."""
+    """Return the fields of all tables that hold a row of the model."""
     concrete = model._meta.concrete_model or model
     return list(concrete._meta.concrete_fields)
 
 
 def fields_of_rows(model: type[models.Model], table: Table) -> list[Field]:
-    """Return the fields that a load into the table writes; links get the key of the parent."""
+    """Return the fields that a load into the table writes, except links to parents it writes."""
     if not table.parts:
         return concrete_fields_of_table(model)
     return [field for field in all_fields(model) if not is_link(field)]
 
 
 def read_tables(session: Session, model: type[models.Model]) -> Table:
-    """Describe the table of a model, or the several tables of a multi-table child as one.
+    """Describe the table of a model, or the tables of a multi-table child as one.
 
-    In a transaction; see ``read_settled_table``.
+    Must run in a transaction; see ``read_settled_table``.
     """
     chain = models_of_rows(model)
     parts = tuple(read_settled_table(session, item) for item in chain)
@@ -92,11 +92,11 @@ def read_tables(session: Session, model: type[models.Model]) -> Table:
 
 
 def choose_tables(model: type[models.Model], fed: Iterable[Field], table: Table) -> Table:
-    """Return what a load that feeds these fields writes: all tables of the model, or its own.
+    """Return the tables that a load of these fields writes: all tables of the model, or its own.
 
-    Where the link is fed the parents' rows are there already. Raises ``LayoutError`` where the link
-    is fed beside fields of a parent, and ``UnsupportedModelError`` where the model's tables have
-    keys of their own.
+    If the link is fed, the parents' rows exist already. Raises ``LayoutError`` if both the link and
+    fields of a parent are fed, and ``UnsupportedModelError`` if the model's tables cannot be
+    written together.
     """
     if not table.parts:
         return table

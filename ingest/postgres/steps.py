@@ -1,4 +1,4 @@
-"""What is asked of PostgreSQL, step by step, whichever driver takes the steps."""
+"""Scripts of statements for PostgreSQL, which either driver can run step by step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CopyFormat = Literal["binary", "text"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CopyTarget:
-    """Where a COPY puts its rows."""
+    """The table, columns and format of a COPY."""
 
     schema: str
     table: str
@@ -34,36 +34,36 @@ class CopyTarget:
 
 @dataclasses.dataclass(frozen=True)
 class Statement:
-    """A step that has no answer."""
+    """A step without an answer."""
 
     sql: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """A step that is answered with rows."""
+    """A step whose answer is its rows."""
 
     sql: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Copying:
-    """A step that is answered with the number of rows PostgreSQL counted."""
+    """A COPY, whose answer is the number of rows PostgreSQL counted."""
 
     target: CopyTarget
     payload: bytes
     leaves_out_triggers: bool = False
-    """Whether the table's triggers are left out during it, and set as they were right after it."""
+    """Whether triggers do not fire during the COPY. They are restored right after it."""
     check: str = ""
-    """A statement by which deferred constraints are checked, in the same message. In a caller's
-    transaction it is undone at once, before the COPY and again after it."""
+    """A statement that checks deferred constraints, sent in the same message. In a caller's
+    transaction it runs before and after the COPY, and is undone each time."""
 
 
 class CheckRefusedError(Exception):
-    """The check beside a COPY failed; its cause says why."""
+    """The check sent with a COPY failed; the cause says why."""
 
     def __init__(self, *, is_before: bool) -> None:
-        """``is_before``: there are rows from before the COPY that do not pass."""
+        """``is_before``: rows from before the COPY violate a constraint."""
         super().__init__(is_before)
         self.is_before = is_before
 
@@ -71,17 +71,17 @@ class CheckRefusedError(Exception):
 CHECK = "ingest_deferred"
 """The savepoint of a check."""
 END_CHECK = f"ROLLBACK TO SAVEPOINT {CHECK}; RELEASE SAVEPOINT {CHECK}"
-# Setting them to DEFERRED instead would undo a SET CONSTRAINTS of the caller's.
+# Setting the constraints to DEFERRED instead would undo a SET CONSTRAINTS of the caller's.
 
 
 T = TypeVar("T")
 Step: TypeAlias = Statement | Query | Copying
 Script: TypeAlias = "Generator[Step, Any, T]"
-"""Steps that are taken one after the other; what PostgreSQL refuses is raised where it stands."""
+"""A generator of steps; an error of PostgreSQL is raised at the step that caused it."""
 
 
-# The value before is kept by the server: the caller may have changed it since the last COPY. Both
-# settings are undone by a rollback, to a savepoint too.
+# The server keeps the previous value, because the caller may have changed it since the last COPY. A
+# rollback undoes both settings, also one to a savepoint.
 LEAVE_OUT_TRIGGERS = (
     "SELECT pg_catalog.set_config('ingest.replication_role', "
     "pg_catalog.current_setting('session_replication_role'), true); "
@@ -94,7 +94,7 @@ BRING_BACK_TRIGGERS = (
 
 
 def without_triggers(sql: str) -> str:
-    """Return one message of several statements: the triggers are left out for ``sql`` alone."""
+    """Return one message that runs ``sql`` without triggers and then restores them."""
     return f"{LEAVE_OUT_TRIGGERS}; {sql}; {BRING_BACK_TRIGGERS}"
 
 

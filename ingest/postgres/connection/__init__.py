@@ -1,6 +1,6 @@
-"""Django's settings -> an asyncpg connection, the one that Django itself would have made.
+"""Opens the asyncpg connection that corresponds to the one Django would open.
 
-docs/connections.md says of each option what becomes of it.
+docs/connections.md describes how each option is translated.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ async def connect(alias: str = "default", *, is_set: bool = True) -> asyncpg.Con
     """Connect to the alias's database as Django would, in the running event loop.
 
     Tries the servers in psycopg's order. Raises what ``connection_arguments`` raises, and
-    ``ConnectionFailed`` with each server's answer when none lets us in. The caller closes.
-    ``is_set``: the settings of the session are made here; else the caller makes them.
+    ``ConnectionFailed`` with each server's answer if none accepts the connection. The caller must
+    close it. ``is_set``: set the session's parameters here; otherwise the caller does.
     """
     arguments = connection_arguments(alias)
     servers = list(arguments.servers)
@@ -48,7 +48,7 @@ async def connect(alias: str = "default", *, is_set: bool = True) -> asyncpg.Con
                     failures[f"{attempt.name}: {text}"] = error
                     if not _other_transport_may_do(error):
                         break
-    # Time for refused TLS connections to say goodbye: the caller's loop may end with us.
+    # Refused TLS connections need time to close: the caller's loop may end right after this.
     await asyncio.sleep(GOODBYE_SECONDS)
     last = list(failures.values())[-1]
     raise ConnectionFailed(
@@ -62,7 +62,8 @@ GOODBYE_SECONDS = 0.05
 """asyncio warns of a TLS transport that was not closed when the loop ends."""
 
 CACHEABLE_BYTES = 1 << 20
-"""The statement that reads the catalog has more than the 15 KB that asyncpg would keep prepared."""
+"""The statement that reads the catalog is larger than 15 KB, asyncpg's default limit for keeping a
+statement prepared."""
 FAILURES = (
     OSError,
     UnicodeError,  # a host name that cannot be one
@@ -84,7 +85,7 @@ CURES: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "Check HOST and PORT, or raise connect_timeout."),
     (OSError, "Check HOST, PORT and sslmode, and that PostgreSQL is running."),
 )
-"""What to do, by the kind of failure; the first that fits."""
+"""What to do about each kind of failure; the first match counts."""
 
 
 async def _open(
@@ -98,7 +99,7 @@ async def _open(
             await _check(connection, attributes)
         if arguments.session and is_set:
             await connection.execute(set_config(dict(arguments.session), local=False))
-        # asyncpg has no public way to its socket, nor an option for these.
+        # asyncpg has no public access to its socket, and no argument for these options.
         transport = connection._transport  # type: ignore[attr-defined]
         raw = transport.get_extra_info("socket")
         if raw.family != socket.AF_UNIX:
@@ -127,7 +128,7 @@ async def _check(connection: asyncpg.Connection, attributes: str) -> None:
 
 
 def _other_transport_may_do(error: Exception) -> bool:
-    # As libpq with sslmode=allow and prefer: a refusal to use TLS, or to go without it.
+    # As in libpq with sslmode=allow and prefer: the server may refuse TLS, or insist on it.
     if isinstance(error, (TimeoutError, ConnectionRefusedError, socket.gaierror)):
         return False
     return isinstance(error, (OSError, asyncpg.InvalidAuthorizationSpecificationError))

@@ -1,4 +1,4 @@
-"""A Django alias's settings as arguments for asyncpg; needs no server."""
+"""Translates a Django alias's settings into arguments for asyncpg; it needs no server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 STARTUP_VARIABLES = {"PGDATESTYLE": "datestyle", "PGTZ": "timezone", "PGGEQO": "geqo"}
-"""Environment variables that libpq sends to the server as settings of the session."""
+"""Environment variables that libpq sends to the server as session settings."""
 
 SESSION_ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 
@@ -41,7 +41,7 @@ class ServerAttempt:
     """One way to reach one server."""
 
     connect: Mapping[str, Any] = dataclasses.field(repr=False)
-    """The arguments of ``asyncpg.connect`` that differ from one server to the next."""
+    """The arguments of ``asyncpg.connect`` that differ between servers."""
     name: str
     """The server, as messages name it."""
 
@@ -54,26 +54,26 @@ class ConnectionArguments:
     connect: Mapping[str, Any]
     """The arguments of ``asyncpg.connect`` that are the same for all servers; no secrets."""
     servers: tuple[tuple[ServerAttempt, ...], ...]
-    """For each server the attempts to make, in order, until one succeeds."""
+    """The attempts to make for each server, in order, until one succeeds."""
     target_session_attrs: str
     load_balance_hosts: bool
     session: tuple[tuple[str, str], ...]
-    """Settings to make once, after connecting: name and value."""
+    """Parameters to set once after connecting: name and value."""
     transaction_statements: tuple[str, ...]
-    """Statements to run at the start of each transaction; only behind a transaction pooler."""
+    """Statements to run at the start of each transaction; only for a pooler in transaction mode."""
     socket_options: tuple[tuple[int, int, int], ...]
     """Arguments of ``socket.setsockopt``, for TCP."""
 
     @property
     def is_pooled(self) -> bool:
-        """Whether a pooler in transaction mode stands between us and PostgreSQL."""
+        """Whether the connection goes through a pooler in transaction mode."""
         return not self.connect["statement_cache_size"]
 
 
 def connection_arguments(alias: str = "default") -> ConnectionArguments:
-    """Translate what the alias's database backend would hand to psycopg.
+    """Translate the parameters that the alias's database backend would pass to psycopg.
 
-    Opens no connection; reads the environment and the files the options name. Raises
+    Opens no connection; reads the environment and the files that the options name. Raises
     ``ConfigurationError`` for an alias that is unknown or not PostgreSQL, and
     ``ConnectionOptionError`` for an option that asyncpg cannot honour.
     """
@@ -104,7 +104,7 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
             "statement_cache_size": 0 if pooled else 100,  # asyncpg's default
             "direct_tls": options["sslnegotiation"] == "direct",
             "krbsrvname": options["krbsrvname"],
-            # Given, so that asyncpg does not read the environment a second time.
+            # Passed explicitly, so that asyncpg does not read them from the environment.
             "target_session_attrs": "any",
             "gsslib": "gssapi",
         },
@@ -118,12 +118,12 @@ def connection_arguments(alias: str = "default") -> ConnectionArguments:
 
 
 def is_pooled(wrapper: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler in transaction mode stands before the alias's server."""
+    """Return whether the alias connects through a pooler in transaction mode."""
     return bool(wrapper.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"))
 
 
 def django_connection(alias: str) -> BaseDatabaseWrapper:
-    """Return Django's connection of this thread, or raise ``ConfigurationError``."""
+    """Return this thread's Django connection, or raise ``ConfigurationError``."""
     try:
         wrapper = connections[alias]
     except ConnectionDoesNotExist as error:
@@ -141,7 +141,7 @@ def django_connection(alias: str) -> BaseDatabaseWrapper:
 
 
 _Settings = tuple[dict[str, str], tuple[tuple[str, str], ...], tuple[str, ...]]
-"""What to set in the startup packet, once after connecting, and in each transaction."""
+"""The settings for the startup packet, for once after connecting, and for each transaction."""
 
 
 def _settings(
@@ -159,7 +159,7 @@ def _settings(
     # The role comes last: it may not be allowed to make the other settings.
     last = {"role": role} if role else {}
     if is_pooled:
-        # A pooler refuses most settings at startup, and hands on to others what a session set.
+        # A pooler refuses most settings at startup, and passes a session's settings on to others.
         settings = {**split_server_options(options["options"]), **environment, **session, **last}
         statements = [f"SET TRANSACTION ISOLATION LEVEL {level}"] if level else []
         if settings:
@@ -183,8 +183,8 @@ def _isolation_level(wrapper: BaseDatabaseWrapper) -> str:
 
 
 def set_config(settings: Mapping[str, str], *, local: bool) -> str:
-    """Make the statement that sets each parameter, for the transaction or for the session."""
-    # set_config reads a value as a configuration file would: a search path stays a list.
+    """Return the statement that sets the parameters for the transaction or the session."""
+    # set_config parses a value like a configuration file: a search path stays a list.
     calls = [
         SQL("pg_catalog.set_config({}, {}, {})").format(name, value, local)
         for name, value in settings.items()
@@ -216,9 +216,10 @@ def _attempt(server: Server, context: ssl.SSLContext | None) -> ServerAttempt:
     if server.is_unix_socket:
         host = f"{host}/.s.PGSQL.{server.port}"
     arguments = {
-        "host": [host],  # a list, so that asyncpg takes it as it is
+        "host": [host],  # a list, so that asyncpg does not split it
         "port": [server.port],
-        # Never None: asyncpg would read the password file, and send one server's to another.
+        # Never None: asyncpg would read the password file, and could send a server the password of
+        # another.
         "password": server.password,
         "ssl": context or False,
     }

@@ -1,7 +1,7 @@
-"""What libpq, the library under psycopg, makes of a set of connection parameters.
+"""Resolves connection parameters as libpq, the library that psycopg uses, would.
 
-libpq itself is asked: it knows its service file, its password file, its environment variables and
-its built-in defaults better than a second reading of its manual would.
+libpq itself resolves them, so that its service file, password file, environment variables and
+built-in defaults need not be implemented a second time.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DEFAULT_TIMEOUT_SECONDS = 130
-"""psycopg's wait for one server where ``connect_timeout`` is not given: Linux's own for TCP."""
+"""How long psycopg waits for one server without ``connect_timeout``: Linux's own limit for TCP."""
 
 MINIMUM_TIMEOUT_SECONDS = 2
-"""libpq's and psycopg's shortest wait."""
+"""libpq's and psycopg's shortest timeout."""
 
 SOCKET_OPTIONS = {
     "keepalives_idle": "TCP_KEEPIDLE",
@@ -32,12 +32,12 @@ SOCKET_OPTIONS = {
     "keepalives_count": "TCP_KEEPCNT",
     "tcp_user_timeout": "TCP_USER_TIMEOUT",
 }
-"""libpq's options -> the socket's, in the same units."""
+"""libpq's options and the socket options for them, in the same units."""
 
 USUAL_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
-"""Seconds, seconds and a number, where no option says otherwise: a server or network that is gone
-is noticed after two minutes of silence. Linux would take over two hours. A server that is at work
-answers such probes however long its statement takes."""
+"""Seconds, seconds and a number, used if no option is set: a lost server or network is noticed
+after two minutes of silence. Linux would take over two hours. A running server answers these probes
+however long its statement takes."""
 
 
 PSYCOPG_ONLY = frozenset(
@@ -45,8 +45,8 @@ PSYCOPG_ONLY = frozenset(
 )
 """Arguments of ``psycopg.connect`` that concern psycopg's own objects, not the connection."""
 
-# A value that no option takes. libpq fills in every option before it refuses this one, so it
-# tells what it would do and opens no socket.
+# An invalid value for any option. libpq fills in every option before it refuses this one, so it
+# shows the values that it would use and opens no socket.
 _REFUSED_BY_LIBPQ = "resolve-only"
 
 _NO = frozenset({"", "0", "false", "no", "off"})
@@ -82,7 +82,7 @@ HONOURED: dict[str, tuple[frozenset[str], str]] = {
     ),
     "sslsni": (frozenset({"", "1"}), "asyncpg always names the server. Use sslsni=1"),
 }
-"""Options of which asyncpg can honour only some values: those, and why not the others."""
+"""Options for which asyncpg can honour only some values: these values, and why not the others."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,29 +92,29 @@ class Server:
     host: str
     """A host name, an address, or the folder of a Unix socket."""
     hostaddr: str
-    """The address to connect to instead of looking the host's name up; may be empty."""
+    """The address to use instead of resolving the host's name; may be empty."""
     port: int
     password: str = dataclasses.field(repr=False)
-    """From the options, the environment or the line of the password file for this server."""
+    """From the options, the environment or this server's line of the password file."""
 
     @property
     def is_unix_socket(self) -> bool:
-        """Whether it is reached through the file system."""
+        """Whether it is reached through a Unix socket."""
         return self.host.startswith("/") and not self.hostaddr
 
 
 def resolve(parameters: Mapping[str, Any]) -> tuple[dict[str, str], tuple[Server, ...]]:
     """Return all options as libpq would use them, and the servers it would try.
 
-    ``parameters`` are those of ``psycopg.connect``. Reads the service and the password file;
-    opens no connection. An option that libpq refuses, or asyncpg cannot honour, raises
-    ``ConnectionOptionError``.
+    ``parameters`` are those of ``psycopg.connect``. Reads the service and the password file; opens
+    no connection. Raises ``ConnectionOptionError`` for an option that libpq refuses or that asyncpg
+    cannot honour.
     """
     wanted = {k: v for k, v in parameters.items() if k not in PSYCOPG_ONLY}
     options, _ = _ask_libpq(wanted, "gssencmode")
     servers = []
     for one in _split(options):
-        # Given even where empty: it hides the list that the environment or the service has.
+        # Passed even if empty, to override a list from the environment or the service file.
         alone, found = _ask_libpq({**wanted, **one}, "sslmode")
         options["gssencmode"] = alone["gssencmode"]
         host, password = found
@@ -126,7 +126,7 @@ def resolve(parameters: Mapping[str, Any]) -> tuple[dict[str, str], tuple[Server
 
 
 def refuse(name: str, value: str, why: str) -> ConnectionOptionError:
-    """Make the error for an option; the value is not shown where it is a secret."""
+    """Return the error for an option; a secret value is not shown."""
     secrets = {o.keyword.decode() for o in pq.Conninfo.get_defaults() if o.dispchar == b"*"}
     shown = "" if name in secrets or name.startswith("scram_") else f"={value!r}"
     return ConnectionOptionError(f"The database option {name}{shown} cannot be used: {why}.")
@@ -179,11 +179,11 @@ def _refuse_what_asyncpg_cannot(options: Mapping[str, str]) -> None:
 
 
 def split_server_options(text: str) -> dict[str, str]:
-    r"""Read the ``options`` of a connection as the server reads its command line.
+    r"""Parse the ``options`` of a connection as the server parses its command line.
 
-    Words are separated by white space, a backslash takes the next character as it is
-    (``pg_split_opts`` in PostgreSQL's ``postinit.c``); ``-c name=value``, ``-cname=value`` and
-    ``--name=value`` set a parameter. Any other switch raises ``ConnectionOptionError``.
+    Words are separated by white space, and a backslash escapes the next character
+    (``pg_split_opts`` in PostgreSQL's ``postinit.c``). ``-c name=value``, ``-cname=value`` and
+    ``--name=value`` set a parameter. Raises ``ConnectionOptionError`` for any other switch.
     """
     settings = {}
     words = iter(_WORD.findall(text))
@@ -221,7 +221,7 @@ def timeout_seconds(options: Mapping[str, str]) -> int:
 
 
 def socket_options(options: Mapping[str, str]) -> tuple[tuple[int, int, int], ...]:
-    """Return the arguments of ``socket.setsockopt`` that the options of a TCP connection mean."""
+    """Return the arguments of ``socket.setsockopt`` for the options of a TCP connection."""
     made = {}
     if options["keepalives"] == "0":
         names = ["tcp_user_timeout"]

@@ -1,6 +1,6 @@
-"""libpq's ``ssl…`` options as an SSL context that checks no less than libpq does.
+"""Translates libpq's ``ssl…`` options into an SSL context that checks no less than libpq does.
 
-The rules are those of PostgreSQL's ``fe-secure-openssl.c`` and
+The rules are from PostgreSQL's ``fe-secure-openssl.c`` and
 https://www.postgresql.org/docs/current/libpq-ssl.html.
 """
 
@@ -20,11 +20,11 @@ _ALPN = "postgresql"
 
 _OTHERS_MAY_USE = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_MAY_USE_ROOTS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
-"""A key of root's may be readable by its group, as libpq allows it."""
+"""A key that root owns may be readable by its group, as in libpq."""
 
 
 class _DirectSSLObject(ssl.SSLObject):
-    """A handshake that ends only with a server which says that it speaks PostgreSQL's protocol."""
+    """A handshake that fails unless the server confirms PostgreSQL's protocol by ALPN."""
 
     def do_handshake(self) -> None:
         super().do_handshake()
@@ -33,11 +33,11 @@ class _DirectSSLObject(ssl.SSLObject):
 
 
 def ssl_context(options: Mapping[str, str]) -> ssl.SSLContext:
-    """Make the context for options that ``libpq.resolve`` gave, whatever their ``sslmode``.
+    """Make the context for options from ``libpq.resolve``, whatever their ``sslmode``.
 
-    As in libpq, the server's certificate is checked whenever there is a root certificate, also
-    where ``sslmode`` is ``require`` or less. Reads the files the options name. A file that is
-    named but cannot be used raises ``ConnectionOptionError``.
+    As in libpq, the server's certificate is checked whenever a root certificate exists, even if
+    ``sslmode`` is ``require`` or less. Reads the files that the options name. Raises
+    ``ConnectionOptionError`` if a named file cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -91,7 +91,7 @@ def _revoke(context: ssl.SSLContext, options: Mapping[str, str]) -> None:
             raise refuse("sslcrldir", folder, "there is no such folder")
         context.load_verify_locations(capath=folder)
     if lists:
-        # libpq goes on without a list that it cannot read; a name that is given is meant.
+        # libpq ignores a list that it cannot read. Here a named file must be readable.
         _load(context, "sslcrl", Path(lists))
     elif not folder and default.exists():
         _load(context, "sslcrl", default)
@@ -109,7 +109,7 @@ def _load(context: ssl.SSLContext, name: str, path: Path) -> None:
 def _present_certificate(context: ssl.SSLContext, options: Mapping[str, str]) -> None:
     certificate = _file(options["sslcert"], "postgresql.crt")
     if not certificate.exists():
-        return  # libpq goes on too: it is for the server to insist
+        return  # as in libpq: the server decides whether it requires a certificate
     key = _file(options["sslkey"], "postgresql.key")
     if not key.is_file():
         why = f"there is no such file, but there is a certificate {certificate}. Name its key"
@@ -119,7 +119,7 @@ def _present_certificate(context: ssl.SSLContext, options: Mapping[str, str]) ->
     if permissions.st_mode & forbidden:
         raise refuse("sslkey", str(key), "others may read it. Take that away: chmod 600")
     try:
-        # A password is always given, so that OpenSSL does not ask for one on the terminal.
+        # A password is always passed, so that OpenSSL does not prompt for one on the terminal.
         context.load_cert_chain(certificate, key, password=lambda: options["sslpassword"])
     except OSError as error:
         why = f"with sslcert={str(certificate)!r} it cannot be read as PEM: {error}"
