@@ -67,9 +67,14 @@ def read_member(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[by
             while block := file.read(BLOCK_BYTES):
                 yield block
     except RuntimeError as error:  # what zipfile raises for an encrypted member
-        raise SourceError(f"{name} is protected by a password: save it without one.") from error
+        raise protected(name) from error
     except (*DAMAGE, KeyError) as error:
         raise SourceError(
             f"{name} is cut off or damaged: its member {safe_line(member)!r} cannot be unpacked "
             f"({error}). Fetch the file again."
         ) from error
+
+
+def protected(name: str) -> SourceError:
+    """Return the error of a file that nobody can read without its password."""
+    return SourceError(f"{name} is protected by a password: save it without one.")

@@ -28,7 +28,7 @@ _MARKED_MARK = b"".join(_MARK_BYTES + b"%02x" % byte for byte in _MARK_BYTES)
 _KEEP = "ingest.keep"
 _OTHER_FILES = {
     b"PK\x03\x04": "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
-    b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls, or say the format",
+    b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls; or one with a password: save it without",
     b"%PDF": "a PDF: there may be an export as CSV where it comes from",
     b"PAR1": "a Parquet file: name it .parquet, or say the format",
     b"ARROW1": "an Arrow file: load its table, which pyarrow.feather.read_table(FILE) gives",

@@ -130,7 +130,7 @@ class WorkbookSource(Source):
         from ingest.sources.spreadsheets import find_kind, scan
 
         calamine = _import_calamine(self.name)
-        path = self._as_path()
+        path = self._stack.enter_context(_on_disk(self._file))
         content = self._stack.enter_context(path.open("rb"))
         kind = self._kind = find_kind(content, self.name)
         with self._explained():
@@ -186,25 +186,16 @@ class WorkbookSource(Source):
             )
         return visible
 
-    def _as_path(self) -> Path:
-        """Return the path of the file itself, or of a copy that can be read from any place."""
-        if self._file.path is not None and not self._file.is_compressed:
-            return self._file.path
-        copy = self._stack.enter_context(tempfile.NamedTemporaryFile(prefix="ingest-"))  # noqa: SIM115
-        shutil.copyfileobj(cast("IO[bytes]", self._file), copy, 1 << 20)
-        copy.flush()
-        return Path(copy.name)
-
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Raise ``SourceError`` for what calamine raises."""
+        from ingest.sources.archive import protected
+
         calamine = _import_calamine(self.name)
         try:
             yield
         except calamine.PasswordError as error:
-            raise SourceError(
-                f"{self.name} is protected by a password: save it without one."
-            ) from error
+            raise protected(self.name) from error
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise self._damaged(error) from error
         except BaseException as error:
@@ -473,13 +464,28 @@ class _CellError(str):
     __slots__ = ()
 
 
-def sheet_names(path: Path, name: str) -> tuple[str, ...]:
-    """Return the names of the visible sheets of a workbook; ``name`` is how messages call it."""
+@contextmanager
+def _on_disk(file: InputFile) -> Iterator[Path]:
+    """Give the path of the file itself, or of a copy that can be read from any place."""
+    if file.can_seek and file.path is not None:
+        yield file.path
+        return
+    with tempfile.NamedTemporaryFile(prefix="ingest-") as copy:
+        shutil.copyfileobj(cast("IO[bytes]", file), copy, 1 << 20)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def sheet_names(given: Any) -> tuple[str, ...]:
+    """Return the names of the visible sheets of a workbook, compressed or not."""
     from ingest.sources.spreadsheets import find_kind
 
-    calamine = _import_calamine(name)
-    with path.open("rb") as content:
-        find_kind(content, name)  # which checks that it can be unpacked
+    with ExitStack() as stack:
+        file = InputFile(given)
+        stack.callback(file.close)
+        calamine = _import_calamine(file.name)
+        content = stack.enter_context(stack.enter_context(_on_disk(file)).open("rb"))
+        find_kind(content, file.name)  # which checks that it can be unpacked
         content.seek(0)
         try:
             workbook = calamine.CalamineWorkbook.from_filelike(content)

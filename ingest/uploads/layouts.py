@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import ExitStack
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from ingest.layout.matching import match_column
 from ingest.layout.registry import SAVED, read_text
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.detection import detect
-from ingest.sources.files import kind_suffix
-from ingest.sources.workbook import SUFFIXES, WorkbookSource, sheet_names
+from ingest.sources.workbook import WorkbookSource, sheet_names
+from ingest.sources.zipped import ZippedSource
 from ingest.uploads.storing import open_upload
 
 if TYPE_CHECKING:
@@ -103,10 +104,11 @@ def _detect(upload: Upload, known: Layout | None) -> Detected:
 
 def sheets_of(upload: Upload) -> tuple[str, ...]:
     """Return the names of a workbook's visible sheets; an empty tuple for any other file."""
-    with open_upload(upload, is_local=True, is_sample=True) as given:
-        if not WorkbookSource.accepts(given) or kind_suffix(given) not in SUFFIXES:
-            return ()
-        return sheet_names(given, upload.name)
+    with ExitStack() as stack:
+        given = stack.enter_context(open_upload(upload, is_local=True, is_sample=True))
+        if ZippedSource.accepts(given):
+            given = stack.enter_context(ZippedSource.enter(given))
+        return sheet_names(given) if WorkbookSource.accepts(given) else ()
 
 
 def detect_first(upload: Upload, model: type[Model], sheets: Sequence[str]) -> Found:

@@ -56,7 +56,7 @@ def _check_stream(file: IO[bytes] | File[bytes], name: str) -> None:
 
 def _check_zip(file: IO[bytes] | File[bytes], name: str) -> None:
     # As above.
-    from ingest.sources.archive import DAMAGE
+    from ingest.sources.archive import DAMAGE, protected
 
     try:
         with zipfile.ZipFile(file) as archive:
@@ -65,7 +65,9 @@ def _check_zip(file: IO[bytes] | File[bytes], name: str) -> None:
             _check(unpacked, sum(member.compress_size for member in members), name)
             for member in members if len(members) <= MOST_ENCLOSED else ():
                 _check_enclosed(archive, member, name)
-    except (*DAMAGE, RuntimeError) as error:  # RuntimeError: it is encrypted
+    except RuntimeError as error:  # what zipfile raises for an encrypted member
+        raise protected(name) from error
+    except DAMAGE as error:
         raise SourceError(f"{name} is a damaged ZIP file: {error}. Fetch it again.") from error
 
 

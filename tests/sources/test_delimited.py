@@ -507,7 +507,10 @@ def test_utf_16_without_a_mark_must_be_named_exactly():
             b"PK\x03\x04",
             "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
         ),
-        (b"\xd0\xcf\x11\xe0", "an old workbook: name it .xls, or say the format"),
+        (
+            b"\xd0\xcf\x11\xe0",
+            "an old workbook: name it .xls; or one with a password: save it without",
+        ),
         (b"%PDF-1.7", "a PDF: there may be an export as CSV where it comes from"),
         (b"PAR1", "a Parquet file: name it .parquet, or say the format"),
         (

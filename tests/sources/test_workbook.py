@@ -9,13 +9,23 @@ from decimal import Decimal
 import pytest
 import xlwt
 
+from ingest import detect
 from ingest.exceptions import ConfigurationError, SourceError
 from ingest.loading.options import check_reading
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.cell_errors import refuse_errors
 from tests.sources import workbooks
 from tests.sources.read_source import Got, Pipe
-from tests.sources.workbooks import As, Formula, make, make_ods, make_xlsb, ods_cell, ods_row
+from tests.sources.workbooks import (
+    As,
+    Formula,
+    make,
+    make_ods,
+    make_xls,
+    make_xlsb,
+    ods_cell,
+    ods_row,
+)
 
 
 def read(given, **options):
@@ -230,19 +240,6 @@ def test_formulas_without_a_value_and_long_numbers_are_told(tmp_path):
 
 
 ERROR = "the cell {} is in error: fix its formula, or write the value"
-
-
-def make_xls(path):
-    book = xlwt.Workbook()
-    sheet = book.add_sheet("Table")
-    for at, row in enumerate([["a", "b"], [1, "x"], [2, None], [3, "z"]]):
-        for place, cell in enumerate(row):
-            if cell is not None:
-                sheet.write(at, place, cell)
-    sheet.row(2).set_cell_error(1, 0x2A)
-    sheet.row(3).hidden = True
-    book.save(str(path))
-    return path
 
 
 def make_with_error(folder, kind):
@@ -488,27 +485,13 @@ def test_damaged_files_are_refused_in_words(tmp_path):
     assert "damaged" in refused(broken)
 
 
-def test_workbooks_with_a_password_are_refused(tmp_path):
-    # An encrypted .xlsx is a compound file with a stream of this name; xlwt writes one of another.
-    content = make_xls(tmp_path / "rows.xls").read_bytes()
-    name = "Workbook".encode("utf-16-le")
-    place = content.rindex(name)
-    package = "EncryptedPackage".encode("utf-16-le")
-    entry = package + content[place + len(package) : place + 64]
-    entry += (2 * len("EncryptedPackage") + 2).to_bytes(2, "little")
-    path = tmp_path / "locked.xlsx"
-    path.write_bytes(content[:place] + entry + content[place + 66 :])
+@pytest.mark.parametrize("name", workbooks.LOCKED)
+def test_workbooks_with_a_password_are_refused(tmp_path, name):
+    path = workbooks.make_locked(tmp_path / name)
     assert refused(path) == f"{path} is protected by a password: save it without one."
-    ods = make_ods(tmp_path / "rows.ods", ods_row(ods_cell("a")))
-    workbooks.change(
-        ods,
-        "META-INF/manifest.xml",
-        lambda xml: xml.replace(b'content.xml"', b'content.xml"').replace(
-            b'media-type="text/xml"/>',
-            b'media-type="text/xml"><manifest:encryption-data/></manifest:file-entry>',
-        ),
-    )
-    assert refused(ods) == f"{ods} is protected by a password: save it without one."
+    with pytest.raises(SourceError) as caught:
+        detect(path)
+    assert str(caught.value) == f"{path} is protected by a password: save it without one."
 
 
 def test_a_workbook_comes_by_any_way(tmp_path):

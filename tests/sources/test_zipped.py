@@ -11,7 +11,7 @@ from ingest import detect
 from ingest.exceptions import SourceError
 from ingest.sources import SourceOptions, open_source
 from tests.sources.read_source import Pipe, read
-from tests.sources.workbooks import make
+from tests.sources.workbooks import make, make_locked
 
 
 def zipped(path, **members):
@@ -81,11 +81,7 @@ def test_names_with_path_parts_do_no_harm(tmp_path):
 
 
 def test_a_password_is_told(tmp_path):
-    path = zipped(tmp_path / "rows.zip", **{"rows.csv": "a\n1\n"})
-    content = bytearray(path.read_bytes())
-    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(mark) + place] |= 1
-    path.write_bytes(content)
+    path = make_locked(tmp_path / "rows.zip")
     assert refused(path) == f"{path} is protected by a password: save it without one."
 
 

@@ -4,6 +4,7 @@ import struct
 import zipfile
 
 import xlsxwriter
+import xlwt
 
 FORMATS = {
     "date": "yyyy-mm-dd",
@@ -151,4 +152,59 @@ def make_xlsb(path, rows, hidden=(), hidden_columns=()):
             'Target="worksheets/sheet1.bin"/></Relationships>',
         )
         archive.writestr("xl/worksheets/sheet1.bin", content)
+    return path
+
+
+def make_xls(path):
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Table")
+    for at, row in enumerate([["a", "b"], [1, "x"], [2, None], [3, "z"]]):
+        for place, cell in enumerate(row):
+            if cell is not None:
+                sheet.write(at, place, cell)
+    sheet.row(2).set_cell_error(1, 0x2A)
+    sheet.row(3).hidden = True
+    book.save(str(path))
+    return path
+
+
+LOCKED = ("rows.xlsx", "rows.xlsm", "old.xls", "rows.ods", "rows.zip")
+"""Names of files that ``make_locked`` makes."""
+
+
+def make_locked(path):
+    """Write a file as one with a password looks, as far as anybody reads it."""
+    if path.suffix == ".ods":
+        return _lock_ods(make_ods(path, ods_row(ods_cell("a"))))
+    if path.suffix == ".zip":
+        return _lock_zip(path)
+    content = make_xls(path).read_bytes()
+    if path.suffix == ".xls":  # after the stream's beginning, a record of another kind
+        at = content.index(b"\x09\x08\x10\x00") + 20
+        path.write_bytes(content[:at] + b"\x2f\x00" + content[at + 2 :])
+        return path
+    # An encrypted .xlsx is a compound file with a stream of this name; xlwt writes one of another.
+    place = content.rindex("Workbook".encode("utf-16-le"))
+    package = "EncryptedPackage".encode("utf-16-le")
+    entry = package + content[place + len(package) : place + 64]
+    entry += (len(package) + 2).to_bytes(2, "little")
+    path.write_bytes(content[:place] + entry + content[place + 66 :])
+    return path
+
+
+def _lock_ods(path):
+    entry = b'media-type="text/xml"><manifest:encryption-data/></manifest:file-entry>'
+    change(
+        path, "META-INF/manifest.xml", lambda xml: xml.replace(b'media-type="text/xml"/>', entry)
+    )
+    return path
+
+
+def _lock_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("rows.csv", "a\n1\n")
+    content = bytearray(path.read_bytes())
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(mark) + place] |= 1
+    path.write_bytes(content)
     return path

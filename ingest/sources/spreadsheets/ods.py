@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.exceptions import SourceError
-from ingest.sources.archive import read_member
+from ingest.sources.archive import protected, read_member
 from ingest.sources.spreadsheets.facts import SheetFacts, check_extent
 from ingest.sources.spreadsheets.xml import parse
 
@@ -23,7 +22,7 @@ def check(archive: zipfile.ZipFile, name: str) -> None:
 
     def refuse(tag: str, _: dict[str, str]) -> None:
         if tag == "encryption-data":
-            raise SourceError(f"{name} is protected by a password: save it without one.")
+            raise protected(name)
 
     if "META-INF/manifest.xml" in archive.namelist():
         # LibreOffice declares a document type here in old versions, which calamine does not read.

@@ -11,6 +11,7 @@ import zipfile
 from typing import IO, TYPE_CHECKING
 
 from ingest.sources.archive import open_archive, read_member
+from ingest.sources.spreadsheets import ZIP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,9 @@ def write_sample(file: IO[bytes], name: str, target: IO[bytes]) -> bool:
 
     Raises ``SourceError`` for a damaged archive, or one that is larger than it may be.
     """
+    file.seek(0)
+    if file.read(len(ZIP)) != ZIP:
+        return False  # an .xls file, or an encrypted one: whoever reads the workbook says so
     with open_archive(file, name) as archive:
         sheets = [it for it in archive.infolist() if _is_sheet(it.filename)]
         if not sheets or max(sheet.file_size for sheet in sheets) < LARGE_BYTES:

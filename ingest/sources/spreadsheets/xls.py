@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, Any
 
 from ingest.exceptions import SourceError
+from ingest.sources.archive import protected
 from ingest.sources.spreadsheets.facts import ERRORS, SheetFacts
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ def check(file: IO[bytes], name: str) -> None:
     """Raise ``SourceError`` where the compound file is not a workbook that can be read."""
     with _open(file, name) as compound:
         if compound.exists("EncryptedPackage"):  # an .xlsx in an encrypted envelope
-            raise _protected(name)
+            raise protected(name)
         for kind, _, _ in _records(_stream(compound, name), 0):
             if kind == _PASSWORD:
-                raise _protected(name)
+                raise protected(name)
             if kind == _END:
                 return
 
@@ -97,10 +98,6 @@ def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
             return
         yield kind, at + 4, size
         at += 4 + size
-
-
-def _protected(name: str) -> SourceError:
-    return SourceError(f"{name} is protected by a password: save it without one.")
 
 
 def _damaged(name: str, error: Exception) -> SourceError:

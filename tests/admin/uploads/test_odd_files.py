@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zipfile
 
 import pytest
 import xlwt
@@ -19,7 +20,15 @@ from ingest.layout import Layout
 from ingest.models import Load, SavedLayout, Upload
 from tests.admin.uploads.conftest import STEPS
 from tests.admin.uploads.test_way import ACCOUNTS, HEADER, numbers, page
-from tests.sources.workbooks import make, make_ods, make_xlsb, ods_cell, ods_row
+from tests.sources.workbooks import (
+    LOCKED,
+    make,
+    make_locked,
+    make_ods,
+    make_xlsb,
+    ods_cell,
+    ods_row,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +74,39 @@ def test_a_file_of_nothing_but_a_header_goes_the_way(way, line_end):
     way.post("confirm")
     assert Load.objects.get().status == Load.Status.LOADED
     assert numbers() == []
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_a_file_with_a_password_is_told_of(way, folder, tmp_path, name):
+    content = make_locked(tmp_path / name).read_bytes()
+    assert f"{name} is protected by a password: save it without one." in page(
+        way.upload(content, name)
+    )
+    assert kept(folder) == []
+
+
+def test_a_workbook_of_another_kind_than_its_name_goes_the_way(way, tmp_path):
+    way.upload(workbook(tmp_path, "xls").read_bytes(), "accounts.xlsx")
+    way.go("confirm")
+    way.post("confirm")
+    assert numbers() == ["DE1"]
+
+
+@pytest.mark.parametrize("name", ["accounts.xlsx.gz", "accounts.zip"])
+def test_a_sheet_of_a_workbook_that_is_packed_is_chosen(way, tmp_path, name):
+    path = make(
+        tmp_path / "accounts.xlsx", ("Notes", [["What"], ["Nothing"]]), ("Table", [NAMES, ROW])
+    )
+    content = gzip.compress(path.read_bytes())
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.write(path, path.name)
+        content = (tmp_path / name).read_bytes()
+    way.upload(content, name)
+    way.post("file", **{**way.inputs("file"), "sheet": "Table"})
+    way.go("confirm")
+    way.post("confirm")
+    assert numbers() == ["DE1"]
 
 
 def workbook(folder, kind):
