@@ -1,4 +1,4 @@
-"""The admin: loads, files to be loaded, and the rows of tables of any size."""
+"""The admin: loads, uploaded files, and lists of tables of any size."""
 
 from ingest.admin.large_tables import LargeTableAdmin
 from ingest.admin.loads import LoadAdmin

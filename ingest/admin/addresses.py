@@ -1,4 +1,4 @@
-"""Addresses that make no sense are answered as Django answers them, and never by an error 500."""
+"""Lists that handle invalid query strings as Django does, instead of failing with error 500."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ else:
     Base = object
 
 NUMBER_DIGITS = 18
-"""As many digits as a bigint has whatever they are."""
+"""The most digits with which every number is a bigint."""
 
 
 def read_number(text: str) -> int | None:
-    """Return the number from 0 on that is written so; None where it is none that a key may have."""
+    """Return the non-negative number that the text is; None if it cannot be a key."""
     is_number = text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS
     return int(text) if is_number else None
 
 
 def has_nul(query: QueryDict) -> bool:
-    """Return whether it has a character that PostgreSQL's text cannot have."""
+    """Return whether the query contains a character that PostgreSQL's text cannot store."""
     return any("\0" in name or any("\0" in text for text in texts) for name, texts in query.lists())
 
 
 class GuardedChangeList(ChangeList):
-    """Finds out of filters that cannot be compiled, and not only of those that cannot be built."""
+    """Detects filters that cannot be compiled, and not only those that cannot be built."""
 
     def get_filters(self, request: HttpRequest) -> Any:
         try:
             return super().get_filters(request)
-        except (ValueError, OverflowError) as error:  # of a date hierarchy: the year 9999, or 10**9
+        except (ValueError, OverflowError) as error:  # a date hierarchy: the year 9999, or 10**9
             raise IncorrectLookupParameters(error) from error
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
@@ -53,16 +53,16 @@ class GuardedChangeList(ChangeList):
             queryset.query.get_compiler(queryset.db).as_sql()
         except (EmptyResultSet, FullResultSet):
             pass
-        except Exception as error:  # whatever a lookup does with its value: so does Django's own
+        except Exception as error:  # a lookup may raise anything; Django catches it too
             raise IncorrectLookupParameters(error) from error
         return queryset
 
 
 class GuardedList(Base):
-    """A list that answers an address that PostgreSQL cannot make sense of as Django does others.
+    """A list that redirects, as Django does, if PostgreSQL refuses a value in its query string.
 
-    Django finds out by itself of a filter that cannot be built. One that can be built, and whose
-    value PostgreSQL refuses, would be an error of the server.
+    Django itself detects a filter that cannot be built. A filter that can be built, but whose value
+    PostgreSQL refuses, would be a server error.
     """
 
     def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:  # noqa: ARG002
@@ -87,7 +87,7 @@ class GuardedList(Base):
 
 
 class _GuardedResponse(TemplateResponse):
-    """A page whose statements are executed while it is rendered."""
+    """A page whose queries are executed while it is rendered."""
 
     def __init__(self, request: HttpRequest, *arguments: Any, alias: str) -> None:
         super().__init__(request, *arguments)
@@ -110,7 +110,7 @@ def _is_bug(error: Exception) -> bool:
 
 
 def _savepoint(alias: str) -> AbstractContextManager[Any]:
-    """Let a transaction that is open outlive a refused statement."""
+    """Protect an open transaction from a refused statement."""
     is_open = connections[alias].in_atomic_block
     return transaction.atomic(using=alias) if is_open else nullcontext()
 

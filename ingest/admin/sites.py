@@ -1,4 +1,4 @@
-"""Addresses on one admin site: another site need not have all of the app's pages."""
+"""Addresses within one admin site: a site need not have all of the app's pages."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ DIGEST_BYTES = 32
 
 @dataclasses.dataclass(kw_only=True)
 class Received:
-    """What has arrived."""
+    """What has been received."""
 
     name: str = ""
     size: int = 0

@@ -29,18 +29,18 @@ else:
 
 
 class LargeTableAdmin(GuardedList, Base):
-    """Mix into a ModelAdmin, in front of it: its list opens at once, however large the table is.
+    """A mixin for a ModelAdmin, placed before it: its list opens at once, however large the table.
 
     A table or a filtered list of up to ``counting.EXACT_ROWS`` rows is shown as Django shows it.
-    docs/admin.md says what is different beyond that.
+    docs/admin.md describes the differences beyond that.
     """
 
     sum_fields: Sequence[str] = ()
-    """The fields that a link below the list adds up."""
+    """The fields that a link below the list sums up."""
     sum_by: str | None = None
-    """A field, or a path to one, by whose values the sums are kept apart: a currency."""
+    """A field, or a path to one, by whose values the sums are grouped, such as a currency."""
     sum_milliseconds = 10_000
-    """How long an adding up may take."""
+    """The time limit for computing the sums."""
 
     change_list_template = "admin/ingest/large_change_list.html"
     paginator = EstimatingPaginator
@@ -61,14 +61,14 @@ class LargeTableAdmin(GuardedList, Base):
         return [*filters, LoadFilter] if _is_free(self.model, LOAD_VAR) else filters
 
     def get_list_select_related(self, request: HttpRequest) -> Any:
-        """Join what the list shows of other tables, also where it may be empty."""
+        """Join the related tables that the list shows, even if the relation may be empty."""
         chosen = super().get_list_select_related(request)
         return chosen or _relations(self.model, self.get_list_display(request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Search as Django does where the filters leave few rows, else by index."""
+        """Search as Django does if the filters leave few rows, otherwise by index."""
         fields = list(self.get_search_fields(request))
         if not (search_term and fields) or count_rows(queryset).is_exact:
             return super().get_search_results(request, queryset, search_term)

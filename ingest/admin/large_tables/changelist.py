@@ -23,25 +23,25 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 AT_VAR = "_at"
-"""A link's parameter: where a page begins that was shown before."""
+"""A link's parameter: the position where an already shown page begins."""
 SUM_VAR = "_sum"
-"""A link's parameter: add up the filtered rows."""
+"""A link's parameter: compute the sums of the filtered rows."""
 
 
 class LargeChangeList(GuardedChangeList):
-    """Counts no large table, and opens each of its pages by key."""
+    """A change list that never counts a large table, and opens each of its pages by key."""
 
     model_admin: Any  # a LargeTableAdmin
     open_page: OpenPage | None = None
-    """The page, where it was opened by its key."""
+    """The page, if it was opened by its key."""
     sums: Sums | None = None
-    """What was added up, where that was asked."""
+    """The sums, if they were requested."""
     key_ordering: Ordering | None = None
     at = ""
     is_sum_asked = False
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
-        # These belong to this page alone, and to none of its links; nor are they filters.
+        # These belong to this page only; they are neither filters nor part of its links.
         for parameters in (self.params, self.filter_params):
             parameters.pop(AT_VAR, None)
             parameters.pop(SUM_VAR, None)
@@ -54,12 +54,12 @@ class LargeChangeList(GuardedChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         if ORDER_VAR in self.params:
-            # Django puts the list's own order behind the one asked for, which no index serves.
+            # Django puts the requested order before the list's own, which no index serves then.
             queryset = queryset.order_by()
         ordering = list(super().get_ordering(request, queryset))
         ways = {str(part).startswith("-") for part in ordering[:-1] if isinstance(part, str)}
         if ordering[-1:] == ["-pk"] and ways == {False}:
-            # Where Django adds the key it is descending; an index is read in one direction.
+            # Django appends the key in descending order; an index is read in one direction.
             ordering[-1] = "pk"
         return ordering
 
@@ -70,7 +70,7 @@ class LargeChangeList(GuardedChangeList):
         is_exact = getattr(count, "is_exact", True)
         self.can_show_all = is_exact and count <= self.list_max_show_all
         self.multi_page = not is_exact or count > self.list_per_page
-        # The form of the search says how many there are where the two numbers differ.
+        # The search form shows the total only if the two numbers differ.
         self.full_result_count = None if is_exact else count
         self.show_full_result_count = False
         self.show_admin_actions = True
@@ -113,11 +113,11 @@ class LargeChangeList(GuardedChangeList):
         return self.open_page.rows
 
     def date_choices(self) -> dict[str, Any]:
-        """Return what the template of the date hierarchy shows."""
+        """Return the context for the template of the date hierarchy."""
         return DateHierarchy(self).context()
 
     def sum_names(self) -> list[str]:
-        """Return the names of the fields that can be added up."""
+        """Return the names of the fields that can be summed up."""
         fields = self.model_admin.sum_fields
         return [str(label_for_field(name, self.model, self.model_admin)) for name in fields]
 
@@ -126,7 +126,7 @@ class LargeChangeList(GuardedChangeList):
         return str(self.get_query_string({PAGE_VAR: self.page_num, SUM_VAR: "1"}))
 
     def page_links(self) -> Iterator[tuple[Any, str]]:
-        """Yield page numbers with their links: an empty one is the page itself or a gap.
+        """Yield page numbers with their links; the link is empty for this page and for a gap.
 
         The pages around this one are reached from its first row, the outermost from either end.
         """

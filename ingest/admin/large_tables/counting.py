@@ -1,4 +1,4 @@
-"""How many rows there are: exactly where that is cheap, else as PostgreSQL's planner thinks."""
+"""The number of rows: exact if that is cheap, otherwise the planner's estimate."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ else:
     Base = Paginator
 
 EXACT_ROWS = 10_000
-"""Up to so many rows are counted: some 2 ms."""
+"""Up to this many rows are counted, which takes about 2 ms."""
 COUNTING_MILLISECONDS = 200
-"""A filter that finds few rows without an index would read the whole table to count them."""
+"""The time limit: a filter that finds few rows without an index would read the whole table."""
 
 
 class Count(int):
-    """A number of rows that knows whether it is exact, and says so."""
+    """A number of rows that is shown with "about" if it is an estimate."""
 
     is_exact: bool
 
@@ -46,7 +46,7 @@ def count_rows(
     limit: int = EXACT_ROWS,
     milliseconds: int = COUNTING_MILLISECONDS,
 ) -> Count:
-    """Count up to ``limit`` rows; beyond them, or when it takes too long, ask the planner."""
+    """Count up to ``limit`` rows; beyond it, or if it takes too long, ask the planner."""
     counted = 0
     try:
         with time_limit(queryset.db, milliseconds):
@@ -59,7 +59,7 @@ def count_rows(
 
 
 def planned_rows(queryset: QuerySet[Any]) -> int:
-    """Return the planner's estimate: for a whole table reltuples, scaled to its present size."""
+    """Return the planner's estimate: for a whole table reltuples, scaled to its current size."""
     [answer] = json.loads(_bare(queryset).explain(format="json"))
     return int(answer["Plan"]["Plan Rows"])
 

@@ -1,4 +1,4 @@
-"""The date hierarchy, by steps down an index instead of a truncation of every row."""
+"""The date hierarchy, found by index lookups instead of truncating the date of every row."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
 
 LOOKING_MILLISECONDS = 200
-"""How long to look which years, months or days have rows; after that all of them are offered."""
+"""The time limit for finding which years, months or days have rows; if exceeded, all are
+offered."""
 YEARS_SHOWN = 100
 LEVELS = ("year", "month", "day")
 FORMATS = {"month": "YEAR_MONTH_FORMAT", "day": "MONTH_DAY_FORMAT"}
 
 Chosen = tuple[int, ...]
-"""A year, a year and a month, or a whole date; empty: nothing yet."""
+"""A year, a year and a month, or a whole date; empty if nothing is chosen."""
 
 
 class DateHierarchy:
-    """What the template of Django's own date hierarchy shows, found by index."""
+    """The context for Django's own date hierarchy template, found by index."""
 
     def __init__(self, cl: ChangeList) -> None:
         self._cl = cl
@@ -43,7 +44,7 @@ class DateHierarchy:
     def context(self) -> dict[str, Any]:
         """Return the template's variables."""
         given: list[Any] = [self._cl.params.get(f"{self._name}__{level}") for level in LEVELS]
-        # Those that follow one another from the year on: a month alone is a filter, and no period.
+        # Only those that follow from the year on: a month alone is a filter, not a period.
         texts = takewhile(lambda value: value is not None, given)
         chosen = tuple(int(value) for value in texts)
         if not _is_period(chosen):
@@ -72,7 +73,7 @@ class DateHierarchy:
         return bool(getattr(first, LEVELS[level]) == getattr(last, LEVELS[level]))
 
     def _ends(self) -> tuple[dt.date, dt.date] | None:
-        # Of all rows: two steps down the index, whatever the filters are.
+        # Over all rows, ignoring the filters: two index lookups.
         rows = self._cl.root_queryset.order_by()
         ends = rows.aggregate(first=Min(self._name), last=Max(self._name))
         if ends["first"] is None:
@@ -97,7 +98,7 @@ class DateHierarchy:
         ]
 
     def _with_rows(self, periods: list[dt.date], level: str) -> list[dt.date]:
-        """Leave out the periods without a filtered row, in one statement, if it is quick."""
+        """Return the periods with filtered rows, by one query; all of them if that is slow."""
         rows = self._cl.queryset.order_by().select_related(None)
         questions = [Exists(rows.filter(**self._inside(first, level))) for first in periods]
         one = self._cl.model._base_manager.using(rows.db).order_by().values_list(*questions)[:1]
@@ -110,7 +111,7 @@ class DateHierarchy:
 
     def _inside(self, first: dt.date, level: str) -> dict[str, Any]:
         inside = {f"{self._name}__gte": self._moment(first)}
-        with suppress(ValueError, OverflowError):  # 9999 is the last year there is
+        with suppress(ValueError, OverflowError):  # 9999 is the last year
             inside[f"{self._name}__lt"] = self._moment(_next(first, level))
         return inside
 

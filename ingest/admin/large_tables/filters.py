@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 CHOICES_SHOWN = 100
-"""A filter with more choices than that helps nobody; it is then left out until it is used."""
+"""A filter with more choices is not useful; it is hidden until it is used."""
 LOADS_SHOWN = 10
-"""The newest loads, in the filter by load."""
+"""The number of newest loads in the filter by load."""
 LOAD_VAR = "load"
 
 
 class IndexedValuesFilter(AllValuesFieldListFilter):
-    """All values of a column, each found by one step down its index."""
+    """A filter with all values of a column, each found by one index lookup."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -58,7 +58,7 @@ class IndexedValuesFilter(AllValuesFieldListFilter):
 
 
 class BoundedRelatedFilter(RelatedFieldListFilter):
-    """The rows of a related table, if there are few of them."""
+    """A filter with the rows of a related table, if there are few of them."""
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         related = get_model_from_relation(field)._default_manager.all()
@@ -72,7 +72,7 @@ class BoundedRelatedFilter(RelatedFieldListFilter):
 
 
 class LoadFilter(SimpleListFilter):
-    """The rows that one load put in."""
+    """A filter for the rows that a load inserted."""
 
     title = _("load")
     parameter_name = LOAD_VAR
@@ -107,20 +107,20 @@ class LoadFilter(SimpleListFilter):
             raise IncorrectLookupParameters from None
         try:
             rows: QuerySet[Any] = queryset & load.rows()
-        except TypeError:  # a proxy model's, or one that is made distinct
+        except TypeError:  # a proxy model's, or a queryset with distinct()
             rows = queryset.filter(pk__in=load.rows().values("pk"))
         return rows
 
 
 def _check_place(load: Load) -> None:
-    # Django imports this module at every start; Arrow, which this needs, can wait.
+    # Django imports this module at every start, and Arrow, which this needs, only here.
     from ingest.ledger.place import check_place
 
     check_place(load)
 
 
 def loads_of(model: type[Model], alias: str) -> QuerySet[Load]:
-    """Return the loads into a model's table; none where the ledger has no tables."""
+    """Return the loads into a model's table; none if the ledger's tables do not exist."""
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT to_regclass(%s)", [f'"{Load._meta.db_table}"'])
         if cursor.fetchone()[0] is None:
@@ -132,7 +132,7 @@ def loads_of(model: type[Model], alias: str) -> QuerySet[Load]:
 
 
 def walk_values(rows: QuerySet[Any], name: str, limit: int = CHOICES_SHOWN) -> list[Any]:
-    """Return the distinct values of an indexed column, one more than ``limit`` at most."""
+    """Return the distinct values of an indexed column, at most one more than ``limit``."""
     ordered = rows.filter(**{f"{name}__isnull": False}).order_by(name).values_list(name, flat=True)
     found = list(ordered[:1])
     while found and len(found) <= limit:
@@ -146,7 +146,7 @@ def walk_values(rows: QuerySet[Any], name: str, limit: int = CHOICES_SHOWN) -> l
 
 
 def light_filter(model: type[Model], item: Any) -> Any:
-    """Return the filter to use where a ModelAdmin names a field, or leave what it chose itself."""
+    """Return a light filter for a field that a ModelAdmin names; keep a filter that it chose."""
     if not isinstance(item, str):
         return item
     field = get_fields_from_path(model, item)[-1]

@@ -1,4 +1,4 @@
-"""Which orders and which searches a table's indexes serve."""
+"""The orders and searches that a table's indexes support."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 LARGEST_GROUP = 50_000
-"""Rows that may share a value of the indexed columns: they are sorted for each page, some 20 ms."""
+"""Rows that may share a value of the indexed columns: sorting them takes about 20 ms per page."""
 
 INDEXES = """
 SELECT array(SELECT a.attname::text
@@ -39,13 +39,13 @@ WHERE c.oid = %s::regclass AND s.attname = %s AND NOT s.inherited
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ListIndex:
-    """A whole, valid B-tree over plain columns."""
+    """A complete, valid B-tree index over plain columns."""
 
     columns: tuple[str, ...]
     directions: tuple[int, ...]
     """0 ascending, 1 descending."""
     sorts: tuple[bool, ...]
-    """Return whether the column has the type's own order, which ORDER BY asks for."""
+    """Whether each column has the default operator class, whose order ORDER BY uses."""
     is_unique: bool
 
 
@@ -68,13 +68,13 @@ class TableIndexes:
             ]
 
     def find(self, column: str) -> bool:
-        """Return whether rows can be found by this column's value."""
+        """Return whether an index finds rows by this column's value."""
         return any(index.columns[0] == column for index in self._indexes)
 
     def sort(self, columns: tuple[str, ...]) -> bool:
-        """Return whether rows can be read in the order of these columns, all in one direction.
+        """Return whether an index yields rows in the order of these columns, all in one direction.
 
-        An index on only the first of them will do where few rows share a value of it.
+        An index on only the first columns suffices if few rows share a value of the first one.
         """
         shared = max((self._shared(index, columns) for index in self._indexes), default=0)
         if shared == len(columns):
@@ -83,7 +83,7 @@ class TableIndexes:
 
     @staticmethod
     def _shared(index: ListIndex, columns: tuple[str, ...]) -> int:
-        """Count the first columns that the index sorts; all of them where it is unique on these."""
+        """Count the leading columns that the index sorts; all, if it is unique on these."""
         shared = 0
         for got, want, sorts, way in zip(
             index.columns, columns, index.sorts, index.directions, strict=False

@@ -1,4 +1,4 @@
-"""The order of a list, as a key that a page can begin at."""
+"""The order of a list, as a key at which a page can begin."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ Key = tuple[Any, ...]
 
 
 class NoKey(Exception):  # noqa: N818 - it says what is missing
-    """The rows cannot be sought by their order; the message says why."""
+    """Rows cannot be found by their position in this order; the message gives the reason."""
 
 
 class _Row(Func):
-    """``ROW(a, b)``: PostgreSQL compares rows as an index sorts them."""
+    """``ROW(a, b)``: PostgreSQL compares rows in the order of an index."""
 
     template = "ROW(%(expressions)s)"
-    output_field = BooleanField()  # any: the comparison looks for none
+    output_field = BooleanField()  # any type: the comparison does not use it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ordering:
-    """Columns in one direction that together tell every row from every other."""
+    """Columns, sorted in one direction, that together identify every row."""
 
     fields: tuple[Field[Any, Any], ...]
     is_descending: bool
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The fields' attribute names."""
+        """The attribute names of the fields."""
         return tuple(field.attname for field in self.fields)
 
     @property
     def first(self) -> Field[Any, Any]:
-        """The field that comes first in the order."""
+        """The first field of the order."""
         return self.fields[0]
 
     def key_of(self, row: Model) -> Key:
-        """Return the values of a row that say where it stands."""
+        """Return the values that determine a row's position in the order."""
         return tuple(getattr(row, name) for name in self.names)
 
     def as_texts(self, key: Key) -> list[str]:
-        """Write a key down, for ``from_texts`` to read."""
+        """Return a key as texts for ``from_texts``."""
         model = self.first.model
         row = model(**dict(zip(self.names, key, strict=True)))
         return [field.value_to_string(row) for field in self.fields]
 
     def from_texts(self, texts: Sequence[str]) -> Key:
-        """Read a key; raises ``ValueError`` or ``ValidationError`` where it is none."""
+        """Parse a key; raise ``ValueError`` or ``ValidationError`` if it is invalid."""
         if "\0" in "".join(texts):
             raise ValueError("PostgreSQL has no such text")
         return tuple(field.to_python(text) for field, text in zip(self.fields, texts, strict=True))
@@ -76,11 +76,11 @@ class Ordering:
         )
 
     def after(self, queryset: QuerySet[Any], key: Key) -> QuerySet[Any]:
-        """Return the rows behind this key."""
+        """Return the rows after this key."""
         return self._compared(queryset, key, LessThan if self.is_descending else GreaterThan)
 
     def before(self, queryset: QuerySet[Any], key: Key) -> QuerySet[Any]:
-        """Return the rows in front of this key, in the order's own direction."""
+        """Return the rows before this key, in the order's own direction."""
         return self._compared(queryset, key, GreaterThan if self.is_descending else LessThan)
 
     def _compared(self, queryset: QuerySet[Any], key: Key, lookup: Any) -> QuerySet[Any]:
@@ -91,7 +91,7 @@ class Ordering:
 
 
 def read_ordering(queryset: QuerySet[Any]) -> Ordering:
-    """Return the order of a queryset; raises ``NoKey`` where no index serves it."""
+    """Return the order of a queryset; raise ``NoKey`` if no index supports it."""
     if queryset.query.distinct or queryset.query.combinator:
         raise NoKey("the rows are made distinct first")
     parts = [_part(queryset.model, part) for part in queryset.query.order_by]

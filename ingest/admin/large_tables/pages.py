@@ -1,7 +1,7 @@
-"""Pages of a list too long to be counted: each begins at a key, not at an offset.
+"""Pages of a list that is too long to count: each begins at a key, not at an offset.
 
-A page near the start, near the end or near a page that was shown is found by stepping over the few
-rows between. A page far from all of them begins where the planner thinks that it does.
+A page near the start, near the end or near a page shown before is found by skipping the few rows in
+between. A page far from all of these begins where the planner estimates it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ingest.admin.large_tables.orderings import Key, Ordering
 
 MOST_PAGES = 1 << 40
-"""More pages than a table has; their rows can still be counted by PostgreSQL."""
+"""More pages than any table has; their rows are still a number that PostgreSQL can handle."""
 STEPPED_ROWS = 10_000
-"""Rows that may be stepped over to reach a page: some 5 ms."""
+"""Rows that may be skipped to reach a page: this takes about 5 ms."""
 SOUGHT_ROWS = 2_500
-"""So near to a page the search for its place ends, and steps over the rows that are left."""
+"""The search for a page's position ends this close to it, and the remaining rows are skipped."""
 
 
 def _page_number(given: Any) -> int:
@@ -38,21 +38,21 @@ def _page_number(given: Any) -> int:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """A page that was shown: its number and where it begins."""
+    """The number and the beginning of a page shown before."""
 
     number: int
     is_exact: bool
-    """Whether it is certain that so many pages come before it."""
+    """Whether its page number is certain, rather than estimated."""
     key: Key
 
     def as_text(self, ordering: Ordering) -> str:
-        """Write the anchor down for a link."""
+        """Return the anchor as a text for a link."""
         parts = [self.number, self.is_exact, *ordering.as_texts(self.key)]
         return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
     @classmethod
     def from_text(cls, text: str, ordering: Ordering) -> Self:
-        """Read a link's anchor; raises ``ValueError`` where it is none of this ordering."""
+        """Parse the anchor of a link; raise ``ValueError`` if it is invalid for this ordering."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             number, is_exact, *texts = json.loads(raw)
@@ -69,12 +69,12 @@ class OpenPage:
     number: int
     is_exact: bool
     rows: QuerySet[Any]
-    """Fetched already."""
+    """The rows, already fetched."""
     is_last: bool
 
 
 class KeyPages:
-    """Opens pages of a queryset that is in the order of ``ordering``."""
+    """Opens pages of a queryset that is sorted by ``ordering``."""
 
     def __init__(
         self, queryset: QuerySet[Any], ordering: Ordering, *, rows: int, per_page: int
@@ -85,10 +85,10 @@ class KeyPages:
         self._per_page = per_page
         self._rows = rows
         self.last_number = max(1, -(-rows // per_page))
-        """The number of the last page, as far as is known."""
+        """The number of the last page, as far as known."""
 
     def open(self, number: int, anchor: Anchor | None = None) -> OpenPage:
-        """Open the page of this number, or the one that is nearest to it."""
+        """Open the page with this number, or the nearest existing one."""
         number = max(number, 1)
         if anchor is not None and self._is_near(number - anchor.number):
             page = self._from_anchor(number, anchor)
@@ -142,13 +142,14 @@ class KeyPages:
         return self._at(number, key) or self._last()
 
     def _seek(self, rows_before: int) -> tuple[Any, int]:
-        """Find a value of the first column, asking the planner how many rows come before it.
+        """Find a value of the first column near a row number, by the planner's estimates.
 
-        Gives the value and how many rows the page begins behind it. Values that are spread evenly
-        take some four questions of a millisecond; halving every other time bounds them for others.
+        Return the value and the number of rows from it to the page's beginning. Values that are
+        spread evenly take about four estimates of a millisecond each; every other step halves the
+        interval, which limits the number of steps for other values.
         """
         scale = scale_of(self._ordering.first)
-        assert scale is not None  # noqa: S101 - for the type checker: the caller has looked
+        assert scale is not None  # noqa: S101 - for the type checker: the caller has checked it
         to_number, from_number = scale
         name, way = self._ordering.first.attname, -1 if self._ordering.is_descending else 1
         lookup = f"{name}__{'gt' if self._ordering.is_descending else 'lt'}"

@@ -1,4 +1,4 @@
-"""Field values as whole numbers, so that a value can be sought by halving."""
+"""Field values as integers, so that a value can be found by bisection."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 Scale = tuple["Callable[[Any], int]", "Callable[[int], Any]"]
-"""To the number and back."""
+"""Functions that convert a value to its number and back."""
 
 
 def scale_of(field: models.Field[Any, Any]) -> Scale | None:
-    """Return the scale of a field's values; None where they have none."""
+    """Return the scale of a field's values, or None if they have none."""
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     if isinstance(field, models.IntegerField):
@@ -49,5 +49,6 @@ def _to_microseconds(moment: dt.datetime) -> int:
 
 def _from_microseconds(number: int) -> dt.datetime:
     moment = _EPOCH + number * _MICROSECOND
-    # Without USE_TZ the database's moments are naive, and so is what they are compared with.
+    # Without USE_TZ the values in the database are naive, and so must be what is compared with
+    # them.
     return moment if settings.USE_TZ else moment.replace(tzinfo=None)

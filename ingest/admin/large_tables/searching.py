@@ -1,4 +1,4 @@
-"""The search of a large table: only what an index finds."""
+"""Search in a large table, limited to what its indexes find."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 FOUND_ROWS = 1_000
-"""Rows of a related table that a word may find: their keys are looked up in the large table."""
+"""The most rows of a related table whose keys are looked up in the large table."""
 LOOKING_MILLISECONDS = 500
-"""How long to look for a word in a related table."""
+"""The time limit for searching a word in a related table."""
 
 
 class IndexedSearch:
-    """Searches a large queryset by the fields that an index serves, and names the others."""
+    """Searches a large queryset by indexed fields, and names the fields it leaves out."""
 
     def __init__(self, queryset: QuerySet[Any], fields: Sequence[str]) -> None:
         self._queryset = queryset
@@ -33,7 +33,7 @@ class IndexedSearch:
         self._own: list[str] = []
         self._related: dict[str, list[str]] = {}
         self.left_out: list[str] = []
-        """The fields that only a look at every row could search."""
+        """The fields that could only be searched by reading every row."""
         for field in fields:
             path = field.lstrip("^=@")
             name, _, rest = path.partition(LOOKUP_SEP)
@@ -54,8 +54,8 @@ class IndexedSearch:
     def find(self, text: str) -> QuerySet[Any]:
         """Return the rows in which each word is found.
 
-        A column of the table itself must have the word as its value; one of a related table may
-        have it anywhere. Raises ``TookTooLong`` when a related table is too large for that.
+        A column of the table itself must equal the word; a column of a related table may contain
+        it. Raise ``TookTooLong`` if a related table is too large for that.
         """
         queryset = self._queryset
         for word in smart_split(text):
@@ -66,14 +66,14 @@ class IndexedSearch:
         return queryset
 
     def _condition(self, word: str) -> Q:
-        condition = Q(pk__in=())  # finds nothing
+        condition = Q(pk__in=())  # matches no row
         for name in self._own:
             field = self._queryset.model._meta.get_field(name)
             try:
                 value = field.to_python(word)
                 field.get_prep_value(value)
             except (ValueError, TypeError, ValidationError):
-                continue  # the word is no value of this column
+                continue  # the word is not a valid value of this column
             condition |= Q(**{name: value})
         for name, paths in self._related.items():
             condition |= Q(**{f"{name}__in": self._keys(name, paths, word)})
@@ -90,7 +90,7 @@ class IndexedSearch:
         keys = found.values_list(relation.target_field.attname, flat=True)
         with time_limit(self._queryset.db, LOOKING_MILLISECONDS):
             some = list(keys[: FOUND_ROWS + 1])
-        # A word that is found everywhere is soon found in the large table too, row by row.
+        # A word that is found everywhere is quickly found in the large table too, row by row.
         return some if len(some) <= FOUND_ROWS else keys
 
 

@@ -1,4 +1,4 @@
-"""Adding up the filtered rows, when somebody asks for it."""
+"""Sums of the filtered rows, computed on request."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 GROUPS_SHOWN = 50
-"""Sums that are shown of a list with ``sum_by``."""
+"""The most groups shown for a list with ``sum_by``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sums:
-    """What the filtered rows add up to, or why that is not known."""
+    """The sums of the filtered rows, or why they are not known."""
 
     lines: tuple[str, ...] = ()
-    """A sum each: ``Amount, EUR: 12.30``."""
+    """One sum each: ``Amount, EUR: 12.30``."""
     problem: str = ""
 
 
 def add_up(queryset: QuerySet[Any], admin: Any) -> Sums:
-    """Add up ``admin.sum_fields``, for each value of ``admin.sum_by`` where there is one."""
+    """Sum up ``admin.sum_fields``, for each value of ``admin.sum_by`` if it is set."""
     names, by = list(admin.sum_fields), admin.sum_by
     wanted = {f"sum_of_{name}": Sum(name) for name in names}
     rows = queryset.order_by().select_related(None)
-    if rows.query.distinct:  # a row found twice is added once
+    if rows.query.distinct:  # a row that is found twice is counted once
         everything = queryset.model._base_manager.using(queryset.db)
         rows = everything.filter(pk__in=rows.values("pk"))
     try:

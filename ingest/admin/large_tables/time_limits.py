@@ -1,4 +1,4 @@
-"""Statements that may take only so long."""
+"""Time limits for statements."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ QUERY_CANCELED = "57014"
 
 
 class TookTooLong(Exception):  # noqa: N818 - it says what happened
-    """A statement took longer than it may."""
+    """A statement exceeded its time limit."""
 
 
 @contextlib.contextmanager
 def time_limit(alias: str, milliseconds: int) -> Iterator[None]:
-    """Yield each statement inside so long; raises ``TookTooLong`` where one takes longer."""
+    """Limit the time of each statement in the block; raise ``TookTooLong`` if one exceeds it."""
     connection = connections[alias]
     is_inside = connection.in_atomic_block
     try:
@@ -32,7 +32,7 @@ def time_limit(alias: str, milliseconds: int) -> Iterator[None]:
             )
             before, _ = cursor.fetchone()
             yield
-            if is_inside:  # the transaction around this one goes on under its own limit
+            if is_inside:  # the surrounding transaction continues under its own limit
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) == QUERY_CANCELED:

@@ -1,4 +1,4 @@
-"""Loads in the admin: to be looked at, resumed, cancelled and undone, never edited."""
+"""Loads in the admin, which can be viewed, resumed, cancelled and undone, but not edited."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ else:
     Base = admin.ModelAdmin
 
 LOADS_ASKED = 200
-"""Loads that one question for progress may name: more than a page lists."""
+"""The most loads in one request for progress: more than a page lists."""
 CHUNKS_SHOWN = 50
 CHOICE = "choice"
-"""The name of what can be chosen when an action is confirmed."""
+"""The name of the checkbox on the page that confirms an action."""
 LINES = "application/jsonl"
 UPLOAD_LOAD = "ingest.upload_load"
 """The permission to load a file from the browser."""
 VIEW_REJECT = "ingest.view_reject"
-"""The permission to see values that were refused."""
+"""The permission to see rejected values."""
 
 
 @admin.register(Load)
@@ -99,7 +99,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         return False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        if lookup.partition("__")[0] == "error":  # it would be found out letter by letter
+        if lookup.partition("__")[0] == "error":  # otherwise it could be guessed letter by letter
             return request is not None and request.user.has_perm(VIEW_REJECT)
         return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
 
@@ -174,7 +174,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         }
 
     def _rows_link(self, request: HttpRequest, load: Load) -> str | None:
-        """Return the list of the load's rows, where this site has one that can be filtered so."""
+        """Return the address of the list of the load's rows, if this site has such a list."""
         try:
             model = apps.get_model(load.model)
         except (LookupError, ValueError):
@@ -188,7 +188,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         return f"{address}?{LOAD_VAR}={load.pk}"
 
     def progress_view(self, request: HttpRequest) -> HttpResponse:
-        """Return how far the loads have come that ``?load=`` names."""
+        """Return the progress of the loads named by ``?load=``."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         numbers = map(read_number, request.GET.getlist("load"))
@@ -207,7 +207,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         )
 
     def file_view(self, request: HttpRequest, load_id: int, name: str) -> HttpResponseBase:
-        """Return a file into which the load wrote all its rejects."""
+        """Return a file to which the load wrote all its rejects."""
         load = self._load(request, load_id, "ingest.view_reject")
         file = open_file(load, name)
         if file is None:
@@ -221,7 +221,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         )
 
     def action_view(self, request: HttpRequest, load_id: int, action: LoadAction) -> HttpResponse:
-        """Ask first; do it when the answer is POSTed."""
+        """Ask for confirmation; perform the action on POST."""
         load = self._load(request, load_id, action.permission)
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
@@ -254,7 +254,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         return HttpResponseRedirect(self._address(load))
 
     def _load(self, request: HttpRequest, load_id: int, permission: str) -> Load:
-        """Return a load to whoever may see it and has the permission."""
+        """Return a load, if the user may view it and has the permission."""
         if not (self.has_view_permission(request) and request.user.has_perm(permission)):
             raise PermissionDenied
         load: Load | None = self.get_object(request, str(load_id))

@@ -1,4 +1,4 @@
-"""What can be done with a load: resume, cancel, undo."""
+"""The actions on a load: resume, cancel, undo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Status = Load.Status
 
 
 def _is_alive(load: Load) -> bool:
-    # Django imports this module at every start; Arrow, which this needs, can wait.
+    # Django imports this module at every start, and Arrow, which this needs, only here.
     from ingest.ledger.locks import is_alive
 
     return is_alive(load)
@@ -35,34 +35,34 @@ def _is_alive(load: Load) -> bool:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked before something is done."""
+    """The question to confirm an action."""
 
     text: str
     facts: tuple[tuple[str, str], ...] = ()
-    """What it is about: names and values."""
+    """Details, as names and values."""
     choice: str | None = None
-    """What can be chosen besides yes and no."""
+    """The label of a further choice, besides yes and no."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoadAction:
-    """One action, from its link to its end."""
+    """One action, from its link to its result."""
 
     name: str
-    """Of its link; its permission is ``ingest.<name>_load``."""
+    """The name in its link; its permission is ``ingest.<name>_load``."""
     title: StrPromise
     question: Callable[[Load, str], Question]
-    """What is asked first, of a load on a database; it may raise an ``IngestError``."""
+    """Returns the question about a load on a database; it may raise an ``IngestError``."""
     refusal: Callable[[Load], str | None]
-    """Why it cannot be done; None: it can."""
+    """Returns why the action is not possible, or None if it is."""
     do: Callable[[Load, str, bool], str]
-    """Does it to a load on a database, with the choice made or not; gives what to tell, or raises
-    an ``IngestError``."""
+    """Performs the action on a load on a database, with or without the further choice. Returns the
+    message to show, or raises an ``IngestError``."""
     is_destructive: bool = False
 
     @property
     def permission(self) -> str:
-        """The permission that it takes."""
+        """The permission that the action requires."""
         return f"ingest.{self.name}_load"
 
 
@@ -75,7 +75,7 @@ def _refuse_resume(load: Load) -> str | None:
         return _("It is running.")
     upload = Upload.objects.using(load._state.db).filter(load=load).first()
     is_over = load.status in {Status.LOADED, Status.UNDONE}
-    if upload is not None and not is_over:  # wherever its storage is
+    if upload is not None and not is_over:  # no matter where its storage is
         if upload.has_file:
             return None
         return _("Its file, %(file)s, is not kept any more.") % {"file": load.source}
@@ -95,8 +95,8 @@ def _ask_resume(load: Load, alias: str) -> Question:  # noqa: ARG001
 
 def _resume(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FBT001
     loads = Load.objects.using(alias).filter(pk=load.pk)
-    # A cancelled load is left alone by a task that comes late. The page of one that waits refreshes
-    # itself, until whoever goes on with it has begun, or has written down why not.
+    # A task that runs late leaves a cancelled load alone. The page of a waiting load refreshes
+    # itself until a process has resumed the load, or has recorded why it could not.
     before = {"status": load.status, "is_cancel_asked": load.is_cancel_asked}
     loads.update(status=Status.WAITING, is_cancel_asked=False)
     try:

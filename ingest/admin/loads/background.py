@@ -1,4 +1,4 @@
-"""Who performs a load that is started in the admin: ``INGEST["RUNNER"]``."""
+"""Starts a load in the background, by the runner in ``INGEST["RUNNER"]``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 PROCESS, TASKS = "process", "tasks"
 IMMEDIATE_RECORDS = 5_000
-"""More than so many records would keep a request waiting for too long."""
+"""More records than this would block a request for too long."""
 RECORD_BYTES = 40
-"""A record has at least so many bytes, for an estimate that does not refuse too much."""
+"""The least bytes of a record, for an estimate that does not refuse too many files."""
 
 
 def start(load: Load, alias: str, *, waits: bool = True) -> str:
-    """Let somebody perform a load, and return a sentence about who does.
+    """Start a load in the background, and return a sentence that says how it runs.
 
-    No more than the load's number is handed over. Raises an ``IngestError`` if nobody can be asked.
-    ``waits``: look whether a process ends at once.
+    Only the load's number is handed over. Raise an ``IngestError`` if it cannot be handed over.
+    ``waits``: check whether the process ends at once.
     """
     runner = conf.runner()
     if runner == PROCESS:
@@ -41,7 +41,7 @@ def start(load: Load, alias: str, *, waits: bool = True) -> str:
         call(load.pk)
     except IngestError:
         raise
-    except Exception as error:  # a broker that is away, or whatever somebody's function does
+    except Exception as error:  # a broker that is down, or any error in a custom function
         raise ConfigurationError(
             _(
                 "Load %(load)s could not be handed over to %(runner)s (%(error)s): start it again "
@@ -53,7 +53,7 @@ def start(load: Load, alias: str, *, waits: bool = True) -> str:
 
 
 def goes_on(load: Load, log: Path) -> str:
-    """Return the sentence that a process was started, and where it writes."""
+    """Return the sentence that a process was started, with the path of its log."""
     told = {"load": load.pk, "log": log}
     return (
         _("Load %(load)s goes on in a process of its own. What it says is written to %(log)s.")
@@ -62,7 +62,7 @@ def goes_on(load: Load, log: Path) -> str:
 
 
 def refuse_immediate(bytes_total: int | None) -> None:
-    """Raise ``ConfigurationError`` where tasks would be performed inside the request."""
+    """Raise ``ConfigurationError`` if the task would run inside the request."""
     is_small = bytes_total is not None and bytes_total <= IMMEDIATE_RECORDS * RECORD_BYTES
     if conf.runner() == TASKS and not is_small and _is_immediate():
         raise ConfigurationError(
@@ -81,7 +81,7 @@ def _is_immediate() -> bool:
 
 
 def task_of() -> Any:
-    """Return the task that performs loads; raises ``ConfigurationError`` without a package."""
+    """Return the task that performs loads; raise ``ConfigurationError`` if no package has tasks."""
     try:
         from ingest.uploads.tasks import perform_load
     except ImportError as error:

@@ -20,20 +20,20 @@ LIST_DISPLAY = (
     *("number", "state", "loaded_rows", "rejected_records", "started_at", "who"),
     *("file", "model", "duration", "speed"),
 )
-"""What matters most comes first: a narrow window shows the first columns only."""
+"""The most important come first: a narrow window shows only the first columns."""
 
 
 class LoadColumns:
-    """What the list shows of a load; that of a running one is kept up to date."""
+    """The columns of a load in the list; those of a running load are updated live."""
 
     @admin.display(description=_("load"), ordering="pk")
     def number(self, load: Load) -> int:
-        """Show the number, which the command takes too."""
+        """Show the number, which the command accepts too."""
         return load.pk
 
     @admin.display(description=_("source"), ordering="source")
     def file(self, load: Load) -> str:
-        """Show the file's name; its folder shows when one points at it."""
+        """Show the file's name, with the full path as a tooltip."""
         return format_html('<span title="{}">{}</span>', load.source, PurePath(load.source).name)
 
     @admin.display(description=_("state"), ordering="status")

@@ -1,4 +1,4 @@
-"""How far a load has come, in words and as a share: for the pages and for those who ask again."""
+"""The progress of a load, as texts and as a share, for the pages and their live updates."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 STOPPED_SECONDS = 3
-"""A running load holds a lock; it is looked for when the load says nothing for so long. Behind a
-pooler in transaction mode there is none between two chunks."""
+"""After this silence of a running load its lock is checked. Behind a pooler in transaction mode
+there is no lock between two chunks."""
 SILENT_SECONDS = 15
-"""A running load is brought up to date every second; after so many it may be dead."""
+"""The progress of a running load is recorded every second; after this silence it may be dead."""
 NOTHING = "-"
 UNDERWAY = frozenset({Load.Status.WAITING, Load.Status.RUNNING})
 """The statuses of loads whose figures change by themselves."""
@@ -37,7 +37,7 @@ DETAILS = {
 
 
 def share_done(load: Load) -> float | None:
-    """Return the share of the source that was read, 0 to 1; None where its size is not known."""
+    """Return the share of the source that was read, 0 to 1; None if its size is unknown."""
     if load.status == Load.Status.LOADED:
         return 1.0
     if not load.bytes_total:
@@ -46,7 +46,7 @@ def share_done(load: Load) -> float | None:
 
 
 def texts_of(load: Load) -> dict[str, str]:
-    """Return what the pages show of a load and what changes while it runs."""
+    """Return the texts about a load that the pages show and that change while it runs."""
     share, speed = share_done(load), load.rows_per_second
     return {
         "state": state_of(load),
@@ -64,7 +64,7 @@ def texts_of(load: Load) -> dict[str, str]:
 
 
 def state_of(load: Load) -> str:
-    """Return the status, and more of it while the load runs."""
+    """Return the status, with more detail while the load runs."""
     status = str(load.get_status_display())
     if load.status == Load.Status.LOADED and load.rejected:
         return _("Loaded, with rejects")
@@ -81,14 +81,14 @@ def state_of(load: Load) -> str:
 
 
 def kind_of(load: Load) -> str:
-    """Return the end of the style's name by which a state has its colour."""
+    """Return the suffix of the CSS class that gives a state its colour."""
     if load.status == Load.Status.LOADED and load.rejected:
         return "with-rejects"
     return "stopped" if is_stopped(load) else str(load.status)
 
 
 def is_running(load: Load) -> bool:
-    """Return whether a load runs, as far as can be seen."""
+    """Return whether a load is running, as far as can be seen."""
     return load.status == Load.Status.RUNNING and not is_stopped(load)
 
 
@@ -98,14 +98,14 @@ def is_underway(load: Load) -> bool:
 
 
 def is_stopped(load: Load) -> bool:
-    """Return whether a load is said to run, and has no process any more."""
+    """Return whether a load has the status "running" but no process."""
     if "is_stopped" not in load.__dict__:
         find_stopped([load])
     return bool(load.__dict__["is_stopped"])
 
 
 def find_stopped(loads: Iterable[Load]) -> None:
-    """Find out which loads have no process any more, by one query for all of them."""
+    """Find the loads that no longer have a process, with one query for all."""
     loads = list(loads)
     silent = [
         load
@@ -123,7 +123,7 @@ def _silence(load: Load) -> float:
 
 
 def as_json(load: Load) -> dict[str, Any]:
-    """Return what the pages' script puts in its places."""
+    """Return the values for the script of the pages."""
     return {
         "isRunning": is_underway(load),
         "share": share_done(load),
@@ -132,7 +132,7 @@ def as_json(load: Load) -> dict[str, Any]:
 
 
 def live(load: Load, name: str) -> str | SafeString:
-    """Show one of the texts; of a running load so that the script finds it."""
+    """Return one of the texts, for a running load in an element that the script updates."""
     text = texts_of(load)[name]
     if not is_underway(load):
         return text
@@ -142,7 +142,7 @@ def live(load: Load, name: str) -> str | SafeString:
 
 
 def bar(load: Load) -> SafeString:
-    """Show the share as a bar; one that only moves where the size is not known."""
+    """Return the share as a progress bar, which is indeterminate if the size is unknown."""
     share = share_done(load)
     text = texts_of(load)["share"]
     value = "" if share is None else format_html(' value="{}"', f"{share:.4f}")
@@ -157,12 +157,12 @@ def bar(load: Load) -> SafeString:
 
 
 def whole(number: int) -> str:
-    """Write a whole number with its thousands apart."""
+    """Format a whole number with thousands separators."""
     return number_format(number, force_grouping=True)
 
 
 def duration(seconds: float | None) -> str:
-    """Write seconds as a person says them: ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Format seconds for a reader: ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds is None:
         return NOTHING
     if seconds < 60:  # noqa: PLR2004 - a minute

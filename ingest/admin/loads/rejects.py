@@ -1,4 +1,4 @@
-"""The rejects of a load: filtered, page by page, and as a file."""
+"""The rejects of a load: filtered, paginated, and as a file."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 PER_PAGE = 50
 NO_COLUMN = "-"
-"""In a link: the rejects of whole records."""
+"""The value in a link for rejects of whole records."""
 COLUMN = "column:"
-"""In a link, before a column's name, which may be anything."""
+"""The prefix of a column's name in a link; the name itself may be any text."""
 FILES = ("log", "file")
 FIELDS = tuple(Refused.__dataclass_fields__)
 
 
 class RejectPages:
-    """The rejects that the ledger keeps of a load, as the page's address asks for them."""
+    """The rejects of a load in the ledger, filtered by the page's query string."""
 
     def __init__(self, load: Load, query: QueryDict) -> None:
         self._all = load.rejects.using(load._state.db)
@@ -46,8 +46,8 @@ class RejectPages:
             vars(reject)["kind_name"] = name_kind(reject.kind)
 
     def chosen(self) -> QuerySet[Reject]:
-        """Return the rejects of the kind and column that were asked for."""
-        if self._is_impossible:  # no text of PostgreSQL has it
+        """Return the rejects of the requested kind and column."""
+        if self._is_impossible:  # PostgreSQL's text cannot contain it
             return self._all.none()
         chosen = self._all.order_by("pk")
         if self.kind:
@@ -59,12 +59,12 @@ class RejectPages:
         return chosen
 
     def kinds(self) -> list[dict[str, str]]:
-        """Return the kinds that there are, each with its value in a link."""
+        """Return the existing kinds, each with its value in a link."""
         kinds = self._all.order_by("kind").values_list("kind", flat=True).distinct()
         return [{"title": name_kind(kind), "value": kind} for kind in kinds]
 
     def columns(self) -> list[dict[str, str]]:
-        """Return the source columns that there are, each with its value in a link."""
+        """Return the existing source columns, each with its value in a link."""
         names = self._all.order_by("column").values_list("column", flat=True).distinct()
         return [
             {"title": _("the whole record"), "value": NO_COLUMN}
@@ -75,13 +75,13 @@ class RejectPages:
 
 
 def as_lines(rejects: QuerySet[Reject]) -> Iterator[str]:
-    """Write rejects down as the reject log does."""
+    """Yield rejects as lines in the format of the reject log."""
     for values in rejects.values(*FIELDS).iterator():
         yield json.dumps({name: values[name] for name in FIELDS}) + "\n"
 
 
 def files_of(load: Load) -> list[str]:
-    """Return the load's own files of rejects that can be opened: ``log``, ``file``."""
+    """Return which of the load's own reject files can be opened: ``log``, ``file``."""
     found = []
     for name in FILES:
         file = open_file(load, name)
@@ -92,7 +92,7 @@ def files_of(load: Load) -> list[str]:
 
 
 def open_file(load: Load, name: str) -> IO[bytes] | None:
-    """Open the load's own ``log`` or ``file``; None where it is gone, or another file by now."""
+    """Open the load's own ``log`` or ``file``; None if it is gone or has been replaced."""
     path = Path(load.reject_log if name == "log" else load.reject_file)
     if not path.is_file():
         return None
@@ -109,10 +109,10 @@ def open_file(load: Load, name: str) -> IO[bytes] | None:
 
 
 def _is_reject_file(load: Load, file: IO[bytes]) -> bool:
-    """Return whether the file is what the load has written.
+    """Return whether the file is the one that the load wrote.
 
-    The ledger knows it as it was when the last chunk was committed. What stands after the last
-    record is written afterwards; of a workbook that is everything.
+    The ledger has its size and digest when the last chunk was committed. What follows the last
+    record is written afterwards; for a workbook that is everything.
     """
     last = load.chunks.using(load._state.db).order_by("ordinal").last()
     mark = {} if last is None else last.position.get("marks", {}).get("file", {})
@@ -121,14 +121,14 @@ def _is_reject_file(load: Load, file: IO[bytes]) -> bool:
         return size == marked
     if not marked:
         return bool(load.rejected) and _is_workbook(file)
-    # Arrow, which comes with it, is not imported when the server starts.
+    # Arrow, which this module needs, is not imported when the server starts.
     from ingest.loading.append_file import digest_up_to
 
     return digest_up_to(file, marked).hexdigest() == mark.get("digest")
 
 
 def _is_workbook(file: IO[bytes]) -> bool:
-    """Return whether it is a workbook of rejects, which has their reasons in a column."""
+    """Return whether it is a workbook of rejects, which has a column of reasons."""
     # As above.
     from ingest.sources.writers import REASONS
 
@@ -146,7 +146,7 @@ def _is_workbook(file: IO[bytes]) -> bool:
 
 _STRINGS = re.compile(r"xl/(worksheets/sheet[0-9]+|sharedStrings)\.xml")
 _HEAD_BYTES = 1 << 20
-"""Of a sheet: its head stands there."""
+"""Bytes at the beginning of a sheet, which contain its header."""
 
 
 def _is_log(line: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Going on with a load, in a process of its own."""
+"""Resumes a load in a separate process."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from ingest.ledger.models import Load
 
 STARTING_SECONDS = 3.0
-"""So long the page waits to see whether the process ends at once, which tells of a mistake; no
-longer than until the load has begun, whose own page tells what becomes of it then."""
+"""How long the page waits to see whether the process ends at once, which indicates a mistake. It
+waits no longer than until the load has begun, because then the load's own page shows what
+happens."""
 LOOK_SECONDS = 0.1
 
 
@@ -37,35 +38,35 @@ class NotResumed(IngestError):  # noqa: N818 - it says what happened
             "Load %(load)s could not be resumed. The reason may have rejected values, and is "
             "written to %(log)s."
         ) % {"load": load.pk, "log": log}
-        """What it says to whoever may not see rejects."""
+        """The message for users who may not see rejects."""
 
 
 def start_resuming(load: Load, alias: str, *, waits: bool = True) -> Path:
-    """Start a process that resumes the load, and return the file with what it says.
+    """Start a process that resumes the load, and return the path of its log.
 
-    Raises ``NotResumed`` with the end of that file when the process fails at once, if ``waits``.
+    If ``waits``, raise ``NotResumed`` with the end of that log if the process fails at once.
     """
     descriptor, name = tempfile.mkstemp(prefix=f"ingest-load-{load.pk}-", suffix=".log")
     from ingest.postgres.session import read_state
 
-    # The process is to find the ledger that this request has found.
+    # The process must find the same ledger as this request.
     state = pickle.dumps(read_state(alias))
     command = [sys.executable, "-m", "ingest.management.resume_load", str(load.pk), alias]
-    path = [entry or str(Path.cwd()) for entry in sys.path]  # as this process finds the project
+    path = [entry or str(Path.cwd()) for entry in sys.path]  # as in this process
     with open(descriptor, "wb") as log:  # noqa: PTH123 - a descriptor, not a path
         process = subprocess.Popen(  # noqa: S603 - our own command, and a number
             command,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # it goes on when the server is restarted
+            start_new_session=True,  # it survives a restart of the server
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
         )
     with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr] # it is one
         pipe.write(state)
     code = _wait(process, load, alias) if waits else process.poll()
     if code is None:
-        # Somebody must take its exit code, else it stays as a zombie.
+        # Something must read its exit code, otherwise it becomes a zombie.
         threading.Thread(target=process.wait, daemon=True).start()
         return Path(name)
     said = Path(name).read_text(errors="replace").strip()
@@ -75,7 +76,7 @@ def start_resuming(load: Load, alias: str, *, waits: bool = True) -> Path:
 
 
 def _wait(process: subprocess.Popen[bytes], load: Load, alias: str) -> int | None:
-    """Return the exit code of a process that ends at once; None if it goes on."""
+    """Return the exit code of a process that ends at once, or None if it continues."""
     found = type(load).objects.using(alias).filter(pk=load.pk)
     deadline = time.monotonic() + STARTING_SECONDS
     has_begun = False

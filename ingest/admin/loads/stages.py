@@ -1,4 +1,4 @@
-"""The stages of a load as a small picture: one bar, a piece for each stage."""
+"""The stages of a load as a small bar chart: one bar, with a piece for each stage."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 WIDTH = 600
-"""Of the picture, in its own units."""
+"""The width of the picture, in its own units."""
 COLOURS = 8
-"""Stages that the style sheet has a colour for; the ninth has the first one's again."""
+"""The number of colours in the style sheet; the ninth stage has the first colour again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One stage, as the picture shows it."""
+    """One stage in the picture."""
 
     name: str
     time: str
@@ -30,7 +30,7 @@ class Piece:
 
 
 def draw(stages: Mapping[str, float]) -> list[Piece]:
-    """Return the pieces of the bar, the longest first: the ledger keeps no order of them."""
+    """Return the pieces of the bar, the longest first, because the ledger keeps no order."""
     longest_first = sorted(stages.items(), key=lambda pair: (-pair[1], pair[0]))
     return list(_pieces(dict(longest_first)))
 

@@ -1,7 +1,7 @@
-"""What a load says of itself, in the reader's language.
+"""Translations of the ledger's texts about a load.
 
 The ledger keeps words and sentences in English, as the command and logs have them. The pages show
-those that are known here in the language of their reader, and the others as they are.
+the known ones in the reader's language, and the others unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = {
     "constraint": gettext_noop("constraint"),
     "missing": gettext_noop("missing"),
 }
-"""Of rejects."""
+"""Kinds of rejects."""
 STAGES = {
     "read": gettext_noop("read"),
     "convert": gettext_noop("convert"),
@@ -99,7 +99,7 @@ DECISIONS = (
     ),
     gettext_noop("One value at a time: %(field)s"),
 )
-"""Why a load went the way that it did."""
+"""Templates of decisions: why a load used one path and not another."""
 REASONS = (
     gettext_noop("each chunk is committed by itself."),
     gettext_noop("the table holds rows already."),
@@ -114,7 +114,7 @@ REASONS = (
     gettext_noop("the foreign key %(name)s has more than one column."),
     gettext_noop("only a superuser may set session_replication_role before PostgreSQL 15."),
 )
-"""How decisions go on."""
+"""Templates of reasons at the end of decisions."""
 REFUSALS = (
     gettext_noop("Load %(load)s cannot be undone, because %(reason)s. Nothing was changed."),
     gettext_noop(
@@ -138,7 +138,7 @@ REFUSALS = (
         "rows that are seen."
     ),
 )
-"""Why a load is not undone."""
+"""Templates of errors: why a load is not undone."""
 FACTS = {
     "model": gettext_noop("model"),
     "file": gettext_noop("file"),
@@ -151,36 +151,36 @@ FACTS = {
     "gone": gettext_noop("gone"),
     "gone or hidden": gettext_noop("gone or hidden"),
 }
-"""Of an undo that is planned."""
+"""Names of the facts about a planned undo."""
 VALUES = (
     gettext_noop("%(number)s of %(all)s that it updated"),
     gettext_noop("%(number)s of %(all)s that it deleted"),
     gettext_noop("%(number)s (with the keys %(keys)s)"),
 )
-"""Of these facts."""
+"""Templates of the values of these facts."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Told:
-    """A sentence of a load."""
+    """A sentence about a load."""
 
     text: str
     is_english: bool
-    """Whether it is as the ledger has it."""
+    """Whether it is the ledger's own text, without a translation."""
 
 
 def name_kind(kind: str) -> str:
-    """Return what a kind of rejects is called."""
+    """Return the translated name of a kind of rejects."""
     return _(KINDS[kind]) if kind in KINDS else kind
 
 
 def name_stage(stage: str) -> str:
-    """Return what a stage is called."""
+    """Return the translated name of a stage."""
     return _(STAGES[stage]) if stage in STAGES else stage
 
 
 def tell_decisions(decisions: Iterable[str]) -> Iterator[Told]:
-    """Yield the decisions of a load."""
+    """Yield the translated decisions of a load."""
     for decision in decisions:
         found = _find(decision, _DECISIONS)
         if found is None:
@@ -193,7 +193,7 @@ def tell_decisions(decisions: Iterable[str]) -> Iterator[Told]:
 
 
 def ask_to_undo(plan: UndoPlan) -> str:
-    """Return what an undo of a load that updated or deleted rows would do, as a question begins."""
+    """Return the beginning of the question whether to undo a load that updated or deleted rows."""
     parts = [
         text % {"rows": whole(count)}
         for text, count in (
@@ -207,7 +207,7 @@ def ask_to_undo(plan: UndoPlan) -> str:
 
 
 def facts_of(plan: UndoPlan) -> tuple[tuple[str, str], ...]:
-    """Return the facts of a plan: names and values."""
+    """Return the translated facts of a plan, as names and values."""
     return tuple(
         (_(FACTS[name]) if name in FACTS else name, _tell(value, _VALUES))
         for name, value in plan.facts
@@ -215,7 +215,7 @@ def facts_of(plan: UndoPlan) -> tuple[tuple[str, str], ...]:
 
 
 def tell_undone(undone: Undone) -> str:
-    """Return what an undo did."""
+    """Return a translated sentence about what an undo did."""
     # Arrow, which the ledger needs, is not imported when the server starts.
     from ingest.ledger.undo_plan import shown_keys
 
@@ -239,7 +239,7 @@ def tell_undone(undone: Undone) -> str:
 
 
 def tell_refusal(text: str) -> str:
-    """Return why something was not done."""
+    """Return the translated error."""
     return _tell(text, _REFUSALS)
 
 

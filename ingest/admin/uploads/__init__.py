@@ -1,4 +1,4 @@
-"""Loading a file from the browser: upload, look, map, preview, dry run, confirm."""
+"""Loading a file from the browser: upload, detection, mapping, preview, dry run, confirmation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MODEL_VAR = "model"
 
 @admin.register(Upload)
 class UploadAdmin(GuardedList, Base):
-    """The files that somebody has uploaded, and the way from each of them to a load."""
+    """Uploaded files, and the steps from each of them to a load."""
 
     list_display = ("name", "target", "size_", "state_", "created_at", "load_", "owner")
     list_filter = ("state",)
@@ -70,14 +70,14 @@ class UploadAdmin(GuardedList, Base):
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def state_(self, upload: Upload) -> str:
-        """Show how far it has come."""
+        """Show the step or state that it has reached."""
         if upload.state == Upload.State.STORED:
             return str(STEPS[place_of(upload.step)].title)
         return str(upload.get_state_display())
 
     @admin.display(description=gettext_lazy("load"))
     def load_(self, upload: Upload) -> str:
-        """Link to the load, once somebody has confirmed it."""
+        """Link to the load, once it is confirmed."""
         if upload.load is None or upload.load.status == Load.Status.DRAFT:
             return ""
         address = self.address_of_load(upload.load.pk)
@@ -95,7 +95,7 @@ class UploadAdmin(GuardedList, Base):
         return rights.may_upload(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        # Django asks this for each page of the admin: it is not asked of every model here.
+        # Django calls this for each page of the admin, so it does not check every model.
         return rights.may_upload(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
@@ -107,7 +107,7 @@ class UploadAdmin(GuardedList, Base):
     def get_urls(self) -> list[Any]:
         wrap = self.admin_site.admin_view
         own = [
-            # The body is read by a handler of ours, which must be set before the token is read.
+            # Our handler reads the body, and must be set before the CSRF token is read.
             path("add/", wrap(csrf_exempt(self.choose_view)), name="ingest_upload_add"),
             path("<str:key>/change/", wrap(self.current_view), name="ingest_upload_change"),
             path("<str:key>/forget/", wrap(self.forget_view), name="ingest_upload_forget"),
@@ -118,7 +118,7 @@ class UploadAdmin(GuardedList, Base):
         return own + super().get_urls()
 
     def choose_view(self, request: HttpRequest) -> HttpResponse:
-        """Choose a model and a file; the file is kept as it arrives."""
+        """Choose a model and a file; the file is written to disk as it arrives."""
         if request.method not in METHODS:
             return HttpResponseNotAllowed(METHODS)
         if not self.has_add_permission(request):
@@ -136,7 +136,7 @@ class UploadAdmin(GuardedList, Base):
             handler.close()
 
     def choose(self, request: HttpRequest, handler: ReceivingHandler | None = None) -> HttpResponse:
-        """Show the form, or take the file."""
+        """Show the form, or accept the file."""
         models = rights.loadable_models(self.admin_site, request)
         if handler is None:
             form = ChooseForm(models, initial={"model": request.GET.get(MODEL_VAR)})
@@ -179,12 +179,12 @@ class UploadAdmin(GuardedList, Base):
         }
 
     def current_view(self, request: HttpRequest, key: str) -> HttpResponse:
-        """Go on where somebody left."""
+        """Redirect to the step that was reached."""
         upload = self._find(request, key)
         return HttpResponseRedirect(self._where(upload))
 
     def forget_view(self, request: HttpRequest, key: str) -> HttpResponse:
-        """Delete an upload that is not loaded, with its file."""
+        """Delete an upload that is not confirmed, with its file."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         upload = self._find(request, key)
@@ -197,7 +197,7 @@ class UploadAdmin(GuardedList, Base):
         return HttpResponseRedirect(self.list_address())
 
     def step_view(self, request: HttpRequest, key: str, name: str) -> HttpResponse:
-        """Show a step, or do what is posted to it."""
+        """Show a step, or handle its POST."""
         if request.method not in METHODS:
             return HttpResponseNotAllowed(METHODS)
         upload = self._find(request, key)
@@ -245,7 +245,7 @@ class UploadAdmin(GuardedList, Base):
         return address_on(self.admin_site, Load, "change", number)
 
     def context(self, request: HttpRequest, upload: Upload | None, name: str) -> dict[str, Any]:
-        """Return what all pages of the way show."""
+        """Return the context that all pages of an upload share."""
         reached = -1 if upload is None else place_of(upload.step)
         steps = [
             {
@@ -271,7 +271,7 @@ class UploadAdmin(GuardedList, Base):
         }
 
     def page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
-        """Return a page of the way."""
+        """Return a page of an upload."""
         request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/ingest/way/{name}.html", context)
 
@@ -280,6 +280,6 @@ _PROTECTED = method_decorator(csrf_protect)(UploadAdmin.choose)
 
 
 def load_file_address(site: admin.AdminSite, model: type[Model]) -> str | None:
-    """Return the address where a file for a model is chosen; None if the site takes no uploads."""
+    """Return the address for uploading a file for a model; None if the site takes no uploads."""
     address = address_on(site, Upload, "add")
     return None if address is None else f"{address}?{MODEL_VAR}={model._meta.label}"

@@ -1,4 +1,4 @@
-"""Putting a layout to use for an upload: only what its owner may say, of columns that are there."""
+"""Applies a layout to an upload, limited to the owner's permissions and the file's columns."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 def use(
     site: AdminSite, request: HttpRequest, upload: Upload, model: type[Model], offer: Offer
 ) -> None:
-    """Let an upload be read with a layout; what its owner may not say of it is left out."""
+    """Use a layout for an upload, without the parts that its owner may not use."""
     columns = read_columns(upload, offer.layout) or ()
     layout = allowed_part(site, request, model, offer.layout)
     set_layout(upload, without_missing(layout, columns), columns)
     upload.options["start"] = offer.name
     upload.options["conflict"] = allowed_conflict(site, request, model, offer.layout)
     if upload.options["conflict"]:
-        upload.options.pop("load", None)  # what the layout says is filled in
+        upload.options.pop("load", None)  # the layout's options are filled in
 
 
 def allowed_conflict(
     site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
 ) -> dict[str, Any]:
-    """Return what a layout says of rows that are there already; nothing if somebody may not."""
+    """Return a layout's options for existing rows; none if the user may not use them."""
     said = layout.conflict.said()
     if not rights.may_handle(site, request, model, said.get("on_conflict", "")):
         return {}
@@ -56,9 +56,9 @@ def allowed_conflict(
 def allowed_part(
     site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
 ) -> Layout:
-    """Return a layout without fields that somebody may not fill in, and parents not to be made."""
+    """Return a layout without fields that the user may not fill in or parents not to be created."""
     layout, _joined = join_lookups(layout, model)
-    # It is said under "How to load", where it is seen, and is asked for its own permission.
+    # The conflict options are shown under "How to load", and have their own permission.
     layout = dataclasses.replace(layout, conflict=Conflict())
     allowed = rights.allowed_fields(site._registry[model], request)
     fields: dict[str, FieldLayout] = {}
@@ -84,7 +84,7 @@ def allowed_part(
 
 
 def without_missing(layout: Layout, columns: tuple[str, ...]) -> Layout:
-    """Return a layout without the fields that are fed by columns which are not there."""
+    """Return a layout without the fields that are fed by missing columns."""
     fields = {
         name: said
         for name, said in layout.fields.items()
@@ -97,9 +97,9 @@ def without_missing(layout: Layout, columns: tuple[str, ...]) -> Layout:
 
 
 def set_layout(upload: Upload, layout: Layout, columns: tuple[str, ...]) -> None:
-    """Write down how an upload is read; a dry run of another layout counts no more.
+    """Set how an upload is read, and discard the result of an earlier dry run.
 
-    Raises ``SourceError`` for a header that PostgreSQL cannot store.
+    Raise ``SourceError`` for a header that PostgreSQL cannot store.
     """
     for place, name in enumerate(columns, 1):
         if _UNSTORABLE.search(name):

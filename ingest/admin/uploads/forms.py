@@ -1,4 +1,4 @@
-"""The forms of the way: what is posted is checked here, and becomes a layout or options."""
+"""The forms of the steps: they validate what is posted, and turn it into a layout or options."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DELIMITERS = (
     (" ", _("blank")),
 )
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252", "cp1250", "cp1251", "iso-8859-15")
-"""Those that are proposed; any codec that Python knows may be said."""
+"""Suggested encodings; any codec that Python knows is accepted."""
 
 
 class ChooseForm(forms.Form):
@@ -39,7 +39,7 @@ class ChooseForm(forms.Form):
     model = forms.ChoiceField(label=_("Load into"))
     file = forms.FileField(
         label=_("File"),
-        allow_empty_file=True,  # the error that says so is our own
+        allow_empty_file=True,  # our own error reports it
         help_text=_(
             "Delimited text, JSON Lines, Parquet, or a workbook of Excel or OpenDocument; "
             "compressed or not."
@@ -117,7 +117,7 @@ class FileForm(forms.Form):
         sheets: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
-        """``ignores``: options that say nothing to the file; ``sheets``: those of a workbook."""
+        """``ignores``: options without effect on the file; ``sheets``: those of a workbook."""
         self._layout = layout
         super().__init__(initial=self._initial(layout), **kwargs)
         choices = [(name, safe_line(name)) for name in sheets]
@@ -151,7 +151,7 @@ class FileForm(forms.Form):
         }
 
     def clean_encoding(self) -> str:
-        """Refuse what is no encoding of text."""
+        """Refuse a name that is not an encoding of text."""
         name = self.cleaned_data["encoding"] or "utf-8"
         try:
             is_text = codecs.lookup(name)._is_text_encoding
@@ -164,7 +164,7 @@ class FileForm(forms.Form):
         return str(name)
 
     def to_layout(self) -> Layout:
-        """Return the layout with what was said of reading."""
+        """Return the layout with the posted reading options."""
         said, source = self.cleaned_data, dict(self._layout.source)
         for name, usual in self.USUAL.items():
             if name in said:
@@ -184,7 +184,7 @@ class FileForm(forms.Form):
 
 
 def words(text: str) -> tuple[str, ...] | None:
-    """Return the words between commas; None if there is none."""
+    """Return the words between commas; None if there are none."""
     found = tuple(word.strip() for word in text.split(",") if word.strip())
     return found or None
 
@@ -197,7 +197,7 @@ def _set(source: dict[str, Any], name: str, value: Any, usual: Any) -> None:
 
 
 class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The name under which a layout is kept."""
+    """The name under which a layout is saved."""
 
     class Meta:
         model = SavedLayout
@@ -208,7 +208,7 @@ class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["name"].required = self.instance.pk is not None
 
     def clean_name(self) -> str:
-        """Refuse characters that a terminal or a browser obeys."""
+        """Refuse characters that a terminal or a browser interprets."""
         name = str(self.cleaned_data["name"]).strip()
         if safe_line(name) != name:
             raise ValidationError(_("A name has only characters that can be seen."), code="name")

@@ -1,4 +1,4 @@
-"""Which source column feeds which field: a row of the form for each field, and the layout of it."""
+"""Which source column feeds which field: the rows of the form, and the layout from them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 NOTHING, CONSTANT, KEPT, TYPED = "", "constant", "kept", "typed"
 COLUMN = "column:"
-"""Before the position of a column, from 1: a name may be anything."""
+"""The prefix of a column's position, from 1: its name may be any text."""
 SOURCE, VALUE, LOOKUP, FORMATS, NAME = "source-", "constant-", "lookup-", "formats-", "typed-"
-"""What the names of the form's inputs begin with; the field's name follows."""
+"""Prefixes of the names of the form's inputs; the field's name follows."""
 BY_KEY = ""
 CONSTANT_CHARACTERS = 1_000
 MANY_COLUMNS = 200
-"""More than so many are no choice any more: their names are typed, and proposed meanwhile. A page
-with all of them for each field of a large model has ten megabytes."""
+"""With more columns than this, names are typed, with suggestions, instead of chosen. A page with
+all of them for each field of a large model would have ten megabytes."""
 NAME_CHARACTERS = 100
-"""Of a column's name that a choice shows."""
+"""The most characters of a column's name in a choice."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MappingRow:
-    """What the form shows of one field."""
+    """The row of the form for one field."""
 
     name: str
     label: str
@@ -50,44 +50,44 @@ class MappingRow:
     constant: str
     lookup: str
     lookups: tuple[tuple[str, str], ...]
-    """How a parent can be looked up; empty: the field is no foreign key."""
+    """The ways to look up a parent; empty if the field is not a foreign key."""
     formats: str
     takes_formats: bool
     kept: str
-    """What the layout says that the form has no inputs for, as TOML; empty: nothing."""
+    """The parts of the layout for which the form has no inputs, as TOML; may be empty."""
     guess: str
 
     @property
     def is_unfed(self) -> bool:
-        """Return whether each record must have a value, and nothing gives it one."""
+        """Whether each record needs a value, and nothing provides one."""
         return self.is_required and self.choice == NOTHING
 
 
 @dataclasses.dataclass(kw_only=True)
 class MappingForm:
-    """The columns, the fields, and what may be said of them."""
+    """The form that maps columns to fields."""
 
     layout: Layout
     columns: Sequence[str]
     fields: Mapping[str, Field[Any, Any]]
     proposals: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What may feed a field that nothing feeds yet, by its name."""
+    """Proposals for fields that nothing feeds yet, by field name."""
 
     @property
     def typed_names(self) -> list[str]:
-        """Return the names that can be typed; none of a file with few columns."""
+        """The names that can be typed; none for a file with few columns."""
         return [title for _, title in self._titles] if len(self.columns) > MANY_COLUMNS else []
 
     @cached_property
     def _titles(self) -> list[tuple[int, str]]:
-        """The places of the columns, and what they are called on the page."""
+        """The positions of the columns, and their titles on the page."""
         return [
             (place, cut(safe_line(name), NAME_CHARACTERS) or str(place))
             for place, name in enumerate(self.columns, 1)
         ]
 
     def rows(self) -> list[MappingRow]:
-        """Return a row for each field, those that are required first."""
+        """Return a row for each field, required ones first."""
         rows = [self._row(field) for field in self.fields.values()]
         return sorted(rows, key=lambda row: not row.is_required)
 
@@ -104,7 +104,7 @@ class MappingForm:
         return [title for place, title in self._titles if place not in used]
 
     def to_layout(self, posted: QueryDict) -> Layout:
-        """Return the layout that was posted; raises for a field or column that is not offered."""
+        """Return the posted layout; raise an error for a field or column that is not offered."""
         for name in posted:
             for prefix in (SOURCE, VALUE, LOOKUP, FORMATS, NAME):
                 if name.startswith(prefix) and name.removeprefix(prefix) not in self.fields:
@@ -210,7 +210,7 @@ class MappingForm:
         return source.get("header", "columns" not in source) is not False
 
     def _typed(self, text: str, field: Field[Any, Any]) -> str:
-        """Return the choice that a typed name means; raises ``LayoutError`` where there is none."""
+        """Return the choice for a typed name; raise ``LayoutError`` if no single column matches."""
         found = [place for place, title in self._titles if title == text]
         if text.isascii() and text.isdecimal() and not found:
             found = [place for place, _title in self._titles if str(place) == text]
@@ -230,7 +230,7 @@ class MappingForm:
         return list(self.columns).index(column) + 1 if column in self.columns else None
 
     def _simple_place(self, said: FieldLayout) -> int | None:
-        """Return the place of the only column that feeds a field as it is; else None."""
+        """Return the position of the only column that feeds a field unchanged, otherwise None."""
         if said.column is None or not _says_only(said, {"column", "lookup", "create"}):
             return None
         return None if len(said.lookup or ()) > 1 else self._place(said.column)
@@ -252,7 +252,7 @@ def _says_only(said: FieldLayout, names: set[str]) -> bool:
 
 
 def lookups_of(field: Field[Any, Any]) -> Iterator[tuple[str, str]]:
-    """Yield how the parents of a foreign key can be looked up: its key, and unique fields."""
+    """Yield the ways to look up the parents of a foreign key: its key, and unique fields."""
     if not isinstance(field, models.ForeignKey):
         return
     parent: Any = field.remote_field.model

@@ -1,4 +1,4 @@
-"""A link to load a file beside "Add", in the list of a model."""
+"""A link to load a file next to "Add", in the list of a model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ else:
 
 
 class LoadFileAdmin(Base):
-    """Mix into a ModelAdmin, in front of it: its list has a link "Load a file".
+    """A mixin for a ModelAdmin, placed before it: its list has a link "Load a file".
 
-    The link is there for whoever may load files into the model.
+    The link is shown to users who may load files into the model.
     """
 
     change_list_template = "admin/ingest/way/change_list.html"

@@ -1,4 +1,4 @@
-"""How a load is to be done: the form, and the options of ``load`` that come of it."""
+"""The form for the options of a load."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class OptionsForm(forms.Form):
         of_layout: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """``may``: whether a way may be chosen; ``fed``: the fields that the layout feeds.
+        """``may``: whether a conflict mode is allowed; ``fed``: the fields that the layout feeds.
 
-        ``of_layout``: what the layout says, which is filled in until something else is ``said``.
+        ``of_layout``: the layout's options, used as initial values if ``said`` is None.
         """
         of_layout = of_layout or {}
         said = of_layout if said is None else said
@@ -121,7 +121,7 @@ class OptionsForm(forms.Form):
         return text
 
     def clean(self) -> dict[str, Any]:
-        """Refuse what has no effect on the way that was chosen."""
+        """Refuse an option that has no effect with the chosen conflict mode."""
         said = super().clean() or self.cleaned_data
         word = said.get("on_conflict")
         for name, words_ in EFFECTS.items():
@@ -135,7 +135,7 @@ class OptionsForm(forms.Form):
         return said
 
     def to_options(self) -> dict[str, Any]:
-        """Return the options of ``load`` that differ from its own defaults."""
+        """Return the options of ``load`` that differ from its defaults."""
         said = self.cleaned_data
         options = self._of_conflicts()
         if said["chunks"]:
@@ -166,7 +166,7 @@ class OptionsForm(forms.Form):
 
 
 INSERT = "error"
-"""The way of handling conflicts that a load has where nothing is said."""
+"""The default ``on_conflict`` of a load."""
 CONFLICTS = {
     "error": _("are refused"),
     "ignore": _("are left out"),
@@ -177,7 +177,7 @@ CONFLICTS = {
 
 
 UPDATING = {"update", "upsert", "sync"}
-"""Ways that change rows."""
+"""Conflict modes that change rows."""
 EFFECTS = {
     "key": {"ignore", *UPDATING},
     "duplicates": {"ignore", *UPDATING},
@@ -185,22 +185,22 @@ EFFECTS = {
     "max_deletes": {"sync"},
     "keep_old": UPDATING,
 }
-"""The ways on which an input of the form has an effect."""
+"""The conflict modes in which an input of the form has an effect."""
 OF_LAYOUTS = ("update_fields", "keep_if_null", "newest")
-"""Options that a layout may say of updates, and that the form has no inputs for."""
+"""Options for updates that a layout may have, and for which the form has no inputs."""
 
 
 def _choice_of(key: Sequence[str] | str, choices: Iterable[tuple[str, str]]) -> str:
-    """Return the choice that a key means, whatever the order of its fields and their look-ups."""
+    """Return the choice for a key, ignoring the order of its fields and their lookups."""
     given = words(key) or () if isinstance(key, str) else key
     names = {name.partition("__")[0] for name in given}
     return next((value for value, _title in choices if {*value.split(",")} == names), "")
 
 
 def unique_keys(model: type[Model], fed: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the fields of each key that a row of the model can be found by.
+    """Yield the fields of each key by which a row of the model can be found.
 
-    The primary key is one of them where it is fed.
+    The primary key is included if it is fed.
     """
     concrete: type[Model] = model._meta.concrete_model or model  # a proxy has its model's keys
     options = concrete._meta
@@ -216,7 +216,7 @@ def unique_keys(model: type[Model], fed: Collection[str]) -> Iterator[tuple[str,
 
 
 def read_scope(text: str) -> str | list[str] | dict[str, str]:
-    """Return the rows that may be deleted, as a load takes them."""
+    """Parse the rows that may be deleted into the option ``scope`` of a load."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if text.strip() == "all":
         return "all"
@@ -227,7 +227,7 @@ def read_scope(text: str) -> str | list[str] | dict[str, str]:
 
 
 def write_scope(scope: Any) -> str:
-    """Return the rows that may be deleted, as the form takes them."""
+    """Return the option ``scope`` as text for the form."""
     if isinstance(scope, dict):
         return ", ".join(f"{name}={value}" for name, value in scope.items())
     return scope if isinstance(scope, str) else ", ".join(scope or ())

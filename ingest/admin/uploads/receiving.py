@@ -1,4 +1,4 @@
-"""What becomes of a file that has arrived: it is looked at, and kept if it can be read."""
+"""Accepts a received file: it is analyzed, and stored if it can be read."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def receive(site: AdminSite, request: HttpRequest, label: str, handler: ReceivingHandler) -> Upload:
-    """Keep the file of a request, and find out how it is to be read.
+    """Store the file of a request, and detect how to read it.
 
-    Raises ``IngestError`` for a file that cannot be loaded; then nothing of it is kept.
+    Raise ``IngestError`` for a file that cannot be loaded; then nothing of it is stored.
     """
     received, file = handler.received, request.FILES["file"]
     if isinstance(file, list):
@@ -49,7 +49,7 @@ def receive(site: AdminSite, request: HttpRequest, label: str, handler: Receivin
 
 
 def look(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
-    """Find out how a file is to be read, and choose the layout that fits it best."""
+    """Detect how to read a file, and choose the layout that fits it best."""
     # Arrow, which this needs, is not imported when the server starts.
     from ingest.admin.uploads.choosing import use
     from ingest.uploads.layouts import detect_first, offers, sheets_of

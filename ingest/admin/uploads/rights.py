@@ -1,4 +1,4 @@
-"""Who may load what: the model's own permissions, its ModelAdmin's word, and no code of others."""
+"""Who may load what: checks the permissions of the model, its ModelAdmin and the layout."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from ingest.layout import Layout
 
 CHANGES = {"update": ("change",), "upsert": ("add", "change"), "sync": ("add", "change", "delete")}
-"""What a way of handling conflicts asks for beside ``add``."""
+"""The permissions that ``on_conflict`` requires besides ``add``."""
 
 
 def may_upload(request: HttpRequest) -> bool:
-    """Return whether somebody may load files at all."""
+    """Return whether the user may load files at all."""
     return bool(request.user.has_perm(UPLOAD_LOAD))
 
 
 def may_load(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
-    """Return whether somebody may load files into a model."""
+    """Return whether the user may load files into a model."""
     found = site._registry.get(model)
     return (
         found is not None
@@ -48,7 +48,7 @@ def may_load(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
 
 
 def may_handle(site: AdminSite, request: HttpRequest, model: type[Model], on_conflict: str) -> bool:
-    """Return whether somebody may let a load do this with rows that are there already."""
+    """Return whether the user may run a load with this ``on_conflict``."""
     found = site._registry.get(model)
     for action in CHANGES.get(on_conflict, ()):
         asked = getattr(found, f"has_{action}_permission", None)
@@ -58,20 +58,20 @@ def may_handle(site: AdminSite, request: HttpRequest, model: type[Model], on_con
 
 
 def has_model_permission(request: HttpRequest, model: type[Model], action: str) -> bool:
-    """Return whether somebody has a permission of the model, whatever its ModelAdmin says."""
+    """Return whether the user has a permission of the model, regardless of its ModelAdmin."""
     options = model._meta
     name = get_permission_codename(action, options)
     return bool(request.user.has_perm(f"{options.app_label}.{name}"))
 
 
 def loadable_models(site: AdminSite, request: HttpRequest) -> list[type[Model]]:
-    """Return the models that somebody may load files into, by their names."""
+    """Return the models that the user may load files into, by their names."""
     found = [model for model in site._registry if may_load(site, request, model)]
     return sorted(found, key=lambda model: str(model._meta.verbose_name))
 
 
 def find_model_of(label: str) -> type[Model] | None:
-    """Return the model of a label; None if it is gone."""
+    """Return the model with this label; None if it does not exist any more."""
     try:
         return apps.get_model(label)
     except (LookupError, ValueError):
@@ -80,15 +80,16 @@ def find_model_of(label: str) -> type[Model] | None:
 
 def _is_loadable(model: type[Model]) -> bool:
     is_own = model._meta.app_label != "ingest"
-    # The ledger is in the database that gets the rows, and uploads are beside the ledger.
+    # The ledger is in the same database as the rows, and uploads are in the ledger's database.
     return is_own and router.db_for_write(model) == router.db_for_write(Load)
 
 
 def allowed_fields(admin: ModelAdmin[Any], request: HttpRequest) -> dict[str, Field[Any, Any]]:
-    """Return the fields that somebody may fill in in the model's own admin, by their names.
+    """Return the fields that the user may fill in in the model's own admin, by name.
 
-    A key that PostgreSQL draws is none of them. Rows can be found by it, to be updated: it is given
-    to whoever may change rows, unless the ``ModelAdmin`` excludes it or has it read-only.
+    A key that PostgreSQL generates is normally not included. But rows to update can be found by it,
+    so users who may change rows may fill it in, unless the ``ModelAdmin`` excludes it or makes it
+    read-only.
     """
     shown = flatten_fieldsets(admin.get_fieldsets(request, None))
     hidden = {*admin.get_readonly_fields(request, None), *(admin.get_exclude(request, None) or ())}
@@ -101,7 +102,7 @@ def allowed_fields(admin: ModelAdmin[Any], request: HttpRequest) -> dict[str, Fi
             continue
         try:
             field = admin.model._meta.get_field(name)
-        except FieldDoesNotExist:  # a method, or a field of the form's own
+        except FieldDoesNotExist:  # a method, or a field of a custom form
             continue
         is_column = isinstance(field, models.Field) and field.concrete and not field.many_to_many
         if is_column and field.editable and not field.generated:
@@ -117,8 +118,8 @@ def _may_change(admin: ModelAdmin[Any], request: HttpRequest) -> bool:
 def refusals(
     site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
 ) -> Iterator[str]:
-    """Yield what somebody may not do of what a layout says."""
-    # Arrow, which layouts need, is not imported before somebody loads.
+    """Yield a message for each part of a layout that the user may not use."""
+    # Arrow, which layouts need, is not imported before it is used.
     from ingest.uploads.layouts import field_named
 
     if layout.hook is not None:
@@ -155,14 +156,14 @@ def _refuse_creating(
 
 
 def may_add(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
-    """Return whether somebody may add rows of a model in this admin."""
+    """Return whether the user may add rows of a model in this admin."""
     found = site._registry.get(model)
     is_asked = found is not None and found.has_add_permission(request)
     return is_asked and has_model_permission(request, model, "add")
 
 
 def readable_uploads(request: HttpRequest) -> QuerySet[Upload]:
-    """Return the uploads that somebody may see: their own, or all with a right of its own."""
+    """Return the uploads that the user may see: all with the permission, otherwise their own."""
     uploads = Upload.objects.select_related("load", "owner")
     if request.user.has_perm("ingest.view_upload"):
         return uploads
@@ -170,7 +171,7 @@ def readable_uploads(request: HttpRequest) -> QuerySet[Upload]:
 
 
 def readable_layouts(request: HttpRequest) -> QuerySet[SavedLayout]:
-    """Return the saved layouts that somebody may see."""
+    """Return the saved layouts that the user may see."""
     saved = SavedLayout.objects.select_related("owner")
     if request.user.has_perm("ingest.view_savedlayout"):
         return saved

@@ -1,4 +1,4 @@
-"""Layouts that people keep: listed, edited as a form, shown and downloaded as TOML."""
+"""Saved layouts: listed, edited as a form, shown and downloaded as TOML."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METHODS = ("GET", "HEAD", "POST")
 
 @admin.register(SavedLayout)
 class SavedLayoutAdmin(GuardedList, Base):
-    """The layouts that somebody may use; their owner can change them."""
+    """The saved layouts that a user may use; their owner can change them."""
 
     list_display = ("name", "model", "owner", "is_shared", "changed_at")
     list_filter = ("is_shared", "model")
@@ -58,7 +58,7 @@ class SavedLayoutAdmin(GuardedList, Base):
         return rights.may_upload(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
-        return False  # a layout is saved on the way from a file to a load
+        return False  # a layout is saved in the steps of an upload
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return obj is not None and self._is_own(request, obj)
@@ -76,7 +76,7 @@ class SavedLayoutAdmin(GuardedList, Base):
         return own + super().get_urls()
 
     def toml_view(self, request: HttpRequest, number: int) -> HttpResponse:
-        """Return the layout as a file that the command takes."""
+        """Return the layout as a file for the command."""
         saved = self._find(request, str(number))
         name = get_valid_filename(f"{saved.name}.toml").lstrip(".-")
         headers = {
@@ -105,7 +105,7 @@ class SavedLayoutAdmin(GuardedList, Base):
         form_url: str = "",  # noqa: ARG002 - Django's signature
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show a layout as a form to its owner, and as TOML."""
+        """Show a layout as TOML and, to its owner, as a form."""
         if request.method not in METHODS:
             return HttpResponseNotAllowed(METHODS)
         saved = self._find(request, object_id)
@@ -142,7 +142,7 @@ class SavedLayoutAdmin(GuardedList, Base):
 
 
 def _ignored(layout: Layout) -> frozenset[str]:
-    """Return the options of sources that say nothing to the format that a layout names."""
+    """Return the options of sources without effect on the format of a layout."""
     from ingest.sources.base import Source
 
     name = layout.source.get("format", "delimited")
@@ -175,7 +175,7 @@ class _Editor:
         return MappingForm(layout=layout, columns=self._saved.columns, fields=allowed)
 
     def save(self) -> bool:
-        """Save what was posted; False if the forms are to be shown again."""
+        """Save what was posted; return False if the forms must be shown again."""
         if not (self._name.is_valid() and self._reading.is_valid()):
             return False
         try:
@@ -191,7 +191,7 @@ class _Editor:
         return True
 
     def shown(self) -> dict[str, Any]:
-        """Return what the page shows."""
+        """Return the context for the page."""
         mapping = self._mapping(self._layout())
         return {
             "error": self._error,

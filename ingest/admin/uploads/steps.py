@@ -1,4 +1,4 @@
-"""The steps of the way from a file to a load, each at an address of its own."""
+"""The steps from a file to a load, each with its own address."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step of the way."""
+    """One step."""
 
     name: str
-    """In its address."""
+    """The name in its address."""
     title: str | _StrPromise
 
 
@@ -32,7 +32,7 @@ NAMES = tuple(step.name for step in STEPS)
 
 
 def place_of(name: str) -> int:
-    """Return the place of a step, from 0."""
+    """Return the position of a step, from 0."""
     return NAMES.index(name) if name in NAMES else 0
 
 

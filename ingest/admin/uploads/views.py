@@ -1,4 +1,4 @@
-"""What each step of the way shows, and what it does with what is posted to it."""
+"""The views of the steps: what each shows, and how it handles a POST."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ RECORDS_PREVIEWED = 20
 CELL_CHARACTERS = 200
 ERROR_CHARACTERS = 2_000
 SILENT_SECONDS = 30
-"""A dry run tells of itself every second, once its process has started."""
+"""A dry run reports its progress every second, once its process has started."""
 ACTION = "action"
-"""The name of the buttons; their values say what is to be done."""
+"""The name of the buttons; their values are the actions."""
 
 
 class _Passed(Exception):  # noqa: N818 - it says what happened
-    """Somebody has confirmed the load meanwhile: nothing of it can be changed."""
+    """The load was confirmed in the meantime, so nothing of it can be changed."""
 
 
 PAST = (Upload.State.CONFIRMED, Upload.State.FORGOTTEN)
@@ -55,7 +55,7 @@ PAST = (Upload.State.CONFIRMED, Upload.State.FORGOTTEN)
 
 
 class StepView:
-    """One step, for one request."""
+    """One step, in one request."""
 
     name: ClassVar[str]
 
@@ -69,7 +69,7 @@ class StepView:
         self.error = ""
 
     def respond(self) -> HttpResponse:
-        """Do what is posted, then show the step."""
+        """Handle a POST, then show the step."""
         if self.request.method == "POST":
             try:
                 response = self.post()
@@ -82,7 +82,7 @@ class StepView:
                 return response
         try:
             shown = self.shown()
-        except IngestError as error:  # so that the steps before can be reached
+        except IngestError as error:  # so that earlier steps can be reached
             shown = {}
             self.error = self.error or show_error(error)
         context = {
@@ -96,15 +96,15 @@ class StepView:
         return self.admin.page(self.request, self.name, context)
 
     def post(self) -> HttpResponse | None:
-        """Do what is posted; None: show the step again."""
+        """Handle the POST; return None to show the step again."""
         raise NotImplementedError
 
     def shown(self) -> dict[str, Any]:
-        """Return what the page shows."""
+        """Return the context for the page."""
         raise NotImplementedError
 
     def layout(self) -> Layout:
-        """Return the layout as it stands."""
+        """Return the current layout."""
         from ingest.layout.registry import read_text
 
         return read_text(self.upload.layout, f"the layout of {self.upload.name}")
@@ -114,34 +114,34 @@ class StepView:
         return tuple(self.upload.options.get("columns", ()))
 
     def go_on(self) -> HttpResponse:
-        """Go to the next step; those behind it are to be seen again."""
+        """Go to the next step; later steps must be visited again."""
         self.upload.step = step_after(self.name)
         self.save()
         return HttpResponseRedirect(self.admin.address(self.upload, self.upload.step))
 
     def save(self) -> None:
-        """Save what was changed; raises ``_Passed`` if the load is confirmed already."""
+        """Save the changes; raise ``_Passed`` if the load is already confirmed."""
         names = ("step", "layout", "options", "state", "check_result")
         facts = {name: getattr(self.upload, name) for name in names}
         if not Upload.objects.filter(pk=self.upload.pk).exclude(state__in=PAST).update(**facts):
             raise _Passed
 
     def check_allowed(self, layout: Layout) -> None:
-        """Raise ``PermissionDenied`` for a layout that says what its owner may not say."""
+        """Raise ``PermissionDenied`` for a layout that the user may not use."""
         for refusal in rights.refusals(self.admin.admin_site, self.request, self.model, layout):
             raise PermissionDenied(refusal)
-        if layout.conflict.said():  # as options alone, see ``check_conflicts``
+        if layout.conflict.said():  # only allowed as options, see ``check_conflicts``
             raise PermissionDenied("The layout says what becomes of rows that are there already.")
 
     def check_conflicts(self, options: dict[str, Any]) -> None:
-        """Raise ``PermissionDenied`` for what may not become of rows that are there already."""
+        """Raise ``PermissionDenied`` if the user may not handle existing rows like this."""
         word = options.get("on_conflict", "")
         if not rights.may_handle(self.admin.admin_site, self.request, self.model, word):
             raise PermissionDenied(f"on_conflict={word!r}")
 
 
 class FileStep(StepView):
-    """What was detected, to be changed, and the first records as cells."""
+    """What was detected, which can be changed, and the first records as cells."""
 
     name = "file"
     form: FileForm | None = None
@@ -168,7 +168,7 @@ class FileStep(StepView):
         return self.go_on()
 
     def _matched(self, layout: Layout) -> Layout:
-        """Feed fields that nothing feeds by columns of their names, as a draft does."""
+        """Let columns feed the fields of the same name that nothing feeds, as a draft does."""
         from ingest.admin.uploads.choosing import allowed_part
         from ingest.uploads.layouts import detect_upload
 
@@ -187,7 +187,7 @@ class FileStep(StepView):
         return FileForm(layout, ignores=ignores, sheets=sheets, data=posted)
 
     def _look_at_sheet(self, layout: Layout) -> HttpResponse:
-        """Detect anew what another sheet is like."""
+        """Detect again, for another sheet."""
         from ingest.admin.uploads.choosing import allowed_part, set_layout
         from ingest.uploads.layouts import detect_upload
 
@@ -208,7 +208,7 @@ class FileStep(StepView):
         except IngestError as error:
             self.error = self.error or show_error(error)
         kind = None if records is None else records.kind
-        with suppress(IngestError):  # the error is told already
+        with suppress(IngestError):  # the error is shown already
             form = form or self._form(layout, kind)
         return {
             "form": form,
@@ -235,7 +235,7 @@ class FileStep(StepView):
         may_view = self.request.user.has_perm("ingest.view_load")
         return [
             {
-                "number": str(load.pk),  # a name, without a mark between its thousands
+                "number": str(load.pk),  # an identifier, without thousands separators
                 "state": load.get_status_display(),
                 "started_at": load.started_at,
                 "loaded": whole(load.loaded),
@@ -300,12 +300,12 @@ class MappingStep(StepView):
 
     @cached_property
     def _found(self) -> Any:
-        """What is detected of the file: nothing that this step changes has a part in it."""
+        """What is detected in the file; this step changes nothing that affects it."""
         from ingest.uploads.layouts import Found, detect_upload
 
         try:
             return detect_upload(self.upload, self.model, self.layout())
-        except IngestError:  # of a file that is read otherwise than it looks like
+        except IngestError:  # the file is read differently from how it looks
             layout = dataclasses.replace(self.layout(), fields={})
             return Found(layout=layout, findings=(), columns=self.columns(), proposals={})
 
@@ -341,7 +341,7 @@ class MappingStep(StepView):
 
 
 def save_form(request: HttpRequest, posted: Any) -> SaveLayoutForm:
-    """Return the form of a name; the owner's own layout of that name is replaced."""
+    """Return the form for a name; the user's own layout with that name will be replaced."""
     name = posted.get("name", "").strip().replace("\0", "")
     own = SavedLayout.objects.filter(owner=request.user.pk, name=name)
     return SaveLayoutForm(posted, instance=own.first() or SavedLayout())
@@ -364,7 +364,7 @@ def keep_layout(
 
 
 def offer_title(offer: Any) -> str:
-    """Return what the choice of a layout is called."""
+    """Return the title of a layout in the list of choices."""
     from ingest.layout.registry import SAVED
     from ingest.uploads.layouts import DETECTED
 
@@ -419,7 +419,7 @@ class PreviewStep(StepView):
     name = "preview"
 
     def post(self) -> HttpResponse | None:
-        """Go on to the dry run, and begin it."""
+        """Go to the dry run, and begin it."""
         return CheckStep(self.admin, self.request, self.upload, self.model).begin()
 
     def shown(self) -> dict[str, Any]:
@@ -444,7 +444,7 @@ class PreviewStep(StepView):
 def first_rows(
     upload: Upload, model: type[Model], layout: Layout, count: int, **options: Any
 ) -> Any:
-    """Return the preview of an upload; raises ``IngestError`` if it cannot be loaded so."""
+    """Return the preview of an upload; raise ``IngestError`` if it cannot be loaded like this."""
     from ingest.loading.preview import preview
     from ingest.uploads.storing import open_upload
 
@@ -460,11 +460,11 @@ WORDS = {
     "ignored": gettext_lazy("ignored"),
     "skipped": gettext_lazy("skipped"),
 }
-"""What becomes of a record, by ``RecordOutcome.what``."""
+"""Words for what happens to a record, by ``RecordOutcome.what``."""
 
 
 def preview_rows(found: Any) -> list[dict[str, Any]]:
-    """Return the first records, the good and the refused, in their order."""
+    """Return the first records, both accepted and refused, in their order."""
     rows: dict[int, dict[str, Any]] = {}
     outcomes = found.outcomes or [None] * len(found.rows)
     for record, row, outcome in zip(found.records, found.rows, outcomes, strict=True):
@@ -493,18 +493,18 @@ def preview_rows(found: Any) -> list[dict[str, Any]]:
 
 
 def cell_of(value: Any, change: tuple[Any, Any] | None) -> dict[str, str | None]:
-    """Return a value as it is stored and, where an update changes it, the old one."""
+    """Return a stored value and, if an update changes it, the old one."""
     old, new = (None, value) if change is None else change
     return {"old": None if change is None else show_cell(old), "new": show_cell(new)}
 
 
 def show_error(error: IngestError) -> str:
-    """Return an error as a page shows it: it may repeat what was posted."""
+    """Return an error for a page, shortened, because it may repeat what was posted."""
     return cut(safe_text(str(error)), ERROR_CHARACTERS)
 
 
 def show_cell(value: Any) -> str:
-    """Return a cell as a page shows it: no character that a browser or a terminal obeys."""
+    """Return a cell for a page, without characters that a browser or a terminal interprets."""
     if value is None:
         return ""
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
@@ -584,11 +584,11 @@ class CheckStep(StepView):
 
 
 ALWAYS_SHOWN = ("read", "inserted", "rejected")
-"""Counts that are told where they are 0, too."""
+"""Counts that are shown even if they are 0."""
 
 
 def told_of_check(result: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
-    """Return what the pages tell of a dry run that is done."""
+    """Return what the pages show of a finished dry run."""
     words = {
         "read": _("records read"),
         "inserted": _("rows would be inserted"),
@@ -622,7 +622,7 @@ def told_of_check(result: dict[str, Any], request: HttpRequest) -> dict[str, Any
 
 
 class ConfirmStep(StepView):
-    """The last question, and the load."""
+    """The final confirmation, which starts the load."""
 
     name = "confirm"
 
