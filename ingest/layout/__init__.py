@@ -1,4 +1,4 @@
-"""Which model is meant, which source column feeds which field, and how its text is read."""
+"""Layouts: which source column feeds which field of a model, and how its text is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source columns of a batch: which one is meant, and its cells as text."""
+"""Find a source column in a batch, and convert its cells to text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Cells: TypeAlias = "pa.Array | list[Any]"
 
 
 def place_of(layout: Layout, column: Column, names: Sequence[str], keys: tuple[str, ...]) -> int:
-    """Find the place of a source column, from 0, or raise ``LayoutError``."""
+    """Return the position of a source column, from 0, or raise ``LayoutError``."""
     if isinstance(column, int):
         if column <= len(names):
             return column - 1
@@ -56,9 +56,9 @@ def is_text(cells: Cells) -> bool:
 
 
 def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
-    """Return cells as strings, and which of them are bytes that are no text (None: none).
+    """Return cells as strings, and which of them cannot be decoded (None: all can).
 
-    A typed value has one text, whichever kind of source it comes from: that of Python.
+    A typed value always has the same text (Python's), whatever kind of source it comes from.
     """
     if isinstance(cells, list):
         return pa.array(map(text_of, cells), pa.string()), None
@@ -68,7 +68,7 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
         if is_text(cells) or pa.types.is_integer(cells.type):
             return pc.cast(cells, pa.string()), None
         values = cells.to_pylist()
-        if pa.types.is_decimal(cells.type):  # whose zeros at the end are the type's
+        if pa.types.is_decimal(cells.type):  # its trailing zeros come from the type
             values = [value if value is None else value.normalize(_WIDE) for value in values]
         return texts_of(values)
     try:
@@ -82,7 +82,10 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
 
 
 def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:
-    """Apply a function to the distinct texts; it gives an array, or a tuple of arrays and None."""
+    """Apply a function to the distinct texts.
+
+    It must return an array, or a tuple of arrays and None.
+    """
     encoded = texts.dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()

@@ -1,4 +1,4 @@
-"""The cells of one field, picked from the source columns and read."""
+"""Pick the cells of one field from the source columns and read them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _ZERO = r"^[+-]?0*\.?0*$"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picked:
-    """One field's cells of a batch; those that the layout refuses are null."""
+    """The cells of one field in a batch, with null for those that the layout refuses."""
 
     cells: Cells
     refused: Sequence[tuple[int, str]] = ()
-    """The places that the layout could not read, and why."""
+    """The places of cells that the layout could not read, and why."""
 
 
 class Picker:
@@ -61,7 +61,7 @@ class Picker:
             )
 
     def is_read_by(self, key: str) -> bool:
-        """Return whether a key of ``Reading`` says anything to this field."""
+        """Return whether a key of ``Reading`` applies to this field."""
         kinds = KINDS.get(key)
         return kinds is None or isinstance(self.field, kinds)
 
@@ -96,9 +96,9 @@ class Picker:
         return Picked(cells=cells, refused=refused)
 
     def _pick_typed(self, given: Cells, columns: Sequence[Cells], names: Sequence[str]) -> Picked:
-        """Do to typed cells what is done to texts; a number or a date is not read again.
+        """Pick typed cells: apply the layout's rules, but do not parse numbers and dates again.
 
-        A value that nothing changes stays as it is. Texts among typed values are read.
+        A value that no rule changes is kept. Texts among typed values are read.
         """
         values = given if isinstance(given, list) else given.to_pylist()
         texts, _ = texts_of(given)
@@ -106,7 +106,7 @@ class Picker:
         is_typed = [value is not None and not isinstance(value, str) for value in values]
         is_as_given = pc.equal(prepared, texts)
         is_word = self._reader.is_word(prepared)
-        if is_word is not None:  # such as 1, which other words may have the meaning of
+        if is_word is not None:  # such as 1, to which the layout may give another meaning
             is_bool = pa.array([isinstance(value, bool) for value in values], pa.bool_())
             is_as_given = pc.and_(is_as_given, pc.or_(is_bool, pc.invert(is_word)))
         stays = pa.array(
@@ -130,7 +130,7 @@ class Picker:
             place = self._place(self._said.sign.column, names, "sign")
             completed, unsigned = self._sign(completed, columns[place])
             refused = [*refused, *unsigned]
-        if is_counted:  # every number is a text by now
+        if is_counted:  # all numbers are texts here
             return Picked(cells=as_raw(completed), refused=refused)
         cells = [
             self._reader.read_typed(value) if kept else None if text is None else CellText(text)
@@ -142,7 +142,7 @@ class Picker:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was read otherwise than it stands in the source, a sentence each."""
+        """Sentences about values that were changed while reading."""
         number = self._reader.number
         if number is None or number.rounded is None:
             return ()
@@ -164,7 +164,7 @@ class Picker:
         return map_distinct(texts, self._prepare_key), unfit
 
     def read_one(self, text: str) -> tuple[str, str | None]:
-        """Return the one text of all records as the field understands it, and why it cannot."""
+        """Return a text shared by all records in the field's form, and the reason if refused."""
         if self._said.lookup:
             return self._prepare_key(pa.array([text], pa.string()))[0].as_py(), None
         read, refused = self._read(pa.array([text], pa.string()), is_prepared=False)
@@ -172,7 +172,7 @@ class Picker:
 
     @property
     def origin(self) -> tuple[str, Pattern] | None:
-        """Where the one value of all records of a file is found: the key, and the pattern."""
+        """The key and the pattern that find a value shared by all records of a file, or None."""
         for key in ("preamble", "file_name"):
             pattern = getattr(self._said, key)
             if pattern is not None:
@@ -194,7 +194,7 @@ class Picker:
         return Pattern(self._layout, keys, pattern)
 
     def _extract(self, texts: pa.Array) -> tuple[pa.Array, list[tuple[int, str]]]:
-        """Take the part that the pattern finds, and say which texts it does not match."""
+        """Return the parts that the pattern finds, and the texts that it does not match."""
         pattern = self._pattern
         if pattern is None:
             return texts, []
@@ -227,7 +227,7 @@ class Picker:
         texts = [map_distinct(texts_of(cells)[0], self._reader.prepare) for cells in columns]
         nothing = pa.scalar(None, pa.string())
         parts = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
-        # Arrow drops a row of which it would skip every part.
+        # Arrow returns null for a row whose parts are all skipped.
         is_empty = functools.reduce(pc.and_, map(pc.is_null, parts))
         parts[0] = pc.if_else(is_empty, "", parts[0])
         return pc.binary_join_element_wise(*parts, join, null_handling="skip")
@@ -240,7 +240,7 @@ class Picker:
         given: pa.Array | None = None,
         completes: bool = True,
     ) -> tuple[pa.Array, list[tuple[int, str]]]:
-        """Read texts, and say which could not be; ``given`` are those that a reason shows."""
+        """Return the texts as read, and the refused places; reasons show ``given``, if set."""
 
         def read_distinct(distinct: pa.Array) -> tuple[pa.Array, pa.Array | None]:
             return self._reader.read(distinct if is_prepared else self._reader.prepare(distinct))
@@ -308,7 +308,7 @@ class Picker:
         )
 
     def _refuse_empty(self, amount: pa.Array, refused: list[tuple[int, str]], what: str) -> Picked:
-        """Refuse records without an amount, where the field needs one, and say what to do."""
+        """Refuse records without an amount if the field requires one, and say what to do."""
         known = {place for place, _ in refused}
         if not (self.field.null or self.field.blank):
             cure = (
@@ -360,11 +360,11 @@ _NEEDS = {
     "create": "lookup",
     "debit_is_negative": "debit",
 }
-"""Keys of a field that say something beside another key only."""
+"""Keys of a field that have an effect only together with another key."""
 
 
 def _check_effects(layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
-    """Raise ``LayoutError`` for a key of this field alone that has no effect."""
+    """Raise ``LayoutError`` if a key of this field has no effect."""
     said = layout.fields[name]
     for key, kinds in KINDS.items():
         if getattr(said, key) is not None and not isinstance(field, kinds):

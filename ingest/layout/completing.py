@@ -1,4 +1,4 @@
-"""A layout completed by what the source's own columns say: headers that name fields or parents."""
+"""Complete a layout from the source's column names, which may name fields or parents' fields."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 REST = "rest"
-"""Among ``ignore_columns``: all columns that fit no field."""
+"""In ``ignore_columns``: all columns that match no field."""
 _ORIGINS = ("column", "constant", "preamble", "file_name")
-"""Where a natural key that is written ``customer__number`` may come from."""
+"""The keys that can feed a natural key written as ``customer__number``."""
 
 
 class Completed(NamedTuple):
@@ -36,20 +36,20 @@ class Completed(NamedTuple):
 
     layout: Layout
     notes: tuple[str, ...]
-    """How columns were matched that nobody named, a sentence each."""
+    """Sentences about how unnamed columns were matched."""
 
 
 def needs_layout(model: type[models.Model], source: Source) -> bool:
-    """Return whether a column names a parent's field, as ``customer__number`` does.
+    """Return whether a column names a parent's field, such as ``customer__number``.
 
-    Raises ``LayoutError`` for columns that fit no field.
+    Raises ``LayoutError`` for columns that match no field.
     """
     matches = match_columns(model, source.columns, source.name)
     return any(found.lookup is not None for found in matches)
 
 
 def complete(layout: Layout, model: type[models.Model], source: Source) -> Completed:
-    """Let columns feed the fields that they name by themselves, where the layout asks for it."""
+    """Match the columns that the layout does not name with fields, if the layout asks for it."""
     layout, looked_up = join_lookups(layout, model)
     if layout.others == "ignore":
         return Completed(layout, ())
@@ -87,9 +87,9 @@ def complete(layout: Layout, model: type[models.Model], source: Source) -> Compl
 def join_lookups(
     layout: Layout, model: type[models.Model]
 ) -> tuple[Layout, dict[str, tuple[str, ...]]]:
-    """Make one look-up of all fields such as ``customer__number``, for each foreign key.
+    """Combine fields such as ``customer__number`` into one look-up for each foreign key.
 
-    Returns the fields that are looked up so, and by which fields of the parent.
+    Returns the layout, and for each such foreign key the fields of the parent.
     """
     fields: dict[str, FieldLayout] = {}
     found: dict[str, tuple[str, ...]] = {}
@@ -120,7 +120,7 @@ def join_lookups(
 
 
 def find_field(layout: Layout, model: type[models.Model], name: str) -> models.Field[Any, Any]:
-    """Find the field of the model that a layout names, or raise ``LayoutError``."""
+    """Return the field of the model that a layout names, or raise ``LayoutError``."""
     try:
         [field] = match_fields(model, [name], "The layout")
     except LayoutError as error:
@@ -178,7 +178,7 @@ def _twice(layout: Layout, name: str) -> LayoutError:
 
 
 def _takes_rest(layout: Layout, source: Source) -> bool:
-    # A column that is called so is meant by its name.
+    # If a column has this name, the name means that column.
     return REST in layout.ignore_columns and REST not in source.columns
 
 

@@ -1,4 +1,4 @@
-"""What is said beside a layout: constants, words, and how columns are matched."""
+"""Apply the options of a load that change its layout: constants, words, column matching."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 LAYOUT_OPTIONS = ("layout", "map", "set", "true", "false", "match", "ignore_columns")
-"""The options of a load that make its layout."""
+"""The options of a load that choose or change its layout."""
 
 
 def choose_layout(options: Mapping[str, Any]) -> Layout | None:
-    """Return the layout that ``LAYOUT_OPTIONS`` make; None where none of them is given."""
+    """Return the layout for these ``LAYOUT_OPTIONS``, or None if none of them is given."""
     layout = None if options.get("layout") is None else find_layout(options["layout"])
     layout = _with_columns(layout, options.get("map"))
     layout = _with_constants(layout, options.get("set"))
@@ -55,7 +55,7 @@ def choose_layout(options: Mapping[str, Any]) -> Layout | None:
 def read_otherwise(
     layout: Layout, said: Mapping[str, tuple[str, ...] | str], asked: Mapping[str, str]
 ) -> Layout:
-    """Put the caller's keys of ``Reading`` before the layout's; ``asked`` are their options."""
+    """Override keys of ``Reading`` with the caller's; ``asked`` has the names of their options."""
     cleared: dict[str, Any] = dict.fromkeys(said)
     fields = {name: dataclasses.replace(field, **cleared) for name, field in layout.fields.items()}
     read = dataclasses.replace(layout.read, **cast("Any", said))
@@ -100,7 +100,7 @@ def _with_constants(layout: Layout | None, constants: Mapping[str, Any] | None) 
 
 
 def fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
-    """Let a field be fed by something else, and be read as before."""
+    """Return the field with another origin for its value, but the same reading rules."""
     if field is None:
         return FieldLayout(**origin)
     other = dict.fromkeys(("column", "columns", "join", "debit", "credit", "constant", "copy"))
@@ -114,7 +114,7 @@ def fed(field: FieldLayout | None, **origin: Any) -> FieldLayout:
 
 
 def _as_constant(name: str, value: Any) -> Any:
-    """Return a Python value as a layout has it: text that the field reads, or a TOML type."""
+    """Return a Python value as a constant of a layout: text for the field, or a TOML type."""
     if isinstance(value, models.Model):
         value = value.pk
     if value is None:

@@ -1,4 +1,4 @@
-"""Dates and times as people write them, whole columns of distinct texts at a time."""
+"""Read dates and times in the formats that people use, for many distinct texts at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 Kind = Literal["date", "datetime", "time"]
 
 REMEMBERED_TEXTS = 65_536
-"""Distinct texts whose reading is remembered for each field: some 10 MB at most."""
+"""Distinct texts whose result is cached for each field: some 10 MB at most."""
 POSIX_PIVOT = 69
-"""strptime's own first two-digit year that is in the 1900s."""
+"""The first two-digit year that strptime puts into the 1900s."""
 
 _DIGITS = {"Y": "([0-9]{4})", **dict.fromkeys("mdHMS", "([0-9]{2})")}
 _DAY = (
@@ -33,7 +33,7 @@ _DAY = (
 """A day that exists in every year."""
 _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
 _FINER = re.compile(r"[.,]\d{6}\d*[1-9]")
-"""A fraction finer than microseconds, which Python's parsers cut."""
+"""A fraction finer than microseconds, which Python's parsers truncate."""
 _ORDINAL = re.compile(r"(?P<year>[0-9]{4})-?(?P<day>[0-9]{3})(?=$|[T ])")
 _END_OF_DAY = re.compile(r"[T ](24)(?::?00(?::?00(?:[.,]0+)?)?)?(?=$|[Z+\- ])")
 _COARSE_FRACTION = re.compile(
@@ -43,7 +43,7 @@ _YEAR = ("%Y", "%y", "%G", "%c", "%x", "%D")
 
 
 class DateTimeReader:
-    """Reads dates and times in these formats into ISO 8601; what it cannot read is masked."""
+    """Converts dates and times in given formats to ISO 8601, and reports the unreadable ones."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class DateTimeReader:
         year: int | None = None,
         timezone: str | None = None,
     ) -> None:
-        """Prepare the formats (none: ISO 8601); ``ValueError`` says what is missing for one."""
+        """Prepare the formats (none: ISO 8601); raise ``ValueError`` if one lacks a year."""
         self._kind = kind
         self._pivot = POSIX_PIVOT if pivot is None else pivot
         self._zone = ZoneInfo(timezone) if timezone and kind == "datetime" else None
@@ -65,20 +65,21 @@ class DateTimeReader:
             if not has_year and year is None:
                 raise ValueError(f"the format {item!r} has no year: say which with 'year'")
             self._formats.append((item, has_year))
-        # A format that is read one by one comes before those behind it, so these are, too.
+        # If a format needs texts to be read one by one, all formats after it do, too: the order
+        # of the formats counts.
         rules = map(self._rule, formats)
         self._rules = [rule for rule in takewhile(bool, rules) if rule is not None]
         self._certain = {"date": f"^{_DAY}$", "time": f"^{_TIME}$"}.get(kind, f"^{_DAY} {_TIME}$")
         self._known: dict[str, str | None] = {"": ""}
 
     def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-        """Return the moments, and which texts could be read; an empty one can."""
+        """Return the times in ISO 8601, and which texts could be read (an empty one can)."""
         moments, left = texts, pc.is_valid(texts)
         for pattern, order in self._rules:
             fits = pc.and_(left, pc.match_substring_regex(texts, pattern))
             if pc.any(fits).as_py():
                 written = pc.replace_substring_regex(texts, pattern, order)
-                # The first format that fits counts, and one that gives no day does not fit.
+                # The first format that fits counts. One whose date does not exist does not fit.
                 fits = pc.and_(fits, pc.match_substring_regex(written, self._certain))
                 moments = pc.if_else(fits, written, moments)
                 left = pc.and_(left, pc.invert(fits))
@@ -90,7 +91,7 @@ class DateTimeReader:
         return moments, pc.or_(pc.is_valid(moments), pc.is_null(texts))
 
     def localize(self, value: Any) -> Any:
-        """Return a typed moment or day in the layout's time zone, if it has none of its own."""
+        """Return a datetime or date in the layout's time zone, unless it has a time zone."""
         if self._zone is None or not isinstance(value, dt.date):
             return value
         if not isinstance(value, dt.datetime):
@@ -98,7 +99,10 @@ class DateTimeReader:
         return value if value.tzinfo is not None else value.replace(tzinfo=self._zone)
 
     def _rule(self, item: str) -> tuple[str, str] | None:
-        """Return the pattern that finds the digits of a format, and their order in ISO 8601."""
+        """Return a pattern for the format's digits and their order in ISO 8601.
+
+        Returns None if the format is not only such digits.
+        """
         parts = re.split(r"%(.)", item)
         codes = parts[1::2]
         needed = set("HM" if self._kind == "time" else "Ymd")
@@ -159,7 +163,7 @@ class DateTimeReader:
 
 
 def _parse_iso(text: str) -> dt.datetime | None:
-    """Return a moment in any form of ISO 8601; Python's parser lacks some, and misreads one."""
+    """Return a time in any form of ISO 8601; Python's parser lacks some and misreads one."""
     text = text.upper()
     if ordinal := _ORDINAL.match(text):
         first = dt.date(int(ordinal["year"]), 1, 1)
@@ -172,7 +176,7 @@ def _parse_iso(text: str) -> dt.datetime | None:
         text = f"{text[: midnight.start(1)]}00{text[midnight.end(1) :]}"
         added = dt.timedelta(days=1)
     elif coarse := _COARSE_FRACTION.search(text):
-        # Python takes the fraction of an hour or a minute for one of a second.
+        # Python reads the fraction of an hour or a minute as a fraction of a second.
         seconds = Fraction(f"0.{coarse['fraction']}") * (60 if coarse["minute"] else 3600)
         added = dt.timedelta(microseconds=round(seconds * 1_000_000))
         text = f"{text[: coarse.start('fraction') - 1]}{text[coarse.end('fraction') :]}"

@@ -1,4 +1,4 @@
-"""What a layout says: frozen values that can be written as TOML and read again."""
+"""The content of a layout: frozen dataclasses that can be written as TOML and read again."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ Column: TypeAlias = "str | int"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How text is read. None: as the whole layout says, or not at all."""
+    """How text is read. None: as set for the whole layout, or not at all."""
 
     strip: bool | None = None
-    """Take blanks off both ends."""
+    """Remove white space from both ends."""
     null: tuple[str, ...] | None = None
     """Words that mean the same as an empty cell."""
     true: tuple[str, ...] | None = None
-    """Words for true, in a boolean field. Case and blanks around them do not count."""
+    """Words for true in a boolean field. Case and surrounding white space are ignored."""
     false: tuple[str, ...] | None = None
-    """Words for false, in a boolean field. Case and blanks around them do not count."""
+    """Words for false in a boolean field. Case and surrounding white space are ignored."""
     formats: tuple[str, ...] | None = None
-    """How dates and times are written, as in Python's ``strptime``; the first that fits counts."""
+    """The formats of dates and times, as in Python's ``strptime``; the first that fits counts."""
     pivot: int | None = None
-    """The first two-digit year that is in the 1900s; 69 as in POSIX where nothing is said."""
+    """The first two-digit year in the 1900s; the default is 69, as in POSIX."""
     year: int | None = None
     """The year of dates that are written without one."""
     timezone: str | None = None
     """The time zone of times that are written without one, such as ``Europe/Prague``."""
     decimal: str | None = None
-    """The decimal mark of numbers; a full stop where only other keys of numbers are given."""
+    """The decimal mark of numbers; a full stop if only other keys of numbers are given."""
     thousands: tuple[str, ...] | None = None
-    """The marks between groups of three digits. A blank stands for the narrow and the
-    no-break space too, an apostrophe for the typographic one."""
+    """The marks between groups of three digits. A space also stands for the narrow and the
+    no-break space, and an apostrophe for the typographic one."""
     currency: tuple[str, ...] | None = None
     """Currency signs and codes that may stand before or after a number."""
     grouping: str | None = None
-    """``indian``: the thousands marks stand as in ``12,34,567.00``."""
+    """``indian``: the digits are grouped as in ``12,34,567.00``."""
     exponent: bool | None = None
     """Read numbers such as ``1.5E+3``."""
     places: str | None = None
-    """What becomes of decimals that the field has no places for: ``exact``, the record is refused;
-    ``zeros``, zeros are dropped; ``round``, they are rounded, half to even."""
+    """What to do with more decimals than the field has places: ``exact`` refuses the record,
+    ``zeros`` drops zeros, ``round`` rounds half to even."""
     whole: bool | None = None
-    """Read ``3.0`` as the whole number that it is, in an integer field."""
+    """Read ``3.0`` as a whole number, in an integer field."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sign:
-    """The sign of a number, said by another column."""
+    """The sign of a number, from another column."""
 
     column: Column
     negative: tuple[str, ...] = ()
-    """Words that turn the number's sign."""
+    """Words that reverse the number's sign."""
     positive: tuple[str, ...] = ()
-    """Words that leave it. Where both are given any other word is refused."""
+    """Words that keep it. If both are given, any other word is refused."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,72 +72,72 @@ class FieldLayout(Reading):
 
     column: Column | None = None
     pattern: str | None = None
-    """A regular expression (RE2) with one group: the part of the column's cell that is meant."""
+    """A regular expression (RE2) with one group: the part of the column's cell to use."""
     preamble: str | None = None
-    """Such an expression for the text before the header: one value for all records of a file."""
+    """The same for the text before the header: one value for all records of a file."""
     file_name: str | None = None
-    """Such an expression for the file's name: one value for all records of a file."""
+    """The same for the file's name: one value for all records of a file."""
     columns: tuple[Column, ...] | None = None
     """Several columns: their texts are joined, or together they are a natural key."""
     join: str | None = None
-    """What stands between joined texts, a blank if nothing is said; empty ones are left out."""
+    """The text between joined texts, a space by default; empty texts are left out."""
     debit: Column | None = None
-    """The column of what goes out; its sign is turned."""
+    """The column of outgoing amounts; their sign is reversed."""
     credit: Column | None = None
-    """The column of what comes in."""
+    """The column of incoming amounts."""
     debit_is_negative: bool | None = None
-    """Whether debits are written with a minus already."""
+    """Whether debits already have a minus."""
     sign: Sign | None = None
     constant: Any = None
-    """The value of every record, as text that the field itself understands."""
+    """The value of every record, as text that the field itself reads."""
     default: Any = None
-    """The value where the cell is empty, as text that the field itself understands."""
+    """The value for an empty cell, as text that the field itself reads."""
     values: Mapping[str, Any] | None = None
-    """What each code stands for; other text is left as it is."""
+    """The meaning of each code; other text is left unchanged."""
     otherwise: Any = None
-    """What any text stands for that ``values`` does not have and that is not empty."""
+    """The meaning of any text that is not in ``values`` and not empty."""
     lookup: tuple[str, ...] | None = None
-    """The fields of the parent that the columns are looked up in: its natural key."""
+    """The fields of the parent in which the columns are looked up: its natural key."""
     create: Mapping[str, Any] | None = None
-    """Make missing parents, with these values for their other fields; a table is a constant that
-    is looked up in turn."""
+    """Create missing parents, with these values for their other fields; a table is a constant that
+    is itself looked up."""
     copy: str | None = None
-    """A field of a parent that was looked up: ``account.user``."""
+    """A field of a parent that another field looks up: ``account.user``."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Condition:
-    """What is true of some records; all that is said must hold."""
+    """A condition for records; all keys that are given must hold."""
 
     column: Column | None = None
-    """The source column that the rest is about."""
+    """The source column to test."""
     equals: tuple[str, ...] | None = None
     """The cell is one of these texts."""
     matches: str | None = None
     """The regular expression (RE2) is found in the cell."""
     empty: bool | None = None
-    """The cell is empty or blank (or, for false, is not)."""
+    """The cell is empty or only white space (or, for false, is not)."""
     invert: bool | None = None
-    """Turn the whole condition round."""
+    """Negate the whole condition."""
     when: tuple[Condition, ...] = ()
-    """In place of a column, and in ``skip`` only: several conditions, all of which must hold."""
+    """Instead of a column, and only in ``skip``: several conditions that must all hold."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """Records that go on with the one before."""
+    """Records that continue the record before them."""
 
     when: tuple[Condition, ...]
-    """The conditions that hold for such a record, all of them."""
+    """The conditions that must all hold for such a record."""
     append: tuple[Column, ...]
-    """The columns whose text is added to that of the record before."""
+    """The columns whose text is appended to that of the record before."""
     join: str = " "
-    """What stands between the texts."""
+    """The text between the joined texts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conflict:
-    """What becomes of records whose row the table has: the options of ``load`` of these names."""
+    """What to do with records whose row is already in the table: options of ``load``, by name."""
 
     on_conflict: str | None = None
     key: tuple[str, ...] | None = None
@@ -150,7 +150,7 @@ class Conflict:
     keep_old: bool | None = None
 
     def said(self) -> dict[str, Any]:
-        """Return what is said, by the option's name."""
+        """Return the given options, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -161,35 +161,37 @@ class Layout:
     fields: Mapping[str, FieldLayout] = dataclasses.field(default_factory=dict)
     """By the field's name."""
     model: str | None = None
-    """The model it is for, where it is for one only."""
+    """The model it is for, if it is for only one."""
     about: str | None = None
     """What it is for, in a sentence."""
     source: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Options of the source, as in ``SourceOptions``; the caller's own come first."""
+    """Options of the source, as in ``SourceOptions``; the caller's options override them."""
     conflict: Conflict = dataclasses.field(default_factory=Conflict)
-    """What becomes of records whose row the table has; the caller's own options come first."""
+    """What to do with records whose row is already in the table; the caller's options override
+    it."""
     read: Reading = dataclasses.field(default_factory=Reading)
-    """What holds for every field it fits."""
+    """How the text of all fields is read; each key applies to the fields of its kind."""
     skip: tuple[Condition, ...] = ()
-    """A record that one of these fits is left out, and counted as skipped."""
+    """A record to which one of these applies is left out, and counted as skipped."""
     continuation: Continuation | None = None
     hook: str | None = None
-    """The dotted path of a function over a whole Arrow batch of the source's columns; it gives a
-    batch of as many rows."""
+    """The dotted path of a function that takes an Arrow batch of the source's columns and returns
+    a batch with the same number of rows."""
     others: str = "ignore"
-    """Source columns that nothing names: ``ignore`` them, or ``match`` them with fields by name."""
+    """Unnamed source columns: ``ignore`` them, or ``match`` them with fields by name."""
     match: str | None = None
-    """How columns that nothing names are matched with fields: by name; else, where one field only
-    fits, without regard to case, blanks, hyphens and underscores, by its ``verbose_name`` or
-    column, too. ``loose`` does that in the order of these names; ``exact`` never does."""
+    """How unnamed columns are matched with fields: by exact name; if there is none, and only one
+    field fits, also by ``verbose_name`` or column, without regard to case, white space, hyphens and
+    underscores. ``loose`` takes the first that fits, in the order of these names; ``exact`` matches
+    only exact names."""
     ignore_columns: tuple[Column, ...] = ()
-    """Source columns that are left out on purpose, where the others are matched; ``rest`` are
-    those that fit no field."""
+    """Source columns that are left out on purpose when the others are matched; ``rest`` means
+    those that match no field."""
     origin: text.Origin | None = dataclasses.field(default=None, repr=False, compare=False)
     """The file that it was read from, for messages."""
     asked: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
-    """Keys of ``read`` that the caller asked for, with the option's name: each must fit a field. It
-    is no part of a file."""
+    """Keys of ``read`` that the caller set, with the option's name: each must apply to a field.
+    They are not part of a layout's file."""
 
     def __post_init__(self) -> None:
         if self.others not in {"ignore", "match"}:
@@ -234,7 +236,7 @@ class Layout:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], origin: text.Origin) -> Layout:
-        """Make a layout of what a TOML file says."""
+        """Make a layout from the content of a TOML file."""
         kinds = (Reading, Sign, FieldLayout, Condition, Continuation, Conflict)
         parser = Parser({kind.__name__: kind for kind in kinds}, origin)
         layout: Layout = parser.make(cls, document)
@@ -245,11 +247,11 @@ class Layout:
         return text.write(dump(self))
 
     def error(self, keys: tuple[str, ...], message: str) -> LayoutError:
-        """Return the error that names the file and the line of a key."""
+        """Return an error that names the file and the line of a key."""
         return LayoutError(message if self.origin is None else self.origin.say(keys, message))
 
     def reading_of(self, name: str) -> FieldLayout:
-        """Return what is said of a field, completed by what is said of all."""
+        """Return the layout of a field, completed by the reading rules for all fields."""
         said = self.fields[name]
         general = {
             field.name: getattr(self.read, field.name)
@@ -260,7 +262,7 @@ class Layout:
 
 
 def dump(value: Any) -> Any:
-    """Return a layout or a part of it as TOML's kinds of values, without what is not said."""
+    """Return a layout or a part of it as TOML values, without the keys that are not set."""
     if dataclasses.is_dataclass(value):
         pairs = (
             (field.name, getattr(value, field.name), field.default)

@@ -1,4 +1,4 @@
-"""A layout to start from, made of what was detected of a file and of a model's fields."""
+"""Draft a layout from what was detected in a file and from a model's fields."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 _FRACTIONS = (models.DecimalField, models.FloatField)
 _FIELDS_OWN_TRUTHS = {"True", "t", "1", "False", "f", "0"}
-"""What BooleanField.to_python reads: https://github.com/django/django, db/models/fields."""
+"""The texts that BooleanField.to_python reads: django/db/models/fields/__init__.py."""
 _DAYS = (models.DateField,)  # DateTimeField is one
 
 
 def draft(found: Detected, model: type[models.Model]) -> Draft:
-    """Make a layout for the model of what was detected.
+    """Draft a layout for the model from what was detected.
 
-    A column feeds the field that its name fits; case, blanks, accents and punctuation do not count.
-    Nothing else is guessed, but for the only column of dates or numbers that the only such field
-    can mean.
+    A column feeds the field with the same name; case, white space, accents and punctuation are
+    ignored. Nothing else is guessed, with one exception: if there is only one column of dates (or
+    numbers) and only one such required field, they are matched.
     """
     columns = list(_named(found.columns, has_names=found.options.has_header))
     fields = [field for field in all_fields(model) if not (field.generated or is_link(field))]
@@ -46,7 +46,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
         fed[field.name] = (name, column)
     read = _reading(found)
     proposals = dict(_signed(columns, fields, fed))
-    for name in proposals:  # whether it is so is for somebody to say
+    for name in proposals:  # somebody must confirm them
         fed.pop(name, None)
     used = [name for name, _ in fed.values()]
     return Draft(
@@ -77,7 +77,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
 
 
 def _guess(field: Field, column: DetectedColumn) -> str | None:
-    """Return how the column's cells could be read as well."""
+    """Return another way in which the column's cells could be read, or None."""
     if isinstance(field, _DAYS) and column.other_date_format is not None:
         return f'or formats = ["{column.other_date_format}"]'
     if isinstance(field, NUMBERS) and column.unclear_mark is not None:
@@ -91,9 +91,9 @@ def _signed(
     fields: Sequence[Field],
     fed: Mapping[str, tuple[Column, DetectedColumn]],
 ) -> Iterator[tuple[str, Proposal]]:
-    """Propose how the only amount that each record needs gets its sign.
+    """Propose how the only required amount gets its sign.
 
-    A word beside the amounts, or a column for each side, says whether money goes out or comes in.
+    A word in another column, or one column for each side, says whether money goes out or comes in.
     Which of them is negative depends on whose books these are.
     """
     needy = [field for field in fields if isinstance(field, _FRACTIONS) and is_needed(field)]
@@ -135,7 +135,7 @@ def _two_sides(
 
 
 def _reading(found: Detected) -> Reading:
-    """Return how the numbers of the file are read, whichever field a column will feed."""
+    """Return how the numbers of the file are read, for all fields."""
     decimal = found.decimal_mark if found.decimal_mark != "." else None
     thousands = {column.thousands_mark for column in found.columns} - {None, decimal or "."}
     signs = dict.fromkeys(sign for column in found.columns for sign in column.currency)
@@ -149,7 +149,7 @@ def _reading(found: Detected) -> Reading:
 def _named(
     columns: Sequence[DetectedColumn], *, has_names: bool
 ) -> Iterator[tuple[Column, DetectedColumn]]:
-    """Yield how a layout calls each column: by its position where its name is not its own."""
+    """Yield each column with its name, or with its position if the name is missing or repeated."""
     names = [column.name for column in columns]
     for place, column in enumerate(columns, 1):
         is_own = has_names and column.name and names.count(column.name) == 1
@@ -178,9 +178,9 @@ def _fitting(
 
 
 def _is_own_key(field: Field) -> bool:
-    """Return whether the table gives its rows this key, or calls it no more than ``id``.
+    """Return whether the field is a primary key that is generated or merely called ``id``.
 
-    What a file calls so is the number that another system gave the record.
+    In a file, a column with that name is the number that another system gave to the record.
     """
     if not field.primary_key or field.remote_field is not None:
         return False
@@ -188,7 +188,7 @@ def _is_own_key(field: Field) -> bool:
 
 
 def _bare(name: str) -> str:
-    """Return a name without case, accents and whatever is no letter or digit."""
+    """Return a name in lower case, with only its letters and digits and without accents."""
     plain = unicodedata.normalize("NFKD", name.casefold())
     return re.sub(r"[\W_]|[\u0300-\u036f]", "", plain)
 
@@ -207,7 +207,7 @@ def _certain(
     fields: Sequence[Field],
     fed: dict[str, tuple[Column, DetectedColumn]],
 ) -> Iterator[tuple[Field, tuple[Column, DetectedColumn]]]:
-    """Match the only column of a kind with the only field of that kind that each record needs."""
+    """Match the only column of a kind with the only required field of that kind."""
     dates = [item for item in columns if item[1].date_formats]
     for kinds, found in ((_DAYS, dates), (_FRACTIONS, list(_amounts(columns)))):
         needy = [field for field in fields if isinstance(field, kinds) and is_needed(field)]
@@ -219,7 +219,7 @@ def _certain(
 def _amounts(
     columns: Sequence[tuple[Column, DetectedColumn]],
 ) -> Iterator[tuple[Column, DetectedColumn]]:
-    """Yield the columns of numbers, and an empty one beside: it may be the credit to a debit."""
+    """Yield the columns of numbers, and empty columns beside one: a debit may have its credit."""
     for place, (name, column) in enumerate(columns):
         beside = (*columns[max(place - 1, 0) : place], *columns[place + 1 : place + 2])
         is_side = not column.is_known and any(other.is_number for _, other in beside)
@@ -251,20 +251,20 @@ def _fed(field: Field, name: Column, column: DetectedColumn, read: Reading) -> F
     mark = column.decimal_mark or usual
     if mark == usual and (column.is_plain or read != Reading()):
         return FieldLayout(column=name)
-    # Whoever names a mark has signs on either side of a number read, too.
+    # A field with a decimal mark also reads signs on either side of a number.
     own = () if column.thousands_mark is None else (column.thousands_mark,)
     is_other = mark in (read.thousands or ()) or not set(own) <= set(read.thousands or ())
     return FieldLayout(column=name, decimal=mark, thousands=own if is_other else None)
 
 
 def _unknown_truths(column: DetectedColumn) -> Pair | None:
-    """Return the words for true and for false, where the field does not know them by itself."""
+    """Return the words for true and for false, unless the field itself reads all of them."""
     words = truth_words(column)
     return None if words is None or set(column.words) <= _FIELDS_OWN_TRUTHS else words
 
 
 def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
-    """Return the formats, unless the field reads them by itself."""
+    """Return the formats, unless the field itself reads them."""
     has_time = isinstance(field, models.DateTimeField)
     is_own = [
         form.startswith("%Y-%m-%d") and "%p" not in form if has_time else form == "%Y-%m-%d"
@@ -274,10 +274,10 @@ def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
 
 
 def _told(found: Detected) -> dict[str, Any]:
-    """Return the options that are not as they would be anyway."""
+    """Return the options that differ from the defaults."""
     usual = SourceOptions()
     options = found.options
-    if found.trailer_pattern is not None:  # next month's trailer may be of another length
+    if found.trailer_pattern is not None:  # next month's trailer may have another length
         options = dataclasses.replace(
             options, trailer_pattern=found.trailer_pattern, trailer_records=0
         )
@@ -292,37 +292,37 @@ def _told(found: Detected) -> dict[str, Any]:
 
 
 NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
-"""The fields of numbers."""
+"""The number fields."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """How a field may be fed."""
+    """A proposal for how to feed a field."""
 
     layout: FieldLayout
     reason: str
-    """Why it is proposed, and what to look at."""
+    """Why it is proposed, and what to check."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A layout, and what somebody who completes it must know."""
+    """A layout, and the information that is needed to complete it."""
 
     layout: Layout
-    """What is certain."""
+    """The certain part."""
     findings: tuple[str, ...]
-    """What was detected and why, in sentences."""
+    """Sentences about what was detected and why."""
     missing: tuple[Field, ...]
-    """Fields that each record needs and that nothing feeds."""
+    """Required fields that nothing feeds."""
     unused: tuple[tuple[Column, DetectedColumn], ...]
     """Source columns that feed nothing."""
     guesses: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """What is only guessed of a field, by its name."""
+    """Alternatives to what was guessed for a field, by its name."""
     proposals: Mapping[str, Proposal] = dataclasses.field(default_factory=dict)
-    """What may feed a missing field, by its name: somebody must say whether it does."""
+    """What may feed a missing field, by its name; somebody must confirm it."""
 
     def to_toml(self) -> str:
-        """Return a layout's file, whose comments say the rest."""
+        """Return a layout's file, with everything else as comments."""
         head = dataclasses.replace(self.layout, fields={})
         lines = [*(f"# {finding}" for finding in self.findings), "", head.to_toml().rstrip()]
         lines += ["", "[fields]"]
@@ -353,7 +353,7 @@ class Draft:
 
 
 def natural_key(field: models.ForeignKey[Any, Any]) -> str | None:
-    """Return the parent's only unique text field, by which people call a parent."""
+    """Return the name of the parent's only unique text field, or None."""
     parent: Any = field.remote_field.model
     unique = [
         item.name

@@ -1,4 +1,4 @@
-"""The part of a text that a regular expression with one group finds."""
+"""Extract a part of a text with a regular expression that has one group."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class Pattern:
-    """A regular expression with one group, which is the part that is meant."""
+    """A regular expression with one group, which is the part to extract."""
 
     def __init__(self, layout: Layout, keys: tuple[str, ...], pattern: str) -> None:
-        """Raise ``LayoutError`` where it cannot be used; ``keys`` lead to it in the layout."""
+        """Raise ``LayoutError`` if it cannot be used; ``keys`` is its path in the layout."""
         self.text = pattern
         self._whole = rf"(?s:^.*?)(?:{pattern})(?s:.*)$"
         if not _has_group(self._whole, 1, layout, keys, pattern) or _has_group(
@@ -28,12 +28,12 @@ class Pattern:
             )
 
     def find(self, text: str) -> str | None:
-        """Return the part of one text; None where it does not match."""
+        """Return the part of one text, or None if it does not match."""
         [part], [fits] = (got.to_pylist() for got in self.apply(pa.array([text], pa.string())))
         return str(part) if fits else None
 
     def apply(self, texts: pa.Array) -> tuple[pa.Array, pa.BooleanArray]:
-        """Return the part of each text, and which texts it matches; others stay as they are."""
+        """Return the part of each text, and which texts match; the others are unchanged."""
         fits = pc.match_substring_regex(texts, self._whole)
         return pc.replace_substring_regex(texts, self._whole, r"\1"), fits
 

@@ -1,4 +1,4 @@
-"""Values that all records of a file share: out of its preamble or its name."""
+"""Find values shared by all records of a file, in its preamble or its name."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _SHOWN = {"preamble": "(the preamble)", "file_name": "(the file's name)"}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FoundValue:
-    """One value that all records of a file share."""
+    """A value shared by all records of a file."""
 
     given: str
     """The text as it was found."""
     text: str
-    """The text as the field understands it."""
+    """The text in the form that the field reads."""
 
 
 class FoundValues:
-    """What a layout finds in the preambles and the names of a source's files."""
+    """The values that a layout finds in the preambles and names of a source's files."""
 
     def __init__(self, layout: Layout, pickers: Mapping[str, Picker], source: Source) -> None:
-        """Look into each file once, or raise ``LayoutError`` for a pattern that does not match."""
+        """Search each file once; raise ``LayoutError`` for a pattern that does not match."""
         self._layout = layout
         self._source = source
         self._keys: dict[str, str] = {}
@@ -50,7 +50,7 @@ class FoundValues:
         return name in self._keys
 
     def text(self, name: str, batch: Batch) -> str:
-        """Return the value of a batch's file, as the field understands it."""
+        """Return the value of a batch's file, in the form that the field reads."""
         return self._of(name, batch).text
 
     def given(self, name: str, batch: Batch) -> str:
@@ -62,7 +62,7 @@ class FoundValues:
         yield from self._values.get(name, {}).items()
 
     def shown(self, name: str) -> str:
-        """Return what messages have in place of a source column."""
+        """Return the text that messages show instead of a source column."""
         return _SHOWN[self._keys[name]] if name in self._keys else "(the layout)"
 
     def _of(self, name: str, batch: Batch) -> FoundValue:

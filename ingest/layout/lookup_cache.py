@@ -1,4 +1,4 @@
-"""What natural keys lead to, remembered by their text, and found for whole columns at a time."""
+"""Cache the results of natural-key look-ups, and find them for whole columns at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from ingest.layout.lookups import Found, NaturalKey, NaturalKeyLookup, Prepared
 
 BETWEEN_PARTS = "\x1f"
-"""The unit separator: it parts the texts of a natural key of several columns."""
+"""The unit separator, between the texts of a natural key of several columns."""
 REMEMBERED_PARENTS = 500_000
-"""Natural keys remembered for each foreign key, some 100 MB at most; one that is forgotten is
-asked for again."""
+"""Natural keys cached for each foreign key, some 100 MB at most; a key that was dropped is queried
+again."""
 
 
 class LookupCache:
-    """The parents that one foreign key's natural keys have led to so far."""
+    """The parents that were found so far for the natural keys of one foreign key.
+
+    Each distinct text of a natural key has a place (a number) in the cache.
+    """
 
     def __init__(self, parents: NaturalKeyLookup) -> None:
         self._parents = parents
@@ -38,7 +41,7 @@ class LookupCache:
         return self._parents.is_tree
 
     def places_of(self, texts: pa.Array) -> pa.Array:
-        """Return for each text the place of what it leads to; what is unknown is asked for."""
+        """Return the place of each text; unknown texts are looked up in the database first."""
         encoded = texts.dictionary_encode()
         distinct = encoded.dictionary
         places = pc.index_in(distinct, value_set=self._texts)
@@ -49,16 +52,16 @@ class LookupCache:
                 unknown = distinct
             self._ask(unknown)
             places = pc.index_in(distinct, value_set=self._texts)
-        if self.missing and self.is_tree:  # a record that came since may be the parent
+        if self.missing and self.is_tree:  # a record loaded since then may be the parent
             self._ask_again([at for at in places.to_pylist() if at in self.missing])
         return places.take(encoded.indices)
 
     def is_missing(self, places: pa.Array) -> pa.BooleanArray:
-        """Return for each place whether there is no such row, which could be made or come later."""
+        """Return which places have no row yet, but one that could be created or come later."""
         return pc.is_in(places, value_set=pa.array(list(self.missing), places.type))
 
     def prepare(self, places: Collection[int]) -> list[Prepared]:
-        """Make instances for the missing of these places; those that are refused get a reason."""
+        """Make instances for the missing parents at these places, or set the reason if refused."""
         keys = {self.missing[place]: place for place in places}
         prepared, refused = self._parents.prepare(list(keys))
         for key, reason in refused.items():
@@ -66,7 +69,7 @@ class LookupCache:
         return prepared
 
     def make(self, prepared: Sequence[Prepared]) -> frozenset[int]:
-        """Insert rows, and give the places of those that were not there."""
+        """Insert rows, and return the places of those that were inserted."""
         places = {key: place for place, key in self.missing.items()}
         found, made = self._parents.make(prepared)
         for key, item in found.items():
@@ -74,12 +77,12 @@ class LookupCache:
         return frozenset(places[key] for key in made)
 
     def comparable(self, keys: Sequence[NaturalKey]) -> list[Any]:
-        """Return natural keys in a form in which those that may be equal are the same."""
+        """Return natural keys in a form in which keys that PostgreSQL may find equal are equal."""
         known = {key: self._parents.comparable(key) for key in set(keys)}
         return [known[key] for key in keys]
 
     def comparable_missing(self, places: pa.Array) -> dict[int, Any]:
-        """Return the natural keys of the missing of these places in that form, by the place."""
+        """Return the natural keys of missing parents at these places in that form, by place."""
         return {
             place: self._parents.comparable(self.missing[place])
             for place in places.unique().to_pylist()
@@ -87,20 +90,20 @@ class LookupCache:
         }
 
     def referred(self, places: Collection[int]) -> list[Any]:
-        """Return what the rows of these places are referred to by."""
+        """Return the values by which foreign keys refer to the rows at these places."""
         items = [self._found[place] for place in places]
         return [item[0] for item in items if isinstance(item, tuple)]
 
     def take_back(self, values: Sequence[Any]) -> str:
-        """Delete the made rows to which nothing refers; give why some were kept, if some were.
+        """Delete the created rows to which nothing refers; return why some were kept, or "".
 
-        All known parents, also of other foreign keys, must be forgotten afterwards.
+        All cached parents, also of other foreign keys, must be forgotten afterwards.
         """
         self._parents.take_back(values)
         return self._parents.kept
 
     def values(self, number: int, places: pa.Array) -> Cells:
-        """Return the values of the parents' column of this number, for such places."""
+        """Return the values of the parents' selected column of this number, for these places."""
         if number not in self._columns:
             values = [item[number] if isinstance(item, tuple) else None for item in self._found]
             try:
@@ -115,20 +118,20 @@ class LookupCache:
         return column.take(places)
 
     def forget(self) -> None:
-        """Forget what all keys lead to; it is asked for again."""
+        """Drop all cached results, so that they are queried again."""
         self._texts = pa.array([], pa.string())
         self._found: list[Found | None] = []
         self._columns: dict[int, Any] = {}
         self.reasons: dict[int, str] = {}
-        """Why there is no parent, by the place."""
+        """Why there is no parent, by place."""
         self.missing: dict[int, NaturalKey] = {}
-        """The natural keys that lead to no row yet, by the place; they have reasons, too.
+        """The natural keys that have no row yet, by place; they have reasons, too.
 
-        Only for parents that can be made, or that can be earlier records."""
+        Only for parents that can be created, or that can be earlier records."""
 
     def _ask(self, unknown: pa.Array) -> None:
         texts = unknown.to_pylist()
-        # Where there is no text, nothing is asked for.
+        # Empty texts are not queried.
         asked = {
             place: tuple(text.split(BETWEEN_PARTS))
             for place, text in enumerate(texts, len(self._found))
