@@ -1,4 +1,4 @@
-"""Natural keys become keys, a set at a time: one query for the unknown ones of a batch."""
+"""Look up parents by natural keys, with one query for all unknown keys of a batch."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 NaturalKey: TypeAlias = tuple[str, ...]
 Prepared: TypeAlias = "tuple[NaturalKey, models.Model]"
 Found: TypeAlias = "tuple[Any, ...] | str"
-"""The values of the parent's columns, or why there are none."""
+"""The values of the parent's columns, or the reason why there are none."""
 
 
 class NaturalKeyLookup:
-    """Finds the rows that one foreign key's natural keys mean."""
+    """Finds parents by the natural keys of one foreign key."""
 
     def __init__(  # noqa: PLR0913 - it is built in one place
         self,
@@ -49,9 +49,9 @@ class NaturalKeyLookup:
         copies: Sequence[str] = (),
         refuses: bool = False,
     ) -> None:
-        """Prepare the query; ``copies`` are the parent's fields to be copied.
+        """Prepare the query; ``copies`` are the parent's fields to copy.
 
-        ``refuses``: a parent that PostgreSQL refuses to insert is refused alone.
+        ``refuses``: if PostgreSQL refuses to insert a parent, only that parent is refused.
         """
         if not isinstance(field, models.ForeignKey):
             raise layout.error(
@@ -65,7 +65,7 @@ class NaturalKeyLookup:
         self._joins: list[str] = []
         self._refuses = refuses
         self.is_tree = self._concrete is field.model._meta.concrete_model
-        """Whether the parents are rows of the table that is loaded."""
+        """Whether the parents are rows of the loaded table itself."""
         self._keys = [self._find(name) for name in lookup]
         self._constants = None if create is None else dict(create)
         if self._constants is not None:
@@ -76,7 +76,7 @@ class NaturalKeyLookup:
         self._inserted: dict[Any, str] = {}
         self._has_lasting = False
         self.kept = ""
-        """Why parents that no row uses were kept; empty: there are none."""
+        """Why unused parents were kept; empty if none were."""
         wanted = [field.target_field, *(self._find(name) for name in copies)]
         given = ", ".join(
             f"pg_catalog.unnest(${number}::pg_catalog.text[]::{self._type(key)}[])"
@@ -100,14 +100,14 @@ class NaturalKeyLookup:
         return self._constants is not None
 
     def find(self, keys: Sequence[NaturalKey]) -> dict[NaturalKey, Found]:
-        """Return what natural keys lead to; those that lead to no row are not in it."""
+        """Return the parents by natural key, without the keys that have no row."""
         if not keys:
             return {}
         self._session.settle()
         return self._select(list(dict.fromkeys(keys)))
 
     def comparable(self, key: NaturalKey) -> tuple[str, ...] | None:
-        """Return a natural key so that what PostgreSQL may take for the same is the same."""
+        """Return a natural key in a form in which keys that PostgreSQL may find equal are equal."""
         try:
             return tuple(
                 self._prepare(field, text).rstrip().casefold()
@@ -118,14 +118,14 @@ class NaturalKeyLookup:
             return None
 
     def why_missing(self, key: NaturalKey) -> str:
-        """Say that there is no such parent, and for a tree the cure."""
+        """Return a message that there is no such parent; for a tree, also the cure."""
         said = self._say(key, "there is no")
         if self.is_tree:
             said += " Neither the table nor an earlier record has it: put parents first."
         return said
 
     def prepare(self, keys: Sequence[NaturalKey]) -> tuple[list[Prepared], dict[NaturalKey, str]]:
-        """Make the instances of missing parents, and say why the others cannot be made."""
+        """Return instances of missing parents, and the reasons why others cannot be created."""
         if self._made is None:
             self._made = self._resolve_constants()
         exclude = self._have_values()
@@ -145,12 +145,12 @@ class NaturalKeyLookup:
         return prepared, refused
 
     def make(self, prepared: Sequence[Prepared]) -> tuple[dict[NaturalKey, Found], set[NaturalKey]]:
-        """Insert parents, by one statement; give what the keys lead to, and which were inserted.
+        """Insert parents with one statement; return them by key, and the keys that were inserted.
 
-        A key is not among the inserted where somebody else has inserted its row meanwhile.
+        If another session has inserted a row in the meantime, its key is not among the latter.
         """
         self._session.settle()
-        self._has_lasting |= bool(self._inserted)  # of the batch before, which is in
+        self._has_lasting |= bool(self._inserted)  # those of the batch before have been loaded
         self._inserted = {}
         found = self._select([key for key, _ in prepared])
         missing = [item for item in prepared if item[0] not in found]
@@ -172,9 +172,9 @@ class NaturalKeyLookup:
         return found, made
 
     def take_back(self, values: Sequence[Any]) -> set[Any]:
-        """Delete parents that were made for refused records, unless some row refers to them.
+        """Delete parents that were created for refused records, unless some row refers to them.
 
-        ``values`` are those of the column that the foreign key refers to. Gives the deleted.
+        ``values`` are values of the column that the foreign key refers to. Returns those deleted.
         """
         keys = {value: self._inserted[value] for value in values if value in self._inserted}
         if not keys:
@@ -209,7 +209,7 @@ class NaturalKeyLookup:
                 ]
             except (ValidationError, TypeError, ValueError, ArithmeticError) as error:
                 error.__traceback__ = None  # as in conversion.cleaning
-                continue  # what the parent's field refuses is in no row
+                continue  # no row has a value that the parent's field refuses
             sent.append((key, prepared))
         if not sent:
             return found
@@ -220,7 +220,7 @@ class NaturalKeyLookup:
         return found
 
     def _have_values(self) -> set[str]:
-        """Return the names of the fields that a row to be made gets a value for."""
+        """Return the names of the fields for which a new row gets a value."""
         made = self._made or {}
         return {
             field.name
@@ -237,7 +237,7 @@ class NaturalKeyLookup:
         made: dict[str, Any] = {}
         self._grandparents = []
         blank: Any = self._parent()
-        if hasattr(blank, "set_unusable_password"):  # a user whom nobody can log in as
+        if hasattr(blank, "set_unusable_password"):  # nobody can log in as this user
             blank.set_unusable_password()
             made["password"] = blank.password
         for name, value in (self._constants or {}).items():
@@ -273,7 +273,7 @@ class NaturalKeyLookup:
         return field, key, parents
 
     def _find_grandparents(self) -> Iterator[tuple[models.Field[Any, Any], Any]]:
-        """Yield what the parents themselves refer to; it is made only when one of them is."""
+        """Yield the fields and keys of the parents' parents, created only when they are needed."""
         for field, key, parents in self._grandparents:
             found: Found | None = parents.find([key]).get(key)
             if found is None and parents.can_make:
@@ -284,12 +284,15 @@ class NaturalKeyLookup:
             yield field, found[0]
 
     def _runs_functions(self, constants: Mapping[str, Any]) -> bool:
-        """Return whether the rows to be made, and those that they refer to, may run functions."""
+        """Return whether inserting the new rows and their own parents may run functions."""
         tables = [self._table, *_tables_made(self._session, self._parent, constants)]
         return any(runs_functions(self._session, table) for table in tables)
 
     def _insert(self, items: Sequence[Prepared]) -> tuple[dict[str, str], dict[NaturalKey, str]]:
-        """Insert rows; give the keys of those inserted by what a row refers to, and the refused."""
+        """Insert rows; return the key of each inserted one by the value that refers to it.
+
+        Also return the reasons for the refused keys.
+        """
         connection = connections[self._alias]
         first = items[0][1]
         fields = [
@@ -329,7 +332,7 @@ class NaturalKeyLookup:
     def _send(
         self, sql: str, keys: list[NaturalKey], columns: list[list[str | None]]
     ) -> tuple[dict[str, str], dict[NaturalKey, str]]:
-        """Insert rows by one statement; where it is refused, by halves until the row is found."""
+        """Insert rows with one statement; if it is refused, halve them until the row is found."""
         self._session.functions_run += self._session.runs_functions
         if not self._refuses:
             rows, error = self._session.fetch(sql, *columns), None
@@ -348,7 +351,7 @@ class NaturalKeyLookup:
     def _try(
         self, sql: str, *parameters: Any
     ) -> tuple[list[tuple[Any, ...]], BaseException | None]:
-        """Run a statement; what may be about its rows is given, and nothing was done."""
+        """Run a statement; roll it back and return the error if that may be caused by a row."""
         session = self._session
         session.execute("SAVEPOINT ingest_parents")
         try:
@@ -367,7 +370,7 @@ class NaturalKeyLookup:
         return f"parent.{quote_name(str(self._concrete._meta.pk.column))}"
 
     def _delete(self) -> str:
-        """Write the statement that deletes parents to which nothing refers."""
+        """Return the statement that deletes parents to which nothing refers."""
         field = self._field
         own = read_model_table(self._session, field.model)
         column = quote_name(str(field.column))
@@ -416,14 +419,14 @@ class NaturalKeyLookup:
         return f"{self._place(field)[0]}.{quote_name(str(field.column))}"
 
     def _place(self, field: models.Field[Any, Any]) -> tuple[str, Table]:
-        """Return the table that a field of the parent is in, and its alias; it may be inherited."""
+        """Return the alias and the table of a parent's field, which may be an inherited field."""
         holder = field.model._meta.concrete_model or field.model
         below = self._concrete
         for ancestor in (
             () if holder in self._tables else self._concrete._meta.get_base_chain(holder)
         ):
             link = below._meta.parents.get(ancestor)
-            if link is None:  # a proxy, which has no table of its own
+            if link is None:  # a proxy has no table
                 continue
             if ancestor not in self._tables:
                 alias = f"ancestor{len(self._tables)}"
@@ -464,7 +467,7 @@ def as_postgresql_text(value: Any, connection: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return str(value)  # a member of TextChoices is its value
+        return str(value)  # also for members of TextChoices
     if isinstance(value, dict):  # HStoreField's
         return ",".join(
             f"{_quote_hstore(name)}=>{'NULL' if item is None else _quote_hstore(item)}"
@@ -491,20 +494,20 @@ def _join(error: ValidationError) -> str:
 def _tables_made(
     session: Session, model: type[models.Model], constants: Mapping[str, Any]
 ) -> Iterator[Table]:
-    """Yield the tables whose rows the constants say to create where there is none."""
+    """Yield the tables in which the constants ask to create missing rows."""
     for name, said in constants.items():
         if not isinstance(said, dict) or not isinstance(said.get("create"), dict):
             continue
         try:
             parent = model._meta.get_field(name).related_model
         except FieldDoesNotExist:
-            continue  # it is named as wrong when the first row is made
+            continue  # reported when the first row is created
         if isinstance(parent, type) and issubclass(parent, models.Model):
             yield read_model_table(session, parent)
             yield from _tables_made(session, parent, said["create"])
 
 
-# Every foreign key that refers to a table, but those that partitions have from their parents.
+# All foreign keys that refer to a table, except those that partitions inherit.
 _REFERRING = """
 SELECT pg_catalog.format('%I.%I', n.nspname, c.relname),
        ARRAY(SELECT a.attname::pg_catalog.text

@@ -1,4 +1,4 @@
-"""Which model is meant, and which source column feeds which field."""
+"""Find a model by its label, and the field that each source column feeds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _DELIMITERS = ";\t|,"
 LOOKUP_SEPARATOR = "__"
-"""It stands between a foreign key and a field of the parent: ``customer__number``."""
+"""The separator between a foreign key and a field of the parent: ``customer__number``."""
 _NOT_COUNTED = re.compile(r"[\s_\-\u00ad\u2010-\u2015]")
-"""Blanks, underscores and hyphens."""
+"""White space, underscores and hyphens."""
 
 
 def find_model(label: str) -> type[models.Model]:
-    """Find the installed model of that label, or raise ``ConfigurationError``."""
+    """Return the installed model with a label, or raise ``ConfigurationError``."""
     try:
         return apps.get_model(label)
     except (LookupError, ValueError):
@@ -44,13 +44,13 @@ class ColumnMatch:
     column: str
     field: models.Field[Any, Any]
     lookup: str | None = None
-    """The field of the parent that the cells are looked up in."""
+    """The field of the parent in which the cells are looked up."""
     is_loose: bool = False
     """Whether the names differ."""
 
     @property
     def target(self) -> str:
-        """What the column feeds, as a header would name it."""
+        """The name of the field that the column feeds, in the form for a header."""
         name = self.field.name
         return name if self.lookup is None else f"{name}{LOOKUP_SEPARATOR}{self.lookup}"
 
@@ -58,10 +58,10 @@ class ColumnMatch:
 def match_columns(
     model: type[models.Model], columns: Sequence[str], source: str, match: str | None = None
 ) -> list[ColumnMatch]:
-    """Find the field that each source column names: ``account``, ``pk`` or ``account__number``.
+    """Return the field that each source column names: ``account``, ``pk``, ``account__number``.
 
-    ``match`` is that of a layout. Raises ``LayoutError`` for a column that names no field, or
-    several, a field that two columns name, and a generated field.
+    ``match`` is as in a layout. Raises ``LayoutError`` if a column names no field or may name
+    several, if two columns name the same field, and for a generated field.
     """
     known = _fields_by_name(model)
     matches: list[ColumnMatch] = []
@@ -90,7 +90,7 @@ def match_columns(
 def match_column(
     model: type[models.Model], column: str, source: str, match: str | None = None
 ) -> ColumnMatch | None:
-    """Find what one source column names; None where it is no field.
+    """Return the field that one source column names, or None.
 
     Raises ``LayoutError`` for a column that may name several fields, and for a foreign key with
     a field that the parent does not have.
@@ -119,7 +119,7 @@ def match_column(
 
 
 def describe_loose(matches: Iterable[ColumnMatch]) -> tuple[str, ...]:
-    """Return a sentence on the columns whose names are not quite those of the fields."""
+    """Return a sentence about the columns whose names differ from those of the fields."""
     pairs = [f"{shorten(found.column)} feeds {found.target}" for found in matches if found.is_loose]
     if not pairs:
         return ()
@@ -128,7 +128,7 @@ def describe_loose(matches: Iterable[ColumnMatch]) -> tuple[str, ...]:
 
 
 def bare_name(name: str) -> str:
-    """Return a name without case, blanks, underscores and hyphens."""
+    """Return a name in lower case, without white space, underscores and hyphens."""
     return _NOT_COUNTED.sub("", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -141,13 +141,13 @@ def _match_loosely(
     *,
     has_own_key: bool = False,
 ) -> models.Field[Any, Any] | None:
-    """Find the field whose name, column or ``verbose_name`` is like a name.
+    """Return the field whose name, column or ``verbose_name`` is similar to a name.
 
-    Only ``loose`` matches the key that the table gives its rows: what a file calls so is mostly the
-    number that another system gave the record.
+    Only ``loose`` matches a generated primary key: in a file, a column with its name is mostly the
+    number that another system gave to the record.
     """
     wanted = bare_name(name)
-    if wanted.isdigit():  # a column that nothing names is called by its position
+    if wanted.isdigit():  # the position of a column without a name
         return None
     fields = [
         field
@@ -178,7 +178,7 @@ _NAMES: tuple[Any, ...] = (
     lambda field: str(field.column),
     lambda field: str(field.verbose_name),
 )
-"""The names of a field, in the order in which ``loose`` goes by them."""
+"""The names of a field, in the order in which ``loose`` tries them."""
 
 
 def _is_own_key(field: models.Field[Any, Any]) -> bool:
@@ -187,7 +187,7 @@ def _is_own_key(field: models.Field[Any, Any]) -> bool:
 
 
 def _parent_field(field: models.ForeignKey[Any, Any], name: str, column: str) -> str:
-    """Return the parent's field of that name, or raise ``LayoutError``."""
+    """Return the name of the parent's field, or raise ``LayoutError``."""
     parent: Any = field.remote_field.model
     known = {item.name: item for item in parent._meta.concrete_fields}
     known |= {item.attname: item for item in parent._meta.concrete_fields}
@@ -217,9 +217,9 @@ def _refuse_second(first: ColumnMatch, second: ColumnMatch, source: str) -> NoRe
 def match_fields(
     model: type[models.Model], columns: Sequence[str], source: str
 ) -> tuple[models.Field[Any, Any], ...]:
-    """Find the field that each source column names by itself: ``account``, ``account_id``, ``pk``.
+    """Return the field that each column names exactly: ``account``, ``account_id`` or ``pk``.
 
-    Raises what ``match_columns`` raises.
+    Raises the same errors as ``match_columns``, and one for a parent's field.
     """
     matches = match_columns(model, columns, source, match="exact")
     for found in matches:
@@ -232,7 +232,7 @@ def match_fields(
 
 
 def _refuse_many_to_many(model: type[models.Model], column: str, source: str) -> None:
-    """Raise ``LayoutError`` where the column names a many-to-many field, and say what to load."""
+    """Raise ``LayoutError`` if the column names a many-to-many field, and say what to load."""
     for field in model._meta.many_to_many:
         if field.name == column:
             through: Any = field.remote_field.through

@@ -1,4 +1,4 @@
-"""Numbers as people write them, whole columns of distinct texts at a time."""
+"""Read numbers in the formats that people use, for many distinct texts at a time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Places = Literal["exact", "zeros", "round"]
-"""What becomes of decimals that the field has no places for."""
+"""What to do with more decimals than the field has places."""
 
 _ALIKE = {" ": " \u00a0\u202f\u2009", "'": "'\u2019"}
-"""Marks that are written in several ways: blanks of all widths, and two apostrophes."""
+"""Marks that are written in several ways: spaces of all widths, and two apostrophes."""
 _MINUS = "-\u2212\u2013"
 _DASHES = "-\u2212\u2013\u2014"
 _SIDE = r"(?P<side>CR|DR|C|D)\.?"
@@ -24,15 +24,15 @@ _SIDE_BEFORE = re.compile(rf"(?i){_SIDE}(?![^\W\d_])\s*")
 _SIDE_AFTER = re.compile(rf"(?i)\s*(?<![^\W\d_]){_SIDE}$")
 _WIDE = Context(prec=1_000, rounding=ROUND_HALF_EVEN)
 _LONGEST_EXPONENT = 400
-"""A number with a greater exponent is refused: written out it would fill the memory."""
+"""A number with a greater exponent is left to the field: written out, it could fill the memory."""
 
 
 class NumberReader:
-    """Reads numbers with these marks into ``-1234.56``; what it cannot read is masked.
+    """Converts numbers with given marks to the form ``-1234.56``, and reports the unreadable ones.
 
-    Parentheses, a minus on either side and DR or D before or after make a number negative; CR and
-    C do not. Two of them at once are not read, nor are groups of other than three digits, unless
-    the grouping is ``indian``. The dash of ``12.-`` stands for no decimals, and is no sign.
+    Parentheses, a minus on either side, and DR or D before or after a number make it negative; CR
+    and C do not. A number with two of them is not read, nor are groups of other than three digits,
+    unless the grouping is ``indian``. The dash in ``12.-`` means no decimals; it is not a sign.
     """
 
     def __init__(  # noqa: PLR0913 - what a layout says of numbers, each once
@@ -46,19 +46,19 @@ class NumberReader:
         field_places: int | None = None,
         places: Places = "exact",
     ) -> None:
-        """``field_places``: how many decimals the field holds, which ``places`` fits numbers to."""
+        """``field_places``: how many decimals the field has; ``places``: what to do with more."""
         self._decimal = decimal
         self._thousands = "".join(_ALIKE.get(mark, mark) for mark in thousands)
         self._currency = sorted(currency, key=len, reverse=True)
         self._field_places = field_places
         self._places = places
         self.rounded: tuple[str, str] | None = None
-        """A number that was rounded, before and after; None: none was."""
+        """The first number that was rounded, before and after; None if none was."""
         point, mark = _escape(decimal), "".join(map(_escape, self._thousands))
         power = "([eE][+-]?[0-9]{1,3})?" if has_exponent else ""
         part = f"({point}[0-9]*)?"
         pair = f"([{mark}][0-9]{{2}})*" if is_indian else f"([{mark}][0-9]{{3}})*"
-        first = f"([1-9]|[0-9]{{2{'' if is_indian else ',3'}}})"  # 0,123 is no hundred and more
+        first = f"([1-9]|[0-9]{{2{'' if is_indian else ',3'}}})"  # 0,123 is not 123
         groups = f"{first}{pair}[{mark}][0-9]{{3}}"
         self._plain = f"^[+-]?([0-9]+{part}|{point}[0-9]+){power}$"
         self._grouped = f"^[+-]?{groups}{part}{power}$" if mark else None
@@ -67,7 +67,7 @@ class NumberReader:
         self._core = re.compile(_for_python(core), re.ASCII)
 
     def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-        """Return the numbers, and which texts could be read; an empty one can."""
+        """Return the numbers, and which texts could be read (an empty one can)."""
         plain = pc.or_(pc.match_substring_regex(texts, self._plain), pc.equal(texts, ""))
         numbers = texts
         if self._grouped is not None:
@@ -88,9 +88,9 @@ class NumberReader:
         return self.fit(numbers), pc.or_(pc.is_valid(numbers), pc.is_null(texts))
 
     def fit(self, numbers: pa.Array) -> pa.Array:
-        """Return numbers with no more decimals than the field holds, as far as ``places`` allows.
+        """Return numbers with no more decimals than the field has, as far as ``places`` allows.
 
-        Texts that are no numbers stay as they are: the field says what is wrong with them.
+        Texts that are not numbers are kept: the field says what is wrong with them.
         """
         if self._places == "exact" or self._field_places is None:
             return numbers
@@ -158,14 +158,14 @@ class NumberReader:
 
 
 def turn(numbers: pa.Array) -> pa.Array:
-    """Return numbers that were read with their signs turned."""
+    """Return numbers with their signs reversed."""
     bare = pc.utf8_ltrim(numbers, characters="+-")
     stays = pc.or_(pc.starts_with(numbers, "-"), pc.equal(numbers, ""))
     return pc.if_else(stays, bare, pc.binary_join_element_wise("-", bare, ""))
 
 
 def _as_decimal(text: str) -> Decimal | None:
-    """Return a number that can be written out, or None."""
+    """Return a number that is short enough to be written out, or None."""
     try:
         number = Decimal(text)
     except ArithmeticError:
@@ -180,5 +180,5 @@ def _escape(mark: str) -> str:
 
 
 def _for_python(pattern: str) -> str:
-    """Write RE2's characters by number as Python's ``re`` knows them."""
+    """Rewrite RE2's numeric escapes for Python's ``re``."""
     return re.sub(r"\\x\{([0-9a-f]+)\}", lambda match: re.escape(chr(int(match[1], 16))), pattern)

@@ -1,4 +1,4 @@
-"""Frozen dataclasses from a TOML document, with errors that name the line and the key."""
+"""Make frozen dataclasses from a TOML document, with errors that name the line and the key."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def read_document(path: str | Path) -> tuple[dict[str, Any], Origin]:
 
 
 class Parser:
-    """Makes dataclasses of tables; ``kinds`` are those that a table may stand for, by name."""
+    """Makes dataclasses from TOML tables; ``kinds`` are the possible dataclasses, by name."""
 
     def __init__(self, kinds: Mapping[str, type[Any]], origin: Origin) -> None:
         self._kinds = kinds
         self._origin = origin
 
     def make(self, kind: type[Any], table: Any, path: tuple[str, ...] = ()) -> Any:
-        """Make one dataclass of a table, or raise ``LayoutError``."""
+        """Make one dataclass from a table, or raise ``LayoutError``."""
         if not isinstance(table, dict):
             raise self.error(path, f"{_show(path)} must be a table.")
         known = {item.name: str(item.type) for item in dataclasses.fields(kind)}
@@ -61,7 +61,7 @@ class Parser:
         return kind(**values, **origin)
 
     def error(self, path: tuple[str, ...], message: str) -> LayoutError:
-        """Return the error that names the file and the line."""
+        """Return an error that names the file and the line."""
         return LayoutError(self._origin.say(path, message))
 
     def _value(self, kind: str, value: Any, path: tuple[str, ...]) -> Any:

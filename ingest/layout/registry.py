@@ -1,4 +1,4 @@
-"""Named layouts: those that the installed apps keep in a folder ``layouts``."""
+"""Find layouts by name: in the ``layouts`` folders of installed apps, or saved in the admin."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ingest.layout.text import Origin
 
 FOLDER = "layouts"
 SAVED = "saved:"
-"""What a name begins with that is of a layout which somebody saved in the admin."""
+"""The prefix of the names of layouts that were saved in the admin."""
 
 
 def find_layout(given: Layout | str | Path) -> Layout:
-    """Find a layout: one that is at hand, a path that ends in ``.toml``, or a name.
+    """Return a layout, given as itself, as a path that ends in ``.toml``, or as a name.
 
-    ``saved:NAME`` is a layout that was saved in the admin. Raises ``LayoutError`` for a name that
-    no installed app has.
+    ``saved:NAME`` is a layout that was saved in the admin. Raises ``LayoutError`` for an unknown
+    name.
     """
     if isinstance(given, Layout):
         return given
@@ -38,7 +38,7 @@ def find_layout(given: Layout | str | Path) -> Layout:
 
 
 def layout_names() -> dict[str, Path]:
-    """Return the files of the named layouts, by name; the first app that has a name keeps it."""
+    """Return the files of the named layouts, by name; the first app with a name wins."""
     found: dict[str, Path] = {}
     for app in apps.get_app_configs():
         for path in sorted((Path(app.path) / FOLDER).glob("*.toml")):
@@ -47,8 +47,8 @@ def layout_names() -> dict[str, Path]:
 
 
 def read_text(text: str, name: str) -> Layout:
-    """Return the layout that a text says; ``name`` is how messages call it."""
-    import tomllib  # most loads do without
+    """Return the layout in a TOML text; messages call it ``name``."""
+    import tomllib  # most loads do not need it
 
     try:
         document = tomllib.loads(text)

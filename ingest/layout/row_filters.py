@@ -1,4 +1,4 @@
-"""What happens to whole records: the hook, those that are left out, those that go on."""
+"""Apply a layout's rules for whole records: the hook, skipped and continuation records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """The function that a layout names, over whole batches."""
+    """The function that a layout applies to whole batches."""
 
     def __init__(self, layout: Layout, path: str) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class Hook:
             raise layout.error(("hook",), f"the hook {path!r} cannot be found: {error}") from error
 
     def call(self, batch: Batch, names: Sequence[str]) -> tuple[Batch, tuple[str, ...]]:
-        """Return the batch and the names of its columns as the function made them."""
+        """Return the batch that the function returns, and the names of its columns."""
         given = pa.RecordBatch.from_arrays(
             [_as_array(cells) for cells in batch.columns], names=list(names)
         )
@@ -54,14 +54,14 @@ class Hook:
 
 
 class Selection:
-    """Leaves records out, and puts together those that belong together."""
+    """Leaves out records, and joins continuation records to the record before them."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
 
     @property
     def columns(self) -> list[Column]:
-        """The source columns that it looks at."""
+        """The source columns that it reads."""
         said = self._layout.continuation
         conditions = [it for rule in self._layout.skip for it in (rule.when or (rule,))]
         conditions += [] if said is None else said.when
@@ -69,10 +69,10 @@ class Selection:
         return [*appended, *(it.column for it in conditions if it.column is not None)]
 
     def leave_out(self, batch: Batch, names: Sequence[str]) -> Batch:
-        """Return the batch without the records that are to be skipped."""
+        """Return the batch without the records to skip."""
         if not self._layout.skip:
             return batch
-        if batch.misfits and self._layout.hook is None:  # which makes columns of its own
+        if batch.misfits and self._layout.hook is None:  # a hook makes other columns
             batch = self._leave_out_misfits(batch, names)
         if not len(batch.records):
             return batch
@@ -80,10 +80,10 @@ class Selection:
         return without(batch, drop) if pc.any(drop).as_py() else batch
 
     def _leave_out_misfits(self, batch: Batch, names: Sequence[str]) -> Batch:
-        """Return the batch without refused records that are to be skipped.
+        """Return the batch without the refused records to skip.
 
-        A record with too few cells is taken as if the others were empty, one with too many as if
-        it ended with the last column.
+        In a record with too few cells the others count as empty, and in one with too many the
+        excess cells are ignored.
         """
         split = {
             record: cells
@@ -107,7 +107,7 @@ class Selection:
         )
 
     def _skips(self, columns: Sequence[Cells], names: Sequence[str]) -> pa.BooleanArray:
-        """Return which records one of the rules fits."""
+        """Return the records to which at least one rule applies."""
         drop = None
         for rule in self._layout.skip:
             fits = None
@@ -147,7 +147,7 @@ class Selection:
                 for column in said.append
             ]
             whole = _joined(batch, goes_on, places, said.join)
-            # Its last record may go on in the next batch.
+            # The next batch may continue its last record.
             last = whole.records[-1]
             ready, held = whole.split(last - 1)
             gone_on = sum(number > last for number in batch.records)
@@ -183,7 +183,7 @@ class Selection:
 
 
 def without(batch: Batch, drop: pa.BooleanArray) -> Batch:
-    """Return a batch without some records, which are counted as skipped."""
+    """Return the batch without the marked records, which are counted as skipped."""
     kept = pc.indices_nonzero(pc.invert(drop))
     gone: frozenset[int] = frozenset()
     if batch.padded or batch.cut:
@@ -212,19 +212,19 @@ def _joined(batch: Batch, goes_on: pa.BooleanArray, places: list[int], join: str
                 parts.setdefault(first, [texts[first]] if texts[first] else []).append(texts[at])
         if parts:
             columns[place] = _replaced(columns[place], parts, join)
-    # The very first record of a source has none before it.
+    # The first record of a source has no record before it.
     drop = pa.array([flag and at > 0 for at, flag in enumerate(flags)], pa.bool_())
     return without(dataclasses.replace(batch, columns=tuple(columns)), drop)
 
 
 def _pieces(cells: Cells) -> list[Any]:
-    """Return the texts of cells: of a text file its bytes, which may be no text."""
+    """Return the texts of cells; for a text file its bytes, which may not be valid text."""
     found = cells if isinstance(cells, pa.Array) and is_raw(cells) else texts_of(cells)[0]
     return list(found.to_pylist())
 
 
 def _replaced(cells: Cells, parts: dict[int, list[Any]], join: str) -> Cells:
-    """Return the cells with some of them put together; the others stay what they are."""
+    """Return the cells with joined ``parts`` at their places; the others are unchanged."""
     separator: Any = join.encode() if is_raw(cells) else join
     values = list(cells) if isinstance(cells, list) else list(cells.to_pylist())
     for at, pieces in parts.items():
@@ -262,7 +262,7 @@ def _values(cells: Cells) -> list[Any]:
     values = cells.to_pylist()
     if not is_raw(cells):
         return list(values)
-    # Bytes that are no text become surrogates, which are refused as such.
+    # Invalid bytes become surrogates, which are refused later.
     return [None if cell is None else cell.decode(errors="surrogateescape") for cell in values]
 
 
@@ -273,17 +273,17 @@ def _take(cells: Cells, places: pa.Array) -> Cells:
 
 
 def _is_unchanged(column: pa.Array, given: pa.RecordBatch, name: str) -> bool:
-    """Return whether a hook gave a column back as it was.
+    """Return whether a hook returned a column unchanged.
 
-    The source's own cells then go on: an Arrow array of JSON objects has the keys of all of them
-    in each.
+    Then the source's own cells are used: in an Arrow array of JSON objects, each object has the
+    keys of all of them.
     """
     before = given.column(name)
     return bool(column.type == before.type and column.equals(before))
 
 
 def _as_array(cells: Cells) -> pa.Array:
-    """Return the cells as a hook is given them; values of several types become texts."""
+    """Return the cells as an array for a hook; values of several types become texts."""
     if not is_raw(cells):
         if not isinstance(cells, list):
             return cells

@@ -1,4 +1,4 @@
-"""The words by which files say whether money goes out or comes in, and what is true."""
+"""The words in files for outgoing and incoming money, and for true and false."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ gutschrift crédit haber abono accredito avere crédito příjem prijem wpływ u
 кредит 收入 入金 entrée
 """
 OUT_WORDS, IN_WORDS = frozenset(_OUT.split()), frozenset(_IN.split())
-"""Words of money that goes out and that comes in, as banks write them, in lower case."""
+"""Banks' words for money that goes out and that comes in, in lower case."""
 _OUT_NAME = re.compile(
     r"debit|débit|débito|debe|\bsoll\b|belastung|lastschrift|addebito|\bdare\b|paid out|money out|"
     r"withdrawal|ausgabe|cargo|výdaj|obciążeni|debet|支払|支出|\baf\b|expense",
@@ -53,13 +53,13 @@ Pair = tuple[tuple[str, ...], tuple[str, ...]]
 def sign_words(column: DetectedColumn) -> Pair | None:
     """Return the column's words for money that goes out and for money that comes in.
 
-    None where it has another word, or none of these.
+    Returns None if it has any other word, or no words.
     """
     return _part(column.words, OUT_WORDS, IN_WORDS)
 
 
 def truth_words(column: DetectedColumn) -> Pair | None:
-    """Return the column's words for true and for false; None where it has another word."""
+    """Return the column's words for true and for false, or None if it has any other word."""
     return _part(column.words, TRUE_WORDS, FALSE_WORDS)
 
 
@@ -71,12 +71,12 @@ def _part(words: Sequence[str], first: Collection[str], second: Collection[str])
 
 
 def is_balance(name: str) -> bool:
-    """Return whether a column's name is that of a running balance, which is no amount."""
+    """Return whether a column is named like a running balance, which is not an amount."""
     return _BALANCE_NAME.search(name) is not None
 
 
 def find_sides(names: Sequence[str]) -> tuple[int, int] | None:
-    """Return the places of the debit and the credit column, if there is just one of each."""
+    """Return the places of the debit and the credit column, if there is exactly one of each."""
     debit = [place for place, name in enumerate(names) if _OUT_NAME.search(name)]
     credit = [
         place

@@ -1,4 +1,4 @@
-"""TOML as text: where a key stands, and how values are written."""
+"""TOML as text: find the line of a key, and write values."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Origin:
     text: str
 
     def say(self, keys: tuple[str, ...], message: str) -> str:
-        """Put the file and the line of a key before a message."""
+        """Return a message that begins with the file and the line of a key."""
         line = find_line(self.text, keys)
         where = self.name if line is None else f"{self.name}, line {line}"
         return f"{where}: {message}"
 
 
 def find_line(text: str, keys: tuple[str, ...]) -> int | None:
-    """Find the line, from 1, of a key by the keys that lead to it; None where there is none.
+    """Return the line, from 1, of the key at a path of keys, or None.
 
-    tomllib tells no positions: each key is searched for after the one before it.
+    tomllib does not report positions, so each key is searched for after the one before it.
     """
     place = 0
     found: int | None = None
@@ -46,7 +46,7 @@ def _start_of_line(text: str, place: int) -> int:
 
 
 def write(document: dict[str, Any]) -> str:
-    """Write a document: plain values, then tables, with a line for each of the fields."""
+    """Write a document: first plain values, then tables, with one line for each of their keys."""
     plain = {key: value for key, value in document.items() if not _is_table(value)}
     lines = [f"{write_key(key)} = {write_value(value)}" for key, value in plain.items()]
     for key, value in document.items():
@@ -73,12 +73,12 @@ def write_value(value: Any) -> str:
         return value.isoformat()
     if isinstance(value, int | float):
         return repr(value)
-    # A JSON string is a TOML basic string, but for DEL.
+    # A JSON string is a TOML basic string, except for DEL.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def write_key(key: str) -> str:
-    """Write a key, quoted where it must be."""
+    """Write a key, quoted if necessary."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else write_value(key)
 
 

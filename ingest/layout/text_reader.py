@@ -1,4 +1,4 @@
-"""What a layout does to the text of one field."""
+"""Apply a layout's reading rules to the text of one field."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[type[models.Field[Any, Any]], ...]] = {
     "timezone": (models.DateTimeField,),
     **dict.fromkeys(("true", "false"), (models.BooleanField,)),
 }
-"""The fields that a key of ``Reading`` is for; a key that is not here is for all of them."""
+"""The fields to which a key of ``Reading`` applies; a key that is not here applies to all."""
 KINDS_READ = {
     **dict.fromkeys(
         ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), "a number"
@@ -44,11 +44,11 @@ KINDS_READ = {
     "timezone": "a date with a time",
     **dict.fromkeys(("true", "false"), "a boolean"),
 }
-"""The same in words."""
+"""The same in words, for messages."""
 
 
 class FieldTextReader:
-    """Reads the distinct texts of one field into text that the field itself understands."""
+    """Converts the distinct texts of one field to text that the field itself reads."""
 
     def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
         said = layout.reading_of(name)
@@ -70,7 +70,7 @@ class FieldTextReader:
         """Whether it changes any text."""
 
     def prepare(self, texts: pa.Array) -> pa.Array:
-        """Do what comes before numbers are read and joined: blanks, words for null, codes."""
+        """Apply the first steps, before texts are joined or read: strip, null words, codes."""
         if self._strip or self.number is not None or self._moment is not None:
             texts = pc.utf8_trim_whitespace(texts)
         if self._null is not None:
@@ -80,7 +80,7 @@ class FieldTextReader:
         return texts
 
     def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array | None]:
-        """Read prepared texts, and say which could be read (None: all)."""
+        """Read prepared texts, and return which could be read (None: all)."""
         readable = None
         if self.number is not None:
             texts, readable = self.number.read(texts)
@@ -92,15 +92,15 @@ class FieldTextReader:
 
     @property
     def reads_nothing(self) -> bool:
-        """Return whether an empty cell has a meaning in a boolean field."""
+        """Whether an empty cell means true or false in a boolean field."""
         return self._words is not None and self._words.has_nothing
 
     def is_word(self, texts: pa.Array) -> pa.BooleanArray | None:
-        """Return which texts are words for true and false; None where there are no such words."""
+        """Return which texts are words for true or false; None if the layout has no such words."""
         return None if self._words is None else self._words.are(texts)
 
     def is_nothing(self, texts: pa.Array) -> pa.BooleanArray:
-        """Return which texts are blank, or words for null."""
+        """Return which texts are white space only, or words for null."""
         trimmed = pc.utf8_trim_whitespace(texts)
         blank = pc.equal(trimmed, "")
         if self._null is None:
@@ -108,20 +108,20 @@ class FieldTextReader:
         return pc.or_(blank, pc.is_in(trimmed, value_set=self._null))
 
     def read_typed(self, value: Any) -> Any:
-        """Return a typed value with what the layout says of values of its kind."""
+        """Return a typed value with the layout's rules for its kind applied: its time zone."""
         if self._moment is not None:
             return self._moment.localize(value)
         return value
 
     def complete(self, texts: pa.Array) -> pa.Array:
-        """Put the default where there is nothing."""
+        """Replace empty texts with the default."""
         if self._default is None:
             return texts
         return pc.if_else(pc.fill_null(pc.equal(texts, ""), True), self._default, texts)
 
 
 def as_text(value: Any) -> str:
-    """Return a constant of a layout as text that Django's fields understand."""
+    """Return a constant of a layout as text that Django's fields read."""
     if isinstance(value, dt.datetime):
         return value.isoformat(sep=" ")
     return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)

@@ -1,4 +1,4 @@
-"""A layout at work: batches of source columns become batches of a model's fields."""
+"""Apply a layout: convert batches of source columns to batches of a model's fields."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
     Judge = Callable[["MappedBatch"], set[int]]
-    """Gives the records of a batch that their fields refuse."""
+    """Returns the records of a batch that their fields refuse."""
 
 
 class Made(NamedTuple):
-    """The parents that were made for a batch by one field's look-up."""
+    """The parents that one field's look-up created for a batch."""
 
     parents: frozenset[int]
-    """The places of the made among all known parents."""
+    """The places of the created parents among all known parents."""
     places: pa.Array
     """The place of each record's parent."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MappedBatch(Batch):
-    """A batch with a column for each field, and what is needed to tell of refused cells."""
+    """A batch with a column for each field, and the original cells for its rejects."""
 
     given: tuple[Cells, ...] = ()
-    """The source's columns, as they were."""
+    """The source's columns, unchanged."""
     names: tuple[str, ...] = ()
-    """Their names."""
+    """The names of these columns."""
     made: Mapping[str, Made] = dataclasses.field(default_factory=dict)
-    """The parents that were made for it, by the field."""
+    """The parents that were created for it, by field."""
 
     @property
     def source_columns(self) -> tuple[Cells, ...]:
-        """The source's own columns; a hook's come before them."""
+        """The source's own columns, without those of a hook, which come before them."""
         return self.given[len(self.names) :] or self.given
 
 
@@ -76,11 +76,11 @@ class LayoutTransform:
         refuses: bool = False,
         sends: bool = True,
     ) -> None:
-        """Plan it, or raise ``LayoutError`` for what does not fit the source or the model.
+        """Prepare the layout; raise ``LayoutError`` if it does not fit the source or the model.
 
-        ``refuses``: are records refused alone? Then none of them leaves a parent behind.
-        ``sends``: is each batch sent before the next is made? If not, a tree's record is not
-        refused for want of a parent, which may be an earlier record.
+        ``refuses``: whether records are refused alone; then a refused record leaves no parent
+        behind. ``sends``: whether each batch is sent before the next is made. If not, a record of a
+        tree is not refused because its parent is missing: that may be an earlier record.
         """
         self._layout, self._notes = complete(layout, model, source)
         self._source = source
@@ -109,24 +109,24 @@ class LayoutTransform:
         self._copies = {
             name: self._split_copy(name) for name, said in names.items() if said.copy is not None
         }
-        if self._hook is None:  # which may add columns
+        if self._hook is None:  # a hook may add columns
             for name, picker in self._pickers.items():
                 for column in picker.feeding:
                     place_of(self._layout, column, source.columns, ("fields", name))
         self._found = FoundValues(self._layout, self._pickers, source)
         self._check_asked()
         self.source_columns = tuple(map(self._shown_column, names))
-        """How messages call the source columns of each field."""
+        """The names of each field's source columns in messages."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """How columns were matched, and what was read otherwise than it stands in the source."""
+        """Sentences about matched columns, changed values, and parents that were kept."""
         warnings = (text for picker in self._pickers.values() for text in picker.warnings)
         return (*self._notes, *warnings, *self._kept)
 
     @property
     def used_columns(self) -> frozenset[str] | None:
-        """The source columns that decide what becomes of a record; None: all of them."""
+        """The source columns that affect how a record is loaded; None means all."""
         if self._hook is not None:
             return None
         conditions = self._selection.columns
@@ -140,7 +140,7 @@ class LayoutTransform:
     def apply(self, batches: Iterable[Batch], judge: Judge | None = None) -> Iterator[MappedBatch]:
         """Pick, name and read the columns of each batch.
 
-        ``judge`` says which records their other fields refuse: no parents are made for these.
+        ``judge`` returns the records that other fields refuse; no parents are created for these.
         """
         named = self._selection.put_together(map(self._named, batches))
         for batch, names in named:
@@ -148,10 +148,10 @@ class LayoutTransform:
                 yield self._arrange(piece, names, judge if self._refuses else None)
 
     def take_back(self, batch: MappedBatch, accepted: Collection[int]) -> None:
-        """Delete the parents that were made for a batch and that none of its rows uses.
+        """Delete the parents that were created for a batch and that none of its rows uses.
 
-        ``accepted``: the numbers of the records whose rows are in. A parent is kept where another
-        row refers to it, and said to be where PostgreSQL refuses to delete it.
+        ``accepted``: the numbers of the records whose rows were loaded. A parent is kept if another
+        row refers to it, and also, with a warning, if PostgreSQL refuses to delete it.
         """
         is_in = pc.is_in(pa.array(batch.records), value_set=pa.array(accepted, pa.int64()))
         unused = {
@@ -199,14 +199,14 @@ class LayoutTransform:
 
     def _as_given(self, batch: MappedBatch, reject: Reject) -> Reject:
         """Return the reject of a field with the value that the source had."""
-        # A record that could not be read at all has no field, and is not among the batch's.
+        # A record that could not be read at all has no field, and is not in the batch.
         if reject.field not in self._pickers:
             return reject
         place = bisect_left(batch.records, reject.record)
         return dataclasses.replace(reject, value=self._original(batch, reject.field, place))
 
     def _check_asked(self) -> None:
-        """Raise ``ConfigurationError`` where no field is read as an option of the caller says."""
+        """Raise ``ConfigurationError`` if an option of the caller applies to no field."""
         read = [
             picker
             for name, picker in self._pickers.items()
@@ -227,9 +227,9 @@ class LayoutTransform:
         return dataclasses.replace(made, columns=(*made.columns, *batch.columns)), names
 
     def _pieces(self, batch: Batch, names: tuple[str, ...]) -> Iterator[Batch]:
-        """Cut a batch before each record whose parent may be an earlier record of the piece.
+        """Split a batch before each record whose parent may be an earlier record of the piece.
 
-        That is in the table when the record's own piece is looked up.
+        The parent is then in the table when the record's own piece is looked up.
         """
         trees = [name for name, known in self._parents.items() if known.is_tree]
         if not trees or not len(batch.records):
@@ -267,7 +267,7 @@ class LayoutTransform:
         built = self._build(batch, names, places, refused)
         if judge is None:
             return built
-        # It must be known which of them are used before the next batch is looked up.
+        # Which of them are used must be known before the next batch is looked up.
         self._session.looks_back |= any(made.values())
         return dataclasses.replace(
             built, made={name: Made(new, places[name]) for name, new in made.items() if new}
@@ -281,10 +281,10 @@ class LayoutTransform:
         missing: Mapping[str, pa.BooleanArray],
         judge: Judge,
     ) -> set[int]:
-        """Return the records that are refused whatever becomes of their missing parents.
+        """Return the records that are refused even if their missing parents are created.
 
-        One accepted record is enough for a parent, so the first of each is judged; the others only
-        where that was refused.
+        One accepted record is enough to create a parent. So the first record of each parent is
+        judged, and the others only if it was refused.
         """
         first = {at for name, mask in missing.items() for at in _first_places(places[name], mask)}
         refused = self._judge_places(first, batch, names, places, missing, judge)
@@ -312,7 +312,7 @@ class LayoutTransform:
         missing: Mapping[str, pa.BooleanArray],
         judge: Judge,
     ) -> set[int]:
-        """Return those of some records that are refused; instances of their parents are made."""
+        """Return the refused ones of the chosen records; try to make instances of their parents."""
         at = pa.array(sorted(chosen), pa.int64())
         few = _take_records(batch, at)
         found = {name: keys.take(at) for name, keys in places.items()}
@@ -350,10 +350,10 @@ class LayoutTransform:
         *,
         waits: bool = False,
     ) -> MappedBatch:
-        """Read all columns; ``places``: those of the parents.
+        """Read all columns; ``places`` are the places of the parents.
 
-        The records of ``quiet`` are refused for other reasons than a missing parent. ``waits``: no
-        record is refused because of one.
+        The records in ``quiet`` are refused for other reasons than a missing parent. ``waits``: no
+        record is refused because of a missing parent.
         """
         cells: dict[str, Cells] = {}
         refused: list[Reject] = []
@@ -407,7 +407,7 @@ class LayoutTransform:
     def _unfit_keys(
         self, name: str, batch: Batch, names: tuple[str, ...]
     ) -> Sequence[tuple[int, str]]:
-        """Return the places of cells that have no natural key, and why."""
+        """Return the places of cells without a natural key, and why."""
         if name not in self._parents or self._layout.fields[name].pattern is None:
             return ()
         [column] = self._pickers[name].columns
@@ -415,7 +415,7 @@ class LayoutTransform:
         return self._pickers[name].read_key(batch.columns[place])[1]
 
     def _look_up(self, name: str, places: pa.Array) -> Picked:
-        """Return the keys of the parents at these places, and why there are none."""
+        """Return the keys of the parents at these places, and why some have none."""
         known = self._parents[name]
         refused = []
         if known.reasons:
@@ -427,7 +427,7 @@ class LayoutTransform:
         return Picked(cells=known.values(0, places), refused=refused)
 
     def _cuts(self, name: str, batch: Batch, names: tuple[str, ...]) -> set[int]:
-        """Return the places before which a batch is cut, for one look-up in its own table."""
+        """Return the places before which a batch is split, for one look-up in its own table."""
         known, said = self._parents[name], self._layout.fields[name]
         places = known.places_of(self._natural_keys(name, batch, names))
         is_missing = known.is_missing(places)
@@ -436,7 +436,7 @@ class LayoutTransform:
         own: list[pa.Array] = []
         for field in said.lookup or ():
             if field in self._parents or field in self._copies or field not in self._pickers:
-                # Known only when the record is in: each record may wait for those before it.
+                # The key is known only after the record is loaded, so each may wait for the others.
                 return {place for place in pc.indices_nonzero(is_missing).to_pylist() if place}
             picked = self._pick(field, batch, names)
             own.append(pc.fill_null(texts_of(picked.cells)[0], ""))
@@ -527,7 +527,7 @@ class LayoutTransform:
         return [field for origin, _, field in copies if origin == name]
 
     def _split_copy(self, name: str) -> tuple[str, int]:
-        """Return the field whose parent is copied from, and the place of the value among its."""
+        """Return the field whose parent is copied from, and the number of the copied column."""
         origin = str(self._layout.fields[name].copy).partition(".")[0]
         if origin not in self._parents:
             raise self._layout.error(
@@ -551,9 +551,9 @@ def arrange(
     alias: str,
     **how: bool,
 ) -> LayoutTransform | None:
-    """Return a layout at work; None where the columns feed the fields as they are.
+    """Return the transform for a layout; None if the columns feed the fields unchanged.
 
-    ``how`` is that of ``LayoutTransform``. Raises ``LayoutError`` for what does not fit the
+    ``how`` is passed to ``LayoutTransform``. Raises ``LayoutError`` if the layout does not fit the
     source or the model.
     """
     if layout is None and needs_layout(model, source):
@@ -567,14 +567,14 @@ def _shell(batch: Batch, names: tuple[str, ...]) -> MappedBatch:
 
 
 def _first_places(places: pa.Array, mask: pa.BooleanArray) -> list[int]:
-    """Return where each distinct value under the mask comes first."""
+    """Return the first place of each distinct value under the mask."""
     at = pc.indices_nonzero(mask)
     found = pa.table({"place": places.take(at), "at": at}).group_by("place")
     return list(found.aggregate([("at", "min")])["at_min"].to_pylist())
 
 
 def _take_records(batch: Batch, places: pa.Array) -> Batch:
-    """Return some records of a batch, without those that could not be taken apart."""
+    """Return some records of a batch, without the rejects of records that could not be split."""
     at = places.to_pylist()
 
     def take(cells: Cells) -> Cells:

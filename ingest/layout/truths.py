@@ -1,4 +1,4 @@
-"""The words for true and false that a layout gives to boolean fields."""
+"""The layout's words for true and false in boolean fields."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from ingest.layout.definition import FieldLayout, Layout
 
 _OWN = {True: ("True", "t", "1"), False: ("False", "f", "0")}
-"""What BooleanField.to_python reads: https://github.com/django/django, db/models/fields."""
+"""The texts that BooleanField.to_python reads: django/db/models/fields/__init__.py."""
 
 
 class TruthWords:
-    """Words for true and for false. Case and blanks around them do not count."""
+    """Words for true and for false. Case and surrounding white space are ignored."""
 
     def __init__(self, true: Sequence[str], false: Sequence[str]) -> None:
         words = dict.fromkeys(_bare_words(true), "True")
@@ -29,7 +29,7 @@ class TruthWords:
 
     @classmethod
     def of(cls, layout: Layout, name: str, said: FieldLayout) -> Self | None:
-        """Take what is said of a field; raises ``LayoutError`` for words with two meanings."""
+        """Return the words of a field; raise ``LayoutError`` for a word with two meanings."""
         if not said.true and not said.false:
             return None
         true, false = _bare_words(said.true or ()), _bare_words(said.false or ())
@@ -59,11 +59,11 @@ class TruthWords:
         return cls(true, false)
 
     def read(self, texts: pa.Array) -> pa.Array:
-        """Put what the field itself understands in place of the words; others stay as they are."""
+        """Replace the words with texts that the field itself reads; keep other texts."""
         return pc.coalesce(self._meanings.take(self._places(texts)), texts)
 
     def are(self, texts: pa.Array) -> pa.BooleanArray:
-        """Return which texts are such words."""
+        """Return which texts are words for true or false."""
         return pc.is_valid(self._places(texts))
 
     def _places(self, texts: pa.Array) -> pa.Array:
