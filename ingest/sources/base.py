@@ -1,7 +1,7 @@
-"""What a source is: where rows come from, as batches of raw cells.
+"""The base class of sources, which read records as batches of raw cells.
 
-A new source is one new file in this folder. ``open_source`` asks each class in turn whether it
-``accepts`` what it was given.
+A new source is one new file in this folder. ``open_source`` takes the first class that ``accepts``
+its argument.
 """
 
 from __future__ import annotations
@@ -27,38 +27,39 @@ if TYPE_CHECKING:
 
 
 class Source(ABC):
-    """Where rows come from. Use it as a context manager; it is read once."""
+    """A source of records. Use it as a context manager; it is read once."""
 
     format: ClassVar[str]
-    """The word for it in ``SourceOptions.format`` and in the docs."""
+    """Its name in ``SourceOptions.format`` and in the docs."""
     place: ClassVar[int]
-    """Which class is asked first whether it accepts a source: the smallest."""
+    """The order in which classes are tried: the smallest first."""
     name: str
-    """How messages call this source: the file's name, or what kind of iterable it is."""
+    """The source's name in messages: the file's name, or the kind of iterable."""
     columns: tuple[str, ...]
     """The names of the source columns, in order."""
     bytes_total: int | None = None
-    """The size of the input in bytes, where it is known."""
+    """The size of the input in bytes, if it is known."""
     preamble: str = ""
-    """The text that stands before the header or the first record, where there is any."""
+    """The text before the header or the first record, if there is any."""
     file_name: str = ""
-    """The file's name without its folder, where it is one file that has a name."""
+    """The file's name without its folder, if the source is one file with a name."""
     paths: tuple[Path, ...] = ()
-    """The files that it reads, where all of them can be read again."""
+    """The files that it reads, if all of them can be read again."""
     identity: str = ""
-    """What stays the same as long as a file that is not among ``paths`` does, if it is known."""
+    """A value that stays the same while a file that is not among ``paths`` does, if one is
+    known."""
     is_of_files: ClassVar[bool] = False
     """Whether it is the content of one file."""
     has_postgres_text: bool = False
-    """Whether its cells are texts that PostgreSQL wrote, and nulls are NULL."""
+    """Whether PostgreSQL wrote its cells as text, and nulls are NULL."""
     reads_by_text: bool = False
-    """Whether a field reads a typed value as it would read its text; then 1.5 is no integer."""
+    """Whether a field reads a typed value as it would read its text; 1.5 is then not an integer."""
     notes: tuple[str, ...] = ()
-    """What the user should know of the records that were read, a sentence each."""
+    """Notes for the user about the records that were read, a sentence each."""
     ignores: frozenset[str] = frozenset()
-    """Those of ``SourceOptions`` that say nothing to this kind of source, by name."""
+    """The names of the ``SourceOptions`` that have no meaning for this kind of source."""
     holds_others: ClassVar[bool] = False
-    """Whether it holds sources of any format."""
+    """Whether it contains sources of any format."""
     registry: ClassVar[list[type[Source]]] = []
 
     def __init_subclass__(cls) -> None:
@@ -69,32 +70,32 @@ class Source(ABC):
 
     @property
     def read_format(self) -> str:
-        """The format that its records are read in, as messages name it."""
+        """The format of its records, as messages name it."""
         return self.format
 
     @classmethod
     @abstractmethod
     def accepts(cls, given: Any) -> bool:
-        """Return whether this class can read what was given."""
+        """Return whether this class can read the given object."""
 
     @classmethod
     @abstractmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
-        """Open what was given; the column names are known afterwards."""
+        """Open the given object; the column names are known afterwards."""
 
     @abstractmethod
     def batches(self) -> Iterator[Batch]:
-        """Yield the records, a batch at a time; nothing holds the whole input."""
+        """Yield the records in batches, without holding the whole input in memory."""
 
     def go_to(self, position: Position) -> bool:  # noqa: ARG002
-        """Let ``batches`` begin after this position, which a batch of the same source gave.
+        """Let ``batches`` begin after a position that a batch of the same source returned.
 
-        Gives False where the source must be read from its beginning to get there.
+        Return False if the source can only be read from its beginning.
         """
         return False
 
     def batches_after(self, position: Position) -> Iterator[Batch]:
-        """Yield the records after a position, a batch at a time."""
+        """Yield the records after a position, in batches."""
         if position == Position() or self.go_to(position):
             yield from self.batches()
         else:
@@ -102,36 +103,36 @@ class Source(ABC):
                 yield batch.split(position.record)[1]
 
     def batches_between(self, start: Position, stop: Position | None) -> Iterator[Batch]:  # noqa: ARG002
-        """Yield the records after a position; of several files no more than up to ``stop``'s."""
+        """Yield the records after a position; several files are read up to ``stop``'s file."""
         return self.batches_after(start)
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:  # noqa: ARG002
-        """Yield the position after every so many records from a position on, up to the end.
+        """Yield the position after every ``records`` records, from ``start`` to the end.
 
-        None where the records must be read to be told apart.
+        Return None if the positions cannot be found without parsing the records.
         """
         return None
 
     def find_parts(self, start: Position, records: int) -> Iterator[Position] | None:
-        """Yield the ends of parts that several processes read, of so many records or less."""
+        """Yield the ends of parts of up to ``records`` records that processes read in parallel."""
         return self.find_ends(start, records)
 
     def each_file(self) -> Iterator[Source]:
-        """Yield the sources of the single files, each as its batches call it."""
+        """Yield the source of each file, with the name that its batches have."""
         yield self
 
     def check_unchanged(self) -> None:
-        """Raise ``SourceError`` where the file is no longer what it was when it was opened."""
+        """Raise ``SourceError`` if the file has changed since it was opened."""
 
     def writer(self, suffix: str = "") -> RecordWriter:  # noqa: ARG002
-        """Return what writes refused records so that a source with the same options reads them.
+        """Return a writer of refused records that a source with the same options can read.
 
-        ``suffix``: that of the file's name, where the source has several formats to choose from.
+        ``suffix``: the suffix of the file's name, for sources with a choice of several formats.
         """
         return JsonLinesWriter(self.columns)
 
     def reject(self, record: int, value: Any, reason: str, line: int | None = None) -> Reject:
-        """Return the reject of a record that could not be read into cells."""
+        """Return the reject for a record that could not be split into cells."""
         return Reject(
             source=self.name,
             record=record,
@@ -144,7 +145,7 @@ class Source(ABC):
         )
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the source's files."""
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +163,7 @@ LENIENCIES = ("pad", "cut")
 """The words of ``SourceOptions.lenient``."""
 
 OF_WORKBOOKS = frozenset({"sheet"})
-"""The options of workbooks alone."""
+"""The options that only workbooks have."""
 OF_DELIMITED_TEXT = frozenset(
     {
         *("delimiter", "quote", "doubled_quotes", "escape", "comment"),
@@ -171,49 +172,48 @@ OF_DELIMITED_TEXT = frozenset(
 )
 """The options of text whose cells have no names of their own."""
 OF_FILES = OF_WORKBOOKS | OF_DELIMITED_TEXT | {"encoding", "lenient"}
-"""The options that say nothing to a source whose cells have names and types."""
+"""The options that have no meaning for a source whose cells have names and types."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceOptions:
-    """How a source is to be read."""
+    """Options for reading a source."""
 
     format: str | None = None
-    """What kind of source it is, as in ``Source.format``; None: told by what was given."""
+    """The kind of source, as in ``Source.format``; None: detected."""
     columns: tuple[str, ...] | None = None
-    """The names of the columns: those of a delimited file, or of tuples; of any other source, whose
-    values have names, the columns to take."""
+    """The names of the columns of a delimited file or of tuples. For any other source, whose values
+    have names: the columns to read."""
     encoding: str = "utf-8"
     """The text's encoding: any codec Python knows."""
     delimiter: str = ","
-    """What stands between the cells of a delimited file: one ASCII character."""
+    """The separator between the cells of a delimited file: one ASCII character."""
     quote: str = '"'
-    """What a cell is wrapped in where it holds a delimiter, a quote or a line end; empty: none."""
+    """The character around cells that contain a delimiter, a quote or a line end; empty: none."""
     doubled_quotes: bool = True
-    """Whether a quote that is written twice stands for itself inside a quoted cell."""
+    """Whether a doubled quote inside a quoted cell means one quote."""
     escape: str | None = None
-    """The character that takes its meaning from the next one, inside and outside of quotes."""
+    """The character that escapes the next one, inside and outside of quotes."""
     skip_records: int = 0
-    """Records before the header, or before the first record where there is no header; blank lines
-    are not counted."""
+    """Records to skip before the header, or before the first record if there is no header; blank
+    lines are not counted."""
     header: bool | None = None
-    """Whether the first record names the columns. None: yes, unless ``columns`` does. Columns that
-    nothing names are called by their position, ``1``, ``2`` …"""
+    """Whether the first record names the columns. None: yes, unless ``columns`` is given. Columns
+    without names are named by their position, ``1``, ``2`` …"""
     trailer_records: int = 0
-    """Records at the end that are to be left out; blank lines are not counted."""
+    """Records to leave out at the end; blank lines are not counted."""
     trailer_pattern: str | None = None
-    """A regular expression (RE2): the first record whose text it matches begins the trailer, which
-    goes on to the end. It is searched for in the cells, joined by the delimiter."""
+    """A regular expression (RE2). The first record that it matches, and all after it, are the
+    trailer. It is searched for in the cells, joined by the delimiter."""
     comment: str | None = None
-    """What a line begins with that is no record of a delimited file, such as ``#``. Such a line is
-    passed over like a blank one, before the header too; inside a quoted cell it is text."""
+    """The beginning of comment lines in a delimited file, such as ``#``. They are skipped like
+    blank lines, before the header too; inside a quoted cell they are text."""
     lenient: tuple[str, ...] = ()
-    """What to do with records of a delimited file that have another number of cells than there
-    are columns, and with records of JSON Lines that have other keys: ``pad`` fills the missing
-    cells with empty ones, ``cut`` drops the surplus ones, whatever they hold. The records are
-    counted in ``LoadResult.padded`` and ``LoadResult.cut``."""
+    """How to treat records of a delimited file with too few or too many cells, and records of JSON
+    Lines with other keys: ``pad`` adds empty cells for missing ones, ``cut`` drops extra cells,
+    empty or not. The records are counted in ``LoadResult.padded`` and ``LoadResult.cut``."""
     sheet: str | int | None = None
-    """The sheet of a workbook: its name, or its number from 1. None: the only one that has data."""
+    """The sheet of a workbook: its name, or its number from 1. None: the only one with data."""
 
     def __post_init__(self) -> None:
         said: Any = self.lenient
@@ -230,19 +230,19 @@ class SourceOptions:
 
     @property
     def is_postgres_csv(self) -> bool:
-        """Return whether PostgreSQL wrote the cells, so that unquoted empty ones are NULL."""
+        """Whether PostgreSQL wrote the cells, so that unquoted empty ones are NULL."""
         return self.format == "postgres-csv"
 
     @property
     def has_header(self) -> bool:
-        """Return whether the first record names the columns."""
+        """Whether the first record names the columns."""
         return self.columns is None if self.header is None else self.header
 
 
 def choose_columns(
     names: Sequence[str], chosen: tuple[str, ...] | None, source: str
 ) -> tuple[str, ...]:
-    """Return the columns to take, or ``SourceError`` for one that the source does not have."""
+    """Return the columns to read; raise ``SourceError`` for one that the source does not have."""
     for name in chosen or ():
         if name not in names:
             raise SourceError(f"{source} has no column {name!r}.{did_you_mean(name, names)}")
@@ -252,10 +252,10 @@ def choose_columns(
 def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     """Open a path, a file, several files, an Arrow stream or an iterable as a ``Source``.
 
-    A string with ``*``, ``?`` or ``[`` that names no file is a pattern for several.
+    A string with ``*``, ``?`` or ``[`` that is not the name of a file is a pattern for several.
 
-    Raises ``SourceError`` where it cannot be read, ``ConfigurationError`` for options that cannot
-    work and ``TypeError`` for anything that is no source.
+    Raises ``SourceError`` if it cannot be read, ``ConfigurationError`` for options that cannot work
+    and ``TypeError`` for any other object.
     """
     options = options or SourceOptions()
     given = plain_file(given, options.encoding)
@@ -269,7 +269,7 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
 
 
 def find_kind(given: Any, name: str | None = None) -> type[Source] | None:
-    """Return the kind of source that reads what was given, or reads it in the format named."""
+    """Return the class of source that reads the given object, as the format ``name`` if given."""
     kinds = Source.registry if name is None else _kinds_of(name)
     return next((kind for kind in kinds if kind.accepts(given) or kind.format == name), None)
 

@@ -1,4 +1,4 @@
-"""What travels from a source: batches of raw cells, and where in the source they stand."""
+"""Batches of raw cells, and their positions in the source."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class CellText(str):
-    """A text among typed values that is read as a cell of a text file: an empty one is NULL."""
+    """Text among typed values that is read like a cell of a text file: an empty one is NULL."""
 
     __slots__ = ()
 
 
 class _LeftToPostgreSQL:
-    """The value of a cell for which PostgreSQL's own default of the column counts."""
+    """The value of a cell that gets the column's default in PostgreSQL."""
 
     def __repr__(self) -> str:
         return "(the column's default)"
@@ -39,38 +39,38 @@ class Position:
     record: int = 0
     """The number of the record before it."""
     byte: int | None = None
-    """Where the next record begins, in bytes from the start of the file; None: not known."""
+    """The byte of the file at which the next record begins; None if unknown."""
     line: int | None = None
-    """How many physical lines there are before it."""
+    """The number of physical lines before it."""
     file: int = 0
-    """Which file it is in, from 0, where a source has several."""
+    """The file's place, from 0, if the source has several."""
 
 
 def no_line(_record: int) -> int | None:
-    """Say that the records are not on lines."""
+    """Return None: the records are not on lines."""
     return None
 
 
 def no_cells(_given: Any) -> Sequence[Any] | None:
-    """Say that a record has no cells."""
+    """Return None: the record has no cells."""
     return None
 
 
 def only_record(record: int) -> Position:
-    """Return the position after a record of which no more than its number is known."""
+    """Return the position after a record, if only its number is known."""
     return Position(record=record)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NumberedRecords:
-    """Which records of a source there are in a batch, and how to reject one of them."""
+    """The numbers of a batch's records, which a reject of one of them needs."""
 
     source: str
-    """The name of the source that the records are numbered in: of several files, the one."""
+    """The name of the source in which the records are numbered; of several files, the one file."""
     records: Sequence[int]
     """The records' numbers in the source, from 1."""
     find_line: Callable[[int], int | None] = no_line
-    """Says on which physical line of the file the record of this number begins."""
+    """Returns the physical line of the file on which a record begins."""
 
     def reject(  # noqa: PLR0913 - what a reject says
         self,
@@ -83,7 +83,7 @@ class NumberedRecords:
         value: Any,
         constraint: str | None = None,
     ) -> Reject:
-        """Return the reject of the record at this place of the batch."""
+        """Return a reject for the record at this place of the batch."""
         record = self.records[place]
         return Reject(
             source=self.source,
@@ -100,58 +100,58 @@ class NumberedRecords:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch(NumberedRecords):
-    """Records on their way, column by column."""
+    """Records of a source, column by column."""
 
     columns: tuple[pa.Array | list[Any], ...]
     """The cells of each source column, each as long as ``records``."""
     rejects: tuple[Reject, ...] = ()
-    """Records between these that could not be taken apart."""
+    """Rejects for records among these that could not be split into cells."""
     misfits: Mapping[int, Any] = dataclasses.field(default_factory=dict)
-    """These records as they stood, by their numbers."""
+    """The rejected records as they are in the source, by their numbers."""
     padded: frozenset[int] = frozenset()
-    """The records that had too few cells and got empty ones."""
+    """The records with too few cells, to which empty cells were added."""
     cut: frozenset[int] = frozenset()
-    """The records that had too many cells and lost the surplus ones."""
+    """The records with too many cells, whose extra cells were dropped."""
     split_misfit: Callable[[Any], Sequence[Any] | None] = no_cells
-    """Gives the cells of a misfit, in the order of the source's columns: they may be too few or too
-    many. None where it has none."""
+    """Returns the cells of a misfit, in the order of the source's columns; there may be too few or
+    too many. None if it has none."""
     errors: tuple[Reject, ...] = ()
-    """Cells that show an error in the place of a value: a record that uses one is refused."""
+    """Cells with an error in place of a value: a record that uses one is refused."""
     skipped: int = 0
-    """How many records the options said to leave out: those of a trailer."""
+    """How many records were left out as a trailer, as the options ask."""
     find_position: Callable[[int], Position] = only_record
-    """Gives the position after the record of this number, for ever greater numbers."""
+    """Returns the position after a record; must be called with increasing numbers."""
     refused: tuple[Reject, ...] = ()
-    """Cells that a layout refused; they are null in ``columns``."""
+    """Rejects for cells that a layout refused; the cells are null in ``columns``."""
     blamed: frozenset[tuple[int, str]] = frozenset()
-    """The record and the field of cells that are null for a reason which is known already."""
+    """The record and field of cells that are null for a reason that is already reported."""
     as_given: Callable[[Any, Reject], Reject] | None = None
-    """Returns a reject of this batch with the source's own value, where a layout changed it."""
+    """Returns a reject of this batch with the source's own value, if a layout changed it."""
     leaves_cells: bool = False
-    """Whether some cell is ``LEFT_TO_POSTGRESQL``."""
+    """Whether any cell is ``LEFT_TO_POSTGRESQL``."""
     through: int | None = None
-    """The last record that this batch and those before it account for, once it is known."""
+    """The last record that this batch and the ones before it account for, once it is known."""
     byte_span: tuple[int, int] = (0, 0)
-    """Where in the input its records begin and end, in bytes, for the progress; of a compressed
-    file as nearly as can be said. Zeros where the source is not made of bytes."""
+    """The bytes of the input at which its records begin and end, for the progress; approximate for
+    a compressed file, and zeros if the source is not made of bytes."""
 
     @property
     def source_columns(self) -> tuple[pa.Array | list[Any], ...]:
-        """The source's own columns, whatever was made of them."""
+        """The source's own columns, before a layout changed them."""
         return self.columns
 
     @property
     def records_read(self) -> int:
-        """How many records the source had for this batch: the refused too, not the skipped."""
+        """The number of records read for this batch: with refused, without skipped ones."""
         return len(self.records) + len({reject.record for reject in self.rejects})
 
     def byte_after(self, count: int) -> int:
-        """Return about where the first ``count`` of its records end in the input."""
+        """Return the approximate byte of the input at which the first ``count`` records end."""
         start, stop = self.byte_span
         return start + (stop - start) * count // max(len(self.records), 1)
 
     def numbers(self) -> tuple[int, int] | None:
-        """Return the least and the greatest number of its records, the refused too."""
+        """Return the smallest and the largest number of its records, including refused ones."""
         ends = [reject.record for reject in self.rejects]
         if len(self.records):
             ends += [self.records[0], self.records[-1]]
@@ -185,7 +185,7 @@ class Batch(NumberedRecords):
 
 
 def in_pieces(batches: Iterator[Batch], rows: int | None) -> Iterator[Batch]:
-    """Cut batches where a multiple of ``rows`` records has been read, and number their ends."""
+    """Split batches after every ``rows`` records, and set their ``through``."""
     left = rows
     for whole in batches:
         rest = whole

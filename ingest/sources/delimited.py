@@ -1,4 +1,4 @@
-"""Delimited text: CSV and its relatives, from a file, a file object or standard input."""
+"""Delimited text, such as CSV, from a file, a file object or standard input."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ if TYPE_CHECKING:
     from ingest.results.rejects import Reject
 
 BLOCK_BYTES = 2 << 20
-"""Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
-needs some ten times a block's size of memory."""
+"""Bytes parsed at a time, and so the longest record. Larger blocks are not faster here, and a load
+needs memory of about ten blocks."""
 LARGE_BLOCKS = 4
-"""A file of more blocks begins with small ones, so that PostgreSQL need not wait for whole ones."""
+"""A file of more blocks begins with small ones, so that PostgreSQL waits less for the first
+rows."""
 BLOCKS_REMEMBERED = 3
-"""Blocks whose lines and positions are known while a later one is at hand: a layout may hold a
-record back until it knows what follows it."""
+"""Earlier blocks whose lines and positions are kept: a layout may hold a record back until it has
+seen the next one."""
 
 
 class DelimitedSource(Source):
-    """A text file of records whose cells stand between delimiters."""
+    """A text file of records whose cells are separated by a delimiter."""
 
     format = "delimited"
     place = 20
@@ -75,7 +76,7 @@ class DelimitedSource(Source):
         self._start = self._first = Position(line=head.lines, byte=byte)
         self._ahead: ReadAhead[Block] | None = None
         self._trailer: int | None = None
-        """How many records the trailer has, once it was read."""
+        """The number of records in the trailer, once it has been read."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -127,7 +128,7 @@ class DelimitedSource(Source):
         return True
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
-        # Where the end is cut off, no part of the file can be told to be without it.
+        # Which records are the trailer is known only after reading the whole file.
         if not self._can_seek or self._options.trailer_records:
             return None
         return self._find_ends(self._first if start.byte is None else start, records)
@@ -144,7 +145,7 @@ class DelimitedSource(Source):
 
     @property
     def _can_seek(self) -> bool:
-        # Where a trailer begins that goes on to the end is known only to who has read it all.
+        # Where a trailer begins is known only after reading the file from its start.
         return (
             self._file.can_seek
             and self._options.trailer_pattern is None
@@ -173,7 +174,7 @@ class DelimitedSource(Source):
                 yield latest
 
     def _place(self, blocks: Iterator[Block], start: Position) -> Iterator[PlacedBlock]:
-        """Yield of each block where it is in the file; each must be told its number of records."""
+        """Yield each block with its position; the caller must set its ``count`` before the next."""
         position = start
         earlier: deque[PlacedBlock] = deque(maxlen=BLOCKS_REMEMBERED)
         measure = self._reader.bytes_in_file if self._can_seek else None
@@ -206,7 +207,7 @@ class DelimitedSource(Source):
             yield Batch(source=self.name, records=(), columns=columns)
 
     def _parse(self, parser: CellParser, placed: PlacedBlock) -> _Parsed:
-        """Return the columns of a block, and why some of its records are not in them."""
+        """Return the columns of a block, and the reasons why some of its records are left out."""
         block = placed.text
         try:
             columns, widths = parser.parse(block.record_text)
@@ -237,7 +238,7 @@ class DelimitedSource(Source):
     def _find_adaptable(
         self, widths: dict[int, int], faults: dict[int, str]
     ) -> tuple[list[int], list[int]]:
-        """Return the places of the records to pad and of those to cut."""
+        """Return the places of the records to pad and of the records to cut."""
         lenient, sound = self._options.lenient, [it for it in widths.items() if it[0] not in faults]
         padded = [place for place, width in sound if "pad" in lenient and width < self._width]
         cut = [place for place, width in sound if "cut" in lenient and width > self._width]
@@ -250,9 +251,9 @@ class DelimitedSource(Source):
         widths: dict[int, int],
         adapted: list[int],
     ) -> list[pa.Array]:
-        """Put records of other widths among the rows, padded or cut.
+        """Insert records of other widths among the rows, padded or cut.
 
-        ``widths``: of all records that have no row yet, by their places.
+        ``widths``: the widths of all records that have no row yet, by their places.
         """
         places_of_width: dict[int, list[int]] = {}
         for place in adapted:
@@ -273,7 +274,7 @@ class DelimitedSource(Source):
         return [pa.concat_arrays(column).take(rows) for column in zip(*parts, strict=True)]
 
     def _split_misfit(self, text: Any) -> list[str] | None:
-        """Return the cells of a record that has too few or too many of them."""
+        """Return the cells of a record that has too few or too many."""
         record = str(text).encode(errors="surrogatepass")
         if self._pattern.fault_of(record) is not None:
             return None
@@ -356,15 +357,15 @@ _FAULTS = {
     ),
     NOTHING_ESCAPED: f"it ends with {NOTHING_ESCAPED}: {{text!r}}. Take it away, or write it twice",
 }
-"""Why a record is refused whose quotes or escapes are not as they should be."""
+"""Why a record with invalid quotes or escapes is refused."""
 
 
 class _Parsed(NamedTuple):
-    """What was made of a block; the records are named by their places in it, from 0."""
+    """The parsed records of a block, which are identified by their places in it, from 0."""
 
     columns: list[pa.Array]
     refused: dict[int, str]
-    """Why records are not in the columns."""
+    """The reasons why records are not in the columns, by place."""
     padded: list[int]
     cut: list[int]
 
@@ -374,7 +375,7 @@ def _records(count: int) -> str:
 
 
 class PlacedBlock:
-    """A block of whole records, and where it stands in the file."""
+    """A block of whole records, and its position in the file."""
 
     def __init__(
         self,
@@ -383,17 +384,17 @@ class PlacedBlock:
         earlier: tuple[PlacedBlock, ...],
         measure: Callable[[bytes], int] | None,
     ) -> None:
-        """``measure`` says how many bytes of the file a text is, where that can be said."""
+        """``measure`` returns how many bytes of the file a text takes; None if that is unknown."""
         self.text = text
         self.start = start
         self.count = 0
-        """How many records it has, once somebody has counted them."""
+        """The number of its records, once they have been counted."""
         self._earlier = tuple(block.alone() for block in earlier)
         self._measure = measure
-        self._known = 0, start.byte or 0  # a place in the text, and where in the file that is
+        self._known = 0, start.byte or 0  # a place in the text, and its byte in the file
 
     def alone(self) -> PlacedBlock:
-        """Return this block without those before it, which it would keep in memory."""
+        """Return this block without the earlier ones, which it would keep in memory."""
         block = PlacedBlock(self.text, self.start, (), self._measure)
         block.count = self.count
         return block
@@ -412,7 +413,7 @@ class PlacedBlock:
         return Position(record=record, byte=self._byte(len(text)), line=line)
 
     def find_line(self, record: int) -> int | None:
-        """Return the line on which a record of it begins, or of a block not long before it."""
+        """Return the line on which a record of this or a recent block begins."""
         place = record - self.start.record - 1
         if place >= 0:
             return (self.start.line or 0) + self.text.lines[place] + 1
@@ -420,7 +421,7 @@ class PlacedBlock:
         return None if found is None else found.find_line(record)
 
     def position_after(self, record: int) -> Position:
-        """Return the position after a record of it, or of a block not long before it."""
+        """Return the position after a record of this or a recent block."""
         place = record - self.start.record - 1
         if place >= 0:
             start, stop = (side[place] for side in self.text.spans)
@@ -435,7 +436,7 @@ class PlacedBlock:
         return next((block for block in latest_first if record > block.start.record), None)
 
     def _byte(self, stop: int) -> int | None:
-        """Return where in the file a place of the text is; mostly asked for ever greater places."""
+        """Return the byte of the file for a place in the text; fast for increasing places."""
         if self._measure is None or self.start.byte is None:
             return None
         known, byte = self._known if self._known[0] <= stop else (0, self.start.byte)
@@ -445,7 +446,7 @@ class PlacedBlock:
 
 
 def _numbers(first: int, count: int, refused: dict[int, str]) -> Sequence[int]:
-    """Assign numbers to the records of a block from ``first`` on, without the refused ones."""
+    """Return the numbers of a block's records, which begin at ``first``, without refused ones."""
     if not refused:
         return range(first, first + count)
     return [first + place for place in range(count) if place not in refused]
@@ -454,7 +455,7 @@ def _numbers(first: int, count: int, refused: dict[int, str]) -> Sequence[int]:
 def _without_rows(
     columns: list[pa.Array], dropped: list[int], gaps: list[int], count: int
 ) -> list[pa.Array]:
-    """Leave out the rows of these records; the records at ``gaps`` have no rows."""
+    """Return the columns without the dropped records; the records at ``gaps`` have no rows."""
     gone = set(gaps)
     places = [place for place in range(count) if place not in gone]
     unwanted = set(dropped)
@@ -463,7 +464,7 @@ def _without_rows(
 
 
 def _without_old_reasons(cells: pa.Array) -> pa.Array:
-    """Empty the cells in which an earlier load said why it refused a record."""
+    """Empty the cells that contain an earlier load's reasons for refusing a record."""
     is_reason = pc.starts_with(cells, PREFIX)
     return pc.if_else(is_reason, pa.scalar(b"", cells.type), cells)
 

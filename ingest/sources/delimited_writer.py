@@ -1,4 +1,4 @@
-"""Refused records of delimited text, as delimited text of the same dialect."""
+"""Writes refused records of delimited text in the same dialect."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from ingest.sources.base import SourceOptions
 
 PREFIX = "ingest: "
-"""The reasons begin with it."""
+"""The beginning of the reasons."""
 REASONS_FOLLOW = PREFIX + "reasons"
-"""The last cell of the line that stands for a header in the reject file of a text without one: it
-has as many cells as the records should have, and shows that each has its reasons."""
+"""The last cell of the first line in the reject file of a text without a header. The line has as
+many cells as the records should have, and shows that each record is followed by its reasons."""
 _MARKED = re.compile(MARK + "([0-9a-f]{2})")
 _PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "\r": " ", "\n": " "})  # noqa: RUF001
 _TRAILER = "end of the rejects"
 
 
 def plain_text(text: str, options: SourceOptions) -> str:
-    """Return text of our own as a dialect can have it in one cell, most readably."""
+    """Return our own text, changed as little as possible to fit into one cell of a dialect."""
     text = text.translate(_PLAIN)
     if options.escape:
         text = text.replace(options.escape, "/")
@@ -38,7 +38,7 @@ def plain_text(text: str, options: SourceOptions) -> str:
 
 
 class DelimitedWriter(RecordWriter):
-    """Writes the preamble and the header as they were, and a further cell in each record."""
+    """Writes the preamble and the header unchanged, and the records with an additional cell."""
 
     format = "delimited"
 
@@ -49,7 +49,7 @@ class DelimitedWriter(RecordWriter):
         reasons_at: int | None,
         width: int | None = None,
     ) -> None:
-        """``head`` is the text before the first record, ``reasons_at`` where it had reasons.
+        """``head``: the text before the first record; ``reasons_at``: the place of old reasons.
 
         ``width``: how many cells a record should have, without the reasons.
         """
@@ -85,8 +85,8 @@ class DelimitedWriter(RecordWriter):
         return self._line(self._options.delimiter.join(texts))
 
     def misfit(self, given: Any, reasons: str) -> bytes:
-        # What stood there stays as it was, but it must neither take in the records after it nor get
-        # as many cells as a good record by what is added: it would be loaded like that.
+        # The record stays as it was, but it must not swallow the records after it. And the added
+        # cell must not give it as many cells as a good record, or it would be loaded.
         record = _bytes(str(given))
         cells = self._pattern.split(str(given))
         is_well_formed = True
@@ -107,13 +107,13 @@ class DelimitedWriter(RecordWriter):
         return self.encode((_TRAILER + self._line_end) * self._options.trailer_records)
 
     def _nothing(self, cell: Any) -> str:
-        """Return an empty cell, quoted where an unquoted one would be NULL."""
+        """Return an empty cell, quoted if an unquoted one would be NULL."""
         value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
         is_quoted = self._options.is_postgres_csv and value is not None
         return self._options.quote * 2 if is_quoted else ""
 
     def _find_reasons(self, cells: Sequence[str]) -> int:
-        """Return where earlier reasons are; the place after the last cell if there are none."""
+        """Return the place of earlier reasons, or the place after the last cell without any."""
         for place in reversed(range(len(cells))):
             if cells[place].startswith((PREFIX, self._options.quote + PREFIX)):
                 return place
@@ -128,7 +128,7 @@ class DelimitedWriter(RecordWriter):
         return self._cell(plain_text(text, self._options))
 
     def _cell(self, text: str) -> str:
-        """Return the text of a cell that is read as this value."""
+        """Return the cell that is read as this text."""
         quote, escape, delimiter = (
             self._options.quote,
             self._options.escape,
@@ -146,7 +146,7 @@ class DelimitedWriter(RecordWriter):
         marks = (delimiter, "\r", "\n")
         if not (text.startswith(quote) or is_comment or any(mark in text for mark in marks)):
             return text
-        # Without either, no cell of such a text can hold a quote and need to be quoted.
+        # With neither doubled quotes nor an escape, a quoted cell cannot contain a quote.
         again = quote * 2 if self._options.doubled_quotes else f"{escape}{quote}" if escape else "'"
         return f"{quote}{text.replace(quote, again)}{quote}"
 
@@ -163,5 +163,5 @@ def _text(cell: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return text whose marked bytes are as ``surrogateescape`` has them."""
+    """Return text with its marked bytes as ``surrogateescape`` represents them."""
     return _MARKED.sub(lambda match: chr(0xDC00 + max(int(match[1], 16), 0x80)), text)

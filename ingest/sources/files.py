@@ -1,4 +1,4 @@
-"""Files as sources are given them: a path, standard input or a file object, compressed or not."""
+"""Opens files for sources: a path, standard input or a file object, compressed or not."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 MAGIC_BYTES = 16
-"""The first bytes of a file, which say what it is."""
+"""How many bytes at the beginning of a file identify its format."""
 
 
 class _ReadInPieces:
-    """A file that is read little by little: from Python 3.12 on, gzip reads 128 KB ahead.
+    """A file that is read in small pieces, because gzip reads 128 KB ahead from Python 3.12 on.
 
-    The progress of a load counts what was read.
+    A load's progress counts the bytes that were read.
     """
 
     def __init__(self, file: Any) -> None:
@@ -51,7 +51,7 @@ class _ReadInPieces:
         return piece
 
     def seek(self, place: int) -> int:
-        """Go back, as to the file's beginning."""
+        """Seek, which decompressors need to start again at the file's beginning."""
         found: int = self._file.seek(place)
         return found
 
@@ -60,27 +60,27 @@ _OPENERS: dict[str, Callable[[Any], Any]] = {
     "gzip": lambda file: gzip.GzipFile(fileobj=_ReadInPieces(file), mode="rb"),
     "bzip2": bz2.BZ2File,
     "xz": lzma.LZMAFile,
-    # pyarrow has it, and is needed anyway; Python itself has it from 3.14 only.
+    # From pyarrow, which is required anyway; Python itself has zstd only from 3.14.
     "zstd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"),
 }
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
 class NamedPath(type(Path())):  # type: ignore[misc] # PosixPath or WindowsPath
-    """A file on this machine that messages and layouts call by another name than its own."""
+    """A file on this machine that has another name in messages and layouts."""
 
     shown_name: str = ""
 
     @classmethod
     def of(cls, path: str | Path, shown_name: str) -> NamedPath:
-        """Return the path of a file that was called otherwise where it came from."""
+        """Return the path of a file that had another name where it came from."""
         named = cls(path)
         named.shown_name = shown_name
         return named
 
 
 def file_name_of(given: Any) -> str:
-    """Return the name of a file without its folder; empty where it has none."""
+    """Return the name of a file without its folder, or an empty string if it has none."""
     if isinstance(given, NamedPath):
         return given.shown_name
     name = getattr(given, "name", "") if hasattr(given, "read") else str(given)
@@ -88,10 +88,10 @@ def file_name_of(given: Any) -> str:
 
 
 class InputFile:
-    """A file opened for reading bytes, decompressed on the way.
+    """A file opened for reading bytes, which are decompressed if necessary.
 
-    The compression is known by the first bytes, so that it works for standard input too; a name
-    that ends like a compressed file but holds none is an error.
+    The compression is detected by the first bytes, so it works for standard input too. A file that
+    is not compressed though its name has such a suffix is an error.
     """
 
     def __init__(self, given: Any) -> None:
@@ -103,7 +103,7 @@ class InputFile:
         if hasattr(given, "read"):
             self._raw: IO[bytes] = given
             self.name = safe_line(str(getattr(given, "name", type(given).__name__)))
-            size = getattr(given, "size", None)  # of a file of Django, or elsewhere
+            size = getattr(given, "size", None)  # Django's files and others have it
             self.bytes_total = size if isinstance(size, int) else None
         elif str(given) == STDIN:
             self._raw, self.name = _standard_input(), "standard input"
@@ -113,7 +113,7 @@ class InputFile:
             self._is_ours, self.path, self.name = True, Path(given), safe_line(shown)
             self._raw = open_path(self.path)
             self.bytes_total = self.path.stat().st_size
-            if not self.path.is_file():  # a pipe can be read once only, and has no size
+            if not self.path.is_file():  # a pipe can be read only once, and has no size
                 self.path = self.bytes_total = None
         self._opened = None if self.path is None else _stamp(self.path)
         self._counted = _CountedFile(self._raw, self.name)
@@ -125,13 +125,13 @@ class InputFile:
 
     @property
     def bytes_read(self) -> int:
-        """How far the file has been read, in bytes as they are on the disk."""
+        """How many bytes of the file, as stored, have been read."""
         return self._counted.bytes_read
 
     def read(self, size: int) -> bytes:
-        """Return the next bytes of the content, at most ``size``; none at its end.
+        """Return up to ``size`` bytes of the content; none at its end.
 
-        Raises ``SourceError`` where a compressed file is cut off or damaged.
+        Raises ``SourceError`` if a compressed file is cut off or damaged.
         """
         try:
             return bytes(self._content.read(size))
@@ -145,21 +145,21 @@ class InputFile:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Its path, where it can be read again."""
+        """Its path, if it can be read again."""
         return () if self.path is None else (self.path,)
 
     @property
     def can_seek(self) -> bool:
-        """Return whether it is a file that can be read from any position."""
+        """Whether the file can be read from any position."""
         return self.path is not None and not self.is_compressed
 
     def go_to(self, byte: int) -> None:
-        """Let ``read`` go on at this byte of the file."""
+        """Let ``read`` continue at this byte of the file."""
         self._raw.seek(byte)
         self._counted.forget(byte)
 
     def check_unchanged(self) -> None:
-        """Raise ``SourceError`` where the file's size or time is not what it was at first."""
+        """Raise ``SourceError`` if the file's size or modification time has changed."""
         if self.path is not None and _stamp(self.path) != self._opened:
             raise SourceError(
                 f"{self.name} was changed while it was read: what was read of it may be neither "
@@ -167,7 +167,7 @@ class InputFile:
             )
 
     def peek(self) -> bytes:
-        """Return the first bytes of the file as it is on the disk, which stay to be read."""
+        """Return the first bytes of the file, as stored, without consuming them."""
         return self._counted.peek(MAGIC_BYTES)
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class InputFile:
 
 
 class _WaitingInput(io.RawIOBase):
-    """A file descriptor that may have nothing to read for long, and can be let go of meanwhile."""
+    """A file descriptor whose blocking read ends when another thread closes the file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -198,32 +198,32 @@ class _WaitingInput(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return what is there, at most ``size`` bytes; none at the end, or when let go of."""
+        """Return up to ``size`` bytes; none at the end of the input or after ``close``."""
         while not self._is_let_go:
             if select.select([self._descriptor], [], [], LOOK_SECONDS)[0]:
                 return os.read(self._descriptor, size if size >= 0 else CHUNK_BYTES)
         return b""
 
     def close(self) -> None:
-        """Let go of the descriptor; it stays open, for it is the process's own."""
+        """Stop reading; the descriptor stays open, because it belongs to the process."""
         self._is_let_go = True
 
 
 def _standard_input() -> IO[bytes]:
     try:
         return cast("IO[bytes]", _WaitingInput(sys.stdin.fileno()))
-    except (OSError, ValueError):  # something else was put in its place
+    except (OSError, ValueError):  # sys.stdin was replaced
         return sys.stdin.buffer
 
 
 LOOK_SECONDS = 0.1
-"""How soon a reader that waits for standard input notices that nobody wants it any more."""
+"""How soon a reader that waits for standard input notices that it was closed."""
 CHUNK_BYTES = 1 << 20
-"""Bytes read at a time where nobody says how many."""
+"""Bytes read at a time if no size is given."""
 
 
 class _CountedFile(io.RawIOBase):
-    """A file whose first bytes can be looked at before they are read, and all are counted."""
+    """A file that counts the bytes read, and whose first bytes can be peeked at."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file = file
@@ -256,7 +256,7 @@ class _CountedFile(io.RawIOBase):
         return given
 
     def forget(self, bytes_read: int) -> None:
-        """Take the file to be where it is now, this many bytes from its start."""
+        """Drop the peeked bytes: the file has been moved to this byte."""
         self._head = b""
         self.bytes_read = bytes_read
 
@@ -283,7 +283,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def open_path(path: Path) -> IO[bytes]:
-    """Open a file for reading bytes; ``SourceError`` names the nearest file there is."""
+    """Open a file for reading bytes; if it is missing, ``SourceError`` suggests similar names."""
     try:
         return path.open("rb")
     except FileNotFoundError as error:
@@ -298,7 +298,7 @@ def open_path(path: Path) -> IO[bytes]:
 
 
 def kind_suffix(given: Any) -> str:
-    """Return the suffix that says what a file holds: ``.csv`` of ``a.csv.gz``."""
+    """Return the suffix that names a file's format: ``.csv`` for ``a.csv.gz``."""
     name = str(getattr(given, "name", "") if hasattr(given, "read") else given)
     path = Path(name)
     if path.suffix.lower() in COMPRESSIONS:

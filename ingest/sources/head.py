@@ -1,4 +1,4 @@
-"""What stands before the first record of a delimited text."""
+"""Reads the head of a delimited text: everything before the first record."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 RECORD_BYTES = 2 << 20
 """The longest record of a head."""
 BLANK_BYTES = 64 << 10
-"""Bytes of blank lines that are kept, to be written again before rejected records; there may be
-any number of them."""
+"""Bytes of blank lines, of which there may be any number, that are kept for the reject file."""
 
 
 class Head:
-    """What stands before the first record: the preamble and the names of the columns."""
+    """The text before the first record: the preamble and the names of the columns."""
 
     def __init__(self, reader: TextReader, name: str, options: SourceOptions) -> None:
         self.lines = 0
-        """How many lines it takes."""
+        """The number of its lines."""
         self.bytes = 0
-        """How many bytes of the file it takes, where one can say."""
+        """The number of its bytes in the file; see ``TextReader.bytes_in_file``."""
         self.text = b""
-        """The text of it."""
+        """Its text."""
         self.preamble = b""
-        """The text of the records that are skipped."""
+        """The text of the skipped records."""
         self.reasons_at: int | None = None
-        """The place of the column in which an earlier load said why it refused the records."""
+        """The place of the column with the reasons for which an earlier load refused the
+        records."""
         self._name = name
         self._reader = reader
         self._options = options
@@ -85,7 +85,7 @@ class Head:
         return tuple(cell.strip() for cell in self._split(text))
 
     def _look_at_first(self) -> list[str]:
-        """Return the cells of the first record, which stays to be read."""
+        """Return the cells of the first record without consuming it."""
         record = self._find_record()
         if record is None:
             return []
@@ -106,7 +106,7 @@ class Head:
         return list(map(show, split_record(text, self._options)))
 
     def _take_record(self) -> bytes:
-        """Return the next record without its line end, and go on after it; none at the end."""
+        """Consume and return the next record without its line end; empty at the end."""
         record = self._find_record()
         if record is None:
             return b""
@@ -118,7 +118,7 @@ class Head:
         return self._pattern.content(self._rest[start:stop])
 
     def _find_record(self) -> tuple[int, int] | None:
-        """Return where the next record is in the text at hand; None at the end."""
+        """Return the span of the next record in ``_rest``; None at the end of the text."""
         while True:
             self._pass_blank_lines()
             found = self._pattern.first_record(self._rest, is_last=self._is_last)
@@ -133,7 +133,7 @@ class Head:
     def _pass_blank_lines(self) -> None:
         stop = self._pattern.blank_end(self._rest, is_last=self._is_last)
         if stop == len(self._rest) and self._rest.endswith(b"\r") and not self._is_last:
-            # The other half of a line end may come.
+            # The rest of this line end may follow.
             stop = self._pattern.blank_end(self._rest[:-1])
         if stop:
             self._pass(stop, keeps=self._blank_bytes + stop <= BLANK_BYTES)

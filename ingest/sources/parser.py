@@ -1,4 +1,4 @@
-"""The parser of delimited text: whole records to columns of raw cells."""
+"""Parses whole records of delimited text into columns of raw cells."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from ingest.sources.base import SourceOptions
 
 _ONE_BLOCK = (1 << 31) - 1
-"""Arrow's largest block: what it is given are whole records, which it need not cut."""
+"""Arrow's largest block size: the text consists of whole records, which it need not split."""
 
 
 class CellParser:
     """pyarrow's CSV parser for one dialect and a number of columns."""
 
     def __init__(self, options: SourceOptions, width: int) -> None:
-        # Distinct stand-ins, since nothing forbids a file to name two columns alike.
+        # Not the file's own names, because two of its columns may have the same name.
         names = [str(place) for place in range(width)]
         self._refused = _Refused(self)
         self._read = pyarrow.csv.ReadOptions(
             block_size=_ONE_BLOCK, use_threads=False, column_names=names
         )
         self._parse = _parse_options(options, invalid_row_handler=self._refused)
-        # Binary, so that a byte that is no text can be pinned on its record.
+        # Binary, so that an undecodable byte can be reported with its record.
         self._convert = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.binary()),
             strings_can_be_null=options.is_postgres_csv,
@@ -40,15 +40,15 @@ class CellParser:
         )
 
     def parse(self, text: bytes) -> tuple[list[pa.Array], dict[int, int]]:
-        """Return the columns of whole records.
+        """Return the columns of whole records, and the widths of those that are left out.
 
-        Also, by the places of the records (from 0), how many cells those have that are left out
-        because they have too few or too many.
+        Records with too few or too many cells are left out. The dict has their numbers of cells by
+        their places, from 0.
         """
         self._refused.rows.clear()
         if not text:  # Arrow refuses it
             return [pa.array([], pa.binary()) for _ in self._read.column_names], {}
-        # read_csv, which is for whole files, takes three times as long to begin and a thread.
+        # read_csv, which is for whole files, takes three times as long to start, and a thread.
         table = pyarrow.csv.open_csv(
             pa.BufferReader(lend(_guarded(text))),
             read_options=self._read,
@@ -62,7 +62,8 @@ class CellParser:
 class _Refused:
     """The rows that Arrow refuses for a parser.
 
-    It is not the parser's own method: Arrow holds it, and Python would never find that circle.
+    It is not a method of the parser, because Arrow holds a reference to it: Python would never
+    collect that cycle.
     """
 
     def __init__(self, parser: CellParser) -> None:
@@ -75,7 +76,7 @@ class _Refused:
 
 
 def split_record(text: bytes, options: SourceOptions) -> list[str]:
-    """Return the cells of one record, which may have any number of them."""
+    """Return the cells of one record, of which there may be any number."""
     columns, widths = CellParser(options, 1).parse(text)
     if widths:
         columns, _ = CellParser(options, widths[0]).parse(text)
@@ -83,13 +84,13 @@ def split_record(text: bytes, options: SourceOptions) -> list[str]:
 
 
 def split_records(text: bytes, options: SourceOptions) -> list[list[str]]:
-    """Return the cells of each record of a text, as a load would read them, whatever its width."""
+    """Return the cells of each record of a text, of any width, as a load would read them."""
     spans = list(RecordPattern(options).spans(text))
     records: list[list[str]] = [[] for _ in spans]
 
     def take(places: Sequence[int], width: int) -> dict[int, int]:
-        """Take the records of a width, and return the widths of the others by their places."""
-        # Only the last record may be without an end, and it is the last of its width, too.
+        """Read the records of one width, and return the widths of the others by their places."""
+        # Only the last record may have no line end, and it is also the last of its width.
         columns, others = CellParser(options, width).parse(
             b"".join(text[slice(*spans[place])] for place in places)
         )
@@ -119,7 +120,7 @@ def _parse_options(options: SourceOptions, **more: Any) -> pyarrow.csv.ParseOpti
 
 
 def _guarded(text: bytes) -> bytes:
-    """Return text of which Arrow drops nothing: a block may begin like a byte-order mark."""
+    """Protect a block that begins like a byte-order mark, which Arrow would drop."""
     return b"\n" + text if text.startswith(BOM_UTF8) else text
 
 

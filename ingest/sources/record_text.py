@@ -1,9 +1,9 @@
-"""Where the records of a delimited text begin and end.
+"""Finds where the records of a delimited text begin and end.
 
-Everything that has to know it asks here: the parser is given whole records only, and positions,
-line numbers, chunks and reject files come from the same places. The rules are those of pyarrow's
-CSV parser: a quote opens at the start of a cell only, an escape character takes the meaning from
-the next byte, also from a line end, and blank lines are no records.
+All other modules use its results: the parser gets whole records only, and positions, line numbers,
+chunks and reject files are computed from the same spans. The rules are those of pyarrow's CSV
+parser: a quote opens only at the start of a cell, an escape character escapes the next byte, even a
+line end, and blank lines are not records.
 https://github.com/apache/arrow/blob/main/cpp/src/arrow/csv/parser.cc
 """
 
@@ -32,31 +32,31 @@ TEXT_AFTER_QUOTE = "text after the closing quote of a cell"
 NOTHING_ESCAPED = "an escape character with nothing after it"
 
 SMALL_BLOCKS = 2
-"""How many blocks are small at first: what is decided of a load is decided by two."""
+"""How many blocks are small at first: a load's decisions need only the first two."""
 SMALL_PART = 4
-"""The share of a whole block that each has."""
+"""How many small blocks make a whole one."""
 _PLACE_BYTES = 8
 _LINE_END = rb"(?:\r\n|\r|\n)"
 _BEFORE_AND_AFTER = (0).to_bytes(8, sys.byteorder) + (2).to_bytes(8, sys.byteorder)
-"""From a byte's place to those of its neighbours in the same text with one more byte in front."""
+"""The offsets from a byte's place to its two neighbours in the text with one byte put in front."""
 
 
 class RecordTooLongError(Exception):
-    """No record ends within the bytes that one may take."""
+    """A record is longer than a block."""
 
     def __init__(self, text: bytes, *, is_open: bool) -> None:
         super().__init__(text, is_open)
         self.text = text
-        """Its beginning."""
+        """The beginning of the record."""
         self.is_open = is_open
-        """Whether it ends inside a cell whose quote is open."""
+        """Whether this text ends inside a quoted cell."""
 
 
 class RecordPattern:
     """The records of one dialect as regular expressions.
 
     Every quantifier is possessive and every alternative begins with another byte, so a text is
-    walked once, at some 100 MB/s.
+    scanned once, at about 100 MB/s.
     """
 
     def __init__(self, options: SourceOptions) -> None:
@@ -95,12 +95,12 @@ class RecordPattern:
     def _text(self, *, strict: bool) -> bytes:
         """Return the pattern of a record without its line end.
 
-        ``strict``: without text after a closing quote.
+        ``strict``: text after a closing quote does not match.
         """
         mark, escape = re.escape(self.quote), re.escape(self.escape)
         kinds = [rb"[^" + mark + escape + rb"\r\n]++"]
         if mark:
-            # A line end before it is that of the record before, or it was escaped: see below.
+            # A line end before the quote ends the previous record, or it was escaped: see below.
             at_start = rb"[^" + re.escape(self._delimiter) + rb"\r\n]"
             after = rb"(?![^" + re.escape(self._delimiter) + rb"\r\n])" if strict else b""
             kinds += [
@@ -108,7 +108,7 @@ class RecordPattern:
                 rb"(?<=" + at_start + rb")" + mark,
             ]
         if escape:
-            # What was escaped is no start of a cell, so that a quote after it opens nothing.
+            # A cell does not start after an escaped byte, so a quote after it opens nothing.
             kinds.append(escape + b"." + (b"(?:" + mark + b")*+" if mark else b""))
         return b"(?:" + b"|".join(kinds) + b")*+"
 
@@ -135,9 +135,9 @@ class RecordPattern:
         return not ((self.quote and self.quote in text) or (self.escape and self.escape in text))
 
     def first_record(self, text: bytes, *, is_last: bool) -> tuple[int, int] | None:
-        """Return where the first record begins and ends, with its line end; None if it is cut.
+        """Return the span of the first record with its line end; None if it is incomplete.
 
-        ``is_last``: no more text comes, so that the end of the text is the end of a record.
+        ``is_last``: no more text follows, so that the end of the text ends the record.
         """
         stop = len(text) - (not is_last and text.endswith(b"\r"))
         found = self._record.match(text, 0, stop)
@@ -146,9 +146,9 @@ class RecordPattern:
         return (self.blank_end(text, is_last=True), len(text)) if is_last else None
 
     def blank_end(self, text: bytes, at: int = 0, *, is_last: bool = False) -> int:
-        """Return where the blank lines and the comments end that begin there.
+        """Return the end of the blank lines and comments that begin at ``at``.
 
-        ``is_last``: a comment without a line end at the end of the text is one too.
+        ``is_last``: a comment at the end of the text needs no line end.
         """
         found = (self._blank_at_end if is_last else self._blank).match(text, at)
         return found.end() if found else at
@@ -161,7 +161,7 @@ class RecordPattern:
         )
 
     def fault_of(self, text: bytes) -> str | None:
-        """Return what is wrong with the quotes and escapes of one record without its line end."""
+        """Return the fault in the quotes or escapes of one record without its line end, or None."""
         if self._strict.fullmatch(text):
             return None
         end = self.content_end(text, 0)
@@ -170,7 +170,7 @@ class RecordPattern:
         return OPEN_QUOTE if text[end : end + 1] == self.quote else NOTHING_ESCAPED
 
     def split(self, text: str) -> list[str] | None:
-        """Return the cells of a record as they stand there; None where the record does not end."""
+        """Return the cells of a record with their quotes; None if the record does not end."""
         record = self.content(text.encode(errors="surrogatepass"))
         if self.fault_of(record) in {OPEN_QUOTE, NOTHING_ESCAPED}:
             return None
@@ -182,7 +182,7 @@ class RecordPattern:
 
     def cut(self, text: bytes, *, is_last: bool) -> Block | None:
         """Return the whole records at the beginning of a text; None if there is none."""
-        # The other half of a line end may come with the next bytes.
+        # The rest of this line end may follow in the next bytes.
         stop = len(text) - (not is_last and text.endswith(b"\r"))
         faults: dict[int, str] = {}
         if self.is_plain(text):
@@ -198,7 +198,7 @@ class RecordPattern:
         return Block(text[:end], self, faults, well_quoted == end) if end else None
 
     def content_end(self, text: bytes, start: int) -> int:
-        """Return where the record that begins there ends, without its line end."""
+        """Return the end of the record that begins at ``start``, without its line end."""
         found = self._anything.match(text, start)
         return found.end() if found else start
 
@@ -208,12 +208,12 @@ class RecordPattern:
         return text if text[end:].strip(b"\r\n") else text[:end]
 
     def is_open(self, text: bytes) -> bool:
-        """Return whether the text, in which no record ends, ends inside an open quote."""
+        """Return whether a text in which no record ends has an open quote at its end."""
         end = self.content_end(text, self.blank_end(text))
         return bool(self.quote) and text[end : end + 1] == self.quote
 
     def _walk(self, text: bytes, at: int, stop: int) -> tuple[int, dict[int, str]]:
-        """Return where the last whole record ends, and where the faulty ones after ``at`` begin."""
+        """Return the end of the last whole record, and the faults after ``at`` by their places."""
         faults: dict[int, str] = {}
         while True:
             good = self._good_records.match(text, at, stop)
@@ -225,12 +225,12 @@ class RecordPattern:
             at = faulty.end()
 
     def _end_of_well_quoted(self, text: bytes, stop: int) -> int:
-        """Return an end of a record before which every quote opens or closes a whole cell.
+        """Return the end of a record before which every quote opens or closes a whole cell.
 
-        This finds the records of most quoted files ten times as fast as the regular expressions,
-        which take over from there. It looks at all quotes at once: if each first one of a pair
-        follows a delimiter or a line end, and each second one precedes one, the pairs are cells.
-        A quote written twice ends one pair and begins the next.
+        For most quoted files this is ten times as fast as the regular expressions, which continue
+        from there. It examines all quotes at once: if the first of each pair follows a delimiter or
+        a line end, and the second precedes one, the pairs are cells. A doubled quote ends one pair
+        and begins the next.
         """
         if not self.quote or (self.escape and self.escape in text):
             return 0
@@ -246,16 +246,16 @@ class RecordPattern:
             end = quotes[count]
 
     def has_line_end_in_cell(self, text: bytes) -> bool:
-        """Return whether a line end of a well quoted text is inside quotes."""
-        # Before any other line end the quotes are even in number, and so they are in its line.
+        """Return whether a well quoted text has a line end inside quotes."""
+        # If it has none, each line has an even number of quotes.
         if not self.quote or self.quote not in text:
             return False
         marks = text.translate(None, self._others)
         return self.quote in marks.replace(self.quote * 2, b"")
 
     def _quotes(self, text: bytes) -> tuple[memoryview, int]:
-        """Return the places of the quotes, and how many of the first ones stand well."""
-        # With a line end on either side, so that each quote has two neighbours.
+        """Return the places of the quotes, and how many come before the first misplaced one."""
+        # With a line end on both sides, so that each quote has two neighbours.
         padded = pa.py_buffer(b"".join((b"\n", text, b"\n")))
         letters = pa.Array.from_buffers(pa.uint8(), len(padded), [None, padded])
         inner = letters[1:-1]
@@ -269,7 +269,7 @@ class RecordPattern:
         return memoryview(places.buffers()[1]).cast("Q")[: len(places)], good
 
     def spans(self, text: bytes) -> Iterator[tuple[int, int]]:
-        """Yield the begin and the end of each record, blank lines and comments left out."""
+        """Yield the start and the end of each record, without blank lines and comments."""
         at = 0
         while (found := self._record.match(text, at)) is not None:
             yield found.span(1)
@@ -285,15 +285,15 @@ class Block:
     text: bytes
     pattern: RecordPattern
     faults: dict[int, str]
-    """What is wrong with a record's quotes or escapes, by the byte at which it begins."""
+    """The faults in records' quotes or escapes, by the byte at which the record begins."""
     is_well_quoted: bool
-    """Whether it is known that every quote opens or closes a whole cell, or is written twice."""
+    """Whether every quote is known to open or close a whole cell, or to be doubled."""
     byte_span: tuple[int, int] = (0, 0)
-    """Where in the file it begins and ends, as nearly as can be said."""
+    """The bytes of the file at which it begins and ends, possibly estimated."""
 
     @cached_property
     def spans(self) -> tuple[Sequence[int], Sequence[int]]:
-        """Where each record begins, and where it ends with its line end."""
+        """The starts of the records, and their ends with the line ends."""
         if self._has_a_record_on_each_line:
             ends = _line_ends(self.text)
             return ends[:-1], ends[1:]
@@ -302,7 +302,7 @@ class Block:
 
     @property
     def records(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         if "spans" not in vars(self) and self._has_a_record_on_each_line:
             return count_lines(self.text) + (not self.text.endswith((b"\r", b"\n")))
         return len(self.spans[0])
@@ -312,7 +312,7 @@ class Block:
         text = self.text
         if self._has_comment or not self.is_well_quoted or self.pattern.has_line_end_in_cell(text):
             return False
-        has_returns = b"\r" in text  # which is found at once
+        has_returns = b"\r" in text  # a fast search
         ends = (b"\n\n", b"\r\r", b"\n\r") if has_returns else (b"\n\n",)
         return text[:1] not in (b"\r", b"\n") and not any(end in text for end in ends)
 
@@ -322,14 +322,14 @@ class Block:
 
     @property
     def record_text(self) -> bytes:
-        """The text without its comments."""
+        """The text without comments."""
         if not self._has_comment:
             return self.text
         return b"".join(self.text[start:stop] for start, stop in zip(*self.spans, strict=True))
 
     @cached_property
     def lines(self) -> Sequence[int]:
-        """How many lines there are before each record."""
+        """The number of lines before each record."""
         starts, _ = self.spans
         if self._has_a_record_on_each_line:
             return range(len(starts))
@@ -338,7 +338,7 @@ class Block:
 
     @property
     def faulty_places(self) -> dict[int, str]:
-        """The faults by the places of the records, from 0."""
+        """The faults by the records' places, from 0."""
         if not self.faults:
             return {}
         starts, _ = self.spans
@@ -356,10 +356,10 @@ class Block:
 def read_blocks(
     reader: TextReader, pattern: RecordPattern, block_bytes: int, *, starts_small: bool = False
 ) -> Iterator[Block]:
-    """Yield the text, some whole records at a time, at most so many bytes.
+    """Yield the text in blocks of whole records, at most ``block_bytes`` each.
 
-    ``starts_small``: the first blocks are smaller, so that what follows can begin with them. Raises
-    ``RecordTooLongError`` for a record that takes more.
+    ``starts_small``: the first blocks are smaller, so that the later stages can start sooner.
+    Raises ``RecordTooLongError`` for a record that is longer.
     """
     text, is_last, begin = b"", False, reader.byte_before(0)
     sizes = repeat(max(block_bytes // SMALL_PART, 1), SMALL_BLOCKS if starts_small else 0)
@@ -381,11 +381,11 @@ def read_blocks(
 
 
 def _line_ends(text: bytes) -> Sequence[int]:
-    """Return 0 and the end of each line, the last one's without a line end too."""
+    """Return 0 and the end of each line, including a last line without a line end."""
     if b"\r" in text and text.count(b"\r") != text.count(b"\r\n"):
         lines = text.splitlines(keepends=True)
         return array("q", accumulate(map(len, lines), initial=0))
-    # A third of the time of splitlines(): no line becomes an object.
+    # This takes a third of the time of splitlines(), because it makes no object for each line.
     letters = pa.Array.from_buffers(pa.uint8(), len(text), [None, pa.py_buffer(text)])
     places = pc.indices_nonzero(pc.equal(letters, pa.scalar(ord("\n"), pa.uint8())))
     ends = pc.add(places, pa.scalar(1, pa.uint64())).buffers()

@@ -1,4 +1,4 @@
-"""Python iterables: dicts, dataclasses, model instances, and tuples with named columns."""
+"""Python iterables of dicts, dataclasses, model instances, and tuples with named columns."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     WholeColumns = Callable[[list[Any]], tuple[list[Any], ...] | None]
 
 BATCH_ROWS = 32_768
-"""Records taken from the iterable at a time: what it costs to send a batch is then below 1 % of
-what its rows cost."""
+"""Records taken from the iterable at a time: the fixed cost of sending a batch is then below 1 % of
+the cost of its rows."""
 
 
 class RecordsSource(Source):
@@ -41,12 +41,12 @@ class RecordsSource(Source):
         columns: tuple[str, ...] | None,
         described: tuple[str, ...] | None = None,
     ) -> None:
-        """Open records; ``described`` are the names of the columns, where they are tuples."""
+        """Open records; ``described``: the names of the columns, for tuples from a cursor."""
         self.name = name
         iterator = iter(records)
         head = list(islice(iterator, 1))
         self._are_instances = bool(head) and isinstance(head[0], Model)
-        if self._are_instances:  # each of them says which columns it leaves out
+        if self._are_instances:  # each instance may leave other columns to PostgreSQL
             head += islice(iterator, BATCH_ROWS - 1)
         self._records = chain(head, iterator)
         self._cells, self.columns = _cells(head, columns, described)
@@ -63,7 +63,7 @@ class RecordsSource(Source):
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
         name = type(given).__name__
-        # A queryset is both, and quicker when it is walked as an ordinary iterable.
+        # A queryset has both, and is faster as an ordinary iterable.
         records = given if hasattr(given, "__iter__") else walk(given, BATCH_ROWS)
         return cls(records, name, options.columns, _described_columns(given))
 
@@ -85,7 +85,7 @@ class RecordsSource(Source):
         return self._batch_by_record(chunk, first)
 
     def _batch_by_record(self, chunk: list[Any], first: int) -> Batch:
-        """Read record by record, where one of them is not made as the others are."""
+        """Read the records one by one, because one of them differs from the others."""
         rows, numbers, rejects = [], [], []
         misfits: dict[int, Any] = {}
         for number, record in enumerate(chunk, first):
@@ -114,9 +114,9 @@ class RecordsSource(Source):
 def _whole_columns(
     head: list[Any], names: tuple[str, ...], *, takes_all: bool
 ) -> WholeColumns | None:
-    """Return what reads the columns of records of one kind at once; None: each is looked at.
+    """Return a function that reads whole columns of records of one type, or None if none can.
 
-    It gives None for records among which one is of another kind, or has other keys or cells.
+    The function returns None if a record is of another type, or has other keys or cells.
     """
     kind = type(head[0]) if head else None
     cells: list[Any]
@@ -144,11 +144,11 @@ def _whole_columns(
 
 
 class _MisfitError(Exception):
-    """A record is not made like the first one."""
+    """A record differs from the first one in its type, keys or number of cells."""
 
 
 def _described_columns(given: Any) -> tuple[str, ...] | None:
-    """Return the names that a cursor of a database gives its columns; None where it is none."""
+    """Return the column names of a database cursor, or None for any other object."""
     if not hasattr(given, "execute"):
         return None
     return tuple(column[0] for column in getattr(given, "description", None) or ()) or None
@@ -157,7 +157,7 @@ def _described_columns(given: Any) -> tuple[str, ...] | None:
 def _cells(
     head: list[Any], columns: tuple[str, ...] | None, described: tuple[str, ...] | None
 ) -> tuple[Cells, tuple[str, ...]]:
-    """Return how the cells of records like these are read, and the names of the columns."""
+    """Return a function that reads the cells of such records, and the names of the columns."""
     if not head:
         return tuple, columns or ()
     first = head[0]
@@ -208,7 +208,7 @@ def _mapping_cells(names: tuple[str, ...], *, takes_all: bool) -> tuple[Cells, t
 
 
 def _keyed_cells(kind: Any, names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
-    """Read rows with keys that are no mappings, such as ``sqlite3.Row`` and asyncpg's records."""
+    """Read rows with keys that are not mappings, such as ``sqlite3.Row`` and asyncpg's records."""
 
     def cells(record: Any) -> tuple[Any, ...]:
         if not isinstance(record, kind):
@@ -250,10 +250,10 @@ def _attribute_cells(kind: type, names: tuple[str, ...]) -> tuple[Cells, tuple[s
 def _instance_cells(
     head: list[Any], columns: tuple[str, ...] | None
 ) -> tuple[Cells, tuple[str, ...]]:
-    """Read what an unsaved instance would send.
+    """Read the values that saving a new instance would send.
 
-    A column that every instance of the first batch leaves to PostgreSQL is none. Where only some
-    do, the others' values are kept: each instance is read on its own.
+    A column that every instance of the first batch leaves to PostgreSQL is left out. If only some
+    instances do, the others' values are kept: each instance is read on its own.
     """
     first = head[0]
     kind = type(first)
@@ -289,9 +289,10 @@ def _instance_cells(
 
 
 def _instance_columns(kind: Any, names: tuple[str, ...], are_chosen: bool) -> WholeColumns:  # noqa: FBT001
-    """Return what reads the columns of instances at once.
+    """Return a function that reads whole columns of instances.
 
-    It gives None where one is of another model, or differs in what it leaves to PostgreSQL.
+    The function returns None if an instance is of another model, or leaves other columns to
+    PostgreSQL.
     """
     cells = list(map(attrgetter, names))
     sent = [] if are_chosen else [it for it in kind._meta.concrete_fields if not it.generated]
@@ -322,7 +323,7 @@ def _instance_columns(kind: Any, names: tuple[str, ...], are_chosen: bool) -> Wh
 
 
 def _one_of_each(values: list[Any]) -> Iterable[Any]:
-    """Return a value of each type: whether one is left to PostgreSQL its type decides."""
+    """Return one value of each type: the type decides whether a value is left to PostgreSQL."""
     return dict(zip(map(type, values), values, strict=True)).values()
 
 

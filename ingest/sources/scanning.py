@@ -1,7 +1,7 @@
-"""Where each line of JSON Lines begins, in bytes: for loads that stop and go on.
+"""Finds the byte at which each line of JSON Lines begins, for loads that are resumed.
 
-The file's own bytes are walked, not the text they stand for: that is the same in every encoding in
-which the bytes of ASCII mean ASCII and nothing else.
+It scans the file's bytes, not its decoded text. Both are equivalent in every encoding in which
+ASCII bytes always mean ASCII.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from typing import IO
 
 BLOCK_BYTES = 4 << 20
-"""Bytes read at a time; more where a line is longer."""
+"""Bytes read at a time; more if a line is longer."""
 
 _LINES = re.compile(rb"(?:[^\n]*[^ \t\r\n][^\n]*+\n)*+")
 
 
 class LineScanner:
-    """Gives the position after a record, for ever greater numbers of records.
+    """Finds the positions after records, which must be requested in increasing order.
 
     Every line that is not blank is a record.
     """
@@ -54,7 +54,7 @@ class LineScanner:
             self._file.close()
 
     def _walk(self, record: int) -> bool:
-        """Step over records of the text at hand, at most to the end of ``record``."""
+        """Advance in the text, at most to the end of ``record``; return False at its end."""
         text, at = self._text, self._at
         if at >= self._lines_end:
             found = _LINES.match(text, at)
@@ -80,12 +80,12 @@ class LineScanner:
         self._line += lines
 
     def _end_of_line(self, number: int) -> int:
-        """Return the end of the line of this number, from 1, after the place in the text."""
+        """Return the end of the line with this number, counted from 1 at the present place."""
         found = re.compile(rb"(?:[^\n]*+\n){%d}" % number).match(self._text, self._at)
         return found.end() if found else self._at
 
     def _read_on(self) -> bool:
-        """Read the next block; gives whether there is anything new to walk on."""
+        """Read the next block; return False if the end was reached before."""
         if self._ended:
             return False
         if self._file is None:
@@ -98,7 +98,7 @@ class LineScanner:
 
 
 def find_ends(scanner: LineScanner, start: Position, records: int) -> Iterator[Position]:
-    """Yield the position after every so many records, and after the last one."""
+    """Yield the position after every ``records`` records, and after the last one."""
     try:
         before = start.record
         while (end := scanner.after(before + records)).record > before:
@@ -109,9 +109,10 @@ def find_ends(scanner: LineScanner, start: Position, records: int) -> Iterator[P
 
 
 def is_transparent(encoding: str) -> bool:
-    """Return whether the bytes of ASCII mean ASCII, and nothing else, in this encoding.
+    """Return whether ASCII bytes always mean ASCII in this encoding.
 
-    UTF-8 and every encoding of one byte a character are so; UTF-16 and Shift JIS are not.
+    They do in UTF-8 and in most encodings with one byte per character, but not in UTF-16 and Shift
+    JIS.
     """
     if codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}:
         return True

@@ -1,4 +1,4 @@
-"""Several files, one after the other: a list of paths, or a pattern such as ``2026-*.csv``."""
+"""Several files, read one after the other: a list of paths, or a pattern such as ``2026-*.csv``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class SeveralSource(Source):
     """Files with the same columns, each of any format; one is open at a time.
 
-    A batch says which file it comes from, and its records are numbered within that file.
+    A batch has the name of its file, and its records are numbered within that file.
     """
 
     format = "several"
@@ -54,7 +54,7 @@ class SeveralSource(Source):
             *self._starts, self.bytes_total = accumulate(self._sizes, initial=0)
             self.paths = tuple(map(Path, files))
         self._bytes_before = 0
-        """What was read of the files before, where their sizes are not known."""
+        """The bytes read of earlier files, if the sizes are not known."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -71,7 +71,7 @@ class SeveralSource(Source):
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of all files that were read."""
+        """The notes of all files that were read."""
         return (*self._notes, *self._current.notes)
 
     def batches(self) -> Iterator[Batch]:
@@ -104,18 +104,18 @@ class SeveralSource(Source):
             self._bytes_before = end_of_file
 
     def _byte_span(self, number: int, span: tuple[int, int]) -> tuple[int, int]:
-        """Return where in all files a span of the current one is."""
+        """Return a span of the current file as a span of all files together."""
         start, stop = span
         if not self._sizes:
             return self._bytes_before + start, self._bytes_before + stop
         before, size = self._starts[number], self._sizes[number]
-        total = max(self._current.bytes_total or size, 1)  # of an archive: what is in it
+        total = max(self._current.bytes_total or size, 1)  # for an archive, the size of its member
         return before + size * start // total, before + size * stop // total
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
-        """Yield ends within the files; a file that cannot be cut ends where the next one begins.
+        """Yield ends within the files, and after a file that cannot be split the next one's start.
 
-        How many records it has is not known then.
+        The number of records in such a file is not known.
         """
         if not self.paths:
             return None
@@ -148,7 +148,7 @@ class SeveralSource(Source):
         self._current.check_unchanged()
 
     def writer(self, suffix: str = "") -> RecordWriter:
-        """Return that of the first file."""
+        """Return the writer of the first file."""
         return self._find_writer(suffix)
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class SeveralSource(Source):
         self._is_read = False
 
     def _order(self) -> Sequence[int]:
-        """Return where the current file has each of the first file's columns."""
+        """Return the places of the first file's columns in the current file."""
         mine, theirs = self.columns, self._current.columns
         if mine == theirs:
             return range(len(mine))
@@ -193,7 +193,7 @@ def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[
 
 
 def expand(given: str | Sequence[str | Path]) -> list[str | Path]:
-    """Return the files that a pattern, or a list of paths and patterns, stands for."""
+    """Return the files that a pattern, or a list of paths and patterns, matches."""
     files: list[str | Path] = []
     for item in [given] if isinstance(given, str) else given:
         files += _like(item) if SeveralSource.accepts(item) else [item]
@@ -208,7 +208,7 @@ def _like(pattern: Any) -> list[str | Path]:
 
 
 def _sizes(files: Sequence[str | Path]) -> list[int]:
-    """Return the sizes of the files; none where one of them cannot be read again."""
+    """Return the sizes of the files; empty if one of them cannot be read again."""
     if STDIN in map(str, files) or not all(Path(file).is_file() for file in files):
         return []
     return [Path(file).stat().st_size for file in files]

@@ -1,4 +1,4 @@
-"""Bytes of a text in any encoding, given on as UTF-8."""
+"""Reads text in any encoding as UTF-8."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CHUNK_BYTES = 2 << 20
 """Bytes read from the file at a time."""
 _UTF8 = {"utf-8", "utf-8-sig", "ascii"}
 
-# A byte that is no text travels as this noncharacter and two hexadecimal digits, because the parser
-# must be given valid UTF-8.
+# An undecodable byte is replaced by this noncharacter and two hexadecimal digits, because the
+# parser needs valid UTF-8.
 MARK = "\ufdef"
 _MARKED = re.compile(MARK.encode() + b"([0-9a-f]{2})")
 _MARK_BYTES = MARK.encode()
@@ -35,7 +35,7 @@ _OTHER_FILES = {
     b"\xff\xff\xff\xff": "a stream of Arrow: load what pyarrow.ipc.open_stream(FILE) gives",
     b"SQLite format 3": "a SQLite database: load its rows from a cursor",
 }
-"""What people give for a text, by its first bytes."""
+"""Other files that users give instead of text, by their first bytes."""
 _FIRST_NON_ASCII = 0x80
 
 
@@ -50,10 +50,10 @@ codecs.register_error(_KEEP, _keep)
 
 
 class TextReader:
-    """A file in some encoding, read as valid UTF-8 without a byte-order mark.
+    """A file in any encoding, read as valid UTF-8 without a byte-order mark.
 
-    A byte that the encoding cannot read is marked; ``restore`` gives it back, so that the record
-    that holds it can be named.
+    An undecodable byte is marked; ``restore`` puts it back, so that the error can name the record
+    that contains it.
     """
 
     def __init__(self, file: InputFile, encoding: str) -> None:
@@ -64,11 +64,11 @@ class TextReader:
         self.closed = False
         self._reading = Lock()
         self.first_byte = 0
-        """Where in the file the text begins, after a byte-order mark."""
+        """The byte of the file at which the text begins, after a byte-order mark."""
         self.has_undecodable = False
-        """Whether there was a byte that is no text."""
+        """Whether an undecodable byte was read."""
         self._bytes_of_text = 1.0
-        """How many bytes of the file there are to one of the text read last."""
+        """The number of bytes in the file for each byte of the text that was read last."""
         codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
@@ -84,10 +84,10 @@ class TextReader:
             return b"" if self.closed else self._read(size)
 
     def close(self) -> None:
-        """Give nothing any more, and wait for a read that is under way in another thread.
+        """Stop reading, and wait for a read that is running in another thread.
 
-        pyarrow reads ahead in threads of its own: one that is still in Python when the interpreter
-        ends would keep it from ending.
+        pyarrow reads ahead in threads of its own. One that is still in Python code when the
+        interpreter exits would keep it from exiting.
         """
         self.closed = True
         self._file.close()
@@ -104,40 +104,40 @@ class TextReader:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def is_exhausted(self) -> bool:
-        """Return whether there is nothing left to read."""
+        """Return whether all text has been read."""
         if not self._pending:
             self._pending = self._next()
         return not self._pending
 
     def read_chunk(self) -> bytes:
-        """Return what is at hand, some ``CHUNK_BYTES``; none at the end of the text."""
+        """Return the text that is available, about ``CHUNK_BYTES``; none at the end."""
         self.is_exhausted()
         given, self._pending = self._pending, b""
         return given
 
     def put_back(self, text: bytes) -> None:
-        """Let ``text`` be what is read next."""
+        """Put text back, to be read next."""
         self._pending = text + self._pending
 
     def go_to(self, byte: int) -> None:
-        """Let what is read next be the text from this byte of the file on."""
+        """Continue reading at this byte of the file."""
         self._file.go_to(byte)
         self._pending, self._cut_off, self._ended = b"", b"", False
         if self._decoder is not None:
             self._decoder.reset()
 
     def byte_before(self, waiting: int) -> int:
-        """Return where in the file the last ``waiting`` bytes of the text given begin.
+        """Return the byte of the file at which the last ``waiting`` bytes of the text begin.
 
-        That is a share of what was read last where the file is compressed or not UTF-8.
+        It is an estimate if the file is compressed or not UTF-8.
         """
         ahead = waiting + len(self._pending) + len(self._cut_off)
         return max(self._file.bytes_read - round(ahead * self._bytes_of_text), 0)
 
     def bytes_in_file(self, text: bytes) -> int:
-        """Return how many bytes of the file a part of the text is, where ASCII is one byte each.
+        """Return how many bytes of the file a part of the text takes.
 
-        That is in UTF-8 and in encodings of one byte a character.
+        It is exact for UTF-8 and for encodings with one byte per character.
         """
         if self._decoder is None:
             if not self.has_undecodable:
@@ -169,10 +169,10 @@ class TextReader:
             else:
                 text = self._decode(self._decoder, chunk)
                 self.has_undecodable |= MARK in text
-                # A lone surrogate, which a few codecs let through, is no text either.
+                # A few codecs return lone surrogates, which cannot be encoded.
                 given = text.encode(errors="replace")
             if given:
-                # Of UTF-8 that is not compressed it is 1, whatever was cut off at the end.
+                # For uncompressed UTF-8 it stays 1, even if the chunk's end was cut off.
                 if self._decoder is not None or self._file.is_compressed or self.has_undecodable:
                     self._bytes_of_text = (self._file.bytes_read - before) / len(given)
                 return given
@@ -188,22 +188,22 @@ class TextReader:
             ) from error
 
     def _checked(self, chunk: bytes) -> bytes:
-        """Return UTF-8 on as it is if it is valid; a character cut by the chunk's end waits."""
+        """Return a chunk of UTF-8 with invalid bytes marked; a cut character waits for its rest."""
         chunk = self._cut_off + chunk if self._cut_off else chunk
         cut = 0 if self._ended else _length_of_cut_character(chunk)
         chunk, self._cut_off = (chunk[:-cut], chunk[-cut:]) if cut else (chunk, b"")
-        # Its first byte alone is found a hundred times as fast.
+        # Searching for the first byte alone is a hundred times as fast.
         has_mark = _MARK_BYTES[:1] in chunk and _MARK_BYTES in chunk
         if chunk.isascii() or (not has_mark and _is_utf8(chunk)):
             return chunk
         self.has_undecodable = True
-        # The mark itself, which a text should not have, is marked like a byte that is no text.
+        # The mark itself, which text should not contain, is marked like an undecodable byte.
         parts = [part.decode(errors=_KEEP).encode() for part in chunk.split(_MARK_BYTES)]
         return _MARKED_MARK.join(parts)
 
 
 def check_is_text(head: bytes, name: str) -> None:
-    """Raise ``SourceError`` where these first bytes are those of a file of another kind."""
+    """Raise ``SourceError`` if these first bytes are those of a known file that is not text."""
     for magic, what in _OTHER_FILES.items():
         if head.startswith(magic):
             raise SourceError(f"{name} is no text, but {what}.")
@@ -213,7 +213,7 @@ def find_codec(encoding: str, name: str) -> codecs.CodecInfo:
     """Find the codec of an encoding, or raise ``SourceError``; ``name`` is the source's."""
     try:
         codec = codecs.lookup(encoding)
-        b"a".decode(encoding, "replace")  # which a codec of bytes, such as base64, refuses
+        b"a".decode(encoding, "replace")  # fails for a bytes-to-bytes codec such as base64
     except (LookupError, UnicodeError) as error:
         raise SourceError(
             f"There is no encoding {encoding!r} for {name}: use a codec that Python knows, "
@@ -223,12 +223,12 @@ def find_codec(encoding: str, name: str) -> codecs.CodecInfo:
 
 
 def restore(text: bytes) -> bytes:
-    """Put back the marked bytes; one that would pass for ASCII becomes 0xFF."""
+    """Put back the marked bytes; one in the range of ASCII becomes 0xFF."""
     return _MARKED.sub(_byte, text)
 
 
 def show(text: str) -> str:
-    r"""Return text with its marked bytes as a message shows them: ``\\xe9``."""
+    r"""Return text with its marked bytes shown as in messages: ``\\xe9``."""
     return re.sub(MARK + "([0-9a-f]{2})", r"\\x\1", text)
 
 
@@ -238,8 +238,8 @@ def _byte(match: re.Match[bytes]) -> bytes:
 
 
 def find_undecodable(cells: pa.Array) -> list[int]:
-    """Return the places of those cells of a binary array that are no UTF-8."""
-    # Arrow only says whether there are such cells; this looks at their bytes.
+    """Return the places of the cells of a binary array that are not valid UTF-8."""
+    # Arrow only reports whether such cells exist, so this looks at their bytes.
     is_ascii = pc.string_is_ascii(cells.view(pa.string()))
     suspects = pc.indices_nonzero(pc.fill_null(pc.invert(is_ascii), False))
     texts = zip(suspects.to_pylist(), cells.take(suspects).to_pylist(), strict=True)
@@ -265,7 +265,7 @@ def _is_utf8(chunk: bytes) -> bool:
 
 
 def _length_of_cut_character(chunk: bytes) -> int:
-    """Return how many bytes at the end begin a character that is not whole."""
+    """Return the number of bytes at the end that are an incomplete character."""
     for length in (1, 2, 3):
         byte = chunk[-length] if length <= len(chunk) else 0
         if byte < _FIRST_NON_ASCII:

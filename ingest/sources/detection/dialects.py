@@ -1,4 +1,4 @@
-"""How a text may be taken apart: its delimiter, and how its cells are quoted."""
+"""Candidates for a text's dialect: its delimiter, and how its cells are quoted."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ingest.sources.base import SourceOptions
 from ingest.sources.parser import split_records
 
 _OPEN_LINES = 50
-"""A cell of more lines than this comes from a quote that was never meant as one."""
+"""A quoted cell with more lines than this probably begins with a quote that is ordinary text."""
 COMMENT_MARKS = ("#", "//", "%", "!")
-"""What lines may begin with that are no records."""
+"""Possible beginnings of comment lines."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Dialect:
-    """How cells are parted and quoted."""
+    """How cells are separated and quoted."""
 
     delimiter: str
     quote: str
@@ -28,12 +28,12 @@ class Dialect:
 
     @property
     def options(self) -> SourceOptions:
-        """The options by which a load reads such a text."""
+        """The options with which a load reads such a text."""
         return SourceOptions(**dataclasses.asdict(self))
 
 
 def find_dialects(text: str, delimiter: str) -> list[Dialect]:
-    """Return the ways of quoting that the text has signs of; the first one wins ties."""
+    """Return the dialects that the text shows signs of; the first one wins ties."""
     mark = re.escape(delimiter)
     found = [Dialect(delimiter, '"')]
     if len(re.findall(rf"(?:^|{mark})'[^'\n]*'(?={mark}|\r?$)", text, re.MULTILINE)) > 1:
@@ -51,7 +51,7 @@ def find_dialects(text: str, delimiter: str) -> list[Dialect]:
 
 
 def find_comment_mark(text: str, delimiter: str) -> str | None:
-    """Return what some lines begin with as comments do."""
+    """Return a comment mark with which some line begins, or None."""
     return next(
         (
             mark
@@ -63,9 +63,9 @@ def find_comment_mark(text: str, delimiter: str) -> str | None:
 
 
 def split(text: str, dialect: Dialect, *, is_whole: bool) -> list[list[str]]:
-    """Return the records of a text as a load would read them; none where the dialect does not fit.
+    """Return the records of a text as a load would read them; none if the dialect does not fit.
 
-    The last one may be cut where the text is not whole.
+    If the text is not whole, its last record is left out, because it may be incomplete.
     """
     try:
         records = split_records(text.encode(errors="replace"), dialect.options)
