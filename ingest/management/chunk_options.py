@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 OPTIONS = ("chunk_rows", "resumable", "workers", "scheduler", "order", "retries")
-"""Those that ``load`` takes by the same name."""
+"""Options that ``load`` takes by the same name."""
 
 
 def add_arguments(parser: CommandParser) -> None:

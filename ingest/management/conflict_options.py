@@ -11,7 +11,7 @@ OPTIONS = (
     *("on_conflict", "key", "update_fields", "keep_if_null", "newest", "duplicates"),
     *("scope", "max_deletes", "keep_old"),
 )
-"""Those that ``load`` takes by the same name."""
+"""Options that ``load`` takes by the same name."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -73,5 +73,5 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
-    """Return those that were said, by the names that ``load`` has for them."""
+    """Return the options that were given, by the names that ``load`` has for them."""
     return {name: options[name] for name in OPTIONS if options.get(name) is not None}

@@ -1,4 +1,4 @@
-"""``bulk_load app.Model FILE --detect``: a layout to start from, on standard output."""
+"""``bulk_load app.Model FILE --detect``: prints a layout to start from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 _KNOWN = ("encoding", "delimiter", "sheet")
-"""What may be said, and is then not detected."""
+"""Options that need not be detected if they are given."""
 
 
 def add_arguments(parser: _ActionsContainer) -> None:
@@ -30,7 +30,7 @@ def add_arguments(parser: _ActionsContainer) -> None:
 def handle(
     command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
 ) -> None:
-    """Print the layout, with what was detected as comments."""
+    """Print the layout, with comments about what was detected."""
     from ingest.layout.drafting import draft  # a load detects nothing
     from ingest.sources.detection import detect
 

@@ -1,4 +1,4 @@
-"""What the command shows while it works: a bar on a terminal, plain lines elsewhere."""
+"""The command's progress display: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ingest.results import Progress as LoadProgress
 
 SECONDS_BETWEEN_LINES = 5.0
-"""How often a plain line is written: a log stays readable, and nobody thinks the load hangs."""
+"""The interval between plain lines: a log stays readable, and nobody thinks that the load hangs."""
 TOLD = (*DETAILS, "rejected", "skipped")
-"""The counts that an object of JSON has, beside that of the records read."""
+"""The counts in a JSON object, besides the number of records read."""
 KINDS = ("auto", "bar", "plain", "json", "none")
 
 
 class ProgressDisplay:
-    """Shows how far a load has come, on standard error."""
+    """Shows the progress of a load on standard error."""
 
     def __init__(self, kind: str, stream: OutputWrapper, title: str) -> None:
         if kind == "auto":
@@ -42,7 +42,7 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         logging.getLogger("ingest").addHandler(self._warnings)
         if self._kind == "bar":
-            from rich.console import Console  # takes 50 ms: only a terminal gets a bar
+            from rich.console import Console  # takes 50 ms: only for a bar on a terminal
             from rich.progress import (
                 BarColumn,
                 DownloadColumn,
@@ -78,7 +78,7 @@ class ProgressDisplay:
             self._bar.stop()
 
     def __call__(self, progress: LoadProgress) -> None:
-        """Show the progress, if it is time to."""
+        """Show the progress, if the interval has passed."""
         now = time.monotonic()
         speed = (progress.rows - progress.rows_before) / max(now - self._started, 1e-9)
         if self._bar is not None:
@@ -107,7 +107,7 @@ class ProgressDisplay:
             self._write(f"{self._title}: {progress.rows:,} rows, {speed:,.0f} rows/s")
 
     def warn(self, sentence: str) -> None:
-        """Show a warning at once, whatever kind of progress was asked for."""
+        """Show a warning at once, whichever kind of progress was chosen."""
         if self._bar is not None:
             self._bar.console.print(sentence, markup=False, highlight=False)
         elif self._kind == "json":
@@ -121,7 +121,7 @@ class ProgressDisplay:
 
 
 class _Warnings(logging.Handler):
-    """Shows at once that a load waits for its source, or that its file was loaded before."""
+    """Shows the warnings that a load waits for its source, or that its file was loaded before."""
 
     def __init__(self, display: ProgressDisplay) -> None:
         super().__init__(logging.WARNING)

@@ -1,7 +1,7 @@
-"""The two faces of the command: one that loads, and one that measures.
+"""The two parsers of the command: one for loads, and one for benchmarks.
 
-``--benchmark`` among the arguments decides which parser reads them. Each parser knows the names
-of the other's options, to say where they belong. A load imports nothing of ``ingest.benchmark``.
+``--benchmark`` among the arguments decides which parser is used. Each parser knows the names of the
+other's options, to explain where they belong. A load imports nothing of ``ingest.benchmark``.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ MEASURING = {
     "--json": "json",
     "--plot": "plot",
 }
-"""The options of the benchmark alone, with the names of their values."""
+"""The options of the benchmark only, with the names of their values."""
 SHARED = {"--database", "--progress", "--overwrite", BENCHMARK}
-"""The options of both faces."""
+"""The options of both parsers."""
 LOAD_USAGE = (
     "%(prog)s app.Model FILE [FILE ...] [options]\n"
     "       %(prog)s --resume LOAD [FILE ...]\n"
@@ -63,18 +63,18 @@ _OF_LOADS = "{option} belongs to a load (bulk_load app.Model FILE): leave it out
 
 
 def is_benchmark(arguments: Iterable[str]) -> bool:
-    """Return whether the arguments of the command ask for the benchmark."""
+    """Return whether the command's arguments start the benchmark."""
     for argument in arguments:
         if argument == "--":
             return False
-        # argparse takes the beginning of an option for the option.
+        # argparse accepts a prefix of an option's name.
         if len(argument) >= len("--be") and BENCHMARK.startswith(argument):
             return True
     return False
 
 
 class _Elsewhere(argparse.Action):
-    """An option of the other face."""
+    """An option of the other parser."""
 
     def __call__(
         self,
@@ -88,13 +88,13 @@ class _Elsewhere(argparse.Action):
 
 
 def refuse_measuring(parser: CommandParser) -> None:
-    """Let the parser of loads know the benchmark's options, and refuse them."""
+    """Make the parser for loads recognize the benchmark's options, and refuse them."""
     for name, dest in MEASURING.items():
         _refuse(parser, [name], dest)
 
 
 def refuse_loading(parser: CommandParser, loads: CommandParser) -> None:
-    """Let the parser of the benchmark know the options of loads, and refuse them."""
+    """Make the parser for benchmarks recognize the options of loads, and refuse them."""
     known = parser._option_string_actions
     for action in loads._actions:
         names = [name for name in action.option_strings if name not in known]
@@ -114,14 +114,14 @@ def _refuse(parser: CommandParser, names: Sequence[str], dest: str) -> None:
 
 
 def check_load(options: Mapping[str, Any]) -> None:
-    """Raise ``ConfigurationError`` where ``call_command`` gives a load the benchmark's options."""
+    """Raise ``ConfigurationError`` if ``call_command`` passes the benchmark's options to a load."""
     for name, dest in MEASURING.items():
         if dest in options:
             raise ConfigurationError(_OF_BENCHMARK.format(option=name))
 
 
 def check_benchmark(options: Mapping[str, Any], loads: CommandParser) -> None:
-    """Raise ``ConfigurationError`` where ``call_command`` gives a benchmark a load's options."""
+    """Raise ``ConfigurationError`` if ``call_command`` passes a load's options to a benchmark."""
     for action in loads._actions:
         name = next((each for each in action.option_strings if each in USED_IN), None)
         if name is None or name in SHARED:
@@ -131,7 +131,7 @@ def check_benchmark(options: Mapping[str, Any], loads: CommandParser) -> None:
 
 
 def add_shared(parser: CommandParser) -> None:
-    """Add the options that loads and the benchmark have in common."""
+    """Add the options that loads and benchmarks share."""
     parser.add_argument(
         "--database",
         metavar="ALIAS",
@@ -142,7 +142,7 @@ def add_shared(parser: CommandParser) -> None:
 
 
 def prepare(parser: CommandParser) -> None:
-    """Let options stand anywhere, and make the messages safe for a terminal."""
+    """Allow options at any position, and make messages safe for a terminal."""
     parse, error = parser.parse_intermixed_args, parser.error
     given: list[str] = []
 
@@ -154,14 +154,14 @@ def prepare(parser: CommandParser) -> None:
         message = _name_hyphen(parser, message, given)
         if not parser.called_from_command_line:
             raise CommandError(safe_text(f"Error: {message}"), returncode=WRONG_USAGE)
-        raise error(safe_text(message))  # it ends here
+        raise error(safe_text(message))  # does not return
 
     parser.parse_args = parse_args  # type: ignore[method-assign,assignment]
     parser.error = say_safely  # type: ignore[method-assign]
 
 
 def _name_hyphen(parser: CommandParser, message: str, given: Sequence[str]) -> str:
-    """Return the message with its cure where a value was taken for an option."""
+    """Return the message with its cure, if a value was mistaken for an option."""
     found = _EXPECTED.match(message)
     if found is None:
         return message
@@ -173,7 +173,7 @@ def _name_hyphen(parser: CommandParser, message: str, given: Sequence[str]) -> s
             continue
         try:
             parser._get_value(options[name], value)
-        except argparse.ArgumentError as error:  # it is wrong anyway
+        except argparse.ArgumentError as error:  # the value is invalid anyway
             return str(error)
         return f"argument {name}: {value!r} begins like an option: write {name}={value}"
     return message

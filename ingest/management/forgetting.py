@@ -1,4 +1,4 @@
-"""The command's option that deletes old loads from the ledger."""
+"""The command's option to delete old loads from the ledger."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def _age(text: str) -> timedelta:
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    """Forget old loads, or say which would be."""
+    """Forget old loads, or report which would be forgotten."""
     if options["older_than"] is None:
         raise ConfigurationError(
             "--forget-loads needs to know which loads: say --older-than, such as --older-than 90d."
         )
-    from ingest.ledger.retention import forget_loads  # a load forgets nothing
+    from ingest.ledger.retention import forget_loads  # a load does not need it
 
     alias = options["database"] or router.db_for_write(Load)
     done = forget_loads(options["older_than"], using=alias, dry_run=options["dry_run"])

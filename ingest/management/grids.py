@@ -1,4 +1,4 @@
-"""Tables on standard output: fitted to a terminal, and never folded in a file."""
+"""Tables on standard output: fitted to a terminal, and never wrapped in a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_WIDTH = 10_000
-"""Columns of a file that output goes to: no line of it is folded."""
+"""The width of a table in a file, large enough that no line is wrapped."""
 
 
 def print_grid(
@@ -25,7 +25,7 @@ def print_grid(
     *,
     right: Collection[str] = (),
 ) -> None:
-    """Print a table with a header; the columns named by ``right`` hold numbers."""
+    """Print a table with a header; the columns in ``right`` contain numbers."""
     from rich import box  # a load prints no table
     from rich.table import Table
     from rich.text import Text
@@ -40,7 +40,7 @@ def print_grid(
 
 
 def print_table(stream: OutputWrapper, table: Table) -> None:
-    """Print a table of rich."""
+    """Print a table made with rich."""
     from rich.console import Console
 
     if stream.isatty():

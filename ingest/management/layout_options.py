@@ -20,11 +20,11 @@ _READING = {
     "date_format": "formats",
     "null": "null",
 }
-"""The command's options and the keys of a layout that they are."""
+"""The command's options and the corresponding keys of a layout."""
 LOAD_OPTIONS = ("true", "false", "match", "ignore_columns")
-"""Those that load() takes by the same name."""
+"""Options that ``load`` takes by the same name."""
 OPTIONS = ("layout", "map", "set", *_READING, *LOAD_OPTIONS)
-"""The names of all of them."""
+"""The names of all options for layouts."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -88,7 +88,7 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def chosen(options: dict[str, Any], model: type[Model]) -> Layout | None:
-    """Return the layout that the options choose and change; None where none of them is given."""
+    """Return the layout chosen and changed by the options; None if none is given."""
     said: dict[str, Any] = {
         key: tuple(options[name]) if isinstance(options[name], list) else options[name]
         for name, key in _READING.items()
@@ -105,7 +105,7 @@ def chosen(options: dict[str, Any], model: type[Model]) -> Layout | None:
     for name, value in constants.items():
         fields[name] = fed(fields.get(name), constant=value)
     read = dataclasses.replace(layout.read, **said)
-    if said:  # the command line has the last word
+    if said:  # the command line takes precedence
         cleared: dict[str, Any] = dict.fromkeys(said)
         fields = {name: dataclasses.replace(field, **cleared) for name, field in fields.items()}
     asked = {key: f"--{name.replace('_', '-')}" for name, key in _READING.items() if key in said}
@@ -113,18 +113,18 @@ def chosen(options: dict[str, Any], model: type[Model]) -> Layout | None:
 
 
 def said(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what ``load`` takes by the same name."""
+    """Return the options that ``load`` takes by the same name."""
     return {name: options[name] for name in LOAD_OPTIONS if options.get(name) is not None}
 
 
 def _field_first(model: type[Model], name: str, column: str) -> tuple[str, str]:
-    """Return a pair of ``--map`` with the field first, also where it was COLUMN=PARENT__FIELD."""
+    """Return a pair of ``--map`` with the field first, even if it was COLUMN=PARENT__FIELD."""
     try:
         if match_column(model, name, "--map", "exact") is None:
             found = match_column(model, column, "--map", "exact")
             if found is not None and found.lookup is not None:
                 return column, name
-    except LayoutError:  # it is said of the layout
+    except LayoutError:  # the layout reports it
         pass
     return name, column
 

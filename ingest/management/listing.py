@@ -1,4 +1,4 @@
-"""``bulk_load --list``: the last loads of the ledger."""
+"""``bulk_load --list``: shows the last loads of the ledger."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from django.core.management.base import BaseCommand, CommandParser
 
 LOADS_SHOWN = 20
-"""How many loads are listed if no number is given: a screenful."""
+"""How many loads are listed if no number is given: about one screen."""
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""The command's options for records that are refused."""
+"""The command's options for refused records."""
 
 from __future__ import annotations
 

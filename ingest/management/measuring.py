@@ -1,4 +1,4 @@
-"""The face of the command that measures. A load does not import this module."""
+"""The benchmark's part of the command. A load does not import this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Measuring(BaseCommand):
-    """Has the parser of ``bulk_load --benchmark``."""
+    """Provides the parser of ``bulk_load --benchmark``."""
 
     help = (
         "Measure what each way of loading costs, on a throw-away copy of a model's own table. "
@@ -26,7 +26,7 @@ class Measuring(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", nargs="?", metavar="app.Model", help="whose table is measured")
-        parser.add_argument("files", nargs="*", help=SUPPRESS)  # to say where a file belongs
+        parser.add_argument("files", nargs="*", help=SUPPRESS)  # to explain where a file belongs
         faces.add_shared(parser)
         benchmark.add_arguments(parser)
         parser.add_argument(
@@ -37,7 +37,7 @@ class Measuring(BaseCommand):
 
 
 def create_parser(prog_name: str, subcommand: str, loads: CommandParser) -> CommandParser:
-    """Return the parser; ``loads`` is that of loads, whose options it refuses."""
+    """Return the parser; ``loads`` is the parser for loads, whose options it refuses."""
     command = Measuring()
     command._called_from_command_line = loads.called_from_command_line  # type: ignore[attr-defined]
     parser = command.create_parser(prog_name, subcommand, usage=faces.BENCHMARK_USAGE)
@@ -53,7 +53,7 @@ def handle(
     options: dict[str, Any],
     loads: CommandParser,
 ) -> None:
-    """Run the benchmark. ``call_command`` may say ``benchmark=True`` and leave out the rest."""
+    """Run the benchmark; ``call_command`` may pass only ``benchmark=True``."""
     faces.check_benchmark(options, loads)
     usual = create_parser("", "bulk_load", loads).parse_args([faces.BENCHMARK])
     said = {**vars(usual), **options, "model": model, "file": next(iter(files), None)}

@@ -1,7 +1,7 @@
-"""What the command does when it is called, and which options have an effect then.
+"""The modes of the command, and the options that have an effect in each.
 
-Every option of the command has a line in ``USED_IN``. Elsewhere it is an error. The default of
-an option must be a value that nobody can give on the command line, such as None.
+Every option of the command has a line in ``USED_IN``; in all other modes it is an error. The
+default of an option must be a value that nobody can give on the command line, such as None.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Mode(enum.Enum):
-    """What a call of the command does. The value begins the message about a useless option."""
+    """What the command does. The value begins the message about an option without effect."""
 
     LOAD = "A load"
     RESUME = "--resume takes the model, the file and all options from the ledger"
@@ -107,7 +107,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--order": LOAD,
     "--retries": LOAD,
 }
-"""In which modes an option has an effect. ``--benchmark`` has a parser of its own."""
+"""The modes in which an option has an effect. ``--benchmark`` has its own parser."""
 
 _FINDS_OUT = (
     "--detect finds out by itself how the file is read: leave out {option}. "
@@ -121,7 +121,7 @@ _BELONGS = {
 
 
 def mode_of(options: dict[str, Any], model: str | None, files: Sequence[str]) -> Mode:
-    """Return what the command is to do."""
+    """Return the mode that the options select."""
     if options["resume"] is not None:
         return Mode.RESUME
     if options["undo"] is not None:
@@ -140,7 +140,7 @@ def mode_of(options: dict[str, Any], model: str | None, files: Sequence[str]) ->
 
 
 def check(mode: Mode, actions: Iterable[argparse.Action], options: dict[str, Any]) -> None:
-    """Raise ``ConfigurationError`` for an option that was given and has no effect in this mode."""
+    """Raise ``ConfigurationError`` for a given option that has no effect in this mode."""
     for action in actions:
         name = next((each for each in action.option_strings if each in USED_IN), None)
         if name is None or mode in USED_IN[name]:

@@ -1,4 +1,4 @@
-"""``bulk_load app.Model FILE --preview``: the first rows as they will be stored."""
+"""``bulk_load app.Model FILE --preview``: shows the first rows as they will be stored."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _rows(text: str) -> int:
 def handle(
     command: BaseCommand, model: type[Model], files: Sequence[str], options: dict[str, Any]
 ) -> None:
-    """Show the rows on standard output."""
+    """Print the rows to standard output."""
     how = source_options.chosen(options) | {
         "layout": layout_options.chosen(options, model),
         "clean": options["clean"],
@@ -80,7 +80,7 @@ def handle(
 
 
 def _print_table(shown: Preview, stream: OutputWrapper) -> None:
-    """Print a line for each column, whose names are the longest list there is."""
+    """Print a line for each column, because a table can have more columns than rows shown."""
     if not shown.rows:
         return
     from rich import box
@@ -105,7 +105,7 @@ def _print_table(shown: Preview, stream: OutputWrapper) -> None:
 
 
 def _show_cell(shown: Preview, at: int, field: str, value: Any) -> Text:
-    """Return a value; of one that an update changes the old one, too."""
+    """Return a value, with the old one before it if an update changes it."""
     from rich.text import Text
 
     if not shown.outcomes or field not in shown.outcomes[at].changes:

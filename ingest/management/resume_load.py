@@ -1,7 +1,7 @@
-"""The process that goes on with a load for the admin: ``bulk_load --resume`` in a given state.
+"""The process that resumes a load for the admin: ``bulk_load --resume`` in a given state.
 
 It reads the state of the request's database connection from its standard input, so that it finds
-the same ledger: a tenant may have one of its own.
+the same ledger: a tenant may have its own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import django
 
 
 def main(load: str, alias: str) -> None:
-    """Go on with a load of the ledger that is found over the alias in the given state."""
+    """Resume a load of the ledger that this alias finds in the given state."""
     state = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this one
     django.setup()
-    # Models can be imported only now.
+    # Models can be imported only after django.setup().
     from django.core.management import CommandError, call_command
 
     from ingest.postgres.session import put_django_in

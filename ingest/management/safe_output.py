@@ -1,4 +1,4 @@
-"""What the command says, without anything that a terminal would obey."""
+"""Output of the command without characters that a terminal interprets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SafeOutput(OutputWrapper):
 
     @classmethod
     def of(cls, output: OutputWrapper) -> SafeOutput:
-        """Make another output safe."""
+        """Return a safe version of another output."""
         if isinstance(output, cls):
             return output
         safe = cls(cast("Any", output._out), output.ending)

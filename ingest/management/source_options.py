@@ -21,7 +21,7 @@ OPTIONS = (
     *("skip_records", "trailer_records", "trailer_pattern"),
     *("comment", "lenient", "sheet"),
 )
-"""Those that are options of ``SourceOptions`` by the same name."""
+"""Options that ``SourceOptions`` has by the same name."""
 
 
 def add_arguments(parser: CommandParser) -> None:
@@ -105,13 +105,13 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def chosen(options: dict[str, Any]) -> dict[str, Any]:
-    """Return those options of the source that were said."""
+    """Return the options of the source that were given."""
     return {name: options[name] for name in OPTIONS if options[name] is not None}
 
 
 def check_streams(files: Sequence[str], layout: str | None) -> None:
-    """Raise ``ConfigurationError`` where the shell sends what is said to a file that is read."""
-    with suppress(SourceError):  # reading says it
+    """Raise ``ConfigurationError`` if the shell redirects output to a file that is read."""
+    with suppress(SourceError):  # reading reports it
         output_files.check_streams("the source", *expand(list(files)))
     if layout is not None:
         output_files.check_streams("the layout", layout)
@@ -123,7 +123,7 @@ def as_source(files: Sequence[str]) -> Any:
 
 
 def whole_number(text: str) -> int:
-    """Read a number from 0 on."""
+    """Parse a non-negative number."""
     try:
         number = int(text.replace("_", "").replace(",", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the command says of a load that came to its end."""
+"""The command's report on a finished load."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from ingest.results import LoadResult
 
 DECISIONS_FROM = 2
-"""The verbosity from which it is told what was decided on the way."""
+"""The verbosity from which decisions are reported."""
 LEFT_OUT = "Left out: "
-"""How a decision about a preamble or a trailer begins."""
+"""The beginning of a decision about a preamble or a trailer."""
 CANNOT_BE_UNDONE = "Rows: this load cannot be undone"
 LESS_THAN_ASKED = ("One worker, because", "no other load can resume this one")
-"""What decisions say of an option that has less effect than its name promises."""
+"""Parts of decisions about an option that has less effect than its name promises."""
 
 
 def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
-    """Show why records were refused on standard error, and all else on standard output."""
+    """Write why records were refused to standard error, and the rest to standard output."""
     for line in refusals(result):
         command.stderr.write(line)
     if verbosity >= DECISIONS_FROM:
@@ -50,24 +50,24 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
 
 
 def _report_little(command: BaseCommand, result: LoadResult) -> None:
-    """Show the decisions that everybody should read."""
+    """Write the decisions that every user should read."""
     for decision in result.decisions:
         if decision.startswith(LEFT_OUT):
             command.stdout.write(decision)
     less = (it for it in result.decisions if any(text in it for text in LESS_THAN_ASKED))
-    warnings = (it for it in result.warnings if not it.startswith(REPEATED))  # said before
+    warnings = (it for it in result.warnings if not it.startswith(REPEATED))  # shown before
     for warning in (*warnings, *less):
         command.stderr.write(warning)
 
 
 def _details(result: LoadResult) -> str:
-    """Say what became of the records, where it is not that all of them were inserted."""
+    """Return the counts of the records, unless all of them were inserted."""
     details = [f"{count:,} {name}" for name, count in result.details.items()]
     return f": {', '.join(details)}" if details else ""
 
 
 def counts(result: LoadResult) -> Iterator[str]:
-    """Yield what became of the records, where it is more than one number."""
+    """Yield the counts of the records, if there is more than one."""
     if result.rejected or result.skipped:
         skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
         details = {name: it for name, it in result.details.items() if name != "deleted"}
@@ -82,14 +82,14 @@ def counts(result: LoadResult) -> Iterator[str]:
 
 
 def refusals(result: LoadResult) -> Iterator[str]:
-    """Return lines: the reasons, each with its number and an example, and what to do next."""
+    """Yield lines: the reasons, each with its number and an example, and what to do next."""
     yield from lines_of(result.reasons, REJECTS_SHOWN)
     if result.rejected:
         yield from _next(result)
 
 
 def _next(result: LoadResult) -> Iterator[str]:
-    """Return lines that say where the refused records are, and what to type next."""
+    """Yield lines that say where the refused records are, and which command comes next."""
     if result.reject_log:
         yield f"All reasons are in {result.reject_log}, as JSON Lines."
     if result.reject_file and not result.is_dry_run:
@@ -109,7 +109,7 @@ def _next(result: LoadResult) -> Iterator[str]:
             "--dry-run by --reject-file FILE."
         )
     elif result.number is not None:
-        # Rows that are in are no obstacle where their key decides what becomes of them.
+        # Loaded rows do not prevent another load if conflicts are settled by their key.
         has_key = result.load is not None and "on_conflict" in result.load.options.get("how", {})
         undo = "" if has_key else f"type bulk_load --undo {result.number}, and "
         yield (
@@ -134,7 +134,7 @@ def _number(result: LoadResult, number: int) -> str:
 
 
 def table(result: LoadResult) -> Iterator[str]:
-    """Yield the lines of a small table: what became of the records, and what took how long."""
+    """Yield the lines of a small table: counts of the records, and seconds of each stage."""
     rows = [
         ("rows", f"{result.rows:,}"),
         *((f"  {name}", f"{count:,}") for name, count in result.details.items()),

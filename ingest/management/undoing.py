@@ -1,4 +1,4 @@
-"""The command's option that takes back what a load did."""
+"""The command's option to undo a load."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def add_arguments(parser: CommandParser) -> None:
 
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
-    """Undo the load, after showing what would be done and asking."""
+    """Undo the load, after showing the plan and asking for confirmation."""
     load_id, keep_changed = options["undo"], options["keep_changed"]
     alias = options["database"] or router.db_for_write(Load)
-    from ingest.ledger.undo import plan_undo, undo  # a load undoes nothing
+    from ingest.ledger.undo import plan_undo, undo  # a load does not need it
 
     plan = plan_undo(load_id, using=alias)
     command.stdout.write(str(plan))

@@ -1,4 +1,4 @@
-"""``manage.py bulk_load``: load a file into a model, or measure what each way of loading costs."""
+"""``manage.py bulk_load``: load a file into a model, or measure the cost of each way to load."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ LOAD_OPTIONS = (
     *("on_error", "reject_limit", "reject_file", "reject_log", "overwrite"),
     *("dry_run", "verify", "clean", "on_repeat"),
 )
-"""Those of the command's options that load() takes by the same name."""
+"""Options of the command that ``load`` takes by the same name."""
 FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, faces.WRONG_USAGE, 3, 130
-"""Exit codes; 0 is a load of every record."""
+"""Exit codes; 0 means that every record was loaded."""
 
 
 class Command(BaseCommand):
-    """Load files, or measure ways to load."""
+    """Loads files, or measures ways to load."""
 
     help = (
         "Load files (delimited text, JSON Lines, Parquet) into a model's table by COPY, all or "
@@ -73,11 +73,11 @@ class Command(BaseCommand):
         self.stdout, self.stderr = SafeOutput.of(self.stdout), SafeOutput.of(self.stderr)
 
     def run_from_argv(self, argv: list[str]) -> None:
-        prepare_arrow()  # the process is its own
+        prepare_arrow()  # the process only loads
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add the options that load; modes.USED_IN has a line for each of them."""
+        """Add the options for loading; modes.USED_IN has a line for each of them."""
         parser.add_argument("model", nargs="?", metavar="app.Model", help="the model to load into")
         parser.add_argument(
             "files",
@@ -148,7 +148,7 @@ class Command(BaseCommand):
         faces.refuse_measuring(parser)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return the parser of loads, which hands over to the one that measures."""
+        """Return the parser for loads, which delegates to the one for benchmarks."""
         parser = super().create_parser(prog_name, subcommand, usage=faces.LOAD_USAGE, **kwargs)
         faces.prepare(parser)
         self._loads = parser
@@ -171,7 +171,7 @@ class Command(BaseCommand):
     def handle(
         self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
     ) -> None:
-        self._make_output_safe()  # call_command may have put others in their place
+        self._make_output_safe()  # call_command may have replaced the streams
         _commit_by_itself(options["database"] or DEFAULT_DB_ALIAS)
         try:
             if options["benchmark"]:
@@ -202,7 +202,7 @@ class Command(BaseCommand):
         elif mode is Mode.LIST:
             listing.handle(self, options)
         elif mode is Mode.VERIFY and model is not None:
-            from ingest.loading.verify import verify  # a load does without
+            from ingest.loading.verify import verify  # a load does not need it
 
             self._tell(verify(find_model(model), using=options["database"]))
         elif model is None or not files:
@@ -220,7 +220,7 @@ class Command(BaseCommand):
                 "out. Only a file that was moved or renamed is named: --resume LOAD FILE.",
                 returncode=WRONG_USAGE,
             )
-        from ingest.uploads.running import resume_load  # other loads do without
+        from ingest.uploads.running import resume_load  # other loads do not need it
 
         number = options["resume"]
         work = partial(
@@ -254,12 +254,12 @@ class Command(BaseCommand):
         )
 
     def _show(self, title: str, work: Callable[..., LoadResult], options: dict[str, Any]) -> None:
-        """Do the work, and tell of it."""
+        """Run the load with a progress display, and report its result."""
         with ProgressDisplay(options["progress"] or "auto", self.stderr, title) as display:
             try:
                 result = work(progress=display)
             except KeyboardInterrupt as interruption:
-                # Its text is what is in of a load in chunks.
+                # Its text says what was loaded by a load in chunks.
                 said = str(interruption) or "nothing was loaded."
                 raise CommandError(f"Interrupted: {said}", returncode=INTERRUPTED) from None
         summary.report(self, result, verbosity=options["verbosity"])
@@ -277,12 +277,12 @@ class Command(BaseCommand):
 def _user() -> str:
     try:
         return getuser()
-    except (KeyError, OSError):  # a container may know no names
+    except (KeyError, OSError):  # a container may have no user names
         return ""
 
 
 def _commit_by_itself(alias: str) -> None:
-    """Turn autocommit on in a process of the command's own: nobody else would commit."""
+    """Turn autocommit on in the command's own process, where nothing else would commit."""
     if alias in connections:
         own = connections[alias]
         if own.connection is None and not own.settings_dict["AUTOCOMMIT"]:

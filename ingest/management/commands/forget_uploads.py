@@ -11,12 +11,12 @@ from ingest.uploads.storing import forget_old_uploads
 
 
 class Command(BaseCommand):
-    """Delete old uploads; to be run once a day."""
+    """Deletes old uploads; run it once a day."""
 
     help = "Delete the files that were uploaded in the admin INGEST['UPLOAD_DAYS'] ago."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """Delete them, and say how many there were."""
+        """Delete the files, and report their number."""
         try:
             deleted = forget_old_uploads()
         except IngestError as error:
