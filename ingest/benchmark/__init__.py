@@ -1,6 +1,6 @@
-"""Measures on a scratch copy of a model's own table what each way of loading costs.
+"""Measures what each way to load costs, on a scratch copy of a model's table.
 
-Other ways to measure come as further options and methods: see ``BenchmarkOptions`` and
+New ways to measure are added as options and methods: see ``BenchmarkOptions`` and
 ``ingest.benchmark.methods``.
 """
 

@@ -1,4 +1,4 @@
-"""Who takes part in a benchmark: the methods, and two yardsticks to hold them against."""
+"""The candidates of a benchmark: the methods, and two baselines to compare them with."""
 
 from __future__ import annotations
 
@@ -34,36 +34,36 @@ if TYPE_CHECKING:
     from ingest.writing.row_order import RowOrder
 
     Write = Callable[[], float | None]
-    """Writes the rows; gives the seconds it took where a program of its own held the clock."""
+    """Writes the rows. Returns the seconds it took if a separate program measured them."""
 
 
 class Candidate(ABC):
-    """Writes the first rows of the material into a table, as often as asked."""
+    """Writes the first rows of the material into a table, as often as needed."""
 
     name: str
     is_yardstick = True
-    """Whether it is there only to be compared with."""
+    """Whether it is only there for comparison."""
     row_cap: int | None = None
-    """More rows than this are not worth waiting for; None: no cap."""
+    """The most rows worth waiting for; None: no cap."""
     decisions: tuple[str, ...] = ()
-    """What the last run decided on the way, a sentence each."""
+    """The decisions of the last run, a sentence each."""
     costs: Costs | None = None
-    """Where the last run spent its time, for one that knows."""
+    """Where the last run spent its time, if the candidate knows."""
 
     def __init__(self, material: Material) -> None:
         self.material = material
 
     def refusals(self) -> list[str]:
-        """Return in sentences why it cannot take part; an empty list if it can."""
+        """Return sentences that say why it cannot take part; an empty list if it can."""
         return []
 
     @abstractmethod
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
-        """Make everything ready that is outside the clock, and lend what writes the rows."""
+        """Prepare everything that is not timed, and yield the function that writes the rows."""
 
     def problem(self, count: int) -> str | None:
-        """Return what is wrong with the rows it has written, or None where nothing is."""
+        """Return what is wrong with the rows it has written, or None if nothing is."""
         return self.material.reference.problem(count)
 
 
@@ -88,7 +88,7 @@ class MethodCandidate(Candidate):
 
     @contextmanager
     def opened(self, alias: str, count: int) -> Iterator[Write]:
-        """Open the method on a database's name that leads to the tables."""
+        """Open the method on a database alias that leads to the tables."""
         file = self.material.files.get(count)
         with self.method(dataclasses.replace(self.material.target, alias=alias)) as method:
             if file is None:
@@ -108,7 +108,7 @@ class MethodCandidate(Candidate):
 
 
 class PsqlBaseline(Candidate):
-    r"""psql's ``\copy`` of the CSV file into the same table, by its own clock."""
+    r"""psql's ``\copy`` of the CSV file into the same table, as timed by psql."""
 
     name = "psql"
 
@@ -136,7 +136,7 @@ class PsqlBaseline(Candidate):
 
     @contextmanager
     def _orm_defaults(self) -> Iterator[None]:
-        # The file has no column for what the ORM fills: PostgreSQL fills it, by a constant.
+        # The file has no columns for what the ORM fills, so PostgreSQL fills them with a constant.
         alias, name = self.material.stage.alias, self.material.stage.name
         alter = f"ALTER TABLE {name} ALTER COLUMN"
         session = DjangoSession(alias)
@@ -169,9 +169,10 @@ WHERE d.adrelid OPERATOR(pg_catalog.=) $1::pg_catalog.text::pg_catalog.regclass
 
 
 class FloorBaseline(Candidate):
-    """The least PostgreSQL itself needs: rows into a bare table, then what stands on it, once.
+    """The minimum that PostgreSQL needs: rows into a bare table, then indexes and constraints once.
 
-    Of a table that holds rows: to keep up its indexes, for rows that come in the order of one.
+    For a table that holds rows: the minimum to maintain its indexes, for rows in the order of an
+    index.
     """
 
     name = "floor"
@@ -222,7 +223,7 @@ class FloorBaseline(Candidate):
 
     @contextmanager
     def _open_on_rows(self, encoded: Encoded) -> Iterator[Write]:
-        """Copy into the table itself: its indexes are kept up, and nothing else is done."""
+        """Copy into the table itself: its indexes are maintained, and nothing else is done."""
         stage = self.material.stage
         target = encoded.target(stage.alias, stage.name)
         with open_asyncpg_session(stage.alias) as session:
@@ -240,7 +241,7 @@ class FloorBaseline(Candidate):
 
 
 class Encoded:
-    """Typed batches as bytes of COPY, made before any clock runs."""
+    """Typed batches as COPY data, encoded before any clock runs."""
 
     def __init__(self, material: Material, batches: Sequence[TypedBatch]) -> None:
         self.encoding: CopyEncoding = material.target.converter().encoding
@@ -252,15 +253,15 @@ class Encoded:
         return list(map(self.encoding.encode, self._rows))
 
     def in_order(self, order: RowOrder | None) -> bytes:
-        """Return all rows as one COPY, sorted: their keys are drawn in that order, too."""
+        """Return all rows as one COPY, sorted: their keys are generated in that order, too."""
         [rows] = pa.Table.from_batches(self._rows).combine_chunks().to_batches()
         return self.encoding.encode(rows if order is None else rows.take(order.sort(rows)))
 
     def target(self, alias: str, name: str) -> CopyTarget:
-        """Return where a COPY of these bytes goes: into the table ``name``, quoted."""
+        """Return the target of a COPY of these bytes: the table ``name``, quoted."""
         session = DjangoSession(alias)
         oid = find_table(session, name)
-        assert oid is not None  # noqa: S101 - it was made a moment ago
+        assert oid is not None  # noqa: S101 - it was created a moment ago
         table = read_table(session, oid)
         return CopyTarget(
             schema=table.schema,
@@ -271,7 +272,7 @@ class Encoded:
 
 
 def converter_of(material: Material, count: int) -> Converter:
-    """Return what converts so many rows of the material."""
+    """Return the converter for this many rows of the material."""
     return material.target.converter(has_postgres_text=count in material.files)
 
 

@@ -1,4 +1,4 @@
-"""Values as Django would save them, over a path that no method uses."""
+"""Values as Django would save them, prepared by code that no method uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) -> Iterator[Row]:
-    """Yield each row as psycopg takes it, after its number, from 1."""
+    """Yield each row as psycopg takes it, with its number, from 1, before it."""
     connection = connections[stage.alias]
     prepare = [field.get_db_prep_save for field in fields]
     own = [
@@ -29,7 +29,7 @@ def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) ->
     for ordinal, given in enumerate(rows, 1):
         row = given
         if own:
-            # The field's author has a say in what is saved.
+            # A custom field may change what is saved.
             instance = stage.model(**dict(zip(names, row, strict=True)))
             for field in own:
                 field.pre_save(instance, add=True)
@@ -41,7 +41,7 @@ def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) ->
 
 
 def placeholder(stage: Stage, field: Any, value: Any) -> str:
-    """Return the SQL that the field puts around a value, ``%s`` where it puts none."""
+    """Return the SQL that the field puts around a value; ``%s`` if it puts none."""
     connection = connections[stage.alias]
     compiler = models.sql.Query(stage.model).get_compiler(stage.alias)
     if hasattr(field, "get_placeholder_sql"):  # since Django 6.1

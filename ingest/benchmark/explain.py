@@ -1,4 +1,4 @@
-"""What each part of a table costs: the same rows, with one part more each time."""
+"""The cost of each part of a table: the same rows, with one more part each time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     """Takes what begins now, the rows written so far and the rows of all runs."""
 
 WAYS = ("copy", "references", "indexes", "both")
-"""The whole table by ``copy``, and by ``direct`` with one of its two means, and with both."""
+"""The whole table by ``copy``, by ``direct`` with each of its two techniques, and with both."""
 
 
 def explain(material: Material, rounds: int, say: Say) -> Explanation:
@@ -57,9 +57,9 @@ class _Study:
             read_parts(material.stage, self._bare), key=lambda part: KINDS.index(part.kind)
         )
         self._seconds: list[list[float]] = []
-        """For each round the seconds of the bare table, and with each part more."""
+        """The seconds of each round: for the bare table, and with each further part."""
         self._ways: list[dict[str, float]] = []
-        """For each round the seconds of each of ``WAYS``."""
+        """The seconds of each round by each of ``WAYS``."""
         self._decisions: tuple[str, ...] = ()
         self._encoded: Encoded | None = None
         self._batches: Sequence[TypedBatch] = ()
@@ -90,7 +90,7 @@ class _Study:
         self._ways.append({way: self._measure_way(way, what) for way in WAYS})
 
     def explanation(self, count: int) -> Explanation:
-        """Sum up all rounds."""
+        """Return the results of all rounds."""
         parts = []
         names = [("table", "the rows themselves"), *((p.kind, p.name) for p in self._parts)]
         for place, (kind, name) in enumerate(names):
@@ -123,7 +123,7 @@ class _Study:
     def _measure_parts(self, title: str, what: str) -> float:
         self._tell(title, what)
         encoded = self._encoded
-        assert encoded is not None  # noqa: S101 - run() made it
+        assert encoded is not None  # noqa: S101 - run() has set it
         target = encoded.target(self._material.stage.alias, self._bare)
         payloads = encoded.payloads
         with open_asyncpg_session(self._material.stage.alias) as session:
@@ -163,7 +163,7 @@ class _Study:
 
     def _check(self, title: str, name: str | None) -> None:
         problem = self._material.reference.problem(self._count, name)
-        # What triggers make of the rows is expected only where all of them are there.
+        # The effects of triggers on the rows are expected only if all triggers exist.
         is_whole = name is None or not any(part.kind == "trigger" for part in self._parts)
         if problem and is_whole:
             raise BenchmarkError(f"The table {problem}, in the run {title!r}.")

@@ -1,4 +1,4 @@
-"""What can be asked of a benchmark, from Python and from the command line."""
+"""The options of a benchmark, in Python and on the command line."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ DEFAULT_REPEAT = 3
 DEFAULT_SEED = 1
 BASELINES = ("psql", "floor")
 OUTPUTS = ("json", "plot")
-"""The options that name a file to be written."""
+"""The options that name a file to write."""
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkOptions:
-    """What to measure. Raises ``ConfigurationError`` for what cannot work."""
+    """What to measure. Raises ``ConfigurationError`` for options that cannot work."""
 
     model: type[Model]
-    """Whose table is measured."""
+    """The model whose table is measured."""
     database: str = DEFAULT_DB_ALIAS
-    """The database's name in ``settings.DATABASES``."""
+    """The alias in ``settings.DATABASES``."""
     rows: tuple[int, ...] = DEFAULT_ROWS
     """The numbers of rows to write."""
     methods: tuple[str, ...] = ()
     """The methods' names; empty for all."""
     repeat: int = DEFAULT_REPEAT
-    """Samples kept of each method and number of rows."""
+    """Samples kept for each method and number of rows."""
     seed: int = DEFAULT_SEED
     """The same seed makes the same rows."""
     source: str | None = None
-    """A file of rows, instead of rows made from the fields."""
+    """A file of rows, instead of rows generated from the fields."""
     baselines: tuple[str, ...] = ()
-    """Yardsticks to measure beside the methods: ``psql``, ``floor``."""
+    """Baselines to measure besides the methods: ``psql``, ``floor``."""
     psql: str | None = None
-    """The program psql, where it is not the one that Django's backend names."""
+    """The program psql, if it is not the one that Django's backend names."""
     from_file: bool = False
-    """Whether all start at a CSV file, not at rows in memory; ``psql`` makes it so."""
+    """Whether all start from a CSV file, not from rows in memory; ``psql`` implies it."""
     existing: int = 0
     """Rows that the table holds before each run."""
     overlap: float | None = None
-    """Which share of the rows, from 0 to 1, has keys of rows that the table holds: then upserts are
-    measured, and not the methods."""
+    """The share of the rows, from 0 to 1, that have keys of rows in the table. If given, upserts
+    are measured instead of the methods."""
     role: str | None = None
-    """A role as which ``direct`` is measured once more; it must exist."""
+    """An existing role as which ``direct`` is measured again."""
     explain: bool = False
-    """Whether to measure what each part of the table costs, instead of the methods."""
+    """Whether to measure the cost of each part of the table, instead of the methods."""
 
     def __post_init__(self) -> None:
         if self.database not in connections:
@@ -129,7 +129,7 @@ class BenchmarkOptions:
 def add_arguments(parser: CommandParser) -> None:
     """Add ``--benchmark`` and its options.
 
-    A value of None is one that was not said. ``ingest.management.faces`` lists the same names.
+    None means that an option was not given. ``ingest.management.faces`` lists the same names.
     """
     group = parser.add_argument_group("measuring what each way of loading costs")
     group.add_argument(
@@ -232,9 +232,9 @@ def _share(text: str) -> float:
 
 
 def find_measured_model(label: str | None) -> type[Model]:
-    """Find the model named, or the one of ``INGEST["BENCHMARK_MODEL"]``.
+    """Return the named model, or the one in ``INGEST["BENCHMARK_MODEL"]``.
 
-    Raises ``ConfigurationError`` with the nearest names.
+    Raise ``ConfigurationError`` with similar names if there is none.
     """
     label = label or benchmark_model()
     if not label:
@@ -246,7 +246,7 @@ def find_measured_model(label: str | None) -> type[Model]:
 
 
 def check_outputs(options: dict[str, Any]) -> None:
-    """Raise ``ConfigurationError`` for files that could not be written in the end."""
+    """Raise ``ConfigurationError`` for files that could not be written at the end."""
     if options.get("json") not in (None, "-"):
         _check_writable(Path(options["json"]), "--json")
     if options.get("plot") is not None:
@@ -266,7 +266,7 @@ def check_outputs(options: dict[str, Any]) -> None:
 def open_outputs(options: dict[str, Any]) -> Iterator[dict[str, OutputFile]]:
     """Open the files of ``--json`` and ``--plot`` before anything is measured.
 
-    Raises ``ConfigurationError`` where one is the source, or is there already.
+    Raise ``ConfigurationError`` if one is the source, or exists already.
     """
     names = [name for name in OUTPUTS if options.get(name) not in {None, "-"}]
     if options.get("overwrite") and not names:

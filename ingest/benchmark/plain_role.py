@@ -1,4 +1,4 @@
-"""``direct`` as a role without special privileges does it, on the same tables."""
+"""Measures ``direct`` as a role without special privileges, on the same tables."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class RoleCandidate(MethodCandidate):
-    """The method ``direct`` after ``SET ROLE``; the role owns the tables, as a project's own does.
+    """The method ``direct`` after ``SET ROLE``; the role owns the tables, as is usual in a project.
 
-    Its connection is that of a second name for the same database, with Django's ``assume_role``.
+    It connects through a second alias for the same database, with Django's ``assume_role``.
     """
 
     is_yardstick = True

@@ -1,4 +1,4 @@
-"""From options to tables, rows and a reference, all ready to be measured with."""
+"""From the options to tables, rows and a reference that are ready for measuring."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 WARM_UP_ROWS = 1_000
-"""More would warm up nothing further: libraries are imported and statements planned long before."""
+"""More would not warm up anything else: libraries are imported and statements planned by then."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,18 +48,18 @@ class Material:
     stage: Stage
     target: Target
     rows: Sequence[Row]
-    """The rows of the largest size; a smaller one takes the first of them."""
+    """The rows of the largest size; a smaller size uses the first of them."""
     files: Mapping[int, Path]
-    """CSV files of the first rows, by their number; none where all start at rows in memory."""
+    """CSV files with the first rows, by their number; empty if all start from rows in memory."""
     sizes: Sequence[int]
-    """The numbers of rows, from the smallest to the largest."""
+    """The numbers of rows, in ascending order."""
     reference: Reference
     ground: TableReset
 
 
 @contextmanager
 def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[Material]:
-    """Lend the material; until the end of the block the models lead to the scratch schema."""
+    """Yield the material; during the block the models lead to the scratch schema."""
     fields: Fields = ()
     rows: list[Row] = []
     sizes = sorted(set(options.rows))
@@ -97,9 +97,9 @@ def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[M
 def read_rows(
     model: type[models.Model], source: Any, *, using: str = DEFAULT_DB_ALIAS
 ) -> tuple[tuple[models.Field[Any, Any], ...], list[Row]]:
-    """Read a source into memory as rows of cleaned Python values, and the fields they are for.
+    """Read a source into memory as rows of cleaned Python values, with their fields.
 
-    Raises ``RecordsRefused`` for the first batch with a record that a field refuses.
+    Raise ``RecordsRefused`` for the first batch with a record that a field refuses.
     """
     rows: list[Row] = []
     with open_source(source) as opened, open_session(using) as session:

@@ -1,4 +1,4 @@
-"""What a few rows show, in transactions that are rolled back, before anything is measured."""
+"""Trials with a few rows before the measurement, in transactions that are rolled back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ingest.benchmark.verification import Reference
 
 TRIAL_ROWS = 20
-"""Enough for a trigger to show what it does; more than one, which bulk_create treats apart."""
+"""Enough to see the effects of a trigger; more than one, because bulk_create treats one
+differently."""
 
 
 class _Undo(Exception):  # noqa: N818 - not an error: it rolls a trial back
@@ -26,7 +27,7 @@ class _Undo(Exception):  # noqa: N818 - not an error: it rolls a trial back
 
 
 def try_rows(stage: Stage, reference: Reference) -> None:
-    """Raise ``BenchmarkError`` if PostgreSQL refuses the rows, before there are triggers."""
+    """Raise ``BenchmarkError`` if PostgreSQL refuses the rows, before triggers are added."""
     try:
         _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
     except DatabaseError as error:
@@ -39,8 +40,8 @@ def try_rows(stage: Stage, reference: Reference) -> None:
 def add_triggers(stage: Stage, reference: Reference) -> None:
     """Add the user's triggers, unless they write to tables outside the scratch schema.
 
-    Their functions are the real ones, so what they write to by name are real rows. Writing over a
-    connection of a function's own (dblink) is not seen.
+    Their functions are the real ones, so they write to real rows in tables that they name. Writing
+    over a function's own connection (dblink) is not detected.
     """
     if stage.copier is None or not stage.copier.has_triggers():
         return
@@ -51,7 +52,7 @@ def add_triggers(stage: Stage, reference: Reference) -> None:
             outside = _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
             if outside:
                 reason = f"they write to {', '.join(outside)}, which is real"
-                raise _Undo  # noqa: TRY301 - it leaves the transaction, and that rolls back
+                raise _Undo  # noqa: TRY301 - it leaves the transaction, which rolls back
     except _Undo:
         pass
     except DatabaseError as error:
@@ -65,7 +66,7 @@ def add_triggers(stage: Stage, reference: Reference) -> None:
 def try_method(
     stage: Stage, method: type[Method], target: Target, rows: Sequence[Row]
 ) -> tuple[list[str], list[str]]:
-    """Let a method of Django's write a few rows; give its SQL, and the real tables it wrote to.
+    """Let a Django method write a few rows; return its SQL and the real tables it wrote to.
 
     ``save()`` sends signals, whose receivers may write anywhere. An error is left for the measured
     run to report.
@@ -82,13 +83,13 @@ def try_method(
 
     try:
         outside = _trial(stage, write)
-    except Exception:  # noqa: BLE001 - said again, and reported, when the method is measured
+    except Exception:  # noqa: BLE001 - raised again and reported in the measured run
         outside = []
     return statements, outside
 
 
 def _trial(stage: Stage, write: Callable[[], None]) -> list[str]:
-    """Write, look which tables outside the scratch schema were written to, and undo it all."""
+    """Write, return the tables outside the scratch schema that were written to, and roll back."""
     with _undone(stage.alias):
         before = _written(stage)
         write()
@@ -103,13 +104,13 @@ def _undone(alias: str) -> Iterator[None]:
     try:
         with transaction.atomic(using=alias):
             yield
-            raise _Undo  # noqa: TRY301 - it leaves the transaction, and that rolls back
+            raise _Undo  # noqa: TRY301 - it leaves the transaction, which rolls back
     except _Undo:
         pass
 
 
 def _written(stage: Stage) -> dict[str, int]:
-    # The counts may still hold those of earlier transactions: only the difference counts.
+    # The counts may include those of earlier transactions: only the difference counts.
     session = DjangoSession(stage.alias)
     rows = session.fetch(
         "SELECT pg_catalog.format('%I.%I', schemaname, relname), (n_tup_ins OPERATOR(pg_catalog.+) "

@@ -1,4 +1,4 @@
-"""The program psql: where it is, and how it reaches the database that Django uses."""
+"""The program psql: where it is, and how it connects to the database that Django uses."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
 _TIME = re.compile(r"^Time: ([0-9.]+) ms", re.MULTILINE)
 _UNHEARD = ("keepalives", "tcp_user_timeout", "fallback_application_name")
-"""Beginnings of options that psql cannot be given by its environment, and that change nothing
-which a benchmark measures; without any other option of the kind it is not the same connection."""
+"""Prefixes of options that the environment cannot pass to psql and that do not affect a benchmark.
+Without any other such option the connection would not be the same."""
 
 
 def find_psql(alias: str, given: str | None) -> str:
-    """Return the path of psql: the one given, else the one the database's backend names.
+    """Return the path of psql: the given one, or the one that the database's backend names.
 
-    Django's backend names ``psql``, which is looked for on PATH. Raises ``ConfigurationError``.
+    Django's backend names ``psql``, which is searched for on PATH. Raise ``ConfigurationError`` if
+    there is none.
     """
     asked = given or str(connections[alias].client.executable_name)
     path = shutil.which(asked)
@@ -50,11 +51,11 @@ class Psql:
         self._first = (f"SET ROLE {quote_name(role)}",) if role else ()
 
     def version(self) -> str:
-        """Return the program's name and version, in its own words."""
+        """Return the program's name and version, as it prints them."""
         return self._run(["--version"], None).strip()
 
     def seconds(self, commands: Sequence[str], folder: Path) -> float:
-        """Run commands in a folder, and give the time that psql itself says they took."""
+        """Run commands in a folder, and return the seconds that psql reports for them."""
         every = (*self._first, r"\timing on", *commands)
         arguments = ["--no-psqlrc", "--no-password", "--set=ON_ERROR_STOP=1"]
         arguments += [f"--command={item}" for item in every]
@@ -65,7 +66,7 @@ class Psql:
         return sum(map(float, times)) / 1000
 
     def _run(self, arguments: Sequence[str], folder: Path | None) -> str:
-        result = subprocess.run(  # noqa: S603 - no shell, and the program is the one asked for
+        result = subprocess.run(  # noqa: S603 - no shell, and the program is the one given
             [self._path, *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -82,10 +83,10 @@ class Psql:
 
 
 def connection_environment(alias: str) -> dict[str, str]:
-    """Return the alias's connection as environment variables of libpq, the password among them.
+    """Return the alias's connection as environment variables of libpq, including the password.
 
-    A command line can be read by everybody on the machine, an environment by its owner only. Raises
-    ``ConfigurationError`` for an option that has no variable. Source:
+    Everybody on the machine can read a command line, but only the owner an environment. Raise
+    ``ConfigurationError`` for an option without a variable. Source:
     https://www.postgresql.org/docs/current/libpq-envars.html
     """
     wrapper = django_connection(alias)

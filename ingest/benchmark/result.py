@@ -1,4 +1,4 @@
-"""What a benchmark found, and its JSON."""
+"""The results of a benchmark, and their JSON."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from ingest.benchmark.methods.base import Costs
 
 FORMAT = 1
-"""The number of the JSON's format; it goes up when a reader would have to change."""
+"""The version of the JSON format; it increases when readers must change."""
 NOISY_SPREAD = 0.25
-"""A result is noisy when its slowest and fastest samples differ by more than this share of the
-median: two methods nearer than that could not be told apart."""
+"""A result is noisy if its slowest and fastest samples differ by more than this share of the
+median: two methods that differ less could not be distinguished."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,39 +22,39 @@ class Sample:
     """One run of one method."""
 
     seconds: float
-    """Wall-clock time from rows in memory, or from a file, to committed."""
+    """Wall-clock time from rows in memory, or from a file, to the commit."""
     wal_bytes: int
-    """Bytes of write-ahead log that the server wrote meanwhile, for whatever reason."""
+    """Bytes of write-ahead log that the server wrote in the meantime, for any reason."""
     client_cpu_seconds: float
-    """Processor time of this process, all threads."""
+    """Processor time of this process, in all threads."""
     peak_memory_bytes: int | None
-    """How much this process grew at its peak; None where the system does not tell."""
+    """How much this process grew at its peak; None if the system does not report it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """What one method did with one number of rows."""
+    """The results of one method for one number of rows."""
 
     method: str
     """The method's name."""
     rows: int
     """Rows written in each sample."""
     samples: tuple[Sample, ...] = ()
-    """The samples that were kept, in their order; none where the method did not run."""
+    """The samples that were kept, in order; none if the method did not run."""
     verified: bool | None = None
-    """Whether the table held the given rows after every run; None where the method did not run."""
+    """Whether the table held the given rows after every run; None if the method did not run."""
     note: str = ""
     """Why it did not run, or what was wrong."""
     decisions: tuple[str, ...] = ()
-    """What the method decided on the way and why, a sentence each."""
+    """The decisions of the method with their reasons, a sentence each."""
     is_yardstick: bool = False
-    """Whether it is no method of ingest, but there to be compared with."""
+    """Whether it is not a method of ingest, but a baseline."""
     costs: Costs | None = None
-    """Where the last sample spent its time; None where the method does not know."""
+    """Where the last sample spent its time; None if the method does not know."""
 
     @property
     def seconds(self) -> list[float]:
-        """The samples' seconds."""
+        """The seconds of each sample."""
         return [sample.seconds for sample in self.samples]
 
     @property
@@ -64,7 +64,7 @@ class MethodResult:
 
     @property
     def spread_seconds(self) -> float | None:
-        """Seconds between the fastest sample and the slowest."""
+        """Seconds between the fastest and the slowest sample."""
         return max(self.seconds) - min(self.seconds) if self.samples else None
 
     @property
@@ -74,18 +74,18 @@ class MethodResult:
 
     @property
     def stable(self) -> bool | None:
-        """Whether the spread is small against the median; None for fewer than two samples."""
+        """Whether the spread is small compared with the median; None for fewer than two samples."""
         if len(self.samples) <= 1 or self.median_seconds is None or self.spread_seconds is None:
             return None
         return self.spread_seconds <= NOISY_SPREAD * self.median_seconds
 
     @property
     def is_ranked(self) -> bool:
-        """Return whether the method ran and stored what it was given."""
+        """Whether the method ran and stored the given rows."""
         return bool(self.samples) and self.verified is True
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as the JSON has it."""
+        """Return the result as values for JSON."""
         memory = [s.peak_memory_bytes for s in self.samples if s.peak_memory_bytes is not None]
         return {
             "method": self.method,
@@ -107,21 +107,21 @@ class MethodResult:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PartCost:
-    """What one part of the table costs each row."""
+    """The cost per row of one part of the table."""
 
     kind: str
-    """``table`` for the bare table, else one of ``ingest.benchmark.scratch.parts.KINDS``."""
+    """``table`` for the bare table, otherwise one of ``ingest.benchmark.scratch.parts.KINDS``."""
     name: str
     microseconds: float
-    """A row's time with this part less that without it: the median over the rounds."""
+    """The time per row with this part minus the time without it: the median over the rounds."""
     spread_microseconds: float
-    """Between the smallest of the rounds and the largest; the part is lost in the noise when this
-    is as large as the cost."""
+    """The difference between the smallest and the largest cost of a round; if it is as large as the
+    cost, the cost cannot be distinguished from noise."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """What the table's parts cost, in microseconds a row, and what ``direct`` saves of it."""
+    """The costs of the table's parts, in microseconds per row, and what ``direct`` saves."""
 
     rows: int
     """Rows written in each run."""
@@ -129,34 +129,34 @@ class Explanation:
     parts: tuple[PartCost, ...]
     """The bare table first, then each part in the order in which they were added."""
     copy_microseconds: float
-    """``copy`` into the whole table: encoded and sent."""
+    """The cost of ``copy`` into the whole table: encoding and sending."""
     saved_by_references: float
-    """What ``direct`` saves by checking references as a set, of the foreign keys' costs."""
+    """What ``direct`` saves of the foreign keys' costs by checking references as a set."""
     saved_by_indexes: float
-    """What it saves by building indexes after the rows, of the indexes' costs."""
+    """What ``direct`` saves of the indexes' costs by building them after the rows."""
     saved: float
     """What it saves by both together."""
     decisions: tuple[str, ...]
-    """What ``direct`` decided on the way, a sentence each."""
+    """The decisions of ``direct``, a sentence each."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkResult:
-    """What a benchmark found."""
+    """The result of a benchmark."""
 
     environment: dict[str, Any]
-    """Versions, processor and the server's settings that matter for the figures."""
+    """Versions, processor and the server's settings that affect the figures."""
     table: dict[str, Any]
-    """The model, its table, its indexes, foreign keys and triggers, and the rows' origin."""
+    """The model, its table with indexes, foreign keys and triggers, and the origin of the rows."""
     results: tuple[MethodResult, ...]
-    """For each number of rows, each method in the order of the methods' list."""
+    """For each number of rows, the results of all methods in their order."""
     explanation: Explanation | None = None
-    """What each part of the table costs, where that was asked."""
+    """The cost of each part of the table, if requested."""
     notes: tuple[str, ...] = ()
-    """Sentences on what was measured differently from the real table."""
+    """Sentences about differences from the real table."""
 
     def as_json(self) -> str:
-        """Return the whole as JSON, format 1: see docs/benchmark.md."""
+        """Return the result as JSON, format 1: see docs/benchmark.md."""
         document = {
             "format": FORMAT,
             "environment": self.environment,

@@ -36,16 +36,17 @@ class Progress:
     done: int
     """Rows written so far, in all runs."""
     total: int
-    """Rows to write in all runs; 0 while it is not known."""
+    """Rows to write in all runs; 0 while this is not known."""
 
 
 def run_benchmark(
     options: BenchmarkOptions, *, progress: Callable[[Progress], None] | None = None
 ) -> BenchmarkResult:
-    """Measure the methods on a scratch copy of the model's table, and say what each cost.
+    """Measure the methods on a scratch copy of the model's table, and return their costs.
 
-    Real rows are read, never written. While it runs the models of the copied tables lead to the
-    scratch schema in the whole process: nothing else may use them. Raises an ``IngestError``.
+    Real rows are read, never written. During the benchmark the models of the copied tables lead to
+    the scratch schema in the whole process: nothing else may use them. Raise an ``IngestError`` if
+    it fails.
     """
     report = progress or (lambda _: None)
 
@@ -125,7 +126,7 @@ class _Run:
         return contestants
 
     def _try_contestants(self, environment: dict[str, Any]) -> dict[str, str]:
-        """Return of each why it cannot be measured, and find out what bulk_create sends."""
+        """Return why candidates cannot be measured, by name; record what bulk_create sends."""
         refused = {}
         rows = self._material.rows
         for contestant in self._contestants:

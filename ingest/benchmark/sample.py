@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _PROCESS = Path("/proc/self")
 _RESET_PEAK = "5"
-"""What resets the peak: https://www.kernel.org/doc/html/latest/filesystems/proc.html."""
+"""Resets the peak: https://www.kernel.org/doc/html/latest/filesystems/proc.html."""
 
 
 def take_sample(alias: str, opening: AbstractContextManager[Write]) -> Sample:
-    """Let a contestant write its rows, and measure it.
+    """Let a candidate write its rows, and measure it.
 
-    Connecting comes before the clock, closing after it. Errors of the contestant are raised.
+    Connecting and closing are not timed. Errors of the candidate are raised.
     """
     _tidy_memory()
     with opening as write:
@@ -47,7 +47,7 @@ def take_sample(alias: str, opening: AbstractContextManager[Write]) -> Sample:
         wal = _wal_position(alias) - wal
         peak_bytes = _memory("VmHWM") if before_bytes is not None else None
     if told_seconds is not None:
-        seconds, before_bytes = told_seconds, None  # another process's memory is not in sight
+        seconds, before_bytes = told_seconds, None  # the memory of another process is not known
     return Sample(
         seconds=seconds,
         wal_bytes=wal,
@@ -62,9 +62,9 @@ def take_sample(alias: str, opening: AbstractContextManager[Write]) -> Sample:
 
 @contextmanager
 def frozen_garbage() -> Iterator[None]:
-    """Hide from the garbage collector what is there already.
+    """Hide existing objects from the garbage collector.
 
-    It would walk over the prepared rows in the middle of a sample, again and again.
+    Otherwise it would repeatedly traverse the prepared rows in the middle of a sample.
     """
     gc.collect()
     gc.freeze()
@@ -91,7 +91,7 @@ def _wal_position(alias: str) -> int:
 
 
 def _tidy_memory() -> None:
-    # What an earlier sample left free in the heap would hide what this one needs.
+    # Memory that an earlier sample left free in the heap would hide what this one needs.
     gc.collect()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -127,7 +127,7 @@ SETTINGS = (
 
 
 def describe_environment(alias: str) -> dict[str, Any]:
-    """Describe this machine's client side and the alias's server."""
+    """Return the versions and settings of this client and of the alias's server."""
     settings = {}
     with connections[alias].cursor() as cursor:
         for name in SETTINGS:
@@ -157,7 +157,7 @@ def _processor() -> str:
 
 
 def _processors() -> int:
-    # What this process may use, which a container often limits.
+    # The processors available to this process, which a container often limits.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""The second file in a benchmark: rows of which some are in the table already, by their key.
+"""Benchmark of a second file, some of whose rows are in the table already, by their key.
 
-``--existing N --overlap SHARE`` gives that share of the rows the primary keys of rows that the
-table holds, and measures what inserts the others and updates these.
+``--existing N --overlap SHARE`` gives that share of the rows the primary keys of rows in the table,
+and measures methods that update these and insert the others.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def give_keys(
 ) -> tuple[Fields, list[Row]]:
     """Return the rows with a primary key each, and their fields.
 
-    ``rows`` are the ``given`` ones that are measured, and then those that the table holds.
-    ``share`` of the given ones, from 0 to 1, get keys of rows of the table: evenly spread, each key
-    once. Raises ``BenchmarkError`` where no keys can be made.
+    ``rows`` are the ``given`` rows that are measured, followed by those that the table holds.
+    ``share`` of the given rows, from 0 to 1, get keys of rows in the table: evenly spread, each key
+    once. Raise ``BenchmarkError`` if no keys can be made.
     """
     random = Random(seed)  # noqa: S311 - the same seed makes the same rows
     key = model._meta.pk
@@ -81,10 +81,10 @@ def give_keys(
 
 
 class _Upsert(CopyMethod, registers=False):
-    """The writer of a load with ``on_conflict="upsert"``; the ledger is left out."""
+    """The writer of a load with ``on_conflict="upsert"``, without the ledger."""
 
     name: ClassVar[str] = "upsert"
-    purpose: ClassVar[Purpose] = "returned"  # as a load does, which notes the keys
+    purpose: ClassVar[Purpose] = "returned"  # as in a load, which records the keys
 
     def make_writer(
         self, table: Table | None = None, *, stages: Stages | None = None
@@ -145,7 +145,7 @@ class _Pgbulk(_OrmUpsert, registers=False):
 
 
 class PsqlUpsert(PsqlBaseline):
-    r"""What a person would do: ``\copy`` into a temporary table, and INSERT … ON CONFLICT."""
+    r"""The usual way by hand: ``\copy`` into a temporary table, and INSERT … ON CONFLICT."""
 
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
@@ -169,7 +169,7 @@ class PsqlUpsert(PsqlBaseline):
 
 
 def candidates(material: Material, psql: Psql | None) -> list[Candidate]:
-    """Return who takes part where rows have keys of rows that the table holds."""
+    """Return the candidates if rows have keys of rows in the table."""
     found: list[Candidate] = [
         MethodCandidate(material, _BulkCreate),
         MethodCandidate(material, _Upsert),

@@ -1,8 +1,8 @@
-"""Whether the table holds the rows that were given: by count and by content, to the letter.
+"""Verifies that the table holds exactly the given rows, by count and by content.
 
-The rows given are written once into a reference table over a path that no method uses: psycopg's
-COPY in text format. Both tables are then summed up by the server. A sum of two 64-bit hashes of
-each row's text does not depend on the order and counts every duplicate.
+The given rows are written once into a reference table by code that no method uses: psycopg's COPY
+in text format. The server then computes a sum over both tables. A sum of two 64-bit hashes of each
+row's text does not depend on the order, and counts every duplicate.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PLAIN_PLACEHOLDER = re.compile(r"%s(::.*)?", re.DOTALL)
 
 
 class Reference:
-    """The rows given, in a table of their own, and what the methods' table should add up to."""
+    """The given rows in their own table, and the expected sums of the methods' table."""
 
     def __init__(self, stage: Stage, fields: Sequence[Field]) -> None:
         self._stage = stage
@@ -91,23 +91,23 @@ class Reference:
                 file.write(part)
 
     def insert_into_table(self, count: int) -> None:
-        """Put the first rows into the model's table, from one table to the other."""
+        """Insert the first rows into the model's table, by SQL."""
         self._insert(f"ingest_ordinal OPERATOR(pg_catalog.<=) {count:d}")
 
     def keep_for_existing(self, after: int, *, replaced: bool = False) -> None:
-        """Take the rows after that ordinal for those that the table holds already.
+        """Use the rows after that ordinal as those that the table holds already.
 
-        ``replaced``: the rows given take the place of those with the same key, the first field.
+        ``replaced``: given rows replace those with the same key, which is the first field.
         """
         self._existing_after = after
         self._replaces = replaced
 
     def insert_existing(self) -> None:
-        """Put the existing rows into the model's table."""
+        """Insert the existing rows into the model's table."""
         self._insert(f"ingest_ordinal OPERATOR(pg_catalog.>) {self._existing_after:d}")
 
     def expect_existing(self) -> None:
-        """Expect what the model's table holds now to be there beside the rows given."""
+        """Expect the current rows of the model's table besides the given rows."""
         self._existing = self._sum(self._stage.name, "")
 
     def constants(self) -> list[tuple[str, Any]]:
@@ -133,7 +133,7 @@ class Reference:
                 f"INSERT INTO {self._stage.name} SELECT FROM {self.name} WHERE {condition}"
             )
             return
-        # Parameters that are bound: psycopg would write a time as '…'::timestamptz.
+        # Bound parameters: psycopg would write a time as '…'::timestamptz.
         source = ", ".join([*self._columns, *(f"${place}" for place in range(1, len(values) + 1))])
         DjangoConnection(self._stage.alias).fetch(
             f"INSERT INTO {self._stage.name} ({columns}) SELECT {source} FROM {self.name} "
@@ -142,13 +142,13 @@ class Reference:
         )
 
     def expect_triggers(self) -> None:
-        """Take what PostgreSQL's own triggers make of the rows for what must be stored."""
+        """Expect the rows as PostgreSQL's own triggers change them."""
         self._is_changed_by_triggers = True
 
     def problem(self, count: int, name: str | None = None) -> str | None:
-        """Return what is wrong with the rows in the model's table, or None where nothing is.
+        """Return what is wrong with the rows in the model's table, or None if nothing is.
 
-        ``name`` is another table to look at, a bare copy that holds no other rows.
+        ``name`` is another table to verify, a bare copy that holds no other rows.
         """
         got, want = self._sum(name or self._stage.name, ""), self._want(count)
         if name is None:
@@ -176,7 +176,7 @@ class Reference:
         return self._wanted[count]
 
     def prepare(self, count: int) -> None:
-        """Work out the sum for that many rows before the table is used."""
+        """Compute the sum for this many rows before the table is used."""
         self._want(count)
 
     def _existing_beside(self, count: int) -> Sum:

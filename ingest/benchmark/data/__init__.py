@@ -1,4 +1,4 @@
-"""Rows made from a model's field definitions, the same in every run with the same seed."""
+"""Rows generated from a model's fields: the same in every run with the same seed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
 
 FILLED_KINDS = (models.AutoField, models.BigAutoField, models.SmallAutoField, OrderWrt)
-"""Kinds of field that PostgreSQL or ``save()`` fills."""
+"""Fields that PostgreSQL or ``save()`` fills."""
 ROUNDS = 30
-"""Times that rows are made in place of those which a constraint refuses."""
+"""How many times as many rows are tried as needed, because constraints refuse some."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Keys:
-    """The keys that a foreign key's fields may have: one tuple for each row of the parent."""
+    """The keys that a foreign key's fields may have: a tuple for each row of the parent."""
 
     fields: tuple[str, ...]
     """The attnames of the fields that hold the key."""
@@ -42,10 +42,11 @@ class Keys:
 
 
 def made_fields(model: type[models.Model]) -> tuple[tuple[Field, ...], list[str]]:
-    """Return the fields that rows are made for, and a note for each field left out for its kind.
+    """Return the fields that rows are generated for, and a note for each skipped field.
 
-    What the ORM or PostgreSQL fills is not made: automatic and generated keys, ``db_default``,
-    ``auto_now``. A field of unknown kind is left out where it may be, else it is an error.
+    Fields that the ORM or PostgreSQL fills are skipped without a note: automatic and generated
+    keys, ``db_default``, ``auto_now``. A field of unknown type is skipped if it may be empty;
+    otherwise it is an error.
     """
     fields, notes = [], []
     for field in model._meta.concrete_fields:
@@ -71,20 +72,20 @@ def made_fields(model: type[models.Model]) -> tuple[tuple[Field, ...], list[str]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RowMaker:
-    """What is needed to make rows."""
+    """Generates rows for a model."""
 
     model: type[models.Model]
     fields: tuple[Field, ...]
     table: Table
-    """The table, whose unique constraints count as the model's do."""
+    """The table, whose unique constraints are respected besides the model's."""
     alias: str
     seed: int
     keys: Sequence[Keys] = ()
 
     def make(self, count: int) -> list[Row]:
-        """Make that many rows that every field and every constraint accepts.
+        """Return this many rows that every field and every constraint accepts.
 
-        Raises ``BenchmarkError`` when the fields leave no room for so many different rows.
+        Raise ``BenchmarkError`` if the fields do not allow so many different rows.
         """
         if not self.fields:
             return [()] * count
@@ -105,7 +106,7 @@ class RowMaker:
         seen: list[set[Any]] = [set() for _ in plan.loose]
         for row in islice(candidates, count * ROUNDS):
             if self._is_good(row, plan.loose, seen):
-                # Keys used once must not be wasted on rows that are refused.
+                # Keys that may be used only once must not be wasted on refused rows.
                 rows.append(
                     tuple(
                         next(late[place]) if place in late else value
@@ -173,7 +174,7 @@ class RowMaker:
         return columns
 
     def _random(self, *names: str) -> Random:
-        # A text seeds alike in every process, and each column goes its own way.
+        # A text gives the same seed in every process, and each column has its own.
         return Random(f"{self.seed} {self.model._meta.label} {' '.join(names)}")  # noqa: S311
 
     def _key_columns(

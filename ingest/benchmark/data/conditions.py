@@ -1,4 +1,4 @@
-"""What a ``Q`` says of a row in Python, as far as it can be told without the database."""
+"""Evaluates a ``Q`` for a row in Python, as far as possible without the database."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def evaluate(condition: Any, row: Mapping[str, Any]) -> bool | None:
-    """Tell whether the condition holds for the row; None where it cannot be told.
+    """Return whether the condition holds for the row; None if that is not known.
 
     ``row`` has values by field name and by attname. Comparisons with plain values and with other
-    fields of the row are understood, and so are AND, OR, XOR and NOT; a lookup of another kind
-    cannot be told. As in SQL, a comparison with NULL is neither true nor false.
+    fields of the row are supported, as are AND, OR, XOR and NOT; the result of any other lookup is
+    not known. As in SQL, a comparison with NULL is neither true nor false.
     """
     if isinstance(condition, Q):
         return _evaluate_q(condition, row)

@@ -1,7 +1,7 @@
-"""For each kind of field, a maker: a function of a random generator that gives a likely value.
+"""A maker for each type of field: a function of a random generator that returns a likely value.
 
-A maker knows the field's lengths, digits and bounds. It need not know everything: what it makes is
-put before the field's own ``clean`` by the caller, and made again when refused.
+A maker respects the field's lengths, digits and bounds. It need not respect everything: the caller
+validates each value with the field's own ``clean``, and makes another if it is refused.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     Field = models.Field[Any, Any]
 
 DAYS = 4_000
-"""About eleven years: dates are as dense as in books that were kept for so long."""
+"""About eleven years: dates are as dense as in accounts kept for that long."""
 LAST_DAY = dt.date(2025, 12, 31)
 FLOAT_SPREAD = 1_000.0
 DECIMAL_DIGITS = (12, 2)
-"""For a decimal field that does not say how many digits it has."""
+"""For a decimal field without a number of digits."""
 SAFE_INTEGER_BITS = 31
 ITEMS = 4
 BLOB_BYTES = 48
 
 
 def find_maker(field: Field, *, is_unique: bool = False) -> Callable[[Random], Any]:
-    """Return the maker for a field, or raise ``BenchmarkError`` for one of unknown kind.
+    """Return the maker for a field, or raise ``BenchmarkError`` for an unknown type.
 
-    With ``is_unique`` texts hardly ever meet; other kinds have room enough, or have not.
+    With ``is_unique`` texts are hardly ever equal; the range of other types is not changed by it.
     """
     if field.flatchoices:
         values = [value for value, _ in field.flatchoices if value not in (None, "")]
@@ -63,7 +63,7 @@ def find_maker(field: Field, *, is_unique: bool = False) -> Callable[[Random], A
 
 
 def _bounds(field: Field, low: Any, high: Any) -> tuple[Any, Any]:
-    # The field's validators hold the bounds of its column, too.
+    # The field's validators include the bounds of its column.
     for validator in field.validators:
         if isinstance(validator, (validators.MinValueValidator, validators.MaxValueValidator)):
             limit = validator.limit_value
@@ -101,7 +101,7 @@ def _decimal(field: Field) -> Callable[[Random], Any]:
             high = int(most.scaleb(places).to_integral_value(ROUND_FLOOR))
 
     def make(random: Random) -> Decimal:
-        # Every number of digits is as likely as every other: amounts are rarely in the billions.
+        # Every number of digits is equally likely: amounts are rarely in the billions.
         size = 10 ** random.randint(1, digits)
         number = random.randint(-size, size)
         if not low <= number <= high:
@@ -177,7 +177,7 @@ def _entries(_: Field) -> Callable[[Random], Any]:
 
 def _array(field: Any, *, is_inner: bool = False) -> Callable[[Random], Any]:
     inner = _bound_to(field.base_field, field)
-    # The arrays in an array must be of one length.
+    # The inner arrays of an array must have the same length.
     make = _array(inner, is_inner=True) if isinstance(inner, ArrayField) else find_maker(inner)
     low, high = texts.lengths(field, ITEMS)
     low, high = (field.size, field.size) if field.size else (low, min(high, max(low, ITEMS)))
@@ -197,7 +197,7 @@ def _range(field: Any) -> Callable[[Random], Any]:
 
 
 def _bound_to(inner: Any, field: Field) -> Any:
-    # Messages name the model's field, not the nameless one inside.
+    # Messages name the model's field, not the nameless field inside.
     if not hasattr(inner, "model"):
         inner.set_attributes_from_name(field.name)
         inner.model = field.model
@@ -229,4 +229,4 @@ _MAKERS: tuple[tuple[type[Any], Callable[[Any], Callable[[Random], Any]]], ...] 
     (models.BinaryField, _blob),
     (models.JSONField, _document),
 )
-"""The most particular kinds first."""
+"""The most specific types first."""

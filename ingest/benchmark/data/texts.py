@@ -1,4 +1,4 @@
-"""Makers of texts: words, tokens, addresses, and what a regular expression describes."""
+"""Makers of texts: words, tokens, addresses, and texts that match a regular expression."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS = tuple(
 )
 TOKEN = string.ascii_lowercase + string.digits
 TOKEN_LENGTH = 10
-"""36¹⁰ tokens: a million of them hardly ever meet."""
+"""36¹⁰ tokens: among a million, two are hardly ever equal."""
 TEXT_WORDS = 6
 SHORT_TEXT = 24
 """A field of at most this length gets a token; a longer one gets words."""
@@ -62,7 +62,7 @@ def make_text(field: Field) -> Callable[[Random], Any]:
 
 
 def make_unique_text(field: Field) -> Callable[[Random], Any]:
-    """Return the maker of texts that hardly ever meet, also when case does not count."""
+    """Return the maker of texts that are hardly ever equal, even ignoring case."""
     patterns = _patterns(field)
     if patterns and not _may_have_token(patterns):
         return _pattern(field, patterns[0])
@@ -85,7 +85,7 @@ def _patterns(field: Field) -> list[validators.RegexValidator]:
 
 
 def _may_have_token(patterns: list[validators.RegexValidator]) -> bool:
-    # Names of users and the like: a word and a token do, and read better than noise.
+    # For user names and the like, a word with a token is valid and reads better than noise.
     return all(item.regex.search(f"{WORDS[0]}-{TOKEN[:TOKEN_LENGTH]}") for item in patterns)  # type: ignore[union-attr]
 
 
@@ -105,7 +105,7 @@ def _pattern(field: Field, validator: validators.RegexValidator) -> Callable[[Ra
 
 
 def _source(validator: Any) -> str:
-    # The regular expression is compiled at its first use, and a text to the type checker.
+    # The regular expression is compiled on first use; the type checker takes it for a text.
     return str(validator.regex.pattern)
 
 

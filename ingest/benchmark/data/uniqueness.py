@@ -1,4 +1,4 @@
-"""Which fields must differ from row to row so that every unique constraint is kept."""
+"""Which fields must differ from row to row to satisfy every unique constraint."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UniqueSet:
-    """Fields, by attname, that together may not have the same values in two rows."""
+    """Fields, by attname, that together must not have the same values in two rows."""
 
     fields: tuple[str, ...]
     condition: Any = None
-    """The ``Q`` of a conditional constraint; rows for which it is false are free."""
+    """The ``Q`` of a conditional constraint; rows for which it is false are exempt."""
     are_nulls_distinct: bool = True
 
     def is_free(self, row: Mapping[str, Any]) -> bool:
-        """Tell whether a row with these values, by attname, is surely outside the constraint."""
+        """Return whether a row with these values, by attname, is certainly exempt."""
         if self.are_nulls_distinct and any(row.get(name, 0) is None for name in self.fields):
             return True
         return self.condition is not None and evaluate(self.condition, row) is False
@@ -36,22 +36,22 @@ class UniqueSet:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How uniqueness is kept."""
+    """How uniqueness is ensured."""
 
     carriers: dict[str, list[UniqueSet]]
-    """Fields, by attname, whose every value is different, and the sets that they keep so."""
+    """Fields, by attname, whose values are all different, and the sets that this satisfies."""
     loose: list[UniqueSet]
     """Sets without a carrier: their rows are compared."""
 
 
 def plan_uniqueness(model: type[models.Model], fields: Sequence[Field], table: Table) -> Plan:
-    """Choose for each unique set one field that carries it, or leave it loose."""
+    """Choose one field that carries each unique set, or leave the set loose."""
     by_name = {field.attname: field for field in fields}
     carriers: dict[str, list[UniqueSet]] = {}
     loose = []
     for unique in sorted(_unique_sets(model, table), key=lambda unique: len(unique.fields)):
         if not unique.fields or not set(unique.fields) <= set(by_name):
-            continue  # one of its fields is filled by PostgreSQL or the ORM, and is never twice
+            continue  # PostgreSQL or the ORM fills one of its fields, always differently
         candidates = [by_name[name] for name in unique.fields]
         best = max(candidates, key=lambda field: (field.attname in carriers, _room(field)))
         if len(candidates) == 1 or _room(best) > 0:
@@ -62,7 +62,7 @@ def plan_uniqueness(model: type[models.Model], fields: Sequence[Field], table: T
 
 
 def _room(field: Field) -> int:
-    # How many different values, roughly: many enough for any number of rows, or not.
+    # Roughly how many different values it has: enough for any number of rows, or not.
     if field.is_relation or field.flatchoices or isinstance(field, models.BooleanField):
         return 0
     if isinstance(field, models.UUIDField):
@@ -77,7 +77,7 @@ def _room(field: Field) -> int:
 
 
 ROOMY_LENGTH = 6
-"""36⁶ different texts are two milliards."""
+"""36⁶ different texts are two billion."""
 
 
 def _unique_sets(model: type[models.Model], table: Table) -> Iterator[UniqueSet]:

@@ -1,4 +1,4 @@
-"""Values of one field: made, put before the field's own ``clean``, and made again if refused."""
+"""Values of one field: made, validated by the field's own ``clean``, made again if refused."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     Field = models.Field[Any, Any]
 
 POOL_VALUES = 2_000
-"""Values made for a field that need not be unique; rows choose among them. The spread of a column
-is that of real ones, at a fraction of the time."""
+"""Values made for a field that need not be unique; rows choose among them. This gives a realistic
+distribution, in a fraction of the time."""
 EMPTY_SHARE = 0.25
-"""How often a field that may be empty is."""
+"""The share of empty values in a field that may be empty."""
 TRIES = 500
-"""Values the field may refuse in a row before the benchmark gives up."""
+"""How many values in a row the field may refuse before the benchmark gives up."""
 _REFUSALS = (ValidationError, ValueError, TypeError, ArithmeticError, AttributeError)
-"""What a field raises over a value; those of projects are not always as polite as Django's."""
+"""The errors that a field may raise for a value; those of custom fields vary."""
 
 
 def make_values(
     field: Field, random: Random, carried: list[UniqueSet] | None, alias: str
 ) -> Iterator[Any]:
-    """Yield values without end that the field accepts; all different where it carries a set.
+    """Yield an endless series of values that the field accepts, all different if it carries a set.
 
-    Raises ``BenchmarkError`` when there is no further one.
+    Raise ``BenchmarkError`` if there is no further value.
     """
     empties = [
         value

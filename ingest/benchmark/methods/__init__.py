@@ -15,13 +15,13 @@ for _module in pkgutil.iter_modules(__path__):
 
 
 def method_names() -> list[str]:
-    """Return the names of all methods, the plainest first."""
+    """Return the names of all methods, the simplest first."""
     methods = Method.registered()
     return sorted(methods, key=lambda name: methods[name].place)
 
 
 def get_method(name: str) -> type[Method]:
-    """Return the method of that name, or raise ``ConfigurationError`` with the nearest names."""
+    """Return the method with this name, or raise ``ConfigurationError`` with similar names."""
     methods = Method.registered()
     if name not in methods:
         raise ConfigurationError(

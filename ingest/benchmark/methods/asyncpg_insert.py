@@ -1,4 +1,4 @@
-"""What the methods that send INSERT through asyncpg share: the statement and its parameters."""
+"""The base of the methods that send INSERT through asyncpg: the statement and its parameters."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _NATIVE = frozenset(
         *("numeric", "time", "timestamp", "timestamptz", "uuid"),
     }
 )
-"""Types whose Python values asyncpg takes as Django prepares them."""
+"""Types whose values asyncpg accepts as Django prepares them."""
 _EPOCHS: dict[str, Any] = {
     "date": dt.date(2000, 1, 1),
     "timestamp": dt.datetime(2000, 1, 1),  # noqa: DTZ001 - the type has no time zone
     "timestamptz": dt.datetime(2000, 1, 1, tzinfo=dt.UTC),
 }
-"""PostgreSQL counts days and microseconds from here."""
+"""The dates from which PostgreSQL counts days and microseconds."""
 _TEXT = frozenset({"text", "varchar", "bpchar"})
 
 
@@ -70,7 +70,7 @@ class InsertingMethod(Method):
     async def insert(
         self, connection: asyncpg.Connection, sql: str, parameters: Iterable[Row]
     ) -> int:
-        """Insert the rows and give their number; runs in the connection's event loop."""
+        """Insert the rows and return their number; runs in the connection's event loop."""
 
     def write_checked(self, rows: Iterable[Row]) -> int:
         preparer = Preparer(self.target.fields, self.target.table, self.target.alias)
@@ -105,7 +105,7 @@ class InsertingMethod(Method):
                 places.append(f"${number}")
                 adapters.append(str)
             else:
-                # PostgreSQL reads the text as it would read a literal of the type.
+                # PostgreSQL parses the text as it would parse a literal of the type.
                 places.append(f"${number}::pg_catalog.text::{column.sql_type}")
                 adapters.append(_text_dumper(transformer))
         names = ", ".join(quote_name(column.name) for column in columns)
@@ -114,7 +114,7 @@ class InsertingMethod(Method):
 
 
 async def _keep_extreme_moments(connection: asyncpg.Connection) -> None:
-    """Send the first and last dates and times as such: asyncpg makes infinity of them."""
+    """Send the first and last dates and times unchanged; asyncpg would send infinity."""
     for name, epoch in _EPOCHS.items():
         await connection.set_type_codec(
             name,

@@ -1,8 +1,8 @@
-"""What a method is: a way to get rows into a model's table, to be compared with the others.
+"""The base of methods: ways to get rows into a model's table, to be compared with each other.
 
-A new method is one new file in this folder. Its class answers the questions below as class
-attributes; ``Method.refusals`` turns each "no" that matters for a model into a sentence before the
-first row.
+A new method is one new file in this folder. Its class describes its capabilities as class
+attributes; ``Method.refusals`` turns each missing capability that a model needs into a sentence
+before the first row.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ Row = tuple[Any, ...]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where rows go: a model's table on one database, and the fields that are given."""
+    """The target of rows: a model's table on one database, and the fields that are given."""
 
     model: type[Model]
     alias: str
-    """The database's name in ``settings.DATABASES``."""
+    """The alias in ``settings.DATABASES``."""
     table: Table
-    """The table as the catalog has it; a benchmark's copy of it, or the real one."""
+    """The table in the catalog: a benchmark's copy, or the real one."""
     fields: tuple[Field[Any, Any], ...]
-    """The fields that the rows have values for; all others get what the ORM would give them."""
+    """The fields that the rows have values for; all others are filled as by the ORM."""
 
     def converter(self, *, has_postgres_text: bool = False) -> Converter:
-        """Plan how batches whose columns are these fields become typed ones.
+        """Return a converter for batches whose columns are these fields.
 
-        ``has_postgres_text``: the cells are those of a file that PostgreSQL wrote.
+        ``has_postgres_text``: the cells are from a file that PostgreSQL wrote.
         """
         return Converter(
             table=self.table,
             fields=self.fields,
             alias=self.alias,
             context=adaptation_context(self.alias, self.table),
-            judges_unfed=False,  # as save(), which the methods are compared with
+            judges_unfed=False,  # like save(), which the methods are compared with
             has_postgres_text=has_postgres_text,
         )
 
 
 OF_POSTGRES = SourceOptions(format="postgres-csv")
-"""How the benchmark's files are read: arrays, ranges, bytes and NULL as PostgreSQL writes them."""
+"""Options for the benchmark's files: arrays, ranges, bytes and NULL as PostgreSQL writes them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,32 +68,33 @@ class Costs:
     """Where one run spent its time."""
 
     seconds: float
-    """Of the whole run, from the open source to committed."""
+    """Seconds of the whole run, from the open source to the commit."""
     stages: Mapping[str, float]
-    """Seconds of each stage; some stages overlap work of the server."""
+    """Seconds of each stage; some stages overlap with the server's work."""
     fields: Mapping[str, float]
     """Seconds of the conversion of each field."""
     slow_fields: tuple[SlowField, ...] = ()
-    """The fields whose values were judged one at a time."""
+    """The fields that validated their values one at a time."""
 
 
 class Method(ABC):
-    """A way to get rows into a table. Use it as a context manager: that is when it connects."""
+    """A way to get rows into a table. It is a context manager, which connects on entry."""
 
     name: ClassVar[str]
-    """The word for it in the command, the report and the docs."""
+    """Its name in the command, the report and the docs."""
     summary: ClassVar[str]
     """One line for the help."""
     place: ClassVar[int]
-    """Where it stands in lists and plots: the plainest way is 10, the fastest the highest."""
+    """Its position in lists and plots: 10 for the simplest way, the highest number for the
+    fastest."""
     driver: ClassVar[str]
-    """Who talks to PostgreSQL: ``django`` or ``asyncpg``."""
+    """The client of PostgreSQL: ``django`` or ``asyncpg``."""
     supports_multi_table_inheritance: ClassVar[bool] = False
-    """Whether it can write a model whose fields lie in more than one table."""
+    """Whether it can write a model whose fields are in more than one table."""
     supports_sql_around_values: ClassVar[bool] = False
     """Whether it can write a field that wraps SQL around its value, with ``get_placeholder``."""
     benchmark_row_cap: ClassVar[int | None] = None
-    """More rows than this are not worth waiting for in a benchmark; None: no cap."""
+    """The most rows worth waiting for in a benchmark; None: no cap."""
     _registry: ClassVar[dict[str, type[Method]]] = {}
 
     def __init_subclass__(cls, *, registers: bool = True) -> None:
@@ -107,18 +108,18 @@ class Method(ABC):
             raise UnsupportedModelError(" ".join(reasons))
         self.target = target
         self.decisions: list[str] = []
-        """What was decided on the way, a sentence each."""
+        """The decisions made on the way, a sentence each."""
         self.costs: Costs | None = None
-        """Where the last run spent its time, for a method that knows."""
+        """Where the last run spent its time, if the method knows."""
 
     @classmethod
     def registered(cls) -> dict[str, type[Method]]:
-        """Return every method by its name."""
+        """Return all methods by name."""
         return dict(cls._registry)
 
     @classmethod
     def refusals(cls, model: type[Model]) -> list[str]:
-        """Return in sentences why this method cannot write the model; an empty list if it can."""
+        """Return sentences that say why it cannot write the model; an empty list if it can."""
         reasons = [why_no_table(model)]
         if not cls.supports_multi_table_inheritance:
             reasons.append(why_not_one_table(model, cls.name))
@@ -138,16 +139,16 @@ class Method(ABC):
         return None
 
     def write(self, rows: Iterable[Row]) -> int:
-        """Put the rows into the table in one transaction that is committed on return.
+        """Write the rows to the table in one transaction, committed on return.
 
-        ``rows`` are sequences of Python values in the order of ``target.fields``, read once. Gives
+        ``rows`` are sequences of Python values in the order of ``target.fields``, read once. Return
         the number of rows that PostgreSQL counted. On any error nothing is written: ``ValueError``
-        for a row of the wrong length, else an error of ingest, Django or the driver.
+        for a row of the wrong length, otherwise an error of ingest, Django or the driver.
         """
         return self.write_checked(self._checked(rows))
 
     def write_file(self, path: str) -> int:
-        """Do what ``write`` does with the rows of a CSV file that PostgreSQL's COPY wrote.
+        """Write the rows of a CSV file that PostgreSQL's COPY wrote, like ``write``.
 
         Its first line names the target's fields, in their order. Each cell is cleaned by its field.
         """

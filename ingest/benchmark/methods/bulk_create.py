@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ingest.benchmark.methods.base import Row
 
 BATCH_ROWS = 5_000
-"""Rows a statement: measured to be as fast as any larger number, and it bounds the statement."""
+"""Rows of a statement: measured to be as fast as any larger number, and limits the statement's
+size."""
 
 
 class BulkCreateMethod(Method):

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class CopyMethod(Method):
-    """Converts, encodes and sends as a load does, in one transaction; the ledger is left out."""
+    """Converts, encodes and sends like a load, in one transaction, but without the ledger."""
 
     name: ClassVar[str] = "copy"
     summary: ClassVar[str] = "binary COPY through asyncpg, encoded a column at a time"
     place: ClassVar[int] = 50
     driver: ClassVar[str] = "asyncpg"
     purpose: ClassVar[Purpose] = "none"
-    """What the keys of the rows are wanted for."""
+    """What the keys of the rows are needed for."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -48,7 +48,7 @@ class CopyMethod(Method):
     def make_writer(
         self, table: Table | None = None, *, stages: Stages | None = None
     ) -> CopyWriter:
-        """Return the writer that does the work, for the table as its transaction has read it."""
+        """Return the writer for the table as its transaction has read it."""
         return CopyWriter(table or self.target.table, self.target.model, stages=stages)
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class CopyMethod(Method):
         self._stack.__exit__(kind, error, traceback)
 
     def write_checked(self, rows: Iterable[Row]) -> int:
-        converter = self.target.converter()  # what it refuses is told before the first row
+        converter = self.target.converter()  # reports what it refuses before the first row
         columns = tuple(field.attname for field in self.target.fields)
         with open_source(rows, SourceOptions(columns=columns)) as source:
             return self._write(source, converter)
@@ -92,7 +92,7 @@ class CopyMethod(Method):
                 results = writer.write(self._session, keys, batches)
                 return sum(result.counts.loaded for result in results)
         except Exception as error:
-            # A deferred constraint speaks at the COMMIT.
+            # A deferred constraint is checked at the COMMIT.
             refusal = explain(error)
             if refusal is None:
                 raise
@@ -111,7 +111,7 @@ class CopyMethod(Method):
 
 
 class DirectMethod(CopyMethod):
-    """Does the same by the writer that checks references as a set and builds indexes once."""
+    """Does the same with the writer that checks references as a set and builds indexes once."""
 
     name: ClassVar[str] = "direct"
     summary: ClassVar[str] = "COPY with references checked as a set and indexes built once"

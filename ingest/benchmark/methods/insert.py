@@ -1,4 +1,4 @@
-"""asyncpg's execute for each row: one round trip a row."""
+"""asyncpg's execute for each row: one round trip per row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of Python values: cleaned by their fields, and as the ORM would hand them to the driver."""
+"""Rows of Python values: cleaned by their fields, and prepared for the driver as by the ORM."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 class Preparer:
-    """Prepares rows as ``save()`` does; like ``save()`` it does not run the fields' validators."""
+    """Prepares rows as ``save()`` does; like ``save()``, it does not run the fields' validators."""
 
     def __init__(self, fields: Sequence[models.Field[Any, Any]], table: Table, alias: str) -> None:
         self._given = tuple(fields)
         self._filled = fields_to_fill(fields[0].model, fields, table)
         every = (*self._given, *self._filled)
         self.columns: tuple[str, ...] = tuple(str(field.column) for field in every)
-        """The table's columns that each prepared row has values for."""
+        """The table's columns for which each prepared row has values."""
         self._cleaners = [Cleaner(field, table.column(str(field.column)), alias) for field in every]
         self._computed = {place for place, field in enumerate(every) if needs_instance(field)}
 
     def prepare(self, row: Sequence[Any], number: int) -> list[Any]:
-        """Prepare one row; ``number`` is for the message of ``RecordsRefused``."""
+        """Prepare one row; ``number`` is used in the message of ``RecordsRefused``."""
         values = self._complete(row)
         prepared = []
         for cleaner, value in zip(self._cleaners, values, strict=True):

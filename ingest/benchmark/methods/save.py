@@ -1,4 +1,4 @@
-"""Model.save() for each row: what a first script does."""
+"""Model.save() for each row, as in a first script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: tables for the eye, and one sentence to act on."""
+"""The report of a benchmark: tables, and one sentence of advice."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from ingest.benchmark.result import BenchmarkResult, MethodResult
 
 WIDTH = 118
-"""Columns where the output is no terminal and nobody says how wide it is: what the table needs."""
+"""The width that the table needs, used if the output is not a terminal and has no given width."""
 LEFT_OUT = ("peak memory", "client CPU", "WAL", "rows/s")
-"""The columns that a narrow console does without, the first one first."""
+"""The columns that a narrow console omits, in this order."""
 NOTE_WIDTH = 10
-"""Columns that a note needs at least; a longer one is folded."""
+"""The minimum width of a note; a longer one is wrapped."""
 _ANY_WIDTH = 10_000
 NOTHING, TIMES = "\N{EN DASH}", "\N{MULTIPLICATION SIGN}"
 BASES = ("bulk_create", "psql")
@@ -38,9 +38,9 @@ PostgreSQL's."""
 LOADING = ("copy", "direct")
 """The methods that a load can use."""
 WORTH_SECONDS = 0.5
-"""A difference that a person waits for; below it the plainest way will do."""
+"""A difference that a person notices; below it the simplest way is good enough."""
 WORTH_TIMES = 1.25
-"""A ratio that is beyond the noise (see ``NOISY_SPREAD``)."""
+"""A ratio that exceeds the noise (see ``NOISY_SPREAD``)."""
 
 
 def render(result: BenchmarkResult) -> RenderableType:
@@ -61,7 +61,7 @@ def render(result: BenchmarkResult) -> RenderableType:
 
 
 def advise(result: BenchmarkResult) -> str:
-    """Return in one sentence what the figures mean for the person who asked."""
+    """Return one sentence of advice that follows from the figures."""
     every = [item for item in result.results if item.is_ranked]
     ranked = [item for item in every if not item.is_yardstick]
     wrong = sorted({item.method for item in result.results if item.verified is False})
@@ -102,7 +102,7 @@ def _base(items: Sequence[MethodResult]) -> MethodResult | None:
 
 
 def _decisions(results: Iterable[MethodResult]) -> Iterator[Text]:
-    """Yield for each size what a method decided, once where the sizes before it are the same."""
+    """Yield the decisions of each method, where they differ from those for fewer rows."""
     known: dict[str, tuple[str, ...]] = {}
     for item in results:
         if item.decisions and known.get(item.method) != item.decisions:
@@ -156,7 +156,7 @@ def _environment(result: BenchmarkResult) -> Grid:
 
 
 class _Methods:
-    """The table of methods, with as many columns as the console has room for."""
+    """The table of methods, with as many columns as fit the console."""
 
     def __init__(self, results: Sequence[MethodResult]) -> None:
         self._results = results

@@ -1,4 +1,4 @@
-"""Where ``direct`` spends its time, in words."""
+"""A description of where ``direct`` spends its time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _GROUPS = {
     "sending": ("encode", "send", "look up references", "commit"),
     "indexes": ("build indexes",),
 }
-"""What is told, and the stages in it; ``commit`` is also the time that no other stage has."""
+"""The parts of the description, and their stages; ``commit`` includes the time of no other
+stage."""
 
 
 def describe_costs(results: Sequence[MethodResult]) -> Iterator[str]:
-    """Yield the lines for the largest number of rows: shares, the slowest field, and why."""
+    """Yield lines for the largest number of rows: shares, the slowest field, and why."""
     found = [item for item in results if item.method == METHOD and item.is_ranked and item.costs]
     if not found:
         return

@@ -1,4 +1,4 @@
-"""The command's side of a benchmark: progress on standard error, the report on standard output."""
+"""The benchmark in the command: progress on standard error, the report on standard output."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ SAID = (
     *("rows", "methods", "repeat", "seed", "source", "baselines", "psql", "from_file"),
     *("existing", "overlap", "role", "explain"),
 )
-"""Those options of the command that ``BenchmarkOptions`` takes by the same name."""
+"""Options of the command that ``BenchmarkOptions`` takes by the same name."""
 INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
+"""The usual exit code in shells after Ctrl-C."""
 
 
 def handle(command: BaseCommand, *, model: str | None, file: str | None, **options: Any) -> None:
     """Run a benchmark for a command, whose options are those of ``add_arguments``.
 
-    Raises an ``IngestError``, or ``CommandError`` with the exit code 130 after Ctrl-C.
+    Raise an ``IngestError``, or ``CommandError`` with the exit code 130 after Ctrl-C.
     """
     if file is not None:
         raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
@@ -108,7 +108,7 @@ def _console(stream: OutputWrapper) -> Console:
 
 
 class BenchmarkDisplay:
-    """Shows how far a benchmark has come, on standard error: a bar on a terminal, else lines."""
+    """Shows the progress on standard error: a bar on a terminal, otherwise lines."""
 
     def __init__(self, kind: str, stream: OutputWrapper) -> None:
         if kind == "auto":

@@ -1,4 +1,4 @@
-"""How an explanation is told: as a table, and in the words that the plot shares with it."""
+"""An explanation as a table, and the labels that the plot shares with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def labels(explanation: Explanation) -> list[str]:
-    """Name each part in a few words."""
+    """Return a short label for each part."""
     return [
         part.name if part.kind == "table" else f"{part.kind} {part.name}"
         for part in explanation.parts
@@ -25,7 +25,7 @@ def labels(explanation: Explanation) -> list[str]:
 
 
 def savings(explanation: Explanation) -> list[tuple[str, float]]:
-    """Return what ``direct`` saves, in microseconds a row, and by what."""
+    """Return what each technique of ``direct`` saves, in microseconds per row."""
     return [
         ("direct: references as a set", explanation.saved_by_references),
         ("direct: indexes built once", explanation.saved_by_indexes),
@@ -34,7 +34,7 @@ def savings(explanation: Explanation) -> list[tuple[str, float]]:
 
 
 def render_explanation(explanation: Explanation) -> Iterator[RenderableType]:
-    """Yield the parts' costs for rich to print, and what ``direct`` saves of them."""
+    """Yield the costs of the parts, and what ``direct`` saves, for rich to print."""
     total = sum(part.microseconds for part in explanation.parts)
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
     grid.add_column("what", overflow="fold")

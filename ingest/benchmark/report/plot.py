@@ -1,4 +1,4 @@
-"""The plot: rows against seconds, both axes logarithmic; or a bar for each part of the table."""
+"""The plot: rows against seconds on logarithmic axes, or a bar for each part of the table."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ if TYPE_CHECKING:
     from ingest.benchmark.result import BenchmarkResult, Explanation
 
 STYLES = (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"), ("v", (0, (5, 1))), ("P", (0, (1, 1))))
-"""A marker and a line for each method: they tell them apart in black and white."""
-# Okabe and Ito's colours, which the colour-blind can tell apart: https://jfly.uni-koeln.de/color/.
+"""A marker and a line style for each method, to distinguish them in black and white."""
+# Okabe and Ito's colours, which colour-blind people can distinguish:
+# https://jfly.uni-koeln.de/color/.
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 SIZE_INCHES = (7.5, 5.0)
 BARS_WIDTH_INCHES, BAR_INCHES = 9.0, 0.4
 LABEL_CHARACTERS = 44
-"""Names of foreign keys are long: more would leave no room for the bars."""
+"""The names of foreign keys are long: longer lines would leave no room for the bars."""
 DOTS_PER_INCH = 160
 LABEL_GAP = 11.0
-"""Points between two labels: less, and they would overlap."""
+"""Points between two labels: with less they would overlap."""
 
 
 def draw(result: BenchmarkResult, file: IO[bytes] | Path, kind: str | None = None) -> None:
     """Draw the verified results, or the explanation, into a file.
 
-    ``kind`` is ``png``, ``svg`` or ``pdf``; None: the file's name says it.
+    ``kind`` is ``png``, ``svg`` or ``pdf``; None: according to the file's name.
     """
-    # Not pyplot: it keeps figures in the process and may look for a screen.
+    # Not pyplot: it keeps figures in the process and may need a display.
     from matplotlib.figure import Figure
 
     size = SIZE_INCHES
@@ -104,7 +105,7 @@ def _lines(result: BenchmarkResult) -> dict[str, list[tuple[float, float, float,
 
 
 def _label(axes: Any, ends: list[tuple[float, float, str, str]]) -> None:
-    # Beside the line's end, not in a legend; pushed apart where ends lie close to one another.
+    # Next to the line's end, not in a legend; moved apart if ends are close to each other.
     lowest: dict[float, float] = {}
     axes.figure.draw_without_rendering()
     for rows, seconds, name, colour in sorted(ends, key=lambda end: end[1]):

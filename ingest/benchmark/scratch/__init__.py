@@ -1,10 +1,10 @@
-"""The scratch schema: a throw-away copy of real tables, always gone afterwards.
+"""The scratch schema: a throw-away copy of real tables that is always dropped afterwards.
 
-A run holds an advisory lock, named by its schemas, in a transaction of a connection of its own.
-A schema whose lock can be taken is therefore the leftover of a run that was killed, and the next
-run drops it; a schema whose lock is held belongs to a run that is alive. The lock is the
-transaction's, not the session's, so that it holds behind a pooler too; under READ COMMITTED an
-idle transaction that wrote nothing keeps no row from VACUUM.
+A run holds an advisory lock, named after its schemas, in a transaction of its own connection. A
+schema whose lock is free is therefore left over from a run that was killed, and the next run drops
+it; a schema whose lock is held belongs to a live run. The lock belongs to the transaction, not the
+session, so that it also works behind a pooler. Under READ COMMITTED, an idle transaction that wrote
+nothing does not hold back VACUUM.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ COMMENT = "Throw-away copies of tables, made by a benchmark of django-ingest; dr
 TOKEN_BYTES = 5
 """Enough that two runs never share a name; the rest of a name's 63 bytes is for numbers."""
 DROP_LOCK_TIMEOUT = "2s"
-"""How long dropping waits for our own connections to let go, before they are ended."""
+"""How long dropping waits for locks of our own connections before they are terminated."""
 
 
 class Scratch:
-    """The schemas of one run: one for each schema that a copied table comes from."""
+    """The schemas of one run: one for each schema that copied tables come from."""
 
     def __init__(self, alias: str, token: str, guard: BaseDatabaseWrapper) -> None:
         self.alias = alias
@@ -47,11 +47,11 @@ class Scratch:
 
     @property
     def schemas(self) -> tuple[str, ...]:
-        """The names of the schemas made so far."""
+        """The names of the schemas created so far."""
         return tuple(self._schemas.values())
 
     def schema_for(self, original: str) -> str:
-        """Return the schema that stands for the original one; it is created at the first call."""
+        """Return the schema that replaces the original one; create it on the first call."""
         if original not in self._schemas:
             name = f"{self.prefix}{len(self._schemas)}"
             with connections[self.alias].cursor() as cursor:
@@ -63,9 +63,9 @@ class Scratch:
 
 @contextmanager
 def open_scratch(alias: str) -> Iterator[Scratch]:
-    """Clear what killed runs left, then lend scratch schemas until the end of the block.
+    """Drop the schemas of killed runs, then yield scratch schemas for the block.
 
-    They are dropped at the end, whatever ends it. Raises ``BenchmarkError`` inside a transaction,
+    They are dropped at the end, however it ends. Raise ``BenchmarkError`` inside a transaction,
     which could not commit, and for a role that may not create schemas.
     """
     connection = connections[alias]
@@ -101,7 +101,7 @@ def check_privilege(alias: str) -> None:
 
 
 def clear_leftovers(alias: str) -> int:
-    """Drop the schemas of runs that were killed; those of live runs stay. Gives their number."""
+    """Drop the schemas of killed runs, not those of live runs; return their number."""
     prefixes = {name.rpartition("_")[0] + "_" for name in _existing(alias, PREFIX)}
     cleared = 0
     for prefix in sorted(prefixes):
@@ -120,7 +120,7 @@ def _open_guard(alias: str, prefix: str) -> BaseDatabaseWrapper:
 
 
 def _try_guard(alias: str, prefix: str) -> BaseDatabaseWrapper | None:
-    # copy() is a second connection of the same settings, whatever the backend makes of them.
+    # copy() opens a second connection with the same settings, as the backend interprets them.
     guard: BaseDatabaseWrapper = connections[alias].copy()
     try:
         guard.set_autocommit(False)
@@ -142,7 +142,7 @@ def _try_guard(alias: str, prefix: str) -> BaseDatabaseWrapper | None:
 
 
 TRANSACTION_TIMEOUT_SINCE = 170000
-"""The first version of PostgreSQL, as a number, that ends long transactions by itself."""
+"""The first version of PostgreSQL, as a number, that has transaction_timeout."""
 
 
 def _existing(alias_or_guard: str | BaseDatabaseWrapper, prefix: str) -> list[str]:
@@ -161,11 +161,12 @@ def _existing(alias_or_guard: str | BaseDatabaseWrapper, prefix: str) -> list[st
 
 
 def _drop(guard: BaseDatabaseWrapper, alias: str, prefix: str) -> None:
-    # The commit drops the schemas and lets the lock go in one moment.
+    # The commit drops the schemas and releases the lock at the same moment.
     try:
         _drop_on(guard, prefix)
     except (DatabaseError, InterfaceError):
-        # The guarding connection was lost, or waited in vain: a fresh one ends who is in the way.
+        # The guarding connection was lost, or its wait timed out: a new one terminates those in the
+        # way.
         guard.close()
         fresh: BaseDatabaseWrapper = connections[alias].copy()
         try:
@@ -189,7 +190,7 @@ def _drop_on(guard: BaseDatabaseWrapper, prefix: str) -> None:
 
 
 def _end_users(guard: BaseDatabaseWrapper, prefix: str) -> None:
-    # Nobody but the run that made the schemas works in them, so only its own connections end.
+    # Only the run that created the schemas uses them, so only its own connections are terminated.
     with guard.cursor() as cursor:
         cursor.execute(
             "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid, 5000)) FROM ("

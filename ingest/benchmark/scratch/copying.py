@@ -1,9 +1,9 @@
-"""Copies of real tables in the scratch schema, down to the names of their indexes.
+"""Copies of real tables in the scratch schema, including the names of their indexes.
 
-``CREATE TABLE (LIKE …)`` brings columns, defaults, identity, generation, storage and collation;
-everything else comes from PostgreSQL's own definitions. Those are read under an empty search_path,
-where they name every table with its schema, so that their beginning is known to the letter; only
-that beginning is exchanged, and one that is not as expected is an error.
+``CREATE TABLE (LIKE …)`` copies columns, defaults, identity, generation, storage and collation;
+everything else comes from PostgreSQL's own definitions. They are read under an empty search_path,
+where they name every table with its schema, so that their beginning is known exactly. Only that
+beginning is replaced, and an unexpected one is an error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Copy:
-    """One table and its copy; the names are quoted and have their schema."""
+    """One table and its copy; the names are quoted and include the schema."""
 
     oid: int
     """The real table's oid."""
@@ -36,19 +36,20 @@ class Copy:
 
 
 class TableCopier:
-    """Copies one table and all that it references, step by step, in the caller's transaction."""
+    """Copies a table and all that it references, step by step, in the caller's transaction."""
 
     def __init__(self, scratch: Scratch, oid: int) -> None:
         self._scratch = scratch
         self._session = DjangoSession(scratch.alias)
         self._root = oid
         self.copies: dict[int, Copy] = {}
-        """By the real table's oid; the first is the table that was asked for."""
+        """The copies by the real table's oid; the first is that of the requested table."""
         self.inward_foreign_keys: list[tuple[str, str]] = []
-        """SQL to drop and to add each foreign key of another table that leads to the first."""
+        """SQL to drop and to add each foreign key of another table that refers to the first
+        table."""
 
     def copy_tables(self) -> None:
-        """Create the tables with all but foreign keys and triggers: rows may come in between."""
+        """Create the tables without foreign keys and triggers: rows may be inserted in between."""
         with plain_names(self._scratch.alias):
             tables = self._session.fetch(definitions.TABLES, self._root)
             for oid, schema, name, original, refusal, *_ in tables:
@@ -67,7 +68,7 @@ class TableCopier:
                 self._rename_identities(copy)
 
     def copy_foreign_keys(self) -> None:
-        """Add the foreign keys, which point inside the scratch schema."""
+        """Add the foreign keys, which refer to tables in the scratch schema."""
         with plain_names(self._scratch.alias):
             for copy in self.copies.values():
                 for name, start, definition, target in self._session.fetch(
@@ -85,12 +86,12 @@ class TableCopier:
                         self.inward_foreign_keys.append((drop, add))
 
     def has_triggers(self) -> bool:
-        """Tell whether a user made a trigger on any of the tables."""
+        """Return whether a user created a trigger on any of the tables."""
         with plain_names(self._scratch.alias):
             return any(self._session.fetch(definitions.TRIGGERS, oid) for oid in self.copies)
 
     def copy_triggers(self) -> None:
-        """Add the triggers that users made; their functions stay where they are."""
+        """Add the triggers that users created; they call the original functions."""
         with plain_names(self._scratch.alias):
             for copy in self.copies.values():
                 for name, head, definition, enabled, other in self._session.fetch(
@@ -116,7 +117,7 @@ class TableCopier:
         )
 
     def _copy_sequences(self) -> dict[tuple[str, str], str]:
-        # Real sequences must not advance: a rolled back transaction would not take it back.
+        # Real sequences must not advance: a rollback would not undo that.
         renamed = {}
         for schema, name, original, literal, options in self._session.fetch(
             definitions.SEQUENCES, list(self.copies)
@@ -150,7 +151,7 @@ class TableCopier:
                 )
 
     def _copy_indexes(self, copy: Copy) -> None:
-        # In the order of their making: PostgreSQL keeps them up in that order.
+        # In the order of their creation: PostgreSQL maintains them in that order.
         schema = copy.name.partition(".")[0]
         for index, constraint, head, definition, options in self._session.fetch(
             definitions.INDEXES, copy.oid
@@ -171,7 +172,7 @@ class TableCopier:
             self._session.execute(f"ALTER TABLE {copy.name} {clause}")
 
     def _rename_identities(self, copy: Copy) -> None:
-        # LIKE chooses the name, and makes every sequence a bigint's.
+        # LIKE chooses the name, and makes every sequence a bigint.
         for column, name, sql_type in self._session.fetch(definitions.IDENTITIES, copy.oid):
             [(sequence, current)] = self._session.fetch(
                 "SELECT c.oid::regclass::text, quote_ident(c.relname) FROM pg_catalog.pg_class c "
@@ -188,7 +189,7 @@ class TableCopier:
 def plain_names(alias: str) -> Iterator[None]:
     """Open a transaction in which PostgreSQL names every table with its schema.
 
-    What a statement in it does not name with a schema is PostgreSQL's own.
+    Names without a schema in its statements are PostgreSQL's own.
     """
     session = DjangoSession(alias)
     with transaction.atomic(using=alias):
@@ -201,7 +202,7 @@ def plain_names(alias: str) -> Iterator[None]:
 
 
 def exchange(definition: str, head: str, new_head: str) -> str:
-    """Put ``new_head`` where ``head`` is, which must be how the definition begins."""
+    """Replace ``head``, with which the definition must begin, by ``new_head``."""
     if not definition.startswith(head):
         raise BenchmarkError(
             f"PostgreSQL describes an object in an unknown way, it cannot be copied: {definition}."

@@ -1,8 +1,8 @@
-"""The catalog queries behind the copies: what to create, in PostgreSQL's own words.
+"""The catalog queries for the copies: what to create, as PostgreSQL defines it.
 
-All run under an empty search_path. Names come out as PostgreSQL quotes them. Sources:
-https://www.postgresql.org/docs/current/catalogs.html and the server's ruleutils.c, which fixes how
-the definitions begin.
+All run under an empty search_path. Names are returned as PostgreSQL quotes them. Sources:
+https://www.postgresql.org/docs/current/catalogs.html and the server's ruleutils.c, which determines
+how the definitions begin.
 """
 
 TABLES = """
@@ -112,7 +112,7 @@ JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
 WHERE a.attrelid = $1::int8::oid AND a.attidentity <> ''
 """
 
-# conperiod came with PostgreSQL 18: read through JSON, it is merely absent before.
+# conperiod was added in PostgreSQL 18; read through JSON, it is null before.
 FOREIGN_KEYS = """
 SELECT quote_ident(k.conname),
        ARRAY['FOREIGN KEY ('

@@ -1,4 +1,4 @@
-"""The rows that foreign keys lead to: copied from the real tables, or made."""
+"""The rows that foreign keys refer to: copied from the real tables, or generated."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     Field = models.Field[Any, Any]
 
 COPIED_ROWS = 100_000
-"""Rows copied of a table that the rows refer to: as many as a check of keys has to range over."""
+"""The most rows copied from a referenced table: enough for a realistic check of keys."""
 MADE_ROWS = 1_000
-"""Rows made of a table that the rows refer to, where it has none."""
+"""The number of rows generated for a referenced table that has none."""
 
 
 class ParentRows:
-    """Fills the scratch tables that the model's table refers to, before there are triggers."""
+    """Fills the scratch tables that the model's table refers to, before triggers are added."""
 
     def __init__(self, stage: Stage, seed: int) -> None:
         self._stage = stage
@@ -42,7 +42,7 @@ class ParentRows:
                 self._edges = self._session.fetch(definitions.EDGES, list(self._copies))
 
     def copy_some(self) -> None:
-        """Copy rows of the tables that the model's table refers to, and all that those refer to."""
+        """Copy rows of the referenced tables, and all rows that those refer to."""
         for child, parent, _, referenced in self._edges:
             if child == self._root != parent:
                 rows = self._insert(parent, referenced, f"LIMIT {COPIED_ROWS}")
@@ -53,9 +53,9 @@ class ParentRows:
         self._copy_closure()
 
     def copy_referenced(self, name: str, columns: set[str]) -> None:
-        """Copy the rows that the rows in the table ``name`` refer to by the given columns.
+        """Copy the rows that rows in the table ``name`` refer to through the given columns.
 
-        Raises ``BenchmarkError`` for a reference that leads nowhere.
+        Raise ``BenchmarkError`` for a reference to a missing row.
         """
         for child, parent, referring, referenced in self._edges:
             if child == self._root != parent and set(referring) <= columns:
@@ -64,14 +64,14 @@ class ParentRows:
         self._copy_closure()
 
     def make_missing(self, fields: Sequence[Field], count: int) -> None:
-        """Make rows where a field refers to a table that has none, or not enough for ``count``."""
+        """Generate rows for referenced tables that are empty or have too few for ``count``."""
         for field in fields:
             if self._is_outward(field):
                 needed = count if field.unique else 1
                 self._ensure(field.related_model, needed, {self._stage.model})
 
     def keys(self, fields: Sequence[Field], model: type[models.Model] | None = None) -> list[Keys]:
-        """Return the keys that the fields of the model may have."""
+        """Return the keys that the model's fields may have."""
         keys = []
         for field in fields:
             if not field.is_relation or field.related_model in (model, self._stage.model):
@@ -104,7 +104,7 @@ class ParentRows:
             if self._is_outward(field):
                 self._ensure(field.related_model, missing if field.unique else 1, {*above, model})
         oid = find_table(self._session, self._stage.names[model])
-        assert oid is not None  # noqa: S101 - the stage made it
+        assert oid is not None  # noqa: S101 - the stage created it
         maker = RowMaker(
             model=model,
             fields=fields,
@@ -143,7 +143,7 @@ class ParentRows:
                     f"by columns that cannot be empty ({name}): a benchmark cannot start there."
                 )
         names = ", ".join(quote_name(name) for name, *_ in columns)
-        # A column that leads back to the measured table, which is empty, must be empty too.
+        # A column that refers to the measured table, which is empty, must be empty too.
         values = ", ".join(
             "NULL" if leads_back else f"o.{quote_name(name)}" for name, leads_back, _ in columns
         )

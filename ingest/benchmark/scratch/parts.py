@@ -1,6 +1,6 @@
-"""What stands on a table beside its rows, part by part, in PostgreSQL's own words.
+"""Indexes, constraints and triggers of a table, as PostgreSQL defines them.
 
-A part can be taken off a table and put back on it, or put on a bare copy of it.
+A part can be dropped from a table and added again, or added to a bare copy of the table.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ingest.benchmark.scratch.tables import Stage
 
 BARE_SCHEMA = "information_schema"
-"""Whose scratch schema holds the bare copy: no table that is copied comes from there, so that its
-parts can have the names of the real ones."""
+"""The schema whose scratch schema holds the bare copy. No copied table comes from it, so the parts
+of the bare copy can have the names of the real ones."""
 KINDS = (
     "primary key",
     "unique",
@@ -42,22 +42,22 @@ class Part:
     kind: str
     """One of ``KINDS``."""
     name: str
-    """Its name, quoted where SQL needs that."""
+    """Its name, quoted if necessary."""
     add: tuple[str, ...]
-    """The statements that put it on the table."""
+    """The statements that add it to the table."""
     drop: str
-    """The statement that takes it off."""
+    """The statement that drops it."""
 
 
 def read_parts(stage: Stage, name: str) -> list[Part]:
-    """Return the parts of the model's scratch table, to be put on the table ``name``.
+    """Return the parts of the model's scratch table, for adding them to the table ``name``.
 
-    ``name`` is quoted and has its schema: the scratch table itself, or a bare copy of it. They come
-    in an order in which they can be put on; indexes in that of their making.
+    ``name`` is quoted and includes the schema: the scratch table itself, or a bare copy of it. The
+    parts are in an order in which they can be added; indexes in the order of their creation.
     """
     session = DjangoSession(stage.alias)
     oid = find_table(session, stage.name)
-    assert oid is not None  # noqa: S101 - it was made in this run's own schema
+    assert oid is not None  # noqa: S101 - it was created in this run's own schema
     with plain_names(stage.alias):
         original = session.fetch(definitions.TABLES, oid)[0][3]
         reader = _Reader(session, oid, original, name)
@@ -70,13 +70,13 @@ def read_parts(stage: Stage, name: str) -> list[Part]:
 
 
 def create_bare(stage: Stage) -> str:
-    """Create a table with the columns of the model's scratch table and nothing else; name it.
+    """Create a table with only the columns of the model's scratch table; return its name.
 
-    NOT NULL, defaults, identity and generation stay: they belong to the columns.
+    NOT NULL, defaults, identity and generation are kept, because they belong to the columns.
     """
     session = DjangoSession(stage.alias)
     oid = find_table(session, stage.name)
-    assert oid is not None  # noqa: S101 - it was made in this run's own schema
+    assert oid is not None  # noqa: S101 - it was created in this run's own schema
     with plain_names(stage.alias):
         _, _, table, original, _, persistence, options = session.fetch(definitions.TABLES, oid)[0]
         name = f"{quote_name(stage.scratch.schema_for(BARE_SCHEMA))}.{quote_name(table)}"

@@ -1,4 +1,4 @@
-"""What the methods' table is like before each sample: empty, or holding rows already."""
+"""The state of the methods' table before each sample: empty, or holding rows."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class TableReset:
-    """Brings the model's scratch table back to its beginning; never while a clock runs."""
+    """Restores the initial state of the model's scratch table; never while a clock runs."""
 
     def __init__(self, stage: Stage, reference: Reference, existing: int) -> None:
         self._stage = stage
         self._existing = existing
         self.holds_rows = existing > 0
-        """Whether each sample begins with rows in the table."""
-        # Tables that refer to the measured one have no row that does; their constraints stand in
-        # the way of TRUNCATE nevertheless, and come back at once.
+        """Whether the table holds rows at the beginning of each sample."""
+        # Tables that refer to the measured table have no rows that do, but their constraints
+        # prevent TRUNCATE. They are dropped and added again at once.
         self._inward = stage.copier.inward_foreign_keys if stage.copier else []
         if existing:
             self._parts = read_parts(stage, stage.name)
@@ -37,10 +37,10 @@ class TableReset:
             self._save(reference)
 
     def reset(self) -> None:
-        """Empty the table, or bring the existing rows back as they were, with fresh indexes.
+        """Empty the table, or restore the existing rows, with fresh indexes.
 
-        To delete the new rows again would leave holes in the table and half-empty index pages, and
-        the next sample would be another measurement.
+        Deleting the new rows would leave holes in the table and half-empty index pages, and the
+        next sample would measure something else.
         """
         if not self._existing:
             with transaction.atomic(using=self._stage.alias):
@@ -83,9 +83,10 @@ class TableReset:
     def _settle(self) -> None:
         connection = connections[self._stage.alias]
         self._execute(*connection.ops.sequence_reset_sql(no_style(), [self._stage.model]))
-        # Else the first reader pays for what the reload left to be done.
+        # Otherwise the first reader would do the work that the reload left.
         self._execute(f"VACUUM (ANALYZE) {self._stage.name}")
-        # Not every role may. A checkpoint in the middle of one sample and not of another is noise.
+        # Not every role may do this. A checkpoint in the middle of only one of the samples would be
+        # noise.
         with suppress(DatabaseError):
             self._execute("CHECKPOINT")
 

@@ -30,31 +30,31 @@ class Stage:
     scratch: Scratch
     model: type[Model]
     name: str
-    """The name of the model's scratch table, quoted and with its schema."""
+    """The model's scratch table, quoted and with its schema."""
     original: str
     """The name of the real table, which may not exist."""
     names: dict[type[Model], str]
-    """The scratch table of every model that has one."""
+    """The scratch tables of all models that have one."""
     copier: TableCopier | None
-    """What copied the real tables; None where they were made from the models."""
+    """The copier of the real tables; None if the tables were created from the models."""
 
     @property
     def alias(self) -> str:
-        """The database's name in ``settings.DATABASES``."""
+        """The alias in ``settings.DATABASES``."""
         return self.scratch.alias
 
     def read_table(self) -> Table:
-        """Read what the catalog says of the model's scratch table."""
+        """Read the model's scratch table from the catalog."""
         session = DjangoSession(self.alias)
         oid = find_table(session, self.name)
-        assert oid is not None  # noqa: S101 - it was made a moment ago, in this run's own schema
+        assert oid is not None  # noqa: S101 - it was created a moment ago, in this run's own schema
         return read_table(session, oid)
 
 
 def build_stage(scratch: Scratch, model: type[Model]) -> Stage:
-    """Copy the model's table and all it references, without foreign keys and triggers yet.
+    """Copy the model's table and all that it references, still without foreign keys and triggers.
 
-    Where the real table does not exist, it is made as the model describes it, with foreign keys.
+    If the real table does not exist, it is created from the model, with foreign keys.
     """
     if model._meta.abstract or model._meta.swapped:
         raise BenchmarkError(f"{model._meta.label} has no table of its own.")
@@ -112,7 +112,7 @@ def _from_model(scratch: Scratch, model: type[Model]) -> Stage:
 
 
 def _needed(model: Any, seen: set[Any]) -> Iterator[type[Model]]:
-    # Many-to-many tables are made along with their model, so they must not go elsewhere either.
+    # Many-to-many tables are created together with their model, so they need scratch names, too.
     if model in seen:
         return
     seen.add(model)
@@ -146,8 +146,8 @@ _SPLIT = "SELECT pg_catalog.parse_ident($1::pg_catalog.text)"
 def redirect(names: Mapping[type[Model], str]) -> Iterator[None]:
     """Let each model's queries use another table, given quoted and with its schema.
 
-    It changes the models for the whole process, so nothing else may use them meanwhile. Whatever
-    happens, they are as before at the end.
+    The models are changed for the whole process, so nothing else may use them in the meantime. They
+    are always restored at the end.
     """
     before = {model: model._meta.db_table for model in names}
     try:
@@ -161,6 +161,6 @@ def redirect(names: Mapping[type[Model], str]) -> Iterator[None]:
 
 def _set(model: type[Model], db_table: str) -> None:
     model._meta.db_table = db_table
-    # A field remembers its column together with the table's name.
+    # A field caches its column together with the table's name.
     for field in (*model._meta.local_fields, model._meta.pk):
         vars(field).pop("cached_col", None)
