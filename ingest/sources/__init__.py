@@ -1,4 +1,4 @@
-"""Where rows come from, one file for each kind."""
+"""The sources of records: one module for each kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingest.sources.batch import Batch, Position, in_pieces
 __all__ = ["Batch", "Position", "Source", "SourceOptions", "in_pieces", "open_source"]
 
 _TOOLS = {"detection", "spreadsheets"}
-"""Packages here that are no kind of source."""
+"""Packages in this folder that are not sources."""
 
 for _module in pkgutil.iter_modules(__path__):
     if _module.name in _TOOLS:

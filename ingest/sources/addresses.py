@@ -1,4 +1,4 @@
-"""Addresses of files that are not on this machine's file system, and what of them may be shown."""
+"""Addresses of files on other machines, and how they are shown without credentials."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 HIDDEN = "hidden"
-"""What stands in an address in the place of something that may be a credential."""
+"""Replaces a part of an address that may be a credential."""
 _ADDRESS = re.compile(r"(?:storage:|s3://|gs://|gcs://|https?://)", re.IGNORECASE)
 _HARMLESS = frozenset({"endpoint_override", "region", "scheme", "anonymous"})
-"""Options of pyarrow's addresses that are no secret."""
+"""Options in pyarrow's addresses that are not secret."""
 
 
 def is_address(given: Any) -> bool:
-    """Return whether this names a file of a storage, a bucket or a web server."""
+    """Return whether this is the address of a file in a storage, a bucket or a web server."""
     return isinstance(given, str) and _ADDRESS.match(given) is not None
 
 
 def scheme_of(address: str) -> str:
-    """Return what an address begins with: ``storage``, ``s3``, ``gs`` or ``https``."""
+    """Return the scheme of an address, such as ``storage``, ``s3``, ``gs`` or ``https``."""
     return address.partition(":")[0].lower()
 
 
 def without_credentials(address: str) -> str:
-    """Return an address without the user, the password and what a query says.
+    """Return an address without the user, the password and the values of its query.
 
-    A signed address has its signature in the query, by whatever name.
+    A signed address has its signature in the query, under any name.
     """
     if scheme_of(address) == "storage":
         return address
@@ -44,7 +44,7 @@ def without_credentials(address: str) -> str:
 
 
 def has_hidden_parts(address: str) -> bool:
-    """Return whether an address from ``without_credentials`` lacks a part that it had."""
+    """Return whether ``without_credentials`` has hidden a part of this address."""
     parts = urlsplit(address)
     values = [value for _, value in parse_qsl(parts.query)]
     return scheme_of(address) != "storage" and (
@@ -61,7 +61,7 @@ def bare_address(address: str) -> str:
 
 
 def hide(text: str, address: str) -> str:
-    """Return a message of a library without the credentials of an address that it may repeat."""
+    """Return a library's message without the credentials of an address that it may contain."""
     if scheme_of(address) == "storage":
         return text
     parts = urlsplit(address)

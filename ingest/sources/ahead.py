@@ -1,4 +1,4 @@
-"""Reading ahead of whoever takes what was read."""
+"""Reads ahead in a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ITEMS_AHEAD = 2
-"""How many items wait to be taken: enough for reading, decompressing and decoding to go on while
-the last block is parsed and sent. More would only take memory."""
+"""How many items are made in advance: enough to read, decompress and decode while the last block is
+parsed and sent. More would only take memory."""
 
 
 class ReadAhead(Generic[T]):
-    """The items of an iterator, made in a thread of its own.
+    """The items of an iterator, made in a separate thread.
 
-    Nothing but the taker ever makes the thread wait, and the taker waits for nothing but the next
-    item, so neither can wait for the other at the same time.
+    The thread waits only for the consumer, and the consumer only for the next item, so both can
+    never wait at the same time.
     """
 
     def __init__(self, items: Iterator[T]) -> None:
@@ -47,13 +47,13 @@ class ReadAhead(Generic[T]):
         raise StopIteration
 
     def let_go(self) -> None:
-        """Let the thread end as soon as it has made the item that it is about to make."""
+        """Let the thread end after the item that it is making."""
         with self._changed:
             self._is_let_go = True
             self._changed.notify_all()
 
     def join(self) -> None:
-        """Wait until the thread has ended, which ``let_go`` has asked for."""
+        """Wait until the thread has ended; call ``let_go`` first."""
         self._thread.join()
 
     def _make(self) -> None:
@@ -65,7 +65,7 @@ class ReadAhead(Generic[T]):
                     self._changed.wait_for(lambda: len(self._made) < ITEMS_AHEAD or self._is_let_go)
                     if self._is_let_go:
                         return
-        except BaseException as error:  # noqa: BLE001 - whoever takes the items raises it
+        except BaseException as error:  # noqa: BLE001 - __next__ raises it in the consumer
             self._error = error
         finally:
             with self._changed:

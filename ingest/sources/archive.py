@@ -1,4 +1,4 @@
-"""Zip archives, checked before anything is unpacked from them."""
+"""Opens zip archives, which are checked before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 UNPACKED_BYTES = 4 << 30
-"""The greatest total size of an archive's members: a full sheet of 40 columns has half of it."""
+"""The largest total size of an archive's members: a full sheet of 40 columns has half of it."""
 SMALL_BYTES = 64 << 20
-"""Up to this size an archive may be packed as tightly as it likes."""
+"""Up to this total size, any compression ratio is accepted."""
 MOST_RATIO = 200
-"""How many times larger than the archive its members may be: the XML of real workbooks is packed to
-a tenth, and of very uniform ones to a fiftieth. Deflate reaches 1,032."""
+"""The largest accepted compression ratio. Real workbooks' XML has a ratio of about 10, very uniform
+ones of 50. Deflate reaches 1,032."""
 MOST_MEMBERS = 10_000
 BLOCK_BYTES = 1 << 20
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
-"""What reading a damaged archive raises."""
+"""The exceptions that reading a damaged archive raises."""
 
 
 @contextmanager
 def open_archive(file: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
-    """Open an archive whose members say of themselves that they are within bounds.
+    """Open an archive; raise ``SourceError`` if its members' declared sizes exceed the limits.
 
-    ``read_member`` holds them to it. Raises ``SourceError``.
+    ``read_member`` reads no more than the declared size.
     """
     file.seek(0)
     try:
@@ -61,12 +61,12 @@ def _check(archive: zipfile.ZipFile, name: str, size: int) -> None:
 
 
 def read_member(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[bytes]:
-    """Yield a member's bytes, no more than it says that it has; ``SourceError`` if damaged."""
+    """Yield a member's bytes, up to its declared size; raise ``SourceError`` if it is damaged."""
     try:
         with archive.open(member) as file:
             while block := file.read(BLOCK_BYTES):
                 yield block
-    except RuntimeError as error:  # what zipfile raises for an encrypted member
+    except RuntimeError as error:  # zipfile raises it for an encrypted member
         raise protected(name) from error
     except (*DAMAGE, KeyError) as error:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""Anything that speaks the Arrow C stream interface: pyarrow, polars, pandas, DuckDB."""
+"""Objects with the Arrow C stream interface: those of pyarrow, polars, pandas and DuckDB."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
 BATCH_ROWS = 65_536
-"""Rows sent on at a time: an Arrow table may be one huge batch."""
+"""Rows of a batch: an Arrow table may be one huge batch."""
 
 
 class ArrowSource(Source):
@@ -39,9 +39,9 @@ class ArrowSource(Source):
         json_columns: Collection[str] = (),
         objects: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        """``json_columns``: columns of texts that are JSON, which the stream does not say.
+        """``json_columns``: text columns with JSON, which the stream's schema does not show.
 
-        ``objects``: the values of columns that the stream has only the names of.
+        ``objects``: the values of columns for which the stream has only the names.
         """
         self.name = name
         self._json_columns = json_columns
@@ -93,15 +93,15 @@ class ArrowSource(Source):
         return tuple(columns)
 
     def _chosen(self, part: pa.RecordBatch) -> pa.RecordBatch:
-        # Names may be given twice where all columns are taken as they stand.
+        # If all columns are taken, a name may occur twice, which select() would refuse.
         is_all = tuple(part.schema.names) == self.columns
         return part if is_all else part.select(list(self.columns))
 
 
 def _without_objects(given: Any) -> tuple[Any, dict[str, list[Any]]]:
-    """Return a frame of pandas without its columns of values of several kinds, and their values.
+    """Return a pandas frame without its columns of mixed types, and the values of these columns.
 
-    Arrow would give all values of a column one type, and all objects in it the same keys.
+    Arrow would convert all values of a column to one type, and give all its objects the same keys.
     """
     if type(given).__module__.partition(".")[0] != "pandas" or not hasattr(given, "isetitem"):
         return given, {}
@@ -124,7 +124,7 @@ def _without_objects(given: Any) -> tuple[Any, dict[str, list[Any]]]:
 
 
 def _without_numpy(value: Any) -> Any:
-    """Return objects and lists with plain numbers in the place of numpy's, as Arrow would."""
+    """Convert numpy's values, also inside objects and lists, to Python's, as Arrow would."""
     if isinstance(value, dict):
         return {name: _without_numpy(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -134,15 +134,15 @@ def _without_numpy(value: Any) -> Any:
 
 
 def take_apart(part: pa.RecordBatch) -> tuple[pa.Array | list[Any], ...]:
-    """Return the columns of typed values as a ``Batch`` has them."""
+    """Return the columns of a record batch in the form that ``Batch`` needs."""
     return tuple(map(_as_cells, part.columns))
 
 
 def _as_cells(column: pa.Array) -> pa.Array | list[Any]:
-    """Return a column in one of few types, whichever way its library lays the values out.
+    """Convert a column to one of a few types, whatever layout its library uses.
 
-    Texts become strings, JSON and maps Python values; so do binary values, because a binary array
-    stands for the cells of a text file.
+    Texts become strings, and JSON and maps become Python values. So do binary values, because a
+    binary array means the cells of a text file.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -168,7 +168,7 @@ def _as_cells(column: pa.Array) -> pa.Array | list[Any]:
 
 
 def _parse_json(texts: pa.Array | list[Any]) -> list[Any]:
-    """Parse a column of the type ``arrow.json``; a text that is no JSON is left as it is."""
+    """Parse a column of JSON texts; a text that is not JSON is left as it is."""
     return [text if text is None else _parse(text) for text in _pylist(texts)]
 
 

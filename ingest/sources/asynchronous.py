@@ -1,4 +1,4 @@
-"""An asynchronous iterable, walked from synchronous code."""
+"""Iterates over an asynchronous iterable from synchronous code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def walk(records: AsyncIterable[Any], at_a_time: int) -> Iterator[Any]:
-    """Yield the records of an asynchronous iterable, some at a time.
+    """Yield the records of an asynchronous iterable, fetched ``at_a_time`` together.
 
-    Under ``aload`` they are pulled on the caller's own event loop, where what they wait for lives;
-    without one, on a loop that lasts as long as the walk. Closing the walk closes the iterable.
+    Under ``aload`` the iterable runs on the caller's event loop, to which its resources belong.
+    Otherwise it runs on one loop for the whole iteration. Closing this generator closes the
+    iterable.
     """
     iterator = aiter(records)
 
@@ -43,8 +44,8 @@ async def _first(iterator: AsyncIterator[Any], count: int) -> AsyncIterator[Any]
 
 @contextmanager
 def _event_loop() -> Iterator[Callable[[Callable[[], Any]], Any]]:
-    # One call of async_to_sync without a loop around it would start and end a loop of its own, and
-    # so end an asynchronous generator after its first records.
+    # Without a running loop, each call of async_to_sync would start and end a loop of its own,
+    # which would end an asynchronous generator after the first records.
     around = getattr(SyncToAsync.threadlocal, "main_event_loop", None)
     if around is not None and around.is_running():
         yield lambda function: async_to_sync(_wrap(function))()

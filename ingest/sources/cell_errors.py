@@ -1,4 +1,4 @@
-"""Cells that show an error in the place of a value, such as ``#N/A`` in a workbook."""
+"""Cells with an error in place of a value, such as ``#N/A`` in a workbook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def refuse_errors(batches: Iterable[Batch], used: Collection[str] | None) -> Iterator[Batch]:
-    """Refuse the records that have an error in one of the columns that are used (None: all)."""
+    """Refuse the records that have an error in one of the used columns (None: all columns)."""
     for batch in batches:
         yield _without_errors(batch, used) if batch.errors else batch
 

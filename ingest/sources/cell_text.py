@@ -1,4 +1,4 @@
-"""Typed values as text, the way Django's fields and a layout's words read them."""
+"""Converts typed values to the text that Django's fields and a layout's words read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.duration import duration_string
 
 
 def text_of(value: Any) -> str | None:
-    """Return a typed value as text, the way Django's fields and a layout's words read it."""
+    """Return a typed value as the text that Django's fields and a layout's words read."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, Decimal):

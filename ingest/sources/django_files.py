@@ -1,4 +1,4 @@
-"""Files of Django: uploads, ``FieldFile``, ``ContentFile``."""
+"""Django's files: uploads, ``FieldFile``, ``ContentFile``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def plain_file(given: Any, encoding: str = "utf-8") -> Any:
-    """Return what a source reads a file of Django from; anything else as it is.
+    """Return a Django file as a path or binary file for a source; anything else as it is.
 
-    The file is read from its beginning, as Django's own ``chunks()`` reads it, whoever has read of
-    it before. A ``FieldFile`` that is on this machine is a path, so that a load of it can go on.
+    The file is read from its beginning, as by Django's ``chunks()``, even if it was partly read
+    before. A ``FieldFile`` on this machine becomes a path, so that a load of it can be resumed.
     """
     if not isinstance(given, File):
         return given
@@ -42,8 +42,8 @@ def plain_file(given: Any, encoding: str = "utf-8") -> Any:
 
 
 def local_path(storage: Storage, name: str) -> str | None:
-    """Return where a storage has a file on this machine; None where it is elsewhere."""
-    if isinstance(storage, InMemoryStorage):  # which has paths of files that are not there
+    """Return the path of a storage's file on this machine; None if it is not on this machine."""
+    if isinstance(storage, InMemoryStorage):  # its paths are not files
         return None
     try:
         path = storage.path(name)
@@ -53,7 +53,7 @@ def local_path(storage: Storage, name: str) -> str | None:
 
 
 class DjangoFile:
-    """A file of Django from its beginning, as bytes."""
+    """A Django file, read as bytes from its beginning."""
 
     def __init__(self, given: File[Any], encoding: str) -> None:
         self.name = str(given.name or type(given).__name__)
@@ -63,7 +63,7 @@ class DjangoFile:
         file: Any = given.file
         with suppress(AttributeError, OSError, io.UnsupportedOperation):
             file.seek(0)
-        # A file of text is one of bytes below, but for a text in memory.
+        # A text file has a binary file below it, except text in memory.
         self._file: Any = getattr(file, "buffer", file)
         self._encode = codecs.getincrementalencoder(encoding)().encode
         self._rest = b""
@@ -96,4 +96,4 @@ class DjangoFile:
         return int(self._file.tell())
 
     def close(self) -> None:
-        """Leave it open: it is the caller's."""
+        """Do nothing: the file belongs to the caller."""

@@ -1,11 +1,11 @@
-"""What DuckDB's relations hold, and lose or do not say when they are exported to Arrow."""
+"""Handles types that DuckDB's relations lose or do not declare when they are exported to Arrow."""
 
 from __future__ import annotations
 
 from typing import Any
 
 _LOST = {"TIME WITH TIME ZONE", "UHUGEINT", "BIT", "BIGNUM"}
-"""Types that DuckDB exports without the offset, with wrong numbers or in its own bytes."""
+"""Types that DuckDB exports without the offset, with wrong numbers or in its own binary format."""
 
 
 def is_relation(given: Any) -> bool:
@@ -13,15 +13,15 @@ def is_relation(given: Any) -> bool:
 
 
 def json_columns_of(relation: Any) -> frozenset[str]:
-    """Return the columns that a relation has as JSON, and exports as plain texts."""
+    """Return the names of the JSON columns, which a relation exports as plain text."""
     kinds = zip(relation.columns, map(str, relation.types), strict=True)
     return frozenset(name for name, kind in kinds if kind == "JSON")
 
 
 def without_loss(relation: Any) -> Any:
-    """Return the relation with texts in the place of values that Arrow would not get as they are.
+    """Return the relation with values as text where the export to Arrow would change them.
 
-    Such as ``12:00:00+02``, of which Arrow would get ``12:00:00``.
+    For example, ``12:00:00+02`` would be exported as ``12:00:00``.
     """
     kinds = list(map(str, relation.types))
     kept = list(map(_kept_type, relation.types))
@@ -37,7 +37,7 @@ def without_loss(relation: Any) -> Any:
 
 
 def _kept_type(kind: Any) -> str:
-    """Return the type as which values of a type, or of types in it, are exported as they are."""
+    """Return the type to which to cast a type, so that its values are exported unchanged."""
     text = str(kind)
     if text in _LOST:
         return "VARCHAR"

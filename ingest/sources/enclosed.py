@@ -1,4 +1,4 @@
-"""A source within another thing that has to be opened first: an archive, a server, a storage."""
+"""The base class of sources inside a container: an archive, a server or a storage."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class EnclosedSource(Source):
-    """A source of any format that is read out of something; it does what the inner one does."""
+    """A source of any format in a container, which must be opened first; it delegates to it."""
 
     holds_others = True
 
     def __init__(self, inner: Source, stack: ExitStack) -> None:
-        """``stack`` has what must be closed after the inner source."""
+        """``stack`` closes the containers, after the inner source has been closed."""
         self._inner, self._stack = inner, stack
         self.name = inner.name
         self.columns = inner.columns
@@ -38,16 +38,16 @@ class EnclosedSource(Source):
     @abstractmethod
     @contextmanager
     def enter(cls, given: Any) -> Iterator[Any]:
-        """Give what is inside: a path, or a file object."""
+        """Open the container, and yield the file inside as a path or a file object."""
 
     @property
     def read_format(self) -> str:
-        """That of the inner source."""
+        """The format of the inner source."""
         return self._inner.read_format
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Those of the inner source."""
+        """The notes of the inner source."""
         return self._inner.notes
 
     def batches(self) -> Iterator[Batch]:

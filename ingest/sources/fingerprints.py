@@ -1,4 +1,4 @@
-"""What tells that a file is still the one that was loaded: a digest of its bytes."""
+"""Identifies a file's content by a digest of its bytes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK_BYTES = 1 << 20
-"""Bytes digested at a time; the interpreter lets other threads work meanwhile."""
+"""Bytes digested at a time; the interpreter lets other threads run meanwhile."""
 DIGEST_BYTES = 32
 
 
 class Fingerprint:
-    """The digest of some files, taken in a thread of its own while the load goes on.
+    """The digest of files, computed in a separate thread while the load runs.
 
-    It is given up when nobody can ask for it any more: the load has failed.
+    The thread stops when this object is collected, because the load has failed.
     """
 
     def __init__(self, paths: Sequence[Path], identity: str = "") -> None:
-        """``identity`` is what tells that a file is the same that is not on this machine."""
+        """``identity`` identifies the content of a file that is not on this machine."""
         self._identity = identity
         given_up = Event()
         finalize(self, given_up.set)
         self._digest: Future[str] = Future()
-        # The end of the process does not wait for a daemon, as it would for an executor's thread:
-        # a failed load may be held by its error until then.
+        # A process does not wait for a daemon thread when it exits, but for an executor's thread:
+        # the error of a failed load may keep this object alive until then.
         Thread(
             target=_tell_digest,
             args=(self._digest, paths, given_up),
@@ -39,19 +39,19 @@ class Fingerprint:
         ).start()
 
     def __str__(self) -> str:
-        """Return the digest, as soon as it is known; empty where there is no file."""
+        """Wait for the digest and return it; without paths, return the identity."""
         return self._digest.result() or self._identity
 
 
 def _tell_digest(digest: Future[str], paths: Sequence[Path], given_up: Event) -> None:
     try:
         digest.set_result(digest_of_files(paths, given_up))
-    except BaseException as error:  # noqa: BLE001 - who asks for the digest is to hear of it
+    except BaseException as error:  # noqa: BLE001 - __str__ raises it
         digest.set_exception(error)
 
 
 def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str:
-    """Digest the contents of files, in their order; their names do not matter."""
+    """Return a digest of the files' contents in their order; the names do not matter."""
     digests = [_digest(path, 0, None, given_up) for path in paths]
     if len(digests) > 1:
         return blake2b("".join(digests).encode(), digest_size=DIGEST_BYTES).hexdigest()
@@ -59,7 +59,7 @@ def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str
 
 
 def digest_of_part(path: Path, start: int, stop: int) -> str:
-    """Digest the bytes of a file from ``start`` to before ``stop``."""
+    """Return a digest of a file's bytes from ``start`` to before ``stop``."""
     return _digest(path, start, stop)
 
 

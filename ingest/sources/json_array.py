@@ -1,4 +1,4 @@
-"""One JSON array of objects, read as a stream: its elements are cut apart, and read as lines."""
+"""One JSON array of objects, read as a stream: each element is read as a line of JSON Lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _BLANK = re.compile(rb"[ \t\r\n]*+")
 _FLAT = re.compile(rb'\{(?:[^{}\[\]"]++|"(?:[^"\\]++|\\.)*+")*+\}', re.DOTALL)
-"""An object without lists and objects inside: most are, and are found at once."""
+"""Matches an object without lists and objects inside, as most are."""
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["\[\]{}]', re.DOTALL)
 _PLAIN = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+"|[^,\[\]{}"]++)*+', re.DOTALL)
 _CLOSING = {b"{": b"}", b"[": b"]"}
@@ -24,9 +24,9 @@ SHOWN_BYTES = 40
 
 
 class JsonArraySource(JsonLinesSource):
-    """A file that is one JSON array of objects; it may be laid out in any way.
+    """A file that is one JSON array of objects, with any layout.
 
-    Each element is read as a line of JSON Lines would be, so that a bad one is refused alone.
+    Each element is read like a line of JSON Lines, so that an invalid one is refused alone.
     """
 
     format = "json"
@@ -43,10 +43,10 @@ class JsonArraySource(JsonLinesSource):
 
     @property
     def _can_seek(self) -> bool:
-        return False  # where an element begins is known only to who has read all before it
+        return False  # where an element begins is known only after reading all before it
 
     def _next_block(self) -> bytes:
-        """Return the next elements, a line each, or none at the end."""
+        """Return the next elements, one on each line; empty at the end."""
         elements: list[bytes] = []
         self._lines_of_block: list[int] = []
         while not (elements or self._is_over):
@@ -81,9 +81,9 @@ class JsonArraySource(JsonLinesSource):
         return self._lines_of_block
 
     def _take(self, start: int, stop: int) -> bytes:
-        """Return an element as a line, and remember where it begins."""
+        """Return an element as a line, and remember the line on which it begins."""
         self._number += 1
-        # Counted from one element to the next: a whole chunk may be one line.
+        # Line ends are counted from the last element only: a whole chunk may be one line.
         counted, line = self._counted
         line += self._text.count(b"\n", counted, start)
         self._counted = start, line
@@ -96,7 +96,7 @@ class JsonArraySource(JsonLinesSource):
         self._text = self._text[stop:]
 
     def _begin(self) -> int:
-        """Return where the first element may begin, after the bracket."""
+        """Return the place after the opening bracket, or one before it if more text is needed."""
         at = self._skip(0)
         if self._text[at : at + 1] != b"[":
             return at
@@ -108,7 +108,7 @@ class JsonArraySource(JsonLinesSource):
         return 0
 
     def _find_element(self, at: int) -> tuple[int, int, int] | None:
-        """Return where the next element begins and ends, and where to go on; None: not all here."""
+        """Return the next element's start and end, and the place after it; None if incomplete."""
         at, text = self._skip(at), self._text
         stop = self._end_of_element(at)
         if stop is None:
@@ -152,7 +152,7 @@ class JsonArraySource(JsonLinesSource):
         return at if found is None else found.end()
 
     def _check_end(self) -> None:
-        """Raise ``SourceError`` where the text ends before the array does."""
+        """Raise ``SourceError`` if the text ends before the array does."""
         if self._is_over:
             return
         if not self._is_begun:
@@ -160,7 +160,7 @@ class JsonArraySource(JsonLinesSource):
         self._refuse(self._skip(0), "is cut off: the array has no end")
 
     def _check_rest(self) -> None:
-        """Raise ``SourceError`` for anything but blanks after the array."""
+        """Raise ``SourceError`` for anything except white space after the array."""
         while self._skip(0) == len(self._text):
             self._pass(len(self._text))
             self._text = self._reader.read_chunk()

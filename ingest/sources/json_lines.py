@@ -1,4 +1,4 @@
-"""JSON Lines: one JSON object a line (https://jsonlines.org)."""
+"""JSON Lines: one JSON object on each line (https://jsonlines.org)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LINE_BYTES = 16 << 20
 """The longest line in bytes, so that a file without line ends does not fill the memory."""
 CACHED_ROWS = 2_048
-"""Rows decoded before they are turned into columns: few enough to be in the processor's cache then,
+"""Rows decoded before they are turned into columns: few enough to stay in the processor's cache,
 which saves a quarter of the time."""
 
 # decimal.InvalidOperation: an exponent of more than eighteen digits.
@@ -34,14 +34,14 @@ _decode: Callable[[bytes], Any] = msgspec.json.Decoder(float_hook=Decimal).decod
 
 
 JSON_KINDS: list[type[JsonLinesSource]] = []
-"""What reads JSON, each registered when its module is imported."""
+"""The classes that read JSON, registered when their modules are imported."""
 
 
 class JsonLinesSource(Source):
-    """A file of JSON objects; the first one's keys are the columns, and all have the same.
+    """A file of JSON objects with the same keys; those of the first object are the columns.
 
-    A number with a fraction or an exponent is a ``Decimal`` as it is written there, and a float
-    inside a list or an object, where it goes to a ``JSONField``.
+    A number with a fraction or an exponent is a ``Decimal`` with the digits of the file. Inside a
+    list or an object, which goes to a ``JSONField``, it is a float.
     """
 
     format = "jsonl"
@@ -49,7 +49,7 @@ class JsonLinesSource(Source):
     is_of_files = True
     ignores = OF_DELIMITED_TEXT | OF_WORKBOOKS
     is_one_array: ClassVar[bool] = False
-    """Whether its objects are the elements of an array."""
+    """Whether its objects are the elements of one array."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -65,7 +65,7 @@ class JsonLinesSource(Source):
         self._reader = reader
         self._rest = b""
         self._byte_span = 0, 0
-        """Where in the file the block begins and ends."""
+        """The bytes of the file at which the block begins and ends."""
         self._block = self._next_block()
         self._note_span()
         self.columns = options.columns or self._find_columns()
@@ -139,7 +139,7 @@ class JsonLinesSource(Source):
             self._scanner.close()
 
     def _note_span(self) -> None:
-        """Note where in the file the block at hand begins and ends."""
+        """Set ``_byte_span`` for the present block."""
         begin = self._byte_span[1]
         self._byte_span = begin, max(self._reader.byte_before(len(self._rest)), begin)
 
@@ -148,11 +148,11 @@ class JsonLinesSource(Source):
         return self._file.can_seek and is_transparent(self._encoding)
 
     def _find_lines(self, lines: list[bytes], line: int) -> Sequence[int]:
-        """Return on which lines of the file these begin, the first of which is this one."""
+        """Return the numbers of these lines in the file; the first one has the number ``line``."""
         return range(line, line + len(lines))
 
     def _find_position(self, record: int) -> Position:
-        """Return the position after a record; the file is walked a second time for it."""
+        """Return the position after a record, for which the file is scanned a second time."""
         if not self._can_seek:
             return Position(record=record)
         if self._scanner is None:
@@ -161,7 +161,7 @@ class JsonLinesSource(Source):
         return self._scanner.after(record)
 
     def _next_block(self) -> bytes:
-        """Return the next whole lines, or none at the end."""
+        """Return the next whole lines; empty at the end."""
         text = self._rest
         while chunk := self._reader.read_chunk():
             text += chunk
@@ -196,7 +196,7 @@ class JsonLinesSource(Source):
         )
 
     def _at_once(self, lines: list[bytes], record: int, at: Sequence[int]) -> Batch | None:
-        """Decode lines that are all as they should be, or give None."""
+        """Return a batch of lines that are all valid, or None if one is not."""
         decode = self._decode_record
         if decode is None or self._reader.has_undecodable:
             return None
@@ -257,7 +257,7 @@ class JsonLinesSource(Source):
         )
 
     def _split_misfit(self, line: Any) -> list[Any] | None:
-        """Return the values of a record that lacks keys or has others; None where it is none."""
+        """Return the values of a record with missing or other keys; None if it is no object."""
         try:
             found = _decode(str(line).encode(errors="surrogatepass"))
         except _NO_JSON:
@@ -265,9 +265,9 @@ class JsonLinesSource(Source):
         return [found.get(name) for name in self.columns] if isinstance(found, dict) else None
 
     def _cells(self, line: bytes) -> tuple[tuple[Any, ...], bool]:
-        """Return the values of a record, and whether it has keys that are no columns.
+        """Return the values of a record, and whether it has keys that are not columns.
 
-        Raises ``_MisfitError`` for what is no such record.
+        Raises ``_MisfitError`` if the line is not a valid record.
         """
         shown = show(line[:60].decode(errors="replace"))
         if self._reader.has_undecodable and MARK.encode() in line:
@@ -305,14 +305,14 @@ class JsonLinesSource(Source):
 
 
 _MISSING = CellText("")
-"""The value of a key that a record lacks, where it may: as an empty cell of a text file."""
+"""The value of a missing key under ``lenient='pad'``: like an empty cell of a text file."""
 
 
 JSON_KINDS.append(JsonLinesSource)
 
 
 def _kind_of(reader: TextReader) -> type[JsonLinesSource]:
-    """Return what reads a text: it is one array where it begins with a bracket."""
+    """Return the class that reads a text: a text that begins with a bracket is one array."""
     text = b""
     while not text.strip() and (more := reader.read_chunk()):
         text += more
@@ -322,13 +322,14 @@ def _kind_of(reader: TextReader) -> type[JsonLinesSource]:
 
 
 class _MisfitError(Exception):
-    """A line is no record like the first one."""
+    """A line is not a record with the keys of the first one."""
 
 
 def _fast_decoder(names: tuple[str, ...], may_have_more: bool) -> Any:  # noqa: FBT001
-    """Return a decoder of objects with exactly these keys, or None where one cannot be made.
+    """Return a decoder of objects with exactly these keys, or None if it cannot be made.
 
-    It takes three quarters of the time of a decoder of dicts, and a third of Python's own.
+    It takes three quarters of the time of a decoder into dicts, and a third of that of Python's
+    ``json``.
     """
     places = {f"c{place}": name for place, name in enumerate(names)}
     try:
@@ -345,7 +346,7 @@ def _fast_decoder(names: tuple[str, ...], may_have_more: bool) -> Any:  # noqa: 
 
 
 def _with_floats(value: Any) -> Any:
-    """Return the numbers inside a list or an object as floats, as Python's ``json`` does."""
+    """Convert the numbers inside a list or an object to floats, as Python's ``json`` does."""
     kind = type(value)
     if kind is dict:
         return {key: _inner(item) for key, item in value.items()}

@@ -1,8 +1,8 @@
-"""What Arrow's threads hold of Python's, and the wait until they have let go of it at the end.
+"""Waits at exit until Arrow's threads have released the Python objects that they hold.
 
-Arrow parses text in threads of its own, which may let go of what they were given a moment after the
-caller has the result. They need the interpreter for that. One that comes when the interpreter is
-about to end is ended by it, in C++ code that cannot be unwound, and the process aborts.
+Arrow parses text in threads of its own, which may release their objects a moment after the caller
+has the result. They need the interpreter for that. If one does so while the interpreter is shutting
+down, Python ends the thread inside C++ code that cannot be unwound, and the process aborts.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import weakref
 from typing import Any
 
 SECONDS = 1.0
-"""How long the end of the process waits at most: they let go within a millisecond, unless the
-machine is busy."""
+"""The longest wait at exit: the threads need less than a millisecond, unless the machine is
+busy."""
 _STEP_SECONDS = 0.001
 
 _lent: dict[int, tuple[weakref.ref[Any], weakref.ref[Any] | None]] = {}
 
 
 def lend(given: Any, owner: object = None) -> Any:
-    """Remember what is given to Arrow, and return it; bytes as a view, which can be remembered.
+    """Register and return an object for Arrow; bytes become a memoryview, for a weak reference.
 
-    It counts as held until it is gone; with an ``owner``, from when that is gone.
+    The object counts as held until it is collected. With an ``owner``, it counts only after the
+    owner has been collected.
     """
     if isinstance(given, bytes):
         given = memoryview(given)
@@ -34,13 +35,13 @@ def lend(given: Any, owner: object = None) -> Any:
 
 
 def is_held() -> bool:
-    """Return whether Arrow holds something that nobody else needs any more."""
+    """Return whether Arrow still holds an object that no other code needs."""
     return any(owner is None or owner() is None for _held, owner in list(_lent.values()))
 
 
 @atexit.register
 def wait_until_released() -> None:
-    """Wait until Arrow's threads have let go of what they were lent."""
+    """Wait until Arrow's threads have released all objects, for at most ``SECONDS``."""
     end = time.monotonic() + SECONDS
     while is_held() and time.monotonic() < end:
-        time.sleep(_STEP_SECONDS)  # others have the interpreter meanwhile
+        time.sleep(_STEP_SECONDS)  # releases the interpreter for the threads

@@ -23,7 +23,7 @@ BATCH_ROWS = 65_536
 
 
 class ParquetSource(Source):
-    """A Parquet file: its values are typed already."""
+    """A Parquet file, whose values are typed."""
 
     format = "parquet"
     place = 15
@@ -52,13 +52,13 @@ class ParquetSource(Source):
         elif str(given) == STDIN:
             raise SourceError(_from_its_end("standard input"))
         else:
-            opened = InputFile(given)  # for its message, and to see whether it changes
+            opened = InputFile(given)  # for its error messages, and for check_unchanged
             opened.close()
             name = opened.name
         try:
             from pyarrow.parquet import ParquetFile  # takes 50 ms, and most files are text
 
-            # Without a buffer ahead: that would hold a whole row group.
+            # A read-ahead buffer would hold a whole row group.
             file = ParquetFile(given if hasattr(given, "read") else str(given), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{name} is no Parquet file: {error}") from error
@@ -84,7 +84,7 @@ class ParquetSource(Source):
         return self._find_parts(start.record, records) if self.paths else None
 
     def _find_parts(self, start: int, records: int) -> Iterator[Position]:
-        """Yield ends of row groups, which are decoded as a whole, and ends within great ones."""
+        """Yield ends of row groups, which are decoded as a whole, and ends within large ones."""
         facts = self._file.metadata
         last = at = 0
         for number in range(facts.num_row_groups):
@@ -110,7 +110,7 @@ class ParquetSource(Source):
             for part in self._parts():
                 first = self._rows_read + 1
                 self._rows_read += part.num_rows
-                # In the order that was asked for, which is not always that of the file.
+                # In the requested order, which may differ from the file's.
                 columns = take_apart(part.select(list(self.columns)))
                 records = range(first, first + part.num_rows)
                 span = self._byte_after(first - 1), self._byte_after(self._rows_read)
@@ -124,7 +124,7 @@ class ParquetSource(Source):
         self._file.close()
 
     def _byte_after(self, row: int) -> int:
-        """Return how much of the file its first rows are: row groups by their sizes."""
+        """Return the approximate bytes of the first rows, from the sizes of the row groups."""
         facts = self._file.metadata
         if row >= facts.num_rows or self.bytes_total is None:
             return self.bytes_total or 0
@@ -139,7 +139,7 @@ class ParquetSource(Source):
         return int(self.bytes_total * before // max(sum(sizes), 1))
 
     def _parts(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows after those that are to be passed over; whole row groups are not read."""
+        """Yield the rows after ``_rows_before``, without reading row groups before it."""
         facts = self._file.metadata
         groups: list[int] = []
         for number in range(facts.num_row_groups):

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class PostgresCsvSource(DelimitedSource):
-    """Delimited text whose unquoted empty cells are NULL, and whose values PostgreSQL wrote.
+    """Delimited text that PostgreSQL wrote, whose unquoted empty cells are NULL.
 
-    It is read where it is asked for by name only: nothing in such a file tells it from others.
-    PostgreSQL leaves cells with a backslash, or a comment mark at the start, without quotes, and
-    its records are all of one width: options that would change such cells are not for it.
+    It is used only if its name is given, because nothing in the file distinguishes it from other
+    CSV. PostgreSQL does not quote cells that contain a backslash or begin with a comment mark, and
+    all its records have one width, so options that would change such cells are ignored.
     """
 
     format = "postgres-csv"

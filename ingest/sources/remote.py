@@ -1,4 +1,4 @@
-"""Files of a Django storage, of a bucket or of a web server, read as a stream."""
+"""Files in a Django storage, a bucket or on a web server, read as a stream."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 _WEB_ADDRESS = re.compile(r"https?://\S+")
 NOT_FOUND = 404
-"""The status of HTTP."""
+"""The HTTP status."""
 
 
 class RemoteFile:
-    """An open file elsewhere, and what tells that it is still the same."""
+    """An open file on another machine, and the facts that identify its content."""
 
     def __init__(self, file: Any, address: str, facts: Facts, *, can_seek: bool) -> None:
         self.name = bare_address(address)
@@ -55,7 +55,7 @@ class RemoteFile:
         return bool(self._file.closed)
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; ``SourceError`` where the connection fails."""
+        """Return the next bytes; raise ``SourceError`` if the connection fails."""
         with explained(self._address):
             return bytes(self._file.read() if size is None or size < 0 else self._file.read(size))
 
@@ -71,15 +71,15 @@ class RemoteFile:
 
 
 class Facts(NamedTuple):
-    """What a server says of a file."""
+    """A server's metadata of a file."""
 
     size: int | None
     stamp: str
-    """Its ETag or its time; empty where it says neither."""
+    """Its ETag or its modification time; empty if the server sends neither."""
 
 
 class RemoteSource(EnclosedSource):
-    """A file of any format that is somewhere else."""
+    """A file of any format on another machine."""
 
     format = "remote"
     place = 4
@@ -121,7 +121,7 @@ class RemoteSource(EnclosedSource):
 
 
 def _identity(address: str, facts: Facts) -> str:
-    """Return what stays the same as long as the file does; empty where nothing tells."""
+    """Return a value that changes when the file does; empty if the server has no stamp."""
     if not facts.stamp:
         return ""
     said = f"{without_credentials(address)} {facts.size} {facts.stamp}"
@@ -130,10 +130,10 @@ def _identity(address: str, facts: Facts) -> str:
 
 @contextmanager
 def open_address(address: str) -> Iterator[Any]:
-    """Give a file elsewhere as an open file; that of a local storage as a path.
+    """Yield the file at an address as an open file, or as a path if its storage is local.
 
-    A format that is read from its end, such as Parquet, is read in ranges where the server has
-    them, and else from a copy.
+    A format that is read from its end, such as Parquet, is read by ranges if the server supports
+    them, otherwise from a copy.
     """
     scheme = scheme_of(address)
     with explained(address):
@@ -156,7 +156,7 @@ def open_address(address: str) -> Iterator[Any]:
 
 
 class _Named:
-    """A name to tell a kind of source by."""
+    """A stand-in for a file, by whose name the kind of source is found."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -166,20 +166,20 @@ class _Named:
 
 
 class _Found(NamedTuple):
-    """A file that is there."""
+    """A file that exists."""
 
     facts: Facts
     open: Callable[[], Any]
     can_seek: bool
     path: str | None = None
-    """Where it is on this machine, if it is."""
+    """Its path, if it is on this machine."""
 
 
 @contextmanager
 def explained(address: str) -> Iterator[None]:
-    """Raise ``SourceError`` for what goes wrong elsewhere, without credentials in its message.
+    """Turn errors of storages and clients into ``SourceError``, without credentials in the message.
 
-    The error of the library is not chained: it repeats the address.
+    The library's error is not chained, because it contains the address.
     """
     shown = bare_address(address)
     try:
@@ -187,14 +187,14 @@ def explained(address: str) -> Iterator[None]:
     except (SourceError, ConfigurationError):
         raise
     except FileNotFoundError as error:
-        reason = error.__cause__  # fsspec says so too where nobody answers
+        reason = error.__cause__  # fsspec raises FileNotFoundError if no server answers, too
         if reason is None or getattr(reason, "status", None) == NOT_FOUND:
             raise SourceError(f"There is no file {shown!r}.") from None
         what = hide(str(reason), address) or type(reason).__name__
         raise SourceError(f"{shown!r} cannot be read: {what}") from None
     except SuspiciousOperation:
         raise SourceError(f"{shown!r} is outside of its storage.") from None
-    except Exception as error:  # noqa: BLE001 - whatever a client of a server raises
+    except Exception as error:  # noqa: BLE001 - a client may raise any exception
         what = hide(str(error), address) or type(error).__name__
         raise SourceError(f"{shown!r} cannot be read: {what}") from None
 
@@ -247,7 +247,7 @@ def _find_on_web(address: str) -> _Found:
             f"{bare_address(address)!r} is on a web server, and fsspec with aiohttp, which reads "
             "from it, is not installed: pip install 'django-ingest[remote]'."
         ) from None
-    for name in ("fsspec", "fsspec.http"):  # which log the whole address
+    for name in ("fsspec", "fsspec.http"):  # these log the whole address
         logging.getLogger(name).addFilter(_without_credentials)
     info = system.info(address)
     stamp = str(info.get("ETag") or info.get("Last-Modified") or "")
@@ -259,7 +259,7 @@ def _find_on_web(address: str) -> _Found:
 
 
 def _without_credentials(record: logging.LogRecord) -> bool:
-    """Take the credentials out of the addresses in a log record."""
+    """Remove the credentials from the addresses in a log record."""
     text = record.getMessage()
     record.msg = _WEB_ADDRESS.sub(lambda found: bare_address(found[0]), text)
     record.args = ()

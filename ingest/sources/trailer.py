@@ -1,4 +1,4 @@
-"""What stands after the last record of a file: totals, balances, a disclaimer."""
+"""Removes the trailer of a file, after its last record: totals, balances, a disclaimer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def cut_trailer(batches: Iterator[Batch], options: SourceOptions) -> Iterator[Batch]:
-    """Leave out the records that the options say are a trailer, and count them as skipped."""
+    """Leave out the trailer that the options describe, and count its records as skipped."""
     if options.trailer_pattern is not None:
         batches = _cut_from_match(batches, options.trailer_pattern, options.delimiter)
     if options.trailer_records:
@@ -76,7 +76,7 @@ def _as_texts(cells: pa.Array | list[Any]) -> pa.Array:
 
 
 def _before(batch: Batch, record: int) -> Batch:
-    """Return the part of a batch before this record; the rest is skipped."""
+    """Return the part of a batch before this record; the rest is counted as skipped."""
     kept = sum(number < record for number in batch.records)
     rejects = tuple(reject for reject in batch.rejects if reject.record < record)
     part = dataclasses.replace(

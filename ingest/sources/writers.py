@@ -1,7 +1,7 @@
-"""Refused records as a source of their format has them, with the reasons, to be mended.
+"""Writes refused records in their source's format, with the reasons, so that they can be fixed.
 
-What is written can be loaded with the options and the layout that read it the first time: the
-reasons stand in a column of their own, which no load takes for one of the file's.
+The output can be loaded with the same options and layout as the source: the reasons are in a column
+of their own, which every load ignores.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 REASONS = "ingest_reasons"
-"""The column, or the key, of the reasons. A load leaves it out."""
+"""The column or key of the reasons. A load ignores it."""
 TEXT = "ingest_text"
-"""The key of a line that is no JSON object."""
+"""The key for the text of a line that is not a JSON object."""
 COLUMNS = "ingest_columns"
-"""The key of the columns, in a line that does not have all of them or has others: where such a line
-is the first of a file, it says which ones there are."""
+"""The key for the names of all columns, in a line with missing or other keys. If such a line is the
+first of a file, the columns are read from it."""
 _GIVE_BACK = "ingest.give_back"
 _ESCAPED = range(0xDC80, 0xDD00)
-"""Bytes that are no text, as ``surrogateescape`` has them."""
+"""Undecodable bytes, as ``surrogateescape`` represents them."""
 _ESCAPES = re.compile("[\udc80-\udcff]")
 
 
@@ -52,7 +52,7 @@ codecs.register_error(_GIVE_BACK, _give_back)
 
 @cache
 def _find_never_text(encoding: str) -> str | None:
-    """Return a byte, escaped, that is no text in this encoding, whatever stands around it."""
+    """Return a byte, escaped, that is undecodable in this encoding next to any ASCII character."""
     for code in range(0xFF, 0x7F, -1):
         escaped = chr(0xDC00 + code)
         try:
@@ -71,13 +71,13 @@ class RecordWriter(ABC):
     """Writes records of one format, each with the reasons why it was refused."""
 
     format: ClassVar[str]
-    """The word for the format, as in ``Source.format``."""
+    """The name of the format, as in ``Source.format``."""
     is_whole_at_end: ClassVar[bool] = False
-    """Whether there is nothing to read before ``tail`` was written."""
+    """Whether the file can be read only after ``tail`` was written."""
 
     def __init__(self, encoding: str) -> None:
         is_wide = len("a".encode(encoding)) > 1 and not encoding.lower().startswith("utf-8")
-        # Half a surrogate pair is the only thing that is no text in UTF-16, and stays what it is.
+        # In UTF-16, only lone surrogates are undecodable, and they are written unchanged.
         errors = "surrogatepass" if is_wide else _GIVE_BACK
         self._encoder = codecs.getincrementalencoder(encoding)(errors)
         self._encoding = encoding
@@ -85,7 +85,7 @@ class RecordWriter(ABC):
         self._never_text = None if is_safe else _find_never_text(encoding)
 
     def head(self) -> bytes:
-        """Return what stands before the first record."""
+        """Return the bytes before the first record."""
         return b""
 
     @abstractmethod
@@ -94,26 +94,26 @@ class RecordWriter(ABC):
 
     @abstractmethod
     def misfit(self, given: Any, reasons: str) -> bytes:
-        """Return a record that could not be taken apart into cells, as it stood."""
+        """Return a record that could not be split into cells, as it was in the source."""
 
     def tail(self) -> bytes:
-        """Return what stands after the last record."""
+        """Return the bytes after the last record."""
         return b""
 
     def encode(self, text: str) -> bytes:
-        """Return text in the source's encoding; bytes that were no text are what they were."""
+        """Encode text in the source's encoding; undecodable bytes are written unchanged."""
         encoded = self._encoder.encode(text)
         if self._never_text is None or not _ESCAPES.search(text):
             return encoded
-        # In an encoding of several bytes a character, such a byte may become a character together
-        # with what follows it here: with a delimiter, which would be none any more.
+        # In a multi-byte encoding, such a byte may form a character with the bytes that follow it
+        # here, for example with a delimiter, which would be lost.
         if encoded.decode(self._encoding, "surrogateescape") == text:
             return encoded
         return self._encoder.encode(_ESCAPES.sub(self._never_text, text))
 
 
 class JsonLinesWriter(RecordWriter):
-    """JSON objects with a further key; also for what has no file's format of its own."""
+    """Writes JSON objects with an additional key; also for sources that are not files."""
 
     format = "jsonl"
 
@@ -155,7 +155,7 @@ _ENCODE = msgspec.json.Encoder(decimal_format="number", enc_hook=str).encode
 
 
 def _as_json(cell: Any) -> Any:
-    """Return a cell as JSON has it; the cells of a text file, among several, as text."""
+    """Return a cell as a value for JSON; a cell of a text file, among several files, as text."""
     value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
     if isinstance(cell, pa.Scalar) and isinstance(value, bytes):
         return value.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""A zip archive with one member, which is read without being unpacked to the disk."""
+"""A zip archive with one member, which is read without unpacking it to the disk."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MEMBERS_NAMED = 5
 _LEFT_OUT = "__MACOSX/"
-"""What a Mac adds to an archive."""
+"""A folder that macOS adds to archives."""
 
 
 class ZippedSource(EnclosedSource):
@@ -78,7 +78,7 @@ class MemberFile:
         self._text = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes; no more than the member says that it has."""
+        """Return the next bytes; no more than the member's declared size in total."""
         while (size < 0 or len(self._text) < size) and (block := next(self._blocks, b"")):
             self._text += block
         given = self._text if size < 0 else self._text[:size]
@@ -88,9 +88,9 @@ class MemberFile:
 
 @contextmanager
 def open_member(file: InputFile) -> Iterator[tuple[Any, int]]:
-    """Give the one member of an archive as a file object, or as the path of a copy, and its size.
+    """Yield the only member of an archive as a file object or the path of a copy, and its size.
 
-    A Parquet file is read from its end, and so must be copied.
+    A Parquet file is read from its end, so it must be copied.
     """
     from ingest.sources.archive import open_archive
 
