@@ -1,1 +1,1 @@
-"""Writers: typed batches go into a model's table, by plain COPY or by the direct path."""
+"""Write typed batches into a model's table, by plain COPY or by the direct path."""

@@ -1,16 +1,16 @@
-"""Rows that only PostgreSQL can refuse, found exactly: as if they came one at a time, in order.
+"""Find the rows that only PostgreSQL can refuse, exactly as if they were inserted one by one.
 
-A batch goes by one COPY. Where that is refused, the rows are taken apart: those that may be refused
-are *in doubt*, and those that cannot stand in anyone's way go by COPY without them. The rows in
-doubt are then tried one by one, in order, from a temporary table in the server. Which rows are in
-doubt is only a guess that saves time: where COPY is refused still, all rows are tried from there,
-many at a time, and a piece that is refused is halved until the row is found.
+A batch is sent by one COPY. If it is refused, the rows that may be refused or may conflict with
+others are *suspect*, and the other rows are sent by COPY without them. The suspect rows are then
+tried one by one, in order, from a temporary table on the server. Which rows are suspect is only a
+guess that saves time. If COPY is still refused, all rows are tried from the temporary table, many
+at a time, and a piece that is refused is halved until the row is found.
 
-A load that ends at the first refused row does the same where PostgreSQL would not name the row: a
-trigger that fires after the rows raises at the end of COPY.
+A load that ends at the first refused row does the same if PostgreSQL would not name the row: a
+trigger that fires after the rows raises only at the end of COPY.
 
-PostgreSQL takes no COPY into a table whose policies hold for the role. All rows are then tried from
-the temporary table, also by a load that ends at the first refused row.
+PostgreSQL does not accept COPY into a table whose row security policies apply to the role. All rows
+are then tried from the temporary table, even if the load ends at the first refused row.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class RefusedRow:
     constraint: str
     column: str
     is_in_source: bool | None
-    """Of a duplicate: whether the same load holds the row it repeats; None for other refusals."""
+    """For a duplicate: whether the row that it repeats is of the same load. Otherwise None."""
 
 
 _REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))
 
 
 class BadRowFinder:
-    """Sends the batches of one load; made before its first row."""
+    """Sends the batches of one load; must be created before its first row is sent."""
 
     def __init__(
         self,
@@ -68,9 +68,9 @@ class BadRowFinder:
         ends_at_first: bool = False,
         defers_references: bool = False,
     ) -> None:
-        """Make the temporary tables; ``ends_at_first``: the first refused row ends the load.
+        """Create the temporary tables; ``ends_at_first``: the first refused row ends the load.
 
-        ``defers_references``: foreign keys are not set to IMMEDIATE.
+        ``defers_references``: do not set foreign keys to IMMEDIATE.
         """
         keys = unique_keys(table, encoding.names)
         types = staged_types(session, table, encoding)
@@ -82,17 +82,17 @@ class BadRowFinder:
         inserters = temporary_name("inserters")
         session.execute(f"CREATE TEMPORARY TABLE {inserters} () ON COMMIT DROP")
         self.inserters = f"pg_temp.{inserters}"
-        """The table in which each subtransaction that inserts rows leaves a row, for its xmin."""
+        """The table into which each subtransaction that inserts rows puts a row, for its xmin."""
         self._mark = f"INSERT INTO {self.inserters} DEFAULT VALUES"
         self._table = table
         self._encoding = encoding
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        # A deferred constraint would speak when it is too late to say which row it was.
+        # A deferred constraint would fail when it is too late to say which row it was.
         self._immediate = self._deferred = self._check = ""
         self.decisions: list[str] = []
-        """What was decided about the caller's own rows, in sentences."""
+        """Sentences about what was decided for the caller's own rows."""
         if not ends_at_first:
             asked: list[Constraint | Trigger] = [
                 it for it in table.constraints if not (defers_references and it.kind == "f")
@@ -122,8 +122,8 @@ class BadRowFinder:
         )
         self._checked, self._unchecked = checked, unchecked
         self._leaves_out_triggers = False
-        # Where one row may stand in another's way unseen, all are tried as they come. So they are
-        # where Citus would have to ask all shards.
+        # If rows may conflict in ways that the guess cannot see, all are tried in order. So are
+        # all if Citus would have to query all shards.
         self._takes_copy = not table.row_security
         is_plain = table.distribution is None and not table.triggers
         may_doubt = (
@@ -131,10 +131,10 @@ class BadRowFinder:
         )
         self._doubts = SuspectRows(session, table, encoding) if may_doubt else None
         self.expects_refused = not self._takes_copy
-        """Whether this batch is not sent as a whole first: rows of the one before were refused, or
-        COPY is."""
+        """Whether the next batch is not first sent as a whole, because rows of the previous one
+        were refused, or COPY is impossible."""
         self._entered = 0
-        """How many rows of this batch are in, as PostgreSQL counts them."""
+        """How many rows of this batch were inserted, as counted by PostgreSQL."""
 
     def send(
         self,
@@ -144,10 +144,10 @@ class BadRowFinder:
         *,
         leaves_out_triggers: bool,
     ) -> Script[tuple[int, Sequence[RefusedRow]]]:
-        """Put in the rows that can go in; give their number, and those that were refused.
+        """Insert the rows that are accepted; return their number, and the refused rows.
 
-        ``order`` has the places of the rows as they are best sent, and as the ``payload`` has them;
-        without one the batch is not sent as a whole.
+        ``order`` has the places of the rows in the best order for sending, which is that of the
+        ``payload``. Without a payload the batch is not sent as a whole.
         """
         self._leaves_out_triggers = leaves_out_triggers
         places = pa.arange(0, rows.num_rows) if order is None else order
@@ -172,7 +172,7 @@ class BadRowFinder:
             try:
                 doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
             except CannotTellError:
-                self._doubts = None  # and will not be able to for the next batch
+                self._doubts = None  # the next batch would not fare better
         staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
         at = pa.array(staged, pa.int64())
         refused_by_type = yield from self._stage.fill(rows.take(at), at)
@@ -202,9 +202,9 @@ class BadRowFinder:
     def _put_in_certain(
         self, rows: pa.RecordBatch, places: pa.Array, doubts: SuspectRows, refusal: RowError | None
     ) -> Script[set[int] | None]:
-        """Send the rows that are not in doubt by COPY, and give the places of the others.
+        """Send the rows that are not suspect by COPY, and return the places of the others.
 
-        Gives None where one of them was refused: then none is in.
+        Returns None if one of the sent rows was refused; then none was inserted.
         """
         doubtful = yield from doubts.find(rows)
         if refusal is not None and refusal.place is not None and refusal.place not in doubtful:
@@ -225,7 +225,7 @@ class BadRowFinder:
         return (yield from self._copy(self._encoding.encode(rows.take(certain)), certain))
 
     def _copy(self, payload: bytes, places: pa.Array) -> Script[RowError | None]:
-        """Send the rows of these places; give None where they are in, else none is."""
+        """Send the rows at these places; return None if all were inserted, or why none was."""
         refusal = None
         leaves_out = self._leaves_out_triggers
         immediate, deferred = ("", "") if leaves_out else (self._immediate, self._deferred)
@@ -240,15 +240,15 @@ class BadRowFinder:
                 raise
             said = refusal_of(error, self._target.table, places.to_pylist())
             refusal = own_refusal(said, self._table)
-            # The frames it passed hold the batch, in a circle that is found late.
+            # The frames of the traceback hold the batch, in a reference cycle that is freed late.
             error.__traceback__ = None
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
-            deferred = ""  # as they were before it
+            deferred = ""  # the rollback has reset them
         yield Statement(f"{deferred}RELEASE SAVEPOINT ingest_batch")
         return refusal
 
     def _guard(self, attempt: str) -> str:
-        """Put around an attempt what COPY has around it."""
+        """Return the statement with the same settings around it as for a COPY."""
         if self._leaves_out_triggers:
             return without_triggers(attempt)
         return f"{self._immediate}{attempt}; {self._deferred}"

@@ -1,4 +1,4 @@
-"""Deferred constraints of a load's own rows, checked before the load returns."""
+"""Check deferred constraints for the rows of a load before the load returns."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ LEFT = (
 
 
 def in_savepoint(statement: str) -> str:
-    """Return statements that check what waits, and leave the constraints as the caller set them.
+    """Return statements that run pending checks and keep the constraints as the caller set them.
 
-    Setting them to DEFERRED afterwards instead would undo a SET CONSTRAINTS of the caller's.
+    Setting them to DEFERRED afterwards would instead undo a SET CONSTRAINTS of the caller.
     """
     return (
         f"SAVEPOINT ingest_deferred; {statement}; ROLLBACK TO SAVEPOINT ingest_deferred; "
@@ -43,7 +43,7 @@ def in_savepoint(statement: str) -> str:
 
 
 def find_check(session: Session, statement: str) -> tuple[str, list[str]]:
-    """Return the statement if the caller's own rows pass it, else none and a decision."""
+    """Return the statement if the caller's own rows pass it, or otherwise "" and a decision."""
     try:
         _try(session, statement)
     except (asyncpg.PostgresError, psycopg.Error) as error:
@@ -61,10 +61,10 @@ def _try(session: Session, statement: str) -> None:
 
 
 def firing_of(session: Session, table: Table) -> tuple[str, list[str]]:
-    """Return what fires deferred constraint triggers in a block of PL/pgSQL, and the decisions.
+    """Return PL/pgSQL that fires deferred constraint triggers in a block, and the decisions.
 
     It fires them for the rows of the block, which can then be refused. In a caller's transaction
-    what it does is undone, so that they fire again when the caller set them to, as they are set.
+    its effects are rolled back, so that the triggers fire again when the caller has them set to.
     """
     triggers = [trigger for trigger in table.triggers if trigger.is_deferred]
     immediate = set_constraints(table, triggers, "IMMEDIATE")
@@ -75,7 +75,7 @@ def firing_of(session: Session, table: Table) -> tuple[str, list[str]]:
 
 
 def set_constraints(table: Table, constraints: Sequence[Constraint | Trigger], when: str) -> str:
-    """Return the statements that set these constraints and their triggers; each ends in ``;``."""
+    """Return statements that set these constraints and their triggers; each ends with ``;``."""
     return "".join(
         f"SET CONSTRAINTS {quote_name(table.schema)}.{quote_name(item.name)} {when}; "
         for item in constraints
@@ -85,15 +85,15 @@ def set_constraints(table: Table, constraints: Sequence[Constraint | Trigger], w
 class DeferredChecks:
     """The deferred constraints of one table, for a load that ends at the first refused row.
 
-    In its own transaction the load sets them to IMMEDIATE after its last row. In a caller's
+    In its own transaction, the load sets them to IMMEDIATE after its last row. In a caller's
     transaction it does so only for foreign keys, and in a savepoint that is rolled back, so that
-    each constraint is afterwards as the caller had set it.
+    each constraint remains as the caller set it.
     """
 
     def __init__(
         self, session: Session, table: Table, recent: RecentBatches, *, defers_references: bool
     ) -> None:
-        """``recent`` has the batches in which a refused row is looked for."""
+        """``recent`` has the batches in which a refused row is searched for."""
         self._session, self._table, self._recent = session, table, recent
         names = [
             f"{quote_name(part.schema)}.{quote_name(item.name)}"
@@ -107,7 +107,7 @@ class DeferredChecks:
         self._waits = False
 
     def prepare(self) -> list[str]:
-        """Look whether the caller's own rows would pass; return what is decided, in sentences."""
+        """Test whether the caller's own rows would pass; return the decisions, as sentences."""
         if not self._session.is_callers or self._statement is None or self._session.is_brief:
             return []
         check, told = find_check(self._session, self._statement)
@@ -116,17 +116,17 @@ class DeferredChecks:
 
     @property
     def beside(self) -> str:
-        """The statement that checks the rows of a load of one batch, in the message of its COPY."""
+        """The check for a load of one batch, which is sent in the message of its COPY."""
         return (self._statement or "") if self._session.is_brief else ""
 
     def note(self, *, leaves_out_triggers: bool) -> bool:
-        """Return whether checks of the batch that is sent now wait for ``check``."""
+        """Return whether the batch that is sent next has checks that wait for ``check``."""
         waits = self._statement is not None and not leaves_out_triggers
         self._waits = self._waits or waits
         return waits
 
     def check(self) -> None:
-        """Check the rows that were sent; raise ``ConstraintRefused``, which names the record."""
+        """Check the rows that were sent; raise ``ConstraintRefused`` with the record if refused."""
         if not self._waits or self._statement is None or self._session.is_brief:
             return
         try:

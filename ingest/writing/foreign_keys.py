@@ -1,9 +1,9 @@
-"""Foreign keys, a set at a time: the rows' distinct keys are looked up and locked in one statement.
+"""Check foreign keys as a set: one statement looks up and locks all distinct keys of the rows.
 
-PostgreSQL checks a foreign key with one trigger call a row. Here the same question is asked for all
-rows of a batch at once, with the same lock (``FOR KEY SHARE``) in the same transaction, and the
-triggers are left out by ``session_replication_role`` while the COPY of these rows runs. ``guards``
-says when that is not certain to have the outcome that the triggers would have had.
+PostgreSQL checks a foreign key with one trigger call for each row. Here all rows of a batch are
+checked at once, with the same lock (``FOR KEY SHARE``) in the same transaction, and the triggers
+are disabled by ``session_replication_role`` while the COPY of these rows runs. ``preconditions``
+says when this is not certain to have the same outcome as the triggers.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 REMEMBERED_KEYS = 2_000_000
-"""Keys remembered as locked for each foreign key, some 50 MB at most; to lock a key again is
-harmless, only slower."""
+"""Keys cached as locked for each foreign key, some 50 MB at most; locking a key again is harmless,
+only slower."""
 
 PATIENCE_SECONDS = 5.0
-"""How long a load that holds the table for itself tries to lock what its rows refer to."""
+"""How long a load with an exclusive lock on the table tries to lock the rows it refers to."""
 PAUSE_SECONDS = 0.02
-"""How long it leaves the others alone between two tries."""
+"""The pause between two tries, for the other transactions."""
 UUID_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MissingReference:
-    """A row that refers to a row which does not exist."""
+    """A row that refers to a row that does not exist."""
 
     place: int
     """The row's place in the batch."""
     value: Any
-    """The key that leads nowhere."""
+    """The key that does not exist."""
     constraint: Constraint
 
 
 class ForeignKeyCheck:
-    """Looks up and locks the rows that the batches of one load refer to.
+    """Looks up and locks the rows to which the batches of one load refer.
 
-    Keys are remembered as locked. A lock keeps them from others, but not from whoever else uses the
-    transaction: what the caller does between two batches may delete them, or give the locks back by
-    a rollback to a savepoint. Then all are asked for again.
+    Locked keys are cached. A lock protects them from other transactions, but not from other code in
+    the same one: between two batches, the caller may delete the rows, or release the locks by a
+    rollback to a savepoint. Then all keys are looked up again.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class ForeignKeyCheck:
     ) -> None:
         """Plan the look-ups; ``waits=False`` for a load that holds an exclusive lock on the table.
 
-        Whoever has locked a row that it refers to may be waiting for the table: to wait as well
-        would be a deadlock that row by row inserts would not have had.
+        A transaction that has locked a referenced row may be waiting for the table. Waiting for its
+        lock would be a deadlock that inserts row by row would not have.
         """
         names = encoding.names
         self.session = session
@@ -80,7 +80,7 @@ class ForeignKeyCheck:
         return len(self._keys)
 
     def missing(self, rows: pa.RecordBatch) -> list[MissingReference]:
-        """Lock what the rows refer to, and give the references that lead nowhere, by place."""
+        """Lock the rows that a batch refers to; return the missing references, sorted by place."""
         if self._may_have_lost_some():
             for key in self._keys:
                 key.forget()
@@ -96,7 +96,7 @@ class ForeignKeyCheck:
         if not self._parents:
             return False
         if not session.is_callers and session.functions_run == self._functions_run:
-            return False  # nobody else uses it
+            return False  # no other code uses it
         self._functions_run = session.functions_run
         before = self._state
         [(is_counted, mark, *state)] = session.fetch(_STATE, list(map(str, self._parents)))
@@ -105,9 +105,9 @@ class ForeignKeyCheck:
 
 
 class _Marks:
-    """Numbers the look-ups; the last one's number stands in the transaction as a setting.
+    """Numbers the look-ups; the number of the last one is stored in a setting of the transaction.
 
-    A rollback to a savepoint gives back the locks that were taken after it, and undoes the setting.
+    A rollback to a savepoint releases the locks that were taken after it, and resets the setting.
     """
 
     def __init__(self) -> None:
@@ -132,8 +132,8 @@ class _ForeignKey:
         self._waits = waits
         self._place = encoding.names.index(name)
         self._locked: pa.Array | None = None
-        # Matched by PostgreSQL's own operator; ONLY, as its triggers ask; in the order of the key,
-        # so that two loads lock the same rows in the same order.
+        # With PostgreSQL's own operator; with ONLY, like its triggers; in the order of the key, so
+        # that two loads lock the same rows in the same order.
         parent_key = quote_name(constraint.referenced_columns[0])
         self._sql = (
             "SELECT given.place, "
@@ -210,15 +210,15 @@ class _ForeignKey:
             self._locked = pa.concat_arrays([self._locked, keys])
 
     def _as_text(self, key: Any) -> Any:
-        """Return bytes as text, which both drivers take for a UUID; leave other keys alone."""
+        """Return a UUID's bytes as text, which both drivers accept; leave other keys unchanged."""
         if not isinstance(key, bytes):
             return key
-        is_binary = len(key) == UUID_BYTES  # else its digits, in a COPY of text
+        is_binary = len(key) == UUID_BYTES  # otherwise its digits, in a COPY in text format
         return str(uuid.UUID(bytes=key) if is_binary else uuid.UUID(key.decode()))
 
 
-# How many rows of each parent this transaction has deleted or updated, in savepoints too; TRUNCATE
-# gives a table another file. As text, for what is said of _SENT.
+# How many rows of each parent this transaction has deleted or updated, also in savepoints; TRUNCATE
+# gives a table another file. Sent as text, for the reason given at _SENT.
 _STATE = """
 SELECT pg_catalog.current_setting('track_counts')::boolean,
        pg_catalog.current_setting('ingest.locked', true),
@@ -236,5 +236,5 @@ _SENT = {
     "uuid": "$1::pg_catalog.text[]::pg_catalog.uuid[]",
     "varchar": "$1::pg_catalog.text[]",
 }
-"""How the keys are sent, by the column's type; varchar is compared as text. Numbers go as text:
-asyncpg looks up any other array type in the catalog, by statements that name no schema."""
+"""How the keys are sent, by the column's type; varchar is compared as text. Numbers are sent as
+text: asyncpg looks up any other array type in the catalog, with statements that name no schema."""

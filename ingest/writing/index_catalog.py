@@ -1,4 +1,4 @@
-"""Which indexes are all that their definition says, so that it can bring them back."""
+"""Find the indexes that their definition describes completely, so that it can restore them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeferredIndex:
-    """One index that is built after the rows are in."""
+    """An index that is built after the rows are loaded."""
 
     name: str
     definition: str
     """The CREATE INDEX statement."""
     comment: str | None
     constraint_kind: str | None
-    """``p`` or ``u`` where it serves a primary key or a unique constraint of the same name."""
+    """``p`` or ``u`` if it serves a primary key or a unique constraint of the same name."""
     constraint_comment: str | None
     is_unique: bool
     keys: tuple[str, ...]
@@ -40,11 +40,11 @@ def plain_indexes(
     drawn: str | None = None,
     keeps_primary: bool = False,
 ) -> tuple[DeferredIndex, ...]:
-    """Return the indexes that can be dropped and built again with nothing lost.
+    """Return the indexes that can be dropped and created again without losing anything.
 
-    ``with_unique``: those of unique and primary keys, too, where nothing else depends on them; else
-    only those that refuse no row, for they have the column whose values are ``drawn``.
-    ``keeps_primary``: never that of the primary key.
+    ``with_unique``: also those of unique and primary keys on which nothing else depends. Otherwise
+    only those that refuse no row, because they contain the column whose values are ``drawn``.
+    ``keeps_primary``: never the index of the primary key.
     """
     return tuple(
         _deferred(row)
@@ -64,11 +64,11 @@ def _deferred(row: PlainIndexFact) -> DeferredIndex:
 def place_of_duplicate(
     session: Session, table: Table, given: Sequence[str], keys: Sequence[str], predicate: str | None
 ) -> int | None:
-    """Return the place, from 1, of the first row whose key an earlier row has.
+    """Return the place, from 1, of the first row that repeats the key of an earlier row.
 
-    All rows of the table are the load's. Their order is known only where PostgreSQL numbered them
-    by an identity, which is not among the columns that were ``given``: else None. ``keys`` and
-    ``predicate`` are SQL expressions of the catalog's.
+    All rows of the table must be of this load. Their order is known only if PostgreSQL numbered
+    them with an identity column that is not among the ``given`` columns; otherwise returns None.
+    ``keys`` and ``predicate`` are SQL expressions from the catalog.
     """
     numbers = [name for (name,) in session.fetch(_NUMBERS, table.oid) if name not in given]
     if not numbers:
@@ -88,7 +88,7 @@ def place_of_duplicate(
     return int(rows[0][0]) if rows else None
 
 
-# Identities that count up, and never start again.
+# Identity columns that count up and never cycle.
 _NUMBERS = """
 SELECT a.attname::pg_catalog.text
 FROM pg_catalog.pg_attribute a

@@ -1,7 +1,7 @@
-"""Indexes built once: they are dropped, and made again when the rows are in.
+"""Build indexes once: drop them before the rows are loaded, and create them again afterwards.
 
-Only inside the load's own transaction, only on a table that is empty, and only where an exclusive
-lock is granted at once: whatever happens, the catalog afterwards is the catalog before.
+This is done only in the load's own transaction, only on an empty table, and only if an exclusive
+lock is granted at once. Whatever happens, the catalog is the same afterwards as before.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 LOCK_TIMEOUT = "100ms"
-"""How long the exclusive lock is waited for; whoever queues behind us waits no longer than that."""
+"""How long to wait for the exclusive lock; others that queue behind it wait no longer than that."""
 MAINTENANCE_MEMORY_KB = 262_144
-"""Memory to sort an index in, where the server's own setting is smaller: 256 MB hold the keys of
-some five million rows. It is for the load's transaction only."""
+"""Memory for sorting an index, if the server's own setting is smaller: 256 MB hold the keys of some
+five million rows. It is set for the load's transaction only."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IndexPlan:
-    """Which indexes are built after the rows are in, or why none is."""
+    """The indexes to build after the rows are loaded, or why there are none."""
 
     indexes: tuple[DeferredIndex, ...] = ()
     reason: str | None = None
-    """Why the indexes stay, in one sentence."""
+    """Why the indexes are kept, in one sentence."""
     keeps_primary: bool = False
-    """Whether the primary key stays, because others know the rows by it."""
+    """Whether the primary key is kept, because subscribers identify rows by it."""
     table: Table | None = None
-    """The table as it was read under the exclusive lock, which is kept; None: it was not locked."""
+    """The table as read under the exclusive lock, which is still held; None if it is not locked."""
 
 
 def plan_set_aside(
@@ -52,11 +52,12 @@ def plan_set_aside(
     drawn: str | None = None,
     why_not: Callable[[Table], str | None] = lambda _: None,
 ) -> IndexPlan:
-    """Choose the indexes to build after, and take the exclusive lock that makes it safe.
+    """Choose the indexes to build afterwards, and take the exclusive lock that makes this safe.
 
-    ``with_unique`` is for a load that is given up at the first duplicate: unique indexes, too.
-    Without it only those of the column whose values were ``drawn``: they refuse no row. ``why_not``
-    gives another reason why they stay; it is asked of the table before it is locked and after.
+    ``with_unique``: also unique indexes, for a load that ends at the first duplicate. Otherwise,
+    unique indexes are chosen only if they contain the column whose values were ``drawn``: these
+    refuse no row. ``why_not`` may return another reason to keep the indexes; it is called before
+    and after the table is locked.
     """
     if session.is_callers:
         return IndexPlan(
@@ -72,14 +73,14 @@ def plan_set_aside(
         return IndexPlan(reason=reason or plan.reason)
     if not _lock(session, table):
         return IndexPlan(reason=f"others use the table: no exclusive lock within {LOCK_TIMEOUT}.")
-    # The table may have changed until it was locked.
+    # The table may have changed before it was locked.
     table = read_table(session, table.oid)
     reason = why_not(table)
     if reason is None:
         plan = _look(session, table, with_unique=with_unique, drawn=drawn)
         reason = plan.reason
     if reason is not None:
-        # To wait for others with the table locked for nothing could end in a deadlock.
+        # Waiting for others while holding a needless lock could end in a deadlock.
         session.execute("ROLLBACK TO SAVEPOINT ingest_lock; RELEASE SAVEPOINT ingest_lock")
         return IndexPlan(reason=reason)
     session.execute("RELEASE SAVEPOINT ingest_lock")
@@ -93,16 +94,16 @@ def indexes_set_aside(
     plan: IndexPlan,
     where_of: Callable[[DeferredIndex], str | None],
 ) -> Iterator[None]:
-    """Drop the planned indexes, and build them from their own definitions at the end.
+    """Drop the planned indexes, and create them from their definitions at the end.
 
-    Raises ``ConstraintRefused`` where the rows do not fit an index; ``where_of`` names the first
-    record that repeats a key of a unique one.
+    Raises ``ConstraintRefused`` if the rows violate an index; ``where_of`` names the first record
+    that repeats a key of a unique one.
     """
     if plan.indexes:
         session.execute("; ".join(_drop(table, index) for index in plan.indexes))
     yield
     if plan.indexes:
-        # CREATE INDEX is refused while deferred checks of the table's rows still wait.
+        # CREATE INDEX is refused while deferred checks of the table's rows are pending.
         session.execute("SET CONSTRAINTS ALL IMMEDIATE")
         session.fetch(MORE_MEMORY, MAINTENANCE_MEMORY_KB)
     for index in plan.indexes:
@@ -197,7 +198,7 @@ def _look(session: Session, table: Table, *, with_unique: bool, drawn: str | Non
 def _has_rows(session: Session, table: Table) -> bool:
     if table.size == 0:
         return False
-    # The scan's lock is given back: two loads that each held it, and asked for the exclusive one,
+    # The scan's lock is released: two loads that both held it and requested the exclusive lock
     # would wait for each other.
     session.execute("SAVEPOINT ingest_look")
     rows = session.fetch(f"SELECT 1 FROM ONLY {table.qualified_name} LIMIT 1")
@@ -214,7 +215,7 @@ _NOT_GRANTED = (
 
 
 def _lock(session: Session, table: Table) -> bool:
-    """Take the exclusive lock in the savepoint ``ingest_lock``, which stays open if it is taken."""
+    """Take the exclusive lock in the savepoint ``ingest_lock``, which stays open if successful."""
     before = table.lock_timeout.replace("'", "''")
     try:
         session.execute(

@@ -1,4 +1,4 @@
-"""What a load owes the table when the rows are in: its statistics."""
+"""Update the table's statistics after a load."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 ANALYZE_ROWS = 50
-"""As autovacuum_analyze_threshold has it."""
+"""The default of autovacuum_analyze_threshold."""
 ANALYZE_SHARE = 0.1
-"""As autovacuum_analyze_scale_factor has it."""
+"""The default of autovacuum_analyze_scale_factor."""
 
 
 def needs_analyze(table: Table, rows: int) -> bool:
-    """Return whether the new rows are so many that autovacuum would analyze the table.
+    """Return whether there are enough new rows that autovacuum would analyze the table.
 
-    PostgreSQL's plans would else be made for the table before them. ``table`` is as it was read
-    before its last chunk.
+    Otherwise PostgreSQL would plan queries for the table without them. ``table`` was read before
+    the last chunk.
     """
     return rows > 0 and any(
-        # Analyzed by now, it has enough rows of before for so few that are new.
+        # The threshold is only for a table that was analyzed before: it has enough older rows.
         rows >= ANALYZE_SHARE * part.row_count + (ANALYZE_ROWS if part.row_count >= 0 else 0)
         for part in table.tables
     )
 
 
 def analyze(session: Session, table: Table) -> None:
-    """Let PostgreSQL look at the new rows."""
+    """Run ANALYZE on the table and its parts."""
     statement = f"ANALYZE {', '.join(part.qualified_name for part in table.tables)}"
     if session.lasts:
         session.execute(f"BEGIN; {statement}; COMMIT")

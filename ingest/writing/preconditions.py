@@ -1,8 +1,8 @@
-"""Why PostgreSQL itself must check the references of a load: every reason, each in one sentence.
+"""Find the reasons why a load cannot use a faster path, each as one sentence.
 
-Only what is certain counts: anything in the catalog that is not known here is a reason. The table
-must have been read in this transaction; a reason is final where a lock keeps others from changing
-the table since.
+Only what is certain counts: anything unknown in the catalog is a reason. The table must have been
+read in this transaction, and the answer is final only if a lock has kept others from changing the
+table since then.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 KEY_TYPES = frozenset({"int2", "int4", "int8", "text", "uuid"})
-"""Types whose equality PostgreSQL itself brings, and that are equal only where they are the same;
-varchar is compared as text."""
+"""Types with PostgreSQL's own equality, whose values are equal only if they are identical; varchar
+is compared as text."""
 FIRST_WITH_PARAMETER_GRANTS = 150_000
-"""server_version_num of the PostgreSQL that introduced GRANT … ON PARAMETER."""
+"""The server_version_num of PostgreSQL 15, which introduced GRANT … ON PARAMETER."""
 
 
 def why_not_look_up(table: Table, encoding: CopyEncoding) -> str | None:
-    """Return why the rows that a batch refers to cannot be looked up and locked all at once."""
+    """Return why the rows to which a batch refers cannot be looked up and locked as a set."""
     if table.distribution is not None:
         return table.distribution.why_not_direct(table.qualified_name)
     if table.kind != "r" or table.is_partition:
@@ -56,9 +56,9 @@ def why_not_look_up(table: Table, encoding: CopyEncoding) -> str | None:
 
 
 def why_not_copy(table: Table, given: Collection[str]) -> str | None:
-    """Return why COPY must not write to the table, or not to the columns that are given.
+    """Return why COPY must not write to the table, or not to the given columns.
 
-    It would do something else than the INSERT of the ORM.
+    Otherwise COPY would have another effect than an INSERT of the ORM.
     """
     name = table.qualified_name
     if table.rules:
@@ -89,7 +89,7 @@ def why_not_copy(table: Table, given: Collection[str]) -> str | None:
 
 
 def why_not_without_triggers(table: Table) -> str | None:
-    """Return why PostgreSQL's own triggers on the table may not be left out."""
+    """Return why PostgreSQL's own triggers on the table may not be disabled."""
     [facts] = table.facts["replication_role"]
     replication_role, constraint = facts["replication_role"], facts["constraint"]
     if replication_role not in {"origin", "local"}:
@@ -103,7 +103,7 @@ def why_not_without_triggers(table: Table) -> str | None:
 
 
 def why_not_leave_out_triggers(session: Session) -> str | None:
-    """Return why the session's role may not leave out triggers on any table."""
+    """Return why the session's role may not disable triggers on any table."""
     [(version, role, may_set)] = session.fetch(f"SELECT {MAY_SET_ROLE}")
     return _missing_right(version, role, may_set=may_set)
 

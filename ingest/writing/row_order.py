@@ -1,11 +1,11 @@
-"""In which order a batch is sent into a table whose indexes are kept up: that of the largest one.
+"""Choose the order in which a batch is sent into a table with indexes: that of the largest index.
 
-Rows that come in the order of an index find its pages in the processor's and the server's caches;
-in another order each row may need another page of each index. Only the place of a row in the table
-changes: its key was given, or drawn, in the order of the records.
+If rows come in the order of an index, its pages are in the caches of the processor and the server.
+In any other order, each row may need another page of each index. Only the position of a row in the
+table changes: its key was given, or drawn, in the order of the records.
 
-Each batch begins at another place of the order and goes once around. Two loads, or two workers,
-that began at the same place would meet at each page, and wait there for each other.
+Each batch begins at another point of the order and wraps around once. Two loads, or two workers,
+that began at the same point would meet at each page and wait for each other there.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ingest.writing.primary_keys import Purpose
 
 LEAST_INDEX_BYTES = 32 << 20
-"""Smaller indexes, all together, lie in the caches anyway."""
+"""If all indexes together are smaller, they fit into the caches anyway."""
 _SCATTER = 2_654_435_761
-"""Multiples of it lie scattered; Knuth, The Art of Computer Programming, volume 3, section 6.4."""
+"""Its multiples are scattered: Knuth, The Art of Computer Programming, volume 3, section 6.4."""
 
 
 class RowOrder:
@@ -42,11 +42,11 @@ class RowOrder:
         self._keys = [(column, "ascending") for column in columns]
 
     def sort(self, rows: pa.RecordBatch) -> pa.Array:
-        """Return the places of the rows from the first of the order to the last."""
+        """Return the places of the rows in this order."""
         return pc.sort_indices(rows, sort_keys=self._keys)
 
     def of(self, batch: TypedBatch) -> pa.Array:
-        """Return the places of the batch's rows in this order; equal ones stay as they are."""
+        """Return the places of the batch's rows in this order, from a scattered starting point."""
         places = self.sort(batch.rows)
         share = batch.records[0] * _SCATTER % 2**32 if len(places) else 0
         begin = share * len(places) >> 32
@@ -60,12 +60,12 @@ def plan_order(
     encoding: CopyEncoding,
     set_aside: Collection[str] = (),
 ) -> tuple[RowOrder, PrimaryKeys] | None:
-    """Choose an order where nobody can tell but by the time it takes, and what draws the keys.
+    """Choose an order that changes only the time a load takes, and the source of the keys.
 
-    Indexes that are ``set_aside`` do not count.
+    Indexes in ``set_aside`` do not count.
 
-    What PostgreSQL itself gives to each row, it would give in that order: a key is drawn before,
-    in the order of the records; any other default keeps the rows as they are.
+    PostgreSQL would compute defaults in the new order. So keys are drawn before, in the order of
+    the records, and a table with any other default gets no new order.
     """
     column = model._meta.pk.column
     is_given = bool(column) and table.column(str(column)).name in encoding.names
@@ -81,11 +81,11 @@ def plan_order(
 def find_order(
     table: Table, given: Sequence[str], set_aside: Collection[str] = ()
 ) -> RowOrder | None:
-    """Choose the order that most bytes of indexes gain from, by the columns that are given.
+    """Choose the order that helps most bytes of indexes, by the columns that are given.
 
-    None where the indexes are small, or where the order of the rows in the table is an index's
-    matter: BRIN notes it, and CLUSTER makes it. Where some are ``set_aside``, the table is empty,
-    and how large the others will be cannot be known.
+    Returns None if the indexes are small, or if the order of the rows in the table matters to an
+    index: BRIN depends on it, and CLUSTER makes it. If some indexes are ``set_aside``, the table is
+    empty, and the later size of the others is unknown.
     """
     indexes = table.facts["index_sizes"]
     is_ordered = any(index["method"] == "brin" or index["is_clustered"] for index in indexes)

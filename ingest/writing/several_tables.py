@@ -1,7 +1,7 @@
-"""COPY into the tables of a multi-table child: a batch into a parent's table before its child's.
+"""COPY into the tables of a multi-table child: each batch into the parent's table first.
 
-With ``on_error="reject"`` a record that one of the tables refuses is in none of them: the COPYs of
-a batch run in one savepoint, and a batch that is refused is halved until the record is found.
+With ``on_error="reject"``, a record that one of the tables refuses is loaded into none of them: the
+COPYs of a batch run in one savepoint, and a refused batch is halved until the record is found.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def find_keys(
     *,
     purpose: Purpose,
 ) -> PrimaryKeys:
-    """Find out where the keys come from, which are those of the topmost parent.
+    """Return the source of the keys, which are those of the topmost parent.
 
-    Raises ``UnsupportedModelError`` where they cannot be known before the rows are sent: the
-    child's row refers to its parent's.
+    Raises ``UnsupportedModelError`` if they cannot be known before the rows are sent: the child's
+    row refers to its parent's row.
     """
     top = models_of_rows(model)[0]
     keys = PrimaryKeys(
@@ -71,7 +71,7 @@ def find_keys(
 
 
 class SeveralTablesWriter(CopyWriter):
-    """Streams each batch into the tables of a multi-table child, one COPY each."""
+    """Streams each batch into the tables of a multi-table child, with one COPY for each table."""
 
     def _open_stream(
         self, session: Session, keys: PrimaryKeys, encoding: CopyEncoding
@@ -90,12 +90,12 @@ class SeveralTablesWriter(CopyWriter):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Part:
-    """What one of the tables gets of a batch."""
+    """The part of a batch that goes into one of the tables."""
 
     target: CopyTarget
     encoding: CopyEncoding
     sources: tuple[str, ...]
-    """The column of the batch that each column of the table is made of."""
+    """The column of the batch from which each column of the table is made."""
 
     def encode(self, rows: pa.RecordBatch) -> bytes:
         cells = [
@@ -106,14 +106,14 @@ class _Part:
 
 
 class _TableRefusedError(Exception):
-    """A driver's error, and the table whose COPY it was."""
+    """A driver's error, and the table whose COPY failed."""
 
     def __init__(self, error: Exception, table: str) -> None:
         self.error, self.table = error, table
 
 
 class _Stream(CopyStream):
-    """Sends one batch at a time, and tries it in halves where it is refused."""
+    """Sends one batch at a time, and tries it in halves if it is refused."""
 
     def __init__(  # noqa: PLR0913 - as CopyStream
         self,
@@ -132,7 +132,7 @@ class _Stream(CopyStream):
             table,
             keys,
             encoding,
-            skips_refused=False,  # no BadRowFinder, which looks at one table
+            skips_refused=False,  # no BadRowFinder, which supports only one table
             is_first_chunk=is_first_chunk,
             defers_references=defers_references,
         )
@@ -158,7 +158,7 @@ class _Stream(CopyStream):
             self._check = in_savepoint(check) if check else ""
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:  # noqa: ARG002
-        return None  # each piece for itself, when it is sent
+        return None  # each piece is encoded separately, when it is sent
 
     def start(
         self,
@@ -186,7 +186,7 @@ class _Stream(CopyStream):
         return describe(refusal, self._table, batch)
 
     def _copy(self, rows: pa.RecordBatch) -> Script[int]:
-        """Send rows into each of the tables; give the number that all of them have."""
+        """Send rows into each of the tables; return the number that was inserted into all."""
         counts: list[int] = []
         for part in self._parts:
             try:
@@ -212,7 +212,7 @@ class _Stream(CopyStream):
         return entered, refused
 
     def _try_piece(self, rows: pa.RecordBatch) -> Script[int | RefusedRow]:
-        """Send some rows; give their number, or why one of them is refused: then none is in."""
+        """Send some rows; return their number, or the refusal of one: then none is inserted."""
         yield Statement(f"SAVEPOINT ingest_batch; {self._mark}")
         try:
             try:
@@ -227,8 +227,8 @@ class _Stream(CopyStream):
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch; RELEASE SAVEPOINT ingest_batch")
             refusal = refusal_of(error, "", ())
             if str(refusal.state).startswith(OF_STATEMENT):
-                yield from self._copy(rows.slice(0, 0))  # if it is about the statement, it is again
-            error.__traceback__ = None  # the frames it passed hold the batch
+                yield from self._copy(rows.slice(0, 0))  # fails again if it is about the statement
+            error.__traceback__ = None  # its frames hold the batch
             return RefusedRow(
                 place=0,
                 state=str(refusal.state),
@@ -245,7 +245,7 @@ class _Stream(CopyStream):
 def _parts(
     table: Table, model: type[models.Model], encoding: CopyEncoding, key: str
 ) -> Sequence[_Part]:
-    """Say what of a batch each of the tables gets; a link gets the key."""
+    """Return the part of a batch for each of the tables; a parent link gets the key."""
     items = {item.column.name: item for item in encoding.columns}
     found = []
     for part, owner in zip(table.parts, models_of_rows(model), strict=True):

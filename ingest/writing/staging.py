@@ -1,4 +1,4 @@
-"""A temporary table that has some columns of a batch, so that the server can look at its rows."""
+"""Stage some columns of a batch in a temporary table, so that the server can query its rows."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 
 
 def temporary_name(what: str) -> str:
-    """Return a name for a temporary table that no table of the user's has.
+    """Return a name for a temporary table that no table of the user has.
 
-    A temporary table comes before any other table of its name, for triggers and defaults, too.
+    A temporary table hides any other table of its name, for triggers and defaults, too.
     """
     return f"ingest_{what}_{secrets.token_hex(8)}"
 
 
 def own_prefix(table: Table) -> str:
-    """Return a prefix with which no column of the table begins, for names beside its columns'."""
+    """Return a prefix with which no column name of the table begins, for additional names."""
     names = [column.name for column in table.columns]
     prefixes = (f"ingest{number or ''}_" for number in range(len(names) + 1))
     return next(item for item in prefixes if not any(name.startswith(item) for name in names))
 
 
 class StagingTable:
-    """Has rows of one batch after the other; it is gone at the end of the transaction."""
+    """Holds the rows of one batch after the other; dropped at the end of the transaction."""
 
     def __init__(
         self,
@@ -49,14 +49,14 @@ class StagingTable:
         kept: Collection[str],
         types: Mapping[str, StagedType] | None = None,
     ) -> None:
-        """Make it, with those of the table's columns that are ``kept`` and sent.
+        """Create it with the columns of the table that are in ``kept`` and are sent.
 
-        Its name says ``what`` it is for. The columns have the table's types, unless ``types`` has
-        another for each.
+        Its name contains ``what``. The columns have the table's types, unless ``types`` has other
+        ones.
         """
         columns = tuple(item for item in encoding.columns if item.column.name in kept)
         self.place = f"{own_prefix(table)}place"
-        """The column that has the row's place in its batch, from 0."""
+        """The column with the row's place in its batch, from 0."""
         place = ColumnEncoding(
             column=dataclasses.replace(_PLACE, name=self.place), arrow_type=pa.int64()
         )
@@ -81,14 +81,14 @@ class StagingTable:
 
     @property
     def emptying(self) -> Statement:
-        """The step that takes out all rows.
+        """The step that removes all rows.
 
-        Outside savepoints: a table of the same transaction is then emptied in its own file.
+        Run it outside savepoints: then a table created in the same transaction is emptied in place.
         """
         return Statement(f"TRUNCATE {self.name}")
 
     def filling(self, rows: pa.RecordBatch, places: pa.Array) -> Copying:
-        """Return the step that puts in these rows, which have these places."""
+        """Return the step that inserts these rows with these places."""
         columns = [rows.column(name) for name in self._names]
         given = pa.RecordBatch.from_arrays([*columns, places], names=list(self._encoding.names))
         return Copying(self._target, self._encoding.encode(given))
@@ -96,10 +96,10 @@ class StagingTable:
     def fill(
         self, rows: pa.RecordBatch, places: pa.Array, whole: Copying | None = None
     ) -> Script[list[RowError]]:
-        """Put in those of the rows that a COPY can write, and no others; give the refused ones.
+        """Replace the content with these rows; return those that even this table refuses.
 
-        A value that not even its type takes is refused by the COPY into this table. ``whole``: the
-        step that puts in all of them, where it is made already.
+        The COPY into this table refuses a value only if its type does. ``whole``: the step that
+        inserts all of them, if there is one already.
         """
         yield self.emptying
         refused: list[RowError] = []
@@ -112,7 +112,7 @@ class StagingTable:
                 start += part.num_rows
                 size = min(size * 2, PIECE_ROWS)
                 continue
-            # Told by its ordinal in the COPY, or found by halving.
+            # PostgreSQL reports its number in the COPY, or it is found by halving.
             known = None if refusal.place is None else at.to_pylist().index(refusal.place)
             if part.num_rows == 1:
                 refused.append(refusal._replace(place=at[0].as_py()))
@@ -132,7 +132,7 @@ class StagingTable:
             if not may_be_of_row(error):
                 raise
             refusal = refusal_of(error, self._target.table, places.to_pylist())
-            error.__traceback__ = None  # as in isolation
+            error.__traceback__ = None  # as in bad_rows
             yield Statement("ROLLBACK TO SAVEPOINT ingest_stage")
             yield Statement("RELEASE SAVEPOINT ingest_stage")
             return refusal
@@ -145,15 +145,15 @@ class StagedType:
     """How a column's values are staged, so that its type can refuse them one row at a time."""
 
     type: str
-    """The type of the staging table's column, as SQL writes it."""
+    """The SQL type of the staging table's column."""
     read: str
-    """The SQL expression that makes the table's type of it."""
+    """The SQL expression that converts it to the table's type."""
     declared: str
     """The type, or the domain, of the table's column."""
 
     @property
     def is_read(self) -> bool:
-        """Return whether reading it may be refused."""
+        """Whether the conversion may be refused."""
         return self.type != self.declared
 
 
@@ -177,7 +177,7 @@ def staged_types(session: Session, table: Table, encoding: CopyEncoding) -> dict
 def _staged(item: ColumnEncoding, base: str, declared: str, *, is_text: bool) -> StagedType:
     name, text = quote_name(item.column.name), "pg_catalog.text"
     if is_text or item.column.type_kind == "e" or item.column.type_name in {"json", "xml"}:
-        # What is sent is a text that the type reads.
+        # The value is sent as text, which the type parses.
         return StagedType(type=text, read=f"{name}::{base}", declared=declared)
     if item.column.type_name == "jsonb":
         # One byte, the format's version, comes before the text: jsonb_recv in PostgreSQL's source.

@@ -1,8 +1,8 @@
-"""Which rows of a refused batch might be refused, or stand in another's way.
+"""Find the suspect rows of a refused batch: those that may be refused, or may conflict.
 
-It is a guess that saves time: rows in doubt are tried one by one, and all others at once. The
-server makes it, of the columns alone that unique keys and checks look at; of the rows that can have
-a key twice only those that Arrow finds to share it with another row.
+This is a guess that saves time: suspect rows are tried one by one, and all others at once. The
+server makes the guess, from only those columns that unique keys and checks use. It looks for
+repeated keys only among the rows of which Arrow finds that they may share a key with another row.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 
 FEW_KNOWN = 2
-"""So many rows whose keys the table has are found by letting COPY be refused, for a batch that goes
-on after another has one or two; more of them, by asking for all: that reads an index once for each
-row."""
+"""Up to this many rows whose keys are already in the table are found by letting COPY fail, because
+most batches that have any have one or two. More are found by one query for all rows, which reads an
+index once for each row."""
 TAIL_ROWS = 1_000
-"""Most records that repeat another follow it soon: so many rows of the batch before are looked at
-for a key, too."""
+"""How many rows of the batch before are also searched for repeated keys: most records that repeat
+another follow it soon."""
 _CHECK_VIOLATION = "23514"
 
 
 class CannotTellError(Exception):
-    """A value that its type refuses, or a check that raises, stopped a question."""
+    """A query for suspect rows failed, because a type refuses a value or a check raises."""
 
 
 class SuspectRows:
-    """Finds the rows in doubt of one batch after the other."""
+    """Finds the suspect rows of one batch after the other."""
 
     def __init__(self, session: Session, table: Table, encoding: CopyEncoding) -> None:
-        # A value drawn from a sequence repeats none.
+        # A value drawn from a sequence never repeats another.
         keys = unique_keys(table, encoding.given)
         checks = [
             (check["expression"], check["columns"])
@@ -58,7 +58,7 @@ class SuspectRows:
         self._watched = sorted({name for key in keys for name in key.columns})
         self._of_keys = StagingTable(session, table, encoding, "keys", self._watched)
         self._tail: pa.RecordBatch | None = None
-        """The last rows of the batch before."""
+        """The last rows of the previous batch."""
         watched = {name for _, columns in checks for name in columns}
         self._of_checks = StagingTable(session, table, encoding, "checks", watched)
         self._later = [_later_of_one_key(key, self._of_keys) for key in keys]
@@ -67,11 +67,11 @@ class SuspectRows:
         places = f"SELECT {self._of_checks.place} FROM {self._of_checks.name}"
         self._refused = [f"{places} WHERE {refused}"] if checks else []
         self._meets_refused = self._meets_known = False
-        """Whether the batch before had rows that a check refused, or with known keys."""
+        """Whether the previous batch had rows that a check refused, or rows with known keys."""
         self._tries = 0
 
     def find(self, rows: pa.RecordBatch) -> Script[set[int]]:
-        """Yield the places of rows that might be refused, before the others of a batch are sent."""
+        """Return the places of suspect rows, before the other rows of a batch are sent."""
         found = {
             int(place.as_py())
             for name in self._required
@@ -87,14 +87,14 @@ class SuspectRows:
         return found
 
     def find_more(self, rows: pa.RecordBatch, refusal: RowError) -> Script[set[int]]:
-        """Yield the places of more such rows, when one of the others was refused after all."""
+        """Return the places of more suspect rows, after one of the other rows was refused."""
         if refusal.state == _CHECK_VIOLATION and not self._meets_refused:
             found = yield from self._find_refused(rows)
             if found:
                 return found
         self._tries += 1
         if self._tries <= FEW_KNOWN and refusal.place is not None:
-            return {refusal.place}  # its key may be in the table
+            return {refusal.place}  # its key may already be in the table
         return set() if self._meets_known else (yield from self._find_known(rows))
 
     def _find_sharing(self, rows: pa.RecordBatch) -> Script[set[int]]:
@@ -128,9 +128,9 @@ def _ask(
     chosen: Sequence[int] | None = None,
     before: int = 0,
 ) -> Script[set[int]]:
-    """Yield the places of the rows that any of the questions finds; of all, or of those chosen.
+    """Return the places of the rows that any of the queries finds, among all rows or those chosen.
 
-    Rows that come ``before`` those of the batch have no place in it.
+    The first ``before`` rows belong to the previous batch and have no place in this one.
     """
     found: set[int] = set()
     at = pa.arange(0, rows.num_rows) if chosen is None else pa.array(chosen, pa.int64())
@@ -160,7 +160,7 @@ _ALIKE = {
 
 
 def _shared_columns(key: UniqueKey, encoding: CopyEncoding) -> list[str] | None:
-    """Return the columns by which Arrow can see that rows share the key; None where it cannot."""
+    """Return the columns by which Arrow can find rows that share the key, or None."""
     kinds = {
         item.column.name: item.column.type_name for item in encoding.columns if item.dump is None
     }
@@ -170,7 +170,7 @@ def _shared_columns(key: UniqueKey, encoding: CopyEncoding) -> list[str] | None:
 
 
 def _sharing(rows: pa.RecordBatch, names: list[str]) -> set[int]:
-    """Return the places of rows that have the same values as another row; null is like no other."""
+    """Return the places of rows with the same values as another row; a null equals nothing."""
     order = pc.sort_indices(rows, sort_keys=[(name, "ascending") for name in names])
     following, before = order[1:], order[:-1]
     is_same = pa.scalar(True)
@@ -182,7 +182,7 @@ def _sharing(rows: pa.RecordBatch, names: list[str]) -> set[int]:
 
 
 def unique_keys(table: Table, given: Sequence[str]) -> list[UniqueKey]:
-    """Return the unique keys that the given columns alone decide."""
+    """Return the unique keys that depend only on the given columns."""
     return [
         UniqueKey(
             name=key["name"],
@@ -199,10 +199,10 @@ def unique_keys(table: Table, given: Sequence[str]) -> list[UniqueKey]:
 
 
 def _later_of_one_key(key: UniqueKey, probe: StagingTable) -> str:
-    """Ask for the rows that share a key with an earlier one; null is like no other."""
+    """Return a query for the rows that share a key with an earlier row; a null equals nothing."""
     expressions = ", ".join(key.expressions)
     rows = f"FROM {probe.name} WHERE ({key.predicate}) AND ROW({expressions}) IS NOT NULL"
-    # Whatever becomes of the first of them, the others are tried after it.
+    # The first of them need not be suspect: the others are tried after it in any case.
     return (
         f"SELECT {probe.place} {rows} AND NOT ({probe.place} OPERATOR(pg_catalog.=) ANY "
         f"(SELECT pg_catalog.min({probe.place}) {rows} GROUP BY {expressions}))"
@@ -210,8 +210,8 @@ def _later_of_one_key(key: UniqueKey, probe: StagingTable) -> str:
 
 
 def _known(table: Table, key: UniqueKey, probe: StagingTable) -> str:
-    """Ask for the rows whose key the table has already."""
-    # Only the keys that the table shares with the batch are read, by its own index.
+    """Return a query for the rows whose key is already in the table."""
+    # Only the keys that the table shares with the batch are read, through the table's index.
     given = f"(SELECT {probe.place} AS place, {key.select} FROM {probe.name} WHERE {key.predicate})"
     known = f"(SELECT {key.select} FROM {table.qualified_name} WHERE {key.predicate})"
     return (

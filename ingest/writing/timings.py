@@ -1,4 +1,4 @@
-"""How long each stage of a load took."""
+"""Measure how long each stage of a load takes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Item = TypeVar("Item")
 
 
 class Stages:
-    """Adds up wall-clock seconds by stage; what goes on within a stage is counted for itself.
+    """Adds up wall-clock seconds by stage; a stage within another one is counted separately.
 
-    For one thread. It is asked a few times a batch, and so costs nothing that can be measured.
+    For one thread. It is called a few times for each batch, which costs no measurable time.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what goes on inside for this stage."""
+        """Count the time spent in the block for this stage."""
         self._charge()
         self._open.append(name)
         self.seconds.setdefault(name, 0.0)
@@ -38,11 +38,11 @@ class Stages:
 
     @property
     def current(self) -> str | None:
-        """The stage that goes on now; other threads may ask, too."""
+        """The current stage; other threads may read it, too."""
         return next(reversed(self._open), None)
 
     def watch(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Count what it takes to make each item for this stage."""
+        """Count the time to make each item for this stage."""
         iterator = iter(items)
         while True:
             with self.stage(name):
@@ -53,7 +53,7 @@ class Stages:
             yield item
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Add what stages took in another process."""
+        """Add the seconds of stages in another process."""
         for name, more in seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + more
 
