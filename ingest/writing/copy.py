@@ -1,4 +1,4 @@
-"""COPY in binary format: every constraint checked by PostgreSQL itself."""
+"""COPY in binary format, with every constraint checked by PostgreSQL itself."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
     from ingest.writing.shard_references import ShardReferences
 
     Sent = tuple[int, Sequence[RefusedRow]]
-    """How many rows went in, and those that did not."""
+    """The number of inserted rows, and the refused rows."""
 
 
 class Admitted(NamedTuple):
-    """What may be sent of a batch."""
+    """The part of a batch that may be sent."""
 
     batch: TypedBatch
     leaves_out_triggers: bool = False
-    """Whether all that the table's triggers would check of it is proved."""
+    """Whether everything that the table's triggers would check is already proved."""
 
 
 class CopyWriter:
@@ -71,11 +71,11 @@ class CopyWriter:
         is_first_chunk: bool = True,
         defers_references: bool = False,
     ) -> None:
-        """``stages``: where the time of each stage is counted.
+        """``stages``: counts the time of each stage.
 
-        ``skips_refused``: the load goes on without the rows that are refused; else the first one is
-        an error. ``defers_references``: foreign keys that are deferred wait for the end of the
-        caller's transaction.
+        ``skips_refused``: the load continues without refused rows; otherwise the first one is an
+        error. ``defers_references``: deferred foreign keys wait for the end of the caller's
+        transaction.
         """
         self.table = table
         self.model = model
@@ -87,23 +87,23 @@ class CopyWriter:
         self._builds_unique_indexes = False
         self._shard_references: ShardReferences | None = None
         self.decisions: list[str] = []
-        """What was decided on the way, a sentence each."""
+        """Sentences about what was decided during the load."""
         self.inserters: str | None = None
-        """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
+        """The table that marks the savepoints of the load; see ``BadRowFinder``."""
         self.old_values: OldValues | None = None
-        """What changed or deleted rows were before; None where that is not to be kept."""
+        """The old values of changed or deleted rows; None if they are not kept."""
         self.deleted = 0
-        """Rows that were deleted because the source does not have them, once all is written."""
+        """How many rows were deleted because the source does not have them; set at the end."""
 
     def write(
         self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
     ) -> Generator[BatchResult, None, None]:
         """Send typed batches in the session's transaction, and yield the result of each, in order.
 
-        ``keys`` gives the rows their keys. Each batch is one COPY: an error shows before the next
-        is sent, and its line is the ordinal of a row. While one is sent the next is made, unless
-        the session ``looks_back``; while a result is yielded nothing is sent, and the connection is
-        free. Close the iterator if it is not read to its end.
+        ``keys`` sets the keys of the rows. Each batch is one COPY: an error is raised before the
+        next one is sent, and the line in it is the number of a row. While one batch is sent, the
+        next is made, unless the session ``looks_back``. While a result is yielded, nothing is sent
+        and the connection is free. Close the iterator if you do not exhaust it.
         """
         yield from self._copy(session, keys, keys.encoding, keys.number(batches))
 
@@ -161,7 +161,7 @@ class CopyWriter:
                 self._shard_references.check()
 
     def _look_up_for_shards(self, session: Session, encoding: CopyEncoding) -> None:
-        """Plan to look up parents for the shards of Citus, if these have the table's rows."""
+        """Plan to look up parents, if the table's rows are in shards of Citus."""
         if self.table.distribution is None or self.defers_references:
             return
         from ingest.writing.shard_references import ShardReferences  # few tables are of Citus
@@ -185,20 +185,20 @@ class CopyWriter:
         )
 
     def _wait(self, stream: CopyStream) -> Generator[BatchResult, None, None]:
-        """Yield the result of the batch that is on its way, if there is one."""
+        """Yield the result of the batch that is being sent, if there is one."""
         with self.stages.stage("send"):
             result = stream.wait()
         if result is not None:
             yield result
 
     def order_of(self, batch: TypedBatch) -> pa.Array | None:  # noqa: ARG002
-        """Return the places of the batch's rows in the order they are sent; None: as they are."""
+        """Return the places of the batch's rows in sending order; None keeps their order."""
         return None
 
     def admit(self, batch: TypedBatch) -> Admitted:
-        """Prove what PostgreSQL will not check of a batch, and give what it may have of it.
+        """Check what PostgreSQL will not check, and return the part of the batch to send.
 
-        Nothing here, where PostgreSQL checks all; but the shards of Citus check some of it late.
+        Here PostgreSQL checks everything, but the shards of Citus check references late.
         """
         if self._shard_references is None or not len(batch.records):
             return Admitted(batch)
@@ -213,7 +213,7 @@ class CopyWriter:
 
 
 def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
-    """Return in sentences why no load can write the model; an empty list if it can.
+    """Return sentences that say why no load can write the model; an empty list if it can.
 
     ``method`` is the name that the sentences use.
     """
@@ -222,7 +222,7 @@ def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
 
 
 def why_no_table(model: type[models.Model]) -> str | None:
-    """Return why the model has no table to be written, or None."""
+    """Return why the model has no table that can be written, or None."""
     options = model._meta
     if options.abstract or options.swapped:
         return f"{options.label} has no table of its own."
@@ -230,7 +230,7 @@ def why_no_table(model: type[models.Model]) -> str | None:
 
 
 def why_not_one_table(model: type[models.Model], method: str) -> str | None:
-    """Return which other tables hold fields of the model, or None: its own holds all of them."""
+    """Return which other tables hold fields of the model, or None if its own holds all."""
     options = model._meta
     parents = [
         parent._meta.label
@@ -246,7 +246,7 @@ def why_not_one_table(model: type[models.Model], method: str) -> str | None:
 
 
 def why_not_values(model: type[models.Model], method: str) -> str | None:
-    """Return which fields have SQL around their values, or None."""
+    """Return which fields wrap their values in SQL, or None."""
     options = model._meta
     wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
     if not wrapped:
@@ -258,7 +258,7 @@ def why_not_values(model: type[models.Model], method: str) -> str | None:
 
 
 def _wraps_sql(field: models.Field[Any, Any]) -> bool:
-    """Return whether somebody's own field does it; Django's own do no more than cast."""
+    """Return whether a custom field wraps its value in SQL; Django's own fields only cast."""
     return any(
         name in vars(kind) and not kind.__module__.startswith("django.")
         for kind in type(field).__mro__
@@ -268,36 +268,36 @@ def _wraps_sql(field: models.Field[Any, Any]) -> bool:
 
 KNOWN_BEFORE_LOAD = "The table had this key before the load."
 KNOWN_BEFORE_CHUNK = "The table has this key from before the load, or from an earlier chunk."
-"""What is said of a key that was in the table before the open transaction."""
+"""The sentences about a key that was in the table before the open transaction."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchResult:
-    """What became of one batch."""
+    """The result of one batch."""
 
     batch: TypedBatch
     """The batch as it was sent: without the records that were refused before."""
     inserted: int = 0
     """How many of its rows are new in the table."""
     updated: int = 0
-    """How many changed a row that the table had."""
+    """How many changed an existing row of the table."""
     unchanged: int = 0
-    """How many have the values that the table's row had: it was not written."""
+    """How many have the same values as the table's row, which was not written."""
     ignored: int = 0
-    """How many left the table's row as it is, as asked."""
+    """How many left the table's row unchanged, as requested."""
     skipped: int = 0
-    """How many were left out for another record of the source with the same key. May be negative:
-    a record that was counted otherwise before is left out for one of this batch."""
+    """How many were left out in favour of another record with the same key. Negative if a record
+    of an earlier batch, which was counted otherwise there, is left out for one of this batch."""
     refused: Collection[int] = ()
     """The places of its rows that PostgreSQL refused."""
     rejects: Sequence[Reject] = ()
-    """Every reason of every refused record, by record: those of before it was sent, too."""
+    """All reasons for all refused records, by record, also for those refused before sending."""
     keys: list[str] = dataclasses.field(default_factory=list)
-    """The keys of its inserted rows that are in no short ranges, as text; see ``Keys.note``."""
+    """The keys of inserted rows that are not in ranges, as text; see ``PrimaryKeys.note``."""
 
     @property
     def counts(self) -> Counts:
-        """What became of the batch's records, but for those that were refused."""
+        """The counts of the batch's records, except those that were refused."""
         return Counts(
             inserted=self.inserted,
             updated=self.updated,
@@ -308,8 +308,8 @@ class BatchResult:
 
 
 BATCHES_UNTIL_RELEASE = 8
-"""After how many batches freed memory goes back to the system. The next batch takes it again, page
-by page: after each batch, that was a fifth of the client's CPU."""
+"""After how many batches freed memory is returned to the system. The next batch takes it again,
+page by page: done after each batch, that took a fifth of the client's CPU time."""
 
 
 class CopyStream:
@@ -326,7 +326,7 @@ class CopyStream:
         is_first_chunk: bool,
         defers_references: bool,
     ) -> None:
-        """``skips_refused``: a refused row is no error, but part of its batch's result."""
+        """``skips_refused``: a refused row is not an error, but part of its batch's result."""
         self._session = session
         self._table = table
         self._keys = keys
@@ -338,13 +338,13 @@ class CopyStream:
         )
         self._pending: tuple[Future[Sent], TypedBatch] | None = None
         self.check = ""
-        """A statement that checks deferred constraints, in the message of each COPY."""
+        """A statement that checks deferred constraints, sent in the message of each COPY."""
         self._batches = 0
         self._isolation: BadRowFinder | None = None
         self.decisions: list[str] = []
-        """What was decided before the first row, in sentences."""
+        """Sentences about what was decided before the first row."""
         self.inserters: str | None = None
-        """The table that the savepoints of the load are marked in; see ``BadRowFinder``."""
+        """The table that marks the savepoints of the load; see ``BadRowFinder``."""
         has_late_errors = any(trigger.follows_rows for trigger in table.triggers)
         if skips_refused or table.row_security or has_late_errors:
             from ingest.writing.bad_rows import BadRowFinder  # most loads end at a refused row
@@ -360,7 +360,7 @@ class CopyStream:
             self.decisions = self._isolation.decisions
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
-        """Encode a batch, in this order of its places; None: it will hardly be sent as a whole."""
+        """Encode a batch in this order; return None if it is unlikely to be sent as a whole."""
         if self._isolation is not None and self._isolation.expects_refused:
             return None
         return self._encoding.encode(batch.rows if order is None else batch.rows.take(order))
@@ -373,9 +373,9 @@ class CopyStream:
         *,
         leaves_out_triggers: bool,
     ) -> None:
-        """Send a batch that was encoded in this order; the one before must have been waited for.
+        """Send a batch that was encoded in this order; call ``wait`` for the previous one first.
 
-        ``leaves_out_triggers``: what the table's triggers would check is proved already.
+        ``leaves_out_triggers``: everything that the table's triggers would check is proved.
         """
         if self._isolation is None and self.check:
             copying = Copying(self._target, cast("bytes", payload), check=self.check)
@@ -392,7 +392,7 @@ class CopyStream:
         self._pending = self._session.start(script), batch
 
     def wait(self) -> BatchResult | None:
-        """Wait for the batch that is on its way, if one is, and return what became of it."""
+        """Wait for the batch that is being sent, if there is one, and return its result."""
         if self._pending is None:
             return None
         future, batch = self._pending
@@ -410,7 +410,7 @@ class CopyStream:
                 f"{self._table.qualified_name}: a trigger or a rule kept the others out."
             )
         self._batches += 1
-        if self._batches % BATCHES_UNTIL_RELEASE == 0:  # each thread would keep what it has freed
+        if self._batches % BATCHES_UNTIL_RELEASE == 0:  # otherwise each thread keeps freed memory
             pa.default_memory_pool().release_unused()
         places = {row.place for row in refused}
         rejects = [
@@ -423,7 +423,7 @@ class CopyStream:
 
 
 def _send(copying: Copying) -> Script[Sent]:
-    """Send a batch whose first refused row is the end of the load."""
+    """Send a batch; the first refused row ends the load."""
     rows: int = yield copying
     return rows, ()
 
@@ -446,7 +446,7 @@ def _send_with_check(copying: Copying, decisions: list[str]) -> Script[Sent]:
 def _explained(
     script: Script[Sent], table: Table, batch: TypedBatch, order: pa.Array | None
 ) -> Script[Sent]:
-    """Send a batch, and let an error name the record that PostgreSQL refused."""
+    """Send a batch; if a row is refused, raise an error that names the record."""
     try:
         return (yield from script)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""COPY with references checked as a set and indexes built once, each only where that is safe."""
+"""COPY with references checked as a set and indexes built once, each only if that is safe."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ if TYPE_CHECKING:
     from ingest.writing.timings import Stages
 
 SMALL_ROWS = 5_000
-"""Up to here plain COPY is as fast: the look at the catalog costs what the set check saves. Into an
-empty table of transactions, `copy` and `direct` in milliseconds: 3,000 rows 181 and 205, 5,000 rows
-239 and 285, 20,000 rows 790 and 491 (median of 7 in turns, 2 busy cores, PostgreSQL 18)."""
+"""Up to here plain COPY is as fast: reading the catalog costs what the set check saves. Into an
+empty table of transactions, `copy` and `direct` take these milliseconds: 3,000 rows 181 and 205,
+5,000 rows 239 and 285, 20,000 rows 790 and 491 (median of 7 alternating runs, 2 busy cores,
+PostgreSQL 18)."""
 
 
 References = Literal["auto", "set", "trigger", "defer"]
-"""``set``: an error where they cannot be checked as a set; ``trigger``: left to PostgreSQL;
+"""``set``: an error if they cannot be checked as a set; ``trigger``: left to PostgreSQL;
 ``defer``: as ``auto``, but deferred keys wait for the end of the caller's transaction."""
 Indexes = Literal["auto", "rebuild", "keep"]
-"""``rebuild``: an error where they cannot be built after; ``keep``: left to PostgreSQL."""
+"""``rebuild``: an error if they cannot be built afterwards; ``keep``: left to PostgreSQL."""
 
 
 class DirectWriter(CopyWriter):
-    """Plain COPY wherever a guard says so; the reason stands in ``decisions``."""
+    """Uses a faster path than COPY where ``preconditions`` allows it; see ``decisions``."""
 
     name: ClassVar[str] = "direct"
 
@@ -66,7 +67,7 @@ class DirectWriter(CopyWriter):
         indexes: Indexes = "auto",
         warn_waiting: Callable[[float], None] | None = None,
     ) -> None:
-        """``is_chunk``: more rows may come when these are committed.
+        """``is_chunk``: more rows may follow after these are committed.
 
         ``warn_waiting`` is called once, in another thread, with the seconds that a locked table has
         waited for the source, if that is long.
@@ -92,10 +93,10 @@ class DirectWriter(CopyWriter):
     def write(
         self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
     ) -> Generator[BatchResult, None, None]:
-        """Do what ``CopyWriter.write`` does; a writer is used once."""
+        """Do the same as ``CopyWriter.write``; can be used only once."""
         iterator = keys.number(batches)
         head = list(islice(iterator, 1))
-        if not session.looks_back:  # which the first batch may have changed
+        if not session.looks_back:  # the first batch may have changed it
             head += islice(iterator, 1)
         every: Iterable[TypedBatch] = chain(head, iterator)
         rows = sum(len(batch.records) for batch in head)
@@ -112,7 +113,7 @@ class DirectWriter(CopyWriter):
             self.decisions.append("Plain COPY: so few rows load no faster by any other way.")
             yield from self._copy(session, keys, encoding, every)
             return
-        # A load that goes on without the rows refused asks the unique indexes at every row.
+        # A load that continues without the refused rows needs the unique indexes for every row.
         plan = self._plan_indexes(session, encoding, with_unique=not self.skips_refused)
         self._read_under_lock(session, encoding, plan)
         table = self.table
@@ -126,7 +127,7 @@ class DirectWriter(CopyWriter):
             place = place_of_duplicate(session, table, encoding.given, index.keys, index.predicate)
             return None if place is None else self._locate(place, index)
 
-        # What it takes to drop and to build them; what goes on inside has stages of its own.
+        # The time to drop and to create the indexes; the stages inside are counted separately.
         stage = self.stages.stage("build indexes") if plan.indexes else nullcontext()
         watch = SlowSource(session, self.stages, self._warn_waiting)
         with stage, indexes_set_aside(session, table, plan, where_of):
@@ -150,7 +151,7 @@ class DirectWriter(CopyWriter):
             return super().admit(batch)
         missing = self._check.missing(batch.rows)
         if not self._leaves_out_triggers:
-            # The rows are locked, and PostgreSQL itself says which are missing.
+            # The referenced rows are locked; PostgreSQL itself reports missing ones.
             return Admitted(batch)
         if not missing:
             return Admitted(batch, leaves_out_triggers=True)
@@ -161,7 +162,7 @@ class DirectWriter(CopyWriter):
             rest = batch.without([reject_missing(item, batch) for item in missing])
             return Admitted(rest, leaves_out_triggers=True)
         if session.is_callers and any(item.constraint.is_deferrable for item in missing):
-            return Admitted(batch)  # asked when all rows are in: a parent may come until then
+            return Admitted(batch)  # checked after the last row: the parent may come until then
         raise explain_missing(missing, batch)
 
     def _may_come(self, missing: list[MissingReference], session: Session) -> bool:
@@ -179,10 +180,10 @@ class DirectWriter(CopyWriter):
         return True
 
     def _read_under_lock(self, session: Session, encoding: CopyEncoding, plan: IndexPlan) -> None:
-        """Read the table for the rows: from here on nobody can change its definition.
+        """Read the table again under a lock, so that nobody can change its definition any more.
 
-        It was read before under a lock that was given back, and may be another one now. The lock
-        is the one that COPY takes anyway, where the indexes are not built after the rows.
+        It was read before under a lock that was released, and may have changed since then. If the
+        indexes are kept, the lock is the one that COPY takes anyway.
         """
         if plan.table is not None:
             self.table = plan.table
@@ -205,7 +206,7 @@ class DirectWriter(CopyWriter):
         table = self.table
         reason = why_not_look_up(table, encoding)
         if reason is None:
-            # One that is alone locks what the rows refer to even where PostgreSQL checks it.
+            # With an exclusive lock, referenced rows are locked even if PostgreSQL checks them.
             self._check = ForeignKeyCheck(session, table, encoding, waits=not is_alone)
             if self.references != "trigger":
                 reason = why_not_without_triggers(table)
@@ -233,8 +234,8 @@ class DirectWriter(CopyWriter):
                 "Indexes: maintained row by row, because each chunk is committed by itself."
             )
             return IndexPlan()
-        # PostgreSQL's own checks may wait for others, row by row. Who waits for them and has the
-        # table for itself could end in a deadlock that ordinary inserts would not have had.
+        # PostgreSQL's own checks may wait for others, row by row. Waiting with an exclusive lock on
+        # the table could end in a deadlock that ordinary inserts would not have.
         reason = why_not_look_up(self.table, encoding)
         if reason is None:
             plan = plan_set_aside(
@@ -277,13 +278,13 @@ class DirectWriter(CopyWriter):
         self.decisions.append(
             f"Order: each batch goes in the order of the index {self._order.index!r}."
         )
-        if keys.encoding is encoding:  # each row has its key already
+        if keys.encoding is encoding:  # each row already has its key
             return encoding, batches
         self._keys = keys
         return keys.encoding, keys.number(batches)
 
     def _locate(self, place: int, index: DeferredIndex) -> str | None:
-        """Return what a message says of the row at this place of the load, from 1."""
+        """Return the description of the row at this place of the load, from 1, for a message."""
         record, source = self._records.at(place)
         if record is None:
             return None
@@ -294,7 +295,7 @@ class DirectWriter(CopyWriter):
 
 
 class _Records:
-    """Remembers which record each row came from, in a few numbers for each batch."""
+    """Remembers which record each row came from, with a few numbers for each batch."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[int, int, bool, str]] = []
@@ -307,7 +308,7 @@ class _Records:
         self._spans.append((len(records), records[0], is_run, batch.source))
 
     def at(self, place: int) -> tuple[int | None, str]:
-        """Return the record of the row at this place, from 1, if it is known, and its source."""
+        """Return the record of the row at this place, from 1, or None, and its source."""
         for rows, first, is_run, source in self._spans:
             if place <= rows:
                 return first + place - 1 if is_run else None, source

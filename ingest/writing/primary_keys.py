@@ -1,12 +1,12 @@
-"""The keys of the rows that a load puts in: drawn before they are sent, or noted as they stand.
+"""Draw or note the keys of the rows that a load inserts.
 
-A key that the column's DEFAULT would give is drawn here, many at a time, and sent with its row: so
-it is known which rows are the load's. Any other key is in the row already.
+If the column's DEFAULT would set the key, keys are drawn here, many at a time, and sent with the
+rows, so that the load knows which rows are its own. Any other key is already in the row.
 
-It is drawn only where that is what the DEFAULT would have given: from the very sequence, or by
-PostgreSQL itself computing the same expression. Where a function of the user's own is part of it
-(which may look at the rows that are in), PostgreSQL fills the column, and the load says that it
-cannot be undone.
+Keys are drawn only if the DEFAULT would have returned the same: from the same sequence, or by
+having PostgreSQL compute the same expression. If that calls a function of the user (which may look
+at the rows of the table), PostgreSQL fills the column, and the load reports that it cannot be
+undone.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
 Purpose = Literal["record", "returned", "spare", "none"]
 """``record``: keys are drawn and noted. ``returned``: nothing is drawn, because not every row is
 inserted; the statement that inserts rows returns their keys. ``spare``: the rows will be rolled
-back, and no number of the sequence is to be lost for them where that can be avoided."""
+back, and should use up no number of the sequence if that can be avoided."""
 SPARE_KEYS = 16
-"""One key more is drawn for so many: the next batch may have a few more rows than this one."""
+"""One extra key is drawn for this many: the next batch may have a few more rows than this one."""
 PLENTY = 1_000
-"""Keys are drawn ahead where the sequence has so many times their number left: what is drawn ahead
-may never be used."""
+"""Keys are drawn ahead only if the sequence has this many times their number left, because they may
+never be used."""
 FEW_RANGES = 0.01
-"""Keys are told as ranges where these are no more than this share of the keys."""
+"""Keys are returned as ranges if there are at most this many ranges per key."""
 FIRST_USER_OID = 16_384
 """Smaller oids are PostgreSQL's own: FirstNormalObjectId in src/include/access/transam.h."""
 _LEAST = {"int2": -(2**15), "int4": -(2**31), "int8": -(2**63)}
@@ -59,7 +59,7 @@ _COMPUTED_AS = {
 }
 """The types of keys whose default PostgreSQL computes before the rows are sent."""
 _FAST = 2**62
-"""Up to here sums of keys and steps cannot leave the range of a bigint."""
+"""Up to here, sums of keys and steps cannot leave the range of a bigint."""
 _EXHAUSTED = (
     asyncpg.SequenceGeneratorLimitExceededError,
     psycopg.errors.SequenceGeneratorLimitExceeded,
@@ -78,16 +78,16 @@ class PrimaryKeys:
         *,
         purpose: Purpose,
     ) -> None:
-        """Find out where the key comes from; ``encoding`` is that of the rows without it."""
+        """Determine the source of the keys; ``encoding`` is that of the rows without drawn keys."""
         self._purpose = purpose
         self._session = session
         self._table = table
         self._pool: pa.Array = pa.array([], pa.int64())
         self._rows_before = 0
         self.ranges: list[tuple[int, int]] = []
-        """Keys of rows that are in, as ranges; both ends included."""
+        """The keys of inserted rows, as ranges that include both ends."""
         self.reason: str | None = None
-        """Why it cannot be known which rows are the load's; None where it can."""
+        """Why the load cannot know which rows are its own; None if it can."""
         self.decision: str | None = None
         """What a dry run does with the sequence."""
         self._default: Default | None = None
@@ -95,10 +95,10 @@ class PrimaryKeys:
         self._next_spare: int | None = None
         self._spares_left = 0
         self._left: int | None = None
-        """How many numbers the sequence has left; None: not known."""
+        """How many numbers the sequence has left; None if unknown."""
         self.name = ""
         self.encoding = encoding
-        """How rows are written once they have their keys."""
+        """The encoding of the rows with their keys."""
         if purpose == "none":
             return
         key = model._meta.pk
@@ -128,7 +128,7 @@ class PrimaryKeys:
         return bool(self._table.insert_triggers) or self._table.kind not in {"r", "p"}
 
     def number(self, batches: Iterable[TypedBatch]) -> Iterator[TypedBatch]:
-        """Yield each row the key that PostgreSQL would have given it."""
+        """Yield the batches, with the keys that PostgreSQL would have set."""
         for batch in batches:
             if self.encoding.drawn is None:
                 yield batch
@@ -143,9 +143,9 @@ class PrimaryKeys:
             yield dataclasses.replace(batch, rows=numbered)
 
     def reserve(self, rows: int) -> None:
-        """Draw the keys of the next batch while the connection is free; ``rows`` are in this one.
+        """Draw the keys of the next batch while the connection is free; this one has ``rows`` rows.
 
-        The first batch may be all there is: its keys alone are drawn.
+        After the first batch nothing is drawn ahead, because it may be the only one.
         """
         if self.encoding.drawn is not None and self._rows_before and rows > len(self._pool):
             count = rows + rows // SPARE_KEYS - len(self._pool)
@@ -154,9 +154,9 @@ class PrimaryKeys:
         self._rows_before = rows
 
     def note(self, batch: TypedBatch, refused: Collection[int]) -> list[str]:
-        """Take down the keys of a batch that is in, but for the refused places.
+        """Note the keys of an inserted batch, except those at the refused places.
 
-        Gives those, as text, that are in no short ranges.
+        Returns them as text if they would form too many ranges, and otherwise an empty list.
         """
         if self.reason is not None or self._purpose != "record":
             return []
@@ -179,9 +179,9 @@ class PrimaryKeys:
         return texts
 
     def note_ranges(self, ranges: list[tuple[int, int]], keys: int) -> list[str]:
-        """Take down the keys of inserted rows, which are so many; gives those in no short ranges.
+        """Note the ranges of inserted rows' keys, whose number is ``keys``.
 
-        Where there are many ranges, all keys are given as text.
+        If there are too many ranges, returns all keys as text instead.
         """
         if self._purpose == "none" or self.reason is not None:
             return []
@@ -191,15 +191,15 @@ class PrimaryKeys:
         return []
 
     def take_ranges(self) -> list[tuple[int, int]]:
-        """Return the ranges noted so far, and begin anew."""
+        """Return the ranges noted so far, and clear them."""
         taken, self.ranges = self.ranges, []
         return taken
 
     def use_spares(self, key: models.Field[Any, Any]) -> None:
-        """Give rows numbers that nobody uses, because not one of them is to stay.
+        """Use unused numbers as the keys of rows that will all be rolled back.
 
-        It is for rows of which not every one is inserted. Where it cannot be, PostgreSQL draws a
-        number for each row that is, and ``decision`` says so.
+        This is for loads in which not every row is inserted. If it is not possible, PostgreSQL
+        draws a number for each inserted row, and ``decision`` says so.
         """
         if not key.concrete or not key.column:
             return
@@ -214,12 +214,12 @@ class PrimaryKeys:
             reason = "a smallint has too few others."
         if reason is None:
             self._take_column(column)
-            self._spares_left = -_LEAST[column.type_name]  # not every row needs one in earnest
+            self._spares_left = -_LEAST[column.type_name]  # a real load would not draw so many
         else:
             self.decision = _used_up(default.sequence, reason)
 
     def _find_source(self, column: Column) -> None:
-        """Find what the column's default draws the keys from."""
+        """Determine from what the column's default draws the keys."""
         default = self._default
         if default is None:
             self.reason = "their key has no default that could be computed before they are sent."
@@ -245,9 +245,9 @@ class PrimaryKeys:
             self._take_column(column)
 
     def _find_spare(self, column: Column) -> None:
-        """Use numbers that nobody uses, where that shows what the sequence's would have shown.
+        """Use unused numbers, if the sequence's numbers would have had the same effect.
 
-        Else keys are drawn as in earnest, and are lost.
+        Otherwise keys are drawn as in a real load, and are lost.
         """
         if self._default is None or self._default.sequence is None:
             self._find_source(column)
@@ -362,7 +362,7 @@ class PrimaryKeys:
         return pa.arange(first, first + count)
 
     def _computed(self, count: int) -> pa.Array:
-        """Let PostgreSQL compute the default so many times."""
+        """Let PostgreSQL compute the default ``count`` times."""
         column = self.encoding.columns[0].column
         expression = "" if self._default is None else self._default.expression
         rows = self._session.fetch(
@@ -378,7 +378,7 @@ class PrimaryKeys:
         return str(role)
 
     def _why_not_look(self, column: Column) -> str | None:
-        """Return why it cannot be looked whether a trigger has changed the keys."""
+        """Return why it cannot be checked whether a trigger has changed the keys."""
         name = self._table.qualified_name
         if self._table.kind not in {"r", "p"}:
             return f"{name} is not an ordinary table."
@@ -432,12 +432,12 @@ def _has_no_text(key: ColumnEncoding) -> bool:
 
 
 def _as_text(key: Any) -> str:
-    """Return a key as PostgreSQL reads it."""
+    """Return a key as text that PostgreSQL reads."""
     return str(uuid.UUID(bytes=key)) if isinstance(key, bytes) else str(key)
 
 
-# Numbers that follow one another step by step, in the order in which they were drawn: others may
-# draw in between.
+# Groups of consecutive numbers, in the order in which they were drawn; others may draw numbers in
+# between.
 _DRAW = """
 SELECT pg_catalog.min(key), pg_catalog.max(key) FROM (
   SELECT key, n, key{wide} OPERATOR(pg_catalog.-)
@@ -448,8 +448,8 @@ SELECT pg_catalog.min(key), pg_catalog.max(key) FROM (
   ) drawn
 ) numbered GROUP BY island ORDER BY pg_catalog.min(n)
 """
-# A row that is seen though its transaction goes on is this transaction's own. xmin lacks the epoch;
-# a savepoint's number lies after its transaction's.
+# A visible row whose transaction is in progress belongs to this transaction. xmin lacks the epoch;
+# the number of a savepoint is greater than that of its transaction.
 _IS_OURS = """
 pg_catalog.pg_xact_status((x.top OPERATOR(pg_catalog.-)
   ((x.top OPERATOR(pg_catalog.-) t.xmin::pg_catalog.text::bigint)
@@ -457,9 +457,9 @@ pg_catalog.pg_xact_status((x.top OPERATOR(pg_catalog.-)
   OPERATOR(pg_catalog.=) 'in progress'
 """
 _TOP = "(SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text::bigint) x(top)"
-# What may depend on the key and not look at its value: its own default, the sequence, plain
-# indexes, unique and NOT NULL constraints, foreign keys of others, views. An expression that looks
-# at the whole row has a variable with the number 0, which leaves no dependency on the key.
+# Some objects may depend on the key without reading its value: its default, the sequence, plain
+# indexes, unique and NOT NULL constraints, foreign keys of other tables, views. An expression that
+# reads the whole row has a variable with the number 0, which is not recorded as a dependency.
 _IS_USED = """
 SELECT pg_catalog.row_security_active(a.attrelid) OR EXISTS (
   SELECT FROM pg_catalog.pg_depend d

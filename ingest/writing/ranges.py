@@ -1,4 +1,4 @@
-"""Ranges of whole numbers, both ends included."""
+"""Ranges of whole numbers that include both ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Range = tuple[int, int]
 
 def ranges_of(numbers: pa.Array) -> list[Range]:
     """Return distinct whole numbers as ranges without gaps, in order."""
-    # Django imports this module with the models, at every start; Arrow can wait.
+    # Django imports this module with the models at every start, when Arrow is not needed yet.
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not len(numbers):
         return []
     numbers = pc.cast(numbers, pa.int64())
-    if pc.min(pc.pairwise_diff(numbers)).as_py() in (None, 1):  # most often they are in order
+    if pc.min(pc.pairwise_diff(numbers)).as_py() in (None, 1):  # usually they are in order
         values = numbers
     else:
         values = numbers.take(pc.sort_indices(numbers))
@@ -33,7 +33,7 @@ def ranges_of(numbers: pa.Array) -> list[Range]:
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join ranges, sorted by their first key, that touch."""
+    """Join adjacent or overlapping ranges, which must be sorted by their first key."""
     merged: list[tuple[int, int]] = []
     for first, last in ranges:
         if merged and first <= merged[-1][1] + 1:

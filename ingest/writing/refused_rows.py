@@ -1,4 +1,4 @@
-"""The record that PostgreSQL refused, and which of its values: for error messages and rejects."""
+"""Find the record and the values that PostgreSQL refused, for error messages and rejects."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     from ingest.writing.foreign_keys import MissingReference
 
 KEPT_BYTES = 8 << 20
-"""Rows of the latest batches that are kept for a refusal after the last COPY: some 100,000 short
-ones. A record before them is named without its line."""
+"""The size of the rows that are kept of the latest batches, for a refusal after the last COPY: some
+100,000 short ones. A record before them is named without its line."""
 KEPT_BATCHES = 1_000
-"""How many batches at most: each of them keeps some 28 KB beside its rows, such as its source."""
+"""The most batches to keep: each needs some 28 KB in addition to its rows, such as its source."""
 UUID_BYTES = 16
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
-"""What an SQLSTATE means; any other is some constraint's or trigger's."""
+"""The kinds of SQLSTATEs; all others are from other constraints or from triggers."""
 _KEY = re.compile(r"\((.*?)\)=\(")
-"""PostgreSQL's detail in any language: ``Key (account_id, "Number")=(7, A1) already exists.``"""
+"""PostgreSQL's detail, in any language: ``Key (account_id, "Number")=(7, A1) already exists.``"""
 _NAME = re.compile(r'"(?:[^"]|"")+"|[\w$]+')
 
 
 def explain_refusal(
     error: Exception, table: Table, batch: TypedBatch, order: pa.Array | None
 ) -> ConstraintRefused | None:
-    """Turn a driver's error about a batch into one that names the record, its line and values.
+    """Convert a driver's error about a batch to one that names the record, its line and values.
 
-    ``order`` has the places of the rows as they were sent. Return None if the error is not about a
-    row.
+    ``order`` has the places of the rows in the order in which they were sent. Returns None if the
+    error is not about a row.
     """
     places = range(len(batch.records)) if order is None else order.to_pylist()
     refusal = _refusal(error, table, places)
@@ -54,15 +54,15 @@ def explain_refusal(
 
 
 def _refusal(error: BaseException, table: Table, places: Sequence[int]) -> RowError | None:
-    """Read a driver's error about a row, in the table's own names; None: it is about another."""
+    """Read a driver's error with the table's own names; return None if it is not about a row."""
     said = refusal_of(error, table.name, places)
     own = own_refusal(said, table)
-    # Of a COPY into shards the constraint alone tells that it is about a row.
+    # In a COPY into shards, only the constraint shows that the error is about a row.
     return None if explain(error) is None and own.state == said.state else own
 
 
 def own_refusal(refusal: RowError, table: Table) -> RowError:
-    """Return a refusal in the table's own names: partitions and shards of Citus have others."""
+    """Return a refusal with the table's own names instead of those of partitions or shards."""
     if table.distribution is not None:
         refusal = table.distribution.own(refusal)
     for key in table.facts["unique_keys"]:
@@ -74,7 +74,7 @@ def own_refusal(refusal: RowError, table: Table) -> RowError:
 def describe(
     refusal: RowError, table: Table, batch: TypedBatch, cure: str = ""
 ) -> ConstraintRefused:
-    """Return the error that names the refused row of a batch; ``cure``: instead of the usual."""
+    """Return an error that names the refused row of a batch; ``cure`` replaces the usual advice."""
     if refusal.place is None:
         where = f"a record of {batch.source}"
     else:
@@ -85,9 +85,9 @@ def describe(
 
 
 def locate(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
-    """Return the source, record, line, columns and values of a row, as a message has them.
+    """Return the source, record, line, columns and values of a row, for a message.
 
-    ``columns`` are those of the table; only those that the source feeds are named.
+    ``columns`` are columns of the table; only those that the source feeds are named.
     """
     record = batch.records[place]
     where = name_record(batch.source, record, batch.find_line(record))
@@ -102,13 +102,13 @@ def locate(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
 
 
 def name_record(source: str, record: int, line: int | None) -> str:
-    """Return the source, the record and its line, as ``Reject`` writes them."""
+    """Return the source, the record and its line, in the same form as in ``Reject``."""
     of_line = "" if line is None or line == record else f" (line {line:,})"
     return f"{source}, record {record:,}{of_line}"
 
 
 def columns_of(refusal: RowError, table: Table) -> tuple[str, ...]:
-    """Return the table's columns that a refusal is about; none if that cannot be known."""
+    """Return the table's columns that a refusal is about, or none if they are unknown."""
     known = {column.name for column in table.columns}
     if refusal.column in known:
         return (refusal.column,)
@@ -123,7 +123,7 @@ def columns_of(refusal: RowError, table: Table) -> tuple[str, ...]:
 
 
 def reject_of(batch: TypedBatch, row: RefusedRow, table: Table, known: str) -> Reject:
-    """Return the reject of a refused row; ``known`` is said of a key that was there before."""
+    """Return the reject for a refused row; ``known`` is the sentence for a key known before."""
     refusal = RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column)
     fed = [name for name in columns_of(refusal, table) if name in batch.origins]
     column, field = batch.origins[fed[0]] if len(fed) == 1 else (None, None)
@@ -144,7 +144,7 @@ def reject_of(batch: TypedBatch, row: RefusedRow, table: Table, known: str) -> R
 
 
 def reject_missing(missing: MissingReference, batch: TypedBatch) -> Reject:
-    """Return the reject of a row whose parent is not there."""
+    """Return the reject for a row whose parent does not exist."""
     key = missing.constraint
     is_single = len(key.columns) == 1
     column, field = batch.origins.get(key.columns[0], (None, None)) if is_single else (None, None)
@@ -160,7 +160,7 @@ def reject_missing(missing: MissingReference, batch: TypedBatch) -> Reject:
 
 
 def explain_missing(missing: Sequence[MissingReference], batch: TypedBatch) -> ConstraintRefused:
-    """Return the error that names the first of a batch's rows whose parents are not there."""
+    """Return an error that names the first row of a batch whose parent does not exist."""
     first = missing[0]
     key = first.constraint
     others = len({item.place for item in missing}) - 1  # a row may break two foreign keys
@@ -177,16 +177,17 @@ def _key_of(missing: MissingReference) -> str:
 
 
 def find_place(refusal: RowError, table: Table, batch: TypedBatch) -> int | None:
-    """Find the row whose key PostgreSQL's detail has; a check at the end of COPY gives no line.
+    """Return the place of the row with the key in PostgreSQL's detail, or None.
 
-    Of two rows with the key of a unique constraint it is the second that was refused.
+    This is needed because a check at the end of COPY reports no line. If two rows have the same
+    key of a unique constraint, the second one was refused.
     """
     key = _KEY.search(refusal.detail)
     if key is None:
         return None
     names = [column for item in table.constraints if item.name == refusal.constraint
              for column in item.columns]  # fmt: skip
-    # A unique index without a constraint; one of an expression names no columns between commas.
+    # A unique index without a constraint. One with an expression does not name columns only.
     names = names or [_unquoted(name) for name in key[1].split(", ")]
     if not set(names) <= set(batch.rows.schema.names):
         return None
@@ -202,7 +203,7 @@ def find_place(refusal: RowError, table: Table, batch: TypedBatch) -> int | None
     ]
     if not found:
         return None
-    longest = max(length for length, _ in found)  # the key (1) of "(1)) is not present", too
+    longest = max(length for length, _ in found)  # "1)" begins with "1", too
     places = [place for length, place in found if length == longest]
     is_repeated = refusal.state == "23505" and len(places) > 1
     return places[1] if is_repeated else places[0]
@@ -210,7 +211,7 @@ def find_place(refusal: RowError, table: Table, batch: TypedBatch) -> int | None
 
 @dataclasses.dataclass
 class RecentBatches:
-    """The latest batches of a load, in which a row that is refused later can be found."""
+    """The latest batches of a load, in which a row that was refused later can be found."""
 
     _batches: deque[TypedBatch] = dataclasses.field(default_factory=deque)
     _bytes: int = 0
@@ -219,7 +220,7 @@ class RecentBatches:
         return iter(self._batches)
 
     def add(self, batch: TypedBatch) -> None:
-        """Keep a batch, and let go of the earliest where these are too many."""
+        """Keep a batch, and drop the earliest ones if there are too many."""
         self._batches.append(batch)
         self._bytes += batch.rows.nbytes
         while len(self._batches) > 1 and self._are_too_many():
@@ -229,7 +230,7 @@ class RecentBatches:
         return self._bytes > KEPT_BYTES or len(self._batches) > KEPT_BATCHES
 
     def explain(self, error: Exception, table: Table) -> ConstraintRefused | None:
-        """Turn a driver's error after the last COPY into one that names the record, if it can."""
+        """Convert an error after the last COPY to one that names the record, if it is found."""
         refusal = _refusal(error, table, ())
         if refusal is None:
             return None
@@ -242,7 +243,7 @@ class RecentBatches:
         )
 
     def locate(self, record: int, columns: Sequence[str]) -> str | None:
-        """Return what ``locate`` does of a record, or None if it is not among them."""
+        """Return the result of ``locate`` for a record, or None if its batch is not kept."""
         for batch in self._batches:
             place = bisect_left(batch.records, record)
             if place < len(batch.records) and batch.records[place] == record:
@@ -251,7 +252,7 @@ class RecentBatches:
 
 
 def value_of(batch: TypedBatch, column: str, record: int) -> Any:
-    """Return what the source has in the column that feeds a column of the table."""
+    """Return the source's value for a column of the table in one record."""
     cells = batch.batch.columns[list(batch.origins).index(column)]
     cell = cells[bisect_left(batch.batch.records, record)]
     value = cell.as_py() if isinstance(cell, pa.Scalar) else cell

@@ -1,4 +1,4 @@
-"""The statements that try the rows of the stage in the server, and write down the refused ones."""
+"""Write the statements that try staged rows on the server and record the refused ones."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ingest.writing.staging import StagedType, StagingTable
 
 READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::bigint"
-"""How many rows the last statement has put in, as PostgreSQL counts them."""
+"""A query for the number of rows that the last statement inserted, as counted by PostgreSQL."""
 PIECE_ROWS = 4_096
-"""Rows first tried at a time: a refused piece costs what it inserted."""
+"""The size of the first pieces: what a refused piece has inserted is lost."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,25 +27,25 @@ class UniqueKey:
     """A unique key of the table."""
 
     name: str
-    """The name that PostgreSQL reports: the constraint's and its index's are the same."""
+    """The name that PostgreSQL reports, which a constraint and its index share."""
     expressions: tuple[str, ...]
     operators: tuple[str, ...]
-    """By which operator each expression is equal to another, with its schema."""
+    """The equality operator of each expression, with its schema."""
     predicate: str
     columns: tuple[str, ...]
-    """The columns that the expressions and the predicate look at."""
+    """The columns that the expressions and the predicate read."""
     plain: tuple[str, ...]
-    """The columns that make up the key; none where it has an expression."""
+    """The columns that make up the key; empty if it has an expression."""
     parts: tuple[str, ...]
     """Its names in the partitions, which PostgreSQL reports."""
 
     @property
     def select(self) -> str:
-        """Return the key's expressions for a SELECT that names them k1, k2 and so on."""
+        """The key's expressions for a SELECT, named k1, k2 and so on."""
         return ", ".join(f"({item}) AS k{place}" for place, item in enumerate(self.expressions, 1))
 
     def equal(self, one: str, other: str) -> str:
-        """Compare two such SELECTs, which have these aliases."""
+        """Return the condition that two such SELECTs with these aliases have the same key."""
         return " AND ".join(
             f"{one}.k{place} {operator} {other}.k{place}"
             for place, operator in enumerate(self.operators, 1)
@@ -68,14 +68,14 @@ class RowByRow:
         types: Mapping[str, StagedType],
         ends_at_first: bool,
     ) -> None:
-        """Prepare them: rows go from the stage into the table, or as a note into ``refused``.
+        """Prepare the statements: rows go from the stage into the table, or into ``refused``.
 
-        ``mark`` is the statement that marks the subtransaction of rows that went in. ``check`` is
-        one that checks deferred constraints, and whose effect on these is undone. With
-        ``ends_at_first`` no row is tried after the first that is refused.
+        ``mark`` is the statement that marks the subtransaction of inserted rows. ``check`` is a
+        statement that checks deferred constraints and whose effect is rolled back. With
+        ``ends_at_first``, no row is tried after the first refused one.
         """
-        # PL/pgSQL takes its variables for columns, and columns for its variables: no name that we
-        # choose may be a column's. FOUND and SQLERRM cannot be chosen; there the column is meant.
+        # PL/pgSQL confuses variables and columns with the same name, so no name that we choose may
+        # be a column's. FOUND and SQLERRM cannot be renamed; there the column has precedence.
         self._own = own_prefix(table)
         self._table, self._stage, self._refused = table, stage, refused
         self._names = ", ".join(map(quote_name, names))
@@ -129,10 +129,10 @@ class RowByRow:
 
     @property
     def _insert_one(self) -> str:
-        """The statements that try one row in another way than many; none where that is the same.
+        """The statements that try a single row, if that is done differently than for many.
 
-        Citus sends a row of VALUES to its shard in a statement, and what that says comes back with
-        its SQLSTATE; rows of a SELECT go by COPY, of which the message alone comes back.
+        Citus sends a row of VALUES to its shard in a statement, whose errors come back with their
+        SQLSTATE. Rows of a SELECT are sent by COPY, whose errors come back as a message only.
         """
         if self._table.distribution is None:
             return ""
@@ -154,7 +154,7 @@ class RowByRow:
         ELSE"""
 
     def _tell_apart(self, key: UniqueKey) -> str:
-        """Find out whether the row that has the key of the refused one is the load's own."""
+        """Write the code that finds out whether the row with the same key is the load's own."""
         own, stage = self._own, self._stage
         read = ", ".join(f"{self._types[name].read} AS {quote_name(name)}" for name in key.columns)
         names = ", ".join(map(_literal, (key.name, *key.parts)))
@@ -168,7 +168,7 @@ class RowByRow:
           WHERE {key.equal("there", "refused")};"""
 
     def _find_column(self, column: tuple[str, StagedType]) -> str:
-        """Find out whether it was this column's type that refused its value."""
+        """Write the code that finds out whether this column's type refused its value."""
         name, said = column
         own, stage = self._own, self._stage
         return f"""
@@ -183,7 +183,7 @@ class RowByRow:
 
 
 def begin_outer(table: Table) -> str:
-    """Return what begins a savepoint around those of pieces of rows, in a loop; empty: none."""
+    """Return PL/pgSQL that begins an outer savepoint and a loop over pieces, or ""."""
     if table.distribution is None:
         return ""
     own = own_prefix(table)
@@ -195,7 +195,7 @@ def begin_outer(table: Table) -> str:
 
 
 def end_outer(table: Table) -> str:
-    """Return what ends it: PL/pgSQL makes a savepoint where a block catches errors."""
+    """Return PL/pgSQL that ends it: a block that catches errors is a savepoint."""
     if table.distribution is None:
         return ""
     return """
@@ -210,12 +210,12 @@ def _patterns(states: Sequence[str]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Quote a constant for SQL, whatever standard_conforming_strings is."""
+    """Quote a constant for SQL, independent of standard_conforming_strings."""
     return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-# A row that is seen though its transaction goes on is the load's own, or its caller's from before
-# the stage was made. xmin lacks the epoch.
+# A visible row whose transaction is in progress is the load's own, unless the caller inserted it
+# before the stage was created. xmin lacks the epoch.
 _IS_OURS = """
             pg_catalog.age(there.inserted_by)
               OPERATOR(pg_catalog.<=) pg_catalog.age({own}began)
@@ -225,7 +225,7 @@ _IS_OURS = """
                 OPERATOR(pg_catalog.%) 4294967296)
             )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress'"""
 _END = "{own}at := {own}final OPERATOR(pg_catalog.+) 1; EXIT;"
-# The stage's row type is as old as the load, whatever TRUNCATE makes of its file.
+# The stage's row type was created at the start of the load; TRUNCATE changes only the stage's file.
 _DECLARE = """
 #variable_conflict use_column
 DECLARE
@@ -302,7 +302,7 @@ BEGIN
   PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
 END
 """
-# The end of a block by an exception sets the constraints as they were before it.
+# If a block ends with an exception, the constraints are set again as they were before it.
 _CHECK = """
       BEGIN
         {check};
@@ -311,7 +311,7 @@ _CHECK = """
         NULL;
       END;
 """
-# Writes down the row that was just refused.
+# Records the row that was just refused.
 _NOTE = """
         GET STACKED DIAGNOSTICS {own}message = MESSAGE_TEXT, {own}detail = PG_EXCEPTION_DETAIL,
           {own}constraint = CONSTRAINT_NAME, {own}column = COLUMN_NAME;

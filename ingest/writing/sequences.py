@@ -1,6 +1,6 @@
-"""The sequences behind a table's columns: which they are, and moving them past given keys.
+"""Find the sequences of a table's columns, and move them past keys that were given.
 
-PostgreSQL draws from a sequence only for keys that are not given: without a move the next row that
+PostgreSQL draws from a sequence only for keys that are not given. Without a move, the next row that
 the ORM saves would repeat a key of the load.
 """
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 SINGLE_STEPS = 100_000
-"""Up to here a sequence is moved by drawing from it, which can never move it backwards; drawing so
-many takes some 20 ms."""
+"""Up to this many steps, a sequence is moved by drawing from it, which can never move it backwards;
+drawing this many takes some 20 ms."""
 EXACT_IN_JSON = 2**53
-"""Clients that read numbers as JavaScript does hold no larger key exactly: no single key moves a
-sequence from below this number to a number above it."""
+"""Clients that read numbers as JavaScript does cannot represent larger keys exactly. So no single
+key moves a sequence from below this number to a number above it."""
 _TYPE_LIMITS = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sequence:
-    """A sequence, as pg_sequence has it, and what the load's role may do with it."""
+    """A sequence, as in pg_sequence, and what the load's role may do with it."""
 
     oid: int
     name: str
-    """The name with its schema, quoted where it must be."""
+    """The name with its schema, quoted if necessary."""
     step: int
     smallest: int
     greatest: int
@@ -56,16 +56,16 @@ class Sequence:
         return self.start - self.step if last is None else int(last)
 
     def earliest(self, session: Session) -> int:
-        """Return the earliest position that this session may draw from.
+        """Return the earliest position from which this session may draw.
 
-        With a CACHE it may still hold numbers that lie before the sequence's own position.
+        With a CACHE, the session may still hold numbers before the sequence's own position.
         """
         return self.position(session) - (self.cache - 1) * self.step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Default:
-    """What PostgreSQL puts into a column that is not given."""
+    """The default that PostgreSQL stores in a column that is not given."""
 
     column: str
     is_identity: bool
@@ -74,18 +74,18 @@ class Default:
     expression: str | None
     """The default as SQL, with names that the session's search path finds."""
     is_servers_own: bool
-    """Whether it is made of PostgreSQL's own functions and operators alone."""
+    """Whether it uses only PostgreSQL's own functions and operators."""
     draws: bool
-    """Whether the default draws from any sequence that the catalog knows of."""
+    """Whether the default draws from any sequence, according to the catalog."""
     sequence: Sequence | None
-    """Where the default is the next number of a sequence, and nothing else."""
+    """The sequence, if the default is its next number and nothing else."""
     limit: int | None
-    """The greatest number of the column's type; None where it is no integer."""
+    """The greatest number of the column's type; None if it is not an integer type."""
     is_domain: bool
 
 
 def defaults_of(table: Table) -> dict[str, Default]:
-    """Return the defaults of a table's columns, by column."""
+    """Return the defaults of a table's columns, by column name."""
     found = {}
     names = [field.name for field in dataclasses.fields(Sequence)]
     for row in table.facts["defaults"]:
@@ -112,13 +112,13 @@ def _quoted(column: str) -> str:
 
 
 class Sequences:
-    """Moves the sequences behind explicitly given keys past the greatest of them.
+    """Moves the sequences of explicitly given keys past the greatest of them.
 
-    ``note`` the keys of rows that are in, ``plan`` when all of a transaction's rows are, and
-    ``move`` just before its COMMIT: like every draw from a sequence a move is not rolled back.
+    Call ``note`` for inserted rows, ``plan`` after all rows of a transaction, and ``move`` just
+    before its COMMIT: like every draw from a sequence, a move is not rolled back.
 
-    A sequence follows a key only where that leaves at least as many numbers for others as it skips.
-    One huge key would otherwise use up the sequence for everybody.
+    A sequence follows a key only if that leaves at least as many numbers as it skips. Otherwise one
+    huge key would use up the sequence for everybody.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Sequences:
     ) -> None:
         self._session = session
         self.decisions: dict[str, None] = {}
-        """What was decided, a sentence each."""
+        """Sentences about what was decided."""
         self._followed: list[_Followed] = []
         for name in given:
             default = defaults.get(name)
@@ -151,7 +151,7 @@ class Sequences:
             item.forget()
 
     def note(self, batch: TypedBatch, refused: Collection[int]) -> None:
-        """Note the keys of a batch that is in, but for the refused places."""
+        """Note the keys of an inserted batch, except those at the refused places."""
         for item in self._followed:
             keys = batch.rows.column(item.column)
             if refused:
@@ -160,7 +160,7 @@ class Sequences:
             item.note(keys)
 
     def plan(self) -> None:
-        """Decide how far each sequence is to be moved."""
+        """Decide how far to move each sequence."""
         for item in self._followed:
             item.plan(item.sequence.earliest(self._session) if item.has_keys else item.position)
             name = item.sequence.name
@@ -181,11 +181,11 @@ class Sequences:
 
     @property
     def has_moves(self) -> bool:
-        """Return whether any sequence is to be moved."""
+        """Whether any sequence must be moved."""
         return any(item.goal is not None for item in self._followed)
 
     def move(self) -> None:
-        """Move each sequence as planned; never backwards."""
+        """Move each sequence as planned, never backwards."""
         for item in self._followed:
             if item.goal is not None:
                 _move(self._session, item)
@@ -203,9 +203,10 @@ class Sequences:
 class _Followed:
     """A sequence and the given keys that it may have to follow.
 
-    All is counted in *room*: how many numbers are left beyond a key, in the sequence's direction.
-    Rooms of one bit length are a zone: a key of a zone always leaves more than half of the room of
-    any other key there. So of each zone no more than the first and the last key need be kept.
+    Everything is measured in *room*: how many numbers are left beyond a key, in the direction of
+    the sequence. Rooms of the same bit length form a zone: a key in a zone always leaves more than
+    half of the room of any other key there. So only the first and the last key of each zone are
+    kept.
     """
 
     def __init__(self, column: str, sequence: Sequence, limit: int, position: int) -> None:
@@ -220,15 +221,15 @@ class _Followed:
         self._end = end
         self.noted: dict[int, tuple[int, int]] = {}
         self._left: dict[int, tuple[int, int]] = {}
-        """Keys that were too far when an earlier transaction was committed."""
+        """Keys that were too far away when an earlier transaction was committed."""
         self.goal: int | None = None
         self.skipped: int | None = None
-        """The least of the keys that it does not follow."""
+        """The first of the keys that it does not follow."""
         self._beyond: int | None = None
         self.has_told = False
 
     def _turn(self, number: int) -> int:
-        """Turn the order around where the sequence goes downwards; twice is not at all."""
+        """Reverse the order of numbers if the sequence goes down; this is its own inverse."""
         return number if self._is_up else ~number
 
     @property
@@ -236,12 +237,12 @@ class _Followed:
         return bool(self.noted or self._left)
 
     def forget(self) -> None:
-        """Forget the keys that were noted since the last transaction that was committed."""
+        """Forget the keys that were noted since the last committed transaction."""
         self.noted.clear()
         self.goal = self.skipped = self._beyond = None
 
     def note(self, keys: pa.Array) -> None:
-        """Note the given keys; those before the sequence's position do not count."""
+        """Note the given keys; those before the sequence's position are ignored."""
         if not self._is_up:
             keys = pc.bit_wise_not(pc.cast(keys, pa.int64()))
         position = self._turn(self.position)
@@ -268,7 +269,7 @@ class _Followed:
             _widen(self.noted, room, self._end - least)
 
     def plan(self, position: int) -> None:
-        """Find the key that the sequence is to follow, from where it stands."""
+        """Find the key that the sequence must follow from its position."""
         self.position = position
         zones = dict(self._left)
         for least, most in self.noted.values():
@@ -288,7 +289,7 @@ class _Followed:
         self.goal = self._turn(self._end - room) if room < start else None
 
     def keep(self) -> None:
-        """Keep the keys that are still beyond, for the transactions that follow."""
+        """Keep the keys that are still beyond the sequence, for later transactions."""
         reached = self.position if self.goal is None else self.goal
         for least, most in self.noted.values():
             if self._end - self._turn(reached) > least:
@@ -296,7 +297,7 @@ class _Followed:
         self.forget()
 
     def steps_from(self, position: int) -> int:
-        """Return how many numbers to draw from a position, so that the next is past the goal."""
+        """Return how many numbers to draw from a position so that the next is past the goal."""
         goal = self.position if self.goal is None else self.goal
         return (goal - position) // self.sequence.step
 
@@ -314,7 +315,7 @@ def _move(session: Session, item: _Followed) -> None:
             [(least, greatest)] = session.fetch(_DRAW, sequence.oid, steps)
             position = greatest if sequence.step > 0 else least
         else:
-            # Other loads wait here; and nobody draws a hundred thousand within a statement.
+            # Other loads wait here, and nobody draws so many numbers during one statement.
             session.fetch(_ONE_LOAD_AT_A_TIME, sequence.oid)
             goal = position + steps * sequence.step
             session.fetch(_SET_UP if sequence.step > 0 else _SET_DOWN, sequence.oid, goal)
@@ -322,7 +323,7 @@ def _move(session: Session, item: _Followed) -> None:
 
 
 def _drawn_last(session: Session, sequence: Sequence) -> int:
-    """Return the position from which this session would draw; with a CACHE only a draw tells."""
+    """Return the position from which this session would draw; with a CACHE, by drawing once."""
     if sequence.cache > 1 and sequence.may_draw:
         [(drawn, _)] = session.fetch(_DRAW, sequence.oid, 1)
         return int(drawn)

@@ -1,8 +1,8 @@
-"""Rows without their parents, found before they are sent to the shards of Citus.
+"""Find rows without parents before they are sent to the shards of Citus.
 
 Django's foreign keys are deferred, and the shards check them when the transaction ends: too late to
 refuse a record alone, or to name it. SET CONSTRAINTS does not reach the shards. So the distinct
-keys of each batch are looked up first. They are not locked: the shards have the last word.
+keys of each batch are looked up first. They are not locked: the shards still check them at the end.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ LOOKED_UP = (
 
 
 class ShardReferences:
-    """Looks up what the batches of one load refer to."""
+    """Looks up the rows to which the batches of one load refer."""
 
     def __init__(
         self, session: Session, table: Table, encoding: CopyEncoding, *, skips_refused: bool
     ) -> None:
         """Plan the look-ups.
 
-        Raises ``UnsupportedModelError`` where the load is to go on without the records that are
-        refused, and one of them could not be refused alone.
+        Raises ``UnsupportedModelError`` if the load should continue without refused records, but a
+        record could not be refused alone.
         """
         self._session = session
         self._keys = [
@@ -67,7 +67,7 @@ class ShardReferences:
             )
 
     def missing(self, rows: pa.RecordBatch) -> list[MissingReference]:
-        """Return the references that lead nowhere, by place."""
+        """Return the references to missing rows, sorted by place."""
         found: list[MissingReference] = []
         for key in self._keys:
             found += self._session.start(key.missing(rows)).result()
@@ -81,7 +81,7 @@ class ShardReferences:
         return can
 
     def check(self) -> None:
-        """Look once more for the parents that may have come; raise ``ConstraintRefused``."""
+        """Look up the awaited parents again; raise ``ConstraintRefused`` if one is missing."""
         for batch in self._waiting:
             missing = self.missing(batch.rows)
             if missing:
@@ -89,7 +89,7 @@ class ShardReferences:
 
 
 def _is_null(key: Constraint, table: Table, encoding: CopyEncoding) -> bool:
-    """Return whether a foreign key has a column that no row of the load has a value for."""
+    """Return whether a foreign key has a column that is NULL in all rows of the load."""
     return any(
         column.name in key.columns
         and column.name not in encoding.names
@@ -127,7 +127,7 @@ class _Key:
         distinct = keys.select(self._names).combine_chunks().to_batches()[0]
         refused = yield from self._stage.fill(distinct, pa.arange(0, distinct.num_rows))
         known = {place for (place,) in (yield Query(self._found))}
-        known |= {row.place for row in refused}  # by their type, as they will be again
+        known |= {row.place for row in refused}  # the table's type will refuse them again
         values = distinct.to_pylist()
         return [
             MissingReference(

@@ -1,7 +1,7 @@
-"""A source that keeps a locked table waiting: it is noticed while it does so, and told once.
+"""Detect a source that keeps a locked table waiting, while it does so, and report it once.
 
-A load that builds the indexes after the rows has the table for itself until its commit. A pipe or a
-generator that is slower than the server makes that longer than the rows would need.
+A load that builds the indexes after the rows locks the table until its commit. A pipe or a
+generator that is slower than the server makes that time longer than the rows need.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ingest.writing.timings import Stages
 
 PATIENCE_SECONDS = 2.0
-"""How long the server may have had nothing to do, in all, before it is told."""
+"""How long the server may be idle, in total, before this is reported."""
 PAUSE_SECONDS = 0.2
-"""How often a thread looks whether that is so: the load's own thread waits for the source."""
+"""How often a separate thread checks this: the load's own thread waits for the source."""
 
 
 class SlowSource:
@@ -29,22 +29,22 @@ class SlowSource:
     def __init__(
         self, session: Session, stages: Stages, tell: Callable[[float], None] | None = None
     ) -> None:
-        """``tell`` is called once, in a thread of its own, with the seconds waited until then."""
+        """``tell`` is called once, in a separate thread, with the seconds waited until then."""
         self._session = session
         self._stages = stages
         self._tell = tell
         self._waiting_since: float | None = None
         self._is_over = Event()
         self.seconds = 0.0
-        """How long the server had nothing to do while the source was read."""
+        """How long the server was idle while the source was read."""
 
     @property
     def is_slow(self) -> bool:
-        """Return whether it was longer than expected."""
+        """Whether the server was idle for longer than expected."""
         return self.seconds >= PATIENCE_SECONDS
 
     def watch(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
-        """Yield the batches, and look at the clock while they are made."""
+        """Yield the batches, and measure the time while they are made."""
         watcher = Thread(target=self._look, name="ingest-slow-source", daemon=True)
         watcher.start()
         try:
@@ -54,7 +54,7 @@ class SlowSource:
                 batch = next(batches, None)
                 idle = self._idle_seconds()
                 self._waiting_since = None
-                # What it takes to convert a batch is not the source's fault.
+                # The time to convert a batch does not count: it is not the source's fault.
                 self.seconds += min(idle, self._read_seconds() - read)
                 if batch is None:
                     return
@@ -73,7 +73,7 @@ class SlowSource:
                 return
 
     def _idle_seconds(self) -> float:
-        """Return for how long the server has had nothing to do since the batch was asked for."""
+        """Return how long the server has been idle since the batch was requested."""
         waiting, idle = self._waiting_since, self._session.idle_since
         if waiting is None or idle is None:
             return 0.0
