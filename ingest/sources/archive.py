@@ -76,5 +76,5 @@ def read_member(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[by
 
 
 def protected(name: str) -> SourceError:
-    """Return the error of a file that nobody can read without its password."""
+    """Return the error for a file that cannot be read without its password."""
     return SourceError(f"{name} is protected by a password: save it without one.")

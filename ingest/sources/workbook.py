@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from ingest.sources.writers import RecordWriter
 
 BATCH_ROWS = 16_384
-"""Rows made into columns at a time."""
+"""Rows converted to columns at a time."""
 EXACT_DIGITS = 10**15
-"""From here on a workbook program has changed the last digits of a number: it keeps fifteen."""
+"""Spreadsheet programs keep fifteen digits, so numbers from here on have inexact last digits."""
 ROWS_NAMED = 3
-"""Rows and cells that a note names."""
+"""How many rows or cells a note names."""
 _ISO_TIME = re.compile(r"PT(\d+)H(\d+)M(\d+)(?:\.(\d+))?S")
 SUFFIXES = {
     ".xlsx": "xlsx",
@@ -47,13 +47,13 @@ SUFFIXES = {
     ".xls": "xls",
     ".ods": "ods",
 }
-"""The kinds of workbooks by the suffixes of their names."""
+"""The kinds of workbooks, by the suffix of the file's name."""
 
 Row = list[Any]
 
 
 class WorkbookSource(Source):
-    """One sheet of a workbook; its cells have types."""
+    """One sheet of a workbook, whose cells are typed."""
 
     format = "workbook"
     place = 15
@@ -73,7 +73,7 @@ class WorkbookSource(Source):
         try:
             self._sheet_name, self._facts, sheet = self._open_sheet()
             self._rows_total = sheet.total_height
-            # calamine counts from 0, and leaves out the empty columns before the first.
+            # calamine counts from 0, and leaves out empty columns before the first filled one.
             self._left = (sheet.start or (0, 0))[1]
             self._rows = enumerate(sheet.iter_rows() if sheet.start else (), 1)
             self._row = 0
@@ -108,7 +108,7 @@ class WorkbookSource(Source):
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """What a person who looks at the sheet would not expect, a sentence each."""
+        """Notes on what the sheet's appearance does not show, a sentence each."""
         return tuple(self._notes.values())
 
     def check_unchanged(self) -> None:
@@ -134,7 +134,7 @@ class WorkbookSource(Source):
         content = self._stack.enter_context(path.open("rb"))
         kind = self._kind = find_kind(content, self.name)
         with self._explained():
-            if SUFFIXES.get(path.suffix.lower()) == kind:  # calamine believes the name
+            if SUFFIXES.get(path.suffix.lower()) == kind:  # from_path() relies on the suffix
                 workbook = calamine.CalamineWorkbook.from_path(str(path))
             else:
                 content.seek(0)
@@ -159,7 +159,7 @@ class WorkbookSource(Source):
         return (filled or found)[0]
 
     def _candidates(self, sheets: Sequence[Any]) -> list[str]:
-        """Return the names of the sheets that are meant, or may be."""
+        """Return the name of the chosen sheet, or of all visible sheets."""
         names = [sheet.name for sheet in sheets]
         visible = [sheet.name for sheet in sheets if str(sheet.visible).endswith(".Visible")]
         hidden = [name for name in names if name not in visible]
@@ -188,7 +188,7 @@ class WorkbookSource(Source):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Raise ``SourceError`` for what calamine raises."""
+        """Turn calamine's exceptions into ``SourceError``."""
         from ingest.sources.archive import protected
 
         calamine = _import_calamine(self.name)
@@ -199,7 +199,7 @@ class WorkbookSource(Source):
         except (calamine.CalamineError, OSError, ValueError) as error:
             raise self._damaged(error) from error
         except BaseException as error:
-            if type(error).__name__ == "PanicException":  # of Rust, and no Exception
+            if type(error).__name__ == "PanicException":  # from Rust; not an Exception
                 raise self._damaged(error) from error
             raise
 
@@ -248,7 +248,7 @@ class WorkbookSource(Source):
         return f"{letters(column)}{row}"
 
     def _next_row(self) -> tuple[int, Row] | None:
-        """Return the next row that is not blank, and its number; None at the end."""
+        """Return the number and the cells of the next row that is not blank; None at the end."""
         errors = self._facts.errors
         for number, row in self._rows:
             self._row = number
@@ -292,9 +292,9 @@ class WorkbookSource(Source):
         )
 
     def _look_at_first(self) -> tuple[str, ...]:
-        """Return the positions of the first record's cells; the record stays to be read.
+        """Return the positions of the first record's cells, without consuming the record.
 
-        A reject file without a header begins with a row that shows where the reasons are.
+        A reject file without a header begins with a row that shows the place of the reasons.
         """
         self._held = self._next_row()
         if self._held is None:
@@ -332,10 +332,10 @@ class WorkbookSource(Source):
             if found[1].count("") < len(found[1]):
                 yield found
         if left and (found := self._next_row()) is not None:
-            yield found  # there may have been blank rows only
+            yield found  # otherwise a batch of blank rows would look like the end
 
     def _byte_after(self, row: int) -> int:
-        """Return how much of the file its rows up to this one are: an equal share each."""
+        """Return the approximate bytes of the rows up to this one: each has an equal share."""
         return int((self.bytes_total or 0) * row // max(self._rows_total, self._row, 1))
 
     def _batch(self, numbered: list[tuple[int, Row]], first: int) -> Batch:
@@ -390,7 +390,7 @@ class WorkbookSource(Source):
         )
 
     def _column(self, cells: tuple[Any, ...], lines: list[int]) -> pa.Array | list[Any]:
-        """Return the cells of a column: texts as a text file has them, or typed values."""
+        """Return the cells of a column: texts like those of a text file, or typed values."""
         if self._kind == "ods":
             cells = tuple(map(_as_time, cells))
         kinds = set(map(type, cells))
@@ -413,7 +413,7 @@ class WorkbookSource(Source):
             if cell.is_integer():
                 if abs(cell) >= EXACT_DIGITS:
                     self._note_digits(cell, lines[min(place, len(lines) - 1)])
-                # All of a column's numbers are of one type, so that they are converted at once.
+                # All numbers of a column get one type, so that they are converted at once.
                 return Decimal(int(cell)) if is_fractional else int(cell)
             return Decimal(repr(cell))
         if kind is str or kind is _CellError:
@@ -459,14 +459,14 @@ class WorkbookSource(Source):
 
 
 class _CellError(str):
-    """What a cell in error shows."""
+    """The text that a cell with an error shows."""
 
     __slots__ = ()
 
 
 @contextmanager
 def _on_disk(file: InputFile) -> Iterator[Path]:
-    """Give the path of the file itself, or of a copy that can be read from any place."""
+    """Yield the path of the file itself, or of a copy that can be read from any position."""
     if file.can_seek and file.path is not None:
         yield file.path
         return
@@ -485,12 +485,12 @@ def sheet_names(given: Any) -> tuple[str, ...]:
         stack.callback(file.close)
         calamine = _import_calamine(file.name)
         content = stack.enter_context(stack.enter_context(_on_disk(file)).open("rb"))
-        find_kind(content, file.name)  # which checks that it can be unpacked
+        find_kind(content, file.name)  # checks that it can be unpacked
         content.seek(0)
         try:
             workbook = calamine.CalamineWorkbook.from_filelike(content)
         except (calamine.CalamineError, OSError, ValueError):
-            return ()  # whoever reads it says why
+            return ()  # the error is reported when the workbook is read
         with workbook:
             return tuple(
                 sheet.name
@@ -507,7 +507,7 @@ def _line_finder(lines: list[int], first: int) -> Any:
 
 
 def _as_time(cell: Any) -> Any:
-    """Return a time or a duration of an ``.ods`` file, which calamine gives as ISO 8601."""
+    """Convert a time or duration of an ``.ods`` file, which calamine returns as ISO 8601 text."""
     found = _ISO_TIME.fullmatch(cell) if type(cell) is str else None
     if found is None:
         return cell
@@ -523,7 +523,7 @@ def _as_time(cell: Any) -> Any:
 
 
 def _shown(cell: Any) -> str:
-    """Return the text of a cell; a whole number is a float in calamine."""
+    """Return the text of a cell; calamine returns whole numbers as floats."""
     is_whole = type(cell) is float and cell.is_integer()
     return text_of(int(cell) if is_whole else cell) or ""
 
@@ -541,7 +541,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _choose(said: str | int, names: Sequence[str], source: str) -> str:
-    """Return the name of the sheet that is meant by a name, or by a number from 1."""
+    """Return the name of the sheet with this name, or with this number, from 1."""
     if isinstance(said, str) and said in names:
         return said
     if isinstance(said, int) or said.isdecimal():

@@ -1,4 +1,4 @@
-"""Refused records of a workbook, as a workbook or as CSV."""
+"""Writes refused records of a workbook as a workbook or as CSV."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _TRAILER = "end of the rejects"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Head:
-    """What stands before the first record of a sheet."""
+    """The rows before the first record of a sheet."""
 
     columns: tuple[str, ...]
     """The names of the columns."""
     preamble: list[list[Any]]
     """The rows that are skipped."""
     header: tuple[str, ...] | None
-    """The names that the header says, where there is one."""
+    """The names in the header, if there is one."""
 
 
 class WorkbookWriter(RecordWriter):
-    """Writes an ``.xlsx`` workbook of one sheet; all of it at the end."""
+    """Writes an ``.xlsx`` workbook with one sheet of data; ``tail`` returns all of it."""
 
     format = "workbook"
     is_whole_at_end: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class WorkbookWriter(RecordWriter):
 
     def misfit(self, given: Any, reasons: str) -> bytes:
         cells = list(given) if isinstance(given, list | tuple) else [str(given)]
-        if self._options.has_header:  # the reasons stand under their name
+        if self._options.has_header:  # the reasons must be in the column with their name
             width = len(self._given_head.columns)
             row = cells + [""] * (width - len(cells))
             self._write([*row[:width], reasons, *row[width:]])
@@ -97,7 +97,7 @@ class WorkbookWriter(RecordWriter):
         self._workbook = xlsxwriter.Workbook(self._file, {"constant_memory": True})
         said = str(self._options.sheet or 1)
         number = int(said) if said.isdecimal() and said != self._name else 1
-        for _ in range(number - 1):  # so that the same option finds it
+        for _ in range(number - 1):  # so that the sheet has the same number
             self._workbook.add_worksheet()
         self._sheet = self._workbook.add_worksheet(_sheet_name(self._name, number))
         self._sheet.activate()
@@ -111,7 +111,7 @@ class WorkbookWriter(RecordWriter):
             width = len(head.columns)
             names = list(head.header) + [""] * (width - len(head.header))
             self._write([*names[:width], REASONS])
-        else:  # nothing else would tell the reasons from a column
+        else:  # without it, the reasons would be read as a column of the sheet
             self._write([REASONS] * (len(head.columns) + 1))
 
     def _write(self, cells: Sequence[Any]) -> None:
@@ -128,7 +128,7 @@ class WorkbookWriter(RecordWriter):
                 done = sheet.write_number(row, place, float(cell))
             elif kind in self._formats:
                 done = sheet.write_datetime(row, place, cell, self._formats[kind])
-            else:  # as text, also where it looks like a formula or a link
+            else:  # as text, even if it looks like a formula or a link
                 text = text_of(cell) or ""
                 if cell is cells[-1] and len(cells) > 1:
                     text = text[:CELL_CHARACTERS]
@@ -176,7 +176,7 @@ def _python_value(cell: Any) -> Any:
 
 
 def _sheet_name(name: str, number: int) -> str | None:
-    """Return a name that a sheet of Excel may have."""
+    """Return the sheet's name if Excel allows it, otherwise None for a default name."""
     is_taken = re.fullmatch(r"(?i)sheet[0-9]+", name) is not None and number > 1
     is_good = 0 < len(name) <= NAME_CHARACTERS and not re.search(r"[\[\]:*?/\\]|^'|'$", name)
     return name if is_good and not is_taken else None

@@ -1,7 +1,7 @@
-"""What a delimited file is like, detected from its beginning and its end.
+"""Detects how to read a file from its beginning and its end.
 
-What was detected is a starting point for a layout: it says why it thinks so, marks what it only
-guesses, and is not used for a load unless somebody passes it on.
+The result is a starting point for a layout: it gives reasons, marks guesses, and is not used for a
+load unless the caller passes it on.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
 __all__ = ["Detected", "DetectedColumn", "detect"]
 
 SAMPLE_BYTES = 256 << 10
-"""Bytes looked at from the beginning of a file; a smaller file is looked at whole."""
+"""Bytes examined at the beginning of a file; a smaller file is examined as a whole."""
 TAIL_BYTES = 16 << 10
-"""Bytes looked at from the end of a larger file, for its trailer."""
+"""Bytes examined at the end of a larger file, for its trailer."""
 WORDS_LISTED = 6
-"""More distinct texts than this are no code for a sign or a truth value."""
+"""The most distinct texts that may be codes for a sign or a truth value."""
 RECORDS_SHOWN = 3
 """Records of a preamble or a trailer that a finding shows."""
 CONTROL_SHARE = 0.05
-"""Share of control characters from which a file is no text: an old export has a few."""
+"""A file with a larger share of control characters is not text; old exports have a few."""
 _CONTROLS = [chr(code) for code in (*range(9), *range(14, 32), 127)]
 
 
@@ -62,11 +62,11 @@ def detect(
     delimiter: str | None = None,
     sheet: str | int | None = None,
 ) -> Detected:
-    """Tell how a file is to be read; ``given`` is a path or a file opened for reading bytes.
+    """Detect how to read a file; ``given`` is a path or a file opened for reading bytes.
 
-    What is known already can be said. Of several files the first is looked at. A file object is
-    read, and so cannot be loaded afterwards unless it is opened again. Raises ``SourceError`` for a
-    file that cannot be read or has no text.
+    Pass what you know already as the other arguments. Of several files, the first is examined. A
+    file object is consumed: open it again before you load it. Raises ``SourceError`` for a file
+    that cannot be read or is not text.
     """
     given = plain_file(given)
     kind = next((kind for kind in Source.registry if kind.accepts(given)), None)
@@ -206,7 +206,7 @@ def _of_named_columns(given: Any, kind: str) -> Detected:
 def _columns(table: DetectedTable) -> tuple[DetectedColumn, ...]:
     body = [record for record in table.body if len(record) == table.width]
     names = table.header or [str(place) for place in range(1, table.width + 1)]
-    # A column that the header does not name is none for the loader, either.
+    # The loader ignores columns that the header does not name, too.
     cells = [
         [record[place].strip() for record in body if place < len(record) and record[place].strip()]
         for place in range(len(names))
@@ -271,7 +271,7 @@ def _findings(
 
 
 def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list[str]:
-    """Say where the table begins and ends."""
+    """Return findings about where the table begins and ends."""
     found = []
     if table.start:
         found.append(
@@ -304,7 +304,7 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
 
 
 def _widths(table: DetectedTable) -> Iterator[str]:
-    """Yield what a load does with the records that have fewer or more cells than the header."""
+    """Yield findings about how a load treats records with fewer or more cells than the header."""
     if table.header is None:
         return
     names = len(table.header)
@@ -336,23 +336,23 @@ def _widths(table: DetectedTable) -> Iterator[str]:
 
 
 def _has_empty_surplus(table: DetectedTable) -> bool:
-    """Return whether all cells beyond those of the header are empty, and there are some."""
+    """Return whether records have more cells than the header, and all these are empty."""
     names = len(table.header or ())
     surplus = [record[names:] for record in table.body if len(record) > names > 0]
     return bool(surplus) and not any(cell.strip() for cells in surplus for cell in cells)
 
 
 def _shown(records: Sequence[Sequence[str]]) -> str:
-    """Return the beginning of the first records, as a message shows them."""
+    """Return the beginnings of the first records, for a message."""
     shown = [shorten(" ".join(" ".join(record).split())) for record in records[:RECORDS_SHOWN]]
     return ", ".join(shown) + (", …" if len(records) > RECORDS_SHOWN else "")
 
 
 def _trailer_pattern(table: DetectedTable, trailer: Sequence[Sequence[str]]) -> str | None:
-    """Return a pattern by which the trailer is found, however many records it will have.
+    """Return a pattern that finds the trailer, whatever its number of records, or None.
 
-    There is one where the trailer begins with a word in the place where each record has its date
-    or a number, or with a word before an empty date: no record of the table will ever begin so.
+    A pattern exists if the trailer begins with a word where every record has a date or a number, or
+    with a word before an empty date: no record of the table begins like that.
     """
     if not trailer or not trailer[0]:
         return None
@@ -360,7 +360,7 @@ def _trailer_pattern(table: DetectedTable, trailer: Sequence[Sequence[str]]) -> 
     if word is None:
         return None
     is_wide = len(trailer[0]) == table.width
-    # Of a record of another width the loader has the text as it is, with its quotes.
+    # For a record of another width, the loader searches its raw text, with quotes.
     begin = f"^{'' if is_wide or not table.quote else f'{table.quote}?'}{word[0]}"
     if table.date_column == 0 or all(is_number(record[0].strip()) for record in table.body):
         return begin
@@ -408,7 +408,7 @@ def _read(file: InputFile, size: int) -> bytes:
 
 
 def _read_tail(file: InputFile) -> bytes:
-    """Return the end of a file that can be read from there, from the beginning of some line on."""
+    """Return the last ``TAIL_BYTES`` of a file; empty if it cannot be read from there."""
     if file.path is None or file.is_compressed:
         return b""
     with Path(file.path).open("rb") as again:
@@ -417,10 +417,10 @@ def _read_tail(file: InputFile) -> bytes:
 
 
 def _end_of(tail: bytes, encoding: str, table: DetectedTable) -> DetectedTable | None:
-    """Return the end of the table, found in the end of the file; None where it is not like it."""
+    """Return the table at the end of the file; None if it differs from the one at the beginning."""
     text = tail.decode(encoding, "replace")
     first, mark, rest = text.partition("\n")
-    # The first line is most likely cut, and may be the middle of a cell: that does not matter here.
+    # The first line is probably incomplete, and may begin inside a cell: that does not matter here.
     found = find_table(rest if mark else first, is_whole=True, delimiters=table.delimiter)
     if found is None or found.width != table.width or table.delimiter not in DELIMITERS:
         return None

@@ -1,4 +1,4 @@
-"""What was detected of a file."""
+"""The result of detecting how to read a file."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DetectedColumn:
-    """What the cells of a column are."""
+    """A source column and the kind of its cells."""
 
     name: str
-    """The source column's name, or its position from 1 where there is no header."""
+    """The source column's name, or its position from 1 if there is no header."""
     date_formats: tuple[str, ...] = ()
-    """The formats that its dates are in, the commonest first; empty if it has none."""
+    """The formats of its dates, the most frequent first; empty if it has no dates."""
     other_date_format: str | None = None
-    """Another format that reads these dates, as other days: the first one is then a guess."""
+    """Another format that reads these dates as other days, so that the first one is a guess."""
     is_number: bool = False
     """Whether its cells are numbers."""
     decimal_mark: str | None = None
-    """What stands before the fraction, where some cell has one."""
+    """The mark before the fraction, if a cell has one."""
     thousands_mark: str | None = None
-    """What stands between thousands, where some cell has it."""
+    """The mark between thousands, if a cell has one."""
     unclear_mark: str | None = None
-    """A mark that may be the decimal or the thousands mark: what it is taken for is a guess."""
+    """A mark that could be the decimal or the thousands mark, so that its meaning is a guess."""
     has_negative: bool = False
     """Whether some number has a minus, parentheses or ``DR``."""
     words: tuple[str, ...] = ()
-    """Its distinct texts, where they are few."""
+    """Its distinct texts, if there are few."""
     is_plain: bool = True
-    """Whether its numbers are written as Python writes them."""
+    """Whether its numbers are written as in Python."""
     currency: tuple[str, ...] = ()
     """Currency signs and codes beside its numbers."""
     is_known: bool = True
-    """Whether it has cells that could be looked at."""
+    """Whether it has cells that could be examined."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Detected:
-    """What a source is like; ``str()`` gives the findings, a line each."""
+    """How to read a source; ``str()`` returns the findings, one on each line."""
 
     source: str
     """The file's name."""
     options: SourceOptions
-    """How it is to be read."""
+    """The options with which to read it."""
     columns: tuple[DetectedColumn, ...]
     """Its columns, in order."""
     trailer_pattern: str | None = None
-    """A regular expression (RE2) that is found where the trailer begins, and in no record."""
+    """A regular expression (RE2) that matches the first record of the trailer, and no other."""
     findings: tuple[str, ...]
     """What was detected and why, in sentences."""
 
     @property
     def decimal_mark(self) -> str | None:
-        """The decimal mark that most columns have."""
+        """The most frequent decimal mark of the columns."""
         return commonest([column.decimal_mark for column in self.columns])
 
     def __str__(self) -> str:
@@ -66,6 +66,6 @@ class Detected:
 
 
 def commonest(marks: Sequence[str | None]) -> str | None:
-    """Return the mark that is there most often; None where none is."""
+    """Return the most frequent mark, or None if there is none."""
     said = [mark for mark in marks if mark]
     return max(said, key=said.count, default=None)

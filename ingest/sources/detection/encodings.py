@@ -1,8 +1,8 @@
-"""Which encoding a text is in, detected from its bytes.
+"""Detects the encoding of a text from its bytes.
 
-Rules that are certain come first: a byte-order mark, the zero bytes of UTF-16, valid UTF-8, which
-text of another encoding is not by chance. The rest is a guess, made by chardet among the encodings
-that exports of tables are written in.
+Reliable rules come first: a byte-order mark, the zero bytes of UTF-16, and valid UTF-8, which text
+in another encoding is not by chance. Otherwise chardet guesses, among the encodings in which tables
+are usually exported.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ CANDIDATES: tuple[str, ...] = (
     *("cp1253", "iso8859-7", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874"),
     *_EAST_ASIAN,
 )
-"""The encodings that are guessed. Others (EBCDIC, code pages of the 1980s) fit short texts by
-chance more often than they are right. Of equally likely ones the first is taken."""
+"""The candidates for a guess, the first of equally likely ones wins. Others (EBCDIC, code pages of
+the 1980s) fit short texts by chance more often than they are right."""
 _READ_AS = {"iso8859-1": "cp1252", "euc_kr": "cp949", "shift_jis_2004": "cp932"}
-"""Encodings that are read as another one, which has the same characters and more."""
+"""Encodings that are replaced by a superset."""
 _USUAL: dict[str, str] = {"big5hkscs": "big5", "euc_jis_2004": "euc_jp"}
-"""The commoner encodings that are named where they read a text alike."""
+"""Commoner encodings, which are reported if they decode the text in the same way."""
 _WESTERN = "cp1252"
 _AS_LIKELY = 0.9999
-"""Share of the greatest confidence from which an encoding is as likely."""
+"""From this share of the highest confidence, an encoding counts as equally likely."""
 _NEARLY_AS_LIKELY = 0.8
 _ZEROS = 4
-"""Fewer zero bytes are U+0000 in an ordinary text."""
+"""Fewer zero bytes are taken for U+0000 in an ordinary text."""
 _ZERO_SHARE = 0.3
-"""Share of zero bytes in every second place from which a text is UTF-16."""
+"""A text with a larger share of zeros among its even or odd bytes is UTF-16."""
 _VALID_PER_BAD = 10
-"""Valid characters for each bad byte from which a text is UTF-8 with damage."""
+"""A text with at least so many valid characters for each bad byte is damaged UTF-8."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TextEncoding:
-    """An encoding, and the evidence for it."""
+    """An encoding and the evidence for it."""
 
     name: str
     reason: str
@@ -58,7 +58,7 @@ class TextEncoding:
 
 
 def detect_encoding(sample: bytes, *, is_whole: bool = True) -> TextEncoding:
-    """Return the encoding of a text, from a sample whose end may cut a character."""
+    """Return the encoding of a text from a sample, which may end inside a character."""
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return TextEncoding(name, "it begins with a byte-order mark")
@@ -134,7 +134,7 @@ def _choose(sample: bytes, confidences: Mapping[str, float]) -> str:
 
     best = first([*CANDIDATES, *confidences], _AS_LIKELY) or _WESTERN
     east_asian = first(_EAST_ASIAN, _NEARLY_AS_LIKELY)
-    # Read as another encoding, East Asian text is full of signs.
+    # East Asian text decoded with another encoding is full of signs.
     if east_asian and _share_of_signs(sample, east_asian) < _share_of_signs(sample, best):
         return east_asian
     return best
@@ -153,10 +153,10 @@ def _reads_alike(sample: bytes, name: str, other: str) -> bool:
 
 
 def _has_signs_only(sample: bytes) -> bool:
-    """Return whether all that is beyond ASCII is punctuation, signs and blanks in Windows-1252.
+    """Return whether all non-ASCII characters are punctuation, signs and blanks in Windows-1252.
 
-    An apostrophe or a no-break space says nothing of a language, and is read as a letter in many
-    other encodings.
+    An apostrophe or a no-break space is no evidence for a language, and is a letter in many other
+    encodings.
     """
     try:
         text = sample.decode(_WESTERN)

@@ -1,4 +1,4 @@
-"""The table in a sheet of a workbook, whose cells have types."""
+"""Finds the table in a sheet of a workbook, whose cells are typed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ingest.sources.detection.tables import DetectedTable
 
 SHEET_BATCHES = 4
-"""Batches of rows that are looked at."""
+"""Batches of rows that are examined."""
 
 
 def rows_of(batch: Batch) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a batch, their texts as ``str``."""
+    """Yield the rows of a batch, with texts as ``str``."""
     columns = [
         column if isinstance(column, list) else column.to_pylist() for column in batch.columns
     ]
@@ -39,8 +39,8 @@ def _plain(cell: Any) -> Any:
 def find_sheet_table(rows: Sequence[tuple[Any, ...]], *, is_whole: bool) -> DetectedTable:
     """Find the table among the rows of a sheet.
 
-    A row of which hardly half is filled is taken to end with its last filled cell, so that a title
-    is no record of the table.
+    A row with at most half of its cells filled is cut after the last filled one, so that a title
+    does not look like a record of the table.
     """
     records = []
     for row in rows:
@@ -54,7 +54,7 @@ def find_sheet_table(rows: Sequence[tuple[Any, ...]], *, is_whole: bool) -> Dete
 def with_types(
     columns: Sequence[DetectedColumn], table: DetectedTable, rows: Sequence[tuple[Any, ...]]
 ) -> tuple[DetectedColumn, ...]:
-    """Return the columns without marks and formats where the cells are numbers and dates."""
+    """Return the columns, without marks and other formats for those with typed cells."""
     body = rows[table.start + (table.header is not None) : table.stop]
     found = []
     for place, column in enumerate(columns):

@@ -1,4 +1,4 @@
-"""Where in a text the table is: its delimiter, what stands before and after it, and its header."""
+"""Finds the table in a text: its delimiter, header, preamble and trailer."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 DELIMITERS = ",;\t|^~"
 PROFILED_RECORDS = 400
-"""Records from which the kind of each column is told."""
+"""Records that are used to find the kind of each column."""
 PREAMBLE_RECORDS = 20
-"""Records at the beginning from which, as far as there are others, no kind is told."""
+"""Records at the beginning that are not used for it, if there are enough others."""
 TRAILER_RECORDS = 20
-"""More records at the end than this are no trailer."""
+"""The most records of a trailer."""
 _DATED_SHARE = 1 / 3
-"""Share of the records of a small file that must have a date for its run of dates to count."""
+"""Share of the records that must have a date for a run of dates to count."""
 _RUN_SHARE = 0.6
-"""Share of dates from the first record with a date to the last one."""
+"""Share of dates that a run must have, from the first record with a date to the last one."""
 _FEW_CELLS = 2
-"""Of so few cells half is not nearly nothing."""
+"""With so few cells, a record with half of them filled is not nearly empty."""
 _SUMMARY = re.compile(
     r"(?:sub|grand )?total|totaal|sum[am]?\b|summe|gesamt|suma\b|somme|soma\b|ukupno|összesen|"
     r"celkem|razem|итого|всего|сальдо|остаток|合計|合计|总计|小计|總計|残高|余额|saldo|solde|sald\b|"
@@ -38,10 +38,10 @@ _SUMMARY = re.compile(
     r"end of|eof\b|\*{3}|-{3}|={3}|records?:|rows?:|count:|generated|disclaimer|note:",
     re.IGNORECASE,
 )
-"""How cells begin that sum up a table or end a file; a record of the table may begin so, too."""
+"""Matches the beginning of totals and end marks; a record of the table may begin like that, too."""
 _UNTYPED_WORTH = 0.25
 _SAID = re.compile(r"(?i)sep=([!-/:-@\[-`{-~]|\t)(?:\r\n|\r|\n)")
-"""What a spreadsheet writes and reads before the header."""
+"""Matches a line with the delimiter that spreadsheet programs write and read before the header."""
 
 Record = list[str]
 
@@ -56,18 +56,18 @@ class DetectedTable:
     escape: str | None
     comment: str | None
     width: int
-    """How many cells its records have."""
+    """The number of cells of its records."""
     records: list[Record]
-    """All records of the text, blank lines left out."""
+    """All records of the text, without blank lines."""
     start: int
-    """The place of the header, or of the first record where there is none."""
+    """The place of the header, or of the first record if there is no header."""
     header: Record | None
     stop: int
-    """The place after the last record; what follows is a trailer."""
+    """The place after the last record, where the trailer begins."""
     suspects: int = 0
-    """How many of the last records lack what the others have, without being surely a trailer."""
+    """How many of the last records lack a date or number, but are not certainly a trailer."""
     date_column: int | None = None
-    """The place of the column that has a date in nearly every record."""
+    """The place of the column with a date in nearly every record."""
 
     @property
     def body(self) -> list[Record]:
@@ -76,10 +76,10 @@ class DetectedTable:
 
 
 def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> DetectedTable | None:
-    """Find the table in a text; None where no delimiter makes one.
+    """Find the table in a text; None if it has no records.
 
-    The delimiter wins that explains most: cells in records of equal width, and dates and numbers
-    in these. A text that is a file's beginning only has no trailer.
+    The delimiter that explains most wins: it should split records into equally many cells, and
+    these should be dates and numbers. No trailer is searched for if the text is not the whole file.
     """
     said = _SAID.match(text)
     if said is not None:
@@ -100,10 +100,10 @@ def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> De
 
 
 def _choose_dialect(text: str, delimiter: str, *, is_whole: bool) -> tuple[Dialect, list[Record]]:
-    """Choose the quoting that makes the greatest share of the records equally wide.
+    """Choose the quoting with which the largest share of the records has the same width.
 
-    Of equal ones the one that makes more records wins, and then the first: a quote that is never
-    closed takes in many lines.
+    Among equal ones, the one with more records wins, since an unclosed quote swallows many lines,
+    and then the first.
     """
 
     def regularity(records: Sequence[Record]) -> tuple[float, int]:
@@ -122,9 +122,10 @@ def _choose_dialect(text: str, delimiter: str, *, is_whole: bool) -> tuple[Diale
 
 
 def _is_table(text: str, dialect: Dialect, records: Sequence[Record]) -> bool:
-    """Return whether lines that begin like comments may be records of the table, or its header.
+    """Return whether lines that look like comments may be records of the table, or its header.
 
-    One of them is as wide, with no blank after the mark, or all of several are as wide.
+    This is so if one of them has the table's width and no blank after the mark, or if there are
+    several and all of them have its width.
     """
     if dialect.comment is None or not records:
         return False
@@ -139,7 +140,7 @@ def _is_table(text: str, dialect: Dialect, records: Sequence[Record]) -> bool:
 
 
 def _score(records: Sequence[Record]) -> tuple[float, int]:
-    """Return how much the widest regular part of the records explains, and its width."""
+    """Return a score for the width that covers the most cells, and this width."""
     widths = Counter(map(len, records))
     del widths[1]
     if not widths:
@@ -157,7 +158,7 @@ def _is_typed(cell: str) -> bool:
 
 
 def locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bool) -> DetectedTable:
-    """Find the table among records, most of which have so many cells."""
+    """Find the table among records, most of which have ``width`` cells."""
     wide = [place for place, record in enumerate(records) if len(record) == width]
     profile = _Profile([records[place] for place in _sample(records, wide)])
     start, header = _find_start(records, wide, width, profile)
@@ -178,10 +179,11 @@ def locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: boo
 
 
 def _sample(records: Sequence[Record], wide: Sequence[int]) -> Sequence[int]:
-    """Return the places of records that surely are of the table, to tell its kinds of columns.
+    """Return the places of records that certainly belong to the table, to find the columns' kinds.
 
-    A preamble, a header and a trailer may be as wide as the table. The longest run of dates in a
-    column, from the first to the last, is not; else some records at the beginning are left out.
+    A preamble, a header and a trailer may have the table's width. So this takes the longest run of
+    dates in a column, from the first to the last. Without dates, it leaves out some records at the
+    beginning.
     """
     runs = [
         run
@@ -210,11 +212,11 @@ def _find_start(
 ) -> tuple[int, Record | None]:
     """Return the place where the table starts, and its header.
 
-    What looks like a record is never left to a preamble, even where it is too short or too long.
+    A record that looks like data never becomes part of a preamble, even if it is too short or long.
     """
     start = next((place for place in wide if profile.is_data(records[place])), wide[0])
     if profile.is_empty:
-        # Nothing but text: the first record names the columns if it could.
+        # All columns are text: the first record is the header if it looks like one.
         return start, records[start] if is_header(records[start]) else None
     above = range(start - 1, -1, -1)
     for place in above:
@@ -234,7 +236,7 @@ def _find_start(
 
 
 def is_header(record: Sequence[str]) -> bool:
-    """Return whether these cells may be names of columns: text, most of it filled, few alike."""
+    """Return whether the cells may name columns: text, mostly filled and mostly distinct."""
     cells = [cell.strip() for cell in record]
     filled = [cell for cell in cells if cell]
     if len(filled) <= len(cells) / 2 or any(_is_typed(cell) for cell in filled):
@@ -243,7 +245,7 @@ def is_header(record: Sequence[str]) -> bool:
 
 
 class _Profile:
-    """What kind of cells a table's columns have."""
+    """The kinds of a table's columns."""
 
     def __init__(self, rows: Sequence[Record]) -> None:
         columns = [
@@ -265,17 +267,17 @@ class _Profile:
 
     @property
     def is_empty(self) -> bool:
-        """Return whether all columns are text."""
+        """Whether all columns are text."""
         return not self._dates and not self._numbers
 
     @property
     def date_column(self) -> int | None:
-        """The place of the column with the most dates, if nearly every record has one there."""
+        """The place of the column with the most dates, if it is filled in nearly every record."""
         place = max(self._dates, key=lambda place: (self._dates[place], -place), default=None)
         return place if place is not None and self._dates[place] > 0.9 else None  # noqa: PLR2004
 
     def is_data(self, record: Record) -> bool:
-        """Return whether the record has a date or a number where the others have one."""
+        """Return whether the record has a date, or a number, in a column of them."""
         if self.date_column is not None:
             return bool(date_formats(record[self.date_column].strip()))
         return any(is_number(record[place].strip()) for place in self._numbers) or any(
@@ -283,32 +285,32 @@ class _Profile:
         )
 
     def is_dated(self, record: Record) -> bool:
-        """Return whether the record, of any width, has a date where nearly all others have one."""
+        """Return whether the record, of any width, has a date in the date column."""
         place = self.date_column
         return (
             place is not None and place < len(record) and bool(date_formats(record[place].strip()))
         )
 
     def lacks_its_mark(self, record: Record) -> bool:
-        """Return whether the record lacks the date, or the first number, that the others have."""
+        """Return whether the record lacks the date, or the leading number, of the other records."""
         if self.date_column is not None:
             return not self.is_dated(record)
         return 0 in self._numbers and not is_number(record[0].strip())
 
     def is_summary(self, record: Record) -> bool:
-        """Return whether the record begins like a total or the end of a file."""
+        """Return whether the record begins like a total or an end mark."""
         cells = [cell.strip() for cell in record if cell.strip()]
         return bool(cells and _SUMMARY.match(cells[0]))
 
     def is_nearly_empty(self, record: Record) -> bool:
-        """Return whether the record has, or has filled, at most half as many cells as others."""
+        """Return whether the record has at most half as many cells, or filled cells, as others."""
         filled = sum(bool(cell.strip()) for cell in record)
         is_short = 2 * len(record) <= self._width > _FEW_CELLS
         return is_short or 2 * filled <= self._usual_cells > _FEW_CELLS
 
 
 def _filled(cells: Sequence[str]) -> float:
-    """Return the share of date cells that are filled; totals after the last date do not count."""
+    """Return the share of date cells that are filled, without totals after the last date."""
     dated = [place for place, cell in enumerate(cells) if date_formats(cell)]
     until = dated[-1] + 1 if dated else 0
     counted = cells[:until] if 2 * until > len(cells) else cells
@@ -318,19 +320,19 @@ def _filled(cells: Sequence[str]) -> float:
 def _count_trailer(body: Sequence[Record], profile: _Profile) -> tuple[int, int]:
     """Return how many records at the end are a trailer, and how many more look like one.
 
-    A trailer lacks the date that the records of the table have, and sums them up or is nearly
-    empty. A record that only lacks its date may be a bad one: it is left for the load to refuse.
+    Trailer records lack the date of the table's records, and are totals or nearly empty. A record
+    that only lacks its date may be a bad record: the load will refuse it.
     """
     length = trailer = 0
     while length < len(body) and profile.lacks_its_mark(body[-1 - length]):
         length += 1
-        # A line of text among totals belongs to the trailer that begins above it.
+        # A line of text between totals belongs to the trailer that begins above it.
         is_most = 2 * length >= len(body)
         if profile.is_summary(body[-length]) or (
             profile.is_nearly_empty(body[-length]) and not is_most
         ):
             trailer = length
-    if length > TRAILER_RECORDS or 2 * length > len(body):  # many are bad data
+    if length > TRAILER_RECORDS or 2 * length > len(body):  # so many are bad data
         return 0, 0
     return trailer, length - trailer
 

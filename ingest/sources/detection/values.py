@@ -1,4 +1,4 @@
-"""What the cells of a column are: dates and in which format, numbers and with which marks."""
+"""Detects the kind of a column's cells: dates and their formats, numbers and their marks."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _MONTHS = {
 }
 _PIVOT = 69  # as in strptime: 69 is 1969, 68 is 2068
 _BARE_CELLS = 5
-"""Fewer numbers of six digits are not taken for dates: they may be so by chance."""
+"""Fewer numbers of six digits are not taken for dates, which they may resemble by chance."""
 _SHARE = 0.6
-"""Share of a column's cells that must be of a kind: the others may be bad, or totals."""
+"""Share of a column's cells that must be of one kind: the others may be bad, or totals."""
 
 
 def date_formats(cell: str) -> dict[str, dt.date]:
-    """Return the ``strptime`` formats that a cell may be in, each with the day it then means."""
+    """Return the ``strptime`` formats that fit a cell, each with the date that it then means."""
     time = _TIME.search(cell)
     day, form = cell, ""
     if time and time.end() == len(cell) and time.start():
@@ -61,7 +61,7 @@ def _time_format(time: re.Match[str]) -> str:
 
 
 def _days(day: str) -> Iterator[tuple[str, str, str | int, str]]:
-    """Yield each format, and where it finds year, month and day."""
+    """Yield each format that fits, with the year, month and day that it reads."""
     if match := _YEAR_FIRST.fullmatch(day):
         year, mark, month, number = match.groups()
         yield f"%Y{mark}%m{mark}%d", year, month, number
@@ -105,10 +105,10 @@ def _full_year(year: str) -> int:
 
 
 def choose_date_formats(cells: Sequence[str]) -> tuple[str, ...]:
-    """Return the formats that read a column of dates, the commonest first; none if it has none.
+    """Return the formats of a column of dates, the most frequent first; empty if it has no dates.
 
-    Where the days cannot tell two formats apart, the one wins that makes the dates lie closer
-    together, and then the one with the day first.
+    If two formats read equally many cells, the one with the shorter range of dates wins, and then
+    the one with the day first.
     """
     read = [date_formats(cell) for cell in cells]
     counts = Counter(form for formats in read for form in formats)
@@ -132,10 +132,10 @@ def choose_date_formats(cells: Sequence[str]) -> tuple[str, ...]:
 
 
 def rival_format(cells: Sequence[str], chosen: Sequence[str]) -> str | None:
-    """Return another format that would read the dates as well, but as other days.
+    """Return a format that reads the same cells as other dates, so that the choice is a guess.
 
-    Where it reads every cell that the first chosen format reads, the choice is a guess; so it is
-    where two chosen formats, such as day first and month first, both read some cell.
+    It is one that reads every cell of the first chosen format, or another chosen format that reads
+    one of them, such as month first beside day first.
     """
     if not chosen:
         return None
@@ -154,7 +154,7 @@ def rival_format(cells: Sequence[str], chosen: Sequence[str]) -> str | None:
 
 
 def _is_day_number(cells: Sequence[str], counts: Counter[str]) -> bool:
-    """Return whether bare numbers are dates: they all must be, for a few are by chance."""
+    """Return whether bare numbers are dates: all of them must be, since some are by chance."""
     enough = 1 if all(len(cell) == len("20260131") for cell in cells) else _BARE_CELLS
     return max(counts.values()) == len(cells) >= enough
 
@@ -164,8 +164,9 @@ def _span(form: str, read: Sequence[dict[str, dt.date]]) -> dt.timedelta:
     return max(days) - min(days)
 
 
-# https://www.six-group.com/en/products-services/financial-information/data-standards.html: those
-# of which statements are likely. Any three letters would make numbers of "INV-0027".
+# The currencies in which bank statements are likely, from
+# https://www.six-group.com/en/products-services/financial-information/data-standards.html. If any
+# three letters were accepted, "INV-0027" would be a number.
 _CODES = (
     "AED ARS AUD BAM BGN BHD BRL BYN CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP GEL HKD HRK HUF "
     "IDR ILS INR ISK JOD JPY KES KRW KWD KZT LKR MAD MKD MXN MYR NGN NOK NZD OMR PEN PHP PKR PLN "
@@ -186,12 +187,13 @@ _NUMBER = re.compile(
 _NEGATIVE = re.compile(r"\s*[-\u2212\u2013(]|.*[-\u2212\u2013)]\s*$|.*\b(?:DR|Dr|D)\b", re.DOTALL)
 _PLAIN = re.compile(r"[-+]?(?:\d+(?:[.]\d*)?|[.]\d+)")
 _LONGEST_NUMBER = 80
-"""A longer cell is text, whatever it looks like."""
+"""A longer cell is always text."""
 _GROUP = 3
 _BLANKS = "'\u2019\u00a0\u202f "
 
 Marks = tuple[str | None, str | None, str | None]
-"""The decimal mark, the thousands mark, and a mark that could be either, as far as a cell tells."""
+"""The decimal mark, the thousands mark, and a mark that could be either; None if not in the
+cell."""
 
 
 def _match_number(cell: str) -> re.Match[str] | None:
@@ -199,12 +201,12 @@ def _match_number(cell: str) -> re.Match[str] | None:
 
 
 def number_marks(cell: str) -> Marks | None:
-    """Tell the marks in a number, or None for what is no number."""
+    """Return the marks in a number, or None if the cell is not a number."""
     match = _match_number(cell)
     if match is None:
         return None
     digits = match["digits"].strip()
-    if match["dash"]:  # a Swiss "12.-" has no cents: the dash is no sign
+    if match["dash"]:  # a Swiss "12.-" has no cents: the dash is not a minus
         digits += "00"
     *groups, last = re.split(r"[^\d]", digits)
     marks = re.findall(r"[^\d]", digits)
@@ -233,7 +235,7 @@ def is_number(cell: str) -> bool:
 
 
 def is_negative(cell: str) -> bool:
-    """Return whether a number's own text gives it a negative sign."""
+    """Return whether the cell is a number with a minus, parentheses or a debit mark."""
     match = _match_number(cell)
     if match is None:
         return False
@@ -241,12 +243,12 @@ def is_negative(cell: str) -> bool:
 
 
 def is_plain_number(cell: str) -> bool:
-    """Return whether the cell is a number as Python writes it, or no number."""
+    """Return whether the cell is a number as Python writes it, or not a number at all."""
     return _PLAIN.fullmatch(cell) is not None or not is_number(cell)
 
 
 def currencies(cells: Sequence[str]) -> tuple[str, ...]:
-    """Return the currency signs and codes that stand beside numbers, the commonest first."""
+    """Return the currency signs and codes beside numbers, the most frequent first."""
     matches = filter(None, map(_match_number, cells))
     found = Counter(sign for match in matches for sign in match.group("before", "after") if sign)
     found.pop("%", None)
@@ -256,7 +258,7 @@ def currencies(cells: Sequence[str]) -> tuple[str, ...]:
 def has_unclear_mark(cells: Sequence[str]) -> str | None:
     """Return the only mark in the column's numbers, if it could be the decimal or thousands mark.
 
-    ``1,234`` is one and a bit or more than a thousand: nothing in the column says which.
+    ``1,234`` may be a little more than one, or more than a thousand.
     """
     found = [marks for cell in cells if (marks := number_marks(cell)) is not None]
     if any(decimal or thousand for decimal, thousand, _ in found):
@@ -265,9 +267,9 @@ def has_unclear_mark(cells: Sequence[str]) -> str | None:
 
 
 def choose_marks(cells: Sequence[str], usual: str | None) -> tuple[str | None, str | None] | None:
-    """Return the decimal and the thousands mark of a column of numbers; None if it is none.
+    """Return the decimal and the thousands mark of a column; None if it has no numbers.
 
-    ``usual`` is the decimal mark of other columns, which decides where this one's cells do not.
+    ``usual`` is the decimal mark of other columns, which decides if this column's cells do not.
     """
     found = [marks for cell in cells if (marks := number_marks(cell)) is not None]
     if not found or len(found) < _SHARE * len(cells):
@@ -279,7 +281,8 @@ def choose_marks(cells: Sequence[str], usual: str | None) -> tuple[str | None, s
     thousand = thousands.most_common(1)[0][0] if thousands else None
     if unclear and decimal is None and thousand is None:
         [(mark, _)] = unclear.most_common(1)
-        # Without another sign three digits after a comma are thousands, after a point a fraction.
+        # Without other evidence, three digits after a comma are thousands, after a point a
+        # fraction.
         is_decimal = mark == usual if usual else mark == "."
         decimal, thousand = (mark, None) if is_decimal else (None, mark)
     elif unclear and thousand is None and decimal not in unclear:

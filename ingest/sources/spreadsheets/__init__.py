@@ -1,8 +1,8 @@
-"""What calamine does not say of a workbook: errors, hidden rows, formulas without a value.
+"""Scans workbooks for errors, hidden rows and formulas without a value, which calamine hides.
 
-calamine gives an empty text for a cell in error
-(https://github.com/dimastbk/python-calamine/issues/105), so the sheet is scanned for these before
-it is read. Each kind of file has a module here with a function ``scan``.
+calamine returns an empty text for a cell with an error
+(https://github.com/dimastbk/python-calamine/issues/105), so a sheet is scanned before it is read.
+Each kind of file has a module here with a function ``scan``.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SCANNERS: dict[str, Callable[[zipfile.ZipFile, str, str], SheetFacts]] = {
 
 
 def find_kind(file: IO[bytes], name: str) -> str:
-    """Return which kind of workbook a file is, by its content; ``SourceError`` for others.
+    """Return the kind of workbook by its content; raise ``SourceError`` for other files.
 
-    What calamine reads as soon as it opens a workbook has been looked at by then. It unpacks a
-    member that is larger than it says without a limit, and holds all sheets of an ``.ods`` file.
+    This also checks all that calamine reads when it opens a workbook, because calamine unpacks a
+    member beyond its declared size without a limit, and holds all sheets of an ``.ods`` file.
     """
     file.seek(0)
     head = file.read(len(OLE))
@@ -59,12 +59,12 @@ def find_kind(file: IO[bytes], name: str) -> str:
         for member in members:
             if kind != "ods" and member.startswith("xl/") and "/" not in member[3:]:
                 for _ in read_member(archive, member, name):
-                    pass  # it has no more bytes than it says
+                    pass  # fails if the member is larger than declared
         return kind
 
 
 def scan(file: IO[bytes], kind: str, sheet: str, name: str) -> SheetFacts:
-    """Return what there is to know of one sheet beside its values."""
+    """Return the facts about one sheet that calamine does not report."""
     if kind == "xls":
         return xls.scan(file, sheet, name)
     with open_archive(file, name) as archive:

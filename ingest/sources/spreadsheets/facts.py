@@ -1,4 +1,4 @@
-"""What a scan tells of a sheet."""
+"""The result of scanning a sheet, and helpers of the scanners."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingest.exceptions import SourceError
 FEW_CELLS = 5_000_000
 """calamine holds the whole rectangle from the first to the last cell, 32 bytes for each cell."""
 MOST_EMPTY = 20
-"""So many empty cells for each filled one make a larger rectangle one that is not a table."""
+"""A larger rectangle with more empty cells than this for each filled one is refused."""
 
 ERRORS = {
     0x00: "#NULL!",
@@ -21,31 +21,32 @@ ERRORS = {
     0x2A: "#N/A",
     0x2B: "#GETTING_DATA",
 }
-"""The errors of Excel by the codes of its binary formats (MS-XLS 2.5.10)."""
+"""Excel's errors by their codes in its binary formats (MS-XLS 2.5.10)."""
 
 
 @dataclasses.dataclass
 class SheetFacts:
-    """What there is to know of a sheet beside its values; rows and columns count from 1."""
+    """Facts about a sheet that calamine does not report; rows and columns count from 1."""
 
     errors: dict[int, dict[int, str]] = dataclasses.field(default_factory=dict)
-    """The cells in error: what each shows, by its row and its column."""
+    """The texts of cells with an error, by row and column."""
     hidden: list[int] = dataclasses.field(default_factory=list)
-    """The rows that are hidden."""
+    """The hidden rows."""
     hidden_columns: set[tuple[int, int]] = dataclasses.field(default_factory=set)
-    """The columns that are hidden, as ranges: the first and the last of each."""
+    """The hidden columns, as ranges: the first and the last of each."""
     unknown: list[tuple[int, int]] = dataclasses.field(default_factory=list)
-    """The cells with a formula and without a stored value."""
+    """The cells with a formula but no stored value."""
     merged: list[str] = dataclasses.field(default_factory=list)
-    """The ranges of merged cells, where calamine does not know them."""
+    """One item for each range of merged cells, in formats for which calamine does not report them.
+    """
 
     def add_error(self, row: int, column: int, shown: str) -> None:
-        """Note a cell in error."""
+        """Add a cell with an error."""
         self.errors.setdefault(row, {})[column] = shown
 
 
 def check_extent(name: str, sheet: str, *, rows: int, columns: int, cells: int) -> None:
-    """Raise ``SourceError`` where a few cells stand too far apart to be held in memory."""
+    """Raise ``SourceError`` if few cells are so far apart that the sheet would need much memory."""
     if rows * columns > max(FEW_CELLS, (MOST_EMPTY + 1) * cells):
         raise SourceError(
             f"The sheet {sheet!r} of {name} has {cells:,} cells, spread over "
@@ -55,7 +56,7 @@ def check_extent(name: str, sheet: str, *, rows: int, columns: int, cells: int) 
 
 
 def letters(column: int) -> str:
-    """Return what a spreadsheet calls a column, counted from 1: ``A``, ``AB``."""
+    """Return a spreadsheet's name for a column, counted from 1: ``A``, ``AB``."""
     name = ""
     while column:
         column, place = divmod(column - 1, 26)
@@ -64,7 +65,7 @@ def letters(column: int) -> str:
 
 
 def number_of(name: str) -> int:
-    """Return the number, from 1, of a column that a spreadsheet calls so."""
+    """Return the number, from 1, of the column with this name."""
     number = 0
     for letter in name:
         number = number * 26 + ord(letter) - ord("A") + 1

@@ -18,14 +18,14 @@ _ERRORS = frozenset({"#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "
 
 
 def check(archive: zipfile.ZipFile, name: str) -> None:
-    """Raise ``SourceError`` where the workbook is encrypted."""
+    """Raise ``SourceError`` if the workbook is encrypted."""
 
     def refuse(tag: str, _: dict[str, str]) -> None:
         if tag == "encryption-data":
             raise protected(name)
 
     if "META-INF/manifest.xml" in archive.namelist():
-        # LibreOffice declares a document type here in old versions, which calamine does not read.
+        # Old versions of LibreOffice declare a document type here; calamine ignores this member.
         text = b"".join(read_member(archive, "META-INF/manifest.xml", name))
         if b"<!DOCTYPE" not in text:
             parse([text], name, refuse)
@@ -34,7 +34,7 @@ def check(archive: zipfile.ZipFile, name: str) -> None:
 
 
 def scan(archive: zipfile.ZipFile, name: str) -> dict[str, SheetFacts]:
-    """Return what there is to know of each sheet beside its values.
+    """Return the facts about each sheet that calamine does not report.
 
     calamine reads all sheets when it opens a workbook of this kind.
     """
@@ -45,7 +45,7 @@ def scan(archive: zipfile.ZipFile, name: str) -> dict[str, SheetFacts]:
 
 
 class _Scanner:
-    """Takes the elements of the content one by one; a cell may stand for many."""
+    """Handles the elements of the content one by one; a cell may be repeated many times."""
 
     def __init__(self, name: str) -> None:
         self.found: dict[str, SheetFacts] = {}

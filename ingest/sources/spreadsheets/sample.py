@@ -1,7 +1,7 @@
-"""A small workbook with the beginning and the end of each sheet of a large ``.xlsx`` workbook.
+"""Makes a small workbook with the beginning and the end of each sheet of a large ``.xlsx`` one.
 
-calamine reads a sheet as a whole. What only looks at the first rows, again and again, looks at such
-a sample: its rows are the workbook's own XML, so that each cell is what it is there.
+calamine can only read a whole sheet. Code that repeatedly reads only the first rows uses such a
+sample: its rows are the workbook's own XML, so its cells are exactly the same.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 FIRST_ROWS = 2_000
 LAST_ROWS = 50
-"""For totals, which stand at the end."""
+"""To include totals at the end."""
 LARGE_BYTES = 8 << 20
-"""A sheet whose XML is smaller is read in a third of a second."""
+"""A sheet with less XML is read in a third of a second, and needs no sample."""
 MOST_ROW_BYTES = 4 << 20
-"""So much XML of the first rows, and of the last ones, is kept: wide rows are fewer."""
+"""The most XML that is kept of the first rows, and of the last ones; wide rows are then fewer."""
 _SHEETS = "xl/worksheets/"
 _STRINGS = "xl/sharedStrings.xml"
 _ROW_END = re.compile(rb"</(?:\w+:)?row\s*>")
@@ -31,21 +31,21 @@ _CELL = re.compile(rb"""(<(?:\w+:)?c\s[^<>]*?\br=["'][A-Z]{1,3})([0-9]{1,7})(["'
 _DATA_END = re.compile(rb"</(\w+:)?sheetData\s*>")
 _NUMBER = re.compile(rb"v>\s*([0-9]{1,9})\s*</")
 _STRING = re.compile(rb"<(\w+:)?si\b[^<>]*(?<!/)>|(<(?:\w+:)?si\b[^<>]*/>)|(</(?:\w+:)?si\s*>)")
-"""The tag that begins a string, one that is a whole string, or one that ends a string."""
+"""Matches a tag that begins a string, is a whole string, or ends a string."""
 _STRING_BYTES = 1 << 20
-"""A cell has 32,767 characters at most."""
+"""The longest string: a cell has at most 32,767 characters."""
 _TAG_BYTES = 64
 """More than the longest end tag that is searched for."""
 
 
 def write_sample(file: IO[bytes], name: str, target: IO[bytes]) -> bool:
-    """Write a sample of a workbook; False where there is none, for it is small or of another kind.
+    """Write a sample of a workbook; return False if it is small, or not written by usual programs.
 
-    Raises ``SourceError`` for a damaged archive, or one that is larger than it may be.
+    Raises ``SourceError`` for an archive that is damaged or too large.
     """
     file.seek(0)
     if file.read(len(ZIP)) != ZIP:
-        return False  # an .xls file, or an encrypted one: whoever reads the workbook says so
+        return False  # an .xls file, or an encrypted one: reading it reports that
     with open_archive(file, name) as archive:
         sheets = [it for it in archive.infolist() if _is_sheet(it.filename)]
         if not sheets or max(sheet.file_size for sheet in sheets) < LARGE_BYTES:
@@ -78,7 +78,7 @@ def _is_sheet(member: str) -> bool:
 
 
 def _is_needed(member: str) -> bool:
-    """Return whether a member has to do with cells, and not with pictures, pivots or macros."""
+    """Return whether a member is needed for cells, rather than for pictures, pivots or macros."""
     if not member.startswith("xl/"):
         return not member.startswith("docProps/")
     folder, _, _ = member.removeprefix("xl/").rpartition("/")
@@ -92,7 +92,7 @@ def _copy(blocks: Iterator[bytes], sample: zipfile.ZipFile, member: str) -> None
 
 
 def _cut_sheet(blocks: Iterator[bytes]) -> bytes | None:
-    """Return the XML of a sheet with its first and last rows; None where it is another XML."""
+    """Return the XML of a sheet with its first and last rows; None if the XML is unusual."""
     first = b""
     for block in blocks:
         if not first and b"\0" in block[:_TAG_BYTES]:
@@ -117,8 +117,8 @@ def _cut_sheet(blocks: Iterator[bytes]) -> bytes | None:
 
 
 def _last_rows(text: bytes, blocks: Iterator[bytes]) -> tuple[bytes, bytes] | None:
-    """Return the last rows of a sheet, and the tags that end it; None if it has no end."""
-    start = 0  # where a row begins, for sure
+    """Return the last rows of a sheet, and its closing tags; None if it has none."""
+    start = 0  # where a row certainly begins; -1 if unknown
     end = _DATA_END.search(text)
     while end is None and (block := next(blocks, None)) is not None:
         known = max(len(text) - _TAG_BYTES, 0)
@@ -143,9 +143,9 @@ def _last_number(text: bytes) -> int | None:
 
 
 def _renumbered(text: bytes, first: int) -> bytes:
-    """Return rows with the numbers that follow those of the first ones.
+    """Return the rows with numbers that continue from ``first``.
 
-    calamine holds all rows between the first and the last number in memory.
+    calamine holds all rows between the smallest and the largest number in memory.
     """
     pieces, number = [], first
     at = 0
@@ -158,11 +158,11 @@ def _renumbered(text: bytes, first: int) -> bytes:
 
 
 def _cut_strings(blocks: Iterator[bytes], used: set[int]) -> Iterator[bytes]:
-    """Yield the table of strings; those that no kept row uses are empty."""
+    """Yield the table of strings, with strings emptied that no kept row uses."""
     text, number, at = b"", 0, 0
     prefix, start = b"", None
     for block in blocks:
-        # A tag may be cut by the end of a block, and a string by that of several.
+        # A tag may continue in the next block, and a string in the next several.
         known = max(len(text) - _TAG_BYTES, at)
         text += block
         for tag in _STRING.finditer(text, known):
@@ -190,4 +190,4 @@ def _empty_string(prefix: bytes) -> bytes:
 
 
 class _NoSample(Exception):  # noqa: N818 - it says what is so
-    """The XML is not as a spreadsheet program writes it: whoever reads the workbook says why."""
+    """The XML is not as usual programs write it; reading the workbook itself reports any error."""

@@ -18,7 +18,7 @@ _DAMAGE = (OSError, ValueError, IndexError, TypeError, AttributeError, OverflowE
 
 
 def check(file: IO[bytes], name: str) -> None:
-    """Raise ``SourceError`` where the compound file is not a workbook that can be read."""
+    """Raise ``SourceError`` if the compound file is not a readable workbook."""
     with _open(file, name) as compound:
         if compound.exists("EncryptedPackage"):  # an .xlsx in an encrypted envelope
             raise protected(name)
@@ -30,7 +30,7 @@ def check(file: IO[bytes], name: str) -> None:
 
 
 def scan(file: IO[bytes], sheet: str, name: str) -> SheetFacts:
-    """Return what there is to know of a sheet beside its values."""
+    """Return the facts about a sheet that calamine does not report."""
     facts = SheetFacts()
     with _open(file, name) as compound:
         stream = _stream(compound, name)
@@ -46,7 +46,7 @@ def scan(file: IO[bytes], sheet: str, name: str) -> SheetFacts:
         if kind == _ROW and size > 12 and stream[at + 12] & _HIDDEN:  # noqa: PLR2004
             facts.hidden.append(row + 1)
         elif kind == _COLUMNS and size > 8 and stream[at + 8] & 1:  # noqa: PLR2004
-            facts.hidden_columns.add((row + 1, column + 1))  # of which it has the same places
+            facts.hidden_columns.add((row + 1, column + 1))  # here: first and last column
         elif kind == _CELL_ERROR and stream[at + 7]:
             facts.add_error(row + 1, column + 1, ERRORS.get(stream[at + 6], "#ERROR"))
         elif kind == _FORMULA and stream[at + 12 : at + 14] == b"\xff\xff" and stream[at + 6] == 2:  # noqa: PLR2004
@@ -75,7 +75,7 @@ def _stream(compound: Any, name: str) -> bytes:
 
 
 def _find_sheet(stream: bytes, sheet: str) -> int | None:
-    """Return where the records of a sheet begin."""
+    """Return the offset of the first record of a sheet."""
     for kind, at, size in _records(stream, 0):
         if kind == _SHEET:
             count, is_wide = stream[at + 6], stream[at + 7] & 1
@@ -91,7 +91,7 @@ def _find_sheet(stream: bytes, sheet: str) -> int | None:
 
 
 def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the kind of each record, and where its content begins and how long it is."""
+    """Yield the kind of each record, and the offset and length of its content."""
     while at + 4 <= len(stream):
         kind, size = (int.from_bytes(stream[at + it : at + it + 2], "little") for it in (0, 2))
         if at + 4 + size > len(stream):

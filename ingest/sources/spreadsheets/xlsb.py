@@ -20,7 +20,7 @@ _HIDDEN = 0x10
 
 
 def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
-    """Return what there is to know of a sheet beside its values."""
+    """Return the facts about a sheet that calamine does not report."""
     facts = SheetFacts()
     row = last_row = last_column = cells = 0
     for kind, data in _records(archive, _find_member(archive, sheet, name), name):
@@ -79,7 +79,7 @@ def _records(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[tuple
 
 
 def _record(text: bytes, at: int) -> tuple[int, int, int] | None:
-    """Return a record's kind, and where its content begins and ends; None if it is not whole."""
+    """Return a record's kind, and the start and end of its content; None if it is incomplete."""
     if at + 6 > len(text) and not _is_whole(text, at):
         return None
     kind = text[at]
@@ -98,7 +98,7 @@ def _record(text: bytes, at: int) -> tuple[int, int, int] | None:
 
 
 def _is_whole(text: bytes, at: int) -> bool:
-    """Return whether the head of a record at the end of a block is whole."""
+    """Return whether the head of a record at the end of a block is complete."""
     rest = text[at:]
     if not rest:
         return False

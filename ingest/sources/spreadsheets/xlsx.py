@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OVERLAP_BYTES = 256
-"""More than what is searched for has: it may begin in one block and end in the next."""
+"""More than the longest text that is searched for, which may be split between two blocks."""
 _SIGNS = (b'"e"', b"'e'", b"hidden", b"<!", b"/f>", b"<f/", b":f/", b"/></c>")
-"""Where a sheet has none of these, nothing in it needs to be told. calamine knows itself which
-cells are merged."""
+"""A sheet without any of these needs no closer scan. calamine reports merged cells itself."""
 _HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row\s[^<>]*?\shidden")
 _COLUMN = re.compile(rb"<(?:\w+:)?col\s[^<>]*>")
 _ATTRIBUTE = re.compile(rb"""\s(min|max|hidden)\s*=\s*["']([0-9]{1,5}|true)["']""")
@@ -28,7 +27,7 @@ _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 
 
 def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
-    """Return what there is to know of a sheet beside its values."""
+    """Return the facts about a sheet that calamine does not report."""
     member = _find_member(archive, sheet, name)
     facts = SheetFacts()
     if _quick_scan(read_member(archive, member, name), sheet, name, facts.hidden_columns):
@@ -37,7 +36,7 @@ def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
 
 
 def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
-    """Return the archive's member that has the sheet."""
+    """Return the archive's member that contains the sheet."""
     identities: dict[str, str] = {}
     targets: dict[str, str] = {}
 
@@ -62,19 +61,16 @@ def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
 def _quick_scan(
     blocks: Iterator[bytes], sheet: str, name: str, hidden_columns: set[tuple[int, int]]
 ) -> bool:
-    """Return whether the sheet must be looked at closely; check how far its cells reach.
-
-    Adds the columns that are hidden.
-    """
+    """Check a sheet's extent, add its hidden columns, and return whether it needs a closer scan."""
     before = b""
     is_first, is_of_cells, needs_more = True, False, False
     rows = columns = cells = 0
     for block in blocks:
-        if is_first:  # in UTF-16 no search would find anything
+        if is_first:  # the searches would find nothing in UTF-16
             needs_more = b"\0" in block[:64]
             is_first = False
         text = before + block
-        if not is_of_cells:  # the columns are said before
+        if not is_of_cells:  # columns are declared before the cells
             hidden_columns.update(_find_hidden_columns(text))
             is_of_cells = b"sheetData" in text
         if not needs_more:
@@ -106,10 +102,10 @@ def _is_special(text: bytes) -> bool:
 
 
 class _Scanner:
-    """Takes the elements of a sheet one by one.
+    """Handles the elements of a sheet one by one.
 
-    expat calls back only for what must be known: the end and the text of a cell that has a formula
-    or is in error. That saves half the time.
+    expat calls back for the end and the text of a cell only if it has a formula or an error. That
+    saves half the time.
     """
 
     def __init__(self, name: str) -> None:
@@ -120,7 +116,7 @@ class _Scanner:
         self._prefix = ""
         self._row = self._cells_after = 0
         self._reference = ""
-        """The last reference that a cell of the row has said."""
+        """The last reference that a cell of the row had."""
         self._is_error = self._has_formula = self._has_value = False
         self._value: list[str] = []
 
@@ -129,7 +125,7 @@ class _Scanner:
         return self.facts
 
     def _begin(self, tag: str, _: dict[str, str]) -> None:
-        """Take the outermost element, whose prefix all others have."""
+        """Handle the outermost element, whose prefix all others have."""
         self._prefix = tag.rpartition(":")[0] + ":" if ":" in tag else ""
         self._cell, self._value_of_cell = f"{self._prefix}c", f"{self._prefix}v"
         self._parser.StartElementHandler = self._start
@@ -181,7 +177,7 @@ class _Scanner:
             self._parser.EndElementHandler = None
 
     def _place(self) -> tuple[int, int]:
-        """Return the row and the column of the current cell, which may follow one that says it."""
+        """Return the row and column of the current cell, counted from the last given reference."""
         column = self._reference.rstrip("0123456789")
         said = self._reference[len(column) :]
         row = int(said) if said else self._row

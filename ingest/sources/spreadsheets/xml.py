@@ -1,4 +1,4 @@
-"""XML of workbooks, read in pieces and without any entity of its own."""
+"""Parses the XML of workbooks in pieces, and refuses entity declarations."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def parse(
     end: Callable[[str], None] | None = None,
     text: Callable[[str], None] | None = None,
 ) -> None:
-    """Call functions for what stands in the XML; names come without their namespaces.
+    """Call functions for the elements of the XML; tag names are passed without their prefixes.
 
-    Raises ``SourceError`` where it is damaged, or declares a document type: entities could make a
+    Raises ``SourceError`` if it is damaged, or declares a document type: entities could make a
     small file a huge one, or read other files, and no workbook needs them.
     """
     parser = make_parser(name)
@@ -33,7 +33,7 @@ def parse(
 
 
 def make_parser(name: str) -> Any:
-    """Return a parser of expat that refuses a document type."""
+    """Return an expat parser that refuses a document type."""
 
     def refuse(*_: Any) -> None:
         raise SourceError(f"{name} has XML with a document type, which no workbook needs.")
@@ -45,7 +45,7 @@ def make_parser(name: str) -> Any:
 
 
 def feed(parser: Any, blocks: Iterable[bytes], name: str) -> None:
-    """Parse all blocks; ``SourceError`` where the XML is damaged."""
+    """Parse all blocks; raise ``SourceError`` if the XML is damaged."""
     try:
         for block in blocks:
             parser.Parse(block, False)
