@@ -1,4 +1,4 @@
-"""Accounts and transactions in the admin: to look at what was loaded, ten million rows included."""
+"""Accounts and transactions in the admin, which stays fast with ten million rows."""
 
 from django.contrib import admin
 
@@ -8,7 +8,7 @@ from ingest.admin import LargeTableAdmin, LoadFileAdmin
 
 @admin.register(Account)
 class AccountAdmin(LoadFileAdmin, LargeTableAdmin, admin.ModelAdmin):
-    """Accounts, found by number, name or owner."""
+    """Accounts, searchable by number, name or owner."""
 
     list_display = ["number", "name", "user", "currency", "opened_on"]
     list_filter = ["currency"]

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class FinanceConfig(AppConfig):
-    """The example app: whose accounts, and what moved on them."""
+    """The example app: accounts and transactions."""
 
     name = "finance"
     default_auto_field = "django.db.models.BigAutoField"

@@ -8,7 +8,7 @@ from ingest.managers import BulkLoadManager
 
 
 class Account(models.Model):
-    """An account at a bank, and whose it is."""
+    """A bank account and its owner."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="accounts"
@@ -23,12 +23,12 @@ class Account(models.Model):
 
 
 class Transaction(models.Model):
-    """What moved on an account: money in is positive, money out negative."""
+    """A transaction on an account; money in is positive, money out negative."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="transactions"
     )
-    # No index of its own: the one on (account, tx_date) serves.
+    # It needs no index of its own: the one on (account, tx_date) is used.
     account = models.ForeignKey(
         Account, on_delete=models.PROTECT, related_name="transactions", db_index=False
     )

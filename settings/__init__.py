@@ -1,1 +1,1 @@
-"""Settings: `base` is what is common; `development`, `testing`, `production` say what differs."""
+"""Settings: `base` has the common ones, `development`, `testing` and `production` the others."""

@@ -1,4 +1,4 @@
-"""What every way to run the project has in common."""
+"""The settings that all ways to run the project share."""
 
 import os
 from pathlib import Path
@@ -53,7 +53,7 @@ USE_TZ = True
 if os.environ.get("DATABASE_URL"):
     DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
 else:
-    # Starts a PostgreSQL of its own at the first connection: see settings/embedded.
+    # Starts its own PostgreSQL at the first connection: see settings/embedded.
     DATABASES = {"default": {"ENGINE": "settings.embedded", "NAME": "postgres"}}
 
 INGEST = {"BENCHMARK_MODEL": "finance.Transaction"}

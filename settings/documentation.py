@@ -1,4 +1,4 @@
-"""The settings under which the documentation is built: the apps, and no database."""
+"""The settings for building the documentation: the apps, and no database."""
 
 from settings.base import *
 

@@ -1,6 +1,6 @@
-"""Settings for real use: everything that is secret or particular comes from the environment.
+"""Settings for production: secrets and everything specific to a site come from the environment.
 
-`SECRET_KEY`, `DATABASE_URL`, and `ALLOWED_HOSTS` (host names with commas between them) must be set.
+`SECRET_KEY`, `DATABASE_URL` and `ALLOWED_HOSTS` (host names, separated by commas) must be set.
 """
 
 import os
@@ -11,7 +11,7 @@ from settings.base import *
 
 
 def required(name: str) -> str:
-    """Return the environment variable `name`, which must be set and not empty."""
+    """Return the environment variable `name`, which must not be empty."""
     value = os.environ.get(name)
     if not value:
         raise ImproperlyConfigured(f"settings.production needs the environment variable {name}.")

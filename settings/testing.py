@@ -1,4 +1,4 @@
-"""The settings of pytest."""
+"""The settings for pytest."""
 
 import os
 
@@ -6,11 +6,11 @@ from settings.base import *
 
 DEBUG = False
 SECRET_KEY = "for-testing-only"  # noqa: S105 - nothing is signed with it outside a test
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the fastest, not the safest
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, but not secure
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.end_to_end.contract", "tests.performance.customers"]
 
-# Two test runs at once must not share a database, whichever server they are on.
+# Two test runs at the same time must not share a database, even on the same server.
 DATABASES["default"]["TEST"] = {"NAME": f"test_ingest_{os.getpid()}"}
 if DATABASES["default"]["ENGINE"] == "settings.embedded":
-    # DEBUG is off in tests, and still it is nobody's production.
+    # DEBUG is off in tests, though this is not production.
     DATABASES["default"]["OPTIONS"] = {"allow_without_debug": True}

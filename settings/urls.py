@@ -1,4 +1,4 @@
-"""The admin is the only page there is."""
+"""URLs: the project has only the admin."""
 
 from django.contrib import admin
 from django.urls import path

@@ -1,6 +1,6 @@
-"""A Django database backend with a PostgreSQL of its own, for development and tests.
+"""A Django database backend with its own PostgreSQL, for development and tests.
 
-`base` is what Django looks for; `server` starts PostgreSQL and shares it between processes;
-`programs` runs the wheel's programs; `folder` says where the files are; `watcher` stops the server.
-Linux and macOS.
+Django loads `base`. `server` starts PostgreSQL and shares it between processes, `programs` runs the
+wheel's programs, `folder` finds the folder for the files, and `watcher` stops the server. It works
+on Linux and macOS.
 """

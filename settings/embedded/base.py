@@ -11,33 +11,33 @@ from django.utils.functional import classproperty
 from settings.embedded.programs import chosen_version, wheel_programs
 from settings.embedded.server import PORT, attach
 
-# The option that lets settings use this backend with DEBUG off: those of the tests.
+# The option that allows this backend with DEBUG off, for the settings of the tests.
 ALLOW = "allow_without_debug"
 
 
 class DatabaseClient(client.DatabaseClient):
-    """`manage.py dbshell`, with the wheel's psql: an older one does not know a newer server."""
+    """`manage.py dbshell` with the wheel's psql, since an older one may not support the server."""
 
     @classproperty
     def executable_name(cls) -> str:  # noqa: N805 - a property of the class
-        """Where psql is; a path, for whoever runs it."""
+        """Return the path of psql."""
         return str(wheel_programs(chosen_version()) / "psql")
 
     def runshell(self, parameters: Sequence[str]) -> None:
-        self.connection.get_connection_params()  # starts the server and fills in where it is
+        self.connection.get_connection_params()  # starts the server and sets HOST and PORT
         super().runshell(parameters)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection to the embedded PostgreSQL. Making one starts nothing; opening it does."""
+    """A connection to the embedded PostgreSQL, which starts when the connection is opened."""
 
     display_name = "Embedded PostgreSQL"
     client_class = DatabaseClient
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Start the server if nobody has, and return what psycopg needs to reach it.
+        """Start the server if it is not running, and return psycopg's parameters for it.
 
-        Raises ImproperlyConfigured when DEBUG is off and the option `allow_without_debug` not set.
+        Raises ImproperlyConfigured if DEBUG is off and the option `allow_without_debug` is not set.
         """
         if not settings.DEBUG and not self.settings_dict["OPTIONS"].get(ALLOW):
             raise ImproperlyConfigured(

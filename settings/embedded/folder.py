@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL keeps its files, and whether that place can be trusted."""
+"""Finds the folder for the embedded PostgreSQL's files, and checks that it is safe."""
 
 import hashlib
 import os
@@ -10,23 +10,23 @@ from django.core.exceptions import ImproperlyConfigured
 
 VARIABLE = "INGEST_EMBEDDED_DATA"
 PROJECT = Path(__file__).resolve().parents[2]
-# PostgreSQL refuses to run as root and runs as a system user then, which cannot look into root's
-# home. Only root writes under /var/lib, so nobody else can put a folder or a link there first.
+# PostgreSQL refuses to run as root, so it then runs as a system user, which cannot access root's
+# home. Only root can write to /var/lib, so no other user can put a folder or a link there first.
 ROOT_HOME = Path("/var/lib/django-ingest")
 
 
 def default_home() -> Path:
-    """Return the folder of this copy of the project: two copies never share a database."""
+    """Return the folder for this copy of the project; two copies never share a database."""
     digest = hashlib.sha256(os.fsencode(PROJECT)).hexdigest()[:8]
     base = ROOT_HOME if os.geteuid() == 0 else platformdirs.user_data_path("django-ingest")
     return base / f"{PROJECT.name}-{digest}"
 
 
 def prepare_home() -> Path:
-    """Create the folder if need be and return it; raise ImproperlyConfigured if it is not safe.
+    """Create the folder if necessary and return it; raise ImproperlyConfigured if it is not safe.
 
-    Safe means: a real folder, owned by the user of this process, that nobody else can write to or
-    swap for another. A folder that was there before is left as it is.
+    It is safe if it is a real folder, owned by the user of this process, and no other user can
+    write to it or replace it. An existing folder is not changed.
     """
     chosen = os.environ.get(VARIABLE)
     home = Path(chosen).expanduser().absolute() if chosen else default_home()
@@ -54,9 +54,9 @@ def prepare_home() -> Path:
 
 
 def _make(home: Path) -> None:
-    # As root, the system user that PostgreSQL runs as must pass through, but need not list.
+    # As root: PostgreSQL's system user must be able to enter the folder, but not to list it.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     missing = [folder for folder in (home, *home.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
-        folder.chmod(mode)  # mkdir's own mode would be cut by the umask
+        folder.chmod(mode)  # the umask would change a mode given to mkdir

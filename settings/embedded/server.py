@@ -1,8 +1,9 @@
-"""Start the embedded PostgreSQL once, and share it between the processes that use it.
+"""Starts the embedded PostgreSQL once, and shares it between the processes that use it.
 
-Three lock files beside the data folder (`flock`, which the kernel releases when a process ends):
-`N.used` is held shared by every process that uses the server, `N.starting` by the one that looks
-whether it must be started, `N.watched` by the watcher, which stops the server (see `watcher`).
+There are three lock files beside the data folder (`flock`, which the kernel releases when a process
+ends): every process that uses the server holds a shared lock on `N.used`, the process that checks
+whether to start it holds `N.starting`, and the watcher, which stops the server, holds `N.watched`
+(see `watcher`).
 """
 
 import fcntl
@@ -26,22 +27,22 @@ from settings.embedded import watcher
 from settings.embedded.folder import prepare_home
 from settings.embedded.programs import Programs, chosen_version
 
-PORT = 5432  # a name only: the server listens on a socket file, on no network
+PORT = 5432  # only part of a file name: the server listens on a Unix socket, not on a network
 SOCKET = f".s.PGSQL.{PORT}"
-SOCKET_PATH_BYTES = 103  # what fits in a socket's address on macOS; Linux has 107
+SOCKET_PATH_BYTES = 103  # the longest path of a socket on macOS; Linux has 107
 START_SECONDS = 60  # recovery after a crash may take a while
-START_ATTEMPTS = 5  # after a crash, the old server's children may take a moment to go
+START_ATTEMPTS = 5  # after a crash, the old server's children may take a moment to end
 
 _attaching = threading.Lock()
-_held: dict[Path, int] = {}  # for each data folder, the descriptor whose lock counts this process
-_answered: dict[Path, psutil.Process] = {}  # for each data folder, the server that was reached
+_held: dict[Path, int] = {}  # by data folder, the descriptor with this process's shared lock
+_answered: dict[Path, psutil.Process] = {}  # by data folder, the server that was reached
 
 
 def attach() -> Path:
-    """Make sure the server runs as long as this process; return the folder of its socket.
+    """Keep the server running as long as this process; return the folder of its socket.
 
-    Starts nothing when it runs already. Forked children count as long as they live. Raises
-    OperationalError when PostgreSQL does not start, ImproperlyConfigured when it has no safe place.
+    Starts the server only if it is not running. Forked children count, too. Raises OperationalError
+    if PostgreSQL does not start, and ImproperlyConfigured if its folder is not safe.
     """
     version = chosen_version()
     home = prepare_home()
@@ -57,17 +58,17 @@ def attach() -> Path:
             if folder and _is_watched(home / f"{version}.watched"):
                 return folder
             programs = Programs(home, version)
-            # First the watcher, so that a server whose starter is killed meanwhile has one too.
+            # The watcher first, so that the server has one even if this process is killed now.
             _watch(home, version, programs)
             return folder or _start(data, programs)
 
 
 def find_socket(data: Path) -> Path | None:
-    """Return the folder of the socket of the server in `data`, or None if nobody answers.
+    """Return the folder of the socket of the server in `data`, or None if no server answers.
 
-    A server that has answered once is asked again only when its process is gone. PostgreSQL starts
-    a process for each connection, and refuses them ("Resource temporarily unavailable") when some
-    200 wait.
+    A server that has answered once is not probed again while its process lives: PostgreSQL starts a
+    process for each connection, and refuses them ("Resource temporarily unavailable") if about 200
+    are waiting.
     """
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
@@ -120,14 +121,14 @@ def _start(data: Path, programs: Programs) -> Path:
 
 def _start_options(data: Path, programs: Programs) -> list[str]:
     folder = data
-    # libpq takes a comma for the end of one host and the start of the next.
+    # libpq takes a comma for a separator of hosts.
     if "," in str(data) or len(os.fsencode(data / SOCKET)) > SOCKET_PATH_BYTES:
         folder = Path(tempfile.mkdtemp(prefix="ingest-", dir="/tmp"))  # short, and private
         programs.own(folder)
     options = {
         "listen_addresses": "",
         "port": str(PORT),
-        # A list: the inner quotes keep a folder with a space in one piece.
+        # The value is a list: the inner quotes protect a space in the folder's name.
         "unix_socket_directories": f'"{folder}"',
         "unix_socket_permissions": "0700",
     }
@@ -136,12 +137,12 @@ def _start_options(data: Path, programs: Programs) -> list[str]:
 
 
 def _create(data: Path, programs: Programs) -> None:
-    # Beside, then renamed: a half-made data folder is never taken for a whole one.
+    # Created under another name and then renamed, so that a data folder is always complete.
     new = data.with_name(f"{data.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir()
     programs.own(new)
-    # The same locale on every machine: code points for order, Unicode for upper and lower case.
+    # The same locale on every machine: ordered by code points, with Unicode's letter cases.
     builtin = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
     locale = builtin if int(data.name) >= 17 else ("--locale=C.UTF-8",)  # noqa: PLR2004 - since 17
     account = ("--username=postgres", "--auth=trust", "--encoding=UTF8")
@@ -150,9 +151,10 @@ def _create(data: Path, programs: Programs) -> None:
 
 
 def _is_running(data: Path) -> bool:
-    """Look whether a server lives in `data`, and clear away what a dead one left.
+    """Return whether a server is running in `data`; remove the lock files of a dead one.
 
-    After a crash its process number may be another's by now; PostgreSQL would refuse to start.
+    After a crash, another process may have its process number, and PostgreSQL would refuse to
+    start.
     """
     pid_file = data / "postmaster.pid"
     try:
@@ -174,7 +176,7 @@ def _watch(home: Path, version: str, programs: Programs) -> None:
     try:
         fcntl.flock(sign, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # somebody watches
+        return  # a watcher is running
     else:
         identity = [str(programs.identity[key]) for key in ("user", "group") if programs.identity]
         subprocess.run(  # noqa: S603 - no shell, and the arguments are our own

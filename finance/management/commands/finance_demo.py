@@ -1,4 +1,4 @@
-"""Users and accounts for the sample files in finance/samples."""
+"""Creates users and accounts for the sample files in finance/samples."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 
 
 class Command(BaseCommand):
-    """Create what the sample files refer to. Running it twice changes nothing."""
+    """Creates what the sample files refer to; a second run changes nothing."""
 
     help = "Create the users and accounts that the files in finance/samples refer to."
 
     @transaction.atomic
     def handle(self, *_: Any, **__: Any) -> None:
-        """Create each account of accounts.csv, and its user, unless it is there."""
+        """Create each account of accounts.csv and its user, unless they exist."""
         users = get_user_model().objects
         created = 0
         with (SAMPLES / "accounts.csv").open(encoding="utf-8", newline="") as lines:
