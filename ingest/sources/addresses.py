@@ -18,6 +18,19 @@ def is_address(given: Any) -> bool:
     return isinstance(given, str) and _ADDRESS.match(given) is not None
 
 
+def is_address_pattern(given: Any) -> bool:
+    """Return whether an address names several files of a storage or a bucket: ``s3://b/*.csv``."""
+    if not is_address(given) or scheme_of(given) in {"http", "https"}:
+        return False
+    path = given if scheme_of(given) == "storage" else urlsplit(given).path
+    return "*" in path
+
+
+def has_credentials(address: str) -> bool:
+    """Return whether an address has parts that are kept out of the ledger."""
+    return has_hidden_parts(without_credentials(address))
+
+
 def scheme_of(address: str) -> str:
     """Return the scheme of an address, such as ``storage``, ``s3``, ``gs`` or ``https``."""
     return address.partition(":")[0].lower()

@@ -14,6 +14,7 @@ from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
 from ingest.results.rejects import Reject
 from ingest.sources.batch import Position
 from ingest.sources.django_files import plain_file
+from ingest.sources.fingerprints import stamp
 from ingest.sources.writers import JsonLinesWriter
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ingest.sources.batch import Batch
+    from ingest.sources.fingerprints import Stamp
     from ingest.sources.writers import RecordWriter
 
 
@@ -67,6 +69,15 @@ class Source(ABC):
         if "format" in cls.__dict__:
             Source.registry.append(cls)
             Source.registry.sort(key=lambda source: source.place)
+
+    @property
+    def places(self) -> Sequence[Path | str]:
+        """The files, if another process can read all of them, too: an address is a ``str``."""
+        return self.paths
+
+    def stamps(self) -> list[Stamp]:
+        """Return the stamp of each of ``places``, as it is now."""
+        return [stamp(path) for path in self.paths]
 
     @property
     def read_format(self) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from concurrent.futures import Future
 from hashlib import blake2b
 from threading import Event, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+Stamp = list[Any]
+"""A file's size in bytes, and values that change whenever the file is written."""
 
 BLOCK_BYTES = 1 << 20
 """Bytes digested at a time; the interpreter lets other threads run meanwhile."""
@@ -56,6 +59,12 @@ def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str
     if len(digests) > 1:
         return blake2b("".join(digests).encode(), digest_size=DIGEST_BYTES).hexdigest()
     return "".join(digests)
+
+
+def stamp(path: Path) -> Stamp:
+    """Return the stamp of a file of this machine."""
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns, facts.st_ino]
 
 
 def digest_of_part(path: Path, start: int, stop: int) -> str:

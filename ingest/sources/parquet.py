@@ -74,14 +74,12 @@ class ParquetSource(Source):
         return True
 
     def find_ends(self, start: Position, records: int) -> Iterator[Position] | None:
-        if not self.paths:
-            return None
         rows = self._file.metadata.num_rows
         ends = [*range(start.record + records, rows, records), rows]
         return (Position(record=end) for end in ends if end > start.record)
 
     def find_parts(self, start: Position, records: int) -> Iterator[Position] | None:
-        return self._find_parts(start.record, records) if self.paths else None
+        return self._find_parts(start.record, records)
 
     def _find_parts(self, start: int, records: int) -> Iterator[Position]:
         """Yield ends of row groups, which are decoded as a whole, and ends within large ones."""

@@ -18,6 +18,7 @@ from ingest.sources.addresses import (
     bare_address,
     hide,
     is_address,
+    is_address_pattern,
     scheme_of,
     without_credentials,
 )
@@ -28,7 +29,13 @@ from ingest.sources.files import CHUNK_BYTES, NamedPath
 from ingest.sources.fingerprints import DIGEST_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from django.core.files.storage import Storage
+    from pyarrow.fs import FileInfo, FileSystem
+
+    from ingest.sources.fingerprints import Stamp
 
 
 _WEB_ADDRESS = re.compile(r"https?://\S+")
@@ -77,16 +84,23 @@ class Facts(NamedTuple):
     stamp: str
     """Its ETag or its modification time; empty if the server sends neither."""
 
+    @classmethod
+    def of_bucket(cls, info: FileInfo) -> Facts:
+        """Return what a bucket says of a file."""
+        return cls(info.size, "" if info.mtime_ns is None else str(info.mtime_ns))
+
 
 class RemoteSource(EnclosedSource):
     """A file of any format on another machine."""
 
     format = "remote"
     place = 4
+    _facts: Facts | None = None
+    """Those of a file that is not on this machine."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
-        return is_address(given)
+        return is_address(given) and not is_address_pattern(given)
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
@@ -95,9 +109,17 @@ class RemoteSource(EnclosedSource):
             source = cls(open_source(file, options), stack.pop_all())
         source._address = given
         if not source.paths and isinstance(file, RemoteFile):
-            source.identity = _identity(given, file.facts)
+            source._facts = file.facts
+            source.identity = identity_of(given, file.facts)
             source.bytes_total = file.size
         return source
+
+    @property
+    def places(self) -> Sequence[Path | str]:
+        return (self._address,) if self.identity else self.paths
+
+    def stamps(self) -> list[Stamp]:
+        return [list(self._facts)] if self.identity and self._facts else super().stamps()
 
     @classmethod
     @contextmanager
@@ -109,9 +131,8 @@ class RemoteSource(EnclosedSource):
         super().check_unchanged()
         if not self.identity:
             return
-        with explained(self._address):
-            facts = _OPENERS[scheme_of(self._address)](self._address).facts
-        if _identity(self._address, facts) != self.identity:
+        facts = facts_of(self._address)
+        if identity_of(self._address, facts) != self.identity:
             raise SourceError(
                 f"{self.name} was changed while it was read: what was read of it may be neither "
                 "the old file nor the new one. Load it when nobody writes to it."
@@ -120,7 +141,13 @@ class RemoteSource(EnclosedSource):
     _address: str
 
 
-def _identity(address: str, facts: Facts) -> str:
+def facts_of(address: str) -> Facts:
+    """Ask the server for the size and the stamp of a file."""
+    with explained(address):
+        return _OPENERS[scheme_of(address)](address).facts
+
+
+def identity_of(address: str, facts: Facts) -> str:
     """Return a value that changes when the file does; empty if the server has no stamp."""
     if not facts.stamp:
         return ""
@@ -199,7 +226,8 @@ def explained(address: str) -> Iterator[None]:
         raise SourceError(f"{shown!r} cannot be read: {what}") from None
 
 
-def _find_in_storage(address: str) -> _Found:
+def find_storage(address: str) -> tuple[Storage, str]:
+    """Return the storage of an address, and the name of the file there."""
     from django.core.files.storage import storages
 
     alias, slash, name = address.partition(":")[2].partition("/")
@@ -209,7 +237,11 @@ def _find_in_storage(address: str) -> _Found:
         raise ConfigurationError(
             f"There is no storage {alias!r} in STORAGES.{did_you_mean(alias, settings.STORAGES)}"
         )
-    storage = storages[alias]
+    return storages[alias], name
+
+
+def _find_in_storage(address: str) -> _Found:
+    storage, name = find_storage(address)
     if not storage.exists(name):
         raise FileNotFoundError(name)
     path = local_path(storage, name)
@@ -221,20 +253,27 @@ def _find_in_storage(address: str) -> _Found:
     return _Found(facts, lambda: storage.open(name, "rb"), can_seek=False, path=path)
 
 
-def _find_in_bucket(address: str) -> _Found:
-    import pyarrow.fs
+def find_bucket(address: str) -> tuple[FileSystem, str]:
+    """Return the file system of a bucket's address, and the path there."""
+    from pyarrow.fs import FileSystem
 
     try:
-        system, path = pyarrow.fs.FileSystem.from_uri(address)
+        found: tuple[FileSystem, str] = FileSystem.from_uri(address)
     except NotImplementedError as error:
         raise ConfigurationError(
             f"This pyarrow was built without {scheme_of(address)}://: install the one of PyPI."
         ) from error
+    return found
+
+
+def _find_in_bucket(address: str) -> _Found:
+    from pyarrow.fs import FileType
+
+    system, path = find_bucket(address)
     info = system.get_file_info(path)
-    if info.type != pyarrow.fs.FileType.File:
+    if info.type != FileType.File:
         raise FileNotFoundError(path)
-    stamp = "" if info.mtime_ns is None else str(info.mtime_ns)
-    return _Found(Facts(info.size, stamp), lambda: system.open_input_file(path), can_seek=True)
+    return _Found(Facts.of_bucket(info), lambda: system.open_input_file(path), can_seek=True)
 
 
 def _find_on_web(address: str) -> _Found:

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import json
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ingest.exceptions import SourceError, did_you_mean
 from ingest.results.rejects import shorten
-from ingest.sources.addresses import is_address
+from ingest.sources.addresses import (
+    bare_address,
+    is_address,
+    is_address_pattern,
+    without_credentials,
+)
 from ingest.sources.base import Source, SourceOptions, find_kind, open_source
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN
+from ingest.sources.fingerprints import DIGEST_BYTES, stamp
+from ingest.sources.remote import facts_of
 from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from ingest.sources.fingerprints import Stamp
+    from ingest.sources.remote import Facts
     from ingest.sources.writers import RecordWriter
+
+WHOLE_BYTES = 64 << 20
+"""A file at an address is cut into chunks only if it is larger: it must be opened for that."""
+ASKED_AT_ONCE = 16
+"""How many servers, or one of them so many times, are asked for a file's size at once."""
 
 
 class SeveralSource(Source):
@@ -32,9 +49,17 @@ class SeveralSource(Source):
     place = 5
     holds_others = True
 
-    def __init__(self, files: Sequence[str | Path], options: SourceOptions) -> None:
+    def __init__(
+        self,
+        files: Sequence[str | Path],
+        options: SourceOptions,
+        listed: Mapping[str, Facts] | None = None,
+    ) -> None:
+        """Open the first file; ``listed`` has what is known already of files at addresses."""
         self._files = files
         self._options = options
+        # Before one is open: some storages have one place in a file for all who read it.
+        self._stamps = _read_stamps(files, listed or {})
         kinds = {find_kind(file, options.format) for file in files}
         self.ignores = frozenset.intersection(*(kind.ignores for kind in kinds if kind))
         self._place = 0
@@ -46,20 +71,24 @@ class SeveralSource(Source):
         self._notes: list[str] = []
         self.reads_by_text = any(kind.reads_by_text for kind in kinds if kind)
         self.has_postgres_text = self._current.has_postgres_text
-        self.name = safe_line(str(files[0]))
-        if len(files) > 1:
-            self.name = safe_line(f"{len(files):,} files from {files[0]} to {files[-1]}")
-        self._sizes = _sizes(files)
+        first, last = shown_name(files[0]), shown_name(files[-1])
+        self.name = first if len(files) == 1 else f"{len(files):,} files from {first} to {last}"
+        self._sizes = [size for size, *_ in self._stamps]
+        if None in self._sizes:
+            self._sizes = []
         if self._sizes:
             *self._starts, self.bytes_total = accumulate(self._sizes, initial=0)
+        if self._stamps and not any(map(is_address, files)):
             self.paths = tuple(map(Path, files))
+        elif self._stamps and all(known for _, known, *_ in self._stamps):
+            self.identity = _identity(files, self._stamps)
         self._bytes_before = 0
         """The bytes read of earlier files, if the sizes are not known."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
         if is_address(given):
-            return False
+            return is_address_pattern(given)
         if isinstance(given, str):
             return glob.has_magic(given) and not Path(given).exists()
         is_list = isinstance(given, list | tuple) and bool(given)
@@ -67,7 +96,17 @@ class SeveralSource(Source):
 
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
-        return cls(expand(given), options)
+        files, listed = find_files(given)
+        return cls(files, options, listed)
+
+    @property
+    def places(self) -> Sequence[Path | str]:
+        if not self.identity:
+            return self.paths
+        return [str(file) if is_address(file) else Path(file) for file in self._files]
+
+    def stamps(self) -> list[Stamp]:
+        return self._stamps if self.identity else super().stamps()
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -117,18 +156,21 @@ class SeveralSource(Source):
 
         The number of records in such a file is not known.
         """
-        if not self.paths:
+        if not self.places:
             return None
-        if len(self.paths) == 1:
-            with open_source(self.paths[0], self._options) as source:
+        if len(self.places) == 1:
+            with open_source(self.places[0], self._options) as source:
                 if source.find_ends(Position(), records) is None:
                     return None
         return self._ends(start, records)
 
     def _ends(self, start: Position, records: int) -> Iterator[Position]:
-        for number, path in enumerate(self.paths[start.file :], start.file):
+        for number, place in enumerate(self.places[start.file :], start.file):
+            if isinstance(place, str) and (self._stamps[number][0] or 0) <= WHOLE_BYTES:
+                yield Position(file=number + 1)
+                continue
             first = dataclasses.replace(start, file=0) if number == start.file else Position()
-            with open_source(path, self._options) as source:
+            with open_source(place, self._options) as source:
                 ends = source.find_parts(first, records)
                 if ends is None:
                     yield Position(file=number + 1)
@@ -167,7 +209,7 @@ class SeveralSource(Source):
         mine, theirs = self.columns, self._current.columns
         if mine == theirs:
             return range(len(mine))
-        where = f"{self._current.name}, unlike {self._files[0]},"
+        where = f"{self._current.name}, unlike {shown_name(self._files[0])},"
         for name in theirs:
             if theirs.count(name) > mine.count(name):
                 raise SourceError(
@@ -188,16 +230,42 @@ class SeveralSource(Source):
         return [theirs.index(name) for name in mine]
 
 
+def shown_name(file: str | Path) -> str:
+    """Return a file's name for messages and the ledger: an address without its credentials."""
+    return safe_line(bare_address(str(file)) if is_address(file) else str(file))
+
+
 def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[[int], Position]:
     return lambda record: dataclasses.replace(find_position(record), file=number)
 
 
 def expand(given: str | Sequence[str | Path]) -> list[str | Path]:
-    """Return the files that a pattern, or a list of paths and patterns, matches."""
+    """Return the files that a pattern, or a list of paths and patterns, matches.
+
+    A pattern of addresses is not expanded.
+    """
     files: list[str | Path] = []
     for item in [given] if isinstance(given, str) else given:
-        files += _like(item) if SeveralSource.accepts(item) else [item]
+        is_pattern = SeveralSource.accepts(item) and not is_address(item)
+        files += _like(item) if is_pattern else [item]
     return files
+
+
+def find_files(given: Any) -> tuple[list[str | Path], dict[str, Facts]]:
+    """Return all files that patterns stand for, and what is known of them from a listing."""
+    files: list[str | Path] = []
+    listed: dict[str, Facts] = {}
+    for file in expand(given):
+        if not is_address_pattern(file):
+            files.append(file)
+            continue
+        from ingest.sources.address_patterns import list_files  # few sources need it
+
+        for address, facts in list_files(str(file)):
+            files.append(address)
+            if facts is not None:
+                listed[address] = facts
+    return files, listed
 
 
 def _like(pattern: Any) -> list[str | Path]:
@@ -207,8 +275,19 @@ def _like(pattern: Any) -> list[str | Path]:
     return list(found)
 
 
-def _sizes(files: Sequence[str | Path]) -> list[int]:
-    """Return the sizes of the files; empty if one of them cannot be read again."""
-    if STDIN in map(str, files) or not all(Path(file).is_file() for file in files):
+def _read_stamps(files: Sequence[str | Path], listed: Mapping[str, Facts]) -> list[Stamp]:
+    """Return the stamp of each file; empty if one of them cannot be read again."""
+    here = [file for file in files if not is_address(file)]
+    if STDIN in map(str, here) or not all(Path(file).is_file() for file in here):
         return []
-    return [Path(file).stat().st_size for file in files]
+    away = [str(file) for file in files if is_address(file) and file not in listed]
+    if away:
+        with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
+            listed = {**listed, **dict(zip(away, pool.map(facts_of, away), strict=True))}
+    return [list(listed[str(file)]) if is_address(file) else stamp(Path(file)) for file in files]
+
+
+def _identity(files: Sequence[str | Path], stamps: Sequence[Stamp]) -> str:
+    names = [without_credentials(str(file)) if is_address(file) else "" for file in files]
+    known = [[name, *found] for name, found in zip(names, stamps, strict=True)]
+    return blake2b(json.dumps(known).encode(), digest_size=DIGEST_BYTES).hexdigest()

@@ -5,6 +5,8 @@ import http.server
 import re
 import threading
 from contextlib import contextmanager
+from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import escape
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -15,9 +17,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.answer(has_body=True)
 
     def answer(self, *, has_body):
-        path = self.path.partition("?")[0]
+        path, _, query = self.path.partition("?")
+        path, asked_for = unquote(path), parse_qs(query)
         self.server.asked.append((self.command, self.path, self.headers.get("Authorization")))
         content = self.server.files.get(path)
+        if "list-type" in asked_for:
+            content = self.listing(path.strip("/"), *asked_for.get("prefix", [""]))
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         self.send_response(404 if content is None else 206 if asked else 200)
         content = whole = content or b""
@@ -32,6 +37,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if has_body:
             self.wfile.write(content)
+
+    def listing(self, bucket, prefix):
+        """Return the answer to ListObjectsV2, for all folders below."""
+        found = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size>"
+            "<LastModified>2015-10-21T07:28:00.000Z</LastModified></Contents>"
+            for path, content in sorted(self.server.files.items())
+            for key in [path.removeprefix(f"/{bucket}/")]
+            if key != path and key.startswith(prefix)
+        )
+        return (
+            f"<ListBucketResult><Name>{bucket}</Name><IsTruncated>false</IsTruncated>{found}"
+            "</ListBucketResult>"
+        ).encode()
 
     def log_message(self, *_):
         pass

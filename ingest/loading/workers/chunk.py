@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ingest import exceptions
@@ -12,13 +13,14 @@ from ingest.exceptions import IngestError, Outcome, RecordsRefused
 from ingest.results import Counts
 from ingest.results.rejects import Reject, as_json
 from ingest.sources import Position
-from ingest.sources.fingerprints import digest_of_part
+from ingest.sources.fingerprints import digest_of_part, stamp
+from ingest.sources.remote import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from ingest.sources import Source
+    from ingest.sources.fingerprints import Stamp
 
 SMALL_BYTES = 128 << 10
 """Files that cannot be cut are put together in one chunk as long as they have fewer bytes."""
@@ -146,13 +148,14 @@ def cut(
     A chunk has so many rows, or less where its file ends; small files are put together.
     """
     held: Cut | None = None
+    sizes = [size for size, *_ in source.stamps()]
     before: int | None = read_before
     for stop in source.find_parts(start, rows) or ():
         is_whole = not stop.record and stop.file > start.file
         same = stop.file == start.file
         records = None if is_whole else stop.record - (start.record if same else 0)
         piece = Cut(ordinal=ordinal, start=start, stop=stop, records=records, read_before=before)
-        if held is not None and _fit(held, piece, rows, source.paths):
+        if held is not None and _fit(held, piece, rows, sizes):
             count = None if held.records is None else held.records + (records or 0)
             held = dataclasses.replace(held, stop=stop, records=count)
         else:
@@ -166,7 +169,7 @@ def cut(
         yield held
 
 
-def _fit(first: Cut, second: Cut, rows: int, paths: Sequence[Path]) -> bool:
+def _fit(first: Cut, second: Cut, rows: int, sizes: Sequence[int | None]) -> bool:
     """Return whether two pieces, of other files, are small enough for one chunk."""
     if first.stop.file == second.stop.file:
         return False
@@ -174,22 +177,33 @@ def _fit(first: Cut, second: Cut, rows: int, paths: Sequence[Path]) -> bool:
         return first.records + second.records <= rows
     if first.records is not None or second.records is not None:
         return False
-    sizes = (path.stat().st_size for path in paths[first.start.file : second.stop.file])
-    return sum(sizes) <= SMALL_BYTES
+    found = sizes[first.start.file : second.stop.file]
+    return sum(SMALL_BYTES if size is None else size for size in found) <= SMALL_BYTES
 
 
-def identify(paths: Sequence[Path], cut: Cut, *, by_content: bool) -> list[Any]:
-    """Return what tells that the files of a chunk are the same."""
+def identify(
+    places: Sequence[Path | str],
+    cut: Cut,
+    *,
+    by_content: bool,
+    known: Sequence[Stamp] | None = None,
+) -> list[Any]:
+    """Return values that differ if the files of a chunk do.
+
+    A file at an address has its server's stamp; ``known`` has those that need not be asked for.
+    """
     start, stop = cut.start, cut.stop
-    if by_content and start.file == stop.file and stop.byte is not None:
-        return [digest_of_part(paths[start.file], start.byte or 0, stop.byte)]
-    return [(_digest if by_content else stamp)(paths[number]) for number in cut.files]
-
-
-def stamp(path: Path) -> list[int]:
-    """Return what is another thing as soon as a file is changed."""
-    facts = path.stat()
-    return [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+    first = places[start.file]
+    if by_content and start.file == stop.file and stop.byte is not None and isinstance(first, Path):
+        return [digest_of_part(first, start.byte or 0, stop.byte)]
+    found: list[Any] = []
+    for number in cut.files:
+        place = places[number]
+        if isinstance(place, str):
+            found.append(known[number] if known is not None else list(facts_of(place)))
+        else:
+            found.append(_digest(place) if by_content else stamp(place))
+    return found
 
 
 def _digest(path: Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, wait
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
@@ -27,13 +28,14 @@ from ingest.loading.workers.chunk import (
     cut,
     error_of,
     identify,
-    stamp,
 )
 from ingest.loading.workers.executors import ChunkExecutor, DaskWorkers, OwnProcesses
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.several_tables import models_of_rows
 from ingest.results import Counts
 from ingest.sources import Position
+from ingest.sources.addresses import has_credentials
+from ingest.sources.fingerprints import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +71,13 @@ def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> 
         return "the layout puts records together, which might be cut apart."
     if len(models_of_rows(job.model)) > 1:
         return f"a record of {job.model._meta.label} is a row of several tables."
-    if not source.paths or source.find_ends(Position(), 1) is None:
+    if not source.places or source.find_ends(Position(), 1) is None:
         return f"{source.name} must be read from its beginning to be cut into chunks."
+    if any(isinstance(place, str) and has_credentials(place) for place in source.places):
+        return (
+            f"the address of {source.name} has credentials, which only this process knows: give "
+            "them in the environment, for each worker."
+        )
     return None
 
 
@@ -113,7 +120,7 @@ class Coordinator:
     def go(self, settled: Settled) -> None:
         """Load what is left, and commit it; the reporter then has the counts."""
         self._reporter.start_from(settled.counts)
-        self._stamps = list(map(stamp, self._try.source.paths))
+        self._stamps = self._try.source.stamps()
         with self._session.transaction():
             self.table = read_settled_table(self._session, self._job.model)
             self._entry.tell(self._session, fingerprint=str(self._try.fingerprint))
@@ -205,16 +212,16 @@ class Coordinator:
         return None if self._failed else next(self._left, None)
 
     def _chunk(self, piece: Cut) -> Chunk:
-        paths, by_content = self._try.source.paths, self._executor.by_content
+        places, by_content = self._try.source.places, self._executor.by_content
         for number in piece.files:
-            if stamp(paths[number]) != self._stamps[number]:
+            place = places[number]
+            if isinstance(place, Path) and stamp(place) != self._stamps[number]:
                 raise SourceError(
-                    f"{paths[number]} was changed while it was read: load it when nobody writes "
-                    "to it."
+                    f"{place} was changed while it was read: load it when nobody writes to it."
                 )
         return Chunk(
             cut=piece,
-            files=identify(paths, piece, by_content=by_content),
+            files=identify(places, piece, by_content=by_content, known=self._stamps),
             refused_before=self._reporter.counts.rejected,
             run=self._run,
             alias=self._job.alias,
@@ -326,8 +333,8 @@ class Coordinator:
         starts = [piece.start for piece in (*self._running.values(), *self._again.values())]
         if starts:
             at = min(starts, key=_place)
-            sizes = (path.stat().st_size for path in self._try.source.paths[: at.file])
-            self._bytes_read = max(self._bytes_read, sum(sizes) + (at.byte or 0))
+            before = sum(size or 0 for size, *_ in self._stamps[: at.file])
+            self._bytes_read = max(self._bytes_read, before + (at.byte or 0))
         self._reporter.see(Counts(), self._bytes_read, self._try.source.bytes_total)
 
 

@@ -287,7 +287,7 @@ class Worker:
         self._refused.seek(self._head)
         with ExitStack() as stack:
             source = self._open_source(stack)
-            if identify(source.paths, cut, by_content=chunk.by_content) != list(chunk.files):
+            if identify(source.places, cut, by_content=chunk.by_content) != list(chunk.files):
                 raise SourceError(
                     f"{source.name} is not the file here that it is where the load was started: "
                     "every worker must find the same files under the same names."

@@ -32,7 +32,7 @@ from ingest.sources.detection.values import (
 from ingest.sources.django_files import plain_file
 from ingest.sources.enclosed import EnclosedSource
 from ingest.sources.files import InputFile
-from ingest.sources.several import expand
+from ingest.sources.several import find_files
 from ingest.sources.text import check_is_text, find_codec
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def detect(
         with kind.enter(given) as inner:
             return detect(inner, encoding=encoding, delimiter=delimiter, sheet=sheet)
     if kind is not None and kind.holds_others:
-        return _of_the_first(expand(given), encoding, delimiter, sheet)
+        return _of_the_first(find_files(given)[0], encoding, delimiter, sheet)
     if kind is not None and kind.format != "delimited":
         for name, said in (("encoding", encoding), ("delimiter", delimiter)):
             if said is not None:
