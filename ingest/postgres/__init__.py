@@ -1,1 +1,1 @@
-"""Everything that knows PostgreSQL: connection, session, catalog, encoding, errors."""
+"""Access to PostgreSQL: connection, session, catalog, encoding and errors."""

@@ -32,8 +32,8 @@ class Fingerprint:
         given_up = Event()
         finalize(self, given_up.set)
         self._digest: Future[str] = Future()
-        # A process does not wait for a daemon thread when it exits, but for an executor's thread:
-        # the error of a failed load may keep this object alive until then.
+        # Not in an executor: at exit, a process waits for an executor's threads, but not for daemon
+        # threads. The error of a failed load may keep this object alive until then.
         Thread(
             target=_tell_digest,
             args=(self._digest, paths, given_up),
