@@ -24,6 +24,7 @@ from ingest.admin.uploads.forms import ChooseForm
 from ingest.admin.uploads.receiving import receive
 from ingest.admin.uploads.steps import NAMES, STEPS, place_of
 from ingest.admin.uploads.views import VIEWS
+from ingest.admin.uploads.wide_forms import accepts_wide_forms
 from ingest.exceptions import IngestError
 from ingest.ledger.models import Load
 from ingest.uploads.models import Upload
@@ -113,7 +114,7 @@ class UploadAdmin(GuardedList, Base):
             path("<str:key>/forget/", wrap(self.forget_view), name="ingest_upload_forget"),
         ]
         for name in NAMES:
-            view = wrap(partial(self.step_view, name=name))
+            view = wrap(accepts_wide_forms(partial(self.step_view, name=name)))
             own.append(path(f"<str:key>/{name}/", view, name=f"ingest_upload_{name}"))
         return own + super().get_urls()
 

@@ -66,9 +66,9 @@ def allowed_part(
         field = field_named(model, name)
         if field is None or field.name not in allowed:
             continue
-        alone = dataclasses.replace(layout, fields={field.name: said})
-        bare = dataclasses.replace(alone, hook=None, others="ignore", model=None)
-        is_refused = any(rights.refusals(site, request, model, bare))
+        is_refused = said.create is not None and any(
+            rights.refuse_creating(site, request, field, said.create)
+        )
         fields[field.name] = dataclasses.replace(said, create=None) if is_refused else said
     return dataclasses.replace(
         layout,

@@ -134,12 +134,13 @@ def refusals(
         if field is None or field.name not in allowed:
             yield _("You may not fill in the field %(field)s.") % {"field": name}
         elif said.create is not None:
-            yield from _refuse_creating(site, request, field, said.create)
+            yield from refuse_creating(site, request, field, said.create)
 
 
-def _refuse_creating(
+def refuse_creating(
     site: AdminSite, request: HttpRequest, field: Any, create: Mapping[str, Any]
 ) -> Iterator[str]:
+    """Yield why somebody may not create missing parents with these values."""
     parent = field.remote_field.model if field.remote_field is not None else None
     if parent is None or not may_add(site, request, parent):
         yield _("You may not create a missing %(parent)s.") % {
@@ -152,7 +153,7 @@ def _refuse_creating(
             yield _("You may not fill in the field %(field)s.") % {"field": f"{field.name}.{name}"}
         elif isinstance(value, dict) and value.get("create") is not None:
             grandparent = parent._meta.get_field(name)
-            yield from _refuse_creating(site, request, grandparent, value["create"])
+            yield from refuse_creating(site, request, grandparent, value["create"])
 
 
 def may_add(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.http import content_disposition_header
 from django.utils.text import get_valid_filename
 from django.utils.translation import gettext as _
@@ -18,6 +19,7 @@ from ingest.admin.addresses import GuardedList, read_number
 from ingest.admin.uploads import rights
 from ingest.admin.uploads.forms import FileForm, SaveLayoutForm
 from ingest.admin.uploads.mapping import MappingForm
+from ingest.admin.uploads.wide_forms import accepts_wide_forms
 from ingest.exceptions import IngestError
 from ingest.terminal import safe_text
 from ingest.uploads.models import SavedLayout
@@ -98,6 +100,7 @@ class SavedLayoutAdmin(GuardedList, Base):
             raise Http404("There is no such layout.")
         return saved
 
+    @method_decorator(accepts_wide_forms)
     def change_view(
         self,
         request: HttpRequest,

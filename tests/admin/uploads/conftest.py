@@ -81,10 +81,9 @@ class Way:
         form = context["form"]
         return {field.name: field.value() for field in form if field.value() not in {None, False}}
 
-    def go(self, to, **changed):
-        """Post each step as it is, up to one that is to be shown."""
-        steps = STEPS
-        for step in steps[: steps.index(to)]:
+    def go(self, to, start="file", **changed):
+        """Post each step as it is, from ``start`` up to one that is to be shown."""
+        for step in STEPS[STEPS.index(start) : STEPS.index(to)]:
             fields = self.inputs(step) if step in {"file", "mapping", "options"} else {}
             response = self.post(step, **{**fields, **changed.get(step, {})})
             said = response.context and (response.context["error"], self.found.check_result)
