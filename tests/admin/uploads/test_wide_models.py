@@ -51,13 +51,20 @@ def wide_way(way, wide):
     return way
 
 
+def inputs_of_all():
+    """Return what the form of the columns and fields posts as it is."""
+    inputs = {f"source-{name}": f"column:{at}" for at, name in enumerate(FIELDS, 1)}
+    return inputs | {f"constant-{name}": "" for name in FIELDS}
+
+
 def encoded(fields):
     return urlencode({"action": "continue", **fields})
 
 
 def test_all_fields_are_mapped_loaded_and_saved_for_the_next_file(wide, wide_way):
-    wide_way.go("mapping")
-    inputs = {**wide_way.inputs("mapping"), "name": "Wide", "source-field_0": ""}
+    shown = page(wide_way.go("mapping"))
+    assert all(f'name="{name}"' in shown for name in inputs_of_all())
+    inputs = inputs_of_all() | {"name": "Wide", "source-field_0": ""}
     inputs |= {"source-field_499": "constant", "constant-field_499": "ß&=+"}
     assert len(inputs) > settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
     address = wide_way.address("mapping")
@@ -83,7 +90,7 @@ def test_a_wide_form_takes_a_token_too(wide_way):
     before = wide_way.found.layout
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(get_user_model().objects.get(username="admin"))
-    inputs = {**wide_way.inputs("mapping"), "csrfmiddlewaretoken": "not the token"}
+    inputs = {**inputs_of_all(), "csrfmiddlewaretoken": "not the token"}
     address = wide_way.address("mapping")
     assert strict.post(address, encoded(inputs), content_type=FORM).status_code == 403
     assert wide_way.found.layout == before
