@@ -1,4 +1,4 @@
-"""A catalog that looks as that of Citus does, in a database without it."""
+"""Imitates the catalog of Citus in a database without it."""
 
 from contextlib import contextmanager
 
@@ -14,7 +14,7 @@ CREATE TABLE pg_catalog.pg_dist_partition (
 GRANT SELECT ON pg_catalog.pg_dist_partition TO PUBLIC;
 RESET allow_system_table_mods;
 """
-"""As `\\d pg_dist_partition` shows it in Citus 15."""
+"""The table as `\\d pg_dist_partition` shows it in Citus 15."""
 KEY = "{{VAR :varno 1 :varattno {} :vartype 20 :vartypmod -1 :varcollid 0 :varlevelsup 0}}"
 KINDS = {
     "distributed": ("h", "s", 2),
@@ -22,12 +22,12 @@ KINDS = {
     "reference": ("n", "t", 1),
     "local": ("n", "s", 0),
 }
-"""What Citus writes for each kind of table: partmethod, repmodel, colocationid."""
+"""The values that Citus writes for each kind of table: partmethod, repmodel, colocationid."""
 
 
 @contextmanager
 def citus_catalog():
-    """Make the catalog; give a function that notes a table, with shards by this column."""
+    """Make the catalog; yield a function that enters a table with its distribution column."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.to_regclass('pg_catalog.pg_dist_partition')")
         assert cursor.fetchone() == (None,), "this database has Citus"

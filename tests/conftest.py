@@ -24,10 +24,10 @@ ENDURANCE = (
     "tests/writing/direct/test_concurrency.py",
     "tests/writing/test_rejects_at_random.py",
 )
-"""Tests that take minutes: faults, schedules and interleavings by the dozen, a fresh clone, a
-million rows.
+"""Tests that take minutes: dozens of faults, schedules and interleavings, a fresh clone, a million
+rows.
 
-CI runs them; by hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
+CI runs them. By hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
-    """Make tests that commit cheap; drop the databases that killed runs left on the server."""
+    """Make tests that commit fast; drop the databases that killed test runs left behind."""
     TransactionTestCase._fixture_teardown = empty_tables
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         name = connection.ops.quote_name(connection.settings_dict["NAME"])
@@ -57,7 +57,7 @@ def django_db_setup(django_db_setup, django_db_blocker):
 
 @pytest.fixture
 def add_alias():
-    """Add an entry of DATABASES for the length of a test; gives its alias."""
+    """Return a function that adds an entry of DATABASES for one test and returns its alias."""
     added = set()
 
     def add(entry, alias="tried"):

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 KEPT = ("django_content_type", "auth_permission")
-"""What migrations have filled, and tests do not change."""
+"""Tables that migrations fill and tests do not change."""
 
 _truncate_all = TransactionTestCase._fixture_teardown
 _FILLED = """
@@ -17,10 +17,10 @@ WHERE pg_catalog.pg_relation_size(regclass) > 0
 def empty_tables(test_case):
     """Delete the rows of the models' tables.
 
-    ``TransactionTestCase`` truncates all tables and fills those of ``KEPT`` again. That takes a
-    third of a second: PostgreSQL makes new files for each table and each index.
+    ``TransactionTestCase`` truncates all tables and refills those of ``KEPT``. That takes a third
+    of a second, because PostgreSQL makes new files for each table and index.
     """
-    connection.close()  # whatever role, search path or transaction the test has left it with
+    connection.close()  # the test may have left another role, search path or a transaction
     with connection.cursor() as cursor:
         cursor.execute("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
         if cursor.fetchone() != (True,):
@@ -30,8 +30,8 @@ def empty_tables(test_case):
         cursor.execute(_FILLED, [[connection.ops.quote_name(name) for name in tables - {*KEPT}]])
         filled = [name for (name,) in cursor.fetchall()]
         if filled:
-            # Without the triggers of foreign keys, in any order.
+            # Without the triggers of foreign keys, so that the order does not matter.
             cursor.execute("SET session_replication_role = replica")
             cursor.execute("; ".join(f"DELETE FROM {name}" for name in filled))
             cursor.execute("RESET session_replication_role")
-            cursor.execute(f"VACUUM {', '.join(filled)}")  # the files have no length again
+            cursor.execute(f"VACUUM {', '.join(filled)}")  # truncates the files

@@ -11,7 +11,7 @@ FILLED = "auth_user, finance_account, finance_transaction"
 
 
 def fill_transactions(rows):
-    """Fill finance's empty tables: `rows` transactions over ten years, days in no order."""
+    """Fill finance's empty tables with `rows` transactions over ten years, in random order."""
     users = (
         "INSERT INTO auth_user (username, password, first_name, last_name, email, is_staff,"
         " is_active, is_superuser, date_joined)"
@@ -42,7 +42,7 @@ def fill_transactions(rows):
 
 @contextlib.contextmanager
 def many_rows(rows):
-    """Commit so many transactions to the tests' database, and take all of it away afterwards."""
+    """Commit `rows` transactions to the tests' database, and delete everything afterwards."""
     assert connection.settings_dict["NAME"].startswith("test_ingest_"), "not the tests' database"
     fill_transactions(rows)
     try:

@@ -1,4 +1,4 @@
-"""The system checks, as `manage.py check` runs them: exact texts, and no connection unasked."""
+"""The system checks, as `manage.py check` runs them: exact texts, and no unnecessary connection."""
 
 import importlib
 import os
@@ -21,7 +21,7 @@ ROLE = f"checks_test_{os.getpid()}"
 
 
 class Everything:
-    """Sends all models to one alias, and lets ingest's tables in or not."""
+    """Routes all models to one alias, and allows or refuses ingest's tables."""
 
     alias = "tried"
     is_ledger_allowed = True
@@ -38,7 +38,7 @@ class Nothing(Everything):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A backend that Django reaches PostgreSQL by with an older driver; it is never opened."""
+    """A backend for PostgreSQL with an older driver; it is never opened."""
 
     Database = types.ModuleType("psycopg2")
 
@@ -48,7 +48,7 @@ def routed(router):
 
 
 def checked(*databases, deploy=False):
-    """Return the id, message and hint of what ingest has to say."""
+    """Return the id, message and hint of each of ingest's checks that warns."""
     found = run_checks(tags=["ingest"])
     if databases:
         found += run_checks(
@@ -64,7 +64,7 @@ def ledger_migrations():
 
 @pytest.fixture
 def unblocked(django_db_setup, django_db_blocker):
-    """Let a test reach aliases that it made: the mark allows those alone that were there."""
+    """Let a test use aliases that it made: the mark allows only those that existed before."""
     with django_db_blocker.unblock():
         yield
 

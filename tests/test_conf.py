@@ -1,4 +1,4 @@
-"""The settings: their defaults, what is refused, and that docs/settings.md has them all."""
+"""The settings: their defaults, refused values, and their documentation in docs/settings.md."""
 
 import re
 from pathlib import Path

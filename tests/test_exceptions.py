@@ -1,4 +1,4 @@
-"""What an error says of the rows that are in the table."""
+"""What an error says about the rows in the table."""
 
 import pickle
 
@@ -46,7 +46,7 @@ def test_an_error_says_that_nothing_was_loaded(error, want):
         (LayoutError("No column fits."), "No column fits. 4 rows are in."),
         (CountMismatch("2 is not 3."), "2 is not 3. 4 rows are in."),
         (RecordsRefused([REJECT]), f"{REFUSED}\n4 rows are in.\n{SEE_ALL}"),
-        # The words of a value are no outcome.
+        # Words in a value must not be taken for an outcome.
         (
             ConnectionFailed("'Nothing was loaded.' is refused."),
             "'Nothing was loaded.' is refused. 4 rows are in.",

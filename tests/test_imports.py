@@ -1,4 +1,4 @@
-"""What a load imports: the product, and nothing of its benchmark."""
+"""A load imports only what it needs, and nothing of the benchmark."""
 
 import os
 import subprocess

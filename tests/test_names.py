@@ -1,4 +1,4 @@
-"""`ingest.__all__` is true."""
+"""`ingest.__all__` matches the names that the package has."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Nothing that stands in a file, in a name or in PostgreSQL's words reaches a terminal as it is."""
+"""Text from files, names and PostgreSQL is escaped before it is written to a terminal."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*arguments):
-    """Return all that the command says, and how it fails."""
+    """Return the command's output, including its error."""
     out, err = io.StringIO(), io.StringIO()
     said = [*map(str, arguments), "--progress", "plain"]
     try:
         call_command("bulk_load", *said, stdout=out, stderr=err)
-    except CommandError as error:  # as Django shows it where the command is called by a shell
+    except CommandError as error:  # as Django shows it in a shell
         Command(stdout=out, stderr=err).stderr.write(str(error))
     except SystemExit:
         pass

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.django_db
 
 
 def indexes(model):
-    """The columns of each index that PostgreSQL has, the primary key's included."""
+    """Return the columns of each index in PostgreSQL, including the primary key's."""
     with connection.cursor() as cursor:
         constraints = connection.introspection.get_constraints(cursor, model._meta.db_table)
     return sorted(tuple(c["columns"]) for c in constraints.values() if c["index"] or c["unique"])

@@ -1,4 +1,4 @@
-"""The sample files load as README and docs say."""
+"""The sample files are loaded as README and docs say."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The connection is lost while PostgreSQL does not read what is sent."""
+"""The connection is lost while PostgreSQL does not read the data."""
 
 import concurrent.futures
 

@@ -1,4 +1,4 @@
-"""The load's own connection is in the state of Django's."""
+"""The load's own connection has the state of Django's."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def run(sql, *parameters):
 
 @pytest.fixture
 def schema():
-    """Make a second schema with the table of transactions, as a tenant has it."""
+    """Make a second schema with the table of transactions, like a tenant's."""
     run("CREATE SCHEMA state_t1")
     run("CREATE TABLE state_t1.finance_transaction (LIKE finance_transaction INCLUDING ALL)")
     yield "state_t1"
-    connection.close()  # whatever was set in the session
+    connection.close()  # drops all settings of the session
     run("DROP SCHEMA state_t1 CASCADE")
 
 

@@ -1,4 +1,4 @@
-"""Which table a model's rows are in, and how rows that a layout makes store their values."""
+"""The tables of a model's rows, and the values that rows made by a layout store."""
 
 import datetime as dt
 import uuid

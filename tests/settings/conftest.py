@@ -14,7 +14,7 @@ from tests.signals import answer_to_signals
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-# Connects, says which server it found, and answers each line of its input with a query.
+# Connects, prints which server it found, and runs a query for each line of its input.
 CLIENT = """
 import sys
 import django
@@ -33,7 +33,7 @@ for line in sys.stdin:
 
 
 def processes(folder):
-    """What runs with the folder on its command line: servers and watchers."""
+    """Return the processes with the folder on their command line: servers and watchers."""
     got = []
     for process in psutil.process_iter(["cmdline", "status"]):
         line = " ".join(process.info["cmdline"] or [])
@@ -43,7 +43,7 @@ def processes(folder):
 
 
 class Home:
-    """A folder for an embedded server of one test's own, and the processes that use it."""
+    """A folder for one test's own embedded server, and the processes that use it."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -59,7 +59,7 @@ class Home:
         return self.folder / (os.environ.get("PGSERVER_POSTGRES_VERSION") or "18")
 
     def run(self, *arguments, **environment):
-        """Run Python to its end."""
+        """Run Python and wait for it."""
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=PROJECT,

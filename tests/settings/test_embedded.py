@@ -117,7 +117,7 @@ print(events.count("socket.connect"), flush=True)
 
 
 def test_a_server_that_has_answered_is_not_asked_again(home):
-    # 200 connections that PostgreSQL has not got round to would make it refuse all others.
+    # 200 connections that PostgreSQL has not accepted yet would make it refuse all others.
     assert home.client(COUNT_CONNECTIONS).stdout.readline() == "1\n"
 
 
@@ -127,7 +127,7 @@ def test_what_a_dead_server_left_does_not_stop_a_new_one(home):
     end(end_of_first)
     home.wait_until_gone()
     owner = home.data.stat()
-    # After a restart of the machine, the number of the dead server may be anybody's.
+    # After a restart of the machine, another process may have the dead server's number.
     with subprocess.Popen(["sleep", "60"], user=owner.st_uid, group=owner.st_gid) as other:
         left = f"{other.pid}\n{home.data}\n1700000000\n5432\n{home.data}\n\n1 1\nready\n"
         (home.data / "postmaster.pid").write_text(left)

@@ -18,7 +18,7 @@ PRODUCTION = {
 
 @pytest.fixture
 def embedded():
-    """A connection to the embedded server that no setting allows for."""
+    """A connection to the embedded server without the option that allows it."""
     wrapper = base.DatabaseWrapper({**connection.settings_dict, "OPTIONS": {}}, "other")
     yield wrapper
     wrapper.close()

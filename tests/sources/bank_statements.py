@@ -1,4 +1,4 @@
-"""Statements as banks export them, made here: words, amounts and layouts are nobody's."""
+"""Generates statements like those that banks export; none of them is real."""
 
 import csv
 import dataclasses
@@ -35,7 +35,7 @@ DATE_FORMATS = [
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Statement:
-    """What a statement is like; ``content`` is the file."""
+    """A statement and its properties; ``content`` is the file."""
 
     encoding: str
     delimiter: str
@@ -92,7 +92,7 @@ class Statement:
 
 
 def statements(count, seed):
-    """Yield as many statements of all families, the same ones for the same seed."""
+    """Yield ``count`` statements of all families, the same ones for the same seed."""
     chance = random.Random(seed)
     for number in range(count):
         decimal = chance.choice(",.")

@@ -1,4 +1,4 @@
-"""Reads a source whole, the way that the tests compare it."""
+"""Reads a whole source, in a form that tests can compare."""
 
 import io
 
@@ -8,7 +8,7 @@ from ingest.sources import SourceOptions, open_source
 
 
 class Pipe(io.RawIOBase):
-    """What can be read once only, a few bytes at a time, as standard input may be."""
+    """A file that can be read only once, a few bytes at a time, like standard input."""
 
     name = "pipe"
 
@@ -24,7 +24,7 @@ class Pipe(io.RawIOBase):
 
 
 class Got:
-    """Everything that a source gave."""
+    """Everything that was read from a source."""
 
     def __init__(self, given, **options):
         self.rows, self.records, self.rejects, self.lines, self.sources = [], [], [], [], []

@@ -63,7 +63,7 @@ def test_in_a_bucket(server, pattern, want):
 @pytest.mark.parametrize(("pattern", "want"), PATTERNS)
 def test_in_a_storage(alias, pattern, want):
     got = read(f"storage:{alias}/{pattern}")
-    # A storage may write another name than it was asked for, such as a_b.csv.
+    # A storage may save a file under another name than the given one, such as a_b.csv.
     assert [first for first, _ in got.texts] == want
 
 
@@ -75,7 +75,7 @@ def test_names_of_its_files(server):
         assert source.bytes_total == 24
         names = [batch.source for batch in source.batches()]
     assert names[-1] == "s3://bucket/in/2026/a%20b%2B.csv"
-    # The listing has the sizes: no file was asked for but to be read.
+    # The listing contains the sizes, so files are requested only to be read.
     assert sum(command == "HEAD" for command, *_ in server.asked) <= 2 * len(names) + 2
 
 

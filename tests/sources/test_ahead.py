@@ -1,4 +1,4 @@
-"""Reading goes on ahead of whoever takes the items, and no further than it must."""
+"""Reading is ahead of the consumer, but no further than necessary."""
 
 import threading
 

@@ -61,7 +61,7 @@ def test_reads_what_csv_wrote(  # noqa: PLR0913, PLR0917 - each is one side of a
         quoting=quoting,
         lineterminator=line_end,
     )
-    # csv writes a lone "\r" or "\n" in quotes only since Python 3.13 (and a leading blank never).
+    # csv quotes a lone "\r" or "\n" only since Python 3.13, and never a leading blank.
     assume(list(csv.reader(io.StringIO(written, newline=""), delimiter=delimiter, quotechar=quote))
            == [names, *rows])  # fmt: skip
     content = written.encode(encoding)
@@ -371,7 +371,7 @@ def test_any_number_of_blank_lines_before_the_header(tmp_path):
 
 
 def test_many_records_of_the_wrong_width(tmp_path):
-    """Some 8 MB of rejects, in which the parser found no record at all, once never ended."""
+    """About 8 MB of rejects, without any valid record for the parser, once never ended."""
     content = b"a,b\n" + b"1,%b,\n" % (b"x" * 9_996) * 900
     path = tmp_path / "wide.csv"
     path.write_bytes(content)

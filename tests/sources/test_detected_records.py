@@ -1,4 +1,4 @@
-"""Detection and load agree on what is a record, and on what stands around the table."""
+"""Detection and load find the same records, preamble and trailer."""
 
 import os
 
@@ -50,7 +50,7 @@ def cell(dialect):
 
 @st.composite
 def files(draw):
-    """Make a dialect and a text of it: records of any width, blank lines, comments, odd ends."""
+    """Make a dialect and a text in it: records of any width, blank lines, comments, line ends."""
     dialect = draw(dialects)
     lines = []
     for _ in range(draw(st.integers(1, 8))):
@@ -67,7 +67,7 @@ def files(draw):
 
 
 def load(text, options):
-    """Return how many records a load reads, and the texts of those that have one column."""
+    """Return how many records a load reads, and the texts of the records with one column."""
     with open_source(Pipe(text.encode()), options) as source:
         batches = list(source.batches())
     return sum(batch.records_read + batch.skipped for batch in batches)
@@ -87,7 +87,7 @@ def test_both_split_a_text_into_the_same_records(made):
             for place, row in zip(batch.records, zip(*batch.columns, strict=True), strict=True):
                 assert [value.as_py().decode() for value in row] == records[place - 1]
             for place, shown in batch.misfits.items():
-                # A record whose quotes are at fault has no cells that one could compare.
+                # A record with invalid quotes has no cells to compare.
                 if batch.split_misfit(shown) is not None:
                     assert whole(shown.encode(), options) == records[place - 1]
 
@@ -109,7 +109,7 @@ def test_a_load_as_detected_counts_what_detection_counted(tmp_path_factory, text
     try:
         with open_source(path, options) as source:
             read = sum(batch.records_read + batch.skipped for batch in source.batches())
-    except SourceError:  # nothing is lost where nothing is loaded
+    except SourceError:  # nothing is lost if nothing is loaded
         return
     assert read == len(table.records) - table.start - (table.header is not None)
     assert options.skip_records == table.start

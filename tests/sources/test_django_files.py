@@ -1,4 +1,4 @@
-"""Files of Django as sources: uploads, fields, and texts in memory."""
+"""Django's files as sources: uploads, fields, and text in memory."""
 
 import io
 

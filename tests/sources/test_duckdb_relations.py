@@ -1,4 +1,4 @@
-"""What DuckDB's export to Arrow would lose goes in as DuckDB itself writes it."""
+"""Values that DuckDB's export to Arrow would change are loaded as DuckDB writes them."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""The digest of a file, which is taken while the load goes on."""
+"""The digest of a file, which is computed while the load runs."""
 
 import os
 import subprocess
@@ -14,14 +14,14 @@ TEXT = b"number,name\n" * 10_000
 
 @pytest.fixture
 def pipe(tmp_path):
-    """A file of which nothing can be read until somebody writes it."""
+    """A file whose reader waits until it is written."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     return path
 
 
 def test_nobody_waits_for_the_digest_until_it_is_asked_for(pipe):
-    fingerprint = Fingerprint([pipe])  # would wait here without end
+    fingerprint = Fingerprint([pipe])  # must not wait here
     pipe.write_bytes(TEXT)
     assert str(fingerprint) == blake2b(TEXT, digest_size=32).hexdigest()
 
@@ -36,7 +36,7 @@ def test_a_digest_is_given_up_with_its_load(pipe):
 
 
 def test_the_end_of_the_process_does_not_wait_for_the_digest(pipe):
-    """An error that is kept holds its load, and with it the digest of a file of any size."""
+    """An error that is kept holds its load, and so the digest of a file of any size."""
     script = (
         "import pathlib, sys\n"
         "from ingest.sources.fingerprints import Fingerprint\n"

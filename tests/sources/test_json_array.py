@@ -1,4 +1,4 @@
-"""A JSON array: its elements are records, wherever its blanks and line ends are."""
+"""A JSON array: its elements are records, with any white space between them."""
 
 import gzip
 import json
@@ -134,5 +134,5 @@ def test_an_array_on_one_line_is_read_in_linear_time(monkeypatch):
     content = b"[" + b",".join([b'{"a":1}'] * 500_000) + b"]"
     started = time.process_time()
     assert len(read_json(content).rows) == 500_000
-    # About 1 s. It was more than a minute while each element's line was counted from the start.
+    # About 1 s; more than a minute when each element's line was counted from the start.
     assert time.process_time() - started < 15

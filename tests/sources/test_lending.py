@@ -1,4 +1,4 @@
-"""What Arrow's threads are lent: it is given back before the process ends, and never kept."""
+"""Objects that Arrow's threads hold are released before the process ends, and never kept."""
 
 import gc
 import subprocess
@@ -35,7 +35,7 @@ def test_arrow_keeps_no_text_that_it_has_parsed():
 
 
 def test_a_parser_is_gone_when_nobody_needs_it():
-    gc.disable()  # a circle that Arrow is part of would never be found
+    gc.disable()  # the parser must not need it: Python never finds a cycle through Arrow
     try:
         parser = CellParser(SourceOptions(), 1)
         assert parser.parse(b"a\n")[0][0].to_pylist() == [b"a"]

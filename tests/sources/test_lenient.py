@@ -1,4 +1,4 @@
-"""Records of another width than the columns, and lines that are comments."""
+"""Records with too few or too many cells, and comment lines."""
 
 import io
 

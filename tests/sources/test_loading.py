@@ -1,4 +1,4 @@
-"""Sources on their way into a real table."""
+"""Sources are loaded into a real table."""
 
 import asyncio
 import gzip

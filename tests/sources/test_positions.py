@@ -1,4 +1,4 @@
-"""A source that goes on after any of its records gives the rest, to the letter."""
+"""A source that continues after any of its records yields exactly the rest."""
 
 import gzip
 import json

@@ -24,7 +24,7 @@ from ingest.sources.record_text import (
 from tests.sources.read_source import Pipe
 
 TEXTS = 51_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 200
-"""Texts that each property tries."""
+"""The number of texts that each property tries."""
 WIDTH = 3
 LINE_ENDS = ("\n", "\r\n", "\r")
 FAULTS = {
@@ -55,7 +55,7 @@ def random_dialect(rng):
 
 
 def random_text(rng, options, letters="abé円"):
-    """Return text with everything that has a meaning in the dialect, in odd places."""
+    """Return text with the dialect's special characters in random places."""
     quote, escape, delimiter = options.quote, options.escape or "", options.delimiter
     odd = [
         *("a", delimiter, quote, escape, "\n", "\r", "\r\n", f"{quote}a{quote}", f"{escape}\n"),
@@ -82,7 +82,7 @@ def random_text(rng, options, letters="abé円"):
 
 
 def walk(content, options):  # noqa: C901, PLR0912 - a state machine, to be compared with
-    """Return the records of a text as (start, stop, fault), a character at a time."""
+    """Return the records of a text as (start, stop, fault), found character by character."""
     quote, escape = options.quote or None, options.escape
     found, at = [], 0
     while at < len(content):
@@ -124,7 +124,7 @@ def walk(content, options):  # noqa: C901, PLR0912 - a state machine, to be comp
 
 
 def parse(content, options):
-    """Return what the parser makes of a whole text: cells, or a wrong number of them, by record."""
+    """Return the parser's result for a whole text: each record's cells, or their wrong number."""
     refused = {}
 
     def refuse(row):
@@ -186,7 +186,7 @@ def test_records_end_where_the_parser_ends_them(tmp_path_factory, seed):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delimited, "BLOCK_BYTES", max(rng.choice([1, 1, 100]), longest + 2))
         patch.setattr(text, "CHUNK_BYTES", 7)
-        # Blocks of one record each, mostly: an end in the wrong place would give other cells.
+        # Most blocks have one record, so that an end in the wrong place would change the cells.
         rows, rejects, misfits, lines, positions, _ = read_all(path, options)
         patch.setattr(delimited, "BLOCK_BYTES", 2 << 20)
         _, again, _, lines_of_pipe, _, _ = read_all(Pipe(content.encode(), 5), options)
@@ -274,7 +274,7 @@ def test_rejects_are_rejected_again(seed):
         assert got.keys() == rows.keys()
         for number, cells in got.items():
             for cell, want in zip(cells, rows[number], strict=True):
-                # A byte that is no text may become another that is none.
+                # An undecodable byte may be replaced by another one.
                 assert cell == want or not (is_text(cell) or is_text(want))
 
 
@@ -325,11 +325,11 @@ def test_looking_at_all_quotes_at_once_gives_the_same_records(seed):
 
 
 def check_places(block):
-    """Compare where the records of a block are with where the pattern finds them one by one."""
+    """Compare the places of a block's records with those that the pattern finds one by one."""
     want = list(block.pattern.spans(block.text))
     assert block.records == len(want)
     assert list(zip(*block.spans, strict=True)) == want
-    assert block.records == len(want)  # now that it is known where they are
+    assert block.records == len(want)  # now from the known spans
     assert list(block.lines) == [count_lines(block.text[:start]) for start, _ in want]
 
 

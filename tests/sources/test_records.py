@@ -102,7 +102,7 @@ def test_what_is_no_source(given):
 
 
 class Walked:
-    """An asynchronous generator that notes where it ran."""
+    """An asynchronous generator that records its event loops and threads."""
 
     def __init__(self, count, error=None):
         self.count, self.error = count, error

@@ -1,4 +1,4 @@
-"""Files of storages, buckets and web servers."""
+"""Files in storages, in buckets and on web servers."""
 
 import builtins
 import gzip

@@ -1,4 +1,4 @@
-"""Records that are written with their reasons are read again as they were, in every dialect."""
+"""Records that are written with their reasons are read back unchanged, in every dialect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sheets of workbooks: types, heads, errors, and files that mean harm."""
+"""Sheets of workbooks: types, heads, errors, and malicious files."""
 
 import datetime as dt
 import gzip
@@ -29,7 +29,7 @@ from tests.sources.workbooks import (
 
 
 def read(given, **options):
-    """Return the names of the columns, the rows, and the source, which has been read."""
+    """Return the names of the columns, the rows, and the source after reading it."""
     with open_source(given, SourceOptions(**options)) as source:
         rows = []
         for batch in source.batches():
@@ -321,7 +321,7 @@ def test_hidden_rows_of_other_kinds(tmp_path):
 
 
 def with_hidden_columns(folder, kind):
-    """Make a workbook of four columns; B, D and all beyond are hidden."""
+    """Make a workbook of four columns; B, D and all after it are hidden."""
     path, rows = folder / f"rows.{kind}", [["a", "b", "c", "d"], ["1", "2", "3", "4"]]
     if kind == "xlsx":
         with workbooks.xlsxwriter.Workbook(str(path)) as book:

@@ -49,7 +49,7 @@ def read(given, sheet=0):
 
 
 def prefixed(content):
-    """Give every element of a namespace a prefix, as some programs do."""
+    """Add a namespace prefix to every element, as some programs do."""
     return (
         content.replace(b"</", b"</x:")
         .replace(b"<", b"<x:")
@@ -63,7 +63,7 @@ def prefixed(content):
     ("options", "changes"),
     [
         ({}, {}),
-        ({"constant_memory": True}, {}),  # texts stand in the sheet
+        ({"constant_memory": True}, {}),  # texts are in the sheet itself
         ({}, {SHEET: prefixed, "xl/sharedStrings.xml": prefixed}),
     ],
 )
@@ -126,5 +126,5 @@ def test_xml_that_was_made_to_take_time_takes_none(tmp_path, member, text):
     with path.open("rb") as file, suppress(SourceError):
         sample.write_sample(file, path.name, io.BytesIO())
         xlsx.scan(zipfile.ZipFile(file), "Sheet1", path.name)
-    # A tenth of a second, and minutes where each tag is followed to the end of the text.
+    # This takes 0.1 s. It would take minutes if each tag were searched to the end of the text.
     assert time.process_time() - started < 5

@@ -1,4 +1,4 @@
-"""A zip archive with one file in it."""
+"""A zip archive with one file."""
 
 import io
 import zipfile

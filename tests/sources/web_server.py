@@ -1,4 +1,4 @@
-"""A web server that is also a bucket: it has a few files, their ETags and their times."""
+"""A web server that is also a bucket: it serves files with ETags and modification times."""
 
 import hashlib
 import http.server
@@ -58,7 +58,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(**files):
-    """Serve files, by their paths, and give the server."""
+    """Serve files by their paths; yield the server."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.files, server.asked, server.has_stamps = files, [], True
     server.modified = "Wed, 21 Oct 2015 07:28:00 GMT"

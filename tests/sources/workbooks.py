@@ -1,4 +1,4 @@
-"""Makes workbooks of each kind, also such as no program would write."""
+"""Makes workbooks of each kind, including some that no program would write."""
 
 import struct
 import zipfile
@@ -23,7 +23,7 @@ class As:
 
 
 class Formula:
-    """A formula and the value that is stored of it."""
+    """A formula and its stored value."""
 
     def __init__(self, text, value=0):
         self.text, self.value = text, value
@@ -46,7 +46,7 @@ def fill(book, sheet, rows, row=0, column=0):
 
 
 def make(path, *sheets, **options):
-    """Write an .xlsx file; each sheet is its rows, or a pair of its name and its rows."""
+    """Write an .xlsx file; a sheet is given by its rows, or by a pair of its name and rows."""
     with xlsxwriter.Workbook(str(path), options) as book:
         for given in sheets:
             name, rows = given if isinstance(given, tuple) else (None, given)
@@ -173,7 +173,7 @@ LOCKED = ("rows.xlsx", "rows.xlsm", "old.xls", "rows.ods", "rows.zip")
 
 
 def make_locked(path):
-    """Write a file as one with a password looks, as far as anybody reads it."""
+    """Write a file that looks like one with a password, as far as the code reads it."""
     if path.suffix == ".ods":
         return _lock_ods(make_ods(path, ods_row(ods_cell("a"))))
     if path.suffix == ".zip":
@@ -183,7 +183,7 @@ def make_locked(path):
         at = content.index(b"\x09\x08\x10\x00") + 20
         path.write_bytes(content[:at] + b"\x2f\x00" + content[at + 2 :])
         return path
-    # An encrypted .xlsx is a compound file with a stream of this name; xlwt writes one of another.
+    # An encrypted .xlsx is a compound file with a stream of this name; xlwt uses another name.
     place = content.rindex("Workbook".encode("utf-16-le"))
     package = "EncryptedPackage".encode("utf-16-le")
     entry = package + content[place + len(package) : place + 64]

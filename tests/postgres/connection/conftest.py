@@ -10,7 +10,7 @@ from ingest.postgres.connection import connection_arguments
 
 @pytest.fixture(autouse=True)
 def no_personal_settings(monkeypatch, tmp_path):
-    """Keep the developer's own ~/.pgpass, ~/.postgresql and PG… variables out."""
+    """Hide the developer's own ~/.pgpass, ~/.postgresql and PG… variables."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -40,7 +40,7 @@ def translate(alias):
 
 @pytest.fixture
 def refusal(translate):
-    """Return the text of the error that an entry ends in."""
+    """Return the text of the error that an entry causes."""
 
     def refusal(options=None, /, **changed):
         with pytest.raises(ConnectionOptionError) as caught:

@@ -1,4 +1,4 @@
-"""The translation of an alias, without any server."""
+"""The translation of an alias, without a server."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""libpq's options: which asyncpg can honour, and how the server's own are read."""
+"""libpq's options: which of them asyncpg can honour, and how the server's options are parsed."""
 
 import re
 from pathlib import Path

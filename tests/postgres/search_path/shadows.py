@@ -1,7 +1,7 @@
-"""A schema that shadows PostgreSQL's own: each function, operator, type and relation of pg_catalog.
+"""A schema that shadows each function, operator, type and relation of pg_catalog.
 
-Each shadow does what it stands for, so that nothing fails where one is called, and is counted by
-PostgreSQL (``track_functions``), whatever becomes of the transaction. CVE-2018-1058 is about this:
+Each shadow works like the original, so that nothing fails if it is called, and PostgreSQL counts
+the calls (``track_functions``), even if the transaction is rolled back. See CVE-2018-1058:
 https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058.
 """
 
@@ -108,7 +108,7 @@ _MAKE = _MAKE.replace(
 
 
 class Shadows:
-    """The schema in the test's database, and a session that looks what was called."""
+    """The schema in the test's database, and a session that reads which shadows were called."""
 
     def __init__(self):
         settings = connection.get_connection_params()
@@ -129,7 +129,7 @@ class Shadows:
 
     @contextmanager
     def cast(self, path):
-        """Let all sessions that begin in here have this search path; Django's is another one."""
+        """Set this search path for all sessions that begin in this context; not for Django's."""
         database = psycopg.sql.Identifier(self._database)
         alter = psycopg.sql.SQL("ALTER DATABASE {} ").format(database)
         connection.close()
@@ -146,7 +146,7 @@ class Shadows:
             self._wait()
 
     def called(self, schema="shadows"):
-        """Name the schema's functions that were called, each with the number of calls."""
+        """Return the schema's functions that were called, with the numbers of calls."""
         rows = self._session.execute(
             "SELECT funcname, calls FROM pg_catalog.pg_stat_user_functions "
             "WHERE schemaname = %s AND calls > 0 ORDER BY 1",
@@ -155,7 +155,7 @@ class Shadows:
         return dict(rows.fetchall())
 
     def _wait(self):
-        """Wait until all others are gone: a session's counts are complete when it ends."""
+        """Wait until all other sessions have ended: only then are their counts complete."""
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             [(others,)] = self._session.execute(

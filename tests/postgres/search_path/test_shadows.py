@@ -1,4 +1,4 @@
-"""No statement of ingest's calls what somebody else has put into the search path."""
+"""No statement of ingest's calls objects that others have put into the search path."""
 
 from contextlib import contextmanager
 
@@ -36,7 +36,7 @@ def account():
 
 FIRST = "shadows, pg_catalog, public"
 DJANGO = {"= (name, name)", "read pg_type"}
-"""What Django itself calls in each new process: django.contrib.postgres looks for types."""
+"""Functions that Django itself calls in each new process: django.contrib.postgres queries types."""
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_benchmark(trap, account):
 
 
 def test_a_shadow_whose_arguments_fit_better(shadows, account, tmp_path):
-    # PostgreSQL's own come first in this path, but not for arguments that it has no function for.
+    # PostgreSQL's own functions come first in this path, but have no variant for all arguments.
     path = write(tmp_path / "rows.csv", rows_of(account, 20, **BAD))
     with connection.cursor() as cursor:
         cursor.execute(

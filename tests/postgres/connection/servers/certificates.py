@@ -1,4 +1,4 @@
-"""A certificate authority of the tests, and what it signed."""
+"""The tests' certificate authority, and the certificates that it signs."""
 
 import datetime as dt
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""One PostgreSQL with TLS and SCRAM, and one pgbouncer before it, for all tests of this folder."""
+"""One PostgreSQL with TLS and SCRAM, and a pgbouncer before it, for all tests in this folder."""
 
 import psycopg
 import pytest
@@ -8,7 +8,7 @@ from tests.postgres.connection.servers.facts import over_asyncpg, over_psycopg
 from tests.postgres.connection.servers.programs import pgbouncer, postgres
 
 PASSWORD = "it's a \\ back:slash"
-"""With each character that some file or notation has to escape."""
+"""A password with each character that some file or notation must escape."""
 
 ACCESS = """
 local    all  postgres   trust
@@ -31,7 +31,7 @@ def authority():
 
 @pytest.fixture(scope="session")
 def server_certificate(authority):
-    return authority.issue_cert("localhost")  # and not 127.0.0.1, which is as near
+    return authority.issue_cert("localhost")  # not for 127.0.0.1, the same machine
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +67,7 @@ def _fill(running):
 
 @pytest.fixture(scope="session")
 def pooler(server):
-    # One server connection for all clients: whatever one leaves behind, the next one finds.
+    # One server connection for all clients, so that a client finds what the previous one left.
     settings = f"""
 [databases]
 * = host={server.folder} port={server.port}
@@ -83,7 +83,7 @@ default_pool_size = 1
 
 @pytest.fixture
 def database(server):
-    """Make an entry of DATABASES for the server; options in small letters."""
+    """Make an entry of DATABASES for the server; options are in lower case."""
 
     def make(options=None, /, **entry):
         given = {
@@ -101,7 +101,7 @@ def database(server):
 
 @pytest.fixture
 def compare(add_alias, django_db_blocker):
-    """Connect both ways; give the facts, or the refusal, that they have in common."""
+    """Connect both ways; return the facts, or the refusal, which must be the same."""
 
     def compare(entry):
         alias = add_alias(entry)

@@ -1,4 +1,4 @@
-"""What a connection turned out to be, asked over Django's own driver and over ours."""
+"""Reads the properties of a connection with Django's driver and with ours."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ def over_psycopg(alias: str) -> tuple[object, ...] | str:
     wrapper = connections[alias]
     try:
         wrapper.connect()
-        wrapper.set_autocommit(False)  # as in atomic(), where the isolation level counts
+        wrapper.set_autocommit(False)  # as in atomic(), so that the isolation level applies
         with wrapper.cursor() as cursor:
             cursor.execute(FACTS)
             return tuple(cursor.fetchone())
@@ -37,7 +37,7 @@ def over_psycopg(alias: str) -> tuple[object, ...] | str:
 
 
 def over_asyncpg(alias: str) -> tuple[object, ...] | str:
-    """Return the facts of ingest's connection, or REFUSED where the server refused."""
+    """Return the facts of ingest's connection, or REFUSED if the server refused it."""
     try:
         return asyncio.run(_ask(alias))
     except ConnectionFailed:
@@ -45,7 +45,7 @@ def over_asyncpg(alias: str) -> tuple[object, ...] | str:
 
 
 def refusal(alias: str) -> IngestError:
-    """Return the error that a connection ends in."""
+    """Return the error that a connection attempt raises."""
     try:
         asyncio.run(_ask(alias))
     except IngestError as error:

@@ -19,7 +19,7 @@ START_SECONDS = 30
 
 
 def find_program(name: str, packages: str = "postgresql pgbouncer") -> Path:
-    """Return a program of Debian's packages; skip the test without it, but fail in CI."""
+    """Return a program of Debian's packages; if it is missing, skip the test, but fail in CI."""
     newest_first = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"),
         key=lambda path: int(path.parts[-3]),
@@ -36,7 +36,7 @@ def find_program(name: str, packages: str = "postgresql pgbouncer") -> Path:
 
 
 def unprivileged(*command: str | Path) -> list[str]:
-    """Make a command that PostgreSQL's own user runs where we are root, whom both refuse."""
+    """Make a command run as PostgreSQL's user if we are root, which both programs refuse."""
     prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     return [*prefix, *map(str, command)]
 
@@ -68,7 +68,7 @@ def write(path: Path, text: str, mode: int = 0o600) -> Path:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Running:
-    """A server that runs: PostgreSQL or pgbouncer."""
+    """A running server: PostgreSQL or pgbouncer."""
 
     folder: Path
     """Its own folder; PostgreSQL's Unix socket is in it."""
@@ -127,7 +127,7 @@ def _run(folder: Path, port: int, command: list[str]) -> Iterator[None]:
             _wait_for(port, process, folder)
             yield
         finally:
-            process.terminate()  # runuser hands the signal on
+            process.terminate()  # runuser forwards the signal
             try:
                 process.wait(START_SECONDS)
             except subprocess.TimeoutExpired:

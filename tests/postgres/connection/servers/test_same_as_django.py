@@ -118,7 +118,7 @@ def test_options(compare, database, options):
     ("entry", "want"), [({}, "UTC"), ({"TIME_ZONE": "America/New_York"}, "America/New_York")]
 )
 def test_time_zone(compare, database, entry, want):
-    # The server's own is Asia/Tokyo.
+    # The server's own time zone is Asia/Tokyo.
     assert want in compare(database(**entry))
 
 

@@ -1,4 +1,4 @@
-"""TLS: what Django's connection accepts and refuses, so does ours."""
+"""TLS: our connection accepts and refuses the same servers as Django's."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from tests.postgres.connection.servers.facts import ACCEPTED, REFUSED, refusal
 
 @pytest.fixture
 def files(tmp_path, authority, server_certificate):
-    """Write the files that options name; gives their paths by name."""
+    """Write the files that options name; return their paths by name."""
     authority.cert_pem.write_to_path(tmp_path / "right.crt")
     stranger = trustme.CA()
     stranger.cert_pem.write_to_path(tmp_path / "wrong.crt")
@@ -39,7 +39,7 @@ TLS_CASES = [
     ("require", "missing.crt", "localhost", ACCEPTED),
     ("prefer", None, "localhost", ACCEPTED),
     ("prefer", "right.crt", "localhost", ACCEPTED),
-    # Not trusted, and so the plain connection that sslmode=prefer allows.
+    # Not trusted, so sslmode=prefer falls back to a connection without TLS.
     ("prefer", "wrong.crt", "localhost", ACCEPTED),
     ("allow", None, "localhost", ACCEPTED),
     ("disable", None, "localhost", ACCEPTED),
@@ -148,7 +148,7 @@ class TestClientCertificate:
 
 
 def test_direct_tls_with_a_server_of_another_protocol(compare, database, server_certificate):
-    # It has the right certificate, but does not say that it speaks PostgreSQL's protocol.
+    # It has the right certificate, but does not confirm PostgreSQL's protocol (ALPN).
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_certificate.configure_cert(context)
     heard = []
