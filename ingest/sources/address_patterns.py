@@ -1,4 +1,4 @@
-"""Patterns of addresses, such as ``s3://bucket/2026/*.parquet``: the files that they stand for."""
+"""Finds the files that match a pattern of addresses, such as ``s3://bucket/2026/*.parquet``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ListedFile(NamedTuple):
 
 
 def list_files(pattern: str) -> list[ListedFile]:
-    """Return the files that match, sorted by name; ``SourceError`` if there are none.
+    """Return the files that match, sorted by name; raise ``SourceError`` if there are none.
 
-    ``*``, ``?`` and ``[…]`` match within the name of a file or a folder, ``**`` any folders. Names
-    that begin with a dot match only a pattern that does, as in a shell.
+    ``*``, ``?`` and ``[…]`` match within the name of a file or a folder, and ``**`` matches any
+    folders. As in a shell, names that begin with a dot match only patterns that begin with one.
     """
     lister = _list_storage if scheme_of(pattern) == "storage" else _list_bucket
     with explained(pattern):
@@ -67,7 +67,7 @@ def _list_storage(address: str) -> Iterator[ListedFile]:
 
 
 def _walk(storage: Storage, folder: list[str], depth: int | None) -> Iterator[list[str]]:
-    """Yield the names of the files of a folder, with their folders, at most so far down."""
+    """Yield each file in a folder as a list of its folders and its name, up to ``depth`` levels."""
     try:
         folders, files = storage.listdir("/".join(folder))
     except FileNotFoundError:

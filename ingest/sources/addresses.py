@@ -19,7 +19,7 @@ def is_address(given: Any) -> bool:
 
 
 def is_address_pattern(given: Any) -> bool:
-    """Return whether an address names several files of a storage or a bucket: ``s3://b/*.csv``."""
+    """Return whether this is a pattern for files in a storage or a bucket: ``s3://b/*.csv``."""
     if not is_address(given) or scheme_of(given) in {"http", "https"}:
         return False
     path = given if scheme_of(given) == "storage" else urlsplit(given).path
@@ -27,7 +27,7 @@ def is_address_pattern(given: Any) -> bool:
 
 
 def has_credentials(address: str) -> bool:
-    """Return whether an address has parts that are kept out of the ledger."""
+    """Return whether an address has parts that are not written to the ledger."""
     return has_hidden_parts(without_credentials(address))
 
 

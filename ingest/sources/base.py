@@ -72,11 +72,11 @@ class Source(ABC):
 
     @property
     def places(self) -> Sequence[Path | str]:
-        """The files, if another process can read all of them, too: an address is a ``str``."""
+        """The files, if another process can read all of them, too; an address is a ``str``."""
         return self.paths
 
     def stamps(self) -> list[Stamp]:
-        """Return the stamp of each of ``places``, as it is now."""
+        """Return the present stamp of each of ``places``."""
         return [stamp(path) for path in self.paths]
 
     @property

@@ -62,7 +62,7 @@ def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str
 
 
 def stamp(path: Path) -> Stamp:
-    """Return the stamp of a file of this machine."""
+    """Return the stamp of a file on this machine: its size, modification time and inode."""
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns, facts.st_ino]
 

@@ -86,7 +86,7 @@ class Facts(NamedTuple):
 
     @classmethod
     def of_bucket(cls, info: FileInfo) -> Facts:
-        """Return what a bucket says of a file."""
+        """Return the facts of a file from a bucket's listing."""
         return cls(info.size, "" if info.mtime_ns is None else str(info.mtime_ns))
 
 
@@ -96,7 +96,7 @@ class RemoteSource(EnclosedSource):
     format = "remote"
     place = 4
     _facts: Facts | None = None
-    """Those of a file that is not on this machine."""
+    """The facts of the file, if it is not on this machine."""
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -142,7 +142,7 @@ class RemoteSource(EnclosedSource):
 
 
 def facts_of(address: str) -> Facts:
-    """Ask the server for the size and the stamp of a file."""
+    """Query the server for a file's size and stamp."""
     with explained(address):
         return _OPENERS[scheme_of(address)](address).facts
 
@@ -227,7 +227,7 @@ def explained(address: str) -> Iterator[None]:
 
 
 def find_storage(address: str) -> tuple[Storage, str]:
-    """Return the storage of an address, and the name of the file there."""
+    """Return the storage of an address, and the file's name in it."""
     from django.core.files.storage import storages
 
     alias, slash, name = address.partition(":")[2].partition("/")
@@ -254,7 +254,7 @@ def _find_in_storage(address: str) -> _Found:
 
 
 def find_bucket(address: str) -> tuple[FileSystem, str]:
-    """Return the file system of a bucket's address, and the path there."""
+    """Return the file system of a bucket's address, and the path in it."""
     from pyarrow.fs import FileSystem
 
     try:

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from ingest.sources.writers import RecordWriter
 
 WHOLE_BYTES = 64 << 20
-"""A file at an address is cut into chunks only if it is larger: it must be opened for that."""
+"""A larger file at an address is split into chunks, for which it must be opened."""
 ASKED_AT_ONCE = 16
-"""How many servers, or one of them so many times, are asked for a file's size at once."""
+"""How many requests for files' sizes are sent at the same time."""
 
 
 class SeveralSource(Source):
@@ -252,7 +252,7 @@ def expand(given: str | Sequence[str | Path]) -> list[str | Path]:
 
 
 def find_files(given: Any) -> tuple[list[str | Path], dict[str, Facts]]:
-    """Return all files that patterns stand for, and what is known of them from a listing."""
+    """Return all files that the patterns match, and the facts that listings have about them."""
     files: list[str | Path] = []
     listed: dict[str, Facts] = {}
     for file in expand(given):
