@@ -106,7 +106,7 @@ class BriefEntry(LedgerEntry):
     def keep_keys(self, session: Session, chunk: int, keys: list[str]) -> None:  # noqa: ARG002
         self._lists.append(json.dumps(keys))
 
-    def end_chunk(  # noqa: PLR0913 - as the other entries have it
+    def end_chunk(  # noqa: PLR0913 - like the other entries
         self,
         session: Session,  # noqa: ARG002
         chunk: int,  # noqa: ARG002
@@ -142,7 +142,7 @@ class BriefEntry(LedgerEntry):
             self.load._state.adding, self.load._state.db = False, self._alias
 
     def note(self, **facts: Any) -> None:
-        """Record a load that failed, unless another process has seen its COMMIT answered."""
+        """Record a load that failed, unless its COMMIT succeeded and only the answer was lost."""
         if not self._is_recorded:
             return
         if self._is_noted:
@@ -156,8 +156,8 @@ class BriefEntry(LedgerEntry):
             self._ledger = qualified_names(connection.fetch(LEDGER_TABLES, ledger_names()))
         if len(self._ledger) < len(MODELS):
             return
-        # Use the number that the COMMIT would have made visible. The insert waits for a COMMIT that
-        # is still in flight.
+        # With the number that a successful COMMIT has given it. The insert waits for a COMMIT that
+        # is still in flight, and does nothing if that succeeds.
         self.load.pk = (
             insert(connection, self.load, self._alias, self._table("Load"), is_ignored=True)
             or self.load.pk

@@ -140,7 +140,7 @@ class LedgerEntry(Entry):
             self._identified = session
         return int(key)
 
-    def end_chunk(  # noqa: PLR0913 - what there is to a chunk, each once
+    def end_chunk(  # noqa: PLR0913 - the facts of a chunk
         self,
         session: Session,
         chunk: int,
@@ -160,7 +160,7 @@ class LedgerEntry(Entry):
                 "pg_catalog.unnest($2::pg_catalog.text[]::bigint[]), "
                 "pg_catalog.unnest($3::pg_catalog.text[]::bigint[])) AS given",
                 chunk,
-                list(map(str, first)),  # asyncpg looks arrays of other types up in the catalog
+                list(map(str, first)),  # asyncpg looks up other array types in the catalog
                 list(map(str, last)),
             )
         facts["committed_at"] = timezone.now()
@@ -312,7 +312,7 @@ def refuse_undone(load: Load, status: str | None) -> None:
 
 _OF_NUMBER = "WHERE t.id OPERATOR(pg_catalog.=) $1::bigint"
 _READ = ("inserted", "updated", "unchanged", "ignored", "rejected", "skipped")
-"""What became of the records that were read."""
+"""The results that a record can have."""
 SUMS = {
     "read": " OPERATOR(pg_catalog.+) ".join(f"c.{name}" for name in _READ),
     **{name: f"c.{name}" for name in (*_READ, "padded", "cut", "deleted")},

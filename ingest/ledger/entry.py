@@ -86,7 +86,7 @@ class Entry:
         """
         return 0
 
-    def end_chunk(  # noqa: PLR0913 - what there is to a chunk, each once
+    def end_chunk(  # noqa: PLR0913 - the facts of a chunk
         self,
         session: Session,
         chunk: int,

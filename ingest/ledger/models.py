@@ -325,7 +325,7 @@ class Reject(models.Model):
     source = models.TextField()
     record = models.BigIntegerField()
     line = models.BigIntegerField(null=True, blank=True)
-    column = models.TextField(null=True, blank=True)  # noqa: DJ001 - as the reject has it
+    column = models.TextField(null=True, blank=True)  # noqa: DJ001 - None as in ``ingest.Reject``
     field = models.TextField(null=True, blank=True)  # noqa: DJ001
     value = models.TextField(null=True, blank=True)  # noqa: DJ001
     reason = models.TextField()

@@ -86,7 +86,7 @@ def forget_loads(
                     _delete([load.pk for load in mine], using)
             forgotten += len(mine)
             undoable += sum(load.status == Load.Status.LOADED for load in mine)
-        if not dry_run:  # somebody has their rows, or their numbers, locked
+        if not dry_run:  # locked by other processes
             sql = _COUNT.format(**_names(using))
             [(left,)] = DjangoConnection(using).fetch(sql, text_of(before))
         kept = select(using, Load, _KEPT.format(**_names(using)), text_of(before))

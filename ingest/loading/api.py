@@ -85,7 +85,7 @@ async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadR
     return await sync_to_async(work)()
 
 
-def resume(  # noqa: PLR0913 - where it goes on, and by whom
+def resume(  # noqa: PLR0913 - the public arguments
     load_id: int,
     source: Any = None,
     *,
@@ -97,10 +97,10 @@ def resume(  # noqa: PLR0913 - where it goes on, and by whom
 ) -> LoadResult:
     """Resume a load that did not finish, after its last committed chunk.
 
-    It runs with the search path, role and custom settings that it began with, whatever those of
-    Django's connection are now. ``source`` is the new path of the file or the list of files, if
-    they were moved or renamed; their content must be the same. ``workers``, ``executor`` or
-    ``scheduler`` choose who loads the rest, if it is not to be the same as before.
+    It runs with the search path, role and custom settings that it began with, regardless of those
+    of Django's connection now. ``source`` is the new path of the file, or list of files, if they
+    were moved or renamed; their content must be the same. ``workers``, ``executor`` or
+    ``scheduler`` choose other processes for the rest of the load.
 
     Raise ``LedgerError`` if there is no such load, if it cannot be resumed, or if its file or
     layout has changed.

@@ -448,7 +448,7 @@ class LoadSpec:
         said = dict(load.options)
         options = {**said["reading"], **said["how"]}
         if load.layout:
-            import tomllib  # most loads read no document
+            import tomllib  # few loads need it
 
             origin = Origin(name=f"the layout of load {load.pk}", text=load.layout)
             options["layout"] = Layout.from_document(tomllib.loads(load.layout), origin)

@@ -82,7 +82,8 @@ class OutputFile:
 
     def discard(self) -> None:
         """Close the file and restore what was there before: a file created here is deleted."""
-        if self.is_new and self.is_locked and not self.file.closed:  # else it is another's by now
+        # Without the lock it belongs to another process by now.
+        if self.is_new and self.is_locked and not self.file.closed:
             with suppress(OSError):
                 is_it = identify(self.path) == self.id
                 if is_it and not os.fstat(self.file.fileno()).st_size:
@@ -139,7 +140,7 @@ class OutputFiles:
             output = _open_at(path)
             try:
                 self._judge(output, what, shown)
-                if identify(path) != output.id:  # it was replaced before it was locked
+                if identify(path) != output.id:  # another process replaced it before it was locked
                     output.discard()
                     continue
                 before = output.id

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 class Pipeline:
     """One pass over a source, from a position on: source -> layout -> conversion."""
 
-    def __init__(  # noqa: PLR0913 - what a row meets on its way, each once
+    def __init__(  # noqa: PLR0913 - the parts of a pipeline
         self,
         model: type[models.Model],
         source: Source,
@@ -193,7 +193,7 @@ class Chunks:
         )
 
 
-def make_converter(  # noqa: PLR0913 - what a row meets on its way, each once
+def make_converter(  # noqa: PLR0913 - the parts of a conversion
     model: type[models.Model],
     source: Source,
     alias: str,

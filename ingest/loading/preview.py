@@ -114,7 +114,7 @@ def preview(
             typed = _typed(parts, converter, arrangement)
             settlement = None
             if conflicts is not None:
-                from ingest.loading.outcomes import Settlement  # most previews need none of it
+                from ingest.loading.outcomes import Settlement  # few previews need it
 
                 settlement = Settlement(session, table, model, converter, conflicts)
                 typed = settlement.settle(typed)
