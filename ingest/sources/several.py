@@ -55,10 +55,10 @@ class SeveralSource(Source):
         options: SourceOptions,
         listed: Mapping[str, Facts] | None = None,
     ) -> None:
-        """Open the first file; ``listed`` has what is known already of files at addresses."""
+        """Open the first file; ``listed`` has the known facts of files at addresses."""
         self._files = files
         self._options = options
-        # Before one is open: some storages have one place in a file for all who read it.
+        # Before a file is open: some storages share one position in a file among all readers.
         self._stamps = _read_stamps(files, listed or {})
         kinds = {find_kind(file, options.format) for file in files}
         self.ignores = frozenset.intersection(*(kind.ignores for kind in kinds if kind))

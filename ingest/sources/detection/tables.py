@@ -277,7 +277,10 @@ class _Profile:
         return place if place is not None and self._dates[place] > 0.9 else None  # noqa: PLR2004
 
     def is_data(self, record: Record) -> bool:
-        """Return whether the record has a date, or a number, in a column of them."""
+        """Return whether the record has a date in the date column, if there is one.
+
+        Without a date column, it needs a number or a date in a column of numbers or dates.
+        """
         if self.date_column is not None:
             return bool(date_formats(record[self.date_column].strip()))
         return any(is_number(record[place].strip()) for place in self._numbers) or any(
