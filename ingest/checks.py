@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from ingest.conf import runner, unknown_settings, wrong_settings
 from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
-from ingest.uploads.storing import refuse_served_place
+from ingest.uploads.storing import refuse_memory, refuse_served_place
 from ingest.writing.preconditions import why_not_leave_out_triggers
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ def check_uploads(**_options: Any) -> list[CheckMessage]:
 
 
 def _place() -> Iterator[CheckMessage]:
-    try:
-        refuse_served_place()
-    except ConfigurationError as error:
-        said, _colon, cure = str(error).rpartition(": ")
-        yield _warn(10, f"{said}.", f"{cure[0].upper()}{cure[1:]}")
+    checks = {10: refuse_served_place}
+    if runner() == "process":
+        checks[12] = refuse_memory
+    for number, check in checks.items():
+        try:
+            check()
+        except ConfigurationError as error:
+            said, _colon, cure = str(error).rpartition(": ")
+            yield _warn(number, f"{said}.", f"{cure[0].upper()}{cure[1:]}")
 
 
 def _runner() -> Iterator[CheckMessage]:

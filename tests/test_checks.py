@@ -313,3 +313,15 @@ def test_a_storage_whose_files_may_be_served(settings):
     elsewhere = {"BACKEND": backend, "OPTIONS": {"location": "/elsewhere"}}
     settings.STORAGES = {**settings.STORAGES, "ingest": elsewhere}
     assert checked() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [("process", ["ingest.W012"]), ("tests.admin.uploads.runners.at_once", [])],
+)
+def test_a_storage_in_memory_that_another_process_cannot_read(settings, name, want):
+    importlib.import_module("tests.admin.uploads.runners")
+    backend = "django.core.files.storage.InMemoryStorage"
+    settings.INGEST = {"RUNNER": name}
+    settings.STORAGES = {**settings.STORAGES, "ingest": {"BACKEND": backend}}
+    assert [each for each, _, _ in checked()] == want

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import FileSystemStorage, storages
+from django.core.files.storage import FileSystemStorage, InMemoryStorage, storages
 from django.utils import timezone
 from platformdirs import user_data_path
 
@@ -66,6 +66,19 @@ def refuse_served_place() -> None:
         _check_folder(_folder())
     elif str(settings.STORAGES[STORAGE].get("BACKEND", "")) in _OF_FILES:
         _not_served(storages[STORAGE])
+
+
+def refuse_memory() -> None:
+    """Raise ``ConfigurationError`` if uploads are stored in memory, which no other process reads.
+
+    Call it if another process performs the loads.
+    """
+    if STORAGE in settings.STORAGES and isinstance(storages[STORAGE], InMemoryStorage):
+        raise ConfigurationError(
+            f"STORAGES[{STORAGE!r}] keeps files in the memory of the web server, and "
+            f"INGEST['RUNNER'] is {conf.runner()!r}, which performs loads in another process: use "
+            "a storage that it can read, too, or remove the storage to keep uploads in INGEST['UPLOAD_FOLDER']."
+        )
 
 
 _OF_FILES = {f"django.core.files.storage{part}.FileSystemStorage" for part in ("", ".filesystem")}

@@ -11,6 +11,7 @@ from ingest import conf
 from ingest.admin.loads.progress import whole
 from ingest.admin.loads.resuming import start_resuming
 from ingest.exceptions import ConfigurationError, IngestError
+from ingest.uploads import storing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,16 @@ def refuse_immediate(bytes_total: int | None) -> None:
             )
             % {"bytes": whole(IMMEDIATE_RECORDS * RECORD_BYTES)}
         )
+
+
+def refuse_memory() -> None:
+    """Raise ``ConfigurationError`` if whoever performs loads cannot read the uploads.
+
+    What a function of the project does is not known.
+    """
+    runner = conf.runner()
+    if runner == PROCESS or (runner == TASKS and not _is_immediate()):
+        storing.refuse_memory()
 
 
 def _is_immediate() -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 
+from ingest.admin.loads import background
 from ingest.admin.uploads import rights
 from ingest.exceptions import SourceError
 from ingest.uploads.limits import check_unpacked
@@ -29,6 +30,7 @@ def receive(site: AdminSite, request: HttpRequest, label: str, handler: Receivin
         raise SourceError(_("Upload one file."))
     if not received.size:
         raise SourceError(_("The file is empty: there is nothing to load."))
+    background.refuse_memory()
     name = bare_file_name(received.name)
     check_unpacked(file, name)
     user: Any = request.user

@@ -229,6 +229,23 @@ def test_a_task_of_a_real_backend_checks_and_loads(way, settings, tasks):
                 editor.delete_model(DBTaskResult)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_refused"), [("backends.immediate.ImmediateBackend", False), ("", True)]
+)
+def test_files_in_memory_are_for_tasks_of_this_process(way, settings, tasks, name, is_refused):
+    package = "django.tasks" if importlib.util.find_spec("django.tasks") else "django_tasks"
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "ingest": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    }
+    runner(settings, "tasks")
+    backend = f"{package}.{name}" if name else "django_tasks_db.DatabaseBackend"
+    with tasks(backend, *([] if name else ["django_tasks_db"])):
+        response = way.upload(ACCOUNTS)
+    assert response.status_code == (200 if is_refused else 302)
+    assert not is_refused or "in the memory of the web server" in page(response)
+
+
 def work():
     call_command(
         "db_worker", batch=True, interval=0, startup_delay=False, reload=False, verbosity=0

@@ -49,6 +49,21 @@ def test_a_storage_of_the_project_is_used_where_there_is_one(way, folder, settin
     assert storage.listdir("")[1] == []
 
 
+def test_memory_that_the_process_of_a_load_cannot_read_is_refused(way, settings):
+    settings.INGEST = {**settings.INGEST, "RUNNER": "process"}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "ingest": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
+    }
+    shown = page(way.upload(ACCOUNTS)).replace("&#x27;", "'")
+    assert (
+        "STORAGES['ingest'] keeps files in the memory of the web server, and INGEST['RUNNER'] is "
+        "'process', which performs loads in another process: use a storage that it can read, too,"
+    ) in shown
+    assert storages["ingest"].listdir("")[1] == []
+    assert not Upload.objects.exists()
+
+
 def test_a_file_that_is_gone_is_told_of(way, folder):
     way.upload(ACCOUNTS)
     for path in kept(folder):
