@@ -77,7 +77,8 @@ def refuse_memory() -> None:
         raise ConfigurationError(
             f"STORAGES[{STORAGE!r}] keeps files in the memory of the web server, and "
             f"INGEST['RUNNER'] is {conf.runner()!r}, which performs loads in another process: use "
-            "a storage that it can read, too, or remove the storage to keep uploads in INGEST['UPLOAD_FOLDER']."
+            "a storage that it can read, too, or remove it to keep uploads in the folder of "
+            "INGEST['UPLOAD_FOLDER']."
         )
 
 
