@@ -24,7 +24,7 @@ else:
     Base = object
 
 NUMBER_DIGITS = 18
-"""The most digits with which every number is a bigint."""
+"""Any number with this many digits fits into a bigint."""
 
 
 def read_number(text: str) -> int | None:

@@ -62,7 +62,7 @@ def load(
     If the app's tables exist, the load is recorded in the transaction of its rows: see
     ``LoadResult.load``.
 
-    Raise an ``IngestError`` if nothing was loaded, except chunks if the load commits in chunks.
+    Raise an ``IngestError`` if the load fails; then nothing was loaded, except committed chunks.
     ``RecordsRefused`` lists the records that a field refused. ``ConstraintRefused`` names the
     constraint that a row would violate.
     """

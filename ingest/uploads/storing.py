@@ -60,7 +60,7 @@ def storage() -> Storage:
 def refuse_served_place() -> None:
     """Raise ``ConfigurationError`` if uploads are stored where the web server may serve them.
 
-    Only Django's own storages of files are checked; others are not made for serving files.
+    Only Django's own file storages are checked, so that no other storage is created for it.
     """
     if STORAGE not in settings.STORAGES:
         _check_folder(_folder())
