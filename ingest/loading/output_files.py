@@ -81,7 +81,7 @@ class OutputFile:
         self.locks = []
 
     def discard(self) -> None:
-        """Close the file and restore what was there before: a file created here is deleted."""
+        """Close the file and leave an older file as it was; delete a file created here."""
         # Without the lock it belongs to another process by now.
         if self.is_new and self.is_locked and not self.file.closed:
             with suppress(OSError):
