@@ -1,1 +1,1 @@
-"""Records whose key the table already has."""
+"""Load records whose key is already in the table: ignore, update, upsert and sync."""

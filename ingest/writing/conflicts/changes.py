@@ -1,4 +1,4 @@
-"""Which columns of a row are updated, and when two values of a column differ."""
+"""Choose which columns of a row are updated, and compare two values of a column."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ _IDENTICAL = frozenset(
         *("inet", "cidr", "macaddr", "macaddr8"),
     }
 )
-"""Types of pg_catalog whose equal values show the same; a numeric's scale is no difference. Other
-types are compared by their text: ``xml`` has no operator, a box is equal to another of the same
-area, and 30 days are equal to a month. Two texts of ``json`` may be one value."""
+"""Types of pg_catalog whose equal values look the same; a numeric's scale makes no difference. All
+others are compared by their text: ``xml`` has no operator, a box is equal to another of the same
+area, and 30 days are equal to a month. Two different texts of ``json`` may be the same value."""
 _IS_PLAIN_JSON = (
     "pg_catalog.length({text}) OPERATOR(pg_catalog.<) 8000 "
     r"AND {text} OPERATOR(pg_catalog.!~) '\\u|[0-9][eE][-+]?[0-9]{{4}}'"
 )
-"""``jsonb`` takes it: it has no character that jsonb refuses, and no number beyond numeric's."""
+"""A text that ``jsonb`` accepts: without refused characters and numbers too long for numeric."""
 _COLLATABLE = frozenset({"text", "varchar", "bpchar"})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What an UPDATE sets, as SQL over a row of the table and a record's row."""
+    """The columns that an UPDATE sets, as SQL over a row of the table and a record's row."""
 
     columns: tuple[str, ...]
-    """The columns that the source gives and that are updated."""
+    """The columns that the source feeds and that are updated."""
     given: tuple[str, ...]
-    """All columns that the source gives, but for the key's."""
+    """All columns that the source feeds, except those of the key."""
     automatic: tuple[str, ...]
-    """Columns of ``auto_now``: they are set where one of the others changes."""
+    """Columns of ``auto_now`` fields, which are set if one of the others changes."""
     kept: frozenset[str]
-    """The columns whose value stays where the source has NULL."""
+    """The columns whose value is kept if the source has NULL."""
     newest: str | None
     greater: str
-    """By which operator a value of ``newest`` is greater than another."""
+    """The operator that tests whether a value of ``newest`` is greater than another."""
     types: Mapping[str, Column]
 
     @property
@@ -61,7 +61,7 @@ class Changes:
         return (*self.columns, *self.automatic)
 
     def differs(self, name: str, old: str, new: str) -> str:
-        """Return the condition that two values of a column, each of them SQL, differ."""
+        """Return the condition that two values of a column, given as SQL, differ."""
         return (
             f"(CASE WHEN {old} IS NULL OR {new} IS NULL "
             f"THEN NOT ({old} IS NULL AND {new} IS NULL) "
@@ -69,7 +69,7 @@ class Changes:
         )
 
     def assignments(self, row: str, record: str) -> str:
-        """Return what stands after SET."""
+        """Return the assignments after SET."""
         given = [f"{quote_name(name)} = {self.value(name, row, record)}" for name in self.columns]
         given += [f"{quote_name(name)} = {record}.{quote_name(name)}" for name in self.automatic]
         return ", ".join(given)
@@ -79,7 +79,7 @@ class Changes:
         return " OR ".join(self._differs(name, row, record) for name in self.columns) or "false"
 
     def is_newer(self, row: str, record: str) -> str:
-        """Return the condition that the record may change the row."""
+        """Return the condition that ``newest`` allows the record to change the row."""
         if self.newest is None:
             return "true"
         name = quote_name(self.newest)
@@ -89,7 +89,7 @@ class Changes:
         )
 
     def value(self, name: str, row: str, record: str) -> str:
-        """Return the value that a column of the source is set to."""
+        """Return the new value of a column, as SQL."""
         quoted = quote_name(name)
         if name not in self.kept:
             return f"{record}.{quoted}"
@@ -105,13 +105,13 @@ class Changes:
 
 
 def equal_values(column: Column, one: str, other: str) -> str:
-    """Return the condition that two values of a column, neither of them NULL, are the same."""
+    """Return the condition that two values of a column, both not NULL, are the same."""
     is_own = column.type_schema == "pg_catalog"
     element = column.type_name.removeprefix("_")
     collate = ' COLLATE pg_catalog."C"' if element in _COLLATABLE else ""
     if (is_own and element in _IDENTICAL) or column.type_kind in {"e", "r", "m"}:
         return f"({one}{collate} OPERATOR(pg_catalog.=) {other}{collate})"
-    # The output function of the type, and no cast that somebody has made.
+    # This uses the type's output function, not a user-defined cast.
     texts = [f"(ROW({value}))::pg_catalog.text" for value in (one, other)]
     same = f"{texts[0]} OPERATOR(pg_catalog.=) {texts[1]}"
     if not (is_own and column.type_name == "json"):
@@ -132,7 +132,7 @@ def plan_changes(
     given: Sequence[models.Field[Any, Any]],
     options: ConflictOptions,
 ) -> Changes:
-    """Choose what is updated; ``given`` are the fields that the source feeds.
+    """Choose the columns to update; ``given`` are the fields that the source feeds.
 
     Raises ``ConfigurationError`` for a field that cannot be updated.
     """

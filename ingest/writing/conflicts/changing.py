@@ -1,4 +1,4 @@
-"""The statements that change the table: UPDATE and INSERT."""
+"""Write the statements that change the table: UPDATE and INSERT."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ingest.writing.conflicts.references import leave_out_triggers
 
 
 class Changing(Plan):
-    """Writes rows of ``work`` to the table."""
+    """Writes the SQL that moves rows of ``work`` into the table."""
 
     def _updated(self) -> tuple[str, str, str]:
-        """Return the table's row and the rows that an UPDATE changes: FROM and WHERE."""
+        """Return the alias of the table's row, and the FROM and WHERE of the UPDATE."""
         own = self.own
         row, record = f"{own}t", f"{own}w"
         work = (
@@ -20,7 +20,7 @@ class Changing(Plan):
         )
         where = self._joined(row, record)
         if self._changes.newest is not None and not self._tracks_outcomes:
-            # Another transaction may have brought a newer value since.
+            # Another transaction may have stored a newer value since then.
             where += f" AND {self._changes.is_newer(row, record)}"
         return row, work, where
 
@@ -47,9 +47,9 @@ class Changing(Plan):
         return self._inserting(names, rows, conflict)
 
     def _insert_whole(self) -> str:
-        """Insert all rows of a batch; where another transaction has inserted a key, it fails.
+        """Return the INSERT of all rows; it fails if another transaction has inserted a key.
 
-        Without a look at conflicts, and in the order of the key, this takes half the time.
+        Without ON CONFLICT, and in the order of the key, this takes half the time.
         """
         order = self.insert_order
         names = ", ".join(map(quote_name, self._names))
@@ -70,7 +70,7 @@ class Changing(Plan):
 
     @property
     def _inserted(self) -> str:
-        """The rows that are inserted: what stands after FROM."""
+        """The FROM clause of the rows to insert."""
         return (
             f"{self.tables.work} w WHERE w.{self.own}what OPERATOR(pg_catalog.=) "
             f"'{INSERT}' AND {self._in_range('w')}"
@@ -95,7 +95,7 @@ class Changing(Plan):
         return leave_out_triggers(self.references, self._inserted, self.own)
 
     def _probe(self) -> str:
-        """Run the statements without a row: an error that is about them is raised again."""
+        """Return the statements without rows: they fail again if an error is not about a row."""
         row = f"{self.own}t"
         names = ", ".join(map(quote_name, self._names))
         insert = (

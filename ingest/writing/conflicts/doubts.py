@@ -1,7 +1,7 @@
-"""Which rows of a batch might be refused, once all of it was.
+"""Find the suspect rows of a batch that was refused as a whole.
 
-It is a guess that saves time: rows in doubt are tried one by one, and those between them together.
-Each question that the server cannot answer is left out.
+This is a guess that saves time: suspect rows are tried one by one, and the rows between them
+together. Each query that raises an error on the server is skipped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def find_doubtful(  # noqa: PLR0913 - what the questions name, each once
     doubtful: str,
     servers_own: str,
 ) -> str:
-    """Return statements of PL/pgSQL that note the places of rows of ``work`` that are in doubt.
+    """Return PL/pgSQL that notes the places of suspect rows of ``work``.
 
-    ``names`` are the columns that are sent, and ``key`` is the unique key that decides.
+    ``names`` are the columns that are sent, and ``key`` is the unique key of ``on_conflict``.
     """
     conditions = [
         f"w.{quote_name(item.name)} IS NULL"
@@ -39,7 +39,7 @@ def find_doubtful(  # noqa: PLR0913 - what the questions name, each once
         if item.is_required and item.name in names
     ]
     conditions += [
-        # The names of columns in it mean those of ``work``.
+        # Its column names refer to the columns of ``work``.
         f"NOT ({check['expression']})"
         for check in table.facts["checks"]
         if set(check["columns"]) <= set(names)
@@ -83,7 +83,7 @@ def _is_missing(item: Constraint) -> str:
 
 
 def _of_key(item: UniqueKey, table: Table, rows: str, own: str, place: str) -> list[str]:
-    """Ask for the rows that share another unique key with one of the table, or of the batch."""
+    """Return queries for the rows that share another unique key with a row of table or batch."""
     given = (
         f"(SELECT {place} AS place, {own}tid AS tid, {item.select} FROM {rows} w "
         f"WHERE {item.predicate})"

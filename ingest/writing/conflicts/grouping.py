@@ -1,7 +1,7 @@
-"""Which records are settled together.
+"""Choose which records are written together.
 
-The more of them, the fewer times the pages of the table and its indexes are visited. But the first
-of them should not wait, and all of them may be refused, which takes memory.
+With more records, the pages of the table and its indexes are visited fewer times. But the first
+records should not wait, and all records may be refused, which takes memory.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
 
 MOST_RECORDS = 65_536
-"""Records of one batch that are settled together. Where rows are narrow, a batch has more."""
+"""The most records of one batch that are written together. A batch of narrow rows has more."""
 JOINED_RECORDS = 2 * MOST_RECORDS
-"""Records of several batches that are settled together, where hardly any are refused."""
+"""The most records of several batches that are written together, if hardly any are refused."""
 GROWTH = 4
-"""How many times as large as the last ones the next ones may be: hardly any of those is refused."""
+"""How many times as large as the last group, of which hardly any were refused, the next may be."""
 JOINED_BYTES = 4 << 20
-"""The most bytes that their rows have in memory.
+"""The most bytes of their rows in memory.
 
-Two groups are there at a time, each as it was read, as it is stored and as it is sent. With 8 MB
-the process takes more than 300 MB."""
+Two groups are in memory at a time, each as it was read, as it is stored and as it is sent. With
+8 MB the process takes more than 300 MB."""
 
 
 def in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
-    """Yield a batch in pieces of so few records that all of them may be refused."""
-    # Parents that were made for a batch are kept or taken back by what became of all of it.
+    """Yield a batch in pieces that are small enough for all of their records to be refused."""
+    # Whether the parents created for a batch are kept depends on all of its records.
     if len(batch.records) <= MOST_RECORDS or getattr(batch.batch, "made", None):
         yield batch
         return
@@ -58,9 +58,9 @@ def in_pieces(batch: TypedBatch) -> Iterator[TypedBatch]:
 
 
 def grouped(batches: Iterable[TypedBatch], may_wait: Callable[[], bool]) -> Iterator[TypedBatch]:
-    """Yield batches that are settled together, each up to four times as large as the last.
+    """Yield groups of batches as one batch each, up to four times as large as the last one.
 
-    ``may_wait``: whether another batch may be read before the last one is sent.
+    ``may_wait`` returns whether another batch may be read before the last one is sent.
     """
     given = iter(batches)
     before = 0
@@ -86,12 +86,12 @@ def grouped(batches: Iterable[TypedBatch], may_wait: Callable[[], bool]) -> Iter
 
 
 def _is_joinable(batch: TypedBatch) -> bool:
-    # A layout's batches know more, such as the parents that were made for them.
+    # A layout's batches have additional data, such as the parents created for them.
     return type(batch.batch) is Batch and 0 < len(batch.records) <= MOST_RECORDS
 
 
 def _belongs(group: Sequence[TypedBatch], batch: TypedBatch) -> bool:
-    """Return whether a batch can be joined with those before it."""
+    """Return whether a batch can be joined to those before it."""
     last = group[-1]
     one, other = last.batch, batch.batch
     return (
@@ -112,11 +112,11 @@ def _kind(column: pa.Array | list[Any]) -> Any:
 
 
 def joined(group: Sequence[TypedBatch]) -> TypedBatch:
-    """Return one batch of several that follow one another in a source."""
+    """Return consecutive batches of a source as one batch."""
     last, sources = group[-1], [item.batch for item in group]
     find_line = _line_finder(group)
     batch = dataclasses.replace(
-        sources[-1],  # its position is the one that counts
+        sources[-1],  # the position in the source is that of the last batch
         records=_numbers(sources),
         find_line=find_line,
         columns=tuple(
@@ -160,7 +160,7 @@ def _concatenated(columns: Sequence[pa.Array | list[Any]]) -> pa.Array | list[An
 
 
 def _line_finder(group: Sequence[TypedBatch]) -> Callable[[int], int | None]:
-    """Return what says of each record on which line it begins."""
+    """Return a function that returns the line on which a record begins."""
     firsts = [min(item.batch.numbers() or (0,)) for item in group]
     finders = [item.find_line for item in group]
     return lambda record: finders[max(bisect_right(firsts, record) - 1, 0)](record)

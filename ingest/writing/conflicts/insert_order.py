@@ -1,7 +1,7 @@
-"""The order in which rows are inserted: that of the key, where it makes no difference to anybody.
+"""Insert rows in the order of the key, if nothing else depends on the order.
 
-The indexes take rows in the order of the key in half the time. The keys that a sequence gives still
-follow the order of the source.
+In the order of the key, the indexes need half the time. The keys drawn from a sequence still follow
+the order of the source.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KeyOrder:
-    """Rows may be inserted in the order of the key."""
+    """How to insert rows in the order of the key."""
 
     drawn: str | None = None
-    """The column that gets the next number of a sequence."""
+    """The column whose value is the next number of a sequence."""
     sequence: int = 0
     """The sequence's oid."""
 
 
 def plan_order(session: Session, table: Table, names: Collection[str]) -> KeyOrder | None:
-    """Return how rows are inserted in the order of the key; None: in the source's.
+    """Return how to insert rows in the order of the key, or None to keep the source's order.
 
     ``names`` are the columns that are sent.
     """
@@ -47,7 +47,7 @@ def plan_order(session: Session, table: Table, names: Collection[str]) -> KeyOrd
     sequence = default.sequence
     if others or sequence is None or not sequence.may_draw or default.is_domain:
         return None
-    # Whoever may insert rows may not for that give them a value in each column.
+    # A role that may insert rows need not have the right to set every column.
     [(may_insert,)] = session.fetch(_MAY_INSERT, table.oid, default.column)
     return KeyOrder(drawn=default.column, sequence=sequence.oid) if may_insert else None
 

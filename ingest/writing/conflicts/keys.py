@@ -1,4 +1,4 @@
-"""The unique keys of a table, and the one that decides whether the table has a record's row."""
+"""Read the unique keys of a table, and choose the one by which records find their rows."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ class ConflictKey:
     name: str
     """The index's name, which is also that of its constraint."""
     constraint: str | None
-    """The constraint that the index serves; None: it is an index alone."""
+    """The constraint that the index serves, or None if it is only an index."""
     expressions: tuple[str, ...]
-    """As SQL over the table's columns."""
+    """The key as SQL over the table's columns."""
     operators: tuple[str, ...]
-    """By which operator each expression is equal to another, with its schema."""
+    """The equality operator of each expression, with its schema."""
     collatable: tuple[bool, ...]
     predicate: str | None
-    """The rows that a partial index has."""
+    """The condition of a partial index."""
     columns: tuple[str, ...]
-    """The columns that the expressions look at."""
+    """The columns that the expressions read."""
     predicate_columns: tuple[str, ...]
     plain: tuple[str, ...]
-    """The columns that make up the key; none where it has an expression."""
+    """The columns that make up the key; empty if it has an expression."""
     is_primary: bool
     is_deferrable: bool
     nulls_are_equal: bool
     """Whether it is declared NULLS NOT DISTINCT."""
     is_comparable: bool
-    """Whether its expressions can be written again without a name of the search path."""
+    """Whether its expressions can be rewritten independently of the search path."""
 
     @property
     def arbiter(self) -> str | None:
-        """What stands after ON CONFLICT; None for a deferrable key, which can be no arbiter."""
+        """The conflict target after ON CONFLICT; None for a deferrable key, which cannot be one."""
         if self.is_deferrable:
             return None
         if self.constraint is not None:
@@ -56,7 +56,7 @@ class ConflictKey:
         return f"({', '.join(f'({item})' for item in self.expressions)}){where}"
 
     def describe(self, fields: Mapping[str, str]) -> str:
-        """Return its fields as a message lists them; ``fields`` has their names by column."""
+        """Return its fields for a message; ``fields`` has the field names by column."""
         if self.plain:
             said = ", ".join(fields.get(name, name) for name in self.plain)
         else:
@@ -65,9 +65,9 @@ class ConflictKey:
 
 
 def read_keys(session: Session, table: Table) -> list[ConflictKey]:
-    """Return the unique keys of a table; the primary key comes first.
+    """Return the unique keys of a table, with the primary key first.
 
-    Raises ``ConfigurationError`` where the table can have none.
+    Raises ``ConfigurationError`` if the table cannot have any.
     """
     names = [field.name for field in dataclasses.fields(ConflictKey)]
     keys = []
@@ -75,7 +75,7 @@ def read_keys(session: Session, table: Table) -> list[ConflictKey]:
         facts: dict[str, Any] = dict(zip(names, row, strict=True))
         for name in ("expressions", "operators", "collatable", "columns", "plain"):
             facts[name] = tuple(facts[name])
-        # asyncpg knows arrays of texts; for those of booleans it would look at the catalog.
+        # asyncpg supports arrays of texts; for arrays of booleans it would query the catalog.
         facts["collatable"] = tuple(each == "true" for each in facts["collatable"])
         facts["predicate_columns"] = tuple(facts["predicate_columns"])
         keys.append(ConflictKey(**facts))
@@ -95,10 +95,10 @@ def choose_key(
     written: Collection[str],
     asked: Sequence[str] | None,
 ) -> ConflictKey:
-    """Return the key that decides: the one asked for, or else the only one that the source feeds.
+    """Return the key with the ``asked`` fields, or else the only key that the source feeds.
 
-    ``fed`` are the columns that the source feeds and ``written`` all that the load has values for;
-    ``asked`` are names of fields. Raises ``ConfigurationError``, which lists the candidates.
+    ``fed`` are the columns that the source feeds, and ``written`` all columns that the load writes.
+    Raises ``ConfigurationError``, which lists the candidates.
     """
     names = {str(field.column): field.name for field in concrete_fields_of_table(model)}
     label = model._meta.label
@@ -152,7 +152,7 @@ def choose_key(
 
 
 def _widest(keys: Sequence[ConflictKey]) -> ConflictKey:
-    """Choose between several indexes on the same columns: one that holds for all rows."""
+    """Choose between several indexes on the same columns: prefer one that covers all rows."""
     return min(
         keys,
         key=lambda key: (
@@ -187,7 +187,7 @@ def _why_none(
 
 
 def _refuse_computed(key: ConflictKey, model: type[models.Model]) -> None:
-    """Raise ``ConfigurationError`` where PostgreSQL computes a column of a key."""
+    """Raise ``ConfigurationError`` if PostgreSQL computes a column of a key."""
     for field in concrete_fields_of_table(model):
         if field.generated and str(field.column) in {*key.columns, *key.predicate_columns}:
             raise ConfigurationError(
@@ -202,7 +202,7 @@ def _listed(keys: Sequence[ConflictKey], names: Mapping[str, str]) -> str:
 
 
 def _columns_of(name: str, model: type[models.Model]) -> list[str]:
-    """Return the columns of a field; ``customer__number`` is the foreign key ``customer``."""
+    """Return the columns of a field; ``customer__number`` means the foreign key ``customer``."""
     fields = {field.name: field for field in concrete_fields_of_table(model)}
     by_attname = {field.attname: field for field in fields.values()}
     field = fields.get(name) or by_attname.get(name) or fields.get(name.partition("__")[0])

@@ -1,4 +1,4 @@
-"""Which row of the table a record meets, and what is to become of it."""
+"""Find the row of the table that has a record's key, and decide what to do with the record."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ingest.writing.conflicts.plan import (
 
 
 class Meeting(Plan):
-    """Looks up the rows of the table."""
+    """Writes the SQL that looks up rows of the table."""
 
     def _meet(self, *, only_todo: bool) -> str:
-        """Find the row of the table that each row of the stage meets."""
+        """Return the statement that finds the row of the table for each row of the stage."""
         own, key = self.own, self._key
         keys = ", ".join(
             f"({item}) AS {name}" for item, name in zip(key.expressions, self._keys, strict=True)
@@ -42,7 +42,7 @@ class Meeting(Plan):
             f"SELECT {', '.join(f's.{quote_name(name)}' for name in self._names)}, "
             f"s.{self._stage.place}, {', '.join(f's.{name}' for name in self._keys)}, m.{own}tid, "
             f"coalesce(m.{own}what, '{self._absent}'), '' "
-            # In the order of the key, so that neighbours in the index are looked up together.
+            # In the order of the key, so that adjacent index entries are looked up together.
             f"FROM (SELECT * FROM {self._keyed} s "
             f"{'WHERE ' + self._is_todo('s') if only_todo else ''} ORDER BY {self._order('s')}) s "
             f"LEFT JOIN LATERAL ({found}) m ON true"
@@ -50,18 +50,18 @@ class Meeting(Plan):
 
     @property
     def _absent(self) -> str:
-        """What becomes of a record without a row."""
+        """The outcome for a record without a row in the table."""
         if not self._options.inserts:
             return MISSING
         return LACKING if self._lacks else INSERT
 
     def _meet_last(self, *, only_todo: bool) -> str:
-        """Find the row that each row of the stage meets, where the last record of a key counts.
+        """Return the same statement for a load in which the last record of a key counts.
 
-        An earlier record of the key may have changed the row already. What counts is how the row
-        was before the load: that is compared, and what the earlier record changed is put back. So
-        it makes no difference which records come in one batch. ``work`` gets the values that the
-        row is to have, all of them, and says in ``final`` what becomes of the record.
+        An earlier record of the key may already have changed the row. The record is compared with
+        the row as it was before the load, and changes of the earlier record are reverted, so that
+        the division into batches makes no difference. ``work`` gets all values that the row must
+        have in the end, and its column ``final`` the outcome of the record.
         """
         own, key, changes = self.own, self._key, self._changes
         keys = ", ".join(
@@ -128,9 +128,9 @@ class Meeting(Plan):
         )
 
     def _judge(self, row: str, record: str, looked: str = "") -> str:
-        """Say what is to become of a record that meets a row.
+        """Return the SQL for the outcome of a record with a row in the table.
 
-        ``looked`` is a branch of a CASE for a row that is not to be updated.
+        ``looked`` is an additional branch of the CASE, for a row that would not be updated.
         """
         if not self._options.updates:
             return f"CASE {looked}ELSE '{IGNORED}' END" if looked else f"'{IGNORED}'"
@@ -143,7 +143,10 @@ class Meeting(Plan):
         )
 
     def _lock(self) -> str:
-        """Lock the rows that others may be changing, in the order of the key, and judge them."""
+        """Return the statement that locks rows that others may be changing, and judges them again.
+
+        The rows are locked in the order of the key.
+        """
         own, tables = self.own, self.tables
         row, record = f"{own}t", f"{own}w"
         judged = self._judge(row, record)

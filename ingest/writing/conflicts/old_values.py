@@ -1,17 +1,17 @@
-"""The values that rows had before a load changed or deleted them, collected for its undo.
+"""Collect the values that rows had before a load changed or deleted them, for its undo.
 
-Who does what: a writer that may change rows is told ``keeps_old`` and then makes ``OldValues`` at
-the start of ``write``, in the chunk's transaction, and leaves it in its attribute ``old_values``.
-For each batch it runs ``keep_updated`` right before its UPDATE and ``keep_deleted`` right before
-its DELETE, once the rows are locked, in the same savepoint. At the chunk's end the ledger copies
-what was collected by one INSERT … SELECT; see ``ledger/old_rows.py``.
+A writer with ``keeps_old`` creates ``OldValues`` at the start of ``write``, in the chunk's
+transaction, and stores it in its attribute ``old_values``. For each batch it runs ``keep_updated``
+right before its UPDATE and ``keep_deleted`` right before its DELETE, after the rows are locked, in
+the same savepoint. At the end of the chunk, the ledger copies the collected rows with one
+INSERT … SELECT; see ``ledger/old_rows.py``.
 
-- A row that is not changed in the end must not be kept: the fragment is that of the UPDATE.
-- A row may be kept several times. Its first values count, those of before the load.
+- A row that is not changed in the end must not be kept: so the FROM and WHERE are the UPDATE's.
+- A row may be kept several times. Its first values count: those from before the load.
 - A row that the load itself has inserted may be kept, too. Undo deletes it.
-- Rows are kept as the text of ``ROW(…)``, because PostgreSQL makes and reads that text with the
-  output and input functions of the types alone: a cast to text may be somebody's own. The text is
-  exact where ``EXACT`` holds, as in ``pg_dump``.
+- Rows are kept as the text of ``ROW(…)``, because PostgreSQL writes and reads that text only with
+  the output and input functions of the types: a cast to text may be user-defined. The text is exact
+  under the settings ``EXACT``, as in ``pg_dump``.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 EXACT = {"DateStyle": "ISO", "IntervalStyle": "postgres", "extra_float_digits": "3"}
-"""Settings with which the texts of all types can be read again without a loss: pg_dump's. A text
-of ``bytea`` is read whatever ``bytea_output`` was."""
+"""Settings under which the texts of all types can be read again without loss: those of pg_dump. A
+text of ``bytea`` can be read regardless of ``bytea_output``."""
 
 
 class OldValues:
-    """A temporary table of old values, gone at the end of the transaction."""
+    """A temporary table of old values, dropped at the end of the transaction."""
 
     def __init__(self, session: Session, table: Table, *, key: str, columns: Sequence[str]) -> None:
-        """Make the table; ``key`` is the column of the primary key.
+        """Create the table; ``key`` is the column of the primary key.
 
-        ``columns`` are those that an UPDATE of the load sets, with the ones that the source does
-        not have, such as those of ``auto_now``.
+        ``columns`` are all columns that an UPDATE of the load sets, also those that the source does
+        not have, such as columns of ``auto_now`` fields.
         """
         name = temporary_name("old")
         self.name = f"pg_temp.{name}"
         self.columns = tuple(columns)
-        """The columns that are kept of rows that are updated."""
+        """The columns that are kept for updated rows."""
         self.all_columns = tuple(item.name for item in table.columns if not item.is_generated)
-        """The columns that are kept of rows that are deleted."""
+        """The columns that are kept for deleted rows."""
         self.key = key
         session.execute(_CREATE.format(name=name))
 
     def keep_updated(self, row: str, rows: str, key: str | None = None) -> str:
         """Return the statement that keeps the old values of rows that are about to be updated.
 
-        ``rows`` is what follows FROM, with its WHERE: the rows that are updated, each once. In it
-        ``row`` is the alias of the table. ``key`` is the SQL of the key that a row will have, where
-        the UPDATE changes it. The statement can stand in a WITH.
+        ``rows`` is the FROM clause with its WHERE: the rows to update, each once. In it, ``row`` is
+        the alias of the table. ``key`` is the SQL of the new key, if the UPDATE changes it. The
+        statement can be used in a WITH.
         """
         return self._insert(row, rows, self.columns, key, is_deleted=False)
 
     def keep_deleted(self, row: str, rows: str) -> str:
-        """Return the statement that keeps rows that are about to be deleted, whole."""
+        """Return the statement that keeps all columns of rows that are about to be deleted."""
         return self._insert(row, rows, self.all_columns, None, is_deleted=True)
 
     def _insert(
@@ -76,20 +76,20 @@ class OldValues:
 
 
 def exactly(sql: str) -> str:
-    """Return one message of several statements: ``EXACT`` holds for ``sql`` alone.
+    """Return several statements in one message that apply ``EXACT`` only to ``sql``.
 
-    It cannot be answered with rows: it is a ``Statement``, and not a ``Query``.
+    It cannot return rows: use it in a ``Statement``, not in a ``Query``.
     """
     return f"SELECT {_exact()}; {sql}; SELECT {_back()}"
 
 
 def exactly_in_block(sql: str) -> str:
-    """Do the same in a block of PL/pgSQL: triggers that fire later have the usual settings."""
+    """Return the same for a PL/pgSQL block: triggers that fire later have the usual settings."""
     return f"PERFORM {_exact()}; {sql}; PERFORM {_back()};"
 
 
 def _exact() -> str:
-    # The values before are kept by the server, as those of the triggers are; see postgres/steps.py.
+    # The server keeps the previous values, like that for the triggers; see postgres/steps.py.
     calls = [
         f"pg_catalog.set_config('ingest.{name}', pg_catalog.current_setting('{name}'), true), "
         f"pg_catalog.set_config('{name}', '{value}', true)"

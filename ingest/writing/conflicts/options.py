@@ -1,4 +1,4 @@
-"""What is to become of a record whose row the table already has."""
+"""Options for records whose row is already in the table."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from ingest.conversion.defaults import Inserts
 
 OnConflict = Literal["error", "ignore", "update", "upsert", "sync"]
-"""``error``: refused by PostgreSQL. ``ignore``: the table's row stays. ``update``: it is updated,
-and a record without a row is refused. ``upsert``: it is updated, and a record without a row is
-inserted. ``sync``: as ``upsert``, and rows that the source does not have are deleted."""
+"""``error``: PostgreSQL refuses the record. ``ignore``: the table's row is kept. ``update``: it is
+updated, and a record without a row is refused. ``upsert``: it is updated, and a record without a
+row is inserted. ``sync``: like ``upsert``, and rows that the source does not have are deleted."""
 Duplicates = Literal["reject", "first", "last"]
-"""Which of several records of one key counts; with ``reject`` the later ones are refused."""
+"""Which of several records with the same key counts; with ``reject``, later ones are refused."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConflictOptions:
-    """How the rows of a load meet those of the table."""
+    """How a load handles records whose row is already in the table."""
 
     mode: OnConflict
     key: Sequence[str] | None = None
-    """The fields of the unique key that decides; None: the only one that the source feeds."""
+    """The fields of the unique key to use; None means the only key that the source feeds."""
     update_fields: Sequence[str] | None = None
-    """The fields that are updated; None: all that the source feeds, but for the key's."""
+    """The fields that are updated; None means all that the source feeds, except the key's."""
     keep_if_null: Sequence[str] = ()
-    """Fields whose value in the table stays where the source has NULL."""
+    """Fields whose value in the table is kept if the source has NULL."""
     newest: str | None = None
-    """Rows are updated only where the source's value of this field is greater."""
+    """Rows are updated only if the source's value of this field is greater."""
     duplicates: Duplicates = "reject"
     scope: Mapping[str, Any] | Sequence[str] | str | None = None
     """The rows that ``sync`` may delete: fields and values, or ``all``."""
@@ -45,28 +45,28 @@ class ConflictOptions:
 
     @property
     def inserts(self) -> bool:
-        """Return whether a record without a row is inserted."""
+        """Whether a record without a row is inserted."""
         return self.mode != "update"
 
     @property
     def fills(self) -> Inserts:
-        """Which rows need the fields that the source does not have: those that are inserted."""
+        """Which rows are inserted, and so need the fields that the source does not have."""
         return "some" if self.inserts else "none"
 
     @property
     def updates(self) -> bool:
-        """Return whether rows of the table are updated."""
+        """Whether rows of the table are updated."""
         return self.mode != "ignore"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Given:
-    """What the source gives to each row."""
+    """The fields that have a value in each record, and those that lack one."""
 
     fields: Sequence[models.Field[Any, Any]]
     """The fields that the source feeds, constants included."""
     lacking: Mapping[str, str]
-    """Required fields that nothing feeds, by name, and what is to be done about each."""
+    """Required fields that nothing feeds, by name, with a message that says what to do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,11 +75,11 @@ class DeleteLimit:
 
     rows: int | None = None
     share: Decimal | None = None
-    """Of the rows of the scope: from 0 to 1."""
+    """A share of the rows in the scope, from 0 to 1."""
 
     @classmethod
     def parse(cls, given: str | int | None) -> DeleteLimit:
-        """Read a number of rows, or a share such as ``2.5%``; None: 10 %."""
+        """Parse a number of rows, or a share such as ``2.5%``; None means 10 %."""
         text = DEFAULT_LIMIT if given is None else str(given).strip()
         try:
             number = Decimal(text.removesuffix("%").strip())
@@ -95,7 +95,7 @@ class DeleteLimit:
         return cls(share=number / _WHOLE) if is_share else cls(rows=int(number))
 
     def allows(self, deleted: int, rows: int) -> bool:
-        """Return whether so many of these rows may be deleted."""
+        """Return whether ``deleted`` of these ``rows`` may be deleted."""
         if self.share is not None:
             return deleted <= self.share * rows
         return self.rows is None or deleted <= self.rows

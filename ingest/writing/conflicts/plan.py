@@ -1,4 +1,4 @@
-"""What the statements of a load with ``on_conflict`` have in common: names and conditions."""
+"""Names and conditions that all statements of a load with ``on_conflict`` use."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 INSERT, UPDATE, UNCHANGED, IGNORED = "i", "u", "n", "g"
 LOOK, MISSING, LACKING = "c", "m", "l"
-"""What is to become of a row. ``LOOK``: another transaction may be changing the row of the table,
-which is locked and looked at again. ``MISSING``: the table lacks its key, and nothing is inserted.
+"""The outcomes of a row. ``LOOK``: another transaction may be changing the row of the table, which
+must be locked and read again. ``MISSING``: its key is not in the table, and nothing is inserted.
 ``LACKING``: it would be inserted, but a required column has no value."""
 SETTLED = f"{INSERT},{UPDATE},{UNCHANGED},{IGNORED}"
 MISSING_STATE, LACKING_STATE, KEPT_OUT_STATE = "INGM1", "INGL1", "INGK1"
-"""Written instead of an SQLSTATE for rows that no statement of PostgreSQL's has refused."""
+"""Stored instead of an SQLSTATE for rows that PostgreSQL itself did not refuse."""
 
 
 class Plan:
-    """What a load with ``on_conflict`` writes to which columns, by which key."""
+    """The table, key, columns and options of a load with ``on_conflict``."""
 
     def __init__(  # noqa: PLR0913 - what the statements name, each once
         self,
@@ -45,7 +45,7 @@ class Plan:
         ends_at_first: bool,
         tables: TemporaryTables,
     ) -> None:
-        """``names`` are the columns that are sent; ``returned`` the one of the primary key, if any.
+        """``names`` are the columns that are sent; ``returned`` is that of the primary key, or "".
 
         ``lacks``: no row can be inserted, because a required column has no value.
         """
@@ -56,21 +56,21 @@ class Plan:
         self.own = own_prefix(table)
         self._keys = [f"{self.own}k{place}" for place in range(1, len(key.expressions) + 1)]
         self.has_row_ids = table.kind == "r" and table.size is not None
-        """Whether rows can be found by their ctid: not among partitions, whose ctids are alike."""
+        """Whether rows can be found by their ctid, which is not unique across partitions."""
         self.has_versions = True
-        """Whether the xmin of a row tells its versions apart."""
+        """Whether the xmin of a row identifies its version."""
         self.references: Sequence[Constraint] = ()
+        """The foreign keys that are checked as a set."""
         self.firing = ""
         """The statements of the block that fire deferred constraint triggers."""
-        """The foreign keys that are checked as a set."""
         self.insert_order: KeyOrder | None = None
-        """How all rows of a batch are inserted in the order of the key; None: in the source's."""
+        """How to insert all rows of a batch in the order of the key; None keeps the source's."""
         self.looked_at = table.qualified_name
-        """Where the rows that a batch meets are looked for."""
+        """The table in which the rows for a batch are looked up."""
 
     @property
     def _keyed(self) -> str:
-        """Rows of the stage with the expressions of the key, and whether they can meet a row."""
+        """The stage's rows with the expressions of the key, and whether the key covers them."""
         keys = ", ".join(
             f"({item}) AS {name}"
             for item, name in zip(self._key.expressions, self._keys, strict=True)
@@ -81,11 +81,11 @@ class Plan:
         )
 
     def _base(self, place: int) -> str:
-        """Name the column that has the original value of the given column at this place."""
+        """Return the name of the column with the original value of the given column at a place."""
         return f"{self.own}b{place}"
 
     def _originals(self, name_of: Callable[[int], str], row: str, before: str) -> str:
-        """Select the given columns under other names, where the originals are kept."""
+        """Return the given columns under other names for a SELECT, if the originals are kept."""
         if not self._tracks_outcomes:
             return ""
         return "".join(
@@ -102,7 +102,7 @@ class Plan:
         return f"{row}.{self.own}in{present}"
 
     def _same_key(self, one: str, other: str) -> str:
-        """Compare two keys whose expressions have the names of ``_keys`` in both."""
+        """Return the condition that two rows have equal keys, in columns named as in ``_keys``."""
         parts = []
         for name, operator in zip(self._keys, self._key.operators, strict=True):
             part = f"{one}.{name} {operator} {other}.{name}"
@@ -129,21 +129,21 @@ class Plan:
         return self._changes.set
 
     def _joined(self, row: str, record: str) -> str:
-        """Compare a row of the table with the one that a row of ``work`` has met.
+        """Return the condition that a row of the table is the one found for a row of ``work``.
 
-        A row that was changed since is another one: it is looked for again.
+        A row that was changed since then does not match: it is looked up again.
         """
         own, key = self.own, self._key
         parts = []
-        # No index can be searched by (… = …) IS TRUE: the row is found by its ctid, which is
-        # cheaper. When the row was locked, all of this is asked again, but for the ctid by which it
-        # was found: hence the second question about it.
+        # No index can be searched by (… = …) IS TRUE, so the row is found by its ctid, which is
+        # cheaper. After the row is locked, PostgreSQL checks all conditions again, except the one
+        # on the ctid by which it was found: so that condition is repeated.
         alone = ""
         if self.has_row_ids:
             is_there = f"{row}.ctid OPERATOR(pg_catalog.=) {record}.{own}tid"
             alone = " IS TRUE"
             parts += [is_there, f"({is_there}){alone}"]
-        # What is written depends on the row as it was seen.
+        # What is written depends on the row as it was read.
         if self._tracks_outcomes and self.has_versions:
             parts.append(f"{row}.xmin OPERATOR(pg_catalog.=) {record}.{own}xmin")
         mine = [f"{row}.{quote_name(name)}" for name in key.plain] or [
@@ -175,7 +175,3 @@ class Plan:
 
 def equals(expression: str, value: str) -> str:
     return f"{expression} OPERATOR(pg_catalog.=) '{value}'"
-
-
-# The plan of the UPDATE and of the lock: row by row, by ctid or by the key's index. The planner
-# knows nothing of the temporary tables and might read the whole table instead.

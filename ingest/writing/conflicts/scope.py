@@ -1,4 +1,4 @@
-"""Which rows of the table a sync may delete: ``FIELD=VALUE``, as ``filter()`` understands it."""
+"""Read the scope of a sync, the rows that it may delete: ``FIELD=VALUE``, as in ``filter()``."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _YES_AND_NO = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Scope(NamedTuple):
-    """A condition over a row ``t`` of the table, and its parameters."""
+    """A condition on a row ``t`` of the table, and its parameters."""
 
     condition: str
     values: Sequence[str]
 
 
 class _Target(NamedTuple):
-    """The field that a path of a scope leads to, and how it is compared."""
+    """The field at the end of a scope's path, and its look-up."""
 
     name: str
-    """The path, as it was said."""
+    """The path, as it was given."""
     field: models.Field[Any, Any]
     column: Column
     lookup: str
@@ -50,7 +50,7 @@ class _Target(NamedTuple):
 def read_scope(
     session: Session, table: Table, model: type[models.Model], alias: str, given: Any
 ) -> Scope:
-    """Understand a scope as it was given, or raise ``ConfigurationError``."""
+    """Return the condition for a scope, or raise ``ConfigurationError``."""
     if given in ("all", ["all"], ("all",)):
         return Scope("true", [])
     reader = _Reader(session, alias)
@@ -62,12 +62,12 @@ def read_scope(
 
 
 class _Path(NamedTuple):
-    """What is left to be followed of the path of a scope."""
+    """The part of a scope's path that is still to be followed."""
 
     name: str
-    """The whole of it, as it was said."""
+    """The whole path, as it was given."""
     row: str
-    """The alias of the row that it begins at."""
+    """The alias of the row at which it begins."""
     steps: Sequence[str]
 
 
@@ -77,10 +77,10 @@ class _Reader:
     def __init__(self, session: Session, alias: str) -> None:
         self._session, self._alias = session, alias
         self.values: list[str] = []
-        """The parameters of what was written."""
+        """The parameters of the condition."""
 
     def follow(self, table: Table, model: type[models.Model], path: _Path, value: Any) -> str:
-        """Return the condition that what a path leads to has this value."""
+        """Return the condition that the field at the end of the path has this value."""
         field, rest = _next_field(model, path)
         column = table.column(str(field.column))
         of_row = f"{path.row}.{quote_name(column.name)}"
@@ -103,7 +103,7 @@ class _Reader:
             f"FROM {parents.qualified_name} {onward.row} "
             f"WHERE {self.follow(parents, parent, onward, value)})"
         )
-        # As in filter(): a row without a parent has no value of the parent's fields.
+        # As in filter(): for a row without a parent, the parent's fields are NULL.
         return f"({found} OR {of_row} IS NULL)" if _asks_null(path, value) else found
 
     def _compare(self, row: str, target: _Target, value: Any) -> str:
@@ -154,7 +154,7 @@ class _Reader:
         return values
 
     def _parameter(self, target: _Target, value: Any) -> str:
-        """Note a value, as its field prepares it for the database."""
+        """Add a value, prepared by its field, to the parameters; return its placeholder."""
         self.values.append(_prepare(target, value, connections[self._alias]))
         return f"${len(self.values)}::pg_catalog.text::{target.column.qualified_type}"
 
@@ -162,7 +162,7 @@ class _Reader:
 def _next_field(
     model: type[models.Model], path: _Path
 ) -> tuple[models.Field[Any, Any], Sequence[str]]:
-    """Return the field of the model's own table that the path goes by, and what is left of it."""
+    """Return the next field of the path in the model's own table, and the rest of the path."""
     first, *rest = path.steps
     own = concrete_fields_of_table(model)
     fields = {name: field for field in own for name in (field.attname, field.name)}
@@ -176,7 +176,7 @@ def _next_field(
         field = None
     if isinstance(field, models.Field) and field.concrete:
         links = (concrete := model._meta.concrete_model or model)._meta.parents.items()
-        for ancestor, link in links:  # whose table has the field
+        for ancestor, link in links:  # an ancestor's table has the field
             if link in own and concrete is not ancestor and issubclass(ancestor, field.model):
                 return link, path.steps
     raise ConfigurationError(
@@ -225,7 +225,7 @@ def _prepare(target: _Target, value: Any, connection: BaseDatabaseWrapper) -> st
 
 
 def _key_of(field: models.Field[Any, Any], instance: models.Model) -> Any:
-    """Return what a foreign key to an instance has in its column."""
+    """Return the column value of a foreign key to an instance."""
     if not isinstance(field, models.ForeignKey):
         raise TypeError(f"{field.name} is no foreign key.")
     if not isinstance(instance, field.remote_field.model):
@@ -234,7 +234,7 @@ def _key_of(field: models.Field[Any, Any], instance: models.Model) -> Any:
 
 
 def _pairs(given: Any) -> Mapping[str, Any]:
-    """Return what is said of each field; one that is named several times may have each value."""
+    """Return the value of each field; a field that is named several times has a list."""
     if isinstance(given, str):
         given = [given]
     if isinstance(given, dict):

@@ -1,9 +1,9 @@
-"""Settles the rows of a batch with those of a table of Citus, which are in shards.
+"""Load records with ``on_conflict`` into a table of Citus, whose rows are in shards.
 
-The rows that the batch meets come into a temporary table first, because shards can be joined with
-the rows of a session only in simple ways, and because what a shard says of a row's version means
-nothing elsewhere. Citus sends the rows that are written to the shard of each. A row that another
-transaction has deleted since is looked for again; one that it has changed since is updated.
+The table's rows for a batch are first copied into a temporary table: shards can be joined with the
+rows of a session only in simple ways, and a shard's row versions mean nothing elsewhere. Citus
+sends each written row to its shard. If another transaction has deleted a row since then, it is
+looked up again; if it has changed the row, the row is updated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def check_sharded(table: Table, key: ConflictKey, options: ConflictOptions) -> None:
-    """Raise ``UnsupportedModelError`` where records cannot meet the rows of the shards."""
+    """Raise ``UnsupportedModelError`` if records cannot be matched with the rows of the shards."""
     reason = _why_not(table, key, options)
     if reason is not None:
         raise UnsupportedModelError(f"on_conflict={options.mode!r} cannot be used here: {reason}")
@@ -55,7 +55,7 @@ class ShardedSettling(Settling):
     """Writes the statements for one load into a table of Citus."""
 
     def __init__(self, table: Table, key: ConflictKey, *arguments: Any, **options: Any) -> None:
-        # Constraints have other names in the shards; the columns of the key have not.
+        # Constraints have other names in the shards, but columns have the same.
         super().__init__(table, dataclasses.replace(key, constraint=None), *arguments, **options)
         self.has_row_ids = self.has_versions = False
         self._there = temporary_name("there")
@@ -76,7 +76,7 @@ class ShardedSettling(Settling):
 
     @property
     def _fetch(self) -> str:
-        """Bring the rows that the batch meets into the session's own table."""
+        """The statements that copy the table's rows for the batch into the temporary table."""
         keys = ", ".join(f"s.{name}" for name in self._keys)
         return (
             f"TRUNCATE {self.looked_at}; "
@@ -93,7 +93,7 @@ class ShardedSettling(Settling):
         return self._update_by_insert()
 
     def _update_by_insert(self) -> str:
-        """Update rows by ON CONFLICT: Citus joins no reference table in an UPDATE."""
+        """Return an update by ON CONFLICT: Citus does not join a reference table in an UPDATE."""
         row, work, where = self._updated()
         record, set_ = f"{self.own}w", self.set_columns
         if not set_:
@@ -109,7 +109,7 @@ class ShardedSettling(Settling):
             )
         set_to = ", ".join(f"{quote_name(name)} = EXCLUDED.{quote_name(name)}" for name in set_)
         condition = ""
-        # Of another field the new value is not among what is inserted.
+        # EXCLUDED has the new value only of a field that is set.
         if self._changes.newest in set_ and not self._tracks_outcomes:
             condition = f" WHERE {self._changes.is_newer(row, 'EXCLUDED')}"
         return (

@@ -1,9 +1,9 @@
-"""The rows of a scope that the source does not have are deleted, once all of it is in.
+"""Delete the rows of a scope that the source does not have, after all of it is loaded.
 
-It is the last thing that ``sync`` does, in the same transaction: the rows are locked and counted,
-and deleted only where these are no more than was said, and where no other row refers to one of
-them. Rows that the key's index does not have (one of its columns is NULL, or they are outside a
-partial index) cannot be found in a source, and stay.
+This is the last step of ``sync``, in the same transaction. The rows are locked and counted, and
+deleted only if there are no more than allowed, and if no other row refers to one of them. Rows that
+are not in the key's index (one of its columns is NULL, or they are outside a partial index) cannot
+be found in a source, and stay.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
 
 class _Referrer(NamedTuple):
-    """A foreign key of some table that refers to the one of the load."""
+    """A foreign key of some table that refers to the loaded table."""
 
     name: str
     table: str
     columns: Sequence[str]
     referenced: Sequence[str]
     operators: Sequence[str]
-    """By which each pair of them is compared: the referenced column stands first."""
+    """The operator that compares each pair; the referenced column is on the left."""
     is_own: bool
-    """Is it a key of the load's own table?"""
+    """Whether it is a foreign key of the loaded table itself."""
 
 
 class Deletion:
-    """Deletes what the source of one load does not have."""
+    """Deletes the rows that the source of one load does not have."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Deletion:
         options: ConflictOptions,
         alias: str,
     ) -> None:
-        """Count the rows of the scope before the load; raises for a scope that makes no sense."""
+        """Count the rows of the scope before the load; raise an error for an invalid scope."""
         self._session, self._table, self._model, self._key = session, table, model, key
         self._limit = options.max_deletes
         own = own_prefix(table)
@@ -73,7 +73,7 @@ class Deletion:
         try:
             [(rows,)] = self._session.fetch(sql, *self._values)
         except Exception as error:
-            # A value that the field takes and the type of its column does not.
+            # A value that the field accepts, but not the type of its column.
             refusal = refusal_of(error, "", ())
             if (refusal.state or "").startswith("22"):
                 raise ConfigurationError(
@@ -83,7 +83,7 @@ class Deletion:
         return int(rows)
 
     def delete(self, seen: str, old_values: OldValues | None) -> tuple[int, str]:
-        """Delete the rows whose keys the load has not seen; gives their number and a sentence.
+        """Delete the rows whose keys the load has not seen; return their number and a sentence.
 
         ``seen`` is the table with the keys of the load. Raises ``DeletesRefused``.
         """
@@ -122,7 +122,7 @@ class Deletion:
         return number, f"Sync: deleted {number:,} of the {self._rows:,} rows of the scope."
 
     def _find(self, seen: str) -> None:
-        """Find and lock the rows that are to be deleted."""
+        """Find and lock the rows to delete."""
         key, expressions = self._key, [f"({item})" for item in self._key.expressions]
         present = (
             ""
@@ -144,7 +144,7 @@ class Deletion:
         )
 
     def _refuse_referred(self) -> None:
-        """Raise ``DeletesRefused`` where other rows refer to one that is to be deleted."""
+        """Raise ``DeletesRefused`` if other rows refer to a row to delete."""
         name = self._table.qualified_name
         shown = ", ".join(f"t.{quote_name(column)}" for column in self._key.columns)
         for referrer in self._referrers():
@@ -173,7 +173,7 @@ class Deletion:
                 )
 
     def _referrers(self) -> list[_Referrer]:
-        """Return the foreign keys that refer to the table, also those that only Django knows."""
+        """Return the foreign keys that refer to the table, also those without a constraint."""
         found = [
             _Referrer(name, table, columns, referenced, operators, oid == self._table.oid)
             for name, table, columns, referenced, operators, oid in self._session.fetch(

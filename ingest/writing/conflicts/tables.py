@@ -1,4 +1,4 @@
-"""The temporary tables of a load that settles conflicts."""
+"""The temporary tables of a load with ``on_conflict``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TemporaryTables:
-    """The temporary tables of one load, with their schema."""
+    """The names of a load's temporary tables, with their schema; see ``statements``."""
 
     work: str
     seen: str
@@ -29,7 +29,7 @@ class TemporaryTables:
 
     @classmethod
     def named(cls) -> TemporaryTables:
-        """Choose their names."""
+        """Return new names."""
         return cls(
             **{
                 field.name: f"pg_temp.{temporary_name(field.name)}"
@@ -40,18 +40,18 @@ class TemporaryTables:
 
 @dataclasses.dataclass(kw_only=True)
 class SeenKeys:
-    """The keys of the records that a load has settled, from one chunk to the next."""
+    """The keys of the records that a load has written, kept from one chunk to the next."""
 
     tables: TemporaryTables = dataclasses.field(default_factory=TemporaryTables.named)
     recall: Callable[[Session, str, str], list[str]] | None = None
-    """Puts the keys of earlier chunks, which another session may have committed, into a temporary
-    table with this unique index; gives the names of the files that they come from."""
+    """Copies the keys of earlier chunks, which another session may have committed, into a temporary
+    table with this unique index; returns the names of the files from which they come."""
     sources: list[str] = dataclasses.field(default_factory=list)
-    """The name of each file, or of the source, by the number that the server has of it."""
+    """The name of each file, or of the source, by its number on the server."""
     last_record: int = 0
 
     def number_of(self, batch: TypedBatch) -> int:
-        """Return the number of the file that a batch comes from."""
+        """Return the number of the file from which a batch comes."""
         is_next = not self.sources or batch.source != self.sources[-1]
         if is_next or batch.records[0] <= self.last_record:
             self.sources.append(batch.source)
