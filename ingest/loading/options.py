@@ -57,8 +57,8 @@ class LoadOptions:
     method: str = "direct"
     """``direct``, which takes the fastest path that is proved safe, or plain ``copy``."""
     references: References = "auto"
-    """How ``direct`` checks foreign keys: ``auto``, all at once with ``set``, or row by row with
-    ``trigger``. A load inside ``atomic()`` checks its deferred foreign keys before it returns;
+    """How ``direct`` checks foreign keys: ``auto``, once for each batch with ``set``, or row by row
+    with ``trigger``. A load inside ``atomic()`` checks its deferred foreign keys before it returns;
     ``defer`` leaves this to the end of the caller's transaction."""
     indexes: Indexes = "auto"
     """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them afterwards, or ``keep``
@@ -91,8 +91,7 @@ class LoadOptions:
     """Roll back if ``sync`` would delete more rows than this: a number, or a share of the scope's
     rows. None: 10 %."""
     keep_old: bool = False
-    """Keep the old values of rows that the load changes or deletes in the ledger, so that it can be
-    undone."""
+    """Keep the old values of changed and deleted rows in the ledger, for an undo of the load."""
     reject_limit: str | int | None = None
     """Roll back if more records are refused than this: a number, or a share such as ``2.5%``."""
     reject_log: str | Path | None = None
@@ -115,8 +114,8 @@ class LoadOptions:
     ends in ``.toml``, or the name of a layout of an installed app. None: columns are matched by
     field name."""
     map: Mapping[str, str | int] | None = None
-    """The source column, by name or by position from 1, that feeds a field: ``{"amount":
-    "Betrag"}``. The field may be ``customer__number``, to look up the parent."""
+    """The source column that feeds a field, by name or by position from 1, such as
+    ``{"amount": "Betrag"}``. The field may be ``customer__number``, to look up the parent."""
     set: Mapping[str, Any] | None = None
     """One value for all records, for fields that the source does not have: ``{"bank": "KB"}``. Each
     is validated by its field before the first row; a field with a lookup in the layout is looked
@@ -128,17 +127,17 @@ class LoadOptions:
     """Words that mean false in boolean fields."""
     match: str | None = None
     """How source columns are matched with fields if nothing names them. None: by the field's name.
-    Otherwise, if only one field fits, ignoring case, blanks, hyphens and underscores, also by its
-    column or ``verbose_name``; ``LoadResult.decisions`` then reports it. ``loose``: if several fit,
-    the field's name comes before its column, and its column before its ``verbose_name``. ``exact``:
-    by the field's name only."""
+    Otherwise, if exactly one field fits, also by its column or ``verbose_name``, ignoring case,
+    blanks, hyphens and underscores; ``LoadResult.decisions`` then reports it. ``loose``: if several
+    fit, the field's name comes before its column, and its column before its ``verbose_name``.
+    ``exact``: by the field's name only."""
     ignore_columns: Sequence[str] | str | None = None
     """Source columns that are ignored on purpose; ``rest``: all those that fit no field."""
     clean: bool = False
     """Make an instance of each record and run ``Model.clean()``, and the ``clean()`` and
     ``validate()`` of custom fields. It costs as much as ``full_clean()`` of each record."""
     chunk_rows: int | None = None
-    """Commit after every this many records. None: one commit for all."""
+    """The number of records after which the load commits. None: one commit for all."""
     resumable: bool = False
     """Commit in chunks, of ``INGEST["CHUNK_ROWS"]`` records unless ``chunk_rows`` is given, and
     resume an unfinished load of the same file if there is one."""
