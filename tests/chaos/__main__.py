@@ -29,11 +29,12 @@ def main():
     total = collections.Counter()
     said = collections.Counter()
     with open_field() as field:
-        field.measure(**({"mode": chosen.modes[0]} if chosen.modes else {}))
+        if not chosen.executor:
+            field.measure(**({"mode": chosen.modes[0]} if chosen.modes else {}))
         cluster = executors.open_cluster(field) if chosen.executor == "dask" else None
         tell(f"{'':<36} tries  struck resumed    lost   twice  wrong")
         if chosen.executor:
-            plan = executors.plan(cluster, chosen)
+            plan = executors.plan(field, cluster, chosen)
         else:
             plan = _plan_modes(chosen) if chosen.modes else _plan(field, chosen)
         for name, tries in plan:

@@ -97,6 +97,8 @@ class Scene:
         make = make_second_file if "mode" in shape else make_ground
         self.ground = make(random, field.folder, **shape)
         self.outcome = Outcome()
+        self.messages_of_asyncpg = 700
+        """About how many there are in a load."""
         self.more = ()
         """Arguments of every load."""
         self.conditions = Conditions()

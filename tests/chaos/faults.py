@@ -113,7 +113,7 @@ def interrupt_client(scene):
 
 def lose_connection(scene):
     """Lose the connection before or after a random message; the load tries again by itself."""
-    left = [scene.random.randint(1, 700)]
+    left = [scene.random.randint(1, scene.messages_of_asyncpg)]
     verdict = scene.random.choice([Verdict.CUT, Verdict.FORWARD_AND_CUT])
 
     def watch(message):

@@ -12,6 +12,7 @@ import psutil
 from distributed import Client
 
 ROOT = Path(__file__).parents[2]
+START_SECONDS = 60
 
 
 class Cluster:
@@ -40,6 +41,21 @@ class Cluster:
             self._scheduler = self._run(
                 *("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"),
             )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            self._start_workers()
+            try:
+                with Client(self.address, timeout=5, set_as_default=False) as client:
+                    client.wait_for_workers(self._count, timeout=2)
+            except OSError:
+                if time.monotonic() > deadline or self._scheduler.poll() is not None:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+    def _start_workers(self):
+        """Start those that do not run: a worker ends itself soon after its scheduler has gone."""
         self._workers = [worker for worker in self._workers if worker.poll() is None]
         while len(self._workers) < self._count:
             self._workers.append(
@@ -48,17 +64,6 @@ class Cluster:
                     *("--local-directory", str(self._folder), "--death-timeout", "60"),
                 )
             )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with Client(self.address, timeout=5, set_as_default=False) as client:
-                    client.wait_for_workers(self._count, timeout=60)
-            except OSError:
-                if time.monotonic() > deadline or self._scheduler.poll() is not None:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
 
     def _run(self, *arguments):
         with (self._folder / "dask.log").open("a") as log:
@@ -69,14 +74,12 @@ class Cluster:
 
     def processes(self):
         """Return the processes that run chunks: each is a child of its nanny."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return [
-                child
-                for worker in self._workers
-                for child in psutil.Process(worker.pid).children(recursive=True)
-                if any("spawn_main" in part for part in child.cmdline())
-            ]
-        return []
+        found = []
+        for worker in self._workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                children = psutil.Process(worker.pid).children(recursive=True)
+                found += [child for child in children if _runs_chunks(child)]
+        return found
 
     def kill_workers(self):
         """Kill the workers so that nobody starts them again."""
@@ -91,6 +94,12 @@ class Cluster:
     def end(self):
         for process in filter(None, (*self._workers, self._scheduler)):
             _kill_all(process)
+
+
+def _runs_chunks(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return any("spawn_main" in part for part in process.cmdline())
+    return False
 
 
 def _kill_all(process):
