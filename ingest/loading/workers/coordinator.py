@@ -309,10 +309,8 @@ class Coordinator:
             raise self._broken(error) from error
 
     def _broken(self, error: BaseException) -> IngestError:
-        said = str(error).rstrip(".") or type(error).__name__
-        return IngestError(f"{self._executor.name} failed: {said}.").with_outcome(
-            Outcome.NOTHING, NOTHING_LOADED
-        )
+        told = self._executor.describe(error)
+        return IngestError(told).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
     def _stop(self) -> None:
         """Let nothing be committed any more, and count what is in."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ LOST_SECONDS = 5.0
 """How long a scheduler may be away."""
 WORKERLESS_SECONDS = 30.0
 """How long it may be without workers: they may be starting, or be started again."""
+LOGGERS = ("distributed.client", "distributed.batched")
+"""Of Dask, in the coordinator: a lost connection is a traceback there, and a sentence in ours."""
 USUAL_WORKERS = 4
 """How many chunks an executor is taken to run at once that does not say it."""
 
@@ -53,6 +56,13 @@ class ChunkExecutor:
 
     def check(self) -> None:
         """Raise ``IngestError`` where it is known that nobody will load the chunks any more."""
+
+    def describe(self, error: BaseException) -> str:
+        """Return what became of an executor that raises this."""
+        if isinstance(error, CancelledError):
+            return f"{self.name} cancelled a chunk."
+        said = str(error).rstrip(".") or type(error).__name__
+        return f"{self.name} failed: {said}."
 
     def end(self) -> None:
         """Let the workers go."""
@@ -126,6 +136,8 @@ class DaskWorkers(ChunkExecutor):
         if not threads:
             self._client.close()
             raise ConfigurationError(f"{self.name} has no workers: start one with `dask worker`.")
+        for name in LOGGERS:
+            logging.getLogger(name).addFilter(_has_no_traceback)
         super().__init__(self._client.get_executor(pure=False))
         self.name = f"The Dask scheduler at {address}"
         self.workers = threads
@@ -148,9 +160,22 @@ class DaskWorkers(ChunkExecutor):
                 f"{self.name} {'has no workers any more' if is_there else 'went away'}."
             ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
+    def describe(self, error: BaseException) -> str:
+        if self._client.status != "running":
+            return f"{self.name} went away."
+        if isinstance(error, CancelledError):  # as it is when a new scheduler is there already
+            return f"{self.name} went away or was restarted: it has no chunks any more."
+        return super().describe(error)
+
     def end(self) -> None:
         super().end()
         self._client.close(timeout=CONNECT_SECONDS)
+        for name in LOGGERS:
+            logging.getLogger(name).removeFilter(_has_no_traceback)
+
+
+def _has_no_traceback(record: logging.LogRecord) -> bool:
+    return not record.exc_info
 
 
 @contextmanager
