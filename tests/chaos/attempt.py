@@ -103,6 +103,8 @@ class Scene:
         """Arguments of every load."""
         self.conditions = Conditions()
         self._clients = []
+        self._ended = {}
+        """Whether each of them that has ended had loaded all."""
         self.ground.set_up(self.server)
 
     def load(self, *more, conditions=None):
@@ -133,7 +135,10 @@ class Scene:
 
         ``expected`` is the exit code where it was not.
         """
+        if client in self._ended:
+            return self._ended[client]
         code = client.wait()
+        self._ended[client] = code in DONE
         said = client.said()
         if "Traceback" in said:
             self.outcome.problems.append(f"a traceback: {said[-2000:]}")
