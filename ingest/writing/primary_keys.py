@@ -124,7 +124,7 @@ class PrimaryKeys:
 
     @property
     def _may_be_changed(self) -> bool:
-        """Return whether a trigger may give the rows other keys."""
+        """Whether a trigger may give the rows other keys."""
         return bool(self._table.insert_triggers) or self._table.kind not in {"r", "p"}
 
     def number(self, batches: Iterable[TypedBatch]) -> Iterator[TypedBatch]:
