@@ -19,7 +19,15 @@ import xlsxwriter
 from django.db import connection
 
 from finance.models import Transaction
-from ingest import ConfigurationError, IngestError, RecordsRefused, TooManyRejects, load, resume
+from ingest import (
+    ConfigurationError,
+    IngestError,
+    LoadCancelled,
+    RecordsRefused,
+    TooManyRejects,
+    load,
+    resume,
+)
 from ingest.ledger.undo import undo
 from ingest.loading.workers.execution import load_chunk
 from ingest.models import Chunk, Load, PendingRejects
@@ -199,6 +207,24 @@ def test_an_interrupted_load_goes_on_with_what_is_not_in(file, threads, tmp_path
     assert [line.split(",")[4] for line in rejected.read_text().splitlines()[1:]] == [
         *("R5", "R111", "R290")
     ]
+
+
+@pytest.mark.parametrize("order", ["source", "any"])
+def test_a_load_that_is_cancelled_in_the_admin(file, threads, order, monkeypatch):
+    monkeypatch.setattr("ingest.loading.progress.SECONDS_BETWEEN_NOTES", 0)
+
+    def cancel(progress):
+        if progress.rows >= 50:
+            Load.objects.update(is_cancel_asked=True)
+
+    path = file(900)
+    with pytest.raises(LoadCancelled):
+        load(Transaction, path, executor=threads, order=order, chunk_rows=10, progress=cancel)
+    found = Load.objects.get()
+    assert found.status == "interrupted"
+    assert 50 <= found.loaded == Transaction.objects.count() < 900
+    assert resume(found.pk, executor=threads).rows == 900
+    assert references() == numbers(count=900)
 
 
 def test_gaps_are_filled_by_one_process(file, threads):
