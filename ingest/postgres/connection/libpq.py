@@ -45,6 +45,21 @@ PSYCOPG_ONLY = frozenset(
 )
 """Arguments of ``psycopg.connect`` that concern psycopg's own objects, not the connection."""
 
+LATER_OPTIONS = (
+    "channel_binding",
+    "krbsrvname",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcrldir",
+    "sslnegotiation",
+    "sslpassword",
+)
+"""Options that are read here and that older libpqs, or other builds, lack: they are empty then.
+
+``psycopg`` without its extra ``binary`` uses the system's libpq: 14 to 16 where Debian and Ubuntu
+are not of the latest version. ``sslnegotiation`` came with 17.
+"""
+
 # An invalid value for any option. libpq fills in every option before it refuses this one, so it
 # shows the values that it would use and opens no socket.
 _REFUSED_BY_LIBPQ = "resolve-only"
@@ -149,7 +164,8 @@ def _ask_libpq(wanted: Mapping[str, Any], refused: str) -> _Answer:
     message = connection.error_message.decode(errors="replace").strip()
     if _REFUSED_BY_LIBPQ not in message:
         raise ConnectionOptionError(f"libpq refuses the database options: {message}.")
-    options = {o.keyword.decode(): (o.val or b"").decode() for o in connection.info}
+    options = dict.fromkeys(LATER_OPTIONS, "")
+    options |= {o.keyword.decode(): (o.val or b"").decode() for o in connection.info}
     found = connection.host.decode(), connection.password.decode()
     connection.finish()
     return options, found

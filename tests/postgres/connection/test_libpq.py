@@ -1,6 +1,10 @@
 """libpq's options: which of them asyncpg can honour, and how the server's options are parsed."""
 
+import os
 import re
+import subprocess
+import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
@@ -109,3 +113,31 @@ def test_every_option_of_libpq_is_documented():
     known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     assert known - documented == set()
     assert documented >= PSYCOPG_ONLY
+
+
+OLD = """
+from psycopg import pq
+import django
+django.setup()
+from ingest.postgres.connection.arguments import connection_arguments
+from ingest.postgres.connection.tls import ssl_context
+from ingest.postgres.connection.libpq import resolve
+known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+options, _ = resolve({"host": "localhost", "sslmode": "require"})
+ssl_context(options)
+print("sslnegotiation" in known, connection_arguments().connect["direct_tls"])
+"""
+
+
+def test_a_libpq_that_lacks_the_latest_options():
+    # psycopg without its extra "binary" takes the system's.
+    if find_library("pq") is None:
+        pytest.skip("This system has no libpq of its own.")
+    environment = {**os.environ, "PSYCOPG_IMPL": "python"}
+    done = subprocess.run(
+        [sys.executable, "-c", OLD], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    if done.stdout.startswith("True"):
+        pytest.skip("This system's libpq has all options.")
+    assert done.stdout == "False False\n"
