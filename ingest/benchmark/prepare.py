@@ -22,6 +22,7 @@ from ingest.benchmark.scratch.tables import build_stage, redirect
 from ingest.benchmark.verification import Reference
 from ingest.exceptions import BenchmarkError, RecordsRefused
 from ingest.layout import match_fields
+from ingest.layout.transform import arrange
 from ingest.loading.pipeline import make_converter
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.session import open_session
@@ -102,15 +103,19 @@ def read_rows(
     Raise ``RecordsRefused`` for the first batch with a record that a field refuses.
     """
     rows: list[Row] = []
-    with open_source(source) as opened, open_session(using) as session:
-        with session.transaction():
-            table = read_settled_table(session, model)
-        converter = make_converter(model, opened, using, table)
-        for batch in opened.batches():
+    with open_source(source) as opened, open_session(using) as session, session.transaction():
+        table = read_settled_table(session, model)
+        # A header such as customer__number looks up a parent, as when a file is loaded.
+        arrangement = arrange(None, model, opened, session, using)
+        converter = make_converter(model, opened, using, table, arrangement)
+        batches = opened.batches()
+        for batch in batches if arrangement is None else arrangement.apply(batches):
             good, rejects = clean_rows(converter, batch)
-            if rejects:
-                raise RecordsRefused(rejects)
+            if rejects or batch.refused:
+                raise RecordsRefused([*batch.refused, *rejects])
             rows.extend(good)
+        if arrangement is not None:
+            return tuple(arrangement.fields), rows
         return match_fields(model, opened.columns, opened.name), rows
 
 

@@ -12,7 +12,7 @@ from django.db.models.signals import post_save
 from finance.models import Account, Transaction
 from ingest.benchmark import BenchmarkOptions, run_benchmark
 from ingest.benchmark.methods import Method, get_method, method_names
-from ingest.exceptions import BenchmarkError
+from ingest.exceptions import BenchmarkError, RecordsRefused
 from tests.benchmark.marks import committing
 from tests.factories import AccountFactory, TransactionFactory, UserFactory
 
@@ -345,6 +345,19 @@ def test_a_source_is_measured_over_the_parents_it_refers_to(tmp_path):
     assert result.notes == (f"{source} has 20 rows: more were not measured.",)
     assert result.table["source"] == str(source)
     assert Transaction.objects.count() == 0
+
+
+def test_a_source_may_name_its_parents_by_a_field_of_theirs(tmp_path):
+    account = AccountFactory(number="DE1")
+    source = tmp_path / "rows.csv"
+    rows = [f"DE1,{account.user_id},{n}.50,2025-01-31" for n in range(20)]
+    header = "account__number,user,amount,tx_date"
+    source.write_text("\n".join([header, *rows]) + "\n")
+    result = benchmark(methods=("bulk_create", "direct"), rows=(20,), source=str(source))
+    assert [(item.rows, item.note) for item in result.results] == [(20, "")] * 2
+    source.write_text(f"{header}\nDE2,{account.user_id},1.50,2025-01-31\n")
+    with pytest.raises(RecordsRefused, match="There is no account with number 'DE2'"):
+        benchmark(source=str(source))
 
 
 def test_a_source_that_refers_to_nothing_is_told(tmp_path):
