@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import ConfigurationError
+from ingest.results.rejects import as_text
 from ingest.sources.cell_text import text_of
 
 if TYPE_CHECKING:
@@ -58,11 +58,18 @@ def _check(pattern: str) -> None:
 
 
 def _first_match(batch: Batch, pattern: str, delimiter: str) -> int | None:
-    numbers = [reject.record for reject in batch.rejects if re.search(pattern, str(reject.value))]
+    numbers = []
+    if batch.rejects:
+        texts = pa.array([as_text(str(it.value)) for it in batch.rejects], pa.string())
+        matches = pc.match_substring_regex(texts, pattern).to_pylist()
+        numbers = [
+            it.record for it, is_match in zip(batch.rejects, matches, strict=True) if is_match
+        ]
     if batch.records:
         columns = map(_as_texts, batch.columns)
         joined = pc.binary_join_element_wise(*columns, delimiter.encode(), null_handling="replace")
-        matches = pc.match_substring_regex(joined, pattern)
+        # As text: of bytes, a pattern's "." would match one byte, and "[ÄÖ]" any letter's first.
+        matches = pc.match_substring_regex(joined.view(pa.string()), pattern)
         place = pc.index(matches, True).as_py()
         if place >= 0:
             numbers.append(batch.records[place])

@@ -427,6 +427,28 @@ def test_a_trailer_by_pattern(last):
     assert (got.read, got.skipped, got.rejects) == (39, 3, [])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "body", "want"),
+    [
+        (r"^\pL+", "1,2\nÜbertrag,9\n3,4\n", 1),  # syntax that Python's re has not
+        (r"^\pL+", "1,2\n3\nÜbertrag\n3,4\n", 2),
+        (r"^\pL+", "1,2\n3\nÜbertrag,9,9\n3,4\n", 2),
+        (
+            r"^(?i)übertrag",
+            "1,2\nx\nÜBERTRAG\n",
+            2,
+        ),  # refused by Python's re: flags not at the start
+        (r"^[ÄÖ]", "ß,2\nä,3\nÖ,4\n", 2),  # the letters' first bytes are the same
+        (r"^[ÄÖ]", "ß\nä\nÖ\n", 2),
+        (r"^.{3}$", "ä,1\nä\n1,2\näöü\n", 0),
+        (r"^.{3}$", "ä,12\nä\näöü\n1,2\n", 2),
+    ],
+)
+def test_a_trailer_pattern_means_the_same_for_malformed_records(pattern, body, want):
+    got = read(f"a,b\n{body}".encode(), trailer_pattern=pattern)
+    assert (got.read, got.skipped) == (want, body.count("\n") - want)
+
+
 def test_a_trailer_pattern_that_is_none():
     with pytest.raises(ConfigurationError, match="The trailer's pattern cannot be used"):
         read(b"a\n1\n", trailer_pattern="(")

@@ -2,8 +2,9 @@ import asyncio
 import dataclasses
 import sqlite3
 import threading
-from collections import namedtuple
+from collections import defaultdict, namedtuple
 from contextlib import closing
+from types import MappingProxyType
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -82,6 +83,126 @@ def test_misfits(rows, want):
     assert got.reasons == {5: want}
     assert got.records == [1, 2, 3, 4, 6]
     assert got.read == 6
+
+
+Turned = namedtuple("Turned", "b a")  # noqa: PYI024
+Triple = namedtuple("Triple", "a b c")  # noqa: PYI024
+
+
+@dataclasses.dataclass
+class Point3(Point):
+    c: int = 0
+
+
+class Keyed:
+    """A row with keys that is neither a mapping nor has a length."""
+
+    def __init__(self, **cells):
+        self._cells = cells
+
+    def keys(self):
+        return iter(self._cells)
+
+    def __getitem__(self, name):
+        return self._cells[name]
+
+
+def _row(**cells):
+    """Return a row of SQLite with these names."""
+    with closing(sqlite3.connect(":memory:")) as other:
+        other.row_factory = sqlite3.Row
+        names = ", ".join(f"? AS {name}" for name in cells)
+        return other.execute(f"SELECT {names}", tuple(cells.values())).fetchone()
+
+
+def _short_point():
+    point = Point(1, 2)
+    del point.b
+    return point
+
+
+def _counts(**cells):
+    return defaultdict(pytest.fail, cells)  # reading a record must not add a key
+
+
+KINDS = {
+    "dict": (lambda **cells: cells, "key"),
+    "mapping": (lambda **cells: MappingProxyType(cells), "key"),
+    "defaultdict": (_counts, "key"),
+    "keyed": (Keyed, "key"),
+    "sqlite3.Row": (_row, "key"),
+    "named tuple": (lambda **cells: namedtuple("Made", cells)(**cells), "field"),  # noqa: PYI024
+    "dataclass": (lambda **cells: dataclasses.make_dataclass("Made", cells)(**cells), "attribute"),
+}
+
+
+@pytest.mark.parametrize(("make", "noun"), KINDS.values(), ids=list(KINDS))
+def test_a_chosen_column_that_records_lack(make, noun):
+    rows = [make(user=1, name=2)] * 4
+    got = read(rows, columns=("user", "nam"))
+    want = f"it has no {noun} 'nam', which columns names"
+    hint = "" if noun == "attribute" else ". Did you mean 'name'?"  # an object has many attributes
+    assert got.reasons == dict.fromkeys(range(1, 5), want + hint)
+    assert got.rows == []
+    assert read(rows, columns=("name", "user")).rows == [(2, 1)] * 4
+    assert read(rows, columns=("name",)).rows == [(2,)] * 4
+
+
+@pytest.mark.parametrize("make", [it for it, noun in KINDS.values() if noun == "key"])
+def test_rows_with_keys_that_differ(make):
+    got = read([make(a=1, b=2), make(a=3, c=4), make(b=6, a=5), make(a=7, b=8, c=9), make(a=10)])
+    assert got.reasons == {
+        2: "it has no key 'b', which the first record has",
+        4: "it has a key 'c', which the first record has not.",
+        5: "it has no key 'b', which the first record has",
+    }
+    assert got.rows == [(1, 2), (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "record", "want"),
+    [
+        (None, Turned(b=4, a=3), (3, 4)),
+        (None, Triple(3, 4, 5), "it has a field 'c', which the first record has not."),
+        (None, namedtuple("Made", "a d")(3, 4), "it has no field 'b', which the first record has"),  # noqa: PYI024
+        (None, (3, 4), (3, 4)),
+        (("b", "a"), Turned(b=4, a=3), (4, 3)),
+        (("b", "a"), Triple(3, 4, 5), (4, 3)),
+        (("b", "a"), (3, 4), (4, 3)),
+        (("b",), (3, 4, 5), "it has 3 cells, but there are 2 columns"),
+    ],
+)
+def test_named_tuples_of_several_types(columns, record, want):
+    got = read([Pair(1, 2), record], **({} if columns is None else {"columns": columns}))
+    if isinstance(want, str):
+        assert got.reasons == {2: want}
+    else:
+        assert got.rows[1] == want
+
+
+@pytest.mark.parametrize(
+    ("columns", "record", "want"),
+    [
+        (None, Point3(3, 4), "it has a field 'c', which the first record has not."),
+        (("b",), Point3(3, 4), None),
+        (None, _short_point(), "it has no attribute 'b', which the first record has"),
+        (("b",), _short_point(), "it has no attribute 'b', which columns names"),
+    ],
+)
+def test_dataclasses_that_differ(columns, record, want):
+    got = read([Point(1, 2), record], **({} if columns is None else {"columns": columns}))
+    assert got.reasons == ({} if want is None else {2: want})
+
+
+@pytest.mark.parametrize(
+    ("columns", "record", "want"),
+    [
+        (("pk", "nam"), Account(name="x"), "it has no attribute 'nam', which columns names"),
+        (("pk", "user"), Account(name="x"), "it has no attribute 'user', which columns names"),
+    ],
+)
+def test_instances_without_a_chosen_attribute(columns, record, want):
+    assert read([record] * 4, columns=columns).reasons == dict.fromkeys(range(1, 5), want)
 
 
 @pytest.mark.parametrize("given", [[], iter(()), (number for number in ())])
