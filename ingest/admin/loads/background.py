@@ -77,9 +77,9 @@ def refuse_immediate(bytes_total: int | None) -> None:
 
 
 def refuse_memory() -> None:
-    """Raise ``ConfigurationError`` if whoever performs loads cannot read the uploads.
+    """Raise ``ConfigurationError`` if the process that performs loads cannot read the uploads.
 
-    What a function of the project does is not known.
+    This is not known for a custom function.
     """
     runner = conf.runner()
     if runner == PROCESS or (runner == TASKS and not _is_immediate()):

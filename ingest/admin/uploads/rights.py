@@ -140,7 +140,7 @@ def refusals(
 def refuse_creating(
     site: AdminSite, request: HttpRequest, field: Any, create: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield why somebody may not create missing parents with these values."""
+    """Yield a message for each reason why the user may not create missing parents like these."""
     parent = field.remote_field.model if field.remote_field is not None else None
     if parent is None or not may_add(site, request, parent):
         yield _("You may not create a missing %(parent)s.") % {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
 MOST_INPUTS = 10_000
-"""A table of PostgreSQL has at most 1,600 columns, and the form has five inputs or fewer for each.
+"""PostgreSQL's tables have at most 1,600 columns, and the form has at most five inputs for each.
 
 ``DATA_UPLOAD_MAX_MEMORY_SIZE`` still limits the bytes.
 """
@@ -26,7 +26,7 @@ _FORM = "application/x-www-form-urlencoded"
 def accepts_wide_forms(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """Let a view accept forms with more inputs than ``DATA_UPLOAD_MAX_NUMBER_FIELDS``.
 
-    Django's check of the CSRF token reads the form, so it is done after the form has been accepted.
+    Django's check of the CSRF token reads the form, so it is made after the form was accepted.
     """
     protected = csrf_protect(view)
 
