@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from ingest.conversion.cells import mask_of, python_value
 from ingest.conversion.cleaning import RefusedValue
 from ingest.conversion.columns import ColumnConverter
+from ingest.conversion.cures import with_cure
 from ingest.conversion.defaults import Inserts, fields_to_fill, needs_instance
 from ingest.conversion.instances import Instances
 from ingest.conversion.server_defaults import complete
@@ -240,8 +241,9 @@ class Converter:
 
     def judge(self, place: int, cell: Any) -> str | None:
         """Return why the field at this place refuses a cell of a text file, or None."""
-        refused = self._columns[place].convert(pa.array([cell], pa.binary())).refused
-        return refused[0].reason if refused else None
+        column = self._columns[place]
+        refused = column.convert(pa.array([cell], pa.binary())).refused
+        return with_cure(column.field, _shown(cell), refused[0].reason) if refused else None
 
     def cleaned(self, batch: Batch) -> list[list[Any]]:
         """Return the cells of each given column, cleaned by its field or as a ``RefusedValue``."""
@@ -260,16 +262,18 @@ class Converter:
 
     def _reject(self, batch: Batch, place: int, cell: RefusedCell) -> Reject:
         is_given = place < len(self._fields)
+        field = self._columns[place].field
+        # As in the source: there, an empty cell of a file is not None.
+        value = _shown(batch.columns[place][cell.place] if is_given else cell.value)
         return batch.reject(
             cell.place,
-            cell.reason
+            with_cure(field, value, cell.reason)
             if is_given
             else f"{cell.reason} (The field's default gave {shorten(cell.value)}.)",
             "value",
             column=self._source_columns[place] if is_given else None,
-            field=self._columns[place].field.name,
-            # As in the source: there, an empty cell of a file is not None.
-            value=_shown(batch.columns[place][cell.place] if is_given else cell.value),
+            field=field.name,
+            value=value,
         )
 
     def _fault(self, batch: Batch, fault: Fault) -> Reject:
@@ -296,7 +300,9 @@ def _as_given(batch: Batch, rejects: Sequence[Reject]) -> list[Reject]:
 def _shown(value: Any) -> Any:
     """Return a cell as shown in a message: text, not the bytes of a file."""
     if isinstance(value, pa.Scalar):
-        value = python_value(value)
+        scalar, value = value, python_value(value)
+        if isinstance(value, RefusedValue) and pa.types.is_temporal(scalar.type):
+            return str(scalar.cast(pa.string()))
     if isinstance(value, RefusedValue):
         return value.reason
     return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -15,6 +15,10 @@ from ingest.sources.text import find_undecodable
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+NO_TIME_OF_DAY = (
+    "it is no time of day, which are from 00:00 to before 24:00: give another in the source"
+)
+_OF_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _WIDE = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 
 
@@ -26,6 +30,23 @@ def plain(cells: pa.Array) -> pa.Array:
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pc.cast(cells, pa.string())
     return cells
+
+
+def within_a_day(cells: pa.Array) -> pa.Array | list[Any]:
+    """Return times of day; of one that is none, such as 24:00, Python would make another."""
+    kind = cells.type
+    if not pa.types.is_time(kind):
+        return cells
+    counted = cells.view(pa.int32() if pa.types.is_time32(kind) else pa.int64())
+    fits = pc.and_(pc.greater_equal(counted, 0), pc.less(counted, _OF_A_DAY[kind.unit]))
+    if pc.all(fits).as_py() is not False:
+        return cells
+    kept = without_nanoseconds(pc.if_else(fits, cells, pa.scalar(None, kind)))
+    values = kept if isinstance(kept, list) else kept.to_pylist()
+    return [
+        RefusedValue(NO_TIME_OF_DAY) if is_none else value
+        for value, is_none in zip(values, pc.invert(fits).to_pylist(), strict=True)
+    ]
 
 
 def without_nanoseconds(cells: pa.Array) -> pa.Array | list[Any]:
@@ -116,8 +137,12 @@ def without_numpy(value: Any) -> Any:
     if library == "numpy" and hasattr(value, "item"):
         if kind.__name__ in {"datetime64", "timedelta64"}:
             return _moment_of(value)
+        if kind.__name__ == "longdouble":  # its item() is itself
+            return decimal.Decimal(str(value))
         return float(str(value)) if kind.__name__ in {"float32", "float16"} else value.item()
     if library == "pandas":
+        if kind.__name__ in {"Period", "Interval"}:  # as to_csv() writes them
+            return str(value)
         if kind.__name__ in {"NaTType", "NAType"}:
             return None
         if kind.__name__ == "Timestamp":
@@ -196,8 +221,10 @@ def python_value(cell: pa.Scalar) -> Any:
     try:
         return cell.as_py()
     except (ValueError, OverflowError):
-        shown = f" {cell.cast(pa.string())}" if pa.types.is_temporal(cell.type) else ""
-        return RefusedValue(f"Python has no value for this {cell.type}:{shown}")
+        why = ""
+        if pa.types.is_timestamp(cell.type) or pa.types.is_date(cell.type):
+            why = ", whose years are 1 to 9999: give another value, or none, in the source"
+        return RefusedValue(f"Python has no value for this {cell.type}{why}")
 
 
 def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, RefusedValue]]:

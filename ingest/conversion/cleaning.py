@@ -21,6 +21,7 @@ from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttrib
 from django.db.models.query_utils import DeferredAttribute
 from psycopg.types.range import Range
 
+from ingest.conversion.cures import why_unread
 from ingest.conversion.storing import in_zone
 from ingest.conversion.structures import NO_NULL_CHARACTER
 from ingest.conversion.timezones import check_offset, holds_moments, make_aware
@@ -131,7 +132,7 @@ class Cleaner:
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops full_clean() refuses the value
-            return RefusedValue(_why_unread(field, error))
+            return RefusedValue(_why_unread(field, error, value))
         if cleaned is None and not field.null:
             return RefusedValue(str(field.error_messages["null"]))
         if isinstance(cleaned, str) and "\0" in cleaned:
@@ -160,7 +161,7 @@ class Cleaner:
         except DATABASE_ERRORS:
             raise
         except Exception as error:  # noqa: BLE001 - whatever stops save() refuses the value
-            return RefusedValue(f"{type(error).__name__}: {error}")
+            return RefusedValue(_why_unread(self.field, error, cleaned))
         return prepared
 
     @property
@@ -295,19 +296,12 @@ def _read_range(field: RangeField[Any], value: dict[str, Any]) -> Any:
     return field.range_type(**bounds)
 
 
-def _why_unread(field: models.Field[Any, Any], error: Exception) -> str:
+def _why_unread(field: models.Field[Any, Any], error: Exception, value: Any) -> str:
     """Return why a field could not read a value, if it raised one of Python's exceptions."""
-    if isinstance(error, json.JSONDecodeError):
-        if isinstance(field, RangeField):
-            return (
-                'It is no range: write {"lower": 1, "upper": 5}, or load what PostgreSQL writes, '
-                "such as [1,5), with format='postgres-csv'."
-            )
-        if isinstance(field, ArrayField):
-            return (
-                'It is no list: write [1, 2] or ["a", "b"], or load what PostgreSQL writes, '
-                "such as {1,2}, with format='postgres-csv'."
-            )
+    if isinstance(error, TypeError | AttributeError | LookupError | ValueError):
+        reason = why_unread(field, value)
+        if reason is not None:
+            return reason
     return f"{type(error).__name__}: {error}"
 
 

@@ -6,11 +6,13 @@ import dataclasses
 import datetime as dt
 import re
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import connections, models
@@ -22,9 +24,11 @@ from ingest.conversion.cells import (
     plain,
     python_values,
     shortest_text,
+    within_a_day,
     without_nanoseconds,
 )
 from ingest.conversion.cleaning import Cleaner, RefusedValue, is_of_decimals
+from ingest.conversion.cures import why_unread
 from ingest.conversion.kernels import (
     Kernel,
     Mask,
@@ -39,8 +43,8 @@ from ingest.conversion.kernels.reasons import why_by_value
 from ingest.conversion.postgres_text import find_reader
 from ingest.conversion.slow_fields import MANY_VALUES, SlowField
 from ingest.conversion.storing import make_fit, text_limit
-from ingest.conversion.structures import MisfitError
-from ingest.results.rejects import shorten
+from ingest.conversion.structures import LONE_SURROGATE, MisfitError
+from ingest.results.rejects import VALUE_SHOWN, as_text, cut, shorten
 from ingest.sources.batch import CellText
 from ingest.sources.cell_text import text_of
 
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
 _UNLIKE_TEXT_NAMES = {
     bool: "booleans",
     float: "numbers with a fraction",
+    Decimal: "decimals",
     dict: "nested JSON",
     list: "lists",
     tuple: "lists",
@@ -109,6 +114,7 @@ class ColumnConverter:
         self._warned: set[type] = set()
         self._is_of_text = isinstance(field, models.CharField | models.TextField)
         self._is_of_hours = isinstance(field, models.TimeField)
+        self._cut = _what_is_cut(field)
         self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored unchanged, so the column's type must be able to hold them.
@@ -161,7 +167,7 @@ class ColumnConverter:
         places = pc.indices_nonzero(pc.invert(mask))
         at = places.to_pylist()
         if isinstance(cells, list):
-            left = [cells[place] for place in at]
+            left = self._values([cells[place] for place in at])
         else:
             left = _replaced(
                 self._values(cells.take(places)),
@@ -211,7 +217,7 @@ class ColumnConverter:
             asked = self.cleaner.texts_read - read_before
             self._has_asked_texts = True
         else:
-            asked = len(values) - values.count(None)
+            asked = sum(value is not None for value in values)
         if asked and not self._asked:
             self._example = next(value for value in values if value is not None)
         self._asked += asked
@@ -326,7 +332,8 @@ class ColumnConverter:
         """Take nulls if the field accepts them; return None for a mask that takes every cell."""
         is_taken = self.field.null and self.field.blank
         if isinstance(cells, list):
-            nulls = pa.array([cell is None for cell in cells]) if None in cells else None
+            missing = [cell is None for cell in cells] if _may_have_none(cells) else []
+            nulls = pa.array(missing, pa.bool_()) if missing else None
         else:
             nulls = pc.is_null(cells) if cells.null_count else None
         if mask is not None:
@@ -339,6 +346,8 @@ class ColumnConverter:
         cleaned = self._clean_each(values, is_text=is_text)
         if self._is_of_hours and dt.time not in self._warned:
             self._warn_of_offset(values, cleaned)
+        if self._cut is not None and not is_text:
+            self._warn_of_cut(values, cleaned)
         return cleaned
 
     def _clean_each(self, values: list[Any], *, is_text: bool) -> list[Any]:
@@ -368,8 +377,10 @@ class ColumnConverter:
         return self.cleaner.clean(read)
 
     def _plain(self, cells: pa.Array) -> pa.Array | list[Any]:
-        cells = plain(cells)
-        return without_nanoseconds(cells) if self.cleaner.is_of_time else cells
+        cells = within_a_day(plain(cells))
+        if isinstance(cells, list) or not self.cleaner.is_of_time:
+            return cells
+        return without_nanoseconds(cells)
 
     def _values(self, cells: pa.Array | list[Any]) -> list[Any]:
         values = python_values(cells, getattr(self.field, "decimal_places", None))
@@ -381,9 +392,10 @@ class ColumnConverter:
     def _warn(self, values: list[Any]) -> None:
         """Note values of a typed source that a text field stores as their Python text."""
         for kind in _UNLIKE_TEXT.intersection(map(type, values)):
-            if kind not in self._warned:
+            found = (value for value in values if type(value) is kind)
+            example = next(filter(_is_unlike_text, found), None)
+            if kind not in self._warned and example is not None:
                 self._warned.add(kind)
-                example = next(value for value in values if type(value) is kind)
                 self.warnings[
                     f"Warning: the text field {self.field.name} was given "
                     f"{_UNLIKE_TEXT_NAMES[kind]}, such as {shorten(example)}, and stores "
@@ -403,15 +415,32 @@ class ColumnConverter:
                 ] = None
                 return
 
+    def _warn_of_cut(self, values: list[Any], cleaned: list[Any]) -> None:
+        """Note a value of a typed source of which the field keeps a part, as the ORM does."""
+        kinds, what = self._cut or ((), "")
+        for value, got in zip(values, cleaned, strict=True):
+            if isinstance(value, kinds) and not isinstance(got, RefusedValue) and _is_cut(value):
+                self._cut = None
+                self.warnings[
+                    f"Warning: the field {self.field.name} was given {what}, such as "
+                    f"{cut(str(value), VALUE_SHOWN)}, and keeps a part of them, as the ORM would. "
+                    "Convert them in the source if that is not meant."
+                ] = None
+                return
+
     def _try_fit(self, prepared: Any) -> Any:
         try:
             return self._fit(prepared)
         except MisfitError as error:
             return RefusedValue(str(error))
         except Exception:  # noqa: BLE001 - whatever the driver's dumper raises
-            return self._misfit()
+            return self._misfit(prepared)
 
-    def _misfit(self) -> RefusedValue:
+    def _misfit(self, value: Any) -> RefusedValue:
+        if isinstance(value, str) and as_text(value) != value:
+            return RefusedValue(LONE_SURROGATE)
+        if not isinstance(self.field, ArrayField) and (why := why_unread(self.field, value)):
+            return RefusedValue(why)
         return RefusedValue(f"the column's type {self.encoding.column.sql_type} cannot hold it")
 
     def _gather(self, stored: list[Any]) -> pa.Array:
@@ -426,8 +455,45 @@ class ColumnConverter:
             try:
                 pa.array([item], type=kind)
             except (pa.ArrowException, OverflowError, ValueError):
-                stored[place], values[place] = self._misfit(), None
+                stored[place], values[place] = self._misfit(item), None
         return pa.array(values, type=kind)
+
+
+def _may_have_none(cells: list[Any]) -> bool:
+    """Return whether None may be among the cells, at the speed of ``in``."""
+    try:
+        return None in cells
+    except Exception:  # noqa: BLE001 - an array of numpy has no truth value
+        return True
+
+
+def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] | None:
+    """Return the kinds of values that a field keeps a part of, and what these are, in words."""
+    kinds: tuple[type, ...] = (float, Decimal)
+    while isinstance(field, ArrayField):
+        field, kinds = field.base_field, (list, tuple)
+    if isinstance(field, models.IntegerField):
+        return kinds, "numbers with a fraction"
+    if isinstance(field, models.DateField) and not isinstance(field, models.DateTimeField):
+        return (dt.datetime,), "dates with a time"
+    return None
+
+
+def _is_cut(value: Any) -> bool:
+    """Return whether a value has more than its field keeps."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_cut, value))
+    if isinstance(value, dt.datetime):
+        return value.time() != dt.time()
+    return isinstance(value, float | Decimal) and value % 1 != 0
+
+
+def _is_unlike_text(value: Any) -> bool:
+    """Return whether Python's text of a value is hardly meant: a decimal is, if it is plain."""
+    if not isinstance(value, Decimal):
+        return True
+    text = str(value)
+    return "E" in text or (value.is_finite() and "." in text and value == value.to_integral_value())
 
 
 def _has_offset(value: Any) -> bool:

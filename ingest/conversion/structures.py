@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_DIGITS, MOST_PLACES = 131_072, 16_383
 """The most digits of a numeric before and after the point.
 https://www.postgresql.org/docs/current/datatype-numeric.html"""
+LONE_SURROGATE = "a surrogate stands alone: it is no character, but half of one."
 NO_NULL_CHARACTER = "Null characters are not allowed: PostgreSQL cannot store U+0000."
 _SUSPECT = ("\\u0000", "\\ud", "\\uD", "NaN", "Infinity")
 
@@ -195,7 +196,7 @@ def _check(document: Any) -> None:
         if "\0" in document:
             raise MisfitError(NO_NULL_CHARACTER)
         if any("\ud800" <= character <= "\udfff" for character in document):
-            raise MisfitError("a surrogate stands alone: it is no character, but half of one.")
+            raise MisfitError(LONE_SURROGATE)
     elif isinstance(document, list):
         for item in document:
             _check(item)

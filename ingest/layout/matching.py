@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import unicodedata
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -244,13 +245,27 @@ def _refuse_many_to_many(model: type[models.Model], column: str, source: str) ->
             )
 
 
+def _is_of_sheets(column: str) -> bool:
+    return column.casefold().startswith("sep=")
+
+
+_OF_SHEETS = " Its first line tells spreadsheets the delimiter: leave it out with --skip-records 1."
+
+
 def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
     mark = next((mark for mark in _DELIMITERS if mark in columns[0]), None)
     if len(columns) == 1 and mark is not None:
+        line = _OF_SHEETS if _is_of_sheets(column) else ""
         return (
-            f" It is the only one: is the delimiter {mark!r}? `bulk_load app.Model FILE --detect` "
-            "tells what a file is like."
+            f"{line} It is the only one: is the delimiter {mark!r}? "
+            "`bulk_load app.Model FILE --detect` tells what a file is like."
         )
+    if not column.strip():
+        return f" Name it, or leave it out with --ignore-columns {shlex.quote(column)}."
+    if column.startswith("__index_level_"):
+        return " It is the index of a frame: give frame.reset_index(drop=True)."
+    if column == columns[0] and _is_of_sheets(column):
+        return f"{_OF_SHEETS} Say the delimiter with --delimiter."
     return (
         f"{did_you_mean(column, known)} Rename the column, leave it out with --ignore-columns, or "
         "say what feeds what in a layout."

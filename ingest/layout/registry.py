@@ -24,6 +24,10 @@ def find_layout(given: Layout | str | Path) -> Layout:
     """
     if isinstance(given, Layout):
         return given
+    if not isinstance(given, str | Path):
+        raise LayoutError(
+            f"A layout is a name, the path of a .toml file or a Layout, not {type(given).__name__}."
+        )
     if isinstance(given, str) and given.startswith(SAVED):
         return _find_saved(given.removeprefix(SAVED))
     if isinstance(given, Path) or given.endswith(".toml"):

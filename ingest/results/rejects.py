@@ -83,8 +83,11 @@ def as_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def as_json(value: Any, depth: int = 0) -> Any:
+def as_json(value: Any, depth: int = 0) -> Any:  # noqa: C901 - a case for each kind
     """Return the value as JSON and PostgreSQL's jsonb can hold it; other types as their text."""
+    is_lazy = value.__class__ is not type(value)
+    if is_lazy:  # it says that it is what it wraps
+        return as_text(_str(value))
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

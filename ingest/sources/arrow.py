@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,12 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import SourceError
+from ingest.results.rejects import Reject
 from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch
-from ingest.sources.duckdb_relations import is_relation, json_columns_of, without_loss
+from ingest.sources.duckdb_relations import is_relation, json_columns_of, parse_json, without_loss
+from ingest.sources.frames import without_objects
+from ingest.sources.text import find_undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 BATCH_ROWS = 65_536
 """Rows of a batch: an Arrow table may be one huge batch."""
@@ -36,15 +38,15 @@ class ArrowSource(Source):
         reader: pa.RecordBatchReader,
         name: str,
         options: SourceOptions,
-        json_columns: Collection[str] = (),
+        json_columns: Mapping[str, Callable[[Any], Any]] | None = None,
         objects: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        """``json_columns``: text columns with JSON, which the stream's schema does not show.
+        """``json_columns``: functions that parse the JSON of columns, which the schema does not show.
 
         ``objects``: the values of columns for which the stream has only the names.
         """
         self.name = name
-        self._json_columns = json_columns
+        self._json_columns = json_columns or {}
         self._objects = objects or {}
         self._reader = reader
         self.columns = choose_columns(reader.schema.names, options.columns, name)
@@ -56,15 +58,11 @@ class ArrowSource(Source):
     @classmethod
     def open(cls, given: Any, options: SourceOptions) -> Self:
         name = f"{type(given).__module__.partition('.')[0]} {type(given).__name__}"
-        json_columns: frozenset[str] = frozenset()
+        json_columns: Mapping[str, Callable[[Any], Any]] = {}
         if is_relation(given):
             json_columns = json_columns_of(given)
             given = without_loss(given)
-        given, objects = _without_objects(given)
-        try:
-            reader = pa.RecordBatchReader.from_stream(given)
-        except pa.ArrowException as error:
-            raise SourceError(f"The Arrow stream cannot be read: {error}") from error
+        reader, objects = _open_stream(given, name)
         return cls(reader, name, options, json_columns, objects)
 
     def batches(self) -> Iterator[Batch]:
@@ -74,8 +72,14 @@ class ArrowSource(Source):
                 for start in range(0, whole.num_rows, BATCH_ROWS):
                     part = self._chosen(whole.slice(start, BATCH_ROWS))
                     last = first + part.num_rows
-                    columns = self._take_apart(part, first - 1)
-                    yield Batch(source=self.name, records=range(first, last), columns=columns)
+                    kept, errors = without_bad_text(part, self.name, first)
+                    columns = self._take_apart(kept, first - 1)
+                    yield Batch(
+                        source=self.name,
+                        records=range(first, last),
+                        columns=columns,
+                        errors=errors,
+                    )
                     first = last
         except pa.ArrowException as error:
             raise SourceError(f"{self.name} broke after record {first - 1:,}: {error}") from error
@@ -87,7 +91,10 @@ class ArrowSource(Source):
         columns: list[pa.Array | list[Any]] = list(take_apart(part))
         for place, name in enumerate(part.schema.names):
             if name in self._json_columns:
-                columns[place] = _parse_json(columns[place])
+                read = self._json_columns[name]
+                columns[place] = [
+                    None if value is None else read(value) for value in _pylist(columns[place])
+                ]
             elif name in self._objects:
                 columns[place] = list(self._objects[name][start : start + part.num_rows])
         return tuple(columns)
@@ -98,39 +105,67 @@ class ArrowSource(Source):
         return part if is_all else part.select(list(self.columns))
 
 
-def _without_objects(given: Any) -> tuple[Any, dict[str, list[Any]]]:
-    """Return a pandas frame without its columns of mixed types, and the values of these columns.
+def _open_stream(given: Any, name: str) -> tuple[pa.RecordBatchReader, Mapping[str, Sequence[Any]]]:
+    """Return a stream of what was given, and the values that it has not got."""
+    kept, objects = without_objects(given)
+    try:
+        return pa.RecordBatchReader.from_stream(kept), objects
+    except _UNREADABLE as error:
+        problem: Exception = error
+    kept, objects = without_objects(given, takes_all=True)
+    if objects:
+        try:
+            return pa.RecordBatchReader.from_stream(kept), objects
+        except _UNREADABLE as error:
+            problem = error
+    cure = "Convert such values in the source."
+    if hasattr(given, "to_frame"):
+        cure = "It is one column: give the frame that its to_frame() makes."
+    raise SourceError(f"{name} cannot be read as an Arrow stream: {problem}. {cure}") from problem
 
-    Arrow would convert all values of a column to one type, and give all its objects the same keys.
+
+_UNREADABLE = (pa.ArrowException, TypeError, ValueError, OverflowError)
+
+
+def without_bad_text(
+    part: pa.RecordBatch, source: str, first: int
+) -> tuple[pa.RecordBatch, tuple[Reject, ...]]:
+    """Return a batch without texts that are no UTF-8, and the rejects of them.
+
+    Arrow and Parquet believe whoever wrote them.
     """
-    if type(given).__module__.partition(".")[0] != "pandas" or not hasattr(given, "isetitem"):
-        return given, {}
-    infer_dtype = sys.modules["pandas"].api.types.infer_dtype
-    objects: dict[str, list[Any]] = {}
-    kept = given
-    for place, name in enumerate(given.columns):
-        column = given.iloc[:, place]
-        if str(column.dtype) != "object" or list(given.columns).count(name) > 1:
+    errors: list[Reject] = []
+    for number, field in enumerate(part.schema):
+        is_large = pa.types.is_large_string(field.type)
+        column = part.column(number)
+        if not (is_large or pa.types.is_string(field.type)) or _is_valid(column):
             continue
-        if not infer_dtype(column, skipna=True).startswith("mixed"):
-            continue
-        objects[str(name)] = [
-            None if is_missing else _without_numpy(value)
-            for value, is_missing in zip(column.tolist(), column.isna().tolist(), strict=True)
+        cells = pc.cast(column.view(pa.large_binary() if is_large else pa.binary()), pa.binary())
+        places = find_undecodable(cells)
+        errors += [
+            Reject(
+                source=source,
+                record=first + place,
+                column=field.name,
+                field=None,
+                value=cells[place].as_py().decode(errors="replace"),
+                reason="it is no UTF-8, as texts of Arrow must be: write the source again",
+                kind="value",
+            )
+            for place in places
         ]
-        kept = given.copy(deep=False) if kept is given else kept
-        kept.isetitem(place, [None] * len(column))
-    return kept, objects
+        is_bad = pc.is_in(pa.arange(0, len(cells)), value_set=pa.array(places, pa.int64()))
+        texts = pc.cast(pc.if_else(is_bad, pa.scalar(None, pa.binary()), cells), field.type)
+        part = part.set_column(number, field, texts)
+    return part, tuple(sorted(errors, key=lambda error: error.record))
 
 
-def _without_numpy(value: Any) -> Any:
-    """Convert numpy's values, also inside objects and lists, to Python's, as Arrow would."""
-    if isinstance(value, dict):
-        return {name: _without_numpy(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return list(map(_without_numpy, value))
-    is_of_numpy = type(value).__module__ == "numpy"
-    return value.tolist() if is_of_numpy and value.dtype.kind in "biufU" else value
+def _is_valid(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def take_apart(part: pa.RecordBatch) -> tuple[pa.Array | list[Any], ...]:
@@ -152,6 +187,8 @@ def _as_cells(column: pa.Array) -> pa.Array | list[Any]:
         return values.take(column.indices)
     if pa.types.is_run_end_encoded(kind):
         return _as_cells(pc.run_end_decode(column))
+    if isinstance(kind, pa.BaseExtensionType) and kind.extension_name in _OF_PANDAS:
+        return pa.array(list(map(_text_of, column.to_pandas().tolist())), pa.string())
     if isinstance(kind, pa.BaseExtensionType) and not isinstance(kind, pa.UuidType):
         if kind.extension_name == "arrow.json":
             return _parse_json(_as_cells(column.storage))
@@ -167,17 +204,18 @@ def _as_cells(column: pa.Array) -> pa.Array | list[Any]:
     return column.to_pylist() if is_bytes else column
 
 
+_OF_PANDAS = {"pandas.period", "pandas.interval"}
+"""Types of pandas that it writes as texts: their storage is a number, or a pair."""
+
+
+def _text_of(value: Any) -> str | None:
+    return None if value is sys.modules["pandas"].NaT or value != value else str(value)  # noqa: PLR0124
+
+
 def _parse_json(texts: pa.Array | list[Any]) -> list[Any]:
     """Parse a column of JSON texts; a text that is not JSON is left as it is."""
-    return [text if text is None else _parse(text) for text in _pylist(texts)]
+    return [text if text is None else parse_json(text) for text in _pylist(texts)]
 
 
 def _pylist(cells: pa.Array | list[Any]) -> list[Any]:
     return cells if isinstance(cells, list) else list(cells.to_pylist())
-
-
-def _parse(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

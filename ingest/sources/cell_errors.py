@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
-
-    import pyarrow as pa
 
     from ingest.sources.batch import Batch
 
@@ -44,7 +44,9 @@ def _without_errors(batch: Batch, used: Collection[str] | None) -> Batch:
 
 
 def _take(column: pa.Array | list[Any], places: list[int]) -> pa.Array | list[Any]:
-    return [column[at] for at in places] if isinstance(column, list) else column.take(places)
+    if isinstance(column, list):
+        return [column[at] for at in places]
+    return column.take(pa.array(places, pa.int64()))
 
 
 def _cell(column: pa.Array | list[Any], place: int) -> Any:

@@ -322,10 +322,15 @@ class DelimitedSource(Source):
         return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 
     def _misfit_reason(self, width: int) -> str:
-        word = "more" if width > self._width else "fewer"
+        cells = "1 cell" if width == 1 else f"{width} cells"
+        if width > self._width:
+            return (
+                f"it has {cells}, more than the {self._width} columns: {{text!r}}. Mend the line, "
+                "quote the cell that holds a delimiter, or drop surplus cells with --lenient cut"
+            )
         return (
-            f"it has {width} cells, {word} than the {self._width} columns: {{text!r}}. "
-            "Mend the line, or quote the cell that holds a delimiter"
+            f"it has {cells}, fewer than the {self._width} columns: {{text!r}}. Mend the line, or "
+            "fill it with empty cells with --lenient pad"
         )
 
     def _reject(self, placed: PlacedBlock, record: int, text: str, reason: str) -> Reject:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _LOST = {"TIME WITH TIME ZONE", "UHUGEINT", "BIT", "BIGNUM"}
 """Types that DuckDB exports without the offset, with wrong numbers or in its own binary format."""
@@ -12,10 +16,50 @@ def is_relation(given: Any) -> bool:
     return "duckdb" in type(given).__module__ and hasattr(given, "types")
 
 
-def json_columns_of(relation: Any) -> frozenset[str]:
-    """Return the names of the JSON columns, which a relation exports as plain text."""
-    kinds = zip(relation.columns, map(str, relation.types), strict=True)
-    return frozenset(name for name, kind in kinds if kind == "JSON")
+def json_columns_of(relation: Any) -> dict[str, Callable[[Any], Any]]:
+    """Return what reads the values with JSON in them, which a relation exports as plain texts."""
+    kinds = zip(relation.columns, relation.types, strict=True)
+    return {name: read for name, kind in kinds if (read := _reader(kind)) is not None}
+
+
+def _reader(kind: Any) -> Callable[[Any], Any] | None:
+    """Return what parses the JSON in a value of this type; None where there is none.
+
+    A union is left as it is: its values do not say which of its types they are of.
+    """
+    if str(kind) == "JSON":
+        return parse_json
+    if kind.id in {"list", "array"}:
+        read_item = _reader(kind.children[0][1])
+        return read_item and (lambda items: [_read(read_item, item) for item in items])
+    if kind.id == "map":
+        read_value = _reader(dict(kind.children)["value"])
+        return read_value and (
+            lambda found: {key: _read(read_value, item) for key, item in dict(found).items()}
+        )
+    if kind.id == "struct":
+        readers = {name: reader for name, part in kind.children if (reader := _reader(part))}
+        return (lambda found: _read_parts(readers, found)) if readers else None
+    return None
+
+
+def _read_parts(readers: Mapping[str, Callable[[Any], Any]], found: Mapping[str, Any]) -> Any:
+    return {
+        name: _read(readers[name], part) if name in readers else part
+        for name, part in found.items()
+    }
+
+
+def _read(read: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else read(value)
+
+
+def parse_json(text: Any) -> Any:
+    """Parse JSON; a text that is none is left as it is."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def without_loss(relation: Any) -> Any:

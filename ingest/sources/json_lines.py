@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 import msgspec
 
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.results.rejects import shorten
 from ingest.sources.base import OF_DELIMITED_TEXT, OF_WORKBOOKS, Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
@@ -192,7 +193,8 @@ class JsonLinesSource(Source):
             raise SourceError(f"{self.name} is empty: its first line should be a JSON object.")
         raise SourceError(
             f"{self.name} has no records: none of its first lines or elements is a JSON object "
-            "with keys."
+            f"with keys. It begins with {shorten(show(self._block.strip().decode()))}. Write each "
+            "record as an object on a line of its own."
         )
 
     def _at_once(self, lines: list[bytes], record: int, at: Sequence[int]) -> Batch | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from ingest.exceptions import SourceError
-from ingest.sources.arrow import take_apart
+from ingest.sources.arrow import take_apart, without_bad_text
 from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN, InputFile, file_name_of, kind_suffix
@@ -109,10 +109,18 @@ class ParquetSource(Source):
                 first = self._rows_read + 1
                 self._rows_read += part.num_rows
                 # In the requested order, which may differ from the file's.
-                columns = take_apart(part.select(list(self.columns)))
+                chosen = part.select(list(self.columns))
+                kept, errors = without_bad_text(chosen, self.name, first)
+                columns = take_apart(kept)
                 records = range(first, first + part.num_rows)
                 span = self._byte_after(first - 1), self._byte_after(self._rows_read)
-                yield Batch(source=self.name, records=records, columns=columns, byte_span=span)
+                yield Batch(
+                    source=self.name,
+                    records=records,
+                    columns=columns,
+                    errors=errors,
+                    byte_span=span,
+                )
         except (pa.ArrowException, OSError) as error:
             raise SourceError(
                 f"{self.name} cannot be read after row {self._rows_read:,}: {error}"

@@ -37,6 +37,15 @@ _OTHER_FILES = {
 }
 """Other files that users give instead of text, by their first bytes."""
 _FIRST_NON_ASCII = 0x80
+_WIDE_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WIDE_BYTES = 64
+"""First bytes that are looked at where there is no mark: ASCII in UTF-16 has a zero for each."""
+_WIDE_LEAST = 8
 
 
 def _keep(error: UnicodeError) -> tuple[str, int]:
@@ -71,6 +80,7 @@ class TextReader:
         """The number of bytes in the file for each byte of the text that was read last."""
         codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
+        self._is_narrow = not codec.name.startswith(("utf-16", "utf-32"))
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
         check_is_text(file.peek(), file.name)
         self._skip_byte_order_mark()
@@ -164,6 +174,8 @@ class TextReader:
             before = self._file.bytes_read
             chunk = self._file.read(CHUNK_BYTES)
             self._ended = not chunk
+            if before == 0 and self._is_narrow:
+                _check_is_narrow(chunk, self._file.name)
             if self._decoder is None:
                 given = self._checked(chunk)
             else:
@@ -207,6 +219,18 @@ def check_is_text(head: bytes, name: str) -> None:
     for magic, what in _OTHER_FILES.items():
         if head.startswith(magic):
             raise SourceError(f"{name} is no text, but {what}.")
+
+
+def _check_is_narrow(head: bytes, name: str) -> None:
+    """Raise ``SourceError`` where these first bytes are UTF-16 or UTF-32, which was not said."""
+    found = next((wide for mark, wide in _WIDE_MARKS if head.startswith(mark)), None)
+    if found is None:
+        units = head[:_WIDE_BYTES]
+        even, odd = units[::2].count(0), units[1::2].count(0)
+        if len(units) >= _WIDE_LEAST and max(even, odd) > len(units) / 4 and not min(even, odd):
+            found = "utf-16-le" if odd else "utf-16-be"
+    if found is not None:
+        raise SourceError(f"{name} is in the encoding {found}: say --encoding {found}.")
 
 
 def find_codec(encoding: str, name: str) -> codecs.CodecInfo:

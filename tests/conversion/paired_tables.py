@@ -10,6 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connection
 
 from ingest.conversion import Converter
 from ingest.conversion.cleaning import NANOSECONDS
+from ingest.conversion.cures import FORMATS, MARKS, NO_JSON, NO_NAN, WHOLE, WORDS
 from ingest.postgres.catalog import quote_name, read_model_table
 from ingest.postgres.session import CopyTarget, DjangoSession, adaptation_context
 from ingest.results.rejects import REASON_SHOWN
@@ -59,8 +60,13 @@ def is_cut_by_python(verdict):
 
 
 def is_same_message(mine, theirs):
-    """Return whether both say the same; of long values the beginnings are repeated only."""
+    """Return whether both say the same; of long values the beginnings are repeated only.
+
+    What can be done about it is said by ingest alone.
+    """
     [message], full = mine.messages or [""], " ".join(theirs.messages)
+    for cure in (WHOLE, MARKS, FORMATS, WORDS, NO_JSON, NO_NAN):
+        message = message.removesuffix(f" {cure}")
     shown = ".*".join(map(re.escape, message.split("…")))
     is_shortened = len(full) > REASON_SHOWN and "…" in message and not message.endswith("…")
     return message == full or (is_shortened and re.fullmatch(shown, full, re.DOTALL) is not None)

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import F
 from django.test import override_settings
 
+from ingest.conversion.cures import NO_RANGE
 from tests.conversion.cells import Cells
 from tests.conversion.families import FAMILIES
 from tests.conversion.paired_tables import Twins
@@ -171,7 +172,7 @@ def test_a_range_as_an_object_is_read_as_its_text_is(loaded):
         "[2025-01-05,)",
         "[2025-01-05,2025-01-07)",
         "the column's type daterange cannot hold it",
-        "the column's type daterange cannot hold it",
+        NO_RANGE,
     ]
     assert loaded("range", "big", [{"lower": "1", "upper": 5}]) == ["[1,5)"]
 

@@ -12,6 +12,7 @@ from django.db import models
 
 from finance.models import Account
 from ingest import detect, load, preview
+from ingest.conversion.cures import WORDS
 from ingest.exceptions import ConfigurationError, LayoutError
 from ingest.layout import FieldLayout, Layout, Reading
 from ingest.layout.drafting import draft
@@ -82,7 +83,7 @@ def test_an_unknown_word_is_rejected_with_its_own_text(tmp_path):
     result = load(Coercion, source, layout=LAYOUT, true="ja", on_error="reject")
     [reject] = result.rejects
     assert (reject.record, reject.field, reject.value) == (2, "is_true", "Vielleicht")
-    assert reject.reason == "“Vielleicht” value must be either True or False."
+    assert reject.reason == f"“Vielleicht” value must be either True or False. {WORDS}"
 
 
 @pytest.mark.parametrize(

@@ -188,8 +188,8 @@ def test_short_and_long_records_are_named_wherever_they_stand(tmp_path):
 def test_the_words_for_a_short_record():
     [reject] = read(b"a,b\n1,2\n3\n").rejects
     assert str(reject) == (
-        "BytesIO, record 2 (line 3): it has 1 cells, fewer than the 2 columns: '3'. "
-        "Mend the line, or quote the cell that holds a delimiter"
+        "BytesIO, record 2 (line 3): it has 1 cell, fewer than the 2 columns: '3'. "
+        "Mend the line, or fill it with empty cells with --lenient pad"
     )
     assert (reject.kind, reject.value, reject.line) == ("parse", "3", 3)
 

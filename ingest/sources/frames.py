@@ -1,0 +1,86 @@
+"""What frames of pandas and polars hold, and lose or cannot give when they are read as Arrow."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ingest.exceptions import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Objects = Mapping[str, Sequence[Any]]
+
+_OBJECTS = {"object", "str", "string"}
+"""Types of pandas whose values are Python objects, or may be."""
+_WIDE = {"Int128", "UInt128"}
+"""Types of polars that Arrow does not have."""
+
+
+def without_objects(given: Any, *, takes_all: bool = False) -> tuple[Any, Objects]:
+    """Return a frame without the columns that Arrow would not get as they are, and their values.
+
+    ``takes_all``: also those of pandas that Arrow mostly gets. Any other source is returned as it
+    is.
+    """
+    library = type(given).__module__.partition(".")[0]
+    if library == "pandas" and hasattr(given, "isetitem"):
+        return _of_pandas(given, takes_all=takes_all)
+    if library == "polars" and hasattr(given, "with_columns") and hasattr(given, "schema"):
+        return _of_polars(given)
+    return given, {}
+
+
+def _of_pandas(given: Any, *, takes_all: bool) -> tuple[Any, Objects]:
+    """Take out values of several kinds: Arrow would give all of them one type.
+
+    It would also give all objects in a column the same keys.
+    """
+    infer_dtype = sys.modules["pandas"].api.types.infer_dtype
+    names = list(map(str, given.columns))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SourceError(f"pandas DataFrame has several columns {twice!r}: rename them.")
+    objects: dict[str, list[Any]] = {}
+    kept = given
+    for place, name in enumerate(names):
+        column = given.iloc[:, place]
+        kind = str(column.dtype)
+        if kind.startswith("Sparse"):
+            kept = given.copy(deep=False) if kept is given else kept
+            kept.isetitem(place, column.sparse.to_dense())
+            continue
+        is_mixed = kind == "object" and infer_dtype(column, skipna=True).startswith("mixed")
+        if not is_mixed and not (takes_all and kind in _OBJECTS):
+            continue
+        objects[name] = [
+            None if is_missing else _without_numpy(value)
+            for value, is_missing in zip(column.tolist(), column.isna().tolist(), strict=True)
+        ]
+        kept = given.copy(deep=False) if kept is given else kept
+        kept.isetitem(place, [None] * len(column))
+    return kept, objects
+
+
+def _of_polars(given: Any) -> tuple[Any, Objects]:
+    """Take out Python objects, of which polars gives their addresses, and write wide integers."""
+    polars = sys.modules["polars"]
+    objects: dict[str, list[Any]] = {}
+    for name, kind in given.schema.items():
+        if str(kind) == "Object":
+            objects[name] = given[name].to_list()
+            given = given.with_columns(polars.lit(None).alias(name))
+        elif str(kind) in _WIDE:
+            given = given.with_columns(polars.col(name).cast(polars.String))
+    return given, objects
+
+
+def _without_numpy(value: Any) -> Any:
+    """Return objects and lists with plain numbers in the place of numpy's, as Arrow would."""
+    if isinstance(value, dict):
+        return {name: _without_numpy(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_without_numpy, value))
+    is_of_numpy = type(value).__module__ == "numpy"
+    return value.tolist() if is_of_numpy and value.dtype.kind in "biufU" else value
