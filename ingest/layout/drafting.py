@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
-from ingest.layout.definition import FieldLayout, Layout, Reading, Sign, dump
+from ingest.layout.definition import Condition, FieldLayout, Layout, Reading, Sign, dump
 from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
 from ingest.layout.text import write_key, write_value
 from ingest.postgres.catalog import concrete_fields_of_table
@@ -54,6 +54,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
             model=model._meta.label,
             source=_told(found),
             read=read,
+            skip=_skipped(found, columns),
             fields={
                 field.name: _fed(field, *fed[field.name], read)
                 for field in fields
@@ -74,6 +75,16 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
         },
         proposals=proposals,
     )
+
+
+def _skipped(
+    found: Detected, columns: Sequence[tuple[Column, DetectedColumn]]
+) -> tuple[Condition, ...]:
+    """Return the condition by which a header is left out that comes again within the table."""
+    if found.repeated_header is None:
+        return ()
+    place, text = found.repeated_header
+    return (Condition(column=columns[place][0], equals=(text,)),)
 
 
 def _guess(field: Field, column: DetectedColumn) -> str | None:
@@ -140,6 +151,7 @@ def _reading(found: Detected) -> Reading:
     thousands = {column.thousands_mark for column in found.columns} - {None, decimal or "."}
     signs = dict.fromkeys(sign for column in found.columns for sign in column.currency)
     return Reading(
+        strip=True if any(column.is_padded for column in found.columns) else None,
         decimal=decimal,
         thousands=tuple(sorted(map(str, thousands))) or None,
         currency=tuple(signs) or None,

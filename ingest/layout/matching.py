@@ -260,6 +260,11 @@ def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
             f"{line} It is the only one: is the delimiter {mark!r}? "
             "`bulk_load app.Model FILE --detect` tells what a file is like."
         )
+    if len(columns) == 1 and "  " in column.strip():
+        return (
+            " It is one column: is it a file of fixed width? "
+            "`bulk_load app.Model FILE --detect` tells what a file is like."
+        )
     if not column.strip():
         return f" Name it, or leave it out with --ignore-columns {shlex.quote(column)}."
     if column.startswith("__index_level_"):

@@ -41,7 +41,7 @@ class ArrowSource(Source):
         json_columns: Mapping[str, Callable[[Any], Any]] | None = None,
         objects: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
-        """``json_columns``: functions that parse the JSON of columns, which the schema does not show.
+        """``json_columns``: functions that parse columns of JSON, which the schema does not show.
 
         ``objects``: the values of columns for which the stream has only the names.
         """

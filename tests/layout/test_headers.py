@@ -353,3 +353,27 @@ def test_a_rest_of_no_columns_is_told():
     assert said in load(Account, [row], ignore_columns="rest").decisions
     row |= {"number": "B", "zz": 1}
     assert said not in load(Account, [row], ignore_columns="rest").decisions
+
+
+@pytest.mark.parametrize(
+    ("content", "cure"),
+    [
+        ("number,name,\n1,a,\n", r"Name it, or leave it out with --ignore-columns ''\."),
+        ("number,name, \n1,a,\n", r"Name it, or leave it out with --ignore-columns ''\."),
+        ("sep=,\nnumber,name\n1,a\n", r"leave it out with --skip-records 1\. Say the delimiter"),
+        (
+            "sep=;\nnumber;name\n1;a\n",
+            r"--skip-records 1\. It is the only one: .* ';'\?",
+        ),
+    ],
+)
+def test_what_is_no_name_is_called_so(content, cure, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    with pytest.raises(LayoutError, match=cure):
+        load(Account, path)
+
+
+def test_a_layout_is_no_dict():
+    with pytest.raises(LayoutError, match=r"the path of a \.toml file or a Layout, not dict"):
+        load(Account, [{"number": "1"}], layout={"fields": {}})

@@ -174,7 +174,8 @@ def test_short_and_long_records_are_named_wherever_they_stand(tmp_path):
         lines.append(",".join([f'"{record}\n"'] + ["x"] * (width - 1)))
         if width != 3:
             word = "more" if width > 3 else "fewer"
-            want[record] = f"it has {width} cells, {word} than the 3 columns"
+            cells = "1 cell" if width == 1 else f"{width} cells"
+            want[record] = f"it has {cells}, {word} than the 3 columns"
     path = tmp_path / "ragged.csv"
     path.write_text("\n".join(lines))
     got = read(path)
@@ -210,7 +211,7 @@ def test_a_byte_that_is_no_text_stays_in_its_record():
 def test_a_short_record_with_a_byte_that_is_no_text():
     got = read(b"a,b\n\xe9\n1,2\n")
     assert got.texts == [("1", "2")]
-    assert got.reasons[1].startswith("it has 1 cells, fewer than the 2 columns: '\\\\xe9")
+    assert got.reasons[1].startswith("it has 1 cell, fewer than the 2 columns: '\\\\xe9")
 
 
 @pytest.mark.parametrize("has_preamble", [False, True])
@@ -547,3 +548,28 @@ def test_what_is_no_text_is_named(head, want):
     with pytest.raises(SourceError) as caught:
         read(head + b"...\n1,2\n")
     assert str(caught.value) == f"BytesIO is no text, but {want}."
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [
+        ("utf-16", "utf-16"),
+        ("utf-32", "utf-32"),
+        ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"),
+    ],
+)
+def test_utf16_that_nobody_said_is_named(tmp_path, name, encoding, said):
+    path = tmp_path / name
+    text = "ä,b\n1,2\n3,4\n" if name == "a.csv" else '[{"ä": 1}]'
+    path.write_text(text, encoding=encoding)
+    with pytest.raises(SourceError, match=rf"is in the encoding {said}: say --encoding {said}\."):
+        read(path)
+    got = read(path, encoding=said)
+    assert got.columns[0] == "ä"
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1\x00,2\n", b"a\x00\n1\n", "ä,ö\n1,2\n".encode()])
+def test_a_few_zeros_are_no_utf16(content):
+    assert len(read(content).rows) == 1

@@ -73,7 +73,7 @@ def test_chosen_keys():
         ),
         ([{"a": 1}, (1,)], "it is a tuple, but the first record is a mapping"),
         ([{"a": 1}, 7], "it is a int, but the first record is a mapping"),
-        ([Pair(1, 2), (1,)], "it has 1 cells, but there are 2 columns"),
+        ([Pair(1, 2), (1,)], "it has 1 cell, but there are 2 columns"),
         ([Pair(1, 2), {"a": 1, "b": 2}], "it is a dict, but the first record is a tuple"),
         ([Point(1, 2), None], "it is a NoneType, but the first record is a Point"),
     ],

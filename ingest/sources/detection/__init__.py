@@ -17,6 +17,7 @@ from ingest.results.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
 from ingest.sources.detection.encodings import TextEncoding, detect_encoding
+from ingest.sources.detection.fixed_width import check_is_delimited
 from ingest.sources.detection.sheets import SHEET_BATCHES, find_sheet_table, rows_of, with_types
 from ingest.sources.detection.tables import DELIMITERS, find_table
 from ingest.sources.detection.values import (
@@ -48,6 +49,8 @@ TAIL_BYTES = 16 << 10
 """Bytes examined at the end of a larger file, for its trailer."""
 WORDS_LISTED = 6
 """The most distinct texts that may be codes for a sign or a truth value."""
+NAMES_SHOWN = 20
+"""Names of a header that a finding shows."""
 RECORDS_SHOWN = 3
 """Records of a preamble or a trailer that a finding shows."""
 CONTROL_SHARE = 0.05
@@ -116,6 +119,7 @@ def _detect(
         )
     if table is None:
         raise SourceError(f"{name} is empty: there is nothing to detect.")
+    check_is_delimited(name, text)
     end = table
     if tail:
         end = _end_of(tail, encoding.name, table) or table
@@ -136,6 +140,7 @@ def _detect(
     findings = [
         f"{name} is read with encoding {encoding.name}: {encoding.reason}.",
         *_findings(table, end, encoding, is_whole=is_whole or bool(tail)),
+        *_padding(columns),
         *map(_finding, filter(_is_special, columns)),
     ]
     return Detected(
@@ -144,6 +149,7 @@ def _detect(
         columns=columns,
         findings=tuple(findings),
         trailer_pattern=_trailer_pattern(table, trailer),
+        repeated_header=_repeated_header(table, columns),
     )
 
 
@@ -188,8 +194,13 @@ def _of_sheet(given: Any, sheet: str | int | None) -> Detected:
             trailer_records=len(trailer),
         ),
         columns=columns,
-        findings=(*findings, *map(_finding, filter(_is_special, columns))),
+        findings=(
+            *findings,
+            *_padding(columns),
+            *map(_finding, filter(_is_special, columns)),
+        ),
         trailer_pattern=_trailer_pattern(table, trailer),
+        repeated_header=_repeated_header(table, columns),
     )
 
 
@@ -211,6 +222,14 @@ def _columns(table: DetectedTable) -> tuple[DetectedColumn, ...]:
         [record[place].strip() for record in body if place < len(record) and record[place].strip()]
         for place in range(len(names))
     ]
+    padded_cells = [
+        sum(
+            record[place] != record[place].strip()
+            for record in body
+            if place < len(record) and record[place].strip()
+        )
+        for place in range(len(names))
+    ]
     dates = [choose_date_formats(column) for column in cells]
     marks = [
         None if formats else choose_marks(column, None)
@@ -218,7 +237,9 @@ def _columns(table: DetectedTable) -> tuple[DetectedColumn, ...]:
     ]
     usual = commonest([mark[0] for mark in marks if mark])
     found = []
-    for name, column, formats, mark in zip(names, cells, dates, marks, strict=True):
+    for name, column, formats, mark, padded in zip(
+        names, cells, dates, marks, padded_cells, strict=True
+    ):
         decimal, thousands = (choose_marks(column, usual) if mark else None) or (None, None)
         found.append(
             DetectedColumn(
@@ -233,6 +254,7 @@ def _columns(table: DetectedTable) -> tuple[DetectedColumn, ...]:
                 words=_few_words(column) if not formats and mark is None else (),
                 is_plain=mark is None or all(map(is_plain_number, column)),
                 currency=currencies(column) if mark else (),
+                is_padded=2 * padded > len(column),
                 is_known=bool(column),
             )
         )
@@ -255,6 +277,9 @@ def _findings(
     found.append(
         f"The delimiter is {delimiter}: {wide:,} of {_count(len(table.records))} then have "
         f"{table.width} cells."
+        if table.width > 1
+        else "No delimiter was found: each line is read as one cell. If it has several, say the "
+        "delimiter with --delimiter."
     )
     if table.quote != '"':
         found.append(
@@ -281,8 +306,18 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
     found.append(
         "There is no header: the first record holds dates or numbers, or is like any other."
         if table.header is None
-        else f"The header is {', '.join(map(repr, table.header))}."
+        else f"The header is {_names(table.header)}."
     )
+    if table.repeats:
+        times = "once more" if table.repeats == 1 else f"{table.repeats:,} times more"
+        found.append(
+            f"The header is there {times}, within the table. "
+            + (
+                "A load leaves these records out ([[skip]])."
+                if _typed_place(_columns(table)) is not None
+                else "It is read as records. If it is none, leave it out with [[skip]]."
+            )
+        )
     found += _widths(table)
     trailer = end.records[end.stop :]
     if trailer:
@@ -301,6 +336,36 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
     if not trailer and not is_whole:
         found.append("The file's end was not looked at: see yourself whether it has totals there.")
     return found
+
+
+def _names(header: Sequence[str]) -> str:
+    names = ", ".join(map(repr, header[:NAMES_SHOWN]))
+    rest = len(header) - NAMES_SHOWN
+    return names if rest <= 0 else f"{names} and {rest:,} more"
+
+
+def _typed_place(columns: Sequence[DetectedColumn]) -> int | None:
+    """Return the place of the first column of dates or numbers."""
+    typed = (bool(column.date_formats) or column.is_number for column in columns)
+    return next((place for place, is_typed in enumerate(typed) if is_typed), None)
+
+
+def _repeated_header(
+    table: DetectedTable, columns: Sequence[DetectedColumn]
+) -> tuple[int, str] | None:
+    place = _typed_place(columns)
+    if not table.repeats or place is None or table.header is None:
+        return None
+    return place, table.header[place]
+
+
+def _padding(columns: Sequence[DetectedColumn]) -> Iterator[str]:
+    padded = [column.name for column in columns if column.is_padded]
+    if padded:
+        yield (
+            f"Cells begin or end with blanks, as in column {padded[0]!r}. A load takes them off "
+            "(strip = true)."
+        )
 
 
 def _widths(table: DetectedTable) -> Iterator[str]:

@@ -37,6 +37,8 @@ class DetectedColumn:
     """Whether its numbers are written as in Python."""
     currency: tuple[str, ...] = ()
     """Currency signs and codes beside its numbers."""
+    is_padded: bool = False
+    """Whether most of its cells begin or end with blanks."""
     is_known: bool = True
     """Whether it has cells that could be examined."""
 
@@ -53,6 +55,8 @@ class Detected:
     """Its columns, in order."""
     trailer_pattern: str | None = None
     """A regular expression (RE2) that matches the first record of the trailer, and no other."""
+    repeated_header: tuple[int, str] | None = None
+    """A column, from 0, and its name in the header, if the header is repeated within the table."""
     findings: tuple[str, ...]
     """What was detected and why, in sentences."""
 

@@ -66,13 +66,19 @@ class DetectedTable:
     """The place after the last record, where the trailer begins."""
     suspects: int = 0
     """How many of the last records lack a date or number, but are not certainly a trailer."""
+    repeats: int = 0
+    """How often the header is repeated within the table."""
     date_column: int | None = None
     """The place of the column with a date in nearly every record."""
 
     @property
     def body(self) -> list[Record]:
-        """The records between header and trailer."""
-        return self.records[self.start + (self.header is not None) : self.stop]
+        """The records between header and trailer, without those that are the header again."""
+        records = self.records[self.start + (self.header is not None) : self.stop]
+        if not self.repeats:
+            return records
+        header = _bare(self.header or [])
+        return [record for record in records if _bare(record) != header]
 
 
 def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> DetectedTable | None:
@@ -158,7 +164,40 @@ def _is_typed(cell: str) -> bool:
 
 
 def locate(records: list[Record], width: int, dialect: Dialect, *, is_whole: bool) -> DetectedTable:
-    """Find the table among records, most of which have ``width`` cells."""
+    """Find the table among records, most of which have ``width`` cells.
+
+    A header may be repeated on each page of an export, or where several exports were joined.
+    """
+    again = _find_repeats(records, width)
+    if again:
+        kept = [record for place, record in enumerate(records) if place not in again]
+        found = _locate(kept, width, dialect, is_whole=is_whole)
+        if found.header is not None and _bare(found.header) == _bare(records[min(again)]):
+            return dataclasses.replace(
+                found, records=records, stop=found.stop + len(again), repeats=len(again)
+            )
+    return _locate(records, width, dialect, is_whole=is_whole)
+
+
+def _find_repeats(records: Sequence[Record], width: int) -> set[int]:
+    """Return the places of records that repeat the first possible header."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, record in enumerate(records):
+        if len(record) == width:
+            places.setdefault(_bare(record), []).append(place)
+    for cells, found in places.items():
+        if len(found) > 1 and found[0] <= PREAMBLE_RECORDS and is_header(cells):
+            return set(found[1:])
+    return set()
+
+
+def _bare(record: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in record)
+
+
+def _locate(
+    records: list[Record], width: int, dialect: Dialect, *, is_whole: bool
+) -> DetectedTable:
     wide = [place for place, record in enumerate(records) if len(record) == width]
     profile = _Profile([records[place] for place in _sample(records, wide)])
     start, header = _find_start(records, wide, width, profile)
