@@ -228,6 +228,13 @@ class WorkbookSource(Source):
                 f"Warning: {name} has {_count(len(columns), 'hidden column')}, such as {shown}, "
                 "which are read like any others."
             )
+        if facts.zeros:
+            shown = ", ".join(map(letters, sorted(facts.zeros)[:ROWS_NAMED]))
+            self._notes["zeros"] = (
+                f"Warning: {name} has numbers that are shown with leading zeros, in column "
+                f"{shown}: they are read without them. Format such a column as text, and enter "
+                "its cells again."
+            )
         if facts.unknown:
             shown = ", ".join(self._cell_name(*it) for it in facts.unknown[:ROWS_NAMED])
             self._notes["formulas"] = (

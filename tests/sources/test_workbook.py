@@ -6,7 +6,9 @@ import io
 import zipfile
 from decimal import Decimal
 
+import pyarrow as pa
 import pytest
+import xlsxwriter
 import xlwt
 
 from ingest import detect
@@ -516,3 +518,32 @@ def test_batches_and_reading_on(tmp_path, monkeypatch):
     assert got.records == list(range(1, len(want) + 1))
     assert got.lines == [number + 1 for number in want]
     assert got.bytes_read == got.bytes_total
+
+
+@pytest.mark.parametrize("pattern", ["00000", "000-00", "0000"])
+def test_numbers_that_are_shown_with_leading_zeros_are_told(tmp_path, pattern):
+    path = tmp_path / "codes.xlsx"
+    with xlsxwriter.Workbook(str(path)) as book:
+        sheet, zeros = book.add_worksheet("Codes"), book.add_format({"num_format": pattern})
+        sheet.write_row(0, 0, ["a", "code", "text", "empty"])
+        sheet.write_row(1, 0, ["x"])
+        sheet.write_number(1, 1, 123, zeros)
+        sheet.write_string(1, 2, "0123", zeros)
+        sheet.write_blank(1, 3, None, zeros)
+    with open_source(path, SourceOptions()) as source:
+        [batch] = source.batches()
+        [note] = source.notes
+    assert "in column B: they are read without them" in note
+    assert [column[0] for column in batch.columns[1:2]] == [pa.scalar(123)]
+
+
+@pytest.mark.parametrize("pattern", ["0", "0.00", "#,##0", "yyyy-mm-dd", "0%", "General"])
+def test_other_formats_are_not(tmp_path, pattern):
+    path = tmp_path / "numbers.xlsx"
+    with xlsxwriter.Workbook(str(path)) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["a"])
+        sheet.write_number(1, 0, 123, book.add_format({"num_format": pattern}))
+    with open_source(path, SourceOptions()) as source:
+        assert len(list(source.batches())) == 1
+        assert source.notes == ()

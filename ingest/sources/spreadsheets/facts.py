@@ -36,6 +36,8 @@ class SheetFacts:
     """The hidden columns, as ranges: the first and the last of each."""
     unknown: list[tuple[int, int]] = dataclasses.field(default_factory=list)
     """The cells with a formula but no stored value."""
+    zeros: set[int] = dataclasses.field(default_factory=set)
+    """The columns with numbers that are shown with leading zeros."""
     merged: list[str] = dataclasses.field(default_factory=list)
     """One item for each range of merged cells, in formats for which calamine does not report them.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 import re
 from typing import TYPE_CHECKING
@@ -23,6 +24,10 @@ _HIDDEN_ROW = re.compile(rb"<(?:\w+:)?row\s[^<>]*?\shidden")
 _COLUMN = re.compile(rb"<(?:\w+:)?col\s[^<>]*>")
 _ATTRIBUTE = re.compile(rb"""\s(min|max|hidden)\s*=\s*["']([0-9]{1,5}|true)["']""")
 _VALUELESS = re.compile(rb"f>\s*</(?:\w+:)?c>|<(?:\w+:)?f(?:\s[^<>]*)?/>\s*</(?:\w+:)?c>")
+_NUMBER_CELL = re.compile(rb"""<(?:\w+:)?c(?:\s(?!t\s*=)\w+\s*=\s*["'][^"'<>]*["'])*\s*><""")
+"""The beginning of a cell that has something in it, and is no text."""
+_STYLE = re.compile(rb"""\ss\s*=\s*["']([0-9]+)["']""")
+_ZEROS = re.compile(r"0{2,}([-/ ]0+)*")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 
 
@@ -30,9 +35,35 @@ def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
     """Return the facts about a sheet that calamine does not report."""
     member = _find_member(archive, sheet, name)
     facts = SheetFacts()
-    if _quick_scan(read_member(archive, member, name), sheet, name, facts.hidden_columns):
-        return _Scanner(name).scan(read_member(archive, member, name))
+    styles = _styles_with_zeros(archive, name)
+    if _quick_scan(read_member(archive, member, name), sheet, name, facts, styles):
+        scanned = _Scanner(name).scan(read_member(archive, member, name))
+        return dataclasses.replace(scanned, zeros=facts.zeros)
     return facts
+
+
+def _styles_with_zeros(archive: zipfile.ZipFile, name: str) -> frozenset[bytes]:
+    """Return the cells' styles that show numbers with leading zeros, such as ``00000``."""
+    member = "xl/styles.xml"
+    if member not in archive.namelist():
+        return frozenset()
+    formats: set[str] = set()
+    styles: list[str] = []
+    is_of_cells = False
+
+    def take(tag: str, found: dict[str, str]) -> None:
+        nonlocal is_of_cells
+        if tag == "numFmt" and _ZEROS.fullmatch(found.get("formatCode", "")):
+            formats.add(found.get("numFmtId", ""))
+        elif tag == "cellXfs":
+            is_of_cells = True
+        elif tag == "cellStyles":
+            is_of_cells = False
+        elif tag == "xf" and is_of_cells:
+            styles.append(found.get("numFmtId", ""))
+
+    parse(read_member(archive, member, name), name, take)
+    return frozenset(str(at).encode() for at, kind in enumerate(styles) if kind in formats)
 
 
 def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
@@ -59,9 +90,12 @@ def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
 
 
 def _quick_scan(
-    blocks: Iterator[bytes], sheet: str, name: str, hidden_columns: set[tuple[int, int]]
+    blocks: Iterator[bytes], sheet: str, name: str, facts: SheetFacts, styles: frozenset[bytes]
 ) -> bool:
-    """Check a sheet's extent, add its hidden columns, and return whether it needs a closer scan."""
+    """Check a sheet's extent, add its hidden columns, and return whether it needs a closer scan.
+
+    Also add the columns that have a number in one of the styles.
+    """
     before = b""
     is_first, is_of_cells, needs_more = True, False, False
     rows = columns = cells = 0
@@ -71,10 +105,12 @@ def _quick_scan(
             is_first = False
         text = before + block
         if not is_of_cells:  # columns are declared before the cells
-            hidden_columns.update(_find_hidden_columns(text))
+            facts.hidden_columns.update(_find_hidden_columns(text))
             is_of_cells = b"sheetData" in text
         if not needs_more:
             needs_more = any(sign in text for sign in _SIGNS) and _is_special(text)
+        if styles:
+            facts.zeros.update(_columns_in(styles, text))
         found = _REFERENCE.findall(text)
         cells += len(found)
         if found:
@@ -84,6 +120,13 @@ def _quick_scan(
         before = text[-OVERLAP_BYTES:]
     check_extent(name, sheet, rows=rows, columns=columns, cells=cells)
     return needs_more
+
+
+def _columns_in(styles: frozenset[bytes], text: bytes) -> Iterator[int]:
+    for tag in _NUMBER_CELL.findall(text):
+        style, place = _STYLE.search(tag), _REFERENCE.search(tag)
+        if style is not None and style[1] in styles and place is not None:
+            yield number_of(place[1].decode())
 
 
 def _find_hidden_columns(text: bytes) -> Iterator[tuple[int, int]]:
