@@ -180,7 +180,8 @@ def _sequence_cells(names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
         if not isinstance(record, tuple | list):
             raise MisfitError(f"it is a {type(record).__name__}, but the first record is a tuple")
         if len(record) != len(names):
-            raise MisfitError(f"it has {len(record)} cells, but there are {len(names)} columns")
+            cells = "1 cell" if len(record) == 1 else f"{len(record)} cells"
+            raise MisfitError(f"it has {cells}, but there are {len(names)} columns")
         return tuple(record)
 
     return cells, names

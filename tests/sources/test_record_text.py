@@ -205,7 +205,7 @@ def test_records_end_where_the_parser_ends_them(tmp_path_factory, seed):
         assert positions[number].byte == len(content[:stop].encode())
         if number not in good:
             assert rejects[number].line == before + 1
-            says = FAULTS[fault] if fault else f"it has {cells} cells"
+            says = FAULTS[fault] if fault else f"it has {cells} cell"
             assert rejects[number].reason.startswith(says)
             line_end = content[start:stop].removeprefix(misfits[number])
             may_follow = {""} if fault in {OPEN_QUOTE, NOTHING_ESCAPED} else {"", *LINE_ENDS}
