@@ -140,7 +140,8 @@ def test_what_is_no_json(line):
             b"a,b\n1,2\n",
             (
                 "BytesIO has no records: none of its first lines or elements is a JSON object with "
-                "keys. It begins with 'a,b\\n1,2'. Write each record as an object on a line of its own."
+                "keys. It begins with 'a,b\\n1,2'. Write each record as an object on a line of its "
+                "own."
             ),
         ),
     ],
