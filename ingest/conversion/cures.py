@@ -39,6 +39,7 @@ NO_NAN = (
 )
 _WHOLE = re.compile(r"\s*[-+]?[0-9]+\.0*\s*", re.ASCII)
 _MARKED = re.compile(r"\s*[-+]?[0-9]+([., '][0-9]{3})*([.,][0-9]+)?\s*", re.ASCII)
+_GROUPED = re.compile(r"\s*[-+]?[0-9]+([., '][0-9]{3})+\s*", re.ASCII)
 _DIGIT = re.compile(r"[0-9]", re.ASCII)
 
 NO_LIST = (
@@ -93,7 +94,8 @@ def _cure(field: Field, value: Any, reason: str) -> str | None:
         return WHOLE
     is_number = isinstance(field, models.IntegerField | models.DecimalField | models.FloatField)
     is_unread = is_number and reason == _filled(messages.get("invalid"), value)
-    return MARKS if is_unread and _MARKED.fullmatch(value) else None
+    pattern = _GROUPED if isinstance(field, models.IntegerField) else _MARKED
+    return MARKS if is_unread and pattern.fullmatch(value) else None
 
 
 def _filled(message: Any, value: str) -> str | None:

@@ -15,6 +15,7 @@ from django.utils.duration import duration_string
 from ingest.exceptions import ConfigurationError
 from ingest.layout.definition import FieldLayout, Layout, Reading
 from ingest.layout.registry import find_layout
+from ingest.results.rejects import as_text, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,4 +128,9 @@ def _as_constant(name: str, value: Any) -> Any:
         return json.dumps(value, cls=DjangoJSONEncoder)
     if hasattr(value, "resolve_expression"):
         raise ConfigurationError(f"set: {name} is an SQL expression: give it a value.")
-    return value if isinstance(value, bool | int | float | dt.date | dt.time) else str(value)
+    if isinstance(value, bool | int | float | dt.date | dt.time):
+        return value
+    text = str(value)
+    if as_text(text) != text:
+        raise ConfigurationError(f"set: {name} is {shorten(text)}, which is not valid Unicode.")
+    return text

@@ -78,12 +78,13 @@ def cells_of(
         return _instance_cells(head, columns)
     is_chosen = columns is not None
     if isinstance(first, Mapping):
-        return _mapping_cells(columns or tuple(first), is_chosen=is_chosen)
+        return _mapping_cells(columns or _check_names(first), is_chosen=is_chosen)
     if dataclasses.is_dataclass(first):
-        names = columns or _names_of_fields(type(first))
+        names = columns or _check_names(_names_of_fields(type(first)))
         return _attribute_cells(type(first), names, None if is_chosen else _names_of_fields)
     if callable(getattr(first, "keys", None)) and hasattr(first, "__getitem__"):
-        return _keyed_cells(type(first), columns or tuple(first.keys()), is_chosen=is_chosen)
+        names = columns or _check_names(first.keys())
+        return _keyed_cells(type(first), names, is_chosen=is_chosen)
     if _is_named_tuple(type(first)):
         return _named_tuple_cells(type(first), columns or first._fields, is_chosen=is_chosen)
     if isinstance(first, tuple | list):
@@ -98,6 +99,20 @@ def cells_of(
         f"A record is a {type(first).__name__}: give dicts or other mappings, rows with keys, "
         "tuples, dataclasses or model instances."
     )
+
+
+def _check_names(given: Iterable[Any]) -> tuple[str, ...]:
+    """Return the names of columns, or raise ``SourceError`` if they are none."""
+    names = tuple(given)
+    if not names:
+        raise SourceError("The first record is empty: it must have a key for each column.")
+    for name in names:
+        if not isinstance(name, str):
+            raise SourceError(
+                f"The first record has the key {shorten(name)}, which is no text: give each column "
+                "a name."
+            )
+    return names
 
 
 def _mapping_cells(names: tuple[str, ...], *, is_chosen: bool) -> tuple[Cells, tuple[str, ...]]:

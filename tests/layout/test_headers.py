@@ -377,3 +377,8 @@ def test_what_is_no_name_is_called_so(content, cure, tmp_path):
 def test_a_layout_is_no_dict():
     with pytest.raises(LayoutError, match=r"the path of a \.toml file or a Layout, not dict"):
         load(Account, [{"number": "1"}], layout={"fields": {}})
+
+
+def test_a_value_for_all_records_is_valid_text():
+    with pytest.raises(ConfigurationError, match=r"set: name is .*ud800', which is not valid"):
+        load(Account, [{"number": "1"}], set={"name": "\ud800"})

@@ -356,3 +356,19 @@ def test_a_cursor_names_the_columns_of_its_tuples():
     with closing(sqlite3.connect(":memory:")) as other:
         got = read(other.execute("SELECT 1 AS a, 'x' AS b"))
         assert (got.columns, got.rows) == (("a", "b"), [(1, "x")])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{}, {}], "first record is empty"),
+        ([{}, {"a": 1}], "first record is empty"),
+        ([{1: "a", "b": 2}], "has the key 1, which is no text"),
+        ([{None: "a"}], "has the key None, which is no text"),
+        ([{b"a": 1}], "has the key b'a', which is no text"),
+        ([MappingProxyType({(1, 2): 1})], r"has the key \(1, 2\), which is no text"),
+    ],
+)
+def test_keys_that_name_no_column(rows, message):
+    with pytest.raises(SourceError, match=message):
+        read(rows)
