@@ -133,7 +133,7 @@ def resolve(parameters: Mapping[str, Any]) -> tuple[dict[str, str], tuple[Server
         alone, found = _ask_libpq({**wanted, **one}, "sslmode")
         options["gssencmode"] = alone["gssencmode"]
         host, password = found
-        port = _port(one["port"])
+        port = _port(one["port"] or _built_in_port())
         server = Server(host=host, hostaddr=one["hostaddr"], port=port, password=password)
         servers.append(server)
     _refuse_what_asyncpg_cannot(options)
@@ -179,6 +179,12 @@ def _split(options: Mapping[str, str]) -> Iterator[dict[str, str]]:
             name: values[position] if len(values) > 1 else values[0]
             for name, values in lists.items()
         }
+
+
+def _built_in_port() -> str:
+    """Return the port that libpq uses for an empty item of a list, whatever PGPORT says."""
+    found = next(it.compiled for it in pq.Conninfo.get_defaults() if it.keyword == b"port")
+    return (found or b"5432").decode()
 
 
 def _port(text: str) -> int:

@@ -66,6 +66,18 @@ def test_lists_of_hosts_and_ports(translate):
     ]
 
 
+@pytest.mark.parametrize(
+    ("ports", "want"), [("7,", [7, 5432]), (",7", [5432, 7]), (",", [5432] * 2), ("7", [7] * 2)]
+)
+def test_an_empty_item_of_a_list_of_ports_is_the_built_in_port(translate, monkeypatch, ports, want):
+    for variable in ("6", ports):  # not the environment's, as libpq itself does
+        monkeypatch.setenv("PGPORT", variable)
+        got = translate({"sslmode": "disable"}, HOST="a,b", PORT=ports)
+        assert _places(got) == [(["a"], [want[0]], False), (["b"], [want[1]], False)]
+    got = translate({"sslmode": "disable"}, HOST="a,b", PORT="")
+    assert [port for _, [port], _ in _places(got)] == want  # from PGPORT
+
+
 def test_lists_that_do_not_match(refusal):
     assert refusal(HOST="a,b,c", PORT="1,2") == (
         "libpq refuses the database options: could not match 2 port numbers to 3 hosts."
