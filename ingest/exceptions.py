@@ -159,13 +159,13 @@ class DeletesRefused(IngestError):  # noqa: N818 - it says what happened
 
 
 class ServerFailed(IngestError):  # noqa: N818 - it says what happened
-    """PostgreSQL could not go on."""
+    """PostgreSQL could not continue."""
 
     outcome_text = NOTHING_LOADED
 
 
 class LedgerError(IngestError):
-    """The load cannot be taken up."""
+    """The load cannot be resumed or undone."""
 
 
 class LoadCancelled(IngestError):  # noqa: N818 - it says what happened

@@ -171,7 +171,7 @@ def translate(error: Exception) -> Exception:
         )
     if isinstance(error, asyncpg.PostgresError | psycopg.Error):
         said = str(error).strip().rstrip(".")
-        return ServerFailed(f"PostgreSQL could not go on: {said}.")
+        return ServerFailed(f"PostgreSQL could not continue: {said}.")
     return error
 
 

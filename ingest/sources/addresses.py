@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 HIDDEN = "hidden"
 """Replaces a part of an address that may be a credential."""
 _ADDRESS = re.compile(r"(?:storage:|s3://|gs://|gcs://|https?://)", re.IGNORECASE)
 _HARMLESS = frozenset({"endpoint_override", "region", "scheme", "anonymous"})
 """Options in pyarrow's addresses that are not secret."""
+_SHORT = 3
+"""Shorter secrets are found in ordinary words: a user ``a`` in every second one."""
+_LONG = 8
+"""Secrets of this length are in a word only because a library has put them there."""
 
 
 def is_address(given: Any) -> bool:
@@ -74,12 +78,40 @@ def bare_address(address: str) -> str:
 
 
 def hide(text: str, address: str) -> str:
-    """Return a library's message without the credentials of an address that it may contain."""
+    """Return a library's message without the credentials of an address that it may contain.
+
+    Returns an empty text if the message cannot be shown: a short user or password may be in it, but
+    cannot be told from its words.
+    """
     if scheme_of(address) == "storage":
         return text
     parts = urlsplit(address)
+    user = parts.netloc.rpartition("@")[0]
     text = text.replace(address, bare_address(address))
-    secrets = [parts.username, parts.password, parts.query, *dict(parse_qsl(parts.query)).values()]
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
-    return text
+    mark = "\0"  # HIDDEN itself may contain a short secret
+    for part in filter(None, (user and f"{user}@", parts.query and f"?{parts.query}")):
+        text = text.replace(part, f"{mark}@" if part.endswith("@") else f"?{mark}")
+    for secret in sorted(_secrets(address), key=len, reverse=True):
+        if len(secret) >= _LONG:
+            text = text.replace(secret, mark)
+        elif len(secret) >= _SHORT:
+            text = re.sub(rf"(?<![^\W_]){re.escape(secret)}(?![^\W_])", mark, text)
+        if secret in text:
+            return ""
+    return text.replace(mark, HIDDEN)
+
+
+def _secrets(address: str) -> set[str]:
+    """Return the user, the password and the values of the query, also as a library may write them.
+
+    Values of one or two characters are left out: they are no credentials, but options.
+    """
+    parts = urlsplit(address)
+    is_bucket = scheme_of(address) not in {"http", "https"}
+    pairs = parse_qsl(parts.query)
+    values = [it for name, it in pairs if not (is_bucket and name in _HARMLESS)]
+    if parts.query and not pairs:
+        values = [parts.query]
+    user = parts.netloc.rpartition("@")[0]
+    found = [user, *user.split(":", 1), *(it for it in values if len(it) >= _SHORT)]
+    return {form for it in found for form in (it, unquote(it), quote(it, safe="")) if form}

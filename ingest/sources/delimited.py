@@ -325,11 +325,11 @@ class DelimitedSource(Source):
         cells = "1 cell" if width == 1 else f"{width} cells"
         if width > self._width:
             return (
-                f"it has {cells}, more than the {self._width} columns: {{text!r}}. Mend the line, "
+                f"it has {cells}, more than the {self._width} columns: {{text!r}}. Fix the line, "
                 "quote the cell that holds a delimiter, or drop surplus cells with --lenient cut"
             )
         return (
-            f"it has {cells}, fewer than the {self._width} columns: {{text!r}}. Mend the line, or "
+            f"it has {cells}, fewer than the {self._width} columns: {{text!r}}. Fix the line, or "
             "fill it with empty cells with --lenient pad"
         )
 

@@ -133,7 +133,7 @@ class WorkbookSource(Source):
         path = self._stack.enter_context(_on_disk(self._file))
         content = self._stack.enter_context(path.open("rb"))
         kind = self._kind = find_kind(content, self.name)
-        with self._explained():
+        with _explained(self.name):
             if SUFFIXES.get(path.suffix.lower()) == kind:  # from_path() relies on the suffix
                 workbook = calamine.CalamineWorkbook.from_path(str(path))
             else:
@@ -144,7 +144,7 @@ class WorkbookSource(Source):
         found: list[tuple[str, SheetFacts, Any]] = []
         for sheet in self._candidates(sheets):
             facts = scan(content, kind, sheet, self.name)
-            with self._explained():
+            with _explained(self.name):
                 opened = workbook.get_sheet_by_name(sheet)
             found.append((sheet, facts, opened))
             filled = [it for it in found if it[2].start is not None]
@@ -185,29 +185,6 @@ class WorkbookSource(Source):
                 )
             )
         return visible
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn calamine's exceptions into ``SourceError``."""
-        from ingest.sources.archive import protected
-
-        calamine = _import_calamine(self.name)
-        try:
-            yield
-        except calamine.PasswordError as error:
-            raise protected(self.name) from error
-        except (calamine.CalamineError, OSError, ValueError) as error:
-            raise self._damaged(error) from error
-        except BaseException as error:
-            if type(error).__name__ == "PanicException":  # from Rust; not an Exception
-                raise self._damaged(error) from error
-            raise
-
-    def _damaged(self, error: BaseException) -> SourceError:
-        return SourceError(
-            f"{self.name} is cut off or damaged, and cannot be read as a workbook ({error}). Open "
-            "it with a spreadsheet program and save it again, or save it as CSV."
-        )
 
     def _note_facts(self, sheet: Any) -> None:
         from ingest.sources.spreadsheets.facts import letters
@@ -495,8 +472,9 @@ def sheet_names(given: Any) -> tuple[str, ...]:
         find_kind(content, file.name)  # checks that it can be unpacked
         content.seek(0)
         try:
-            workbook = calamine.CalamineWorkbook.from_filelike(content)
-        except (calamine.CalamineError, OSError, ValueError):
+            with _explained(file.name):
+                workbook = calamine.CalamineWorkbook.from_filelike(content)
+        except SourceError:
             return ()  # the error is reported when the workbook is read
         with workbook:
             return tuple(
@@ -504,6 +482,31 @@ def sheet_names(given: Any) -> tuple[str, ...]:
                 for sheet in workbook.sheets_metadata
                 if "WorkSheet" in str(sheet.typ) and str(sheet.visible).endswith(".Visible")
             )
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn calamine's exceptions into ``SourceError``."""
+    from ingest.sources.archive import protected
+
+    calamine = _import_calamine(name)
+    try:
+        yield
+    except calamine.PasswordError as error:
+        raise protected(name) from error
+    except (calamine.CalamineError, OSError, ValueError) as error:
+        raise _damaged(name, error) from error
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":  # from Rust; not an Exception
+            raise _damaged(name, error) from error
+        raise
+
+
+def _damaged(name: str, error: BaseException) -> SourceError:
+    return SourceError(
+        f"{name} is cut off or damaged, and cannot be read as a workbook ({error}). Open "
+        "it with a spreadsheet program and save it again, or save it as CSV."
+    )
 
 
 def _line_finder(lines: list[int], first: int) -> Any:

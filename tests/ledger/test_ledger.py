@@ -264,14 +264,14 @@ def test_a_reject_file_that_is_gone_when_the_load_goes_on(file, tmp_path):
 
 def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch):
     def fail(*_arguments):
-        raise ServerFailed("PostgreSQL could not go on: it is tired.")
+        raise ServerFailed("PostgreSQL could not continue: it is tired.")
 
     monkeypatch.setattr("ingest.loading.loader.needs_analyze", lambda *_: True)
     monkeypatch.setattr("ingest.loading.loader.analyze", fail)
     with pytest.raises(ServerFailed) as caught:
         load(Transaction, file(60))
     assert str(caught.value) == (
-        "PostgreSQL could not go on: it is tired. All 60 rows are in: only what comes after was "
+        "PostgreSQL could not continue: it is tired. All 60 rows are in: only what comes after was "
         "not done."
     )
     assert caught.value.outcome is Outcome.ALL

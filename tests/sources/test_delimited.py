@@ -190,7 +190,7 @@ def test_the_words_for_a_short_record():
     [reject] = read(b"a,b\n1,2\n3\n").rejects
     assert str(reject) == (
         "BytesIO, record 2 (line 3): it has 1 cell, fewer than the 2 columns: '3'. "
-        "Mend the line, or fill it with empty cells with --lenient pad"
+        "Fix the line, or fill it with empty cells with --lenient pad"
     )
     assert (reject.kind, reject.value, reject.line) == ("parse", "3", 3)
 

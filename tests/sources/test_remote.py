@@ -13,7 +13,7 @@ from django.core.files.storage import storages
 from ingest import detect
 from ingest.exceptions import ConfigurationError, SourceError
 from ingest.sources import SourceOptions, open_source
-from ingest.sources.addresses import has_hidden_parts, without_credentials
+from ingest.sources.addresses import has_hidden_parts, hide, without_credentials
 from tests.sources.read_source import read
 from tests.sources.web_server import bucket_address, serve
 from tests.sources.workbooks import make
@@ -172,3 +172,28 @@ def test_what_is_not_installed_is_named_with_its_extra(server, monkeypatch, tmp_
     path = make(tmp_path / "rows.xlsx", [["a"], [1]])
     with pytest.raises(ConfigurationError, match=r"pip install 'django-ingest\[excel\]'\."):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "want"),
+    [
+        ("s3://ann:sesame@b/x", "ann may not read (sesame).", "hidden may not read (hidden)."),
+        ("s3://ann:sesame@b/x", "s3://ann:sesame@b/x is gone.", "s3://b/x is gone."),
+        ("s3://ann:sesame@b/x", "user_ann: 'sesame', \"ann\"", "user_hidden: 'hidden', \"hidden\""),
+        ("s3://ann:sesame@b/x", "ann:sesame@b says no", "hidden@b says no"),
+        ("s3://ann:sesame@b/x", "the planned bucket", ""),  # perhaps put there by the library
+        ("s3://ann:sesame-open@b/x", "keysesame-open1", "keyhidden1"),
+        ("s3://a:b@b/x", "cannot read", ""),
+        ("s3://a:b@x/y", "NoSuchKey", "NoSuchKey"),
+        ("s3://a:b@x/y", "s3://a:b@x/y", "s3://x/y"),
+        ("s3://hid:den@x/y", "hid den", "hidden hidden"),
+        ("s3://x%2By:p%40ss@b/f", "x+y, x%2By, p@ss, p%40ss", "hidden, hidden, hidden, hidden"),
+        ("s3://b/x?region=eu-west-1&scheme=http", "no http in eu-west-1", "no http in eu-west-1"),
+        ("https://h/x?v=3&sig=abcdefgh", "403, https://h/x?v=3&sig=abcdefgh", "403, https://h/x"),
+        ("https://h/x?v=3&sig=abcdefgh", "403: sig abcdefgh", "403: sig hidden"),
+        ("https://h/x?id=one&id=two", "one, two", "hidden, hidden"),
+        ("https://h/x?token", "no token", "no hidden"),
+    ],
+)  # fmt: skip
+def test_a_librarys_message_is_readable_without_credentials(address, said, want):
+    assert hide(said, address) == want

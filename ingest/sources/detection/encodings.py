@@ -96,7 +96,7 @@ def _mostly_utf8(sample: bytes) -> TextEncoding | None:
     good = sum(not character.isascii() for character in text) - bad
     if good < _VALID_PER_BAD * bad:
         return None
-    return TextEncoding("utf-8", f"it is UTF-8 but for {bad:,} bytes", is_certain=False)
+    return TextEncoding("utf-8", f"it is UTF-8 except for {bad:,} bytes", is_certain=False)
 
 
 def _guess(sample: bytes, *, is_whole: bool) -> TextEncoding:
