@@ -50,9 +50,13 @@ _HAS_NOT_ENDED = "status OPERATOR(pg_catalog.<>) ALL ('{loaded,undone}'::pg_cata
 
 def is_recorded_on(session: Session) -> bool:
     """Return whether the ledger's tables exist."""
-    if not apps.is_installed("ingest"):
-        return False
-    return len(find_ledger(session)) == len(MODELS)
+    return bool(find_whole_ledger(session))
+
+
+def find_whole_ledger(session: Session) -> Mapping[str, str]:
+    """Return the qualified names of the ledger's tables, or none if one of them is missing."""
+    found = find_ledger(session) if apps.is_installed("ingest") else {}
+    return found if len(found) == len(MODELS) else {}
 
 
 def find_load(number: int, alias: str) -> Load:
@@ -82,14 +86,17 @@ class LedgerEntry(Entry):
         """The ids of the top-level transaction and of the chunk's (sub)transaction."""
 
     @classmethod
-    def begin(cls, session: Session, alias: str, **facts: Any) -> Self:
-        """Record that a load begins."""
-        load = model_of("Load")(started_at=timezone.now(), **facts)
+    def begin(
+        cls, session: Session, alias: str, ledger: Mapping[str, str] | None = None, **facts: Any
+    ) -> Self:
+        """Record that a load begins; ``ledger`` are its tables, where they are known."""
+        now = timezone.now()
+        load = model_of("Load")(started_at=now, seen_at=now, **facts)
         load.pk = insert(session, load, alias)
         load._state.adding, load._state.db = False, alias
         entry = cls(load, alias)
         entry._is_new = True
-        entry._ledger = find_ledger(session)
+        entry._ledger = ledger or find_ledger(session)
         return entry
 
     @property

@@ -156,7 +156,9 @@ class ChunkLoader:
         if isinstance(self._entry, BriefEntry):
             table = self._entry.look(self._session, self._job.model)
         else:
-            table = read_tables(self._session, self._job.model)
+            table = read_tables(
+                self._session, self._job.model, for_copy=self._job.how.conflicts is None
+            )
         if self._read is not None and table != self._read:
             raise ConfigurationError(
                 f"The table {table.qualified_name} was changed while rows were loaded into it."

@@ -30,7 +30,7 @@ from ingest.exceptions import (
     TooManyRejects,
 )
 from ingest.ledger.brief import BriefEntry, NotBriefError
-from ingest.ledger.entries import LedgerEntry, is_recorded_on
+from ingest.ledger.entries import LedgerEntry, find_whole_ledger, is_recorded_on
 from ingest.ledger.entry import Entry
 from ingest.ledger.locks import begin_alone
 from ingest.ledger.place import describe_place
@@ -196,7 +196,8 @@ class Loader:
             entry = self._entry
             self._can_go_on = bool(entry.load) and can_read_again
             entry.lock(session)
-            with session.transaction() if entry.may_have_chunks else nullcontext():
+            is_new = not entry.may_have_chunks
+            with nullcontext() if is_new else session.transaction():
                 settled = entry.settle(session)
             self._is_unsure = False
             if not settled.is_finished and entry.load is not None and settled.chunks:
@@ -216,7 +217,7 @@ class Loader:
                 settled.marks.get("file"),
             ) as file:
                 if not (settled.is_finished or entry.is_brief):
-                    self._mark_as_running(entry, source)
+                    self._mark_as_running(entry, source, is_new=is_new)
                 attempt = LoadAttempt(
                     job=job,
                     source=source,
@@ -269,16 +270,13 @@ class Loader:
             with self._reporter.stages.stage("analyze"):
                 analyze(session, table)
 
-    def _mark_as_running(self, entry: Entry, source: Source) -> None:
+    def _mark_as_running(self, entry: Entry, source: Source, *, is_new: bool) -> None:
+        """Write down that the load is at work; one that ``is_new`` was written down so."""
         if self._was_marked and entry.is_cancel_asked():  # since the previous attempt
             raise LoadCancelled
-        entry.note(
-            status="running",
-            error="",
-            ended_at=None,
-            is_cancel_asked=False,
-            **self._changed(entry, source),
-        )
+        changed = self._changed(entry, source)
+        if changed or not is_new:
+            entry.note(status="running", error="", ended_at=None, is_cancel_asked=False, **changed)
         self._was_marked = True
 
     def _choose(self, source: Source, session: Session) -> type[Run | Coordinator]:
@@ -374,7 +372,8 @@ class Loader:
         """
         job = self._job
         refuses = job.how.on_repeat == "refuse"
-        if not is_recorded_on(session):
+        ledger = find_whole_ledger(session)
+        if not ledger:
             if refuses:
                 raise LedgerError(
                     f"on_repeat='refuse' (--on-repeat) cannot be kept. {NOT_RECORDED}"
@@ -400,6 +399,7 @@ class Loader:
         entry = LedgerEntry.begin(
             session,
             job.alias,
+            ledger,
             **place,
             **self._facts(source, digest if refuses or job.how.is_resumable else ""),
         )

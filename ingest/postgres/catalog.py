@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError
-from ingest.postgres.catalog_queries import PARTS, RUNS_FUNCTIONS, one_statement
+from ingest.postgres.catalog_queries import FOR_COPY, PARTS, RUNS_FUNCTIONS, one_statement
 from ingest.postgres.citus import WHY_NOT_OURS, read_distribution
 
 if TYPE_CHECKING:
@@ -256,8 +256,10 @@ def _no_table(model: type[Model]) -> ConfigurationError:
     )
 
 
-def read_settled_table(session: Session, model: type[Model]) -> Table:
+def read_settled_table(session: Session, model: type[Model], *, for_copy: bool = True) -> Table:
     """Describe the table of a model inside a transaction, when no other session is changing it.
+
+    ``for_copy``: with the facts that decide about a COPY into it.
 
     Another load may be dropping and building indexes, and PostgreSQL's functions that return
     definitions fail for an index that was just dropped. So this waits for a lock on the table, and
@@ -268,30 +270,37 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
     if oid is None:
         raise _no_table(model)
     if not may_lock:
-        return read_table(session, oid)
+        return read_table(session, oid, for_copy=for_copy)
     session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
-    table = _read(session, name=name)  # by name: it may be another table by now
+    table = _read(session, name=name, for_copy=for_copy)  # by name: it may be another by now
     session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
     if table is None:
         raise _no_table(model)
     return table
 
 
-def read_table(session: Session, oid: int) -> Table:
+def read_table(session: Session, oid: int, *, for_copy: bool = True) -> Table:
     """Describe the table with this oid, by one statement.
 
     The description is valid while a lock keeps others from changing the table, and only in this
     transaction: it includes the current rights, policies and settings.
     """
-    table = _read(session, oid=oid)
+    table = _read(session, oid=oid, for_copy=for_copy)
     if table is None:
         raise ConfigurationError(f"There is no table with the oid {oid} any more.")
     return table
 
 
-def _read(session: Session, oid: int | None = None, name: str = "") -> Table | None:
+def _read(
+    session: Session, oid: int | None = None, name: str = "", *, for_copy: bool = True
+) -> Table | None:
     """Describe the table with this oid or name; None if it does not exist."""
-    return _described(session, session.fetch(_READ, oid, REREAD_BY_NAME, name)[0])
+    sql = _READ if for_copy else _READ_WITHOUT
+    table = _described(session, session.fetch(sql, oid, REREAD_BY_NAME, name)[0])
+    if table is not None and not for_copy:
+        for part in FOR_COPY:  # a missing fact is not an empty one
+            del table.facts[part]  # type: ignore[misc]
+    return table
 
 
 def read_locked_table(
@@ -354,7 +363,7 @@ def _constraint(values: dict[str, Any]) -> Constraint:
     return Constraint(**values)
 
 
-_READ = one_statement()
+_READ, _READ_WITHOUT = one_statement(), one_statement(FOR_COPY)
 _FIND = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid::bigint"
 _FIND_TO_LOCK = """
 SELECT c.oid::bigint,

@@ -4,6 +4,10 @@ Each part is a query with the table's oid as ``$1``, and ``REREAD_BY_NAME`` as `
 ``one_statement`` joins them. ``PARTS`` names the columns of each part.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ingest.postgres.citus import HAS_CITUS
 from ingest.postgres.facts import (
     AccessFact,
@@ -16,6 +20,9 @@ from ingest.postgres.facts import (
     ReplicationRoleFact,
     UniqueKeyFact,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 # Bits of tgtype (pg_trigger.h): 4 fires on INSERT, 64 INSTEAD OF it. A rule's ev_type 3 is INSERT.
 TABLE = f"""
@@ -572,10 +579,17 @@ PARTS = {
     "index_rights": (INDEX_RIGHTS, _keys(IndexRightsFact)),
 }
 """Each part's query, and the names of its columns."""
+FOR_COPY = frozenset(
+    {"plain_indexes", "index_sizes", "parents", "replication_role", "index_rights"}
+)
+"""Parts by which a COPY into the table itself is decided. PostgreSQL plans the statement for half
+as long without them."""
 
 
-def one_statement() -> str:
+def one_statement(left_out: Collection[str] = ()) -> str:
     """Return one statement for all parts: the oid, and an array of JSON texts for each part.
+
+    The array of a part that is ``left_out`` is empty.
 
     ``$1`` is the table's oid, or null if ``$3`` is its name.
 
@@ -583,9 +597,11 @@ def one_statement() -> str:
     catalog, which name no schema.
     """
     parts = [
-        f"ARRAY(SELECT pg_catalog.row_to_json(part)::pg_catalog.text FROM ({sql}) "
+        "'{}'::pg_catalog.text[]"
+        if part in left_out
+        else f"ARRAY(SELECT pg_catalog.row_to_json(part)::pg_catalog.text FROM ({sql}) "
         f"part({', '.join(f'{chr(34)}{name}{chr(34)}' for name in names.split())}))"
-        for sql, names in PARTS.values()
+        for part, (sql, names) in PARTS.items()
     ]
     asked = f"SELECT (SELECT given.oid::bigint FROM given), {', '.join(parts)}"
     return (

@@ -28,6 +28,12 @@ FIRST_WITH_PARAMETER_GRANTS = 150_000
 
 def why_not_look_up(table: Table, encoding: CopyEncoding) -> str | None:
     """Return why the rows to which a batch refers cannot be looked up and locked as a set."""
+    reasons = (_refuse_key(key, table, encoding) for key in table.foreign_keys)
+    return why_not_lock(table) or next(filter(None, reasons), None)
+
+
+def why_not_lock(table: Table) -> str | None:
+    """Return why a lock does not keep the table, and what its rows do, as they were read."""
     if table.distribution is not None:
         return table.distribution.why_not_direct(table.qualified_name)
     if table.kind != "r" or table.is_partition:
@@ -51,8 +57,7 @@ def why_not_look_up(table: Table, encoding: CopyEncoding) -> str | None:
         )
     if access["function"] is not None:
         return f"PostgreSQL calls {access['function']} for each row, which may change other tables."
-    reasons = (_refuse_key(key, table, encoding) for key in table.foreign_keys)
-    return next(filter(None, reasons), None)
+    return None
 
 
 def why_not_copy(table: Table, given: Collection[str]) -> str | None:

@@ -94,20 +94,23 @@ class StagingTable:
         return Copying(self._target, self._encoding.encode(given))
 
     def fill(
-        self, rows: pa.RecordBatch, places: pa.Array, whole: Copying | None = None
+        self, rows: pa.RecordBatch, places: pa.Array, whole: Copying | None = None, first: str = ""
     ) -> Script[list[RowError]]:
         """Replace the content with these rows; return those that even this table refuses.
 
         The COPY into this table refuses a value only if its type does. ``whole``: the step that
-        inserts all of them, if there is one already.
+        inserts all of them, if there is one already. ``first``: statements that are sent in the
+        same message as the first step.
         """
-        yield self.emptying
+        first = f"{first}{self.emptying.sql}; "
         refused: list[RowError] = []
         start, size = 0, max(rows.num_rows, 1)
+        if not rows.num_rows:
+            yield Statement(first)
         while start < rows.num_rows:
             part, at = rows.slice(start, size), places.slice(start, size)
-            refusal = yield from self._copy(part, at, whole)
-            whole = None
+            refusal = yield from self._copy(part, at, whole, first)
+            whole, first = None, ""
             if refusal is None:
                 start += part.num_rows
                 size = min(size * 2, PIECE_ROWS)
@@ -122,10 +125,10 @@ class StagingTable:
         return refused
 
     def _copy(
-        self, rows: pa.RecordBatch, places: pa.Array, step: Copying | None
+        self, rows: pa.RecordBatch, places: pa.Array, step: Copying | None, first: str
     ) -> Script[RowError | None]:
         step = step or self.filling(rows, places)
-        yield Statement("SAVEPOINT ingest_stage")
+        yield Statement(f"{first}SAVEPOINT ingest_stage")
         try:
             yield step
         except Exception as error:

@@ -10,7 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.postgres.catalog import quote_name, read_table
-from ingest.writing.preconditions import why_not_look_up, why_not_without_triggers
+from ingest.writing.preconditions import (
+    why_not_lock,
+    why_not_look_up,
+    why_not_without_triggers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +38,7 @@ def plan_references(
     """
     if not table.foreign_keys or table.distribution is not None:
         return [], None
-    reason = why_not_look_up(table, encoding)
+    reason = why_not_lock(table)
     if reason is None:
         name = table.qualified_name
         session.execute(f"LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")

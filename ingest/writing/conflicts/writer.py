@@ -120,6 +120,8 @@ class ConflictWriter(CopyWriter):
         self.options, self.given, self.seen = options, given, seen
         self.is_chunk, self.keeps_old, self.alias = is_chunk, keeps_old, alias
         self._key: ConflictKey
+        self._in_keys: set[str] = set()
+        """The columns of all unique keys."""
         self._stage: StagingTable
         self._settling: Settling
         self._statement = ""
@@ -198,8 +200,10 @@ class ConflictWriter(CopyWriter):
         """Choose the key, take the locks and make the temporary tables."""
         encoding = keys.encoding
         fed = [self.table.column(str(field.column)).name for field in self.given.fields]
+        keys_of_table = read_keys(session, self.table)
+        self._in_keys = {name for each in keys_of_table for name in each.plain}
         self._key = key = choose_key(
-            read_keys(session, self.table), self.model, fed, encoding.names, self.options.key
+            keys_of_table, self.model, fed, encoding.names, self.options.key
         )
         self._check_identities([name for name in encoding.names if name != encoding.drawn])
         changes = plan_changes(
@@ -294,6 +298,8 @@ class ConflictWriter(CopyWriter):
 
         A deferred one would speak when it is too late to say which record it was.
         """
+        if not self._in_keys & set(self._settling.set_columns):  # nothing else is referred to
+            return "", ""
         found = [
             (name, is_deferred)
             for name, is_deferred, columns in session.fetch(_REFERRING, self.table.oid)
@@ -343,11 +349,11 @@ class ConflictWriter(CopyWriter):
         settling, tables = self._settling, self.seen.tables
         file = self.seen.number_of(batch)
         emptying, self._emptying = self._emptying, f"{settling.emptying}; "
-        yield Statement(
+        first = (
             f"{emptying}SELECT pg_catalog.set_config('ingest.file', '{file}', true), "
-            "pg_catalog.set_config('ingest.settled', '', true)"
+            "pg_catalog.set_config('ingest.settled', '', true); "
         )
-        untyped = yield from self._stage.fill(batch.rows, _places(batch), filling)
+        untyped = yield from self._stage.fill(batch.rows, _places(batch), filling, first)
         refused = [self._refused_row(batch, row) for row in untyped]
         if untyped and not self.skips_refused:
             return _Settled(refused=refused)
