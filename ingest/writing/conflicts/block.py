@@ -26,6 +26,9 @@ DECLARE
     pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::pg_catalog.text::bigint
       OPERATOR(pg_catalog.%) 4294967296)::pg_catalog.text::pg_catalog.xid);
   {own}is_first boolean := true;
+  {own}times_again integer := 0;
+  {own}is_again boolean := false;
+  {own}tried bigint;
   {own}is_whole boolean;
   {own}is_over boolean := false;
   {own}round integer := 0;
@@ -92,14 +95,28 @@ BEGIN
     END IF;
     {own}is_whole := true;
     {own}size := {own}final OPERATOR(pg_catalog.-) {own}at OPERATOR(pg_catalog.+) 1;
-    IF {own}inserts OPERATOR(pg_catalog.+) {own}updates OPERATOR(pg_catalog.=) 0 THEN
+    IF {own}is_again THEN
+      {own}is_whole := false;
+      {own}size := 1;
+      {own}tried := 0;
+      {index_places}
+      IF {own}misses OPERATOR(pg_catalog.>) 0 THEN
+        DELETE FROM {todo} d USING {refused} f WHERE f.place OPERATOR(pg_catalog.=) d.place;
+      END IF;
+    ELSIF {own}inserts OPERATOR(pg_catalog.+) {own}updates OPERATOR(pg_catalog.=) 0 THEN
       {own}at := {own}final OPERATOR(pg_catalog.+) 1;
     END IF;
-    WHILE {own}at OPERATOR(pg_catalog.<=) {own}final LOOP
+    WHILE {own}is_again OR {own}at OPERATOR(pg_catalog.<=) {own}final LOOP
+      IF {own}is_again THEN
+        {next_again}
+        EXIT WHEN {own}at IS NULL;
+      END IF;
       {begin_outer}
       {own}up_to := least({own}at OPERATOR(pg_catalog.+) {own}size OPERATOR(pg_catalog.-) 1,
                           {own}final);
-      IF NOT {own}is_whole THEN
+      IF {own}is_again THEN
+        {own}up_to := {own}at;
+      ELSIF NOT {own}is_whole THEN
         SELECT pg_catalog.min(d.place) INTO {own}doubtful FROM {todo} d
         WHERE d.place OPERATOR(pg_catalog.>=) {own}at;
         IF {own}doubtful OPERATOR(pg_catalog.=) {own}at THEN
@@ -107,6 +124,8 @@ BEGIN
         ELSIF {own}doubtful OPERATOR(pg_catalog.<=) {own}up_to THEN
           {own}up_to := {own}doubtful OPERATOR(pg_catalog.-) 1;
         END IF;
+      END IF;
+      IF NOT {own}is_whole THEN
         """
     + _COUNT
     + """ INTO {own}inserts, {own}updates, {own}looks, {own}misses
@@ -143,6 +162,9 @@ BEGIN
         END IF;
         {fire_deferred}
         INSERT INTO {marks} DEFAULT VALUES;
+        IF {own}is_again THEN
+          {hold_key}
+        END IF;
         {own}at := {own}up_to OPERATOR(pg_catalog.+) 1;
         {own}size := least({own}size OPERATOR(pg_catalog.*) 2, {piece});
       EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
@@ -151,10 +173,7 @@ BEGIN
           RAISE;
         ELSIF {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
           IF {own}is_whole THEN
-            IF pg_catalog.to_regclass('{work}_place') IS NULL THEN
-              CREATE INDEX {bare_work}_place ON {work} ({place});
-              CREATE INDEX ON {todo} (place);
-            END IF;
+            {index_places}
             {find_doubtful}
             {own}is_whole := false;
             {own}size := {piece};
@@ -164,6 +183,9 @@ BEGIN
           END IF;
         ELSIF SQLSTATE OPERATOR(pg_catalog.=) '{kept_out_state}' THEN
           UPDATE {work} w SET {own}what = 'a' WHERE w.{place} OPERATOR(pg_catalog.=) {own}at;
+          IF {own}is_again THEN
+            {hold_key}
+          END IF;
           IF {own}doubtful IS NULL OR {own}doubtful OPERATOR(pg_catalog.<>) {own}at THEN
             {own}size := 1;  -- others like it may follow
           END IF;
@@ -188,6 +210,10 @@ BEGIN
       {end_outer}
     END LOOP;
     EXIT WHEN {own}is_over;
+    IF {own}is_again THEN
+      {note_again}
+      {own}is_again := false;
+    END IF;
     {note_outcomes}
     {count_settled}
     DELETE FROM {todo};

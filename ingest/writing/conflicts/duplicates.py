@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ingest.writing.conflicts.plan import SETTLED, Plan
 
+TIMES_AGAIN = 8
+"""How often the next row of each key whose holder was refused is tried; then all of them are."""
+
 
 class Duplicates(Plan):
     """Finds records that repeat a key, and lets them in where the other one was refused."""
@@ -27,57 +30,89 @@ class Duplicates(Plan):
         # Most batches repeat no key, and to insert without a look at conflicts is faster.
         return f"""
   BEGIN
-    {self._note_keys(only_todo=False)};
+    {self._note_keys()};
   EXCEPTION WHEN unique_violation THEN
-    {self._note_keys(only_todo=False)} ON CONFLICT DO NOTHING;
-    {self._find_repeated("")}
+    {self._note_keys()} ON CONFLICT DO NOTHING;
+    {self._find_repeated()}
     {self._all_but_repeated()}
     {own}is_first := false;
   END;"""
 
     def _find_again(self) -> str:
-        """Let rows come in whose key was held by a row that was refused."""
-        own, tables, place = self.own, self.tables, self._stage.place
-        todo = f"""
+        """Let rows be tried whose key was held by a row that was refused.
+
+        It is the next row of each key that is tried, and then holds it. Where that goes on and on,
+        all rows of a key are tried in one round until one is in, one at a time: else each row that
+        is refused would take a round over all the others.
+        """
+        own, tables = self.own, self.tables
+        order = "DESC" if self._options.duplicates == "last" else "ASC"
+        window = f"OVER (PARTITION BY f.of_place ORDER BY f.place {order})"
+        noted = "" if self._tracks_outcomes else f"{self._note_keys(self._is_todo('s'))};"
+        return f"""
+    {own}is_again := {own}times_again OPERATOR(pg_catalog.=) {TIMES_AGAIN};
+    {own}times_again := least({own}times_again OPERATOR(pg_catalog.+) 1, {TIMES_AGAIN});
     DELETE FROM {tables.todo};
     WITH {own}freed AS (
       DELETE FROM {tables.repeated} r
       WHERE r.of_file OPERATOR(pg_catalog.=) {own}file AND EXISTS (
         SELECT FROM {tables.refused} f WHERE f.place OPERATOR(pg_catalog.=) r.of_place)
-      RETURNING r.place)
-    INSERT INTO {tables.todo} SELECT place FROM {own}freed;
+      RETURNING r.place, r.of_place), {own}numbered AS (
+      SELECT f.place, f.of_place, pg_catalog.row_number() {window} AS nth,
+             pg_catalog.first_value(f.place) {window} AS holder FROM {own}freed f), {own}held AS (
+      INSERT INTO {tables.repeated} SELECT n.place, {own}file, n.holder FROM {own}numbered n
+      WHERE n.nth OPERATOR(pg_catalog.>) 1 AND NOT {own}is_again)
+    INSERT INTO {tables.todo}
+    SELECT n.place, n.of_place, pg_catalog.row_number() OVER (ORDER BY n.nth, n.place)
+    FROM {own}numbered n WHERE n.nth OPERATOR(pg_catalog.=) 1 OR {own}is_again;
     GET DIAGNOSTICS {own}added = ROW_COUNT;
-    EXIT WHEN {own}added OPERATOR(pg_catalog.=) 0;"""
-        if self._options.duplicates == "last":
-            keys = ", ".join(f"s.{name}" for name in self._keys)
-            return f"""{todo}
-    INSERT INTO {tables.repeated}
-    SELECT r.place, {own}file, r.last FROM (
-      SELECT s.{place} AS place, pg_catalog.max(s.{place}) OVER (PARTITION BY {keys}) AS last
-      FROM {self._keyed} s WHERE {self._is_todo("s")}) r
-    WHERE r.place OPERATOR(pg_catalog.<>) r.last;
-    DELETE FROM {tables.todo} d WHERE EXISTS (
-      SELECT FROM {tables.repeated} r WHERE r.place OPERATOR(pg_catalog.=) d.place);"""
-        return f"""{todo}
-    {self._note_keys(only_todo=True)} ON CONFLICT DO NOTHING;
-    {self._find_repeated(f"AND {self._is_todo('s')}")}
-    DELETE FROM {tables.todo} d WHERE EXISTS (
-      SELECT FROM {tables.repeated} r WHERE r.place OPERATOR(pg_catalog.=) d.place);"""
+    EXIT WHEN {own}added OPERATOR(pg_catalog.=) 0;
+    IF NOT {own}is_again THEN
+      {noted or "NULL;"}
+    END IF;"""
 
-    def _note_keys(self, *, only_todo: bool) -> str:
+    def _next_again(self) -> str:
+        """Choose the row whose turn it is."""
+        own = self.own
+        return f"""SELECT d.place, d.turn INTO {own}at, {own}tried FROM {self.tables.todo} d
+        WHERE d.turn OPERATOR(pg_catalog.>) {own}tried ORDER BY d.turn LIMIT 1;"""
+
+    def _hold_key(self) -> str:
+        """Let the row that was just tried hold its key: the others of the key repeat it."""
+        own, tables = self.own, self.tables
+        return f"""WITH {own}alike AS (
+            DELETE FROM {tables.todo} d
+            WHERE d.of_place OPERATOR(pg_catalog.=) (
+                SELECT h.of_place FROM {tables.todo} h
+                WHERE h.turn OPERATOR(pg_catalog.=) {own}tried)
+              AND d.turn OPERATOR(pg_catalog.>) {own}tried
+            RETURNING d.place)
+          INSERT INTO {tables.repeated} SELECT l.place, {own}file, {own}at FROM {own}alike l;"""
+
+    def _note_again(self) -> str:
+        """Leave out the rows that repeat another one after all, and note the keys of that one."""
+        tables, place = self.tables, self._stage.place
+        left_out = f"""DELETE FROM {tables.work} w WHERE EXISTS (
+        SELECT FROM {tables.repeated} r WHERE r.place OPERATOR(pg_catalog.=) w.{place});"""
+        if self._tracks_outcomes:  # which are noted with their keys
+            return left_out
+        held = f"""{self._is_todo("s")} AND NOT EXISTS (
+        SELECT FROM {tables.refused} f WHERE f.place OPERATOR(pg_catalog.=) s.{place})"""
+        return f"{left_out}\n      {self._note_keys(held)} ON CONFLICT DO NOTHING;"
+
+    def _note_keys(self, condition: str = "true") -> str:
         own, keys = self.own, ", ".join(f"s.{name}" for name in self._keys)
-        todo = f" AND {self._is_todo('s')}" if only_todo else ""
         return (
             f"INSERT INTO {self.tables.seen} SELECT {keys}, {own}file, s.{self._stage.place}, '' "
-            f"FROM {self._keyed} s WHERE {self._is_keyed('s')}{todo} "
+            f"FROM {self._keyed} s WHERE {self._is_keyed('s')} AND {condition} "
             f"ORDER BY {keys}, s.{self._stage.place}"
         )
 
-    def _find_repeated(self, condition: str) -> str:
+    def _find_repeated(self) -> str:
         own, place = self.own, self._stage.place
         return f"""INSERT INTO {self.tables.repeated}
     SELECT s.{place}, e.{own}seen_file, e.{own}seen_place FROM {self._keyed} s, {self.tables.seen} e
-    WHERE {self._is_keyed("s")} AND {self._same_key("e", "s")} {condition}
+    WHERE {self._is_keyed("s")} AND {self._same_key("e", "s")}
       AND NOT (e.{own}seen_file OPERATOR(pg_catalog.=) {own}file
                AND e.{own}seen_place OPERATOR(pg_catalog.=) s.{place});"""
 

@@ -8,6 +8,8 @@ All of it is one DO, so that a batch takes few round trips. What it works on:
 - ``seen`` has the keys of the load's rows, each with the record that holds it now;
 - ``repeated`` has the rows of the batch that wait for another one of the same key;
 - ``todo`` has the places of the rows of the next round, and of those that are tried one by one;
+  of rows whose key was held by a record that was refused, also the place of that record, and when
+  it is their turn;
 - ``refused`` has the rows that were refused, with what PostgreSQL said;
 - ``fresh`` has the keys of the inserted rows;
 - ``noted`` has rows of ``seen`` as text, for the ledger, where a load is committed in chunks.
@@ -147,7 +149,6 @@ class Settling(Meeting, Changing, Duplicates):
             "lock": self._lock(),
             "keep": keep,
             "update": update,
-            "bare_work": _bare(tables.work),
             "insert": self._insert(),
             "insert_whole": self._insert_whole(),
             "leave_out_triggers": self._leave_out_triggers(),
@@ -165,6 +166,10 @@ class Settling(Meeting, Changing, Duplicates):
             ),
             "first_duplicates": self._find_duplicates(),
             "later_duplicates": self._find_again(),
+            "next_again": self._next_again(),
+            "hold_key": self._hold_key(),
+            "note_again": self._note_again(),
+            "index_places": self._index_places(),
             "note_outcomes": self._note_outcomes(),
             "count_settled": self._count_settled(),
             "missing_state": MISSING_STATE,
@@ -181,6 +186,16 @@ class Settling(Meeting, Changing, Duplicates):
             "rounds": ROUNDS,
         }
         return f"DO {_literal(SETTLE.format(**parts))}"
+
+    def _index_places(self) -> str:
+        """Make the indexes by which single rows are tried, once they are needed."""
+        work, todo, place = self.tables.work, self.tables.todo, self._stage.place
+        return f"""IF pg_catalog.to_regclass('{work}_place') IS NULL THEN
+        CREATE INDEX {_bare(work)}_place ON {work} ({place});
+        CREATE INDEX ON {todo} (place);
+        CREATE INDEX ON {todo} (of_place);
+        CREATE INDEX ON {todo} (turn);
+      END IF;"""
 
     def _count_settled(self) -> str:
         """Add up what became of the rows of ``work``."""
@@ -224,7 +239,7 @@ def _literal(text: str) -> str:
 _END = "{own}is_over := true; {own}at := {own}final OPERATOR(pg_catalog.+) 1; EXIT;"
 _CREATE = """
 CREATE TEMPORARY TABLE {repeated} (place bigint, of_file bigint, of_place bigint) ON COMMIT DROP;
-CREATE TEMPORARY TABLE {todo} (place bigint) ON COMMIT DROP;
+CREATE TEMPORARY TABLE {todo} (place bigint, of_place bigint, turn bigint) ON COMMIT DROP;
 CREATE TEMPORARY TABLE {refused} (
   place bigint, state pg_catalog.text, message pg_catalog.text, detail pg_catalog.text,
   constraint_name pg_catalog.text, column_name pg_catalog.text

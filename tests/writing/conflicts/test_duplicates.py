@@ -81,6 +81,92 @@ def test_a_refused_record_is_no_duplicate(item):
     assert ask("SELECT note FROM item WHERE number = 'c'") == [("good",)]
 
 
+MANY_REFUSED = [
+    ("c", "bad"),
+    ("a1", "bad"),
+    ("c", "bad"),
+    ("d", "fine"),
+    ("a1", "one"),  # as it is
+    ("d", "bad"),
+    ("c", "good"),
+    ("a1", "other"),
+    ("e", "bad"),
+    ("c", "bad"),
+    ("a1", "bad"),
+    ("e", "bad"),
+    ("c", "last"),
+    ("a2", "bad"),
+    ("e", "bad"),
+    ("d", "bad"),
+]
+
+
+@pytest.mark.parametrize("times_again", [0, 1, 8])
+@pytest.mark.parametrize("on_conflict", ["upsert", "update", "ignore"])
+@pytest.mark.parametrize("duplicates", ["reject", "first"])
+def test_refused_records_of_a_key_do_not_depend_on_the_batch(
+    item, on_conflict, duplicates, times_again, monkeypatch
+):
+    monkeypatch.setattr("ingest.writing.conflicts.duplicates.TIMES_AGAIN", times_again)
+    run("ALTER TABLE item ADD CONSTRAINT good CHECK (note <> 'bad')")
+    rows = [{"number": number, "note": note} for number, note in MANY_REFUSED]
+    found = []
+    for size in (1, 100):
+        monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", size)
+        options = {"on_conflict": on_conflict, "duplicates": duplicates, "on_error": "reject"}
+        result = load(item, rows, analyze=False, **options)
+        rejects = [
+            (it.record, it.kind, it.reason if it.kind == "duplicate" else it.constraint)
+            for it in result.rejects
+        ]
+        table = ask("SELECT number, note FROM item ORDER BY number")
+        found.append((counts(result), rejects, table))
+        run("DELETE FROM item WHERE number > 'b'; UPDATE item SET note = 'one' WHERE number = 'a1'")
+    assert found[0] == found[1]
+    assert found[0][0]["rejected"] > 0
+
+
+LAST = {
+    "upsert": ({"inserted": 2, "updated": 1, "rejected": 7, "skipped": 6}, [("c", "last")]),
+    "update": ({"updated": 1, "rejected": 13, "skipped": 2}, []),
+    "ignore": ({"inserted": 2, "ignored": 2, "rejected": 5, "skipped": 7}, [("c", "last")]),
+}
+
+
+@pytest.mark.parametrize("times_again", [0, 1, 8])
+@pytest.mark.parametrize("on_conflict", LAST)
+def test_the_last_record_that_is_not_refused_counts(item, on_conflict, times_again, monkeypatch):
+    monkeypatch.setattr("ingest.writing.conflicts.duplicates.TIMES_AGAIN", times_again)
+    run("ALTER TABLE item ADD CONSTRAINT good CHECK (note <> 'bad')")
+    rows = [{"number": number, "note": note} for number, note in MANY_REFUSED]
+    want, new = LAST[on_conflict]
+    options = {"on_conflict": on_conflict, "duplicates": "last", "on_error": "reject"}
+    assert upsert(item, rows, **options) == want
+    assert ask("SELECT number, note FROM item WHERE number = 'c'") == new
+
+
+@pytest.mark.parametrize("duplicates", WANT)
+def test_many_refused_records_of_one_key_are_looked_at_a_few_times_each(item, duplicates):
+    run("""
+        ALTER TABLE item DROP CONSTRAINT item_number_key;
+        CREATE SEQUENCE looks;
+        CREATE FUNCTION look(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN PERFORM nextval('conflicts_test.looks'); RETURN $1; END $$;
+        CREATE UNIQUE INDEX by_look ON item (look(number));
+        ALTER TABLE item ADD CONSTRAINT good CHECK (note <> 'bad');
+    """)
+
+    def looks(records):
+        rows = [{"number": "c", "note": "bad"}] * records
+        [(before,)] = ask("SELECT last_value FROM looks")
+        got = upsert(item, rows, key=["number"], duplicates=duplicates, on_error="reject")
+        assert got == {"rejected": records}
+        [(after,)] = ask("SELECT last_value FROM looks")
+        return after - before
+
+    assert looks(120) < 2.5 * looks(60)
+
+
 def write(path, records):
     lines = [f"{record['number']},{record['note']}" for record in records]
     path.write_text("\n".join(["number,note", *lines]), encoding="utf-8")
