@@ -24,6 +24,7 @@ from ingest.postgres.several_tables import read_tables
 from ingest.results import Counts, details_of
 from ingest.sources import Position
 from ingest.sources.fingerprints import digest_of_part
+from ingest.writing.conflicts.options import refuse_several_tables
 from ingest.writing.copy import CopyWriter, unsupported_reasons
 from ingest.writing.direct import DirectWriter
 from ingest.writing.preconditions import why_not_copy
@@ -310,8 +311,6 @@ class ChunkLoader:
         )
         self._table = table = pipeline.table
         if table.parts and self._job.how.conflicts is not None:
-            from ingest.writing.conflicts.writer import refuse_several_tables  # few loads do
-
             refuse_several_tables(self._job.model)
         self._decide(*pipeline.rules_not_asked, *_of_other_servers(table))
         if self._keys is None:

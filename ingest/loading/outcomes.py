@@ -13,9 +13,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from ingest.postgres.catalog import quote_name
-from ingest.writing.conflicts.options import Given
+from ingest.writing.conflicts.options import Given, refuse_several_tables
 from ingest.writing.conflicts.tables import SeenKeys
-from ingest.writing.conflicts.writer import ConflictWriter, refuse_several_tables
+from ingest.writing.conflicts.writer import ConflictWriter
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.staging import temporary_name
 

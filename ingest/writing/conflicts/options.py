@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, cast
 
-from ingest.exceptions import ConfigurationError
+from ingest.exceptions import (
+    NOTHING_LOADED,
+    ConfigurationError,
+    Outcome,
+    UnsupportedModelError,
+)
+from ingest.postgres.several_tables import link_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from django.db import models
 
@@ -99,6 +104,18 @@ class DeleteLimit:
         if self.share is not None:
             return deleted <= self.share * rows
         return self.rows is None or deleted <= self.rows
+
+
+def refuse_several_tables(model: type[models.Model]) -> NoReturn:
+    """Raise ``UnsupportedModelError`` for a model whose rows lie in several tables."""
+    link = cast("models.ForeignKey[Any, Any]", link_of(model._meta.concrete_model or model))
+    label, parent = model._meta.label, link.remote_field.model._meta.label
+    raise UnsupportedModelError(
+        f"on_conflict settles the rows of one table, and {label} also has fields in the table of "
+        f"{parent}. Load the file twice: into {parent} with the parent's fields, then into {label} "
+        f"with its own, and with a column {link.name}__FIELD by which the parent's row is looked "
+        f"up, or {link.name} with its key."
+    ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
 
 DEFAULT_LIMIT = "10%"

@@ -17,7 +17,7 @@ from ingest.writing.preconditions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from ingest.postgres.catalog import Constraint, Table
     from ingest.postgres.encoding import CopyEncoding
@@ -85,5 +85,33 @@ def leave_out_triggers(keys: Sequence[Constraint], rows: str, own: str) -> str:
     )
 
 
+def set_referring(session: Session, table: Table, columns: Collection[str]) -> tuple[str, str]:
+    """Return statements that set the foreign keys that refer to these columns, and set them back.
+
+    A deferred one would be checked when it is too late to say which record was at fault.
+    """
+    found = [
+        (name, is_deferred)
+        for name, is_deferred, referred in session.fetch(_REFERRING, table.oid)
+        if set(referred) & set(columns)
+    ]
+    immediate = "".join(f"SET CONSTRAINTS {name} IMMEDIATE; " for name, _ in found)
+    deferred = "".join(f"SET CONSTRAINTS {name} DEFERRED; " for name, back in found if back)
+    return immediate, deferred
+
+
 BRING_BACK_TRIGGERS = """PERFORM pg_catalog.set_config('session_replication_role',
             pg_catalog.current_setting('ingest.replication_role'), true);"""
+_REFERRING = """
+SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname::pg_catalog.text), '.',
+                         pg_catalog.quote_ident(k.conname::pg_catalog.text)),
+       k.condeferred,
+       ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a
+             WHERE a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+               AND a.attnum OPERATOR(pg_catalog.=) ANY (k.confkey))
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) k.connamespace
+WHERE k.confrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
+  AND k.contype OPERATOR(pg_catalog.=) 'f' AND k.condeferrable
+  AND k.conparentid OPERATOR(pg_catalog.=) 0
+"""
