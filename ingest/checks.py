@@ -46,15 +46,22 @@ def check_uploads(**_options: Any) -> list[CheckMessage]:
 
 
 def _place() -> Iterator[CheckMessage]:
-    checks = {10: refuse_served_place}
-    if runner() == "process":
-        checks[12] = refuse_memory
-    for number, check in checks.items():
-        try:
-            check()
-        except ConfigurationError as error:
-            said, _colon, cure = str(error).rpartition(": ")
-            yield _warn(number, f"{said}.", f"{cure[0].upper()}{cure[1:]}")
+    served = _refusal(refuse_served_place)
+    if served is not None:
+        yield _warn(10, *served)
+    in_memory = _refusal(refuse_memory) if runner() == "process" else None
+    if in_memory is not None:
+        yield _warn(12, *in_memory)
+
+
+def _refusal(check: Callable[[], None]) -> tuple[str, str] | None:
+    """Return what a check refuses and the hint, or None if it refuses nothing."""
+    try:
+        check()
+    except ConfigurationError as error:
+        said, _colon, cure = str(error).rpartition(": ")
+        return f"{said}.", f"{cure[0].upper()}{cure[1:]}"
+    return None
 
 
 def _runner() -> Iterator[CheckMessage]:
