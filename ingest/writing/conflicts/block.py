@@ -62,6 +62,7 @@ BEGIN
     ELSE
       {meet_todo};
     END IF;
+    {count_ignored}
     """
     + _COUNT
     + """, pg_catalog.min(w.{place}), pg_catalog.max(w.{place})

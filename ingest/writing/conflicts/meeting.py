@@ -36,17 +36,52 @@ class Meeting(Plan):
             f"FROM {self.looked_at} WHERE {key.predicate or 'true'}) t "
             f"WHERE {self._is_keyed('s')} AND {self._same_key('t', 's')} LIMIT 1"
         )
-        return (
-            f"INSERT INTO {self.tables.work} ({columns}, {self._stage.place}, "
-            f"{', '.join(self._keys)}, {own}tid, {own}what, {own}earlier) "
-            f"SELECT {', '.join(f's.{quote_name(name)}' for name in self._names)}, "
-            f"s.{self._stage.place}, {', '.join(f's.{name}' for name in self._keys)}, m.{own}tid, "
-            f"coalesce(m.{own}what, '{self._absent}'), '' "
-            # In the order of the key, so that adjacent index entries are looked up together.
-            f"FROM (SELECT * FROM {self._keyed} s "
-            f"{'WHERE ' + self._is_todo('s') if only_todo else ''} ORDER BY {self._order('s')}) s "
-            f"LEFT JOIN LATERAL ({found}) m ON true"
+        place = self._stage.place
+        into = (
+            f"INSERT INTO {self.tables.work} ({columns}, {place}, {', '.join(self._keys)}, "
+            f"{own}tid, {own}what, {own}earlier) "
         )
+        selected = (
+            f"SELECT {', '.join(f's.{quote_name(name)}' for name in self._names)}, s.{place}, "
+            f"{', '.join(f's.{name}' for name in self._keys)}, m.{own}tid, "
+            f"coalesce(m.{own}what, '{self._absent}'), '' "
+        )
+        condition = f"WHERE {self._is_todo('s')}" if only_todo else ""
+        # In the order of the key, so that neighbours in the index are looked up together.
+        ordered = f"ORDER BY {self._order('s')}"
+        if not self.counts_ignored:
+            return (
+                f"{into}{selected}FROM (SELECT * FROM {self._keyed} s {condition} {ordered}) s "
+                f"LEFT JOIN LATERAL ({found}) m ON true"
+            )
+        # Most rows are left alone: only what finds them is sorted.
+        names = ", ".join((place, *self._keys, f"{own}in"))
+        looked = (
+            f"SELECT s.{place}, m.{own}tid, m.{own}what FROM (SELECT {names} FROM {self._keyed} s "
+            f"{condition} {ordered}) s LEFT JOIN LATERAL ({found}) m ON true "
+            f"WHERE {own}is_again OR m.{own}what IS NULL "
+            f"OR m.{own}what OPERATOR(pg_catalog.<>) '{IGNORED}' OFFSET 0"
+        )
+        return (
+            f"{into}{selected}FROM ({looked}) m JOIN {self._keyed} s "
+            f"ON s.{place} OPERATOR(pg_catalog.=) m.{place}"
+        )
+
+    def _count_ignored(self) -> str:
+        """Count the rows that were left alone, right after they were looked up."""
+        if not self.counts_ignored:
+            return ""
+        own, tables = self.own, self.tables
+        return f"""GET DIAGNOSTICS {own}added = ROW_COUNT;
+    IF NOT {own}is_again THEN
+      IF {own}is_first THEN
+        SELECT pg_catalog.count(*) INTO {own}looks FROM {self._stage.name};
+      ELSE
+        SELECT pg_catalog.count(*) INTO {own}looks FROM {tables.todo};
+      END IF;
+      {own}ignored := {own}ignored OPERATOR(pg_catalog.+) {own}looks
+        OPERATOR(pg_catalog.-) {own}added;
+    END IF;"""
 
     @property
     def _absent(self) -> str:

@@ -122,6 +122,11 @@ class Plan:
         return self._options.duplicates == "last"
 
     @property
+    def counts_ignored(self) -> bool:
+        """Whether rows that are left alone are counted only, and not in ``work``."""
+        return self._options.mode == "ignore" and not self._tracks_outcomes
+
+    @property
     def set_columns(self) -> tuple[str, ...]:
         """The columns that an UPDATE sets."""
         if self._tracks_outcomes:

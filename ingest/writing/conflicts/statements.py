@@ -171,6 +171,7 @@ class Settling(Meeting, Changing, Duplicates):
             "note_again": self._note_again(),
             "index_places": self._index_places(),
             "note_outcomes": self._note_outcomes(),
+            "count_ignored": self._count_ignored(),
             "count_settled": self._count_settled(),
             "missing_state": MISSING_STATE,
             "lacking_state": LACKING_STATE,
