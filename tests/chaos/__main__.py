@@ -1,6 +1,7 @@
 """The long run: every fault many times, and what came of it, as a table."""
 
 import argparse
+import atexit
 import collections
 import os
 import random
@@ -32,30 +33,49 @@ def main():
         if not chosen.executor:
             field.measure(**({"mode": chosen.modes[0]} if chosen.modes else {}))
         cluster = executors.open_cluster(field) if chosen.executor == "dask" else None
+        if cluster is not None:
+            atexit.register(cluster.end)
         tell(f"{'':<36} tries  struck resumed    lost   twice  wrong")
         if chosen.executor:
             plan = executors.plan(field, cluster, chosen)
         else:
             plan = _plan_modes(chosen) if chosen.modes else _plan(field, chosen)
+        plan = [(name, tries) for name, tries in plan if re.search(chosen.only, name)]
+        if chosen.minutes:
+            _try_until(started + 60 * chosen.minutes, field, plan, chosen.seed, said, total)
+            plan = []
         for name, tries in plan:
-            if not re.search(chosen.only, name):
-                continue
             row = _try(field, name, tries, said)
             total += row
             _show(name, row)
         _show("all", total)
-        if cluster is not None:
-            cluster.end()
     tell(f"{time.monotonic() - started:,.0f} seconds. What loads said when they failed:")
     for text, count in said.most_common():
         tell(f"{count:>5} {text}")
     sys.exit(1 if total["lost"] or total["twice"] or total["wrong"] else 0)
 
 
+def _try_until(deadline, field, plan, seed, said, total):
+    """Try in a random order until the time is up."""
+    every = [(name, one) for name, tries in plan for one in tries]
+    random.Random(seed).shuffle(every)
+    rows = {name: collections.Counter() for name, _ in plan}
+    for name, one in every:
+        if time.monotonic() > deadline:
+            break
+        rows[name] += _try(field, name, [one], said)
+    for name, row in rows.items():
+        total += row
+        _show(name, row)
+
+
 def _arguments():
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--tries", type=int, default=250, help="moments at which to kill a client")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--minutes", type=float, help="try in a random order, and begin no try after so many"
+    )
     parser.add_argument("--only", default="", help="a regular expression for the faults' names")
     parser.add_argument(
         "--stride", type=int, default=1, help="take every n-th of the protocol's steps"
