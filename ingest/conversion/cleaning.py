@@ -296,9 +296,14 @@ def _read_range(field: RangeField[Any], value: dict[str, Any]) -> Any:
     return field.range_type(**bounds)
 
 
+_UNREADABLE = (TypeError, AttributeError, LookupError)
+
+
 def _why_unread(field: models.Field[Any, Any], error: Exception, value: Any) -> str:
     """Return why a field could not read a value, if it raised one of Python's exceptions."""
-    if isinstance(error, TypeError | AttributeError | LookupError | ValueError):
+    is_list = isinstance(field, ArrayField) and isinstance(value, list | tuple)
+    kinds = (TypeError, AttributeError) if is_list else (*_UNREADABLE, ValueError)
+    if isinstance(error, kinds):
         reason = why_unread(field, value)
         if reason is not None:
             return reason

@@ -67,6 +67,7 @@ _UNLIKE_TEXT_NAMES = {
     memoryview: "bytes",
 }
 _UNLIKE_TEXT = frozenset(_UNLIKE_TEXT_NAMES)
+_FRACTION = re.compile(r"[0-9]\.0*[1-9]|[0-9][eE]-")
 _WITH_OFFSET = re.compile(r":.*(Z|[+-][0-9:]+)\s*$")
 
 
@@ -346,7 +347,7 @@ class ColumnConverter:
         cleaned = self._clean_each(values, is_text=is_text)
         if self._is_of_hours and dt.time not in self._warned:
             self._warn_of_offset(values, cleaned)
-        if self._cut is not None and not is_text:
+        if self._cut is not None and (not is_text or isinstance(self.field, ArrayField)):
             self._warn_of_cut(values, cleaned)
         return cleaned
 
@@ -473,7 +474,7 @@ def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] 
     while isinstance(field, ArrayField):
         field, kinds = field.base_field, (list, tuple)
     if isinstance(field, models.IntegerField):
-        return kinds, "numbers with a fraction"
+        return (*kinds, str) if list in kinds else kinds, "numbers with a fraction"
     if isinstance(field, models.DateField) and not isinstance(field, models.DateTimeField):
         return (dt.datetime,), "dates with a time"
     return None
@@ -481,6 +482,8 @@ def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] 
 
 def _is_cut(value: Any) -> bool:
     """Return whether a value has more than its field keeps."""
+    if isinstance(value, str):  # a list in JSON
+        return _FRACTION.search(value) is not None
     if isinstance(value, list | tuple):
         return any(map(_is_cut, value))
     if isinstance(value, dt.datetime):

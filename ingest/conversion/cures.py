@@ -105,6 +105,13 @@ def _filled(message: Any, value: str) -> str | None:
         return None
 
 
+def _of_items(field: Field) -> str | None:
+    base = getattr(field, "base_field", None)
+    if not isinstance(field, ArrayField) or base is None:
+        return None
+    return f"An item of the list has another type than {type(base).__name__} takes."
+
+
 def why_unread(field: Field, value: Any) -> str | None:
     """Return what a field takes, where it could not read this value at all."""
     kind = type(value)
@@ -115,6 +122,6 @@ def why_unread(field: Field, value: Any) -> str | None:
     for base, own, taken in _TAKEN:
         if isinstance(field, base):
             if issubclass(kind, own):
-                return None
+                return _of_items(field)
             return f"Its type is {kind.__name__}, but {type(field).__name__} takes {taken}."
     return None

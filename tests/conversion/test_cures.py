@@ -248,12 +248,20 @@ def test_a_value_that_is_kept_is_not(field, value):
     assert [line for line in result.decisions if line.startswith("Warning")] == []
 
 
-def test_an_item_of_a_list_that_is_cut_is_told():
+@pytest.mark.parametrize("value", [[1.5], [2, Decimal("1.5")], "[1.5]", "[1, 25e-1]"])
+def test_an_item_of_a_list_that_is_cut_is_told(value):
     names = [item.name for item in Array._meta.fields if item.name != "id"]
     empty = {name: [] for name in names} | {"integers_or_null": None}
-    result = load(Array, [{**empty, "integers": [1.5], "board": [[1, 2.0]]}])
+    result = load(Array, [{**empty, "integers": value, "board": [[1, 2.0]], "floats": [1.5]}])
     [warning] = [line for line in result.decisions if line.startswith("Warning")]
     assert warning.startswith("Warning: the field integers was given numbers with a fraction")
+
+
+@pytest.mark.parametrize("value", [[[1]], ["a"], [{"a": 1}]])
+def test_a_list_with_items_of_another_type(value):
+    reason = reason_of(Array, {"integers": value}, "integers")
+    assert "not supported between" not in reason
+    assert "item" in reason.casefold()
 
 
 def test_booleans_and_uuids_say_what_they_take():
