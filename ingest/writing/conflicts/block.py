@@ -1,7 +1,7 @@
-"""The block of PL/pgSQL that settles the rows of one batch, with gaps for what a load needs."""
+"""The PL/pgSQL block that writes the rows of one batch, with placeholders for each load."""
 
-# The plan of the UPDATE and of the lock: row by row, by ctid or by the key's index. The planner
-# knows nothing of the temporary tables and might read the whole table instead.
+# Makes PostgreSQL find the rows for the UPDATE and the lock one by one, by ctid or by the key's
+# index. The planner has no statistics of the temporary tables and might read the whole table.
 _NESTED = """PERFORM pg_catalog.set_config('ingest.hashjoin',
           pg_catalog.current_setting('enable_hashjoin'), true),
         pg_catalog.set_config('ingest.mergejoin',

@@ -1,18 +1,18 @@
-"""Records of one source that have the same key, and what became of them."""
+"""Find records of one source with the same key, and note their outcomes."""
 
 from __future__ import annotations
 
 from ingest.writing.conflicts.plan import SETTLED, Plan
 
 TIMES_AGAIN = 8
-"""How often the next row of each key whose holder was refused is tried; then all of them are."""
+"""How many rounds try only the next row of each key whose holder was refused, before all rows."""
 
 
 class Duplicates(Plan):
-    """Finds records that repeat a key, and lets them in where the other one was refused."""
+    """Writes the SQL that finds repeated keys, and retries a record if the other was refused."""
 
     def _find_duplicates(self) -> str:
-        """Part rows that repeat a key of the load from the others, and note the keys."""
+        """Return the SQL that separates rows that repeat a key of the load, and notes the keys."""
         own, tables, place = self.own, self.tables, self._stage.place
         if self._options.duplicates == "last":
             keys = ", ".join(f"s.{name}" for name in self._keys)
@@ -27,7 +27,7 @@ class Duplicates(Plan):
     {self._all_but_repeated()}
     {own}is_first := false;
   END IF;"""
-        # Most batches repeat no key, and to insert without a look at conflicts is faster.
+        # Most batches repeat no key, and an INSERT without ON CONFLICT is faster.
         return f"""
   BEGIN
     {self._note_keys()};
@@ -39,11 +39,11 @@ class Duplicates(Plan):
   END;"""
 
     def _find_again(self) -> str:
-        """Let rows be tried whose key was held by a row that was refused.
+        """Return the SQL that retries rows whose key was held by a row that was refused.
 
-        It is the next row of each key that is tried, and then holds it. Where that goes on and on,
-        all rows of a key are tried in one round until one is in, one at a time: else each row that
-        is refused would take a round over all the others.
+        The next row of each key is tried, and then holds the key. After several such rounds, all
+        rows of a key are tried in one round, one at a time, until one is accepted. Otherwise each
+        refused row would need a round over all the others.
         """
         own, tables = self.own, self.tables
         order = "DESC" if self._options.duplicates == "last" else "ASC"
@@ -72,13 +72,13 @@ class Duplicates(Plan):
     END IF;"""
 
     def _next_again(self) -> str:
-        """Choose the row whose turn it is."""
+        """Return the SQL that chooses the next row to try."""
         own = self.own
         return f"""SELECT d.place, d.turn INTO {own}at, {own}tried FROM {self.tables.todo} d
         WHERE d.turn OPERATOR(pg_catalog.>) {own}tried ORDER BY d.turn LIMIT 1;"""
 
     def _hold_key(self) -> str:
-        """Let the row that was just tried hold its key: the others of the key repeat it."""
+        """Return the SQL that gives the key to the row just tried; the others then repeat it."""
         own, tables = self.own, self.tables
         return f"""WITH {own}alike AS (
             DELETE FROM {tables.todo} d
@@ -90,11 +90,11 @@ class Duplicates(Plan):
           INSERT INTO {tables.repeated} SELECT l.place, {own}file, {own}at FROM {own}alike l;"""
 
     def _note_again(self) -> str:
-        """Leave out the rows that repeat another one after all, and note the keys of that one."""
+        """Return the SQL that removes rows that repeat another one, and notes its key."""
         tables, place = self.tables, self._stage.place
         left_out = f"""DELETE FROM {tables.work} w WHERE EXISTS (
         SELECT FROM {tables.repeated} r WHERE r.place OPERATOR(pg_catalog.=) w.{place});"""
-        if self._tracks_outcomes:  # which are noted with their keys
+        if self._tracks_outcomes:  # outcomes are noted with their keys
             return left_out
         held = f"""{self._is_todo("s")} AND NOT EXISTS (
         SELECT FROM {tables.refused} f WHERE f.place OPERATOR(pg_catalog.=) s.{place})"""
@@ -123,7 +123,7 @@ class Duplicates(Plan):
                       WHERE r.place OPERATOR(pg_catalog.=) s.{place});"""
 
     def _note_outcomes(self) -> str:
-        """Note what became of the records whose keys are settled, for a later one of the key."""
+        """Return the SQL that notes the outcomes of records, for later records of the same key."""
         own, tables, place = self.own, self.tables, self._stage.place
         if not self._tracks_outcomes:
             return ""
@@ -144,7 +144,7 @@ class Duplicates(Plan):
     ON CONFLICT ({keys}) DO UPDATE SET {set_};"""
 
     def _forget_refused(self) -> str:
-        """Free the keys of rows that were refused: a refused record is no duplicate."""
+        """Return the SQL that frees the keys of refused rows, which later rows may then use."""
         own, tables, place = self.own, self.tables, self._stage.place
         if self._tracks_outcomes:
             return ""

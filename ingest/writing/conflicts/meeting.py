@@ -54,7 +54,7 @@ class Meeting(Plan):
                 f"{into}{selected}FROM (SELECT * FROM {self._keyed} s {condition} {ordered}) s "
                 f"LEFT JOIN LATERAL ({found}) m ON true"
             )
-        # Most rows are left alone: only what finds them is sorted.
+        # Most rows are unchanged, so only the columns that find them are sorted.
         names = ", ".join((place, *self._keys, f"{own}in"))
         looked = (
             f"SELECT s.{place}, m.{own}tid, m.{own}what FROM (SELECT {names} FROM {self._keyed} s "
@@ -68,7 +68,7 @@ class Meeting(Plan):
         )
 
     def _count_ignored(self) -> str:
-        """Count the rows that were left alone, right after they were looked up."""
+        """Return the SQL that counts unchanged and ignored rows right after the look-up."""
         if not self.counts_ignored:
             return ""
         own, tables = self.own, self.tables

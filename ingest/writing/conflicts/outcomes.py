@@ -1,4 +1,4 @@
-"""What became of the rows of one batch, as the server's temporary tables have it."""
+"""Read the outcomes of a batch's rows from the temporary tables on the server."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _INTEGERS = frozenset({"int2", "int4", "int8"})
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settled:
-    """What became of the rows of one batch."""
+    """The outcomes of the rows of one batch."""
 
     counts: tuple[int, ...] = (0, 0, 0, 0, 0)
-    """Inserted, updated, unchanged, ignored and skipped ones."""
+    """How many were inserted, updated, unchanged, ignored and skipped."""
     refused: Sequence[RefusedRow] = ()
-    """Those that a type, PostgreSQL or this module has refused, by place."""
+    """The rows that a type, PostgreSQL or a rule of ``on_conflict`` has refused, by place."""
     repeated: Sequence[tuple[int, int, int]] = ()
-    """Records that repeat a key: their numbers, and file and number of the one that holds it."""
+    """Records that repeat a key: number, and file and number of the record that holds the key."""
     ranges: Sequence[tuple[int, int]] = ()
-    """The keys of the inserted rows, where they are numbers."""
+    """The keys of the inserted rows, if they are numbers."""
     texts: Sequence[str] = ()
-    """The same, as text, where they are not."""
+    """The keys of the inserted rows as text, if they are not numbers."""
 
 
 def read_settled(
@@ -42,10 +42,10 @@ def read_settled(
     refused: list[RefusedRow],
     make_row: Callable[[RowError], RefusedRow],
 ) -> Script[Settled]:
-    """Read what became of the rows of the batch that was settled last.
+    """Read the outcomes of the last batch.
 
-    ``key_type``: the type of the primary keys that are wanted; empty if none are. ``refused``: the
-    rows that the temporary table has refused. ``make_row``: makes a row of the batch of a refusal.
+    ``key_type``: the type of the primary keys to read, or empty to read none. ``refused``: the rows
+    that the temporary table has refused. ``make_row``: converts a refusal to a row of the batch.
     """
     [found] = yield Query(_SETTLED.format(**vars(tables)))
     settled, has_refused, has_repeated, has_fresh = found
@@ -71,7 +71,7 @@ def read_settled(
 
 
 def type_of_keys(keys: PrimaryKeys, table: Table) -> str:
-    """Return the type of the primary keys that the ledger gets; empty if it gets none."""
+    """Return the type of the primary keys for the ledger, or an empty string if it needs none."""
     if not keys.name or keys.reason is not None:
         return ""
     return next(item.type_name for item in table.columns if item.name == keys.name)

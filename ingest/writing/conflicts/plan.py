@@ -123,7 +123,7 @@ class Plan:
 
     @property
     def counts_ignored(self) -> bool:
-        """Whether rows that are left alone are counted only, and not in ``work``."""
+        """Whether unchanged and ignored rows are only counted, and not copied to ``work``."""
         return self._options.mode == "ignore" and not self._tracks_outcomes
 
     @property

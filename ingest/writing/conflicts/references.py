@@ -1,8 +1,8 @@
-"""Foreign keys of the rows that are inserted, a set at a time, as ``direct`` checks them.
+"""Check the foreign keys of inserted rows as a set, like ``direct``.
 
-What all rows refer to is looked up and locked by one statement, with the lock of PostgreSQL's own
-checks. Where every key is there, the triggers are left out for the INSERT alone; else PostgreSQL
-checks row by row, and says which is missing.
+One statement looks up and locks all referenced rows, with the lock of PostgreSQL's own checks. If
+every key exists, the triggers are disabled for the INSERT alone. Otherwise PostgreSQL checks row by
+row, and reports the missing one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
 
 FEW_ROWS = 10_000
-"""Up to here the look at the catalog costs what the check of a set saves."""
+"""Up to here, reading the catalog costs what the set check saves."""
 _TYPES = frozenset({"int2", "int4", "int8", "uuid"})
 """Types without a collation: two columns of them can always be compared."""
 
@@ -32,9 +32,9 @@ _TYPES = frozenset({"int2", "int4", "int8", "uuid"})
 def plan_references(
     session: Session, table: Table, encoding: CopyEncoding
 ) -> tuple[list[Constraint], str | None]:
-    """Return the foreign keys to check as a set, or none and why not.
+    """Return the foreign keys to check as a set, or none and the reason.
 
-    From here on nobody can change the definition of the table.
+    Takes a lock, so that nobody can change the definition of the table any more.
     """
     if not table.foreign_keys or table.distribution is not None:
         return [], None
@@ -58,9 +58,9 @@ def plan_references(
 
 
 def leave_out_triggers(keys: Sequence[Constraint], rows: str, own: str) -> str:
-    """Return statements of PL/pgSQL that leave out triggers if all that ``rows`` refer to is there.
+    """Return PL/pgSQL that disables triggers if everything to which ``rows`` refer exists.
 
-    ``rows`` is what follows FROM, with its WHERE; its alias is ``w``.
+    ``rows`` is a FROM clause with its WHERE and the alias ``w``.
     """
     counts = []
     for key in keys:
@@ -77,7 +77,7 @@ def leave_out_triggers(keys: Sequence[Constraint], rows: str, own: str) -> str:
     return (
         "PERFORM pg_catalog.set_config('ingest.replication_role', "
         "pg_catalog.current_setting('session_replication_role'), true); "
-        # A change of the role has every statement planned anew: not for small pieces.
+        # After a change of the role, PostgreSQL plans all statements again: not for small pieces.
         f"{own}absent := 1; IF {own}is_whole THEN "
         f"SELECT {' OPERATOR(pg_catalog.+) '.join(counts)} INTO {own}absent; END IF; "
         f"IF {own}absent OPERATOR(pg_catalog.=) 0 THEN "

@@ -1,4 +1,4 @@
-"""The records that are refused, as the user reads it."""
+"""Make the errors and rejects for refused records."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DUPLICATE_STATE = "23505"
 
 
 class Refusals:
-    """Makes rejects and errors of what the server has refused."""
+    """Makes the errors and rejects for the rows that the server has refused."""
 
     def __init__(self, table: Table, key: ConflictKey, given: Given, seen: SeenKeys) -> None:
         self._table, self._key, self._given, self._seen = table, key, given, seen
 
     def row(self, batch: TypedBatch, said: RowError) -> RefusedRow:
         """Return the row of a batch that was refused, by the number of its record."""
-        # The table of refusals has NULL where PostgreSQL did not refuse the row.
+        # The table of refusals has NULLs if PostgreSQL itself did not refuse the row.
         state, place, *texts = said
         row = own_refusal(RowError(state, place, *(str(text or "") for text in texts)), self._table)
         return RefusedRow(
@@ -73,7 +73,7 @@ class Refusals:
             raise RecordsRefused(list(repeats))
 
     def reject(self, batch: TypedBatch, row: RefusedRow) -> Reject:
-        """Return the reject that a refused row becomes."""
+        """Return the reject for a refused row."""
         if row.state == MISSING_STATE:
             return self._reject_key(
                 batch,
@@ -106,7 +106,7 @@ class Refusals:
         return reject_of(batch, row, self._table, "")
 
     def reject_repeated(self, batch: TypedBatch, record: int, file: int, of: int) -> Reject:
-        """Return the reject of a record whose key an earlier record of a file has."""
+        """Return the reject for a record that repeats the key of another record."""
         source = self._seen.sources[file]
         where = "" if source == batch.source else f" of {source}"
         return self._reject_key(
@@ -126,7 +126,7 @@ class Refusals:
         kind: Any,
         constraint: str | None = None,
     ) -> Reject:
-        """Return a reject that shows the values of the key, as the source has them."""
+        """Return a reject that shows the source's values of the key."""
         row = RefusedRow(
             place=place,
             state="",
@@ -144,7 +144,7 @@ class Refusals:
 
 
 def _values_of(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
-    """Return the values of several columns, as the source has them."""
+    """Return the source's values of several columns, for a message."""
     fed = [name for name in columns if name in batch.origins]
     return ", ".join(
         f"{batch.origins[name][0]}={value_of(batch, name, batch.records[place])}" for name in fed

@@ -1,18 +1,18 @@
-"""The statement by which the server settles the rows of one batch; see ``Settling``.
+"""Write the statement by which the server handles the rows of one batch; see ``Settling``.
 
-All of it is one DO, so that a batch takes few round trips. What it works on:
+It is a single DO, so that a batch takes few round trips. It uses these tables:
 
 - the stage has the batch's rows as they were sent, each with its record's number as its place;
-- ``work`` has the rows that are being settled, with the row of the table that each one meets, and
-  what is to become of it (``WHAT``);
+- ``work`` has the rows that are being handled, with the matching row of the table and the outcome
+  (see ``plan``);
 - ``seen`` has the keys of the load's rows, each with the record that holds it now;
-- ``repeated`` has the rows of the batch that wait for another one of the same key;
+- ``repeated`` has the rows of the batch that wait for another row with the same key;
 - ``todo`` has the places of the rows of the next round, and of those that are tried one by one;
   of rows whose key was held by a record that was refused, also the place of that record, and when
   it is their turn;
-- ``refused`` has the rows that were refused, with what PostgreSQL said;
+- ``refused`` has the rows that were refused, with PostgreSQL's messages;
 - ``fresh`` has the keys of the inserted rows;
-- ``noted`` has rows of ``seen`` as text, for the ledger, where a load is committed in chunks.
+- ``noted`` has rows of ``seen`` as text, for the ledger, if a load is committed in chunks.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from ingest.writing.conflicts.old_values import OldValues
 
 ROUNDS = 10
-"""How often a row is looked at again that other transactions insert and delete meanwhile; after
-that a trigger or row security keeps it out."""
+"""How often a row is looked up again because other transactions insert and delete it. After that,
+a trigger or row security must be keeping it out."""
 PIECE_ROWS = 4_096
-"""Rows tried at a time once all of a batch were refused together."""
+"""The most rows to try at a time after a whole batch was refused."""
 
 
 class Settling(Meeting, Changing, Duplicates):
@@ -59,7 +59,7 @@ class Settling(Meeting, Changing, Duplicates):
     # Making the tables
 
     def create(self, session: Session, *, keeps_seen: bool, makes_seen: bool) -> None:
-        """Make the temporary tables; with ``keeps_seen`` the keys outlive the transaction."""
+        """Create the temporary tables; with ``keeps_seen``, the keys outlive the transaction."""
         tables, own, stage = self.tables, self.own, self._stage
         place = stage.place
         keys = ", ".join(
@@ -109,7 +109,7 @@ class Settling(Meeting, Changing, Duplicates):
 
     @property
     def noting(self) -> str:
-        """The statement that notes the keys of a batch for the ledger, once it is settled."""
+        """The statement that notes the keys of a batch for the ledger, after it was written."""
         own, tables = self.own, self.tables
         return (
             f"INSERT INTO {tables.noted} (row) SELECT (e)::pg_catalog.text "
@@ -122,14 +122,14 @@ class Settling(Meeting, Changing, Duplicates):
     # The statement
 
     def statement(self, old_values: OldValues | None) -> str:
-        """Return the statement that settles the rows of the stage."""
+        """Return the statement that handles the rows of the stage."""
         own, tables, place = self.own, self.tables, self._stage.place
         keep = ""
         if old_values is not None and self.set_columns:
             row, work, where = self._updated()
             rows = f"{self._table.qualified_name} {row}, {work} WHERE {where}"
             if not self.has_row_ids:
-                # Else the UPDATE finds a row that was changed since by its ctid to be another one.
+                # With row ids, the ctid shows the UPDATE that a row was changed since then.
                 rows += f" FOR NO KEY UPDATE OF {row}"
             key = None
             if self._tracks_outcomes and old_values.key in self.set_columns:
@@ -189,7 +189,7 @@ class Settling(Meeting, Changing, Duplicates):
         return f"DO {_literal(SETTLE.format(**parts))}"
 
     def _index_places(self) -> str:
-        """Make the indexes by which single rows are tried, once they are needed."""
+        """Return the SQL that creates the indexes for trying single rows, when first needed."""
         work, todo, place = self.tables.work, self.tables.todo, self._stage.place
         return f"""IF pg_catalog.to_regclass('{work}_place') IS NULL THEN
         CREATE INDEX {_bare(work)}_place ON {work} ({place});
@@ -199,7 +199,7 @@ class Settling(Meeting, Changing, Duplicates):
       END IF;"""
 
     def _count_settled(self) -> str:
-        """Add up what became of the rows of ``work``."""
+        """Return the SQL that adds up the outcomes of the rows of ``work``."""
         own = self.own
         what = f"w.{own}{'final' if self._tracks_outcomes else 'what'}"
         outcomes = {
@@ -233,7 +233,7 @@ def _patterns(states: tuple[str, ...]) -> str:
 
 
 def _literal(text: str) -> str:
-    """Quote a constant for SQL, whatever standard_conforming_strings is."""
+    """Quote a constant for SQL, independent of standard_conforming_strings."""
     return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 

@@ -1,4 +1,4 @@
-"""Loads with ``on_conflict`` into the same table take turns."""
+"""Make loads with ``on_conflict`` into the same table take turns."""
 
 from __future__ import annotations
 

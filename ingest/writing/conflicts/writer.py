@@ -1,13 +1,13 @@
-"""Records meet the rows of the table: inserted, updated, unchanged, ignored or refused.
+"""Match records with the rows of the table: insert, update, leave unchanged, ignore or refuse.
 
-A batch goes by COPY into a temporary table, and one statement on the server settles its rows: it
-finds duplicates, looks up the row of the table for each, updates those that differ, and inserts
-those that the table lacks. See ``statements``.
+A batch is sent by COPY into a temporary table, and one statement on the server handles its rows: it
+finds duplicates, looks up the table's row for each, updates rows that differ, and inserts rows that
+are not in the table. See ``statements``.
 
-It is exact beside other transactions. Rows to be changed are changed by their ctid and their key,
-rows to be inserted are inserted with ON CONFLICT DO NOTHING; where either does not find things as
-they were seen, another transaction came between, and the row is looked up again. Two loads into
-one table take turns: see ``turns``.
+It is exact beside other transactions. Rows are updated by their ctid and their key, and inserted
+with ON CONFLICT DO NOTHING. If either affects fewer rows than expected, another transaction has
+changed a row in between, and the row is looked up again. Two loads into one table take turns: see
+``turns``.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ if TYPE_CHECKING:
     from ingest.writing.timings import Stages
 
 FEW_REFUSED = 1_000
-"""Where more records of a batch are refused, no more of them are settled together."""
+"""If more records of a batch are refused, no more batches are joined."""
 
 
 class ConflictWriter(CopyWriter):
-    """Settles each batch in the session's open transaction."""
+    """Inserts or updates the rows of each batch in the session's open transaction."""
 
     def __init__(  # noqa: PLR0913 - what the caller decides, each once
         self,
@@ -77,7 +77,7 @@ class ConflictWriter(CopyWriter):
         keeps_old: bool = False,
         alias: str = DEFAULT_DB_ALIAS,
     ) -> None:
-        """``is_chunk``: more rows may come when these are committed, and ``seen`` must last."""
+        """``is_chunk``: more rows may follow after these are committed, so ``seen`` must last."""
         super().__init__(
             table,
             model,
@@ -105,7 +105,7 @@ class ConflictWriter(CopyWriter):
     def write(
         self, session: Session, keys: PrimaryKeys, batches: Iterable[TypedBatch]
     ) -> Generator[BatchResult, None, None]:
-        """Do what ``CopyWriter.write`` does; a writer is used once."""
+        """Do the same as ``CopyWriter.write``; can be used only once."""
         self._session, self._primary_keys = session, keys
         self._prepare(session, keys)
         deferred = DeferredChecks(
@@ -140,7 +140,7 @@ class ConflictWriter(CopyWriter):
     def _encoded(
         self, batches: Iterable[TypedBatch]
     ) -> Generator[tuple[TypedBatch, Copying | None], None, None]:
-        """Yield batches with the step that stages them, made while the server has another one."""
+        """Yield batches with the step that stages them, made while the server is busy."""
         for batch in batches:
             has_rows = len(batch.records) > 0
             yield batch, self._stage.filling(batch.rows, _places(batch)) if has_rows else None
@@ -160,14 +160,14 @@ class ConflictWriter(CopyWriter):
     def _may_wait(self) -> bool:
         """Return whether more records may be read before the last ones are sent.
 
-        The server must have something to do meanwhile. No record may be made from those before.
+        The server must be busy in the meantime, and no record may depend on earlier ones.
         """
         pending = self._session.pending
         is_busy = pending is not None and not pending.done()
         return is_busy and not self._session.looks_back and not self._refuses_many
 
     def _prepare(self, session: Session, keys: PrimaryKeys) -> None:
-        """Choose the key, take the locks and make the temporary tables."""
+        """Choose the key, take the locks and create the temporary tables."""
         encoding = keys.encoding
         fed = [self.table.column(str(field.column)).name for field in self.given.fields]
         keys_of_table = read_keys(session, self.table)
@@ -210,7 +210,7 @@ class ConflictWriter(CopyWriter):
         )
         is_made = False
         if self.is_chunk:
-            # One that was rolled back has not made it, nor has one over a connection that was lost.
+            # It does not exist if that transaction was rolled back, or its connection was lost.
             [(is_made,)] = session.fetch(_IS_MADE, self.seen.tables.seen)
         self._settling.create(session, keeps_seen=self.is_chunk, makes_seen=not is_made)
         if self.is_chunk and not is_made and self.seen.recall is not None:
@@ -223,9 +223,9 @@ class ConflictWriter(CopyWriter):
             self.old_values = OldValues(session, self.table, key=keys.name, columns=columns)
 
     def _write_statement(self, session: Session, encoding: CopyEncoding, rows: int) -> None:
-        """Write the statement that settles a batch of so many rows.
+        """Write the statement for a batch of ``rows`` rows.
 
-        It is written once, and once more when the first batch of many rows comes.
+        It is written once, and again for the first batch with many rows.
         """
         is_large = rows > FEW_ROWS and self.options.inserts
         if self._statement and (self._is_for_many or not is_large):
@@ -268,7 +268,7 @@ class ConflictWriter(CopyWriter):
         self._statement = f"{immediate}{statement}; {deferred}"
 
     def _check_identities(self, names: Sequence[str]) -> None:
-        """Refuse a value for GENERATED ALWAYS AS IDENTITY, but where rows are found by it."""
+        """Refuse values for GENERATED ALWAYS AS IDENTITY, except for finding rows by them."""
         for column in self.table.columns:
             is_found_by = column.name in self._key.plain
             if column.identity == "a" and column.name in names and not is_found_by:
@@ -307,7 +307,7 @@ class ConflictWriter(CopyWriter):
         return (yield from read_settled(tables, key_type, refused, make_row))
 
     def _result(self, future: Future[Settled], batch: TypedBatch) -> BatchResult:
-        """Wait for a batch that is on its way, and return what became of it."""
+        """Wait for a batch that is being sent, and return its result."""
         with self.stages.stage("send"):
             settled = future.result()
         pa.default_memory_pool().release_unused()
