@@ -33,7 +33,10 @@ def plain(cells: pa.Array) -> pa.Array:
 
 
 def within_a_day(cells: pa.Array) -> pa.Array | list[Any]:
-    """Return times of day; of one that is none, such as 24:00, Python would make another."""
+    """Return times of day, with a ``RefusedValue`` for each outside of a day, such as 24:00.
+
+    Arrow would convert those to other times in Python.
+    """
     kind = cells.type
     if not pa.types.is_time(kind):
         return cells

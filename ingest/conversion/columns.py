@@ -417,7 +417,7 @@ class ColumnConverter:
                 return
 
     def _warn_of_cut(self, values: list[Any], cleaned: list[Any]) -> None:
-        """Note a value of a typed source of which the field keeps a part, as the ORM does."""
+        """Note a value of a typed source of which the field, as in the ORM, keeps only a part."""
         kinds, what = self._cut or ((), "")
         for value, got in zip(values, cleaned, strict=True):
             if isinstance(value, kinds) and not isinstance(got, RefusedValue) and _is_cut(value):
@@ -461,15 +461,15 @@ class ColumnConverter:
 
 
 def _may_have_none(cells: list[Any]) -> bool:
-    """Return whether None may be among the cells, at the speed of ``in``."""
+    """Return whether None may be among the cells; uses ``in``, because it is fast."""
     try:
         return None in cells
-    except Exception:  # noqa: BLE001 - an array of numpy has no truth value
+    except Exception:  # noqa: BLE001 - a NumPy array has no truth value
         return True
 
 
 def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] | None:
-    """Return the kinds of values that a field keeps a part of, and what these are, in words."""
+    """Return the types of values of which a field keeps only a part, and their name in words."""
     kinds: tuple[type, ...] = (float, Decimal)
     while isinstance(field, ArrayField):
         field, kinds = field.base_field, (list, tuple)
@@ -481,7 +481,7 @@ def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] 
 
 
 def _is_cut(value: Any) -> bool:
-    """Return whether a value has more than its field keeps."""
+    """Return whether a field would keep only a part of a value."""
     if isinstance(value, str):  # a list in JSON
         return _FRACTION.search(value) is not None
     if isinstance(value, list | tuple):
@@ -492,7 +492,7 @@ def _is_cut(value: Any) -> bool:
 
 
 def _is_unlike_text(value: Any) -> bool:
-    """Return whether Python's text of a value is hardly meant: a decimal is, if it is plain."""
+    """Return whether Python's text of a value is probably not intended; a plain decimal's is."""
     if not isinstance(value, Decimal):
         return True
     text = str(value)

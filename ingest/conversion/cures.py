@@ -1,4 +1,4 @@
-"""What a user can do about a refused value, where the field's own message does not say it."""
+"""Tell the user what to do about a refused value, if the field's own message does not."""
 
 from __future__ import annotations
 
@@ -61,27 +61,27 @@ _TAKEN: tuple[tuple[type[Field], Any, str], ...] = (
     (RangeField, Range, "a range, or a text of JSON"),
     (HStoreField, dict, "a dict, or a text of JSON"),
 )
-"""What fields take that Python's own words are no help with."""
+"""The types and texts that fields accept, because Python's own error messages do not help."""
 _TEXTS: tuple[tuple[type[Field], str], ...] = (
     (models.BinaryField, NO_BASE64),
     (ArrayField, NO_LIST),
     (RangeField, NO_RANGE),
 )
-"""How the texts of fields are written that Python's own words are no help with."""
+"""The formats of fields' texts, because Python's own error messages do not help."""
 
 
 def with_cure(field: Field, value: Any, reason: str) -> str:
-    """Return why a field refused a value, and what to do about it, where that is known."""
+    """Return why a field refused a value and, if it is known, what to do about it."""
     cure = _cure(field, value, reason)
     return reason if cure is None else f"{reason} {cure}"
 
 
 def _cure(field: Field, value: Any, reason: str) -> str | None:
     messages = field.error_messages
-    if value.__class__ is not type(value):  # a lazy object says that it is what it wraps
+    if value.__class__ is not type(value):  # a lazy object claims the class that it wraps
         return None
     if not isinstance(value, str):
-        if isinstance(value, float) and value != value:  # noqa: PLR0124 - NaN alone is so
+        if isinstance(value, float) and value != value:  # noqa: PLR0124 - true only for NaN
             return NO_NAN
         is_no_json = isinstance(field, models.JSONField) and reason == str(messages["invalid"])
         return NO_JSON if is_no_json else None
@@ -113,7 +113,7 @@ def _of_items(field: Field) -> str | None:
 
 
 def why_unread(field: Field, value: Any) -> str | None:
-    """Return what a field takes, where it could not read this value at all."""
+    """Return what a field accepts, if it could not read this value at all, or None."""
     kind = type(value)
     if issubclass(kind, str):
         return next((why for base, why in _TEXTS if isinstance(field, base)), None)

@@ -80,7 +80,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
 def _skipped(
     found: Detected, columns: Sequence[tuple[Column, DetectedColumn]]
 ) -> tuple[Condition, ...]:
-    """Return the condition by which a header is left out that comes again within the table."""
+    """Return the condition that skips a header that is repeated within the table."""
     if found.repeated_header is None:
         return ()
     place, text = found.repeated_header

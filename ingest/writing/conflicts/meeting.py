@@ -47,7 +47,7 @@ class Meeting(Plan):
             f"coalesce(m.{own}what, '{self._absent}'), '' "
         )
         condition = f"WHERE {self._is_todo('s')}" if only_todo else ""
-        # In the order of the key, so that neighbours in the index are looked up together.
+        # In the order of the key, so that adjacent index entries are looked up together.
         ordered = f"ORDER BY {self._order('s')}"
         if not self.counts_ignored:
             return (
