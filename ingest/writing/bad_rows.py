@@ -212,7 +212,7 @@ class BadRowFinder:
         while (refusal := (yield from self._copy_certain(rows, places, doubtful))) is not None:
             more = yield from doubts.find_more(rows, refusal)
             if more <= doubtful:
-                self._doubts = None  # rows are refused for another reason, probably also in the next batch
+                self._doubts = None  # another cause refuses rows, and will again
                 return None
             doubtful |= more
         return doubtful
