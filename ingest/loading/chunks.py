@@ -1,4 +1,7 @@
-"""Chunks of a source into the table, each with its record, in transactions that others open."""
+"""Writes the chunks of a source into the table, with their records in the ledger.
+
+The callers open the transactions.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ if TYPE_CHECKING:
 
 
 class _Planned(NamedTuple):
-    """What the rows of one source go through."""
+    """The plan for the rows of one source."""
 
     source: Source
     chunks: Chunks
@@ -62,22 +65,22 @@ class _Planned(NamedTuple):
 
 @dataclasses.dataclass
 class _SentChunk:
-    """What is to be written down of the chunk that was sent last."""
+    """What must be recorded about the chunk that was sent last."""
 
     key: int = 0
     """Its key in the ledger."""
     rejects: list[Reject] = dataclasses.field(default_factory=list)
-    """Those that the ledger keeps."""
+    """The rejects that the ledger keeps."""
     inserters: str | None = None
-    """The table that the savepoints of the load are marked in."""
+    """The table in which the savepoints of the load are marked."""
     old_values: OldValues | None = None
-    """What changed or deleted rows were before, where that is kept."""
+    """The old values of changed or deleted rows, if they are kept."""
     is_nested: bool = False
-    """Whether the source has opened or ended a savepoint of the caller's transaction meanwhile."""
+    """Whether the source has opened or ended a savepoint of the caller's transaction."""
 
 
 class ChunkLoader:
-    """Loads chunk after chunk over one session; what can be planned once is."""
+    """Loads chunks over one session; what can be planned once is planned once."""
 
     def __init__(
         self,
@@ -99,43 +102,43 @@ class ChunkLoader:
         self._decisions: dict[str, None] = {}
         self._source: Source | None = None
         self._position = Position()
-        """Where the next chunk begins."""
+        """The beginning of the next chunk."""
         self._stop: Position | None = None
-        """Where the last chunk ends; None: at the source's end."""
+        """The end of the last chunk; None: the end of the source."""
         self._rows: int | None = None
-        """How many records there are to a chunk; None: all."""
+        """The number of records in a chunk; None: all."""
         self._table: Table | None = None
         self._read: Table | None = None
-        """The table, or the tables, as they were read last: the load may write one of them."""
+        """The table, or the tables, as last read: the load may write to one of them."""
         self._pipeline: Pipeline | None = None
         self._chunks: Chunks | None = None
         self._keys: PrimaryKeys | None = None
         self._sequences: Sequences | None = None
         self._sent = _SentChunk()
         self.bytes_read = 0
-        """Where in the input the records end that PostgreSQL has accepted."""
+        """The position in the input after the records that PostgreSQL has accepted."""
         self._seen: SeenKeys | None = None
 
     @property
     def table(self) -> Table:
-        """The table, once ``prepare`` has looked at it."""
+        """The table, once ``prepare`` has read it."""
         if self._table is None:
             raise RuntimeError("The table is not known: prepare() comes first.")
         return self._table
 
     @property
     def decisions(self) -> tuple[str, ...]:
-        """What was decided on the way, a sentence each."""
+        """The decisions made on the way, a sentence each."""
         return tuple(self._decisions)
 
     @property
     def slow_fields(self) -> tuple[SlowField, ...]:
-        """The fields that judged values one at a time so far."""
+        """The fields that have validated values one at a time so far."""
         return () if self._pipeline is None else add_up(self._pipeline.slow_fields)
 
     @property
     def is_over(self) -> bool:
-        """Whether the source has come to its end. An empty iterable has none: it has no columns."""
+        """Whether the source has ended, or is an empty iterable, which has no columns."""
         return self._chunks is None or self._chunks.is_over
 
     def read_from(
@@ -145,14 +148,14 @@ class ChunkLoader:
         records_of_chunk: int | None,
         stop: Position | None = None,
     ) -> None:
-        """Go on with this source after a position; see ``Source.batches_between`` for ``stop``."""
+        """Continue with this source after a position; ``stop``: see ``Source.batches_between``."""
         self._source = source
         self._position, self._stop = start, stop
         self._rows = records_of_chunk
         self._chunks = None
 
     def prepare(self) -> None:
-        """Look at the table at the start of a transaction; plan where that is not done yet."""
+        """Read the table at the start of a transaction, and plan if that was not done yet."""
         self._entry.lock(self._session)
         if isinstance(self._entry, BriefEntry):
             table = self._entry.look(self._session, self._job.model)
@@ -175,9 +178,9 @@ class ChunkLoader:
         return self._chunks is not None and self._chunks.has_more()
 
     def send(self, ordinal: int, read_before: int) -> Counts:
-        """Send the next chunk in the open transaction; ``read_before``: records before it."""
+        """Send the next chunk in the open transaction; ``read_before`` records come before it."""
         source, chunks, keys, sequences = self._planned()
-        keys.take_ranges()  # of a try that was rolled back
+        keys.take_ranges()  # of an attempt that was rolled back
         sequences.begin()
         rejected_before = self._log.records
         self._sent = _SentChunk(
@@ -194,7 +197,7 @@ class ChunkLoader:
                     self._take_in(result, read_before + chunks.read)
                 accepted += _accepted(result)
                 self.bytes_read = result.batch.batch.byte_span[1]
-                del result  # its batch, while the next one is sent
+                del result  # release the batch while the next one is sent
                 rejected = self._log.records - rejected_before
                 self._reporter.see(
                     accepted + Counts(read=rejected, rejected=rejected),
@@ -216,14 +219,14 @@ class ChunkLoader:
         return counts
 
     def _watch_savepoints(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
-        """Yield the batches, and note whether the source opens or ends a savepoint meanwhile."""
+        """Yield the batches, and note whether the source opens or ends a savepoint in between."""
         savepoints = self._session.savepoints
         for batch in batches:
             self._sent.is_nested |= self._session.savepoints != savepoints
             yield batch
 
     def _take_in(self, result: BatchResult, read: int) -> None:
-        """Write down what became of a batch; ``read`` records have been read by now."""
+        """Record the result of a batch; ``read`` records have been read by now."""
         if result.keys:
             self._entry.keep_keys(self._session, self._sent.key, result.keys)
         if self._job.how.on_error == "abort":
@@ -246,7 +249,7 @@ class ChunkLoader:
     ) -> None:
         """Complete the record of the chunk that was sent, in the same transaction.
 
-        ``facts_of_position`` are kept beside the position.
+        ``facts_of_position`` are stored with the position.
         """
         source, chunks, keys, _ = self._planned()
         sent = self._sent
@@ -284,10 +287,10 @@ class ChunkLoader:
         source.check_unchanged()  # while its bytes were digested
 
     def move_sequences(self) -> None:
-        """Move the sequences past the keys that were given; the last thing before the COMMIT.
+        """Move the sequences past the given keys, as the last statement before the COMMIT.
 
-        A move cannot be rolled back. So whatever may still be refused at the COMMIT is asked for
-        first, but for a caller's constraints: these wait for what the caller does afterwards.
+        A move cannot be rolled back. So all that the COMMIT could still refuse is checked first,
+        except the caller's constraints, which wait for what the caller does afterwards.
         """
         if self._sequences is None or self._job.how.dry_run:
             return
@@ -315,7 +318,7 @@ class ChunkLoader:
         self._decide(*pipeline.rules_not_asked, *_of_other_servers(table))
         if self._keys is None:
             encoding = pipeline.encoding
-            # The writer that settles conflicts says which identities may be given.
+            # The writer that settles conflicts decides which identities may be given.
             _check_copies(table, encoding.names if self._job.how.conflicts is None else ())
             find_keys: Callable[..., PrimaryKeys] = PrimaryKeys
             if table.parts:
@@ -345,7 +348,7 @@ class ChunkLoader:
         )
 
     def _check_keep_old(self, keys: PrimaryKeys) -> None:
-        """Raise ``ConfigurationError`` where nobody could put old values back."""
+        """Raise ``ConfigurationError`` if old values could never be restored."""
         if self._job.how.dry_run:
             return
         reason = keys.reason
@@ -369,7 +372,7 @@ class ChunkLoader:
             raise UnsupportedModelError(" ".join(reasons))
         stages, skips_refused = self._reporter.stages, how.on_error == "reject"
         if how.conflicts is not None and self._pipeline is not None:
-            # Most loads need none of it.
+            # Most loads do not need it.
             from ingest.writing.conflicts.tables import SeenKeys
             from ingest.writing.conflicts.writer import ConflictWriter
 
@@ -441,7 +444,7 @@ class ChunkLoader:
 
 
 def _accepted(result: BatchResult) -> Counts:
-    """Return what became of a batch's records, but for the refused ones, with their number."""
+    """Return the counts of a batch's records without the refused ones."""
     raw = result.batch.batch
     counts = result.counts + Counts(skipped=raw.skipped, padded=len(raw.padded), cut=len(raw.cut))
     return dataclasses.replace(counts, read=counts.accounted)
@@ -471,7 +474,7 @@ def _check_copies(table: Table, given: Sequence[str]) -> None:
 
 
 def _of_other_servers(table: Table) -> list[str]:
-    """Return which rows of the tables are kept elsewhere, a sentence each."""
+    """Return a sentence for each of the tables whose rows are stored on other servers."""
     said = [
         f"Citus: {part.distribution.describe(part.qualified_name)}"
         for part in table.tables
@@ -487,7 +490,7 @@ def _of_other_servers(table: Table) -> list[str]:
 
 
 def _bytes_between(source: Source, start: Position, stop: Position) -> dict[str, Any]:
-    """Return the bytes of a chunk and their digest, if it lies in one file that can be sought."""
+    """Return the bytes of a chunk and their digest, if it is in one seekable file."""
     if stop.byte is None or start.file != stop.file or stop.file >= len(source.paths):
         return {}
     first = start.byte or 0

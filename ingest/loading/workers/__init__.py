@@ -1,1 +1,1 @@
-"""Chunks of one load that any process on any machine loads, each over a connection of its own."""
+"""Chunks of one load that any process on any machine can load, each over its own connection."""

@@ -1,4 +1,4 @@
-"""A chunk as a small value of JSON, and what became of it: all that goes to a worker and back."""
+"""Chunks and their results as small JSON values: all that is sent to a worker and back."""
 
 from __future__ import annotations
 
@@ -23,59 +23,60 @@ if TYPE_CHECKING:
     from ingest.sources.fingerprints import Stamp
 
 SMALL_BYTES = 128 << 10
-"""Files that cannot be cut are put together in one chunk as long as they have fewer bytes."""
+"""Files that cannot be cut share a chunk as long as they have fewer bytes than this in total."""
 
 IN, WAITING, UNWANTED, FAILED = "in", "not its turn", "not wanted", "failed"
-"""What may have become of a chunk."""
+"""The possible results of a chunk."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Where a chunk lies in the source."""
+    """The position of a chunk in the source."""
 
     ordinal: int
     start: Position
     stop: Position
     records: int | None
-    """How many there are in it; None: it has whole files, and who reads them counts."""
+    """The number of its records. None: it has whole files, and the process that reads them
+    counts."""
     read_before: int | None
-    """Records of the source before it, where that is known."""
+    """Records of the source before it, if known."""
 
     @property
     def files(self) -> range:
-        """The numbers of the files that it lies in."""
+        """The numbers of the files that it spans."""
         return range(self.start.file, self.stop.file + (self.records is not None))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Where a chunk lies, and how it is to be loaded."""
+    """The position of a chunk, and how to load it."""
 
     cut: Cut
     files: Sequence[Any]
-    """What its files must be, as ``identify`` gives it."""
+    """The values of ``identify`` that its files must have."""
     refused_before: int
-    """Records refused of the chunks that were known to be in."""
+    """Records refused in the chunks that were known to be committed."""
     run: int
     alias: str
     settings: str
     state: dict[str, Any]
-    """The session's state, as the ledger keeps it."""
+    """The session's state, as stored in the ledger."""
     is_ordered: bool
     """Whether it may be committed only after the chunk before."""
     by_content: bool
-    """Whether files are told by their content: they may be copies on another machine."""
+    """Whether files are identified by their content: they may be copies on another machine."""
     retries: int
     attempt: int
-    """Tells the tries of a chunk apart: some executors take equal calls for one."""
+    """Distinguishes attempts at one chunk: some executors treat equal calls as one."""
 
     def to_json(self) -> str:
-        """Return what ``from_json`` reads."""
+        """Return the chunk as JSON for ``from_json``."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the chunk again."""
+        """Return the chunk from its JSON."""
         said = json.loads(text)
         cut = said.pop("cut")
         start, stop = Position(**cut.pop("start")), Position(**cut.pop("stop"))
@@ -84,7 +85,7 @@ class Chunk:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of a chunk."""
+    """The result of a chunk."""
 
     state: str
     counts: Counts = dataclasses.field(default_factory=Counts)
@@ -94,12 +95,12 @@ class Answer:
     error: dict[str, Any] | None = None
 
     def to_json(self) -> str:
-        """Return what ``from_json`` reads."""
+        """Return the answer as JSON for ``from_json``."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the answer again."""
+        """Return the answer from its JSON."""
         said = json.loads(text)
         counts = Counts(**said.pop("counts"))
         slow_fields = [SlowField(**field) for field in said.pop("slow_fields")]
@@ -107,7 +108,7 @@ class Answer:
 
 
 def describe(error: Exception, *, may_pass: bool) -> dict[str, Any]:
-    """Return an error as JSON; ``may_pass``: the same load may succeed when it is tried again."""
+    """Return an error as JSON; ``may_pass``: the same load may succeed when it is retried."""
     told: dict[str, Any] = {"kind": type(error).__name__, "may_pass": may_pass}
     if isinstance(error, RecordsRefused):
         told["rejects"] = [
@@ -121,7 +122,7 @@ def describe(error: Exception, *, may_pass: bool) -> dict[str, Any]:
 
 
 def error_of(told: dict[str, Any]) -> IngestError:
-    """Return the error again."""
+    """Return the error from its JSON."""
     kind = getattr(exceptions, told["kind"], None)
     error: IngestError
     if "rejects" in told:
@@ -143,9 +144,9 @@ def error_of(told: dict[str, Any]) -> IngestError:
 def cut(
     source: Source, rows: int, *, start: Position, ordinal: int, read_before: int
 ) -> Iterator[Cut]:
-    """Yield where the chunks lie after a position: always the same for the same files.
+    """Yield the chunks after a position: always the same ones for the same files.
 
-    A chunk has so many rows, or less where its file ends; small files are put together.
+    A chunk has this many records, or fewer if its file ends; small files share a chunk.
     """
     held: Cut | None = None
     sizes = [size for size, *_ in source.stamps()]
@@ -170,7 +171,7 @@ def cut(
 
 
 def _fit(first: Cut, second: Cut, rows: int, sizes: Sequence[int | None]) -> bool:
-    """Return whether two pieces, of other files, are small enough for one chunk."""
+    """Return whether two pieces of different files are small enough to share a chunk."""
     if first.stop.file == second.stop.file:
         return False
     if first.records is not None and second.records is not None:
@@ -188,9 +189,10 @@ def identify(
     by_content: bool,
     known: Sequence[Stamp] | None = None,
 ) -> list[Any]:
-    """Return values that differ if the files of a chunk do.
+    """Return values that identify the files of a chunk, and change if a file does.
 
-    A file at an address has its server's stamp; ``known`` has those that need not be asked for.
+    A file at an address is identified by its server's stamp; ``known`` has the stamps that need not
+    be requested.
     """
     start, stop = cut.start, cut.stop
     first = places[start.file]

@@ -1,8 +1,8 @@
-"""Lets an executor load the chunks of a source, and writes down what became of them.
+"""Runs the chunks of a load on an executor and records their results.
 
-In the source's order what is in is at any moment what one process alone would have put in by then:
-the chunks before some record, and none after it. A chunk whose rows are sent waits in its open
-transaction until the chunk before is in, as the ledger says.
+In the source's order, the committed rows are at any moment those that a single process would have
+committed by then: the chunks before some record, and none after it. A chunk whose rows were sent
+waits in its open transaction until the chunk before is committed, according to the ledger.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 LOOK_SECONDS = 0.1
-"""How often the progress is told while no chunk comes in."""
+"""The interval of progress reports while no chunk is finished."""
 
 
 def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> str | None:
-    """Return why one process must do it all, or give None."""
+    """Return why one process must do the whole load, or None if it need not."""
     if job.how.conflicts is not None:
         return "with on_conflict a record may have the key of another one in any chunk."
     if session.is_callers:
@@ -82,7 +82,7 @@ def why_alone(job: LoadSpec, source: Source, session: Session, entry: Entry) -> 
 
 
 class Coordinator:
-    """One try at a load by several processes, from what is committed of it to its end."""
+    """One attempt at a load by several processes, from its committed part to its end."""
 
     def __init__(self, attempt: LoadAttempt) -> None:
         self._try = attempt
@@ -101,24 +101,24 @@ class Coordinator:
         self._running: dict[Future[str], Cut] = {}
         self._failed: dict[int, IngestError] = {}
         self._in: set[int] = set()
-        """Chunks that are in, but for the first ones."""
+        """Committed chunks after the first gap."""
         self._bytes_read = 0
         self._through = 0
-        """The last chunk up to which all are in."""
+        """The last chunk up to which all are committed."""
         self._breaks = 0
-        """How often the executor broke since a chunk came in."""
+        """How often the executor broke since a chunk was committed."""
         self._is_pending = False
         self._unknown = False
-        """Whether it was not known how many records there are before some chunk."""
+        """Whether the number of records before some chunk was unknown."""
         self.table: Table
 
     @property
     def decisions(self) -> tuple[str, ...]:
-        """What was decided on the way, a sentence each."""
+        """The decisions made on the way, a sentence each."""
         return (*self._decisions, *(field.told() for field in self._slow_fields))
 
     def go(self, settled: Settled) -> None:
-        """Load what is left, and commit it; the reporter then has the counts."""
+        """Load and commit the rest; afterwards the reporter has the counts."""
         self._reporter.start_from(settled.counts)
         self._stamps = self._try.source.stamps()
         with self._session.transaction():
@@ -151,7 +151,7 @@ class Coordinator:
         return OwnProcesses(how.workers, self._job.alias, self._session.state)
 
     def _plan(self, settled: Settled) -> None:
-        """Cut what is left; in any order that is what is not in, wherever it lies."""
+        """Cut the rest into chunks; in any order, that is all chunks that are not committed."""
         rows = cast("int", self._job.how.records_of_chunk)
         if self._is_ordered:
             self._through = settled.chunks
@@ -185,7 +185,7 @@ class Coordinator:
         self._write_pending()
 
     def _submit(self) -> bool:
-        """Let the next chunks be loaded; gives whether there are any."""
+        """Submit the next chunks; return whether any are running."""
         while len(self._running) < 2 * self._executor.workers:
             piece = self._next()
             if piece is None:
@@ -195,7 +195,7 @@ class Coordinator:
             try:
                 future = self._executor.submit(self._load.pk, text)
                 self._running[future] = piece
-                if future.done():  # nobody else loads it: hear first what became of it
+                if future.done():  # run in this thread: read its result before submitting more
                     break
             except BrokenExecutor as error:
                 self._renew(piece, error)
@@ -234,21 +234,21 @@ class Coordinator:
         )
 
     def _hear(self, future: Future[str], piece: Cut) -> None:
-        """Take in what became of a chunk."""
+        """Process the result of a chunk."""
         try:
             answer = Answer.from_json(future.result())
         except (BrokenExecutor, CancelledError) as error:
             self._renew(piece, error)
             return
         except Exception as error:
-            # An executor of another library says in its own way that its worker died.
+            # Each library's executor reports the death of a worker in its own way.
             raise self._broken(error) from error
         if answer.state == IN:
             self._take(answer, piece)
         elif answer.state == WAITING:
             self._again[piece.ordinal] = piece
         elif answer.state == UNWANTED:
-            self._session.fetch("SELECT 1")  # or the connection is lost, and with it the lock
+            self._session.fetch("SELECT 1")  # fails if the connection, and so the lock, is lost
             raise ConfigurationError(
                 f"A worker found no load {self._load.pk} at work in its database: "
                 f"{self._job.alias!r} is another one there. Give the workers the same DATABASES."
@@ -257,7 +257,7 @@ class Coordinator:
             self._failed[piece.ordinal] = error_of(answer.error or {})
 
     def _take(self, answer: Answer, piece: Cut) -> None:
-        """Count a chunk that is in."""
+        """Count a committed chunk."""
         self._breaks = 0
         self._decisions.update(dict.fromkeys(answer.decisions))
         self._slow_fields = add_up((*self._slow_fields, *answer.slow_fields))
@@ -284,12 +284,12 @@ class Coordinator:
         self._is_pending = bool(self._in)
 
     def _give_up_in_turn(self) -> None:
-        """Raise the first error, once all chunks before it are in: one of them may fail, too."""
+        """Raise the first error, once all chunks before it are committed: these may fail, too."""
         if self._failed and (not self._is_ordered or self._through + 1 in self._failed):
             raise self._failed[min(self._failed)]
 
     def _renew(self, piece: Cut, error: BaseException) -> None:
-        """Replace workers that have died, and let their chunks be loaded again."""
+        """Replace workers that have died, and submit their chunks again."""
         pieces = [piece, *self._running.values()]
         self._running.clear()
         self._again.update({each.ordinal: each for each in pieces})
@@ -313,7 +313,7 @@ class Coordinator:
         return IngestError(told).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
     def _stop(self) -> None:
-        """Let nothing be committed any more, and count what is in."""
+        """Prevent further commits, and count what is committed."""
         for future in self._running:
             future.cancel()
         with suppress(IngestError):
@@ -327,7 +327,7 @@ class Coordinator:
             self._try.write_pending(None if self._is_ordered else self._through)
 
     def _tell(self) -> None:
-        """Tell of the records up to the first chunk that is not in yet."""
+        """Report the records up to the first chunk that is not committed yet."""
         starts = [piece.start for piece in (*self._running.values(), *self._again.values())]
         if starts:
             at = min(starts, key=_place)

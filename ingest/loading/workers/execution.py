@@ -1,4 +1,4 @@
-"""What an executor calls to load a chunk. It can be imported before Django is set up."""
+"""The function that an executor calls to load a chunk; importable before Django is set up."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from multiprocessing import parent_process
 
 _lock = threading.Lock()
 _process: int | None = None
-"""Which one has loaded chunks with this module."""
+"""The process that has loaded chunks with this module."""
 
 
 def load_chunk(load: int, chunk: str) -> str:
-    """Load a chunk of a load, unless it is in already; give what became of it.
+    """Load a chunk of a load, unless it is committed already; return its result.
 
-    ``chunk`` is that of ``Chunk.to_json``, and what is returned that of ``Answer.to_json``.
+    ``chunk`` is the text of ``Chunk.to_json``, and the result that of ``Answer.to_json``.
     """
     _set_up(json.loads(chunk)["settings"])
     from ingest.loading.workers.worker import load_or_say_why_not  # models can be imported now
@@ -26,9 +26,9 @@ def load_chunk(load: int, chunk: str) -> str:
 
 
 def begin_process(settings: str, handed: bytes) -> None:
-    """Make ready a process of our own pool; ``handed`` is what ``hand_over`` has made.
+    """Set up a process of our own pool; ``handed`` is the result of ``hand_over``.
 
-    Ctrl-C is the coordinator's affair. When the coordinator is killed, nobody would tell its pool.
+    Ctrl-C is handled by the coordinator. A thread ends the process if the coordinator is killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -42,7 +42,7 @@ def begin_process(settings: str, handed: bytes) -> None:
 
 
 def _leave_connections() -> None:
-    """Leave Django's connections to the process that this one was forked from, if it was."""
+    """Leave Django's connections to the parent process, if this process was forked."""
     global _process  # noqa: PLW0603 - of the process, as its connections are
     with _lock:
         if _process == os.getpid():

@@ -1,4 +1,4 @@
-"""Who loads the chunks: processes of this machine, an executor of the caller's, or Dask."""
+"""Executors of chunks: processes of this machine, an executor of the caller's, or Dask."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 10
 CHECK_SECONDS = 1.0
-"""How often the scheduler is asked for its workers while no chunk comes in."""
+"""The interval of checks for the scheduler's workers while no chunk is finished."""
 LOST_SECONDS = 5.0
-"""How long a scheduler may be away."""
+"""How long a scheduler may be unreachable."""
 WORKERLESS_SECONDS = 30.0
-"""How long it may be without workers: they may be starting, or be started again."""
+"""How long a scheduler may have no workers: they may be starting or restarting."""
 LOGGERS = ("distributed.client", "distributed.batched")
-"""Of Dask, in the coordinator: a lost connection is a traceback there, and a sentence in ours."""
+"""Dask's loggers that write a traceback for a lost connection, which our error reports."""
 USUAL_WORKERS = 4
-"""How many chunks an executor is taken to run at once that does not say it."""
+"""The number of parallel chunks assumed for an executor that does not report it."""
 
 
 class ChunkExecutor:
-    """An executor that the caller has made, and will shut down."""
+    """An executor that the caller has created and will shut down."""
 
     by_content = True
     """Whether its workers may have copies of the files."""
@@ -47,32 +47,32 @@ class ChunkExecutor:
         self.workers: int = getattr(executor, "_max_workers", None) or USUAL_WORKERS
 
     def submit(self, load: int, chunk: str) -> Future[str]:
-        """Let a chunk be loaded."""
+        """Submit a chunk."""
         return self._executor.submit(load_chunk, load, chunk)
 
     def renew(self) -> bool:
-        """Replace workers that have died; gives whether that can be done."""
+        """Replace workers that have died; return whether this is possible."""
         return False
 
     def check(self) -> None:
-        """Raise ``IngestError`` where it is known that nobody will load the chunks any more."""
+        """Raise ``IngestError`` if it is known that no worker will load the chunks any more."""
 
     def describe(self, error: BaseException) -> str:
-        """Return what became of an executor that raises this."""
+        """Return a sentence about what happened to an executor that raised this error."""
         if isinstance(error, CancelledError):
             return f"{self.name} cancelled a chunk."
         said = str(error).rstrip(".") or type(error).__name__
         return f"{self.name} failed: {said}."
 
     def end(self) -> None:
-        """Let the workers go."""
+        """Release the workers."""
         from ingest.loading.workers.worker import forget_all
 
         forget_all()
 
 
 class OwnProcesses(ChunkExecutor):
-    """Processes of this machine, for this load alone."""
+    """Processes of this machine for a single load."""
 
     by_content = False
 
@@ -91,7 +91,7 @@ class OwnProcesses(ChunkExecutor):
             initializer=begin_process,
             initargs=self._arguments,
         )
-        with suppress(OSError), _without_main():  # what it is, the first chunk will tell
+        with suppress(OSError), _without_main():  # the first chunk will report the error
             for _ in range(self.workers):
                 self._pool.submit(int)  # so that they start while the first chunks are cut
 
@@ -105,7 +105,7 @@ class OwnProcesses(ChunkExecutor):
         return True
 
     def end(self) -> None:
-        """Kill them: what is not committed is rolled back."""
+        """Kill the processes: what is not committed is rolled back."""
         for process in list((self._pool._processes or {}).values()):
             process.kill()
         self._pool.shutdown(cancel_futures=True)
@@ -163,7 +163,7 @@ class DaskWorkers(ChunkExecutor):
     def describe(self, error: BaseException) -> str:
         if self._client.status != "running":
             return f"{self.name} went away."
-        if isinstance(error, CancelledError):  # as it is when a new scheduler is there already
+        if isinstance(error, CancelledError):  # also if a new scheduler is running already
             return f"{self.name} went away or was restarted: it has no chunks any more."
         return super().describe(error)
 
@@ -180,7 +180,7 @@ def _has_no_traceback(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """Let new processes not run the program's script again, whatever that does."""
+    """Prevent new processes from running the program's script again."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

@@ -1,4 +1,4 @@
-"""What loads chunks in a process, over a connection that it keeps for the next chunk."""
+"""Loads chunks in a process, over a connection that is kept for the next chunk."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ if TYPE_CHECKING:
     from ingest.sources import Source
 
 IDLE_SECONDS = 60.0
-"""How long a connection waits for another chunk."""
+"""How long a connection is kept for another chunk."""
 LOOK_SECONDS = (0.002, 0.05)
-"""How often it is asked whether the chunk before is in: at first, and in the end."""
+"""The first and the longest interval of checks whether the chunk before is committed."""
 NEIGHBOURS_SECONDS = 0.2
-"""How often it is asked who is at work on the load."""
+"""The interval of checks which other processes run the load."""
 PATIENCE_SECONDS = 2.0
-"""How long a chunk waits for one that nobody loads."""
+"""How long a chunk waits for one that no process loads."""
 PAUSE_SECONDS = 0.2
-"""How long a chunk waits before it is tried again; twice as long each time that follows."""
+"""The pause before a chunk is retried the first time; it doubles with each further retry."""
 
 _handed: dict[str, SessionState] = {}
-"""The states of the coordinator's sessions, by aliases, in a process of our own pool."""
+"""The states of the coordinator's sessions, by alias, in a process of our own pool."""
 _of_thread = threading.local()
 _all: set[Worker] = set()
 _left_behind: list[Any] = []
-"""What nobody may collect, which would close it."""
+"""Connections that must not be garbage-collected, which would close them."""
 
 
 class _InTheWayError(Exception):
@@ -70,23 +70,23 @@ class _InTheWayError(Exception):
 
 
 class _NotNowError(Exception):
-    """The chunk cannot be loaded now; its argument is the state to answer."""
+    """The chunk cannot be loaded now; the argument is the state to return."""
 
 
 def hand_over(alias: str, state: SessionState) -> bytes:
-    """Return what a process of our own pool must know: settings as they are here, and secrets."""
+    """Return what a process of our own pool needs: current settings, and secrets."""
     return pickle.dumps((alias, dict(connections[alias].settings_dict), state))
 
 
 def take_over(handed: bytes) -> None:
-    """Take what ``hand_over`` has made."""
+    """Restore what ``hand_over`` returned."""
     alias, database, state = pickle.loads(handed)  # noqa: S301 - our own
     connections[alias].settings_dict.update(database)
     _handed[alias] = state
 
 
 def load_or_say_why_not(load: int, text: str) -> str:
-    """Load a chunk, and try again where that may help."""
+    """Load a chunk, and retry if that may help."""
     chunk, tries, waits_first = Chunk.from_json(text), 0, False
     while True:
         try:
@@ -95,7 +95,7 @@ def load_or_say_why_not(load: int, text: str) -> str:
             waits_first = True
         except _NotNowError as reason:
             return Answer(state=str(reason)).to_json()
-        except Exception as error:  # noqa: BLE001 - the coordinator is to hear of it
+        except Exception as error:  # noqa: BLE001 - reported to the coordinator
             tries += 1
             failure, may_pass = translate(error), is_passing(error)
             if isinstance(failure, ConnectionFailed | DatabaseError):
@@ -116,13 +116,13 @@ def forget() -> None:
 
 
 def forget_all() -> None:
-    """Close the connections of all workers of this process, or let them do so after their chunk."""
+    """Close the connections of all workers of this process, or have it done after their chunks."""
     for worker in list(_all):
         worker.leave()
 
 
 def leave_behind() -> None:
-    """Forget all connections, and close none: their sockets are another process's, too."""
+    """Forget all connections without closing them: another process shares their sockets."""
     for wrapper in connections.all(initialized_only=True):
         _left_behind.append(wrapper)
         del connections[wrapper.alias]
@@ -191,7 +191,7 @@ class Worker:
         )
 
     def close(self) -> bool:
-        """Close the connections, unless a chunk is being loaded; gives whether they are closed."""
+        """Close the connections, unless a chunk is being loaded; return whether they are closed."""
         if not self._busy.acquire(blocking=False):
             return False
         try:
@@ -204,7 +204,7 @@ class Worker:
             session = getattr(self, "_session", None)
             if isinstance(session, AsyncpgSession):
                 with suppress(Exception):
-                    session.close()  # and not kept for other loads of this thread
+                    session.close()  # not kept for other loads of this thread
             with suppress(Exception):
                 self._stack.close()
             if threading.get_ident() != self._thread:
@@ -215,17 +215,17 @@ class Worker:
         return True
 
     def leave(self) -> None:
-        """Close the connections, at the latest when the chunk that is being loaded has ended."""
+        """Close the connections, at the latest when the current chunk has ended."""
         self._is_leaving = True
         self.close()
 
     def _close_all(self) -> None:
-        """Close Django's connection too, by the worker's own thread."""
+        """Close Django's connection too, in the worker's own thread."""
         if self.close() and not self._django.in_atomic_block:
             self._django.close()
 
     def do(self, chunk: Chunk, *, waits_first: bool) -> Answer:
-        """Load the chunk; ``waits_first``: only when the chunk before is in."""
+        """Load the chunk; ``waits_first``: only when the chunk before is committed."""
         try:
             with self._busy:
                 try:
@@ -242,7 +242,7 @@ class Worker:
                 self._close_all()
 
     def _watch(self, seconds: float) -> None:
-        """Look after so many seconds whether there was another chunk."""
+        """Check after this many seconds whether there was another chunk."""
         self._timer = threading.Timer(seconds, self._close_if_idle)
         self._timer.daemon = True
         self._timer.start()
@@ -260,7 +260,7 @@ class Worker:
         if waits_first and chunk.is_ordered:
             with self._session.transaction(self._entry.lock_of(ordinal)) as transaction:
                 self._wait(chunk, holds_rows=False)
-                transaction.roll_back()  # what it sees may be older than the chunk before
+                transaction.roll_back()  # its snapshot may be older than the chunk before
         with self._session.transaction(self._entry.lock_of(ordinal)) as transaction:
             found = self._entry.look(ordinal, asks_run=True)
             known = found.own
@@ -280,7 +280,7 @@ class Worker:
         )
 
     def _load(self, chunk: Chunk) -> Counts:
-        """Send the chunk's rows, wait for its turn, and write down what became of them."""
+        """Send the chunk's rows, wait for its turn, and record the results."""
         cut = chunk.cut
         self._log.rewind(self._empty_log)
         self._refused.truncate(self._head)
@@ -295,7 +295,7 @@ class Worker:
             self._loader.read_from(source, cut.start, cut.records, cut.stop)
             self._loader.prepare()
             self._loader.has_more()
-            # Where it is not known it is not 0: nobody is to take this for the first chunk.
+            # An unknown number is not 0, so that the chunk is not taken for the first one.
             counts = self._loader.send(cut.ordinal, _known(cut.read_before, 1))
             before = self._wait(chunk, holds_rows=True)
             refused: int | None = None
@@ -313,7 +313,7 @@ class Worker:
         return counts
 
     def _open_source(self, stack: ExitStack) -> Source:
-        """Open the source; of many files the list is kept, and the one that is open."""
+        """Open the source; for many files, the list and the current file are kept open."""
         if self._files is not None:
             return self._files
         source = open_source(self._job.given, self._job.reading)
@@ -335,7 +335,7 @@ class Worker:
         self._limit.check(refused, read, next(iter(self._log), None))
 
     def _wait(self, chunk: Chunk, *, holds_rows: bool) -> Before | None:
-        """Wait until the chunk before is in; gives what is in then, where there is an order."""
+        """Wait until the chunk before is committed; if ordered, return the totals then."""
         ordinal = chunk.cut.ordinal
         pause, most = LOOK_SECONDS
         looked = missed = time.monotonic()
