@@ -271,7 +271,7 @@ class Loader:
                 analyze(session, table)
 
     def _mark_as_running(self, entry: Entry, source: Source, *, is_new: bool) -> None:
-        """Write down that the load is at work; one that ``is_new`` was written down so."""
+        """Record that the load is running; a load that ``is_new`` was recorded as running."""
         if self._was_marked and entry.is_cancel_asked():  # since the previous attempt
             raise LoadCancelled
         changed = self._changed(entry, source)
