@@ -41,7 +41,7 @@ class ChooseForm(forms.Form):
         label=_("File"),
         allow_empty_file=True,  # our own error reports it
         help_text=_(
-            "Delimited text, JSON Lines, Parquet, or a workbook of Excel or OpenDocument; "
+            "Delimited text, JSON, Parquet, or a workbook of Excel or OpenDocument; "
             "compressed or not."
         ),
     )

@@ -33,6 +33,8 @@ CONSTANT_CHARACTERS = 1_000
 MANY_COLUMNS = 200
 """With more columns than this, names are typed, with suggestions, instead of chosen. A page with
 all of them for each field of a large model would have ten megabytes."""
+MOST_CHOICES = 20
+"""The values of a field with more choices are not listed."""
 NAME_CHARACTERS = 100
 """The most characters of a column's name in a choice."""
 
@@ -145,7 +147,7 @@ class MappingForm:
         return MappingRow(
             name=field.name,
             label=str(capfirst(field.verbose_name)),
-            help=str(field.help_text),
+            help=_help(field),
             is_required=is_needed(field),
             choice=choice,
             choices=tuple(choices),
@@ -249,6 +251,15 @@ def _says_only(said: FieldLayout, names: set[str]) -> bool:
         for item in dataclasses.fields(said)
         if item.name not in names | reading
     )
+
+
+def _help(field: Field[Any, Any]) -> str:
+    """Return the help text of a field, and the values that it accepts if these are few."""
+    values = [safe_line(str(value)) for value, _label in field.flatchoices if value]
+    if not 0 < len(values) <= MOST_CHOICES:
+        return str(field.help_text)
+    said = _("One of: %(values)s.") % {"values": ", ".join(values)}
+    return f"{field.help_text} {said}".strip()
 
 
 def lookups_of(field: Field[Any, Any]) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import DEFAULT_DB_ALIAS, router, transaction
 from django.http import HttpResponseRedirect
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -435,10 +436,15 @@ class PreviewStep(StepView):
             self.error = self.error or show_error(error)
             return {"columns": [], "records": []}
         return {
-            "columns": [safe_line(name) for name in found.columns],
+            "columns": [self._label(name) for name in found.fields],
             "records": preview_rows(found),
             "is_settled": bool(found.outcomes),
         }
+
+    def _label(self, name: str) -> str:
+        """Return the name of a field as the step before shows it."""
+        field: Any = self.model._meta.get_field(name)
+        return safe_line(str(capfirst(field.verbose_name)))
 
 
 def first_rows(
@@ -633,10 +639,13 @@ class ConfirmStep(StepView):
         self.check_conflicts(self.upload.options.get("load", {}))
         if self.upload.state != Upload.State.CHECKED or self.upload.check_result.get("error"):
             return HttpResponseRedirect(self.admin.address(self.upload, "check"))
-        refused = self.upload.check_result.get("counts", {}).get("rejected", 0)
+        told = told_of_check(self.upload.check_result, self.request)
+        refused = told["refused_count"]
+        if refused and not told["good_count"]:
+            return None  # the page says why
         rejects = self.request.POST.get("rejects") == "on"
         if refused and not rejects:
-            self.error = _("Say that the other records are to be loaded, or fix the file first.")
+            self.error = _("Select the box to load the other records, or fix the file first.")
             return None
         background.refuse_immediate(self.upload.size)
         alias = router.db_for_write(Load) or DEFAULT_DB_ALIAS

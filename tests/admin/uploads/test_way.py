@@ -9,11 +9,14 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
+from django.db import models
 from django.urls import reverse
 
 from finance.management.commands.finance_demo import SAMPLES
 from finance.models import Account, Transaction
 from ingest.admin.uploads import views
+from ingest.admin.uploads.mapping import MappingForm
+from ingest.layout import Layout
 from ingest.models import Load, SavedLayout, Upload
 from tests.admin.clients import clerk
 from tests.admin.uploads import runners
@@ -148,7 +151,7 @@ def test_refused_records_are_counted_and_left_out_only_if_somebody_says_so(way, 
     way.upload(REFUSED)
     shown = page(way.go("confirm"))
     assert "2</strong> records would be refused" in shown
-    assert "Say that the other records are to be loaded" in page(way.post("confirm"))
+    assert "Select the box to load the other records" in page(way.post("confirm"))
     assert Load.objects.get().status == "draft"
     way.post("confirm", rejects="on")
     load = Load.objects.get()
@@ -156,6 +159,35 @@ def test_refused_records_are_counted_and_left_out_only_if_somebody_says_so(way, 
     assert numbers() == ["DE1", "DE2"]
     refused = (folder / "rejects" / f"{way.key}.csv").read_text()
     assert "nobody,DE3" in refused
+
+
+def test_a_file_whose_records_are_all_refused_is_not_loaded(way):
+    way.upload(f"{HEADER}\nnobody,DE3,Giro,EUR,\nroot,DE4,Giro,EURO,\n")
+    shown = page(way.go("confirm"))
+    assert "Every record would be refused, so there is nothing to load" in shown
+    assert 'value="confirm"' not in shown
+    assert "Every record would be refused" in page(way.post("confirm", rejects="on"))
+    assert Load.objects.get().status == "draft"
+
+
+def test_the_preview_names_the_fields_as_the_step_before_does(way):
+    way.upload(ACCOUNTS)
+    context = way.go("preview").context
+    assert context["columns"][:3] == ["User", "Number", "Name"]
+    assert len(context["columns"]) == len(context["records"][0]["cells"])
+
+
+def test_the_values_of_a_field_with_choices_are_named():
+    field = models.CharField("state", choices=[("", "-"), ("sale", "On sale"), ("gone", "Gone")])
+    field.set_attributes_from_name("state")
+    plain = models.CharField("name", help_text="Its name.")
+    plain.set_attributes_from_name("name")
+    many = models.IntegerField(choices=[(number, "x") for number in range(1, 30)])
+    many.set_attributes_from_name("many")
+    fields = {"state": field, "name": plain, "many": many}
+    form = MappingForm(layout=Layout(), columns=["a"], fields=fields)
+    got = {row.name: row.help for row in form.rows()}
+    assert got == {"state": "One of: sale, gone.", "name": "Its name.", "many": ""}
 
 
 def test_what_only_postgresql_refuses_is_found_by_the_dry_run(way):
