@@ -26,13 +26,16 @@ FIXED = {
     "without one": fixed("<12", ">8", ">12"),
     "commas in numbers": fixed("<12", ">8", ">12").replace(".", ","),
     "commas in names": fixed("<12", ">8", ">12").replace("Ann M", "Ann,M"),
-    "one blank between": "1000 20 ab\n1001 21 cd\n1002 22 ef\n1003 23 gh\n",
+    "one blank between": "1000  2 ab\n1001 21 cd\n1002  2 ef\n1003 23 gh\n",
 }
 NOT_FIXED = {
     "prose": "These are words\nof a letter that\nsomebody wrote in\nlines of equal length\n",
     "one column": "name\nalpha one\nbeta two\ngamma three\ndelta four\n",
     "codes": "code\nAB12\nCD34\nEF56\nGH78\n",
     "padded CSV": "a  ,   b\n1  ,   2\n10 ,  20\n2  ,   3\n",
+    "times": "".join(f"2024-01-02 10:00:0{second}\n" for second in range(6)),
+    "names": "Anna Lee\nBert Fox\nCarl Ray\nDora May\n",
+    "JSON": '{"a": 1}\n{"a": 2}\n{"a": 3}\n{"a": 4}\n',
     "few lines": "ab   1\ncd   2\nef   3\n",
     "bars": " a  | b \n----+---\n 1  | 2 \n 10 | 3 \n 2  | 3 \n",
 }

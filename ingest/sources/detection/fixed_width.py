@@ -15,6 +15,8 @@ LEAST_LINES = 4
 _WIDE_GAP = 2
 _FILLED_SHARE = 0.5
 """Share of the lines that must have something in each column."""
+_PADDED_SHARE = 0.5
+"""Share of the lines that must have cells with blanks after or before them."""
 _DELIMITED_SHARE = 0.8
 """Share of lines with a delimiter from which a file has one."""
 _DELIMITER = re.compile(rf"(?<![0-9])[{re.escape(DELIMITERS)}]|[{re.escape(DELIMITERS)}](?![0-9])")
@@ -55,6 +57,8 @@ def find_starts(text: str) -> list[int]:
         else:
             columns.append((first, last))
     gaps = [after[0] - before[1] - 1 for before, after in pairwise(columns)]
+    # Words of equal lengths, or a date and a time, are parted by one blank in every line.
+    is_padded = sum("  " in line for line in lines) >= _PADDED_SHARE * len(lines)
     are_equal = len(set(map(len, lines))) == 1
-    is_fixed = bool(gaps) and (are_equal or max(gaps) >= _WIDE_GAP)
+    is_fixed = bool(gaps) and is_padded and (are_equal or max(gaps) >= _WIDE_GAP)
     return [first + 1 for first, _ in columns] if is_fixed else []
