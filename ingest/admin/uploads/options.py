@@ -85,7 +85,9 @@ class OptionsForm(forms.Form):
         of_layout = of_layout or {}
         said = of_layout if said is None else said
         self.kept = {name: of_layout[name] for name in OF_LAYOUTS if name in of_layout}
-        keys = [(",".join(names), ", ".join(names)) for names in unique_keys(model, fed)]
+        found = list(unique_keys(model, fed))
+        self._is_clear = len({frozenset(names) for names in found if {*names} <= {*fed}}) < SEVERAL
+        keys = [(",".join(names), ", ".join(names)) for names in found]
         initial = {
             "on_conflict": said.get("on_conflict", INSERT),
             "key": _choice_of(said.get("key") or (), keys),
@@ -132,6 +134,9 @@ class OptionsForm(forms.Form):
                     "already: leave it out."
                 )
                 self.add_error(name, ValidationError(text, code="effect"))
+        if word in EFFECTS["key"] and not said.get("key") and not self._is_clear:
+            text = _("The file has several keys: choose the one that identifies a row.")
+            self.add_error("key", ValidationError(text, code="several"))
         return said
 
     def to_options(self) -> dict[str, Any]:
@@ -186,6 +191,7 @@ EFFECTS = {
     "keep_old": UPDATING,
 }
 """The conflict modes in which an input of the form has an effect."""
+SEVERAL = 2
 OF_LAYOUTS = ("update_fields", "keep_if_null", "newest")
 """Options for updates that a layout may have, and for which the form has no inputs."""
 

@@ -131,3 +131,18 @@ def test_a_field_of_a_scope_that_is_named_twice_is_refused(way):
     said = {"on_conflict": "sync", "scope": "currency=EUR, currency=USD"}
     errors = way.post("options", **said).context["form"].errors
     assert errors == {"scope": ["The field currency is named twice."]}
+
+
+def test_one_of_several_keys_of_the_file_is_asked_for_beside_its_input(way):
+    way.upload("id,user__username,number,name,currency\n1,root,DE1,Giro,EUR\n")
+    mapping = {"source-id": "column:1"}
+    way.go("mapping")
+    way.post("mapping", **{**way.inputs("mapping"), **mapping})
+    response = way.post("options", on_conflict="upsert", duplicates="reject")
+    assert response.context["error"] == ""
+    form = response.context["form"]
+    assert form.errors == {
+        "key": ["The file has several keys: choose the one that identifies a row."]
+    }
+    chosen = way.post("options", on_conflict="upsert", duplicates="reject", key="number")
+    assert chosen.url == way.address("preview")
