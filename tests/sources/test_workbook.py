@@ -16,6 +16,7 @@ from ingest.exceptions import ConfigurationError, SourceError
 from ingest.loading.options import check_reading
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.cell_errors import refuse_errors
+from ingest.sources.workbook import sheet_names
 from tests.sources import workbooks
 from tests.sources.read_source import Got, Pipe
 from tests.sources.workbooks import (
@@ -547,3 +548,12 @@ def test_other_formats_are_not(tmp_path, pattern):
     with open_source(path, SourceOptions()) as source:
         assert len(list(source.batches())) == 1
         assert source.notes == ()
+
+
+def test_a_workbook_on_which_calamine_panics(tmp_path):
+    path = make_xls(tmp_path / "rows.xls")
+    content = bytearray(path.read_bytes())
+    content[514] = 1  # the length of the stream's first record
+    path.write_bytes(content)
+    assert sheet_names(path) == ()
+    assert "is cut off or damaged, and cannot be read as a workbook" in refused(path)
