@@ -46,6 +46,9 @@ class FoundValues:
             for name, key in self._keys.items():
                 self._values[name][file.name] = self._find(name, key, pickers[name], file)
 
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
     def __contains__(self, name: str) -> bool:
         return name in self._keys
 

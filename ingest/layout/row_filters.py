@@ -89,7 +89,7 @@ class Selection:
             record: cells
             for record in dict.fromkeys(reject.record for reject in batch.rejects)
             if record in batch.misfits
-            and (cells := batch.split_misfit(batch.misfits[record])) is not None
+            and (cells := batch.split_misfit(record, batch.misfits[record])) is not None
         }
         if not split:
             return batch

@@ -125,6 +125,11 @@ class LayoutTransform:
         return (*self._notes, *warnings, *self._kept)
 
     @property
+    def joins_files(self) -> bool:
+        """Return whether records of several files may be in one batch: none asks for its file."""
+        return self._layout.continuation is None and not self._found
+
+    @property
     def used_columns(self) -> frozenset[str] | None:
         """The source columns that affect how a record is loaded; None means all."""
         if self._hook is not None:

@@ -235,10 +235,11 @@ class ChunkLoader:
             self._pipeline.take_back_parents(result.rejects, result.batch)
         if self._file is not None and result.rejects:
             self._file.add(result.rejects, result.batch.batch)
-        self._log.add(result.rejects, read)
+        rejects = result.batch.batch.told(result.rejects)
+        self._log.add(rejects, read)
         kept = self._sent.rejects
         room = max(conf.rejects_kept() - len(kept), 0)
-        kept.extend(reject.kept() for reject in result.rejects[:room])
+        kept.extend(reject.kept() for reject in rejects[:room])
 
     def record(
         self,
@@ -311,6 +312,7 @@ class ChunkLoader:
             clean=self._job.how.clean,
             refuses=self._job.how.on_error == "reject",
             inserts="all" if self._job.how.conflicts is None else self._job.how.conflicts.fills,
+            joins=self._job.how.conflicts is None,  # which remembers keys by file and record
         )
         self._table = table = pipeline.table
         if table.parts and self._job.how.conflicts is not None:

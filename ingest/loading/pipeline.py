@@ -13,6 +13,7 @@ from ingest.postgres.session import adaptation_context
 from ingest.postgres.several_tables import choose_tables
 from ingest.sources import in_pieces
 from ingest.sources.cell_errors import refuse_errors
+from ingest.sources.joining import join_small
 from ingest.writing.conflicts.options import Given
 
 if TYPE_CHECKING:
@@ -50,11 +51,13 @@ class Pipeline:
         clean: bool = False,
         refuses: bool = False,
         inserts: Inserts = "all",
+        joins: bool = False,
     ) -> None:
         """Plan the pass, or raise ``LayoutError`` for columns or fields that do not fit.
 
-        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left out,
-        and parents that were made for them are deleted.
+        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left
+        out, and leave no parents behind that were made for them. ``joins``: small files may go
+        on in one batch.
         """
         self._source = source
         self._stages = stages
@@ -65,6 +68,12 @@ class Pipeline:
             from ingest.layout.transform import arrange  # most loads have no layout
 
             self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
+        # Where the files of pipes end nobody knows: one may wait for the next record for long.
+        self._joins = (
+            joins
+            and len(source.paths) > 1
+            and (self._arrangement is None or self._arrangement.joins_files)
+        )
         self._matched = () if self._arrangement is not None else describe_loose(matches)
         self._converter = make_converter(
             model, source, alias, table, self._arrangement, clean=clean, inserts=inserts
@@ -102,8 +111,9 @@ class Pipeline:
     def batches(
         self, start: Position, chunk_rows: int | None, stop: Position | None = None
     ) -> Iterator[TypedBatch]:
-        """Yield typed batches; if records are committed in chunks, no batch crosses a chunk end."""
-        raw = self._stages.watch("read", self._source.batches_between(start, stop))
+        """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""
+        given = self._source.batches_between(start, stop)
+        raw = self._stages.watch("read", join_small(given) if self._joins else given)
         used = None if self._arrangement is None else self._arrangement.used_columns
         pieces = in_pieces(refuse_errors(raw, used), chunk_rows)
         if self._arrangement is None:
@@ -234,13 +244,10 @@ class _Columns(NamedTuple):
 
 
 def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
-    """Return the rejects of this and the following batches, until there are enough to show.
-
-    Someone who fixes a file wants to see all of them at once.
-    """
-    rejects = list(batch.rejects)
+    """Read on until there is enough to show: who fixes a file wants to see all of them at once."""
+    rejects = list(batch.batch.told(batch.rejects))
     for following in rest:
         if len(rejects) >= REJECTS_SHOWN:
             break
-        rejects.extend(following.rejects)
+        rejects.extend(following.batch.told(following.rejects))
     return rejects

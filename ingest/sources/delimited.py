@@ -24,9 +24,9 @@ from ingest.sources.record_text import (
     OPEN_QUOTE,
     TEXT_AFTER_QUOTE,
     Block,
-    RecordPattern,
     RecordTooLongError,
     count_lines,
+    pattern_of,
     read_blocks,
 )
 from ingest.sources.scanning import is_transparent
@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from ingest.results.rejects import Reject
 
 BLOCK_BYTES = 2 << 20
-"""Bytes parsed at a time, and so the longest record. Larger blocks are not faster here, and a load
-needs memory of about ten blocks."""
+"""Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
+needs some ten times a block's size of memory."""
+SMALL_COMPRESSED_BYTES = 64 << 10
+"""Up to this size a compressed file is read without a thread of its own."""
 LARGE_BLOCKS = 4
 """A file of more blocks begins with small ones, so that PostgreSQL waits less for the first
 rows."""
@@ -71,7 +73,7 @@ class DelimitedSource(Source):
         self.preamble = head.preamble.decode(errors="replace")
         self.file_name = file.file_name
         self._head = head
-        self._pattern = RecordPattern(options)
+        self._pattern = pattern_of(options)
         byte = self._reader.first_byte + head.bytes if self._can_seek else None
         self._start = self._first = Position(line=head.lines, byte=byte)
         self._ahead: ReadAhead[Block] | None = None
@@ -153,6 +155,12 @@ class DelimitedSource(Source):
         )
 
     @property
+    def _is_small(self) -> bool:
+        """Return whether it is a file on the disk that is read at once: a thread costs more."""
+        most = SMALL_COMPRESSED_BYTES if self._file.is_compressed else BLOCK_BYTES
+        return bool(self.paths) and (self.bytes_total or 0) <= most
+
+    @property
     def _width(self) -> int:
         return len(self.columns) + (self._head.reasons_at is not None)
 
@@ -193,15 +201,17 @@ class DelimitedSource(Source):
     def _batches(self) -> Iterator[Batch]:
         is_large = (self.bytes_total or 0) > LARGE_BLOCKS * BLOCK_BYTES
         blocks = read_blocks(self._reader, self._pattern, BLOCK_BYTES, starts_small=is_large)
-        self._ahead = ReadAhead(blocks)
+        if not self._is_small:
+            blocks = self._ahead = ReadAhead(blocks)
         parser = CellParser(self._options, self._width)
         is_empty = True
         try:
-            for placed in self._place(self._ahead, self._start):
+            for placed in self._place(blocks, self._start):
                 yield self._batch(placed, self._parse(parser, placed))
                 is_empty = False
         finally:
-            self._ahead.let_go()
+            if self._ahead is not None:
+                self._ahead.let_go()
         if is_empty:
             columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
             yield Batch(source=self.name, records=(), columns=columns)
@@ -273,8 +283,8 @@ class DelimitedSource(Source):
         rows = pc.sort_indices(pa.array(order, pa.int64()))
         return [pa.concat_arrays(column).take(rows) for column in zip(*parts, strict=True)]
 
-    def _split_misfit(self, text: Any) -> list[str] | None:
-        """Return the cells of a record that has too few or too many."""
+    def _split_misfit(self, _record: int, text: Any) -> list[str] | None:
+        """Return the cells of a record that has too few or too many of them."""
         record = str(text).encode(errors="surrogatepass")
         if self._pattern.fault_of(record) is not None:
             return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ingest.sources.parser import split_record
-from ingest.sources.record_text import NOTHING_ESCAPED, RecordPattern
+from ingest.sources.record_text import NOTHING_ESCAPED, pattern_of
 from ingest.sources.text import MARK
 from ingest.sources.writers import REASONS, RecordWriter
 
@@ -55,7 +55,7 @@ class DelimitedWriter(RecordWriter):
         """
         super().__init__(options.encoding)
         self._options = options
-        self._pattern = RecordPattern(options)
+        self._pattern = pattern_of(options)
         self._head = _escaped(head.decode())
         self._reasons_at = reasons_at
         self._width = width

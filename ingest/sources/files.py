@@ -8,9 +8,11 @@ import io
 import lzma
 import os
 import select
+import stat
 import sys
 import zlib
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -100,6 +102,7 @@ class InputFile:
         self.bytes_total: int | None = None
         self.is_compressed = False
         self._is_ours = False
+        self._opened: tuple[int, int] | None = None
         if hasattr(given, "read"):
             self._raw: IO[bytes] = given
             self.name = safe_line(str(getattr(given, "name", type(given).__name__)))
@@ -112,10 +115,12 @@ class InputFile:
             shown = given.shown_name if isinstance(given, NamedPath) else str(given)
             self._is_ours, self.path, self.name = True, Path(given), safe_line(shown)
             self._raw = open_path(self.path)
-            self.bytes_total = self.path.stat().st_size
-            if not self.path.is_file():  # a pipe can be read only once, and has no size
-                self.path = self.bytes_total = None
-        self._opened = None if self.path is None else _stamp(self.path)
+            found = os.fstat(self._raw.fileno())
+            self._opened = found.st_size, found.st_mtime_ns
+            if stat.S_ISREG(found.st_mode):
+                self.bytes_total = found.st_size
+            else:  # a pipe can be read once only, and has no size
+                self.path = None
         self._counted = _CountedFile(self._raw, self.name)
         try:
             self._content = self._decompress()
@@ -298,8 +303,12 @@ def open_path(path: Path) -> IO[bytes]:
 
 
 def kind_suffix(given: Any) -> str:
-    """Return the suffix that names a file's format: ``.csv`` for ``a.csv.gz``."""
-    name = str(getattr(given, "name", "") if hasattr(given, "read") else given)
+    """Return the suffix that says what a file holds: ``.csv`` of ``a.csv.gz``."""
+    return _kind_suffix(str(getattr(given, "name", "") if hasattr(given, "read") else given))
+
+
+@lru_cache(maxsize=64)  # each kind of source asks for it in turn
+def _kind_suffix(name: str) -> str:
     path = Path(name)
     if path.suffix.lower() in COMPRESSIONS:
         path = path.with_suffix("")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ingest.exceptions import SourceError
 from ingest.sources.delimited_writer import PREFIX, REASONS_FOLLOW, plain_text
 from ingest.sources.parser import split_record
-from ingest.sources.record_text import NOTHING_ESCAPED, OPEN_QUOTE, RecordPattern, count_lines
+from ingest.sources.record_text import NOTHING_ESCAPED, OPEN_QUOTE, count_lines, pattern_of
 from ingest.sources.text import show
 from ingest.sources.writers import REASONS
 
@@ -39,7 +39,7 @@ class Head:
         self._name = name
         self._reader = reader
         self._options = options
-        self._pattern = RecordPattern(options)
+        self._pattern = pattern_of(options)
         self._rest = b""
         self._blank_bytes = 0
         self._is_last = False

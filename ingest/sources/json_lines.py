@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from pathlib import Path
@@ -73,6 +74,7 @@ class JsonLinesSource(Source):
         self._encoding = options.encoding
         self._start = Position(line=0)
         self._scanner: LineScanner | None = None
+        self._is_closed = False
         self._may_have_more = options.columns is not None
         self._lenient = options.lenient
         self._decode_record = _fast_decoder(self.columns, self._may_have_more)
@@ -136,6 +138,7 @@ class JsonLinesSource(Source):
 
     def close(self) -> None:
         self._file.close()
+        self._is_closed = True
         if self._scanner is not None:
             self._scanner.close()
 
@@ -156,6 +159,9 @@ class JsonLinesSource(Source):
         """Return the position after a record, for which the file is scanned a second time."""
         if not self._can_seek:
             return Position(record=record)
+        if self._is_closed:  # of several small files another one is open by now
+            with closing(LineScanner(self.paths[0], self._start)) as scanner:
+                return scanner.after(record)
         if self._scanner is None:
             [path] = self.paths
             self._scanner = LineScanner(path, self._start)
@@ -258,8 +264,8 @@ class JsonLinesSource(Source):
             byte_span=self._byte_span,
         )
 
-    def _split_misfit(self, line: Any) -> list[Any] | None:
-        """Return the values of a record with missing or other keys; None if it is no object."""
+    def _split_misfit(self, _record: int, line: Any) -> list[Any] | None:
+        """Return the values of a record that lacks keys or has others; None where it is none."""
         try:
             found = _decode(str(line).encode(errors="surrogatepass"))
         except _NO_JSON:

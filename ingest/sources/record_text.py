@@ -16,7 +16,7 @@ from array import array
 from bisect import bisect_left
 from functools import cached_property
 from itertools import accumulate, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -276,6 +276,24 @@ class RecordPattern:
             at = found.end()
         if (start := self.blank_end(text, at, is_last=True)) < len(text):
             yield start, len(text)
+
+
+_patterns: dict[tuple[Any, ...], RecordPattern] = {}
+_MOST_PATTERNS = 64
+
+
+def pattern_of(options: SourceOptions) -> RecordPattern:
+    """Return the pattern of a dialect; many small files would spend their time compiling it."""
+    key = (
+        *(options.quote, options.escape, options.delimiter),
+        *(options.doubled_quotes, options.comment),
+    )
+    found = _patterns.get(key)
+    if found is None:
+        if len(_patterns) >= _MOST_PATTERNS:
+            _patterns.clear()
+        found = _patterns[key] = RecordPattern(options)
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -138,6 +138,7 @@ class SeveralSource(Source):
                     byte_span=span,
                     columns=tuple(batch.columns[place] for place in order),
                     source=self._current.name,
+                    split_misfit=_in_order(order, batch.split_misfit),
                     find_position=_in_file(number, batch.find_position),
                 )
             self._bytes_before = end_of_file
@@ -237,6 +238,23 @@ def shown_name(file: str | Path) -> str:
 
 def _in_file(number: int, find_position: Callable[[int], Position]) -> Callable[[int], Position]:
     return lambda record: dataclasses.replace(find_position(record), file=number)
+
+
+def _in_order(
+    order: Sequence[int], split_misfit: Callable[[int, Any], Sequence[Any] | None]
+) -> Callable[[int, Any], Sequence[Any] | None]:
+    """Let the cells of a misfit stand in the order of the first file's columns, too."""
+    if isinstance(order, range):
+        return split_misfit
+
+    def split(record: int, given: Any) -> Sequence[Any] | None:
+        cells = split_misfit(record, given)
+        if cells is None:
+            return None
+        known = [cells[place] if place < len(cells) else None for place in order]
+        return [*known, *cells[len(order) :]]
+
+    return split
 
 
 def expand(given: str | Sequence[str | Path]) -> list[str | Path]:

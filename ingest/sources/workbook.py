@@ -367,7 +367,7 @@ class WorkbookSource(Source):
             padded=frozenset(padded),
             cut=frozenset(cut),
             errors=tuple(errors),
-            split_misfit=list,
+            split_misfit=lambda _, cells: list(cells),
             find_line=_line_finder(lines, first),
             find_position=lambda record: Position(record=record),
             byte_span=(self._byte_after(lines[0] - 1), self._byte_after(self._row)),

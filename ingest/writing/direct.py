@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
+    from ingest.sources.batch import FileRecords
     from ingest.writing.copy import BatchResult
     from ingest.writing.foreign_keys import MissingReference
     from ingest.writing.index_catalog import DeferredIndex
@@ -284,33 +285,38 @@ class DirectWriter(CopyWriter):
         return keys.encoding, keys.number(batches)
 
     def _locate(self, place: int, index: DeferredIndex) -> str | None:
-        """Return the description of the row at this place of the load, from 1, for a message."""
-        record, source = self._records.at(place)
+        """Return what a message says of the row at this place of the load, from 1."""
+        record, source, files = self._records.at(place)
         if record is None:
             return None
         detail = f"({', '.join(index.keys)})=("
         refusal = RowError("23505", None, detail=detail, constraint=index.name)
         columns = columns_of(refusal, self.table)
-        return self._recent.locate(record, columns) or name_record(source, record, None)
+        origin = (source, record) if files is None else files.origin(record)
+        found = self._recent.locate(source, files, record, columns)
+        return found or name_record(*origin, None)
 
 
 class _Records:
     """Remembers which record each row came from, with a few numbers for each batch."""
 
     def __init__(self) -> None:
-        self._spans: list[tuple[int, int, bool, str]] = []
+        self._spans: list[tuple[int, int, bool, str, FileRecords | None]] = []
 
     def add(self, batch: TypedBatch) -> None:
         records = batch.records
         if not len(records):
             return
         is_run = records[-1] - records[0] + 1 == len(records)
-        self._spans.append((len(records), records[0], is_run, batch.source))
+        self._spans.append((len(records), records[0], is_run, batch.source, batch.batch.files))
 
-    def at(self, place: int) -> tuple[int | None, str]:
-        """Return the record of the row at this place, from 1, or None, and its source."""
-        for rows, first, is_run, source in self._spans:
+    def at(self, place: int) -> tuple[int | None, str, FileRecords | None]:
+        """Return the record of the row at this place, from 1, if it is known, and its source.
+
+        Also the files whose records are numbered through, if they are.
+        """
+        for rows, first, is_run, source, files in self._spans:
             if place <= rows:
-                return first + place - 1 if is_run else None, source
+                return first + place - 1 if is_run else None, source, files
             place -= rows
-        return None, ""
+        return None, "", None

@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
     from ingest.conversion import TypedBatch
     from ingest.postgres.catalog import Table
+    from ingest.sources.batch import FileRecords
     from ingest.writing.bad_rows import RefusedRow
     from ingest.writing.foreign_keys import MissingReference
 
 KEPT_BYTES = 8 << 20
-"""The size of the rows that are kept of the latest batches, for a refusal after the last COPY: some
-100,000 short ones. A record before them is named without its line."""
-KEPT_BATCHES = 1_000
-"""The most batches to keep: each needs some 28 KB in addition to its rows, such as its source."""
+"""Rows of the latest batches that are kept for a refusal after the last COPY: some 100,000 short
+ones. A record before them is named without its line."""
+KEPT_FILES = 1_000
+"""Of how many files at most: each of them keeps some 28 KB beside its rows, such as its source."""
 UUID_BYTES = 16
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """The kinds of SQLSTATEs; all others are from other constraints or from triggers."""
@@ -90,7 +91,7 @@ def locate(batch: TypedBatch, place: int, columns: Sequence[str]) -> str:
     ``columns`` are columns of the table; only those that the source feeds are named.
     """
     record = batch.records[place]
-    where = name_record(batch.source, record, batch.find_line(record))
+    where = name_record(*batch.batch.origin(record), batch.find_line(record))
     parts = [where]
     for name in columns:
         if name not in batch.origins:
@@ -215,6 +216,7 @@ class RecentBatches:
 
     _batches: deque[TypedBatch] = dataclasses.field(default_factory=deque)
     _bytes: int = 0
+    _files: int = 0
 
     def __iter__(self) -> Iterator[TypedBatch]:
         return iter(self._batches)
@@ -223,11 +225,14 @@ class RecentBatches:
         """Keep a batch, and drop the earliest ones if there are too many."""
         self._batches.append(batch)
         self._bytes += batch.rows.nbytes
+        self._files += _files_of(batch)
         while len(self._batches) > 1 and self._are_too_many():
-            self._bytes -= self._batches.popleft().rows.nbytes
+            first = self._batches.popleft()
+            self._bytes -= first.rows.nbytes
+            self._files -= _files_of(first)
 
     def _are_too_many(self) -> bool:
-        return self._bytes > KEPT_BYTES or len(self._batches) > KEPT_BATCHES
+        return self._bytes > KEPT_BYTES or self._files > KEPT_FILES
 
     def explain(self, error: Exception, table: Table) -> ConstraintRefused | None:
         """Convert an error after the last COPY to one that names the record, if it is found."""
@@ -242,13 +247,24 @@ class RecentBatches:
             str(refusal.state), "a record", refusal.message, refusal.detail, refusal.constraint
         )
 
-    def locate(self, record: int, columns: Sequence[str]) -> str | None:
-        """Return the result of ``locate`` for a record, or None if its batch is not kept."""
+    def locate(
+        self, source: str, files: FileRecords | None, record: int, columns: Sequence[str]
+    ) -> str | None:
+        """Return what ``locate`` does of a record, or None if it is not among them.
+
+        ``source`` and ``files``: those of the batch that the record's number is from.
+        """
         for batch in self._batches:
+            if batch.source != source or batch.batch.files is not files:
+                continue
             place = bisect_left(batch.records, record)
             if place < len(batch.records) and batch.records[place] == record:
                 return locate(batch, place, columns)
         return None
+
+
+def _files_of(batch: TypedBatch) -> int:
+    return 1 if batch.batch.files is None else len(batch.batch.files)
 
 
 def value_of(batch: TypedBatch, column: str, record: int) -> Any:

@@ -27,6 +27,7 @@ from ingest import (
 )
 from ingest.exceptions import ServerFailed
 from ingest.ledger.models import Load
+from ingest.sources import joining
 from ingest.writing import refused_rows
 from ingest.writing.refused_rows import RecentBatches
 from tests.factories import AccountFactory
@@ -107,7 +108,7 @@ def test_where_autocommit_is_off_the_load_is_part_of_the_callers_transaction(acc
 def test_no_more_batches_are_kept_than_refused_rows_are_looked_for_in(
     account, tmp_path, monkeypatch
 ):
-    """Each of many small files is a batch, which holds more than its rows."""
+    """Each of many small files is kept for more than its rows; two are joined here."""
     kept, add = [], RecentBatches.add
 
     def watch(recent, batch):
@@ -115,12 +116,13 @@ def test_no_more_batches_are_kept_than_refused_rows_are_looked_for_in(
         kept.append(len(list(recent)))
 
     monkeypatch.setattr(RecentBatches, "add", watch)
-    monkeypatch.setattr(refused_rows, "KEPT_BATCHES", 3)
-    files = [tmp_path / f"{number}.csv" for number in range(5)]
+    monkeypatch.setattr(refused_rows, "KEPT_FILES", 4)
+    monkeypatch.setattr(joining, "MOST_FILES", 2)
+    files = [tmp_path / f"{number}.csv" for number in range(7)]
     for file in files:
         file.write_bytes(csv(account, "5.00,x,2025-01-01").getvalue())
-    assert load(Transaction, files).rows == 5
-    assert kept == [1, 2, 3, 3, 3]
+    assert load(Transaction, files).rows == 7
+    assert kept == [1, 2, 2, 2]
 
 
 def test_the_command_commits_where_autocommit_is_off(account, tmp_path, monkeypatch):

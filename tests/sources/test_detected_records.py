@@ -87,8 +87,8 @@ def test_both_split_a_text_into_the_same_records(made):
             for place, row in zip(batch.records, zip(*batch.columns, strict=True), strict=True):
                 assert [value.as_py().decode() for value in row] == records[place - 1]
             for place, shown in batch.misfits.items():
-                # A record with invalid quotes has no cells to compare.
-                if batch.split_misfit(shown) is not None:
+                # A record whose quotes are at fault has no cells that one could compare.
+                if batch.split_misfit(place, shown) is not None:
                     assert whole(shown.encode(), options) == records[place - 1]
 
 

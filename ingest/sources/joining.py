@@ -1,0 +1,173 @@
+"""Small files, whose batches are joined: a batch costs as much as some thousand records.
+
+Each step after the source works on a whole batch, and the database is asked and answers once for
+each. So the records of many small files go on together. In such a batch they are numbered through,
+and it knows which record of which file each of them is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ingest.sources.batch import Batch, FileRecords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ingest.results.rejects import Reject
+    from ingest.sources.batch import Position
+
+FEW_RECORDS, FEW_OBJECTS = 2_000, 256
+"""Up to so many records a batch is small; of those whose cells are objects of Python, which take
+more memory, fewer."""
+FEW_BYTES = 256 << 10
+MOST_RECORDS = 8_192
+MOST_BYTES = 1 << 20
+MOST_FILES = 256
+"""How many batches are joined: each keeps what finds the lines of its records."""
+
+
+def join_small(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Join small batches of several files; no record waits for an error that comes after it."""
+    group: list[Batch] = []
+    records = size = 0
+    while True:
+        try:
+            batch = next(batches, None)
+        except Exception:
+            yield from _joined(group)
+            raise
+        if batch is None:
+            yield from _joined(group)
+            return
+        more = _bytes_of_small(batch)
+        count = len(batch.records)
+        if more is None:
+            yield from _joined(group)
+            group, records, size = [], 0, 0
+            yield batch
+            continue
+        is_full = records + count > MOST_RECORDS or size + more > MOST_BYTES
+        if group and (is_full or len(group) == MOST_FILES or not _fits(group[-1], batch)):
+            yield from _joined(group)
+            group, records, size = [], 0, 0
+        group.append(batch)
+        records, size = records + count, size + more
+
+
+def _bytes_of_small(batch: Batch) -> int | None:
+    """Return how much memory the cells of a small batch take, about; None where it is not small."""
+    count = len(batch.records)
+    if count > FEW_RECORDS:
+        return None
+    has_objects = any(isinstance(column, list) for column in batch.columns)
+    if has_objects:
+        start, stop = batch.byte_span
+        return None if count > FEW_OBJECTS or stop - start > FEW_BYTES else stop - start
+    size = sum(column.nbytes for column in batch.columns if not isinstance(column, list))
+    return None if size > FEW_BYTES else size
+
+
+def _fits(one: Batch, other: Batch) -> bool:
+    return [_kind(column) for column in one.columns] == [_kind(cells) for cells in other.columns]
+
+
+def _kind(column: pa.Array | list[Any]) -> Any:
+    return list if isinstance(column, list) else column.type
+
+
+def _joined(group: Sequence[Batch]) -> Iterator[Batch]:
+    """Yield one batch of several, or none of none."""
+    if len({batch.source for batch in group}) < 2:  # noqa: PLR2004 - as they are of one file
+        yield from group
+        return
+    firsts, shifts, last = [], [], None
+    for batch in group:
+        first, end = batch.numbers() or (1, 0)
+        shift = 0 if last is None else last + 1 - first
+        firsts.append(first + shift)
+        shifts.append(shift)
+        last = end + shift
+    files = FileRecords(firsts, shifts, [batch.source for batch in group])
+    found = _Finder(files, group)
+    moved = list(zip(group, shifts, strict=True))
+    yield Batch(
+        source=f"one of the files from {group[0].source} to {group[-1].source}",
+        records=_numbers(moved),
+        find_line=found.line,
+        columns=tuple(
+            _concatenated([batch.columns[at] for batch in group])
+            for at in range(len(group[0].columns))
+        ),
+        rejects=_moved_rejects([(batch.rejects, shift) for batch, shift in moved]),
+        misfits={
+            record + shift: given
+            for batch, shift in moved
+            for record, given in batch.misfits.items()
+        },
+        padded=frozenset(number + shift for batch, shift in moved for number in batch.padded),
+        cut=frozenset(number + shift for batch, shift in moved for number in batch.cut),
+        split_misfit=found.split_misfit,
+        errors=_moved_rejects([(batch.errors, shift) for batch, shift in moved]),
+        skipped=sum(batch.skipped for batch in group),
+        find_position=found.position,
+        leaves_cells=any(batch.leaves_cells for batch in group),
+        byte_span=(group[0].byte_span[0], group[-1].byte_span[1]),
+        files=files,
+    )
+
+
+class _Finder:
+    """Asks the batch that a record was in."""
+
+    def __init__(self, files: FileRecords, group: Sequence[Batch]) -> None:
+        self._files = files
+        # Not the batches, whose cells would stay in memory.
+        self._lines = [batch.find_line for batch in group]
+        self._positions = [batch.find_position for batch in group]
+        self._splitters = [batch.split_misfit for batch in group]
+
+    def line(self, record: int) -> int | None:
+        place, number = self._files.at(record)
+        return self._lines[place](number)
+
+    def position(self, record: int) -> Position:
+        place, number = self._files.at(record)
+        return self._positions[place](number)
+
+    def split_misfit(self, record: int, given: Any) -> Sequence[Any] | None:
+        place, number = self._files.at(record)
+        return self._splitters[place](number, given)
+
+
+def _moved_rejects(groups: Sequence[tuple[Sequence[Reject], int]]) -> tuple[Reject, ...]:
+    return tuple(
+        dataclasses.replace(reject, record=reject.record + shift)
+        for rejects, shift in groups
+        for reject in rejects
+    )
+
+
+def _numbers(moved: Sequence[tuple[Batch, int]]) -> Sequence[int]:
+    numbers = [
+        range(batch.records.start + shift, batch.records.stop + shift)
+        if isinstance(batch.records, range) and batch.records.step == 1
+        else [record + shift for record in batch.records]
+        for batch, shift in moved
+        if len(batch.records)
+    ]
+    if not numbers:
+        return ()
+    first, last = numbers[0][0], numbers[-1][-1]
+    if last - first + 1 == sum(map(len, numbers)):
+        return range(first, last + 1)
+    return [record for part in numbers for record in part]
+
+
+def _concatenated(columns: Sequence[pa.Array | list[Any]]) -> pa.Array | list[Any]:
+    if isinstance(columns[0], list):
+        return [cell for column in columns for cell in column]
+    return pa.concat_arrays(columns)
