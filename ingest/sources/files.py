@@ -85,6 +85,8 @@ def file_name_of(given: Any) -> str:
     """Return the name of a file without its folder, or an empty string if it has none."""
     if isinstance(given, NamedPath):
         return given.shown_name
+    if isinstance(given, Path):
+        return given.name
     name = getattr(given, "name", "") if hasattr(given, "read") else str(given)
     return "" if name == STDIN or not isinstance(name, str) else Path(name).name
 
@@ -113,7 +115,8 @@ class InputFile:
             self._is_ours = isinstance(self._raw, _WaitingInput)
         else:
             shown = given.shown_name if isinstance(given, NamedPath) else str(given)
-            self._is_ours, self.path, self.name = True, Path(given), safe_line(shown)
+            self._is_ours, self.name = True, safe_line(shown)
+            self.path = given if isinstance(given, Path) else Path(given)
             self._raw = open_path(self.path)
             found = os.fstat(self._raw.fileno())
             self._opened = found.st_size, found.st_mtime_ns

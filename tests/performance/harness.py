@@ -99,9 +99,9 @@ def run(figure, asked):
         for round_ in range(repeat):
             for name in names if round_ % 2 == 0 else reversed(names):
                 with scratch_database() if figure.harms_tables else nullcontext():
-                    samples[name].append(
-                        _in_a_fresh_process(figure, asked.name, name, rows, folder)
-                    )
+                    found = _in_a_fresh_process(figure, asked.name, name, rows, folder)
+                samples[name].append(found)
+                console.print(_line_of(name, found), highlight=False, markup=False)
     console.print(_table_of_variants(samples))
     console.print(_table_of_ratios(figure, samples))
     for name, found in samples.items():
@@ -167,6 +167,14 @@ def run_variant(figure, asked):
         "check": figure.check(result),
     }
     sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _line_of(name, sample):
+    """Return what a sample took, which is printed as soon as it is there."""
+    return (
+        f"  {name}: {sample['seconds']:.2f} s, {sample['loaded']:,} loaded, "
+        f"{sample['rejected']:,} rejected, {sample['memory']:.0f} MB"
+    )
 
 
 def _peak_memory():
