@@ -176,7 +176,7 @@ def test_a_pipe(accepted, rows, is_long):
 
 
 def test_several_files(accepted, rows, tmp_path, monkeypatch):
-    monkeypatch.setattr("ingest.sources.joining.FEW_RECORDS", 999)  # each is a batch of its own
+    monkeypatch.setattr("ingest.sources.joining.FEW_RECORDS", 100)
     (tmp_path / "1.csv").write_bytes(csv_of(rows[:1_000]))
     (tmp_path / "2.zip").write_bytes(zipped(rows[1_000:2_000]))
     (tmp_path / "3.csv").write_bytes(csv_of(rows[2_000:]))
