@@ -55,9 +55,9 @@ class Pipeline:
     ) -> None:
         """Plan the pass, or raise ``LayoutError`` for columns or fields that do not fit.
 
-        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left
-        out, and leave no parents behind that were made for them. ``joins``: small files may go
-        on in one batch.
+        ``clean``: run ``Model.clean()`` for each record. ``refuses``: refused records are left out,
+        and parents that were made for them are deleted. ``joins``: one batch may have the records
+        of several small files.
         """
         self._source = source
         self._stages = stages
@@ -68,10 +68,10 @@ class Pipeline:
             from ingest.layout.transform import arrange  # most loads have no layout
 
             self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
-        # Where the files of pipes end nobody knows: one may wait for the next record for long.
+        # Not pipes, whose records may come one by one.
         self._joins = (
             joins
-            and len(source.paths) > 1
+            and len(source.places) > 1
             and (self._arrangement is None or self._arrangement.joins_files)
         )
         self._matched = () if self._arrangement is not None else describe_loose(matches)
@@ -111,7 +111,7 @@ class Pipeline:
     def batches(
         self, start: Position, chunk_rows: int | None, stop: Position | None = None
     ) -> Iterator[TypedBatch]:
-        """Yield typed batches; where records are committed in chunks, one ends at each chunk's."""
+        """Yield typed batches; if records are committed in chunks, no batch crosses a chunk end."""
         given = self._source.batches_between(start, stop)
         raw = self._stages.watch("read", join_small(given) if self._joins else given)
         used = None if self._arrangement is None else self._arrangement.used_columns
@@ -244,7 +244,10 @@ class _Columns(NamedTuple):
 
 
 def _first_bad_records(batch: TypedBatch, rest: Iterator[TypedBatch]) -> list[Reject]:
-    """Read on until there is enough to show: who fixes a file wants to see all of them at once."""
+    """Return the rejects of this and the following batches, until there are enough to show.
+
+    Someone who fixes a file wants to see all of them at once.
+    """
     rejects = list(batch.batch.told(batch.rejects))
     for following in rest:
         if len(rejects) >= REJECTS_SHOWN:

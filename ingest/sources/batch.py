@@ -52,7 +52,7 @@ def no_line(_record: int) -> int | None:
 
 
 def no_cells(_record: int, _given: Any) -> Sequence[Any] | None:
-    """Say that a record has no cells."""
+    """Return None: the record has no cells."""
     return None
 
 
@@ -99,25 +99,25 @@ class NumberedRecords:
 
 
 class FileRecords:
-    """Says which records of several files the records of a batch are, which are numbered through.
+    """The files of a batch that has records of several files, which are numbered consecutively.
 
-    It is kept for as long as a load lasts, and so is small.
+    It is small, because some loads keep it until they end.
     """
 
     def __init__(self, firsts: Sequence[int], shifts: Sequence[int], names: Sequence[str]) -> None:
-        """``firsts``: the first number of each file; ``shifts``: by how much it is too great."""
+        """Take the first number of each file's records, and what to subtract from its numbers."""
         self._firsts, self._shifts, self._names = firsts, shifts, names
 
     def __len__(self) -> int:
         return len(self._names)
 
     def at(self, record: int) -> tuple[int, int]:
-        """Return the place of the file that has the record, and the record's number there."""
+        """Return the place of the file of a record, and the record's number in that file."""
         place = max(bisect_right(self._firsts, record) - 1, 0)
         return place, record - self._shifts[place]
 
     def origin(self, record: int) -> tuple[str, int]:
-        """Return the name of the file that has the record, and the record's number there."""
+        """Return the name of the file of a record, and the record's number in that file."""
         place, number = self.at(record)
         return self._names[place], number
 
@@ -135,10 +135,10 @@ class Batch(NumberedRecords):
     padded: frozenset[int] = frozenset()
     """The records with too few cells, to which empty cells were added."""
     cut: frozenset[int] = frozenset()
-    """The records that had too many cells and lost the surplus ones."""
+    """The records with too many cells, whose extra cells were dropped."""
     split_misfit: Callable[[int, Any], Sequence[Any] | None] = no_cells
-    """Gives the cells of a misfit, by its number and as it stood, in the order of the source's
-    columns: they may be too few or too many. None where it has none."""
+    """Returns the cells of a misfit, given its number and its text, in the order of the source's
+    columns; there may be too few or too many. None if it has none."""
     errors: tuple[Reject, ...] = ()
     """Cells with an error in place of a value: a record that uses one is refused."""
     skipped: int = 0
@@ -156,17 +156,17 @@ class Batch(NumberedRecords):
     through: int | None = None
     """The last record that this batch and the ones before it account for, once it is known."""
     byte_span: tuple[int, int] = (0, 0)
-    """Where in the input its records begin and end, in bytes, for the progress; of a compressed
-    file as nearly as can be said. Zeros where the source is not made of bytes."""
+    """The bytes of the input at which its records begin and end, for the progress; approximate for
+    a compressed file, and zeros if the source is not made of bytes."""
     files: FileRecords | None = None
-    """Which records of which files its records are, where these are of several files."""
+    """The files of its records, if it has records of several files."""
 
     def origin(self, record: int) -> tuple[str, int]:
-        """Return the file that the record of this number is in, and its number there."""
+        """Return the name of the file of a record, and the record's number in that file."""
         return (self.source, record) if self.files is None else self.files.origin(record)
 
     def told(self, rejects: Sequence[Reject]) -> Sequence[Reject]:
-        """Return rejects of this batch as the user is told of them, each with its own file."""
+        """Return rejects of this batch for users: each with its own file and number there."""
         if self.files is None:
             return rejects
         origins = [self.files.origin(reject.record) for reject in rejects]

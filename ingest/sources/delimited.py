@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from ingest.results.rejects import Reject
 
 BLOCK_BYTES = 2 << 20
-"""Bytes parsed at a time, and so the longest record. Larger blocks are no faster here, and a load
-needs some ten times a block's size of memory."""
+"""Bytes parsed at a time, and so the longest record. Larger blocks are not faster here, and a load
+needs memory of about ten blocks."""
 SMALL_COMPRESSED_BYTES = 64 << 10
-"""Up to this size a compressed file is read without a thread of its own."""
+"""A compressed file up to this size is read without a thread of its own."""
 LARGE_BLOCKS = 4
 """A file of more blocks begins with small ones, so that PostgreSQL waits less for the first
 rows."""
@@ -156,7 +156,7 @@ class DelimitedSource(Source):
 
     @property
     def _is_small(self) -> bool:
-        """Return whether it is a file on the disk that is read at once: a thread costs more."""
+        """Return whether it is a local file of one block, for which a thread costs too much."""
         most = SMALL_COMPRESSED_BYTES if self._file.is_compressed else BLOCK_BYTES
         return bool(self.paths) and (self.bytes_total or 0) <= most
 
@@ -284,7 +284,7 @@ class DelimitedSource(Source):
         return [pa.concat_arrays(column).take(rows) for column in zip(*parts, strict=True)]
 
     def _split_misfit(self, _record: int, text: Any) -> list[str] | None:
-        """Return the cells of a record that has too few or too many of them."""
+        """Return the cells of a record that has too few or too many."""
         record = str(text).encode(errors="surrogatepass")
         if self._pattern.fault_of(record) is not None:
             return None

@@ -122,7 +122,7 @@ class InputFile:
             self._opened = found.st_size, found.st_mtime_ns
             if stat.S_ISREG(found.st_mode):
                 self.bytes_total = found.st_size
-            else:  # a pipe can be read once only, and has no size
+            else:  # a pipe can be read only once, and has no size
                 self.path = None
         self._counted = _CountedFile(self._raw, self.name)
         try:
@@ -306,7 +306,7 @@ def open_path(path: Path) -> IO[bytes]:
 
 
 def kind_suffix(given: Any) -> str:
-    """Return the suffix that says what a file holds: ``.csv`` of ``a.csv.gz``."""
+    """Return the suffix that names a file's format: ``.csv`` for ``a.csv.gz``."""
     return _kind_suffix(str(getattr(given, "name", "") if hasattr(given, "read") else given))
 
 

@@ -1,13 +1,15 @@
-"""Small files, whose batches are joined: a batch costs as much as some thousand records.
+"""Join the batches of small files.
 
-Each step after the source works on a whole batch, and the database is asked and answers once for
-each. So the records of many small files go on together. In such a batch they are numbered through,
-and it knows which record of which file each of them is.
+Each step after the source works on whole batches, and needs several messages to the server for
+each, which takes as long as some thousand records. So the records of many small files are loaded
+together. In a joined batch they are numbered consecutively, and the batch knows the file of each
+record and its number there.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,19 +23,22 @@ if TYPE_CHECKING:
     from ingest.sources.batch import Position
 
 FEW_RECORDS, FEW_OBJECTS = 2_000, 256
-"""Up to so many records a batch is small; of those whose cells are objects of Python, which take
-more memory, fewer."""
+"""The most records of a small batch; fewer if its cells are Python objects, which take more
+memory."""
 FEW_BYTES = 256 << 10
 MOST_RECORDS = 8_192
 MOST_BYTES = 1 << 20
 MOST_FILES = 256
-"""How many batches are joined: each keeps what finds the lines of its records."""
+"""The most batches to join: each keeps in memory what finds the lines of its records."""
+MOST_SECONDS = 1.0
+"""How long the first records wait for others: files may come slowly from elsewhere."""
 
 
 def join_small(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Join small batches of several files; no record waits for an error that comes after it."""
+    """Join small batches of several files; before an error is raised, those read are yielded."""
     group: list[Batch] = []
     records = size = 0
+    began = time.monotonic()
     while True:
         try:
             batch = next(batches, None)
@@ -50,16 +55,23 @@ def join_small(batches: Iterator[Batch]) -> Iterator[Batch]:
             group, records, size = [], 0, 0
             yield batch
             continue
-        is_full = records + count > MOST_RECORDS or size + more > MOST_BYTES
-        if group and (is_full or len(group) == MOST_FILES or not _fits(group[-1], batch)):
+        is_full = (
+            records + count > MOST_RECORDS
+            or size + more > MOST_BYTES
+            or len(group) == MOST_FILES
+            or time.monotonic() - began > MOST_SECONDS
+        )
+        if group and (is_full or not _fits(group[-1], batch)):
             yield from _joined(group)
             group, records, size = [], 0, 0
+        if not group:
+            began = time.monotonic()
         group.append(batch)
         records, size = records + count, size + more
 
 
 def _bytes_of_small(batch: Batch) -> int | None:
-    """Return how much memory the cells of a small batch take, about; None where it is not small."""
+    """Return about how much memory the cells of a batch take; None if it is not small."""
     count = len(batch.records)
     if count > FEW_RECORDS:
         return None
@@ -80,7 +92,7 @@ def _kind(column: pa.Array | list[Any]) -> Any:
 
 
 def _joined(group: Sequence[Batch]) -> Iterator[Batch]:
-    """Yield one batch of several, or none of none."""
+    """Yield the batches of a group as one, if they are of several files."""
     if len({batch.source for batch in group}) < 2:  # noqa: PLR2004 - as they are of one file
         yield from group
         return
@@ -121,7 +133,7 @@ def _joined(group: Sequence[Batch]) -> Iterator[Batch]:
 
 
 class _Finder:
-    """Asks the batch that a record was in."""
+    """Finds lines and positions of records by the batches that were joined."""
 
     def __init__(self, files: FileRecords, group: Sequence[Batch]) -> None:
         self._files = files

@@ -159,7 +159,7 @@ class JsonLinesSource(Source):
         """Return the position after a record, for which the file is scanned a second time."""
         if not self._can_seek:
             return Position(record=record)
-        if self._is_closed:  # of several small files another one is open by now
+        if self._is_closed:  # and the next of several small files is open
             with closing(LineScanner(self.paths[0], self._start)) as scanner:
                 return scanner.after(record)
         if self._scanner is None:
@@ -265,7 +265,7 @@ class JsonLinesSource(Source):
         )
 
     def _split_misfit(self, _record: int, line: Any) -> list[Any] | None:
-        """Return the values of a record that lacks keys or has others; None where it is none."""
+        """Return the values of a record with missing or other keys; None if it is no object."""
         try:
             found = _decode(str(line).encode(errors="surrogatepass"))
         except _NO_JSON:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ingest.sources.base import SourceOptions
 
 _ONE_BLOCK = (1 << 31) - 1
-"""Arrow's largest block: what it is given are whole records, which it need not cut."""
+"""Arrow's largest block size: the text consists of whole records, which it need not split."""
 FEW_BYTES = 4 << 10
-"""Up to so many bytes Python is faster than Arrow, which begins with a thread: for ten records of
-six cells 0.02 ms against 0.2."""
+"""The size up to which Python is faster than Arrow, which starts a thread: ten records of six cells
+take 0.02 ms instead of 0.2."""
 
 
 class CellParser:
@@ -43,8 +43,8 @@ class CellParser:
         )
         self._delimiter = options.delimiter.encode()
         self._specials: bytes | None = None
-        """The bytes with a meaning beside the delimiter and the line feed; None: empty cells have
-        one, too."""
+        """The special bytes besides the delimiter and the line feed; None if empty cells are
+        special, too."""
         if not options.is_postgres_csv:
             self._specials = f"\r{options.quote}{options.escape or ''}".encode()
 
@@ -59,7 +59,7 @@ class CellParser:
             return [pa.array([], pa.binary()) for _ in self._read.column_names], {}
         if len(text) <= FEW_BYTES and (cells := self._split_plain(text)) is not None:
             return cells, {}
-        # read_csv, which is for whole files, takes three times as long to begin and a thread.
+        # read_csv, which is for whole files, takes three times as long to start, and a thread.
         table = pyarrow.csv.open_csv(
             pa.BufferReader(lend(_guarded(text))),
             read_options=self._read,
@@ -70,7 +70,7 @@ class CellParser:
         return [_one_chunk(column) for column in table.columns], refused
 
     def _split_plain(self, text: bytes) -> list[pa.Array] | None:
-        """Return what Arrow would of records without quotes, escapes and surplus cells, or None."""
+        """Return the columns if no record has quotes, escapes or another width; else None."""
         if self._specials is None or text.translate(None, self._specials) != text:
             return None
         lines = text.split(b"\n")
@@ -100,7 +100,7 @@ class _Refused:
 
 
 def split_record(text: bytes, options: SourceOptions) -> list[str]:
-    """Return the cells of one record, which may have any number of them."""
+    """Return the cells of one record, of which there may be any number."""
     global _last_split  # noqa: PLW0603 - many files have the same header, and each is asked for it
     if _last_split is not None and _last_split[:2] == (text, options):
         return list(_last_split[2])
@@ -116,7 +116,7 @@ _last_split: tuple[bytes, SourceOptions, tuple[str, ...]] | None = None
 
 
 def split_records(text: bytes, options: SourceOptions) -> list[list[str]]:
-    """Return the cells of each record of a text, as a load would read them, whatever its width."""
+    """Return the cells of each record of a text, of any width, as a load would read them."""
     spans = list(pattern_of(options).spans(text))
     records: list[list[str]] = [[] for _ in spans]
 

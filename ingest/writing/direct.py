@@ -285,7 +285,7 @@ class DirectWriter(CopyWriter):
         return keys.encoding, keys.number(batches)
 
     def _locate(self, place: int, index: DeferredIndex) -> str | None:
-        """Return what a message says of the row at this place of the load, from 1."""
+        """Return the description of the row at this place of the load, from 1, for a message."""
         record, source, files = self._records.at(place)
         if record is None:
             return None
@@ -311,9 +311,9 @@ class _Records:
         self._spans.append((len(records), records[0], is_run, batch.source, batch.batch.files))
 
     def at(self, place: int) -> tuple[int | None, str, FileRecords | None]:
-        """Return the record of the row at this place, from 1, if it is known, and its source.
+        """Return the record of the row at this place, from 1, or None, its source and its files.
 
-        Also the files whose records are numbered through, if they are.
+        The files are those of a batch that has records of several files.
         """
         for rows, first, is_run, source, files in self._spans:
             if place <= rows:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from ingest.writing.foreign_keys import MissingReference
 
 KEPT_BYTES = 8 << 20
-"""Rows of the latest batches that are kept for a refusal after the last COPY: some 100,000 short
-ones. A record before them is named without its line."""
+"""The size of the rows that are kept of the latest batches, for a refusal after the last COPY: some
+100,000 short ones. A record before them is named without its line."""
 KEPT_FILES = 1_000
-"""Of how many files at most: each of them keeps some 28 KB beside its rows, such as its source."""
+"""The most files of these batches: each needs some 28 KB in addition to its rows, such as its
+source."""
 UUID_BYTES = 16
 _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 """The kinds of SQLSTATEs; all others are from other constraints or from triggers."""
@@ -250,9 +251,9 @@ class RecentBatches:
     def locate(
         self, source: str, files: FileRecords | None, record: int, columns: Sequence[str]
     ) -> str | None:
-        """Return what ``locate`` does of a record, or None if it is not among them.
+        """Return the result of ``locate`` for a record, or None if its batch is not kept.
 
-        ``source`` and ``files``: those of the batch that the record's number is from.
+        ``source`` and ``files`` are those of the record's batch.
         """
         for batch in self._batches:
             if batch.source != source or batch.batch.files is not files:

@@ -7,12 +7,17 @@ import random
 import pytest
 
 from ingest.exceptions import SourceError
-from ingest.sources import SourceOptions, open_source
+from ingest.sources import SourceOptions, joining, open_source
 from ingest.sources.batch import in_pieces
 from ingest.sources.joining import FEW_RECORDS, MOST_FILES, join_small
 
 FILES = 30
 BAD = {"csv": ("1\n", "1,2,3\n", 'x,"y"z\n', "\n"), "jsonl": ('{"x": 1}\n', "{\n", "\n")}
+
+
+@pytest.fixture(autouse=True)
+def _slow_machine(monkeypatch):
+    monkeypatch.setattr(joining, "MOST_SECONDS", 60)
 
 
 @pytest.fixture
@@ -101,6 +106,14 @@ def test_no_more_files_than_may_be_kept(tmp_path):
     with open_source(str(tmp_path / "*.csv")) as source:
         joined = [len(batch.records) for batch in join_small(source.batches())]
     assert joined == [MOST_FILES, 2]
+
+
+def test_records_do_not_wait_long_for_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(joining, "MOST_SECONDS", 0)
+    for number in range(3):
+        (tmp_path / f"{number}.csv").write_text("x\n1\n")
+    with open_source(str(tmp_path / "*.csv")) as source:
+        assert [batch.files for batch in join_small(source.batches())] == [None] * 3
 
 
 def test_what_was_read_goes_on_before_an_error(tmp_path):
