@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import re
+from copy import deepcopy
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -110,7 +111,10 @@ class Cleaner:
                 self._judged.clear()
             self.texts_read += 1
             self._judged[text] = self._read(text)
-        return self._judged[text]
+        value = self._judged[text]
+        if isinstance(value, dict | list) and not self._is_repeatable:
+            return deepcopy(value)  # the field may prepare it in place
+        return value
 
     def clean(self, value: Any) -> Any:
         """Clean a Python value: return what the field converts it to, or a ``RefusedValue``."""

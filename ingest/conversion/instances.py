@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -81,7 +82,10 @@ class Instances:
         (None for a column that its field computes).
         """
         refused = {cell.place for column in columns for cell in column.refused}
-        known = [*cleaned, *(values for values in filled if values is not None)]
+        known: list[Iterable[Any]] = [
+            *map(_own, cleaned),
+            *(_own(values) for values in filled if values is not None),
+        ]
         places = [
             *range(self._given),
             *(self._given + at for at, values in enumerate(filled) if values is not None),
@@ -154,6 +158,14 @@ class Instances:
             for name, found in error.update_error_dict({}).items():
                 errors.setdefault(name, []).extend(ValidationError(found).messages)
         return errors
+
+
+def _own(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield the values, with a copy of each that an instance could change in place.
+
+    Equal cells are converted once, and a default or the records of a source may share a value, too.
+    """
+    return (deepcopy(value) if isinstance(value, dict | list) else value for value in values)
 
 
 def _replaced(

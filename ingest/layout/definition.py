@@ -205,10 +205,33 @@ class Layout:
                     f"{key!r} has no effect: the layout leaves out the columns that it does not "
                     'name. Take it out, or say others = "match".',
                 )
+        self._check_lists()
         for rule in self.skip:
             self._check_rule(rule)
         for condition in () if self.continuation is None else self.continuation.when:
             self._check_condition("continuation", condition)
+
+    def _check_lists(self) -> None:
+        """Refuse empty lists that would change the meaning of what they belong to.
+
+        An empty list of words or marks is allowed: the field then has none of those in ``read``.
+        """
+        places: list[tuple[tuple[str, ...], Any]] = [(("read",), self.read)]
+        places += [(("fields", name), said) for name, said in self.fields.items()]
+        places += [(("skip",), it) for rule in self.skip for it in (rule, *rule.when)]
+        if self.continuation is not None:
+            places.append((("continuation",), self.continuation))
+            places += [(("continuation", "when"), it) for it in self.continuation.when]
+        for keys, said in places:
+            for key, cure in _NEVER_EMPTY.items():
+                value = getattr(said, key, None)
+                if value is None or len(value) or (key == "when" and isinstance(said, Condition)):
+                    continue
+                column = getattr(said, "column", None)
+                of = "" if column is None else f" (column {column!r})"
+                raise self.error(
+                    (*keys, key), f"{key!r} of {'.'.join(keys)}{of} is an empty list: {cure}."
+                )
 
     def _check_rule(self, rule: Condition) -> None:
         if not rule.when:
@@ -259,6 +282,18 @@ class Layout:
             if getattr(said, field.name) is None
         }
         return dataclasses.replace(said, **general)
+
+
+_NEVER_EMPTY = {
+    "formats": "say at least one, such as '%d.%m.%Y', or leave the key out, and the field reads "
+    "its usual formats",
+    "columns": "name at least one column, or leave the key out",
+    "lookup": "name at least one field of the parent, or leave the key out",
+    "equals": "say at least one text, or empty = true for an empty cell",
+    "when": "say at least one condition, or leave 'continuation' out",
+    "append": "name at least one column, or leave the records out with 'skip'",
+}
+"""Keys whose list must have an item, and what to do about an empty one."""
 
 
 def dump(value: Any) -> Any:

@@ -61,7 +61,8 @@ def find_whole_ledger(session: Session) -> Mapping[str, str]:
 
 def find_load(number: int, alias: str) -> Load:
     """Return the load with this number, or raise ``LedgerError``."""
-    rows = select(alias, model_of("Load"), _OF_NUMBER, number)
+    # A greater number is no bigint, and PostgreSQL would refuse the query.
+    rows = select(alias, model_of("Load"), _OF_NUMBER, number) if abs(number) < 2**63 else []
     if not rows:
         raise LedgerError(f"There is no load {number} in the ledger of {alias!r}.")
     return cast("Load", rows[0])

@@ -72,7 +72,12 @@ def forget_loads(
     """
     if older_than <= timedelta(0):
         raise ConfigurationError(f"older_than is {older_than}: it must be more than nothing.")
-    before = timezone.now() - older_than
+    try:
+        before = timezone.now() - older_than
+    except OverflowError:
+        raise ConfigurationError(
+            f"older_than is {older_than}: no load is so old. Say less, such as 90 days."
+        ) from None
     forgotten = undoable = left = 0
     try:
         last = 0

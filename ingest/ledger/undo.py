@@ -121,7 +121,9 @@ def _check_done(load: Load, verb: str, left: int) -> None:
 
 def _find(load_id: int, using: str, *, lock: bool = False) -> Load:
     sql = _LOAD.format(table=quote_db_table(Load._meta.db_table), lock="FOR UPDATE" if lock else "")
-    found = list(Load.objects.using(using).raw(sql, [str(load_id)]))
+    # A greater number is no bigint, and PostgreSQL would refuse the query.
+    is_number = abs(load_id) < 2**63
+    found = list(Load.objects.using(using).raw(sql, [str(load_id)])) if is_number else []
     if not found:
         raise LedgerError(f"There is no load {load_id} in the ledger of {using!r}.")
     [load] = found

@@ -469,7 +469,6 @@ class Loader:
         if self._is_in:
             text = f"All {counts.loaded:,} rows are in: only what comes after was not done."
             tell(error, Outcome.ALL, text)
-        if self._is_in:
             return
         if entry is None or entry.load is None:
             if counts.read and not self._job.how.dry_run:

@@ -181,6 +181,10 @@ class LoadOptions:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigurationError(f"{name} is {value}: it must be {least} or more.")
+            if value is not None and value > _GREATEST_NUMBER:
+                raise ConfigurationError(
+                    f"{name} is {value}: it must be {_GREATEST_NUMBER:,} or less."
+                )
         if self.is_chunked and self.dry_run:
             raise ConfigurationError("A dry run is one transaction: it cannot be done in chunks.")
         if self.is_chunked and self.indexes == "rebuild":
@@ -398,6 +402,8 @@ def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
     return SourceOptions(**reading), LoadOptions(**how)
 
 
+_GREATEST_NUMBER = 2**31 - 1
+"""The greatest number of chunks' rows, workers or retries; beyond it is a slip of the keyboard."""
 BRIEF_ROWS = 5_000
 """Up to this many rows ``direct`` is plain COPY, and the rows are one batch."""
 PLAN = (

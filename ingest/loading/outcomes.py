@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ingest.postgres.catalog import quote_name
 from ingest.writing.conflicts.options import Given, refuse_several_tables
+from ingest.writing.conflicts.scope import read_scope
 from ingest.writing.conflicts.tables import SeenKeys
 from ingest.writing.conflicts.writer import ConflictWriter
 from ingest.writing.primary_keys import PrimaryKeys
@@ -58,9 +59,11 @@ class Settlement:
         model: type[models.Model],
         converter: Converter,
         options: ConflictOptions,
+        alias: str,
     ) -> None:
         """Plan it; raise ``ConfigurationError`` for options that do not fit the table."""
         if options.mode == "sync":  # what it deletes depends on the whole source
+            read_scope(session, table, model, alias, options.scope)
             options = dataclasses.replace(options, mode="upsert", scope=None, max_deletes=None)
         if table.parts:
             refuse_several_tables(model)

@@ -116,7 +116,7 @@ def preview(
             if conflicts is not None:
                 from ingest.loading.outcomes import Settlement  # few previews need it
 
-                settlement = Settlement(session, table, model, converter, conflicts)
+                settlement = Settlement(session, table, model, converter, conflicts, alias)
                 typed = settlement.settle(typed)
             batches = list(_first(typed, rows))
             found = [

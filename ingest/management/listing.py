@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from django.core.management.base import BaseCommand, CommandParser
 
+_ALL = 2**31
+"""More loads than a ledger has; PostgreSQL refuses a LIMIT beyond a bigint."""
 LOADS_SHOWN = 20
 """How many loads are listed if no number is given: about one screen."""
 
@@ -52,7 +54,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Print a line for each of the last loads, the newest first."""
     alias = options["database"] or router.db_for_read(Load)
     try:
-        loads = list(Load.objects.using(alias).order_by("-pk")[: options["list"]])
+        loads = list(Load.objects.using(alias).order_by("-pk")[: min(options["list"], _ALL)])
     except DatabaseError as error:
         raise LedgerError(
             f"The ledger of {alias!r} cannot be read: {error}. Are its tables there? "

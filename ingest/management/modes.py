@@ -90,7 +90,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
     "--keep-if-null": READ,
     "--newest": READ,
     "--duplicates": READ,
-    "--scope": LOAD,
+    "--scope": READ,
     "--max-deletes": LOAD,
     "--keep-old": LOAD,
     # refused records

@@ -136,3 +136,55 @@ def test_an_open_quote_is_called_one_with_its_line(tmp_path, text, record, line,
     assert "a quote that is never closed" in said
     assert f"record {record} (line {line})" in said
     assert Account.objects.count() == 0
+
+
+EMPTY = {
+    "formats of a field": ("fields.a", '[fields.a]\ncolumn = "A"\nformats = []', "'formats'"),
+    "formats of all": ("read", "[read]\nformats = []", "'formats'"),
+    "columns": ("fields.a", "[fields.a]\ncolumns = []", "'columns'"),
+    "lookup": ("fields.a", '[fields.a]\ncolumn = "A"\nlookup = []', "'lookup'"),
+    "equals": ("skip", '[[skip]]\ncolumn = "A"\nequals = []', "'equals'"),
+    "when": ("continuation", '[continuation]\nwhen = []\nappend = ["A"]', "'when'"),
+    "append": (
+        "continuation",
+        '[continuation]\nappend = []\nwhen = [{column = "A", empty = true}]',
+        "'append'",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_an_empty_list_that_would_change_the_meaning_is_refused_with_its_line(tmp_path, kind):
+    where, text, key = EMPTY[kind]
+    path = tmp_path / "layout.toml"
+    path.write_text(text)
+    with pytest.raises(LayoutError) as caught:
+        Layout.from_toml(path)
+    said = str(caught.value)
+    assert f"{key} of {where}" in said
+    assert "is an empty list" in said
+    line = next(n for n, it in enumerate(text.splitlines(), 1) if it.startswith(key.strip("'")))
+    assert f"layout.toml, line {line}: " in said
+    assert ("(column 'A')" in said) == ('column = "A"' in text and where != "continuation")
+
+
+def test_empty_formats_in_python_are_refused():
+    with pytest.raises(LayoutError, match=r"'formats' of fields\.f \(column 'a'\) is an empty"):
+        Layout(fields={"f": FieldLayout(column="a", formats=())})
+    with pytest.raises(LayoutError, match="'formats' of read is an empty"):
+        Layout(read=Reading(formats=()))
+
+
+def test_a_field_may_have_none_of_the_words_and_marks_of_all():
+    read = Reading(null=("-",), thousands=(",",), currency=("USD",))
+    fields = {
+        "f": FieldLayout(column="a", null=(), thousands=(), currency=(), decimal="."),
+        "g": FieldLayout(column="a"),
+    }
+    layout = Layout(fields=fields, read=read)
+    field = models.DecimalField(max_digits=9, decimal_places=2, null=True)
+    cells = pa.array([b"-", b"USD 1", b"1,000", b"1.5"])
+    own, general = (Picker(layout, name, field).pick([cells], ["a"], 4) for name in ("f", "g"))
+    assert [place for place, _ in own.refused] == [0, 1, 2]
+    assert general.refused == []
+    assert general.cells.to_pylist() == [b"", b"1", b"1000", b"1.5"]

@@ -188,3 +188,19 @@ def test_how_values_are_written_where_no_field_has_such_values(row, tmp_path, op
     )
     run("finance.Transaction", path, "--map", "amount=n", "--map", "tx_date=d", *option)
     assert Transaction.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", ["chunk_rows", "workers", "retries"])
+def test_a_number_that_is_too_great_is_refused(sources, name):
+    with pytest.raises(
+        ConfigurationError, match=f"{name} is {10**25}: it must be 2,147,483,647 or"
+    ):
+        load(Account, sources["parquet"], **{name: 10**25})
+
+
+@pytest.mark.parametrize(
+    "limit", ["nan", "inf", "-1", "1e400", "nan%", "inf%", "-1%", "1e400%", "", "%", True, 1.5]
+)
+def test_a_limit_that_is_no_number_of_records_is_refused(sources, limit):
+    with pytest.raises(ConfigurationError, match=r"reject limit .* say 100 or 2.5%"):
+        load(Account, sources["parquet"], on_error="reject", reject_limit=limit)

@@ -157,6 +157,34 @@ def test_a_preview_shows_a_line_for_each_column(tmp_path):
     assert names() == []
 
 
+def test_a_preview_of_a_sync_takes_its_scope_and_shows_an_upsert(tmp_path):
+    account = AccountFactory(number="A", name="old")
+    AccountFactory(user=account.user, number="gone", name="x")
+    path = write(tmp_path, f"user,number,name\n{account.user_id},A,new\n{account.user_id},B,y\n")
+    options = ["--on-conflict", "sync", "--key", "number", "--scope", "currency=EUR"]
+    got = run("finance.Account", path, *options, "--preview").splitlines()
+    assert [line.split() for line in got[:4]] == [
+        ["finance.Account", "record", "1", "record", "2"],
+        ["what", "happens", "update", "insert"],
+        ["user_id", str(account.user_id), str(account.user_id)],
+        ["number", "A", "B"],
+    ]
+    assert "old → new" in got[4]
+    assert names() == [("A", "old"), ("gone", "x")]
+    with pytest.raises(CommandError, match="nothing"):
+        run("finance.Account", path, *options[:-1], "nothing=1", "--preview")
+
+
+@pytest.mark.parametrize("option", ["--undo", "--resume"])
+def test_a_number_that_no_load_can_have(option):
+    with pytest.raises(CommandError, match=f"There is no load {10**25} in the ledger"):
+        run(option, str(10**25))
+
+
+def test_a_list_of_more_loads_than_there_can_be():
+    assert run("--list", str(10**25)) == "The ledger of 'default' has no load.\n"
+
+
 def test_a_preview_of_nothing(tmp_path):
     path = write(tmp_path, "user,number,name\n")
     assert run("finance.Account", path, "--preview") == (

@@ -139,9 +139,6 @@ def _split(scratch: Scratch, db_table: str) -> tuple[str, str]:
     return (parts[0], parts[1]) if len(parts) > 1 else ("", parts[0])
 
 
-_SPLIT = "SELECT pg_catalog.parse_ident($1::pg_catalog.text)"
-
-
 @contextmanager
 def redirect(names: Mapping[type[Model], str]) -> Iterator[None]:
     """Let each model's queries use another table, given quoted and with its schema.

@@ -86,13 +86,19 @@ class DeleteLimit:
     def parse(cls, given: str | int | None) -> DeleteLimit:
         """Parse a number of rows, or a share such as ``2.5%``; None means 10 %."""
         text = DEFAULT_LIMIT if given is None else str(given).strip()
+        is_share = text.endswith("%")
         try:
             number = Decimal(text.removesuffix("%").strip())
         except InvalidOperation:
             number = Decimal(-1)
-        is_share = text.endswith("%")
-        is_number = number >= 0 and (number <= _WHOLE if is_share else number == int(number))
-        if isinstance(given, bool) or not number.is_finite() or not is_number:
+        # Each test relies on those before it: NaN has no order, 1e999999 fills the memory.
+        is_limit = (
+            not isinstance(given, bool)
+            and number.is_finite()
+            and 0 <= number <= (_WHOLE if is_share else _MOST_ROWS)
+            and (is_share or number == int(number))
+        )
+        if not is_limit:
             raise ConfigurationError(
                 f"max_deletes is {given!r}: say a number of rows, such as 100, or a share of the "
                 "scope's rows, such as 2.5%."
@@ -124,3 +130,5 @@ NOTHING_TO_KEEP = (
     "the right one."
 )
 _WHOLE = 100
+_MOST_ROWS = 2**63 - 1
+"""PostgreSQL counts rows in a bigint."""

@@ -10,6 +10,24 @@ from tests.factories import AccountFactory, TransactionFactory
 from tests.writing.conflicts.tables import ask, counts, make_model, run
 
 FEW = {"on_conflict": "sync", "scope": "all", "max_deletes": "100%", "analyze": False}
+NO_LIMITS = [
+    *(
+        "x",
+        "",
+        "%",
+        "nan",
+        "snan",
+        "inf",
+        "-1",
+        "-1%",
+        "nan%",
+        "inf%",
+        "101%",
+        "1e400",
+        "1e999999999",
+    ),
+    *("1.5", "1e-400", 2**63, True, float("nan"), float("inf"), "1e-400%x"),
+]
 
 
 @pytest.fixture
@@ -77,7 +95,13 @@ def test_what_is_deleted(scoped, scope, left, rows, monkeypatch):
         ({"scope": {"area": "a\0"}}, "which no row has"),
         ({"scope": ["all", "area=x"]}, "say FIELD=VALUE, or all"),
         ({"scope": None}, r"say which ones may be deleted, with scope="),
-        ({"max_deletes": "x"}, "max_deletes is 'x'"),
+        *(
+            (
+                {"max_deletes": it},
+                "max_deletes is .*: say a number of rows, such as 100, or a share",
+            )
+            for it in NO_LIMITS
+        ),
         ({"on_error": "reject"}, "leave out on_error='reject'"),
         ({"chunk_rows": 2}, "one transaction"),
         ({"on_conflict": "upsert"}, "scope .* has no effect with on_conflict='upsert'"),
