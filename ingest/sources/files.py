@@ -19,10 +19,13 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import pyarrow as pa
 
 from ingest.exceptions import SourceError, did_you_mean
+from ingest.sources.fingerprints import stamp, stamp_of
 from ingest.terminal import safe_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ingest.sources.fingerprints import Stamp
 
 STDIN = "-"
 
@@ -104,7 +107,7 @@ class InputFile:
         self.bytes_total: int | None = None
         self.is_compressed = False
         self._is_ours = False
-        self._opened: tuple[int, int] | None = None
+        self._opened: Stamp | None = None
         if hasattr(given, "read"):
             self._raw: IO[bytes] = given
             self.name = safe_line(str(getattr(given, "name", type(given).__name__)))
@@ -119,7 +122,7 @@ class InputFile:
             self.path = given if isinstance(given, Path) else Path(given)
             self._raw = open_path(self.path)
             found = os.fstat(self._raw.fileno())
-            self._opened = found.st_size, found.st_mtime_ns
+            self._opened = stamp_of(found)
             if stat.S_ISREG(found.st_mode):
                 self.bytes_total = found.st_size
             else:  # a pipe can be read only once, and has no size
@@ -167,7 +170,7 @@ class InputFile:
         self._counted.forget(byte)
 
     def check_unchanged(self) -> None:
-        """Raise ``SourceError`` if the file's size or modification time has changed."""
+        """Raise ``SourceError`` if the file was changed or replaced since it was opened."""
         if self.path is not None and _stamp(self.path) != self._opened:
             raise SourceError(
                 f"{self.name} was changed while it was read: what was read of it may be neither "
@@ -282,12 +285,11 @@ class _CountedFile(io.RawIOBase):
         return bytes(given or b"")
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> Stamp | None:
     try:
-        found = path.stat()
+        return stamp(path)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
 
 
 def open_path(path: Path) -> IO[bytes]:

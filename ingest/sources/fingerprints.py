@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import finalize
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -62,8 +63,12 @@ def digest_of_files(paths: Sequence[Path], given_up: Event | None = None) -> str
 
 
 def stamp(path: Path) -> Stamp:
-    """Return the stamp of a file on this machine: its size, modification time and inode."""
-    facts = path.stat()
+    """Return the stamp of a file on this machine."""
+    return stamp_of(path.stat())
+
+
+def stamp_of(facts: os.stat_result) -> Stamp:
+    """Return a stamp: the size, the modification time and the inode."""
     return [facts.st_size, facts.st_mtime_ns, facts.st_ino]
 
 

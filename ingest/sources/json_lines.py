@@ -71,7 +71,6 @@ class JsonLinesSource(Source):
         self._block = self._next_block()
         self._note_span()
         self.columns = options.columns or self._find_columns()
-        self._encoding = options.encoding
         self._start = Position(line=0)
         self._scanner: LineScanner | None = None
         self._is_closed = False

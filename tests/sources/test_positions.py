@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -165,6 +166,18 @@ def test_a_file_that_changes_while_it_is_read(tmp_path):
         f"{path} was changed while it was read: what was read of it may be neither the old file "
         "nor the new one. Load it when nobody writes to it."
     )
+
+
+def test_a_file_that_is_replaced_while_it_is_read(tmp_path):
+    path, other = tmp_path / "rows.csv", tmp_path / "other.csv"
+    for one, text in ((path, "a\n1\n"), (other, "a\n2\n")):
+        one.write_text(text)
+        os.utime(one, ns=(10**18, 10**18))  # neither its size nor its time shows the change
+    with open_source(path) as source:
+        list(source.batches())
+        other.replace(path)
+        with pytest.raises(SourceError, match="was changed while it was read"):
+            source.check_unchanged()
 
 
 def test_pieces_end_where_they_were_asked_to(tmp_path):

@@ -16,6 +16,8 @@ from ingest.exceptions import ConfigurationError, SourceError
 from ingest.loading.options import check_reading
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.cell_errors import refuse_errors
+from ingest.sources.spreadsheets import SheetFacts
+from ingest.sources.spreadsheets.xlsx import _quick_scan
 from ingest.sources.workbook import sheet_names
 from tests.sources import workbooks
 from tests.sources.read_source import Got, Pipe
@@ -557,3 +559,11 @@ def test_a_workbook_on_which_calamine_panics(tmp_path):
     path.write_bytes(content)
     assert sheet_names(path) == ()
     assert "is cut off or damaged, and cannot be read as a workbook" in refused(path)
+
+
+def test_cells_at_the_end_of_a_block_are_counted_once():
+    text = b'<sheetData><row r="1"><c r="A1"><v>1</v></c><c r="B1"/></row><c r="XFD1048576"/>'
+    for size in (7, 30, 64, 300):
+        blocks = (text[at : at + size] for at in range(0, len(text), size))
+        with pytest.raises(SourceError, match="has 3 cells, spread over 1,048,576 rows"):
+            _quick_scan(blocks, "Table", "rows.xlsx", SheetFacts(), frozenset())

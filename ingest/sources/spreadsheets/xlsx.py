@@ -112,7 +112,7 @@ def _quick_scan(
         if styles:
             facts.zeros.update(_columns_in(styles, text))
         found = _REFERENCE.findall(text)
-        cells += len(found)
+        cells += len(found) - len(_REFERENCE.findall(before))  # those were counted before
         if found:
             names, numbers = map(set, zip(*found, strict=True))
             columns = max(columns, *(number_of(it.decode()) for it in names))
