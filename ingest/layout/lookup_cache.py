@@ -13,11 +13,32 @@ if TYPE_CHECKING:
     from ingest.layout.cells import Cells
     from ingest.layout.lookups import Found, NaturalKey, NaturalKeyLookup, Prepared
 
-BETWEEN_PARTS = "\x1f"
+_BETWEEN = "\x1f"
 """The unit separator, between the texts of a natural key of several columns."""
+_ESCAPES = (("\x1b", "\x1be"), (_BETWEEN, "\x1bs"))
+"""The separator within a text is escaped, and so is the escape."""
 REMEMBERED_PARENTS = 500_000
 """Natural keys cached for each foreign key, some 100 MB at most; a key that was dropped is queried
 again."""
+
+
+def join_parts(parts: Sequence[pa.Array]) -> pa.Array:
+    """Return natural keys as one text each; ``split_parts`` is the inverse."""
+    if len(parts) == 1:
+        return parts[0]
+    for plain, escaped in _ESCAPES:
+        parts = [pc.replace_substring(part, plain, escaped) for part in parts]
+    return pc.binary_join_element_wise(*parts, _BETWEEN)
+
+
+def split_parts(text: str, count: int) -> NaturalKey:
+    """Return the natural key of ``count`` columns that was joined to a text."""
+    if count == 1:
+        return (text,)
+    parts = text.split(_BETWEEN)
+    for plain, escaped in reversed(_ESCAPES):
+        parts = [part.replace(escaped, plain) for part in parts]
+    return tuple(parts)
 
 
 class LookupCache:
@@ -131,12 +152,9 @@ class LookupCache:
 
     def _ask(self, unknown: pa.Array) -> None:
         texts = unknown.to_pylist()
+        keys = (split_parts(text, self._parents.parts) for text in texts)
         # Empty texts are not queried.
-        asked = {
-            place: tuple(text.split(BETWEEN_PARTS))
-            for place, text in enumerate(texts, len(self._found))
-            if text.strip(BETWEEN_PARTS)
-        }
+        asked = {place: key for place, key in enumerate(keys, len(self._found)) if any(key)}
         self._found += [None] * len(texts)
         found = self._parents.find(list(asked.values()))
         for place, key in asked.items():

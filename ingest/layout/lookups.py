@@ -33,6 +33,9 @@ Prepared: TypeAlias = "tuple[NaturalKey, models.Model]"
 Found: TypeAlias = "tuple[Any, ...] | str"
 """The values of the parent's columns, or the reason why there are none."""
 
+_INTEGER_BITS = {"int2": 16, "int4": 32, "int8": 64}
+"""By the name of a column's type; Django's fields also read numbers that are out of range."""
+
 
 class NaturalKeyLookup:
     """Finds parents by the natural keys of one foreign key."""
@@ -93,6 +96,11 @@ class NaturalKeyLookup:
             f"AS given({names}, place), {self._table.qualified_name} AS parent "
             f"{' '.join(self._joins)} WHERE {equal} ORDER BY given.place"
         )
+
+    @property
+    def parts(self) -> int:
+        """Return the number of fields of a natural key."""
+        return len(self._keys)
 
     @property
     def can_make(self) -> bool:
@@ -213,11 +221,27 @@ class NaturalKeyLookup:
             sent.append((key, prepared))
         if not sent:
             return found
-        columns = [[prepared[place] for _, prepared in sent] for place in range(len(self._keys))]
-        for place, *values in self._session.fetch(self._sql, *columns):
-            key = sent[int(place) - 1][0]
-            found[key] = self._say(key, "there are several") if key in found else tuple(values)
+        for key, item in self._fetch(sent):
+            found[key] = self._say(key, "there are several") if key in found else item
         return found
+
+    def _fetch(
+        self, sent: Sequence[tuple[NaturalKey, list[str]]]
+    ) -> list[tuple[NaturalKey, Found]]:
+        """Query keys with one statement; if it is refused, halve them until the key is found.
+
+        The field may accept a value that its column cannot hold, such as a number out of range.
+        """
+        columns = [[prepared[place] for _, prepared in sent] for place in range(len(self._keys))]
+        rows, error = self._try(self._sql, *columns)
+        if error is None:
+            return [(sent[int(place) - 1][0], tuple(values)) for place, *values in rows]
+        if len(sent) == 1:
+            [(key, _)] = sent
+            reason = refusal_of(error, "", ()).message
+            return [(key, f"{self._say(key, 'there is no')} PostgreSQL says: {reason}.")]
+        half = len(sent) // 2
+        return [*self._fetch(sent[:half]), *self._fetch(sent[half:])]
 
     def _have_values(self) -> set[str]:
         """Return the names of the fields for which a new row gets a value."""
@@ -395,6 +419,9 @@ class NaturalKeyLookup:
         if "\0" in text:
             raise ValueError(text)
         value = field.get_db_prep_value(field.to_python(text), connections[self._alias])
+        bits = _INTEGER_BITS.get(self._column(field).type_name)
+        if bits and not -(1 << bits - 1) <= int(value) < 1 << bits - 1:
+            raise ValueError(text)
         return str(value)
 
     def _find(self, name: str) -> models.Field[Any, Any]:

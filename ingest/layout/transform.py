@@ -15,7 +15,7 @@ from ingest.layout.cells import place_of, texts_of
 from ingest.layout.columns import Picked, Picker
 from ingest.layout.completing import complete, find_field, needs_layout
 from ingest.layout.found_values import FoundValues
-from ingest.layout.lookup_cache import BETWEEN_PARTS, LookupCache
+from ingest.layout.lookup_cache import LookupCache, join_parts
 from ingest.layout.lookups import NaturalKeyLookup
 from ingest.layout.row_filters import Hook, Selection
 from ingest.layout.text_reader import KINDS_READ, as_text
@@ -467,7 +467,7 @@ class LayoutTransform:
         for column in picker.columns:
             place = place_of(self._layout, column, names, ("fields", name))
             parts.append(picker.read_key(batch.columns[place])[0])
-        return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, BETWEEN_PARTS)
+        return join_parts(parts)
 
     def _reject(self, batch: MappedBatch, name: str, place: int, reason: str, kind: Kind) -> Reject:
         return batch.reject(

@@ -33,6 +33,9 @@ _POSTGRES_ITEM = r'(?:[^{},"\\\s]+|"[^"\\,]*")'
 """An item in PostgreSQL's text format, without escapes and commas."""
 _POSTGRES_LIST = rf"\A\{{(?:{_POSTGRES_ITEM}(?:,{_POSTGRES_ITEM})*)?\}}\z"
 _POSTGRES_NULL = r"(?i)[{,]NULL[,}]"
+_COMMA_ITEM = r'(?:\A\[|", ?)", ?"'
+"""An item that is only a comma, or a comma and a space: with its quotation marks it looks like the
+text between two items. Such lists are left to the field."""
 SAMPLE = 256
 """The number of texts from which to estimate whether a column has many equal ones."""
 
@@ -98,6 +101,8 @@ class ListKernel(Kernel):
 
     def _read_json(self, text: pa.Array) -> tuple[pa.Array, Mask]:
         mask = pc.match_substring_regex(text, self._pattern)
+        if self._kind.is_quoted:
+            mask = pc.and_not(mask, pc.match_substring_regex(text, _COMMA_ITEM))
         is_empty = pc.equal(text, "[]")
         kept = keep(text, pc.and_not(mask, is_empty))
         if self._kind.is_quoted:
