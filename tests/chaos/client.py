@@ -143,5 +143,6 @@ def _work(arguments, output, conditions):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     answer_to_signals()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a program of its own
     conditions.apply()
     execute_from_command_line(["manage.py", "bulk_load", "--progress", "none", *arguments])
