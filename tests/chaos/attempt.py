@@ -141,7 +141,8 @@ class Scene:
         self._ended[client] = code in DONE
         said = client.said()
         if "Traceback" in said:
-            self.outcome.problems.append(f"a traceback: {said[-2000:]}")
+            begin = max(said.index("Traceback") - 500, 0)
+            self.outcome.problems.append(f"a traceback: {said[begin : begin + 3_000]}")
         if code is None:
             self.outcome.problems.append(f"it hangs, and has said: {said[-500:]}")
         elif code not in DONE and code >= 0:  # else it was killed
