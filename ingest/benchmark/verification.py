@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 
 from ingest.benchmark.data import FILLED_KINDS
 from ingest.benchmark.expected_values import placeholder, prepared_rows
@@ -167,13 +167,24 @@ class Reference:
     def _want(self, count: int) -> Sum:
         if count not in self._wanted:
             if self._is_changed_by_triggers:
-                self._execute(f"TRUNCATE {self._stage.name}")
+                self._empty()
                 self.insert_into_table(count)
                 self._wanted[count] = self._sum(self._stage.name, "")
             else:
                 where = f"WHERE ingest_ordinal OPERATOR(pg_catalog.<=) {count:d}"
                 self._wanted[count] = self._sum(self.name, where)
         return self._wanted[count]
+
+    def _empty(self) -> None:
+        """Empty the model's table; the foreign keys of other tables to it prevent TRUNCATE."""
+        copier = self._stage.copier
+        inward = copier.inward_foreign_keys if copier else []
+        with transaction.atomic(using=self._stage.alias):
+            for drop, _ in inward:
+                self._execute(drop)
+            self._execute(f"TRUNCATE {self._stage.name}")
+            for _, add in inward:
+                self._execute(add)
 
     def prepare(self, count: int) -> None:
         """Compute the sum for this many rows before the table is used."""

@@ -154,7 +154,8 @@ _IS_OLD = """
 coalesce(t.ended_at, t.seen_at, t.started_at) OPERATOR(pg_catalog.<) {before}
 """
 _IS_OVER = """
-((t.status::pg_catalog.text OPERATOR(pg_catalog.=) ANY ('{{loaded,undone}}'::pg_catalog.text[])
+(t.status::pg_catalog.text OPERATOR(pg_catalog.=) 'undone'
+ OR (t.status::pg_catalog.text OPERATOR(pg_catalog.=) 'loaded'
   AND NOT EXISTS (SELECT FROM {pending} p JOIN {chunk} c
                     ON c.id OPERATOR(pg_catalog.=) p.chunk_id
                   WHERE c.load_id OPERATOR(pg_catalog.=) t.id))

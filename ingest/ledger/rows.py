@@ -182,7 +182,7 @@ def text_of(value: Any) -> str | None:
         return None
     if isinstance(value, dict | list | tuple):
         # jsonb cannot store U+0000.
-        text = json.dumps(value, ensure_ascii=False).replace("\\u0000", "\\u2400")
+        text = _NULL_CHARACTER.sub(r"\1\\u2400", json.dumps(value, ensure_ascii=False))
     elif hasattr(value, "isoformat"):
         return str(value.isoformat())
     else:
@@ -190,6 +190,8 @@ def text_of(value: Any) -> str | None:
     return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+_NULL_CHARACTER = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
+"""The escape of U+0000 in JSON, and not an escaped backslash before the text ``u0000``."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 """Bytes of a file name that are not valid UTF-8; PostgreSQL cannot store such text."""
 

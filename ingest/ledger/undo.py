@@ -307,7 +307,7 @@ def _mark_undone(load: Load, using: str) -> None:
     load.status = Load.Status.UNDONE
     load.ended_at = load.ended_at or timezone.now()
     with connections[using].cursor() as cursor:
-        for name in ("KeyList", "OldRows"):
+        for name in ("KeyList", "OldRows", "SeenKeys", "PendingRejects"):
             tables = {"lists": table_of(name), "chunk": table_of("Chunk")}
             cursor.execute(_FORGET.format(**tables), [str(load.pk)])
         cursor.execute(
@@ -335,7 +335,7 @@ LEFT JOIN LATERAL (
 ) k ON true
 WHERE c.load_id OPERATOR(pg_catalog.=) %s::pg_catalog.int8
 """
-# The keys and old values of an undone load are never read again.
+# An undone load cannot be resumed, so nobody reads these again.
 _FORGET = """
 DELETE FROM {lists} k USING {chunk} c
 WHERE c.id OPERATOR(pg_catalog.=) k.chunk_id

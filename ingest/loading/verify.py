@@ -158,14 +158,18 @@ def _fetch_expressions(session: Session, query: str, table: Table, name: str) ->
 
 
 def _verify_foreign_key(session: Session, table: Table, key: Constraint) -> Finding:
-    [(parent_kind, operators, is_full, has_period)] = session.fetch(_KEY, table.oid, key.name)
+    [(parent_kind, operators, collations, is_full, has_period)] = session.fetch(
+        _KEY, table.oid, key.name
+    )
     if has_period:
         return Finding(kind="foreign key", name=key.name, note="covers a period: not asked.")
     columns = [f"given.{quote_name(name)}" for name in key.columns]
     parents = [f"parent.{quote_name(name)}" for name in key.referenced_columns]
     equal = " AND ".join(
-        f"{parent} OPERATOR({operator}) {column}"
-        for parent, operator, column in zip(parents, operators, columns, strict=True)
+        f"{parent}{collation} OPERATOR({operator}) {column}"
+        for parent, collation, operator, column in zip(
+            parents, collations, operators, columns, strict=True
+        )
     )
     listed = ", ".join(columns)
     only = "" if parent_kind == "p" else "ONLY "
@@ -183,7 +187,10 @@ def _verify_foreign_key(session: Session, table: Table, key: Constraint) -> Find
 
 
 def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
-    [keys, predicate, are_nulls_equal] = _fetch_expressions(session, _UNIQUE, table, index.name)
+    [keys, collations, predicate, are_nulls_equal] = _fetch_expressions(
+        session, _UNIQUE, table, index.name
+    )
+    collated = [f"{key}{collation}" for key, collation in zip(keys, collations, strict=True)]
     conditions = [predicate] if predicate else []
     if not are_nulls_equal:
         conditions.append(f"pg_catalog.num_nulls({', '.join(keys)}) OPERATOR(pg_catalog.=) 0")
@@ -193,7 +200,7 @@ def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
     [(rows,)] = session.fetch(
         f"SELECT coalesce(pg_catalog.sum(times OPERATOR(pg_catalog.-) 1), 0)::bigint "
         f"FROM (SELECT pg_catalog.count(*) AS times "
-        f"FROM {only}{table.qualified_name} {where} GROUP BY {', '.join(keys)}) AS counted"
+        f"FROM {only}{table.qualified_name} {where} GROUP BY {', '.join(collated)}) AS counted"
     )
     return _finding("unique", index.name, int(rows), "a key that another row has")
 
@@ -246,6 +253,17 @@ SELECT c.relkind::pg_catalog.text,
              JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) u.oid
              JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) o.oprnamespace
              ORDER BY u.place),
+       ARRAY(SELECT CASE WHEN o.oid IS NULL THEN ''
+                    ELSE pg_catalog.format(' COLLATE %I.%I', s.nspname, o.collname) END
+             FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY u(number, place)
+             JOIN pg_catalog.pg_attribute a
+               ON a.attrelid OPERATOR(pg_catalog.=) k.confrelid
+               AND a.attnum OPERATOR(pg_catalog.=) u.number
+             LEFT JOIN pg_catalog.pg_collation o
+               ON o.oid OPERATOR(pg_catalog.=) a.attcollation
+             LEFT JOIN pg_catalog.pg_namespace s
+               ON s.oid OPERATOR(pg_catalog.=) o.collnamespace
+             ORDER BY u.place),
        k.confmatchtype OPERATOR(pg_catalog.=) 'f',
        coalesce((pg_catalog.to_jsonb(k) OPERATOR(pg_catalog.->>) 'conperiod')::boolean, false)
 FROM pg_catalog.pg_constraint k
@@ -265,6 +283,14 @@ WHERE k.conrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
 _UNIQUE = """
 SELECT ARRAY(SELECT pg_catalog.pg_get_indexdef(i.indexrelid, n, false)
              FROM pg_catalog.generate_series(1, i.indnkeyatts) n ORDER BY n),
+       ARRAY(SELECT CASE WHEN o.oid IS NULL THEN ''
+                    ELSE pg_catalog.format(' COLLATE %I.%I', s.nspname, o.collname) END
+             FROM pg_catalog.generate_series(1, i.indnkeyatts) n
+             LEFT JOIN pg_catalog.pg_collation o
+               ON o.oid OPERATOR(pg_catalog.=) i.indcollation[n OPERATOR(pg_catalog.-) 1]
+             LEFT JOIN pg_catalog.pg_namespace s
+               ON s.oid OPERATOR(pg_catalog.=) o.collnamespace
+             ORDER BY n),
        pg_catalog.pg_get_expr(i.indpred, i.indrelid),
        coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::boolean,
                 false),

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from finance.models import Transaction
+from finance.models import Account, Transaction
 from ingest import load as load_rows
 from ingest.admin.loads.resuming import NotResumed
 from ingest.exceptions import IngestError, TooManyRejects
@@ -20,7 +20,7 @@ from ingest.ledger.undo import undo
 from ingest.models import Load
 from ingest.uploads.running import note_failure
 from tests.admin.clients import ACTIONS, address, clerk, reject
-from tests.factories import AccountFactory, TransactionFactory
+from tests.factories import AccountFactory, TransactionFactory, UserFactory
 from tests.ledger.recorded_loads import record_chunk, record_load
 
 pytestmark = pytest.mark.django_db
@@ -258,6 +258,36 @@ def test_the_reject_log_is_downloaded(admin_client, tmp_path):
     assert "../reject-log/" in admin_client.get(address(load)).content.decode()
     response = admin_client.get(address(load, "reject_log"))
     assert b"".join(response.streaming_content).decode() == line * 3
+
+
+def test_the_reject_log_of_another_load_is_not_given_away(admin_client, tmp_path):
+    path, user = tmp_path / "rejects.jsonl", UserFactory().pk
+    how = {"on_error": "reject", "reject_log": path, "overwrite": True}
+    found = []
+    for bad in ("first", "second"):
+        rows = [
+            {"user": user, "number": bad, "name": "n"},
+            {"user": bad, "number": "x", "name": ""},
+        ]
+        found.append(load_rows(Account, rows, **how).load)
+        response = admin_client.get(address(found[-1], "reject_log"))
+        assert b"".join(response.streaming_content) == path.read_bytes()
+    earlier, later = (admin_client.get(address(it)).content.decode() for it in found)
+    assert ("../reject-log/" in earlier, "../reject-log/" in later) == (False, True)
+    assert admin_client.get(address(found[0], "reject_log")).status_code == 404
+    load_rows(Account, [{"user": user, "number": "third", "name": "n"}], **how)
+    assert path.read_bytes() == b""
+    assert admin_client.get(address(found[1], "reject_log")).status_code == 404
+
+
+def test_the_log_of_a_load_that_failed_is_its_own_until_the_next(admin_client, tmp_path):
+    path = tmp_path / "rejects.jsonl"
+    path.write_text(json.dumps({"source": "a", "record": 1, "reason": "x", "kind": "value"}) + "\n")
+    failed = record_load(Transaction, reject_log=str(path), status=Load.Status.FAILED)
+    response = admin_client.get(address(failed, "reject_log"))
+    assert b"".join(response.streaming_content) == path.read_bytes()
+    record_load(Transaction, reject_log=str(path))
+    assert admin_client.get(address(failed, "reject_log")).status_code == 404
 
 
 @pytest.mark.parametrize("text", ["SECRET_KEY = 'x'\n", '{"password": "x"}\n', None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
@@ -19,6 +20,7 @@ from ingest import (
     resume,
 )
 from ingest.ledger.locks import is_alive
+from ingest.ledger.rows import text_of
 from ingest.models import Chunk, KeyList, KeyRange, Load, Reject
 from tests.end_to_end.contract.models.keys import UniversalKey
 from tests.factories import AccountFactory, TransactionFactory, UserFactory
@@ -371,3 +373,20 @@ def test_a_key_of_an_earlier_chunk_is_not_told_as_the_tables_own(account):
     assert reject.reason.endswith(
         "The table has this key from before the load, or from an earlier chunk."
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("a\0b", "a\u2400b"),
+        ("\0\0", "\u2400\u2400"),
+        ("C:\\u0000", "C:\\u0000"),
+        ("\\\0", "\\\u2400"),
+        ("\\\\u0000\0", "\\\\u0000\u2400"),
+        ("\ud800", "\ufffd"),
+    ],
+)
+def test_only_what_jsonb_cannot_store_is_replaced(given, kept):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::jsonb", [text_of({given: [given]})])
+        assert json.loads(cursor.fetchone()[0]) == {kept: [kept]}

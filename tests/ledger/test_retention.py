@@ -121,6 +121,25 @@ def test_rejects_that_are_not_yet_written_keep_a_load():
     assert PendingRejects.objects.exists()
 
 
+def test_an_undone_load_keeps_nothing_that_only_a_resumed_one_needs():
+    found = old()
+    for chunk in (found.chunks.get(), record_chunk(found, 2)):
+        PendingRejects.objects.create(chunk=chunk, log=b"", records=b"")
+        SeenKeys.objects.create(chunk=chunk, sources=[], rows=[])
+    undo(found.pk)
+    assert not PendingRejects.objects.exists()
+    assert not SeenKeys.objects.exists()
+    Load.objects.update(ended_at=LONG_AGO)
+    assert (forget_loads(DAYS).loads, Load.objects.exists()) == (1, False)
+
+
+def test_an_undone_load_of_an_earlier_version_is_forgotten_with_its_pending_rejects():
+    chunk = record_chunk(old(status="undone"), 2)
+    PendingRejects.objects.create(chunk=chunk, log=b"", records=b"")
+    assert forget_loads(DAYS).loads == 1
+    assert not PendingRejects.objects.exists()
+
+
 def test_many_loads_are_forgotten_in_pieces(monkeypatch):
     monkeypatch.setattr("ingest.ledger.retention.LOADS_AT_A_TIME", 2)
     for status in ("loaded", "running", "loaded", "loaded", "failed", "loaded"):

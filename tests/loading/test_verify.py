@@ -4,7 +4,8 @@ import io
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import NotSupportedError, connection, models, transaction
+from django.test.utils import isolate_apps
 
 from finance.models import Account, Transaction
 from ingest import ConfigurationError, load, verify
@@ -131,3 +132,106 @@ def test_a_table_that_is_not_there(rows):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO finance_transaction")
+
+
+@pytest.fixture
+def collated():
+    """Yield a function that makes the table of a model whose text may have any collation."""
+    with isolate_apps("finance"), connection.cursor() as cursor:
+
+        class Word(models.Model):  # noqa: DJ008
+            word = models.TextField()
+
+            class Meta:
+                app_label = "finance"
+                db_table = "collated_word"
+
+        def make(sql):
+            cursor.execute(sql)
+            return Word
+
+        yield make
+        cursor.execute("DROP TABLE IF EXISTS collated_word, collated_parent")
+
+
+@pytest.fixture
+def ignores_case(collated):
+    """Make a collation that ignores case."""
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(
+                "CREATE COLLATION same "
+                "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+            )
+        except NotSupportedError:
+            pytest.skip("This PostgreSQL is built without ICU.")
+        yield collated
+        cursor.execute("DROP TABLE collated_word; DROP COLLATION same")
+
+
+def unique_key(model):
+    [found] = [it for it in verify(model).findings if it.name == "collated_key"][:1]
+    assert found.kind == "unique"
+    return found
+
+
+LEAVE_OUT = "UPDATE pg_index SET indisready = %s WHERE indexrelid = 'collated_key'::regclass"
+
+
+def repeat(value):
+    """Insert a row that the index does not get, as a damaged one lacks rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(LEAVE_OUT, [False])
+        cursor.execute("INSERT INTO collated_word VALUES (3, %s)", [value])
+        cursor.execute(LEAVE_OUT, [True])
+
+
+@pytest.mark.parametrize(
+    ("column", "index", "repeated"),
+    [
+        ("text COLLATE same", 'word COLLATE "C"', 0),
+        ("text COLLATE same", "word", 1),
+        ("text", "word COLLATE same", 1),
+        ("text", "word", 0),
+        ("text", "(word || '') COLLATE same, word", 0),
+        ("text", "(word || '') COLLATE same, (lower(word)) COLLATE \"C\"", 1),
+    ],
+)
+def test_a_unique_index_is_verified_with_its_own_collation(ignores_case, column, index, repeated):
+    model = ignores_case(
+        f"CREATE TABLE collated_word (id bigint PRIMARY KEY, word {column});"
+        f"CREATE UNIQUE INDEX collated_key ON collated_word ({index});"
+        "INSERT INTO collated_word VALUES (1, 'a'), (2, 'b')"
+    )
+    repeat("A")
+    found = unique_key(model)
+    assert (found.rows, found.note) == (repeated, None)
+
+
+@pytest.mark.parametrize(("value", "repeated"), [("a", 1), ("A", 0), (None, 0)])
+def test_keys_of_several_collations(collated, value, repeated):
+    model = collated(
+        "CREATE TABLE collated_word (id bigint PRIMARY KEY, word text);"
+        'CREATE UNIQUE INDEX collated_key ON collated_word (word COLLATE "C", '
+        "(word || '') COLLATE \"POSIX\", (length(word)));"
+        "INSERT INTO collated_word VALUES (1, 'a'), (2, 'b'), (4, NULL)"
+    )
+    repeat(value)
+    found = unique_key(model)
+    assert (found.rows, found.problem) == (
+        repeated,
+        "1 row has a key that another row has." if repeated else None,
+    )
+
+
+@pytest.mark.parametrize(("word", "orphans"), [("a", 0), ("A", 1)])
+def test_a_foreign_key_between_columns_of_two_collations(collated, word, orphans):
+    model = collated(
+        'CREATE TABLE collated_parent (word text COLLATE "C" PRIMARY KEY);'
+        'CREATE TABLE collated_word (id bigint PRIMARY KEY, word text COLLATE "POSIX" '
+        "REFERENCES collated_parent);"
+        "INSERT INTO collated_parent VALUES ('a'); SET session_replication_role = replica;"
+        f"INSERT INTO collated_word VALUES (1, '{word}'); RESET session_replication_role"
+    )
+    [found] = [it for it in verify(model).findings if it.kind == "foreign key"]
+    assert (found.rows, found.problem is None) == (orphans, not orphans)

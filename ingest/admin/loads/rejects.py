@@ -100,12 +100,45 @@ def open_file(load: Load, name: str) -> IO[bytes] | None:
         file = path.open("rb")
     except OSError:
         return None
-    is_it = _is_log(file.readline()) if name == "log" else _is_reject_file(load, file)
+    is_it = _is_its_log(load, file) if name == "log" else _is_reject_file(load, file)
     if is_it:
         file.seek(0)
         return file
     file.close()
     return None
+
+
+def _is_its_log(load: Load, file: IO[bytes]) -> bool:
+    """Return whether the file is the reject log that the load wrote.
+
+    A load that committed nothing has no mark. Its log is at the path until another load, which has
+    to be in the ledger, writes there.
+    """
+    mark = _mark(load, "log")
+    if mark:
+        size, marked = file.seek(0, os.SEEK_END), mark.get("bytes")
+        if size == marked == 0:
+            return True  # nothing was refused
+        return bool(marked) and _has_begun_with(file, size, mark)
+    others = type(load).objects.using(load._state.db).filter(reject_log=load.reject_log)
+    return not others.filter(pk__gt=load.pk).exists() and _is_log(file.readline())
+
+
+def _mark(load: Load, name: str) -> dict[str, Any]:
+    """Return how far the file was written when the last chunk was committed, or an empty dict."""
+    marked = load.chunks.using(load._state.db).filter(position__has_key="marks")
+    last = marked.order_by("ordinal").last()
+    found: dict[str, Any] = {} if last is None else last.position["marks"].get(name, {})
+    return found
+
+
+def _has_begun_with(file: IO[bytes], size: int, mark: dict[str, Any]) -> bool:
+    if size < mark["bytes"]:
+        return False
+    # Arrow, which this module needs, is not imported when the server starts.
+    from ingest.loading.append_file import digest_up_to
+
+    return digest_up_to(file, mark["bytes"]).hexdigest() == mark.get("digest")
 
 
 def _is_reject_file(load: Load, file: IO[bytes]) -> bool:
@@ -114,17 +147,13 @@ def _is_reject_file(load: Load, file: IO[bytes]) -> bool:
     The ledger has its size and digest when the last chunk was committed. What follows the last
     record is written afterwards; for a workbook that is everything.
     """
-    last = load.chunks.using(load._state.db).order_by("ordinal").last()
-    mark = {} if last is None else last.position.get("marks", {}).get("file", {})
+    mark = _mark(load, "file")
     size, marked = file.seek(0, os.SEEK_END), mark.get("bytes")
-    if marked is None or size < marked or size == marked:
+    if marked is None or size < marked or (size == marked and "digest" not in mark):
         return size == marked
     if not marked:
-        return bool(load.rejected) and _is_workbook(file)
-    # Arrow, which this module needs, is not imported when the server starts.
-    from ingest.loading.append_file import digest_up_to
-
-    return digest_up_to(file, marked).hexdigest() == mark.get("digest")
+        return size == 0 or (bool(load.rejected) and _is_workbook(file))
+    return _has_begun_with(file, size, mark)
 
 
 def _is_workbook(file: IO[bytes]) -> bool:
