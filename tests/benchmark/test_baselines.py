@@ -182,6 +182,27 @@ def test_a_trigger_leaves_no_floor():
     assert (last.kind, last.name) == ("trigger", "t")
 
 
+def test_tables_that_refer_to_each_other_and_have_a_trigger():
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ALTER TABLE finance_account ADD last bigint REFERENCES finance_transaction;"
+            "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN NEW.description = upper(NEW.description); RETURN NEW; END $$;"
+            "CREATE TRIGGER t BEFORE INSERT ON finance_transaction "
+            "FOR EACH ROW EXECUTE FUNCTION shout()"
+        )
+    try:
+        result = benchmark(methods=("direct",))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "ALTER TABLE finance_account DROP last; DROP TRIGGER t ON finance_transaction;"
+                "DROP FUNCTION shout"
+            )
+    assert outcomes(result) == [(40, "direct", True, "")]
+    assert not [note for note in result.notes if "trigger" in note]
+
+
 @pytest.fixture
 def recording_psql(tmp_path):
     """Put a program before the real psql that writes down how it was called."""
