@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.conversion.cleaning import NANOSECONDS, RefusedValue
-from ingest.sources.text import find_undecodable
+from ingest.sources.text import find_undecodable, why_undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -235,7 +235,10 @@ def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, RefusedValue]]:
     try:
         return pc.cast(cells, pa.string()), {}
     except pa.ArrowInvalid:
-        refused = {place: _refuse(cells[place].as_py()) for place in find_undecodable(cells)}
+        refused = {
+            place: RefusedValue(why_undecodable(cells[place].as_py()))
+            for place in find_undecodable(cells)
+        }
     kept = pc.if_else(mask_of(refused, len(cells)), pa.scalar(None, cells.type), cells)
     return pc.cast(kept, pa.string()), refused
 
@@ -243,17 +246,6 @@ def decode(cells: pa.Array) -> tuple[pa.Array, dict[int, RefusedValue]]:
 def mask_of(places: Collection[int], rows: int) -> pa.BooleanArray:
     """Return a mask that is true at these places."""
     return pc.is_in(pa.arange(0, rows), value_set=pa.array(list(places), pa.int64()))
-
-
-def _refuse(cell: bytes) -> RefusedValue:
-    try:
-        cell.decode()
-    except UnicodeDecodeError as error:
-        return RefusedValue(
-            f"byte 0x{cell[error.start]:02X} is not valid in the source's encoding: say which "
-            "encoding the file has"
-        )
-    raise AssertionError(cell)  # Arrow and Python agree on what UTF-8 is
 
 
 def _without_spare_zeros(value: Any, places: int) -> Any:

@@ -43,10 +43,11 @@ from ingest.conversion.kernels.reasons import why_by_value
 from ingest.conversion.postgres_text import find_reader
 from ingest.conversion.slow_fields import MANY_VALUES, SlowField
 from ingest.conversion.storing import make_fit, text_limit
-from ingest.conversion.structures import LONE_SURROGATE, MisfitError
+from ingest.conversion.structures import MisfitError
 from ingest.results.rejects import VALUE_SHOWN, as_text, cut, shorten
 from ingest.sources.batch import CellText
 from ingest.sources.cell_text import text_of
+from ingest.sources.text import LONE_SURROGATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,6 +13,7 @@ from psycopg.types.numeric import Int4, Int8
 from psycopg.types.range import Range
 
 from ingest.results.rejects import shorten
+from ingest.sources.text import LONE_SURROGATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 MOST_DIGITS, MOST_PLACES = 131_072, 16_383
 """The most digits of a numeric before and after the point.
 https://www.postgresql.org/docs/current/datatype-numeric.html"""
-LONE_SURROGATE = "a surrogate stands alone: it is no character, but half of one."
 NO_NULL_CHARACTER = "Null characters are not allowed: PostgreSQL cannot store U+0000."
 _SUSPECT = ("\\u0000", "\\ud", "\\uD", "NaN", "Infinity")
 

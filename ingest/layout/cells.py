@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from ingest.exceptions import did_you_mean
 from ingest.sources.cell_text import text_of
-from ingest.sources.text import find_undecodable
+from ingest.sources.text import find_undecodable, why_undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +61,7 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
     A typed value always has the same text (Python's), whatever kind of source it comes from.
     """
     if isinstance(cells, list):
-        return pa.array(map(text_of, cells), pa.string()), None
+        return _texts_of_values(cells)
     if isinstance(cells, pa.ChunkedArray):
         cells = cells.combine_chunks()
     if not is_raw(cells):
@@ -79,6 +79,30 @@ def texts_of(cells: Cells) -> tuple[pa.Array, pa.Array | None]:
     undecodable = pc.is_in(pa.arange(0, len(cells)), value_set=bad)
     texts = pc.if_else(undecodable, pa.scalar(b"", cells.type), cells)
     return pc.cast(texts, pa.string()), undecodable
+
+
+def refusals_of(cells: Cells, undecodable: pa.Array | None) -> list[tuple[int, str]]:
+    """Return the places of the cells that ``texts_of`` could not decode, and why."""
+    if undecodable is None:
+        return []
+    refused = []
+    for place in pc.indices_nonzero(undecodable).to_pylist():
+        cell = cells[place]
+        cell = cell.as_py() if isinstance(cell, pa.Scalar) else text_of(cell)
+        why = why_undecodable(cell if isinstance(cell, bytes) else str(cell))
+        refused.append((place, why[:1].upper() + why[1:]))
+    return refused
+
+
+def _texts_of_values(values: list[Any]) -> tuple[pa.Array, pa.Array | None]:
+    texts = [text_of(value) for value in values]
+    try:
+        return pa.array(texts, pa.string()), None
+    except UnicodeEncodeError:
+        pass
+    bad = [text is not None and any("\ud800" <= it <= "\udfff" for it in text) for text in texts]
+    kept = ["" if is_bad else text for text, is_bad in zip(texts, bad, strict=True)]
+    return pa.array(kept, pa.string()), pa.array(bad, pa.bool_())
 
 
 def map_distinct(texts: pa.Array, function: Callable[[pa.Array], Any]) -> Any:

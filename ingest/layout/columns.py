@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, texts_of
+from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, refusals_of, texts_of
 from ingest.layout.extracting import Pattern
 from ingest.layout.numbers import turn
 from ingest.layout.text_reader import KINDS, KINDS_READ, FieldTextReader, as_text
@@ -79,21 +80,18 @@ class Picker:
         if len(places) == 1 and not is_text(given) and self._pattern is None:
             return self._pick_typed(given, columns, names)
         if len(places) > 1:
-            given = self._join([columns[place] for place in places])
-        texts, undecodable = texts_of(given)
+            texts, undecodable = self._join([columns[place] for place in places])
+        else:
+            texts, bad = texts_of(given)
+            undecodable = refusals_of(given, bad)
         texts, unfit = self._extract(texts)
         numbers, refused = self._read(texts, is_prepared=len(places) > 1)
-        if unfit:
-            bad = {place for place, _ in unfit}
-            refused = [*unfit, *(item for item in refused if item[0] not in bad)]
+        refused = _first_reasons(undecodable, unfit, refused)
         if said.sign is not None:
             place = self._place(said.sign.column, names, "sign")
             numbers, unsigned = self._sign(numbers, columns[place])
-            refused = [*refused, *unsigned]
-        cells = as_raw(numbers)
-        if undecodable is not None:
-            cells = pc.if_else(undecodable, given, cells)
-        return Picked(cells=cells, refused=refused)
+            refused = _first_reasons(refused, unsigned)
+        return Picked(cells=as_raw(_emptied(numbers, refused)), refused=refused)
 
     def _pick_typed(self, given: Cells, columns: Sequence[Cells], names: Sequence[str]) -> Picked:
         """Pick typed cells: apply the layout's rules, but do not parse numbers and dates again.
@@ -101,7 +99,7 @@ class Picker:
         A value that no rule changes is kept. Texts among typed values are read.
         """
         values = given if isinstance(given, list) else given.to_pylist()
-        texts, _ = texts_of(given)
+        texts, undecodable = texts_of(given)
         prepared = self._reader.prepare(texts)
         is_typed = [value is not None and not isinstance(value, str) for value in values]
         is_as_given = pc.equal(prepared, texts)
@@ -118,6 +116,7 @@ class Picker:
         )
         left = pc.if_else(stays, pa.scalar(None, pa.string()), prepared)
         read, refused = self._read(left, is_prepared=True, given=texts, completes=False)
+        refused = _first_reasons(refusals_of(given, undecodable), refused)
         bad = pa.array([place for place, _ in refused], pa.int64())
         is_bad = pc.is_in(pa.arange(0, len(values)), value_set=bad)
         read = pc.if_else(stays, prepared, read)
@@ -129,7 +128,7 @@ class Picker:
         if self._said.sign is not None:
             place = self._place(self._said.sign.column, names, "sign")
             completed, unsigned = self._sign(completed, columns[place])
-            refused = [*refused, *unsigned]
+            refused = _first_reasons(refused, unsigned)
         if is_counted:  # all numbers are texts here
             return Picked(cells=as_raw(completed), refused=refused)
         cells = [
@@ -154,14 +153,14 @@ class Picker:
         return (warning,)
 
     def read_key(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
-        """Return the texts of a natural key, and which cells the pattern does not match."""
-        texts, unfit = self._extract(pc.fill_null(texts_of(cells)[0], ""))
-        if unfit:
-            is_bad = pc.is_in(
-                pa.arange(0, len(texts)), value_set=pa.array([at for at, _ in unfit], pa.int64())
-            )
-            texts = pc.if_else(is_bad, "", texts)
-        return map_distinct(texts, self._prepare_key), unfit
+        """Return the texts of a natural key, and which cells have none, and why.
+
+        These cannot be decoded, or the pattern does not match them.
+        """
+        texts, undecodable = texts_of(cells)
+        texts, unfit = self._extract(pc.fill_null(texts, ""))
+        unfit = _first_reasons(refusals_of(cells, undecodable), unfit)
+        return map_distinct(pc.fill_null(texts, ""), self._prepare_key), unfit
 
     def read_one(self, text: str) -> tuple[str, str | None]:
         """Return a text shared by all records in the field's form, and the reason if refused."""
@@ -222,15 +221,21 @@ class Picker:
     def _place(self, column: Column, names: Sequence[str], key: str = "") -> int:
         return place_of(self._layout, column, names, ("fields", self._name, *filter(None, [key])))
 
-    def _join(self, columns: Sequence[Cells]) -> pa.Array:
+    def _join(self, columns: Sequence[Cells]) -> tuple[pa.Array, list[tuple[int, str]]]:
+        """Return the joined texts, and the places with a part that cannot be decoded."""
         join = " " if self._said.join is None else self._said.join
-        texts = [map_distinct(texts_of(cells)[0], self._reader.prepare) for cells in columns]
+        read = [texts_of(cells) for cells in columns]
+        undecodable = _first_reasons(
+            *(refusals_of(cells, bad) for cells, (_, bad) in zip(columns, read, strict=True))
+        )
+        texts = [map_distinct(part, self._reader.prepare) for part, _ in read]
         nothing = pa.scalar(None, pa.string())
         parts = [pc.if_else(pc.equal(text, ""), nothing, text) for text in texts]
         # Arrow returns null for a row whose parts are all skipped.
         is_empty = functools.reduce(pc.and_, map(pc.is_null, parts))
         parts[0] = pc.if_else(is_empty, "", parts[0])
-        return pc.binary_join_element_wise(*parts, join, null_handling="skip")
+        joined = pc.binary_join_element_wise(*parts, join, null_handling="skip")
+        return joined, undecodable
 
     def _read(
         self,
@@ -265,7 +270,9 @@ class Picker:
         sign = self._said.sign
         if sign is None:
             return numbers, []
-        words = pc.utf8_trim_whitespace(pc.fill_null(texts_of(cells)[0], ""))
+        texts, bad = texts_of(cells)
+        undecodable = refusals_of(cells, bad)
+        words = pc.utf8_trim_whitespace(pc.fill_null(texts, ""))
         negative = pc.is_in(words, value_set=pa.array(sign.negative, pa.string()))
         positive = pc.is_in(words, value_set=pa.array(sign.positive, pa.string()))
         if not sign.negative:
@@ -275,10 +282,12 @@ class Picker:
         signed = pc.if_else(negative, turn(numbers), numbers)
         unknown = pc.indices_nonzero(pc.invert(pc.or_(negative, positive))).to_pylist()
         if not unknown:
-            return signed, []
+            return signed, undecodable
         signed = pc.if_else(pc.or_(negative, positive), signed, pa.scalar(None, pa.string()))
         reason = f"The layout does not know this sign in the column {sign.column!r}: "
-        return signed, [(place, f"{reason}{words[place].as_py()!r}.") for place in unknown]
+        return signed, _first_reasons(
+            undecodable, [(place, f"{reason}{words[place].as_py()!r}.") for place in unknown]
+        )
 
     def _from_sides(self, columns: Sequence[Cells]) -> Picked:
         read = []
@@ -286,7 +295,7 @@ class Picker:
         for cells in columns:
             numbers, bad = self._read_side(cells)
             read.append(numbers)
-            refused += bad
+            refused = _first_reasons(refused, bad)
         if self._said.debit is not None and not self._said.debit_is_negative:
             read[0] = turn(read[0])
         if len(read) == 1:
@@ -325,14 +334,16 @@ class Picker:
         )
 
     def _read_side(self, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
-        texts = pc.fill_null(texts_of(cells)[0], "")
+        texts, undecodable = texts_of(cells)
+        texts = pc.fill_null(texts, "")
         read, readable = map_distinct(
             texts, lambda distinct: self._reader.read(self._reader.prepare(distinct))
         )
         bad = pc.indices_nonzero(pc.fill_null(pc.invert(readable), False)).to_pylist()
-        return pc.fill_null(read, ""), [
-            (place, self._reason(texts[place].as_py())) for place in bad
-        ]
+        return pc.fill_null(read, ""), _first_reasons(
+            refusals_of(cells, undecodable),
+            [(place, self._reason(texts[place].as_py())) for place in bad],
+        )
 
     def _reason(self, text: str) -> str:
         said = self._said
@@ -377,6 +388,23 @@ def _check_effects(layout: Layout, name: str, field: models.Field[Any, Any]) -> 
             raise layout.error(
                 ("fields", name, key), f"{key} has no effect: {name} says no {other}. Leave it out."
             )
+
+
+def _first_reasons(*refused: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return each refused place once, with the first reason."""
+    reasons: dict[int, str] = {}
+    for place, reason in chain.from_iterable(refused):
+        reasons.setdefault(place, reason)
+    return list(reasons.items())
+
+
+def _emptied(texts: pa.Array, refused: Sequence[tuple[int, str]]) -> pa.Array:
+    """Return the texts, with null for the refused ones."""
+    if not refused:
+        return texts
+    places = pa.array([place for place, _ in refused], pa.int64())
+    is_refused = pc.is_in(pa.arange(0, len(texts)), value_set=places)
+    return pc.if_else(is_refused, pa.scalar(None, pa.string()), texts)
 
 
 def _same(texts: pa.Array) -> pa.Array:

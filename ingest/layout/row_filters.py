@@ -11,6 +11,7 @@ from django.utils.module_loading import import_string
 
 from ingest.exceptions import LayoutError
 from ingest.layout.cells import as_raw, is_raw, is_text, place_of, texts_of
+from ingest.sources.cell_text import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -219,7 +220,9 @@ def _joined(batch: Batch, goes_on: pa.BooleanArray, places: list[int], join: str
 
 def _pieces(cells: Cells) -> list[Any]:
     """Return the texts of cells; for a text file its bytes, which may not be valid text."""
-    found = cells if isinstance(cells, pa.Array) and is_raw(cells) else texts_of(cells)[0]
+    if isinstance(cells, list):
+        return [text_of(value) for value in cells]
+    found = cells if is_raw(cells) else texts_of(cells)[0]
     return list(found.to_pylist())
 
 
@@ -290,6 +293,11 @@ def _as_array(cells: Cells) -> pa.Array:
         try:
             return pa.array(cells)
         except (pa.ArrowException, OverflowError, TypeError, ValueError):
-            return texts_of(cells)[0]
+            texts, undecodable = texts_of(cells)
+        if undecodable is None:
+            return texts
+        # Half surrogate pairs become bytes, which are refused later.
+        values = [text_of(value) for value in cells]
+        return pa.array([value and value.encode(errors="surrogatepass") for value in values])
     texts, undecodable = texts_of(cells)
     return texts if undecodable is None else cells

@@ -23,7 +23,7 @@ from ingest.results.rejects import Reject, shorten
 from ingest.sources.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from django.db import models
 
@@ -86,6 +86,8 @@ class LayoutTransform:
         self._source = source
         self._session = session
         self._refuses, self._sends = refuses, sends
+        self._unfit: set[str] = set()
+        """The look-ups of which some natural key could not be read so far."""
         self._kept: dict[str, None] = {}
         names = self._layout.fields
         if self._layout.model and self._layout.model.lower() != model._meta.label_lower:
@@ -411,13 +413,11 @@ class LayoutTransform:
 
     def _unfit_keys(
         self, name: str, batch: Batch, names: tuple[str, ...]
-    ) -> Sequence[tuple[int, str]]:
+    ) -> Iterable[tuple[int, str]]:
         """Return the places of cells without a natural key, and why."""
-        if name not in self._parents or self._layout.fields[name].pattern is None:
+        if name not in self._unfit:
             return ()
-        [column] = self._pickers[name].columns
-        place = place_of(self._layout, column, names, ("fields", name))
-        return self._pickers[name].read_key(batch.columns[place])[1]
+        return self._read_keys(name, batch, names)[1].items()
 
     def _look_up(self, name: str, places: pa.Array) -> Picked:
         """Return the keys of the parents at these places, and why some have none."""
@@ -457,17 +457,33 @@ class LayoutTransform:
         return cuts
 
     def _natural_keys(self, name: str, batch: Batch, names: tuple[str, ...]) -> pa.Array:
+        return self._read_keys(name, batch, names)[0]
+
+    def _read_keys(
+        self, name: str, batch: Batch, names: tuple[str, ...]
+    ) -> tuple[pa.Array, dict[int, str]]:
+        """Return natural keys, empty where one cannot be read, and why it cannot, by place."""
         picker, said = self._pickers[name], self._layout.fields[name]
         if said.constant is not None:
             cells = picker.pick(batch.columns, names, len(batch.records)).cells
-            return texts_of(cells)[0]
+            return texts_of(cells)[0], {}
         if name in self._found:
-            return pa.repeat(self._found.text(name, batch), len(batch.records))
+            return pa.repeat(self._found.text(name, batch), len(batch.records)), {}
+        unfit: dict[int, str] = {}
         parts = []
         for column in picker.columns:
             place = place_of(self._layout, column, names, ("fields", name))
-            parts.append(picker.read_key(batch.columns[place])[0])
-        return join_parts(parts)
+            part, refused = picker.read_key(batch.columns[place])
+            parts.append(part)
+            unfit = {**dict(refused), **unfit}
+        keys = join_parts(parts)
+        if unfit:  # such a record has no parent, also if other parts of its key are read
+            is_unfit = pc.is_in(
+                pa.arange(0, len(keys)), value_set=pa.array(list(unfit), pa.int64())
+            )
+            self._unfit.add(name)
+            keys = pc.if_else(is_unfit, "", keys)
+        return keys, unfit
 
     def _reject(self, batch: MappedBatch, name: str, place: int, reason: str, kind: Kind) -> Reject:
         return batch.reject(

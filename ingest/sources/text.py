@@ -26,6 +26,7 @@ _MARKED = re.compile(MARK.encode() + b"([0-9a-f]{2})")
 _MARK_BYTES = MARK.encode()
 _MARKED_MARK = b"".join(_MARK_BYTES + b"%02x" % byte for byte in _MARK_BYTES)
 _KEEP = "ingest.keep"
+LONE_SURROGATE = "a surrogate stands alone: it is no character, but half of one."
 _OTHER_FILES = {
     b"PK\x03\x04": "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
     b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls; or one with a password: save it without",
@@ -268,6 +269,20 @@ def find_undecodable(cells: pa.Array) -> list[int]:
     suspects = pc.indices_nonzero(pc.fill_null(pc.invert(is_ascii), False))
     texts = zip(suspects.to_pylist(), cells.take(suspects).to_pylist(), strict=True)
     return [place for place, text in texts if not _is_text(text)]
+
+
+def why_undecodable(cell: bytes | str) -> str:
+    """Return why a cell that is not valid UTF-8, or a text that cannot be encoded, is refused."""
+    if isinstance(cell, str):
+        return LONE_SURROGATE
+    try:
+        cell.decode()
+    except UnicodeDecodeError as error:
+        return (
+            f"byte 0x{cell[error.start]:02X} is not valid in the source's encoding: say which "
+            "encoding the file has"
+        )
+    raise AssertionError(cell)  # Arrow and Python agree on what UTF-8 is
 
 
 def _is_text(cell: bytes) -> bool:
