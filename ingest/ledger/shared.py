@@ -60,8 +60,9 @@ class Neighbours:
 
     is_wanted: bool
     """Whether the coordinator still wants chunks to be loaded."""
-    is_before_loaded: bool
-    """Whether a process is loading the chunk before."""
+    is_first_loaded: bool
+    """Whether a process is loading the first chunk that is not committed: all others wait for it.
+    """
     is_in_the_way: bool
     """Whether an earlier chunk is waiting for this session."""
 
@@ -150,12 +151,13 @@ class SharedEntry(LedgerEntry):
 
     def neighbours(self, ordinal: int, pid: int) -> Neighbours:
         """Return who is running; ``pid`` is the backend that loads this chunk."""
-        [(is_wanted, is_before_loaded, is_in_the_way)] = DjangoConnection(self._alias).fetch(
-            _NEIGHBOURS, self._class, ordinal, pid, RUN_CLASS, self._run
+        [(is_wanted, is_first_loaded, is_in_the_way)] = DjangoConnection(self._alias).fetch(
+            _NEIGHBOURS.format(chunk=table_of("Chunk")),
+            *(self._class, ordinal, pid, RUN_CLASS, self._run, self.load.pk),
         )
         return Neighbours(
             is_wanted=is_wanted or not self._run,
-            is_before_loaded=is_before_loaded,
+            is_first_loaded=is_first_loaded,
             is_in_the_way=is_in_the_way,
         )
 
@@ -228,7 +230,8 @@ WITH RECURSIVE chunks AS ({_LOCKS}), waiting (pid) AS (
 )
 SELECT {_RUN},
        EXISTS (SELECT FROM chunks c
-               WHERE c.ordinal OPERATOR(pg_catalog.=)
-                     ($2::bigint OPERATOR(pg_catalog.-) 1::bigint)),
+               WHERE c.ordinal OPERATOR(pg_catalog.=) (
+                 SELECT coalesce(pg_catalog.max(k.ordinal), 0) OPERATOR(pg_catalog.+) 1
+                 FROM {{chunk}} k WHERE k.load_id OPERATOR(pg_catalog.=) $6::bigint)::bigint),
        EXISTS (SELECT FROM waiting w WHERE w.pid OPERATOR(pg_catalog.=) $3::integer)
 """

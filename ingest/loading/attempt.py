@@ -14,7 +14,7 @@ from ingest.results import Counts
 from ingest.writing.conflicts.options import NOTHING_TO_KEEP
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ingest.ledger.entry import Entry, Settled
     from ingest.loading.options import LoadSpec
@@ -52,6 +52,12 @@ class LoadAttempt:
         """Return the positions up to which rejects are written now."""
         marks = {"log": self.log.mark()}
         return marks if self.file is None else {**marks, "file": self.file.mark()}
+
+    def rewind(self, marks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remove the rejects that were written after the marks."""
+        self.log.rewind(marks["log"])
+        if self.file is not None and "file" in marks:
+            self.file.rewind(marks["file"])
 
     def write_pending(self, through: int | None = None) -> None:
         """Write the pending rejects of chunks to the files, in the source's order.

@@ -28,7 +28,9 @@ from ingest import (
     load,
     resume,
 )
+from ingest.ledger.entries import LedgerEntry
 from ingest.ledger.undo import undo
+from ingest.loading.attempt import LoadAttempt
 from ingest.loading.workers.execution import load_chunk
 from ingest.models import Chunk, Load, PendingRejects
 from ingest.sources import Position, open_source
@@ -207,6 +209,40 @@ def test_an_interrupted_load_goes_on_with_what_is_not_in(file, threads, tmp_path
     assert [line.split(",")[4] for line in rejected.read_text().splitlines()[1:]] == [
         *("R5", "R111", "R290")
     ]
+
+
+@pytest.mark.parametrize("order", ["source", "any"])
+@pytest.mark.parametrize("is_in", [False, True])
+def test_interrupted_while_rejects_are_written(file, threads, tmp_path, monkeypatch, order, is_in):
+    """Before or after the transaction is committed in which they cease to be pending."""
+    log, rejected = tmp_path / "log.jsonl", tmp_path / "bad.csv"
+    end_pending, write_pending = LedgerEntry.end_pending, LoadAttempt.write_pending
+    written, interrupted = [], []
+
+    def interrupt(*arguments):
+        end_pending(*arguments)
+        written.append(1)
+        if len(written) == 2 and not is_in:
+            raise KeyboardInterrupt
+
+    def interrupt_afterwards(*arguments):
+        write_pending(*arguments)
+        if is_in and len(written) >= 2 and not interrupted:
+            interrupted.append(1)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(LedgerEntry, "end_pending", interrupt)
+    monkeypatch.setattr(LoadAttempt, "write_pending", interrupt_afterwards)
+    bad = {3, 25, 47, 55, 88}
+    with pytest.raises(KeyboardInterrupt):
+        load(
+            Transaction, file(100, bad=bad), executor=threads, order=order, chunk_rows=10,
+            on_error="reject", reject_log=log, reject_file=rejected,
+        )  # fmt: skip
+    got = resume(Load.objects.get().pk, executor=threads)
+    assert (got.rows, got.rejected) == (95, 5)
+    assert [json.loads(line)["record"] for line in log.read_text().splitlines()] == sorted(bad)
+    assert rejected.read_text().count("\n") == 6
 
 
 @pytest.mark.parametrize("order", ["source", "any"])

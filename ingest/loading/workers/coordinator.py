@@ -120,6 +120,7 @@ class Coordinator:
     def go(self, settled: Settled) -> None:
         """Load and commit the rest; afterwards the reporter has the counts."""
         self._reporter.start_from(settled.counts)
+        self._marks_before = settled.marks, self._try.mark()
         self._stamps = self._try.source.stamps()
         with self._session.transaction():
             self.table = read_settled_table(self._session, self._job.model)
@@ -322,8 +323,11 @@ class Coordinator:
             self._executor.end()
         with suppress(IngestError):
             with self._session.transaction():
-                counts = self._entry.settle(self._session).counts
-                self._reporter.start_from(counts, self._bytes_read)
+                settled = self._entry.settle(self._session)
+                self._reporter.start_from(settled.counts, self._bytes_read)
+            in_ledger, in_files = self._marks_before
+            # Ctrl-C may have come after rejects were written and before that was committed.
+            self._try.rewind(in_files if settled.marks == in_ledger else settled.marks)
             self._try.write_pending(None if self._is_ordered else self._through)
 
     def _tell(self) -> None:

@@ -29,7 +29,7 @@ LOST_SECONDS = 5.0
 """How long a scheduler may be unreachable."""
 WORKERLESS_SECONDS = 30.0
 """How long a scheduler may have no workers: they may be starting or restarting."""
-LOGGERS = ("distributed.client", "distributed.batched")
+LOGGERS = ("distributed.client", "distributed.batched", "tornado.application")
 """Dask's loggers that write a traceback for a lost connection, which our error reports."""
 USUAL_WORKERS = 4
 """The number of parallel chunks assumed for an executor that does not report it."""

@@ -53,7 +53,7 @@ LOOK_SECONDS = (0.002, 0.05)
 NEIGHBOURS_SECONDS = 0.2
 """The interval of checks which other processes run the load."""
 PATIENCE_SECONDS = 2.0
-"""How long a chunk waits for one that no process loads."""
+"""How long a chunk waits while no process loads the first one, for which all others wait."""
 PAUSE_SECONDS = 0.2
 """The pause before a chunk is retried the first time; it doubles with each further retry."""
 
@@ -357,7 +357,7 @@ class Worker:
                 raise _NotNowError(UNWANTED)
             if neighbours.is_in_the_way and holds_rows:
                 raise _InTheWayError
-            if neighbours.is_before_loaded:
+            if neighbours.is_first_loaded:
                 missed = now
             if now - missed > PATIENCE_SECONDS:
                 raise _NotNowError(WAITING)
