@@ -59,10 +59,13 @@ def go(admin_client, settings, tmp_path, django_capture_on_commit_callbacks):
 
 @pytest.mark.parametrize("name", ["uploads", "both"])
 def test_the_whole_way_stays_on_its_site(admin_client, name, go):
-    text = f"user,number,name\n{UserFactory().pk},DE1,Giro\n"
+    user = UserFactory().pk
+    text = f"user,number,name\n{user},DE1,Giro\n"
     go(name, "finance.Account", text)
-    at, error = go(name, "finance.Account", text)  # the first load is told of
-    assert (at.endswith("/confirm/"), error[:3]) == (True, "Say")
+    at, error = go(name, "finance.Account", f"{text}{user},DE2,Giro\n")  # DE1 is refused
+    assert (at.endswith("/confirm/"), error[:14]) == (True, "Select the box")
+    at, error = go(name, "finance.Account", text)  # and here all records
+    assert (at.endswith("/confirm/"), error) == (True, "")
     assert Account.objects.count() == 1
     load = Load.objects.get(status=Load.Status.LOADED)
     page = admin_client.get(f"/{name}/ingest/upload/").content.decode()
