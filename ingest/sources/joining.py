@@ -84,11 +84,12 @@ def _bytes_of_small(batch: Batch) -> int | None:
 
 
 def _fits(one: Batch, other: Batch) -> bool:
-    return [_kind(column) for column in one.columns] == [_kind(cells) for cells in other.columns]
+    return kinds_of_cells(one) == kinds_of_cells(other)
 
 
-def _kind(column: pa.Array | list[Any]) -> Any:
-    return list if isinstance(column, list) else column.type
+def kinds_of_cells(batch: Batch) -> list[Any]:
+    """Return the Arrow type of each column, or ``list``; equal ones can be concatenated."""
+    return [list if isinstance(cells, list) else cells.type for cells in batch.columns]
 
 
 def _joined(group: Sequence[Batch]) -> Iterator[Batch]:
@@ -111,7 +112,7 @@ def _joined(group: Sequence[Batch]) -> Iterator[Batch]:
         records=_numbers(moved),
         find_line=found.line,
         columns=tuple(
-            _concatenated([batch.columns[at] for batch in group])
+            concatenated([batch.columns[at] for batch in group])
             for at in range(len(group[0].columns))
         ),
         rejects=_moved_rejects([(batch.rejects, shift) for batch, shift in moved]),
@@ -179,7 +180,8 @@ def _numbers(moved: Sequence[tuple[Batch, int]]) -> Sequence[int]:
     return [record for part in numbers for record in part]
 
 
-def _concatenated(columns: Sequence[pa.Array | list[Any]]) -> pa.Array | list[Any]:
+def concatenated(columns: Sequence[pa.Array | list[Any]]) -> pa.Array | list[Any]:
+    """Return the cells of a column of several batches."""
     if isinstance(columns[0], list):
         return [cell for column in columns for cell in column]
     return pa.concat_arrays(columns)

@@ -6,6 +6,7 @@ import dataclasses
 import glob
 import json
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
@@ -99,7 +100,7 @@ class SeveralSource(Source):
         files, listed = find_files(given)
         return cls(files, options, listed)
 
-    @property
+    @cached_property
     def places(self) -> Sequence[Path | str]:
         if not self.identity:
             return self.paths

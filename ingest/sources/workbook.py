@@ -367,7 +367,7 @@ class WorkbookSource(Source):
             padded=frozenset(padded),
             cut=frozenset(cut),
             errors=tuple(errors),
-            split_misfit=lambda _, cells: list(cells),
+            split_misfit=_split_misfit,
             find_line=_line_finder(lines, first),
             find_position=lambda record: Position(record=record),
             byte_span=(self._byte_after(lines[0] - 1), self._byte_after(self._row)),
@@ -507,6 +507,10 @@ def _damaged(name: str, error: BaseException) -> SourceError:
         f"{name} is cut off or damaged, and cannot be read as a workbook ({error}). Open "
         "it with a spreadsheet program and save it again, or save it as CSV."
     )
+
+
+def _split_misfit(_record: int, cells: Any) -> list[Any]:
+    return list(cells)
 
 
 def _line_finder(lines: list[int], first: int) -> Any:

@@ -52,6 +52,19 @@ class RefusedRow:
     is_in_source: bool | None
     """For a duplicate: whether the row that it repeats is of the same load. Otherwise None."""
 
+    @classmethod
+    def of(cls, refusal: RowError, place: int) -> RefusedRow:
+        """Return the row at this place, as PostgreSQL refused it."""
+        return cls(
+            place=place,
+            state=str(refusal.state),
+            message=refusal.message,
+            detail=refusal.detail,
+            constraint=refusal.constraint,
+            column=refusal.column,
+            is_in_source=None,
+        )
+
 
 _REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))
 
@@ -185,7 +198,7 @@ class BadRowFinder:
             self._in_own_names(RefusedRow(**dict(zip(_REFUSED_FIELDS, row, strict=True))))
             for row in found
         ]
-        refused += map(_refused_row, refused_by_type)
+        refused += [RefusedRow.of(it, cast("int", it.place)) for it in refused_by_type]
         return sorted(refused, key=lambda row: row.place)
 
     def _in_own_names(self, row: RefusedRow) -> RefusedRow:
@@ -252,18 +265,6 @@ class BadRowFinder:
         if self._leaves_out_triggers:
             return without_triggers(attempt)
         return f"{self._immediate}{attempt}; {self._deferred}"
-
-
-def _refused_row(refusal: RowError) -> RefusedRow:
-    return RefusedRow(
-        place=cast("int", refusal.place),
-        state=str(refusal.state),
-        message=refusal.message,
-        detail=refusal.detail,
-        constraint=refusal.constraint,
-        column=refusal.column,
-        is_in_source=None,
-    )
 
 
 _REFUSED = """

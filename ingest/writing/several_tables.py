@@ -229,15 +229,7 @@ class _Stream(CopyStream):
             if str(refusal.state).startswith(OF_STATEMENT):
                 yield from self._copy(rows.slice(0, 0))  # fails again if it is about the statement
             error.__traceback__ = None  # its frames hold the batch
-            return RefusedRow(
-                place=0,
-                state=str(refusal.state),
-                message=refusal.message,
-                detail=refusal.detail,
-                constraint=refusal.constraint,
-                column=refusal.column,
-                is_in_source=None,
-            )
+            return RefusedRow.of(refusal, 0)
         yield Statement("RELEASE SAVEPOINT ingest_batch")
         return entered
 

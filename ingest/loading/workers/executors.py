@@ -137,7 +137,7 @@ class DaskWorkers(ChunkExecutor):
             self._client.close()
             raise ConfigurationError(f"{self.name} has no workers: start one with `dask worker`.")
         for name in LOGGERS:
-            logging.getLogger(name).addFilter(_has_no_traceback)
+            logging.getLogger(name).addFilter(_is_no_traceback_of_dask)
         super().__init__(self._client.get_executor(pure=False))
         self.name = f"The Dask scheduler at {address}"
         self.workers = threads
@@ -171,11 +171,15 @@ class DaskWorkers(ChunkExecutor):
         super().end()
         self._client.close(timeout=CONNECT_SECONDS)
         for name in LOGGERS:
-            logging.getLogger(name).removeFilter(_has_no_traceback)
+            logging.getLogger(name).removeFilter(_is_no_traceback_of_dask)
 
 
-def _has_no_traceback(record: logging.LogRecord) -> bool:
-    return not record.exc_info
+def _is_no_traceback_of_dask(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return True
+    # Other code of this process may use tornado, too.
+    return not any("distributed" in name for name in (record.name, type(error).__module__))
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from ingest.sources.batch import Batch
+from ingest.sources.joining import concatenated, kinds_of_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,13 +103,9 @@ def _belongs(group: Sequence[TypedBatch], batch: TypedBatch) -> bool:
         and last.origins == batch.origins
         and one.split_misfit == other.split_misfit
         and one.as_given == other.as_given
-        and [_kind(column) for column in one.columns] == [_kind(each) for each in other.columns]
+        and kinds_of_cells(one) == kinds_of_cells(other)
         and sum(item.rows.nbytes for item in (*group, batch)) <= JOINED_BYTES
     )
-
-
-def _kind(column: pa.Array | list[Any]) -> Any:
-    return list if isinstance(column, list) else column.type
 
 
 def joined(group: Sequence[TypedBatch]) -> TypedBatch:
@@ -120,7 +117,7 @@ def joined(group: Sequence[TypedBatch]) -> TypedBatch:
         records=_numbers(sources),
         find_line=find_line,
         columns=tuple(
-            _concatenated([item.columns[at] for item in sources])
+            concatenated([item.columns[at] for item in sources])
             for at in range(len(sources[-1].columns))
         ),
         rejects=tuple(reject for item in sources for reject in item.rejects),
@@ -151,12 +148,6 @@ def _numbers(batches: Sequence[Batch] | Sequence[TypedBatch]) -> Sequence[int]:
         if last - first + 1 == sum(len(item.records) for item in batches):
             return range(first, last + 1)
     return [number for item in batches for number in item.records]
-
-
-def _concatenated(columns: Sequence[pa.Array | list[Any]]) -> pa.Array | list[Any]:
-    if isinstance(columns[0], list):
-        return [cell for column in columns for cell in column]
-    return pa.concat_arrays(columns)
 
 
 def _line_finder(group: Sequence[TypedBatch]) -> Callable[[int], int | None]:

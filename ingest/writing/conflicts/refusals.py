@@ -36,15 +36,7 @@ class Refusals:
         # The table of refusals has NULLs if PostgreSQL itself did not refuse the row.
         state, place, *texts = said
         row = own_refusal(RowError(state, place, *(str(text or "") for text in texts)), self._table)
-        return RefusedRow(
-            place=bisect_left(batch.records, said.place or 0),
-            state=str(row.state),
-            message=row.message,
-            detail=row.detail,
-            constraint=row.constraint,
-            column=row.column,
-            is_in_source=None,
-        )
+        return RefusedRow.of(row, bisect_left(batch.records, said.place or 0))
 
     def raise_first(
         self, batch: TypedBatch, refused: Sequence[RefusedRow], repeats: Sequence[Reject]
