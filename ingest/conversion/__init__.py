@@ -104,6 +104,7 @@ class Converter:
         judges_unfed: bool = True,
         has_postgres_text: bool = False,
         reads_by_text: bool = False,
+        has_json_numbers: bool = False,
         inserts: Inserts = "all",
     ) -> None:
         """Plan the conversion; ``fields`` are those that the source feeds, column by column.
@@ -132,6 +133,7 @@ class Converter:
             judges_unfed=judges_unfed,
             has_postgres_text=has_postgres_text,
             reads_by_text=reads_by_text,
+            has_json_numbers=has_json_numbers,
         )
         self._origins = {
             str(field.column): (column, field.name)
@@ -153,6 +155,7 @@ class Converter:
         judges_unfed: bool,
         has_postgres_text: bool,
         reads_by_text: bool,
+        has_json_numbers: bool,
     ) -> None:
         """Choose the columns that are written, and how each is converted."""
         filled = fields_to_fill(self._model, self._fields, self.table, inserts, self.lacking)
@@ -168,6 +171,7 @@ class Converter:
                 self._alias,
                 has_postgres_text=has_postgres_text,
                 reads_by_text=reads_by_text and place < len(self._fields),
+                has_json_numbers=has_json_numbers and place < len(self._fields),
             )
             for place, (field, encoding) in enumerate(
                 zip(self.fields, self.encoding.columns, strict=True)
@@ -191,6 +195,7 @@ class Converter:
             judges_unfed=judges_unfed,
             has_postgres_text=has_postgres_text,
             reads_by_text=reads_by_text,
+            has_json_numbers=has_json_numbers,
         )
 
     @property

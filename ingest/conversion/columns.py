@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import math
 import re
 import time
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +18,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import connections, models
+from django.utils.functional import Promise
 
 from ingest.conversion.cells import (
     as_shortest_texts,
@@ -66,8 +69,9 @@ _UNLIKE_TEXT_NAMES = {
     bytes: "bytes",
     bytearray: "bytes",
     memoryview: "bytes",
+    models.Model: "model instances",
+    Enum: "members of an Enum",
 }
-_UNLIKE_TEXT = frozenset(_UNLIKE_TEXT_NAMES)
 _FRACTION = re.compile(r"[0-9]\.0*[1-9]|[0-9][eE]-")
 _WITH_OFFSET = re.compile(r":.*(Z|[+-][0-9:]+)\s*$")
 
@@ -100,14 +104,17 @@ class ColumnConverter:
         *,
         has_postgres_text: bool = False,
         reads_by_text: bool = False,
+        has_json_numbers: bool = False,
     ) -> None:
         """``has_postgres_text``: the cells of a file were written by PostgreSQL; a null is NULL.
 
         ``reads_by_text``: convert typed values to text first, and read them as from a text file.
+        ``has_json_numbers``: a ``JSONField`` stores a decimal as a float, as JSON's decoder does.
         """
         self.field = field
         self._has_postgres_text = has_postgres_text
         self._reads_by_text = reads_by_text
+        self._has_json_numbers = has_json_numbers and isinstance(field, models.JSONField)
         self._read_postgres = find_reader(field) if has_postgres_text else None
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
@@ -116,6 +123,7 @@ class ColumnConverter:
         self._warned: set[type] = set()
         self._is_of_text = isinstance(field, models.CharField | models.TextField)
         self._is_of_hours = isinstance(field, models.TimeField)
+        self._is_of_floats = isinstance(field, models.FloatField)
         self._cut = _what_is_cut(field)
         self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
@@ -135,6 +143,7 @@ class ColumnConverter:
         """Convert a whole column; a binary Arrow array holds the cells of a text file."""
         is_text = isinstance(cells, pa.Array) and pa.types.is_binary(cells.type)
         undecodable: dict[int, RefusedValue] = {}
+        cells = self._as_floats(cells)
         if is_text:
             decoded, undecodable = decode(cells)
             cells = self._empty_as_null(decoded)
@@ -208,7 +217,13 @@ class ColumnConverter:
             return self._clean(values, is_text=True)
         if isinstance(cells, pa.Array):
             cells = self._plain(cells)
-        return self._clean(self._values(cells), is_text=False)
+        return self._clean(self._values(self._as_floats(cells)), is_text=False)
+
+    def _as_floats(self, cells: pa.Array | list[Any]) -> pa.Array | list[Any]:
+        """Return the numbers of JSON that are documents themselves as floats."""
+        if not self._has_json_numbers or not isinstance(cells, list):
+            return cells
+        return [float(cell) if type(cell) is Decimal else cell for cell in cells]
 
     def _judge_each(self, values: list[Any], *, is_text: bool) -> TypedColumn:
         """Let the field judge and prepare values one at a time."""
@@ -348,6 +363,8 @@ class ColumnConverter:
         cleaned = self._clean_each(values, is_text=is_text)
         if self._is_of_hours and dt.time not in self._warned:
             self._warn_of_offset(values, cleaned)
+        if self._is_of_floats and float not in self._warned:
+            self._warn_of_infinity(values, cleaned)
         if self._cut is not None and (not is_text or isinstance(self.field, ArrayField)):
             self._warn_of_cut(values, cleaned)
         return cleaned
@@ -393,14 +410,17 @@ class ColumnConverter:
 
     def _warn(self, values: list[Any]) -> None:
         """Note values of a typed source that a text field stores as their Python text."""
-        for kind in _UNLIKE_TEXT.intersection(map(type, values)):
+        for kind in set(map(type, values)) - self._warned:
+            name = _name_unlike_text(kind)
+            if name is None:
+                continue
             found = (value for value in values if type(value) is kind)
             example = next(filter(_is_unlike_text, found), None)
-            if kind not in self._warned and example is not None:
+            if example is not None:
                 self._warned.add(kind)
                 self.warnings[
                     f"Warning: the text field {self.field.name} was given "
-                    f"{_UNLIKE_TEXT_NAMES[kind]}, such as {shorten(example)}, and stores "
+                    f"{name}, such as {shorten(example)}, and stores "
                     f"{shorten(str(example))}, as the ORM would. Convert them in the source if "
                     "that is not meant."
                 ] = None
@@ -414,6 +434,18 @@ class ColumnConverter:
                     f"Warning: the field {self.field.name} was given times with an offset, such "
                     f"as {shorten(str(value))}, and stores {hour.replace(tzinfo=None)}, as the ORM "
                     "would. Convert them in the source if that is not meant."
+                ] = None
+                return
+
+    def _warn_of_infinity(self, values: list[Any], cleaned: list[Any]) -> None:
+        """Note a number beyond all floats, which Python makes infinity, as the ORM does."""
+        for value, got in zip(values, cleaned, strict=True):
+            if isinstance(got, float) and math.isinf(got) and "inf" not in str(value).lower():
+                self._warned.add(float)
+                self.warnings[
+                    f"Warning: the field {self.field.name} was given numbers that are too large "
+                    f"for a float, such as {cut(str(value), VALUE_SHOWN)}, and stores {got}, as "
+                    "the ORM would. Leave them empty in the source if that is not meant."
                 ] = None
                 return
 
@@ -490,6 +522,17 @@ def _is_cut(value: Any) -> bool:
     if isinstance(value, dt.datetime):
         return value.time() != dt.time()
     return isinstance(value, float | Decimal) and value % 1 != 0
+
+
+def _name_unlike_text(kind: type) -> str | None:
+    """Return the name of such values if Python's text of them is probably not intended."""
+    if issubclass(kind, str | Promise) or kind is RefusedValue:
+        return None
+    for base, name in _UNLIKE_TEXT_NAMES.items():
+        if (issubclass(kind, base) and not issubclass(kind, int)) or kind is base:
+            return name
+    has_text = issubclass(kind, int | None) or kind.__str__ is not object.__str__
+    return None if has_text else "objects"
 
 
 def _is_unlike_text(value: Any) -> bool:

@@ -229,6 +229,7 @@ def make_converter(  # noqa: PLR0913 - the parts of a conversion
         clean=clean,
         has_postgres_text=source.has_postgres_text,
         reads_by_text=source.reads_by_text,
+        has_json_numbers=source.has_json_numbers,
         inserts=inserts,
     )
     if arrangement is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -13,8 +14,12 @@ from ingest.results.rejects import Reject
 from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch
 from ingest.sources.duckdb_relations import is_relation, json_columns_of, parse_json, without_loss
-from ingest.sources.frames import without_objects
-from ingest.sources.text import find_undecodable
+from ingest.sources.frames import (
+    note_unread,
+    range_index,
+    without_objects,
+    without_row_numbers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +54,11 @@ class ArrowSource(Source):
         self._json_columns = json_columns or {}
         self._objects = objects or {}
         self._reader = reader
-        self.columns = choose_columns(reader.schema.names, options.columns, name)
+        index = range_index(reader.schema)
+        if index is not None:
+            self.notes = (note_unread(index[0], name),)
+        chosen = options.columns or without_row_numbers(reader.schema)
+        self.columns = choose_columns(reader.schema.names, chosen, name)
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -136,28 +145,55 @@ def without_bad_text(
     """
     errors: list[Reject] = []
     for number, field in enumerate(part.schema):
-        is_large = pa.types.is_large_string(field.type)
         column = part.column(number)
-        if not (is_large or pa.types.is_string(field.type)) or _is_valid(column):
+        if not _has_text(field.type) or _is_valid(column):
             continue
-        cells = pc.cast(column.view(pa.large_binary() if is_large else pa.binary()), pa.binary())
-        places = find_undecodable(cells)
+        if pa.types.is_dictionary(field.type):
+            column = column.dictionary_decode()
+        if pa.types.is_string_view(column.type):  # which take() does not support
+            column = pc.cast(column.view(pa.binary_view()), pa.binary()).view(pa.string())
+        bad = _bad_texts(column)
         errors += [
             Reject(
                 source=source,
                 record=first + place,
                 column=field.name,
                 field=None,
-                value=cells[place].as_py().decode(errors="replace"),
+                value=shown,
                 reason="it is no UTF-8, as texts of Arrow must be: write the source again",
                 kind="value",
             )
-            for place in places
+            for place, shown in bad.items()
         ]
-        is_bad = pc.is_in(pa.arange(0, len(cells)), value_set=pa.array(places, pa.int64()))
-        texts = pc.cast(pc.if_else(is_bad, pa.scalar(None, pa.binary()), cells), field.type)
-        part = part.set_column(number, field, texts)
+        kept = [None if place in bad else place for place in range(len(column))]
+        column = column.take(pa.array(kept, pa.int64()))
+        part = part.set_column(number, pa.field(field.name, column.type), column)
     return part, tuple(sorted(errors, key=lambda error: error.record))
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    """Return whether values of this type are texts, or have texts inside."""
+    if pa.types.is_dictionary(kind):
+        return _has_text(kind.value_type)
+    if pa.types.is_nested(kind):
+        return any(_has_text(kind.field(at).type) for at in range(kind.num_fields))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _bad_texts(column: pa.Array) -> dict[int, str | None]:
+    """Return the places of values that are no UTF-8, with what can be shown of a text."""
+    bad: dict[int, str | None] = {}
+    for place, value in enumerate(column):
+        try:
+            value.as_py()
+        except UnicodeDecodeError as error:
+            is_text = not pa.types.is_nested(column.type)
+            bad[place] = error.object.decode(errors="replace") if is_text else None
+        except (ValueError, OverflowError):
+            pass  # such as a time that Python does not have
+    return bad
 
 
 def _is_valid(column: pa.Array) -> bool:
@@ -197,11 +233,31 @@ def _as_cells(column: pa.Array) -> pa.Array | list[Any]:
         return _as_cells(column.storage)
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return pc.cast(column, pa.string())
-    if pa.types.is_map(kind):
-        return [None if pairs is None else dict(pairs) for pairs in column.to_pylist()]
+    if _has_map(kind):
+        return list(map(_read_maps, column.to_pylist(), repeat(kind)))
     is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
     is_bytes |= pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind)
     return column.to_pylist() if is_bytes else column
+
+
+def _has_map(kind: pa.DataType) -> bool:
+    """Return whether values of this type are maps, or have maps inside."""
+    if pa.types.is_map(kind):
+        return True
+    return pa.types.is_nested(kind) and any(
+        _has_map(kind.field(at).type) for at in range(kind.num_fields)
+    )
+
+
+def _read_maps(value: Any, kind: pa.DataType) -> Any:
+    """Return a value with its maps as dicts: Arrow gives them as lists of pairs."""
+    if value is None or not _has_map(kind):
+        return value
+    if pa.types.is_map(kind):
+        return {key: _read_maps(item, kind.item_type) for key, item in value}
+    if pa.types.is_struct(kind):
+        return {field.name: _read_maps(value[field.name], field.type) for field in kind}
+    return [_read_maps(item, kind.value_type) for item in value]
 
 
 _OF_PANDAS = {"pandas.period", "pandas.interval"}

@@ -56,6 +56,8 @@ class Source(ABC):
     """Whether PostgreSQL wrote its cells as text, and nulls are NULL."""
     reads_by_text: bool = False
     """Whether a field reads a typed value as it would read its text; 1.5 is then not an integer."""
+    has_json_numbers: bool = False
+    """Whether a ``Decimal`` is a number of JSON, which a ``JSONField`` stores as a float."""
     notes: tuple[str, ...] = ()
     """Notes for the user about the records that were read, a sentence each."""
     ignores: frozenset[str] = frozenset()

@@ -32,6 +32,7 @@ class EnclosedSource(Source):
         self.paths = inner.paths
         self.has_postgres_text = inner.has_postgres_text
         self.reads_by_text = inner.reads_by_text
+        self.has_json_numbers = inner.has_json_numbers
         self.ignores = inner.ignores
 
     @classmethod

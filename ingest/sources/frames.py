@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from ingest.exceptions import SourceError
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def _of_pandas(given: Any, *, takes_all: bool) -> tuple[Any, Objects]:
     It would also give all objects in a column the same keys.
     """
     infer_dtype = sys.modules["pandas"].api.types.infer_dtype
+    given = _with_index(given)
     names = list(map(str, given.columns))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -61,6 +64,50 @@ def _of_pandas(given: Any, *, takes_all: bool) -> tuple[Any, Objects]:
         kept = given.copy(deep=False) if kept is given else kept
         kept.isetitem(place, [None] * len(column))
     return kept, objects
+
+
+def _with_index(given: Any) -> Any:
+    """Return a frame with a named index as a column.
+
+    Arrow leaves out a range, and pandas makes one of any evenly spaced numbers, such as keys.
+    """
+    index = given.index
+    is_range = type(index).__name__ == "RangeIndex"
+    is_named = index.name is not None and index.name not in given.columns
+    return given.reset_index() if is_range and is_named else given
+
+
+def without_row_numbers(schema: Any) -> tuple[str, ...]:
+    """Return the names of the columns that are not the row numbers of a pandas frame.
+
+    They are an index without a name, which a frame has after it was filtered or sorted.
+    """
+    return tuple(
+        field.name
+        for field in schema
+        if not (field.name.startswith("__index_level_") and pa.types.is_integer(field.type))
+    )
+
+
+def note_unread(index: str, source: str) -> str:
+    """Return a warning of a pandas index whose values are not in the source."""
+    return (
+        f"Warning: the index {index!r} of a pandas frame is no column of {source}, and is not "
+        "read: make it one with frame.reset_index()."
+    )
+
+
+def range_index(schema: Any) -> tuple[str, range] | None:
+    """Return the name and the values of a pandas index that is not among the columns, or None.
+
+    Arrow writes a named range only into the metadata of the schema.
+    """
+    facts = schema.pandas_metadata or {}
+    for index in facts.get("index_columns", ()):
+        is_range = isinstance(index, dict) and index.get("kind") == "range"
+        if is_range and index["name"] is not None and index["name"] not in schema.names:
+            return str(index["name"]), range(index["start"], index["stop"], index["step"])
+    return None
 
 
 def _of_polars(given: Any) -> tuple[Any, Objects]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
@@ -16,7 +17,7 @@ from ingest.sources.base import OF_DELIMITED_TEXT, OF_WORKBOOKS, Source, SourceO
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.files import InputFile, kind_suffix
 from ingest.sources.scanning import LineScanner, find_ends, is_transparent
-from ingest.sources.text import MARK, TextReader, show
+from ingest.sources.text import LONE_SURROGATE, MARK, TextReader, show
 from ingest.sources.writers import COLUMNS, REASONS, JsonLinesWriter
 
 if TYPE_CHECKING:
@@ -43,13 +44,15 @@ class JsonLinesSource(Source):
     """A file of JSON objects with the same keys; those of the first object are the columns.
 
     A number with a fraction or an exponent is a ``Decimal`` with the digits of the file. Inside a
-    list or an object, which goes to a ``JSONField``, it is a float.
+    list or an object, which goes to a ``JSONField``, it is a float, and so is a number that a
+    ``JSONField`` gets itself.
     """
 
     format = "jsonl"
     place = 15
     is_of_files = True
     ignores = OF_DELIMITED_TEXT | OF_WORKBOOKS
+    has_json_numbers = True
     is_one_array: ClassVar[bool] = False
     """Whether its objects are the elements of one array."""
 
@@ -286,7 +289,8 @@ class JsonLinesSource(Source):
                 f"it has a number whose exponent is beyond all bounds: {shown!r}"
             ) from error
         except _NO_JSON as error:
-            raise _MisfitError(f"it is no JSON object on one line ({error}): {shown!r}") from error
+            why = _why_no_json(line, error)
+            raise _MisfitError(f"it is no JSON object on one line ({why}): {shown!r}") from error
         if not isinstance(found, dict):
             raise _MisfitError(f"it is no JSON object: {shown!r}")
         for name in self.columns:
@@ -326,6 +330,18 @@ def _kind_of(reader: TextReader) -> type[JsonLinesSource]:
     reader.put_back(text)
     is_array = text.lstrip()[:1] == b"["
     return next(kind for kind in JSON_KINDS if kind.is_one_array == is_array)
+
+
+def _why_no_json(line: bytes, error: Exception) -> str:
+    """Return why a line is no JSON, also if Python's ``json`` would have read it."""
+    constants: list[str] = []
+    try:
+        json.loads(line, parse_constant=constants.append)
+    except (ValueError, RecursionError):
+        return str(error)
+    if constants:
+        return f"{constants[0]} is no JSON number: write null, or leave the record out"
+    return LONE_SURROGATE.removesuffix(".") if b"\\u" in line else str(error)
 
 
 class _MisfitError(Exception):

@@ -12,6 +12,7 @@ from ingest.sources.arrow import take_apart, without_bad_text
 from ingest.sources.base import OF_FILES, Source, SourceOptions, choose_columns
 from ingest.sources.batch import Batch, Position
 from ingest.sources.files import STDIN, InputFile, file_name_of, kind_suffix
+from ingest.sources.frames import note_unread, range_index, without_row_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,16 @@ class ParquetSource(Source):
         self._file = file
         self._opened: InputFile | None = None
         self._rows_read = self._rows_before = 0
-        self.columns = choose_columns(file.schema_arrow.names, options.columns, name)
+        schema = file.schema_arrow
+        names, own = schema.names, without_row_numbers(schema)
+        self._index = range_index(schema)
+        """The name and the values of a column that pandas has written as metadata only."""
+        if self._index is not None and len(self._index[1]) != file.metadata.num_rows:
+            self.notes = (note_unread(self._index[0], name),)
+            self._index = None
+        if self._index is not None:
+            names, own = [*names, self._index[0]], (*own, self._index[0])
+        self.columns = choose_columns(names, options.columns or own, name)
 
     @classmethod
     def accepts(cls, given: Any) -> bool:
@@ -105,9 +115,14 @@ class ParquetSource(Source):
 
     def batches(self) -> Iterator[Batch]:
         try:
-            for part in self._parts():
+            for read in self._parts():
+                part = read
                 first = self._rows_read + 1
                 self._rows_read += part.num_rows
+                if self._index is not None:
+                    name, values = self._index
+                    numbers = pa.array(values[first - 1 : self._rows_read], pa.int64())
+                    part = part.append_column(name, numbers)
                 # In the requested order, which may differ from the file's.
                 chosen = part.select(list(self.columns))
                 kept, errors = without_bad_text(chosen, self.name, first)
@@ -144,6 +159,12 @@ class ParquetSource(Source):
             before, left = before + size, left - rows
         return int(self.bytes_total * before // max(sum(sizes), 1))
 
+    @property
+    def _of_file(self) -> list[str]:
+        """The columns to decode, at least one."""
+        names = [name for name in self.columns if self._index is None or name != self._index[0]]
+        return names or self._file.schema_arrow.names[:1]
+
     def _parts(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows after ``_rows_before``, without reading row groups before it."""
         facts = self._file.metadata
@@ -155,7 +176,7 @@ class ParquetSource(Source):
             else:
                 self._rows_read += rows
         for part in self._file.iter_batches(
-            batch_size=BATCH_ROWS, row_groups=groups, columns=list(self.columns), use_threads=False
+            batch_size=BATCH_ROWS, row_groups=groups, columns=self._of_file, use_threads=False
         ):
             passed = min(max(self._rows_before - self._rows_read, 0), part.num_rows)
             self._rows_read += passed

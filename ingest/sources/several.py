@@ -70,7 +70,13 @@ class SeveralSource(Source):
         self.columns = self._current.columns
         self._find_writer = self._current.writer
         self._notes: list[str] = []
-        self.reads_by_text = any(kind.reads_by_text for kind in kinds if kind)
+        # Of files in archives and elsewhere, only an open one shows its kind.
+        self.reads_by_text = self._current.reads_by_text or any(
+            kind.reads_by_text for kind in kinds if kind
+        )
+        self.has_json_numbers = self._current.has_json_numbers or any(
+            kind.has_json_numbers for kind in kinds if kind
+        )
         self.has_postgres_text = self._current.has_postgres_text
         first, last = shown_name(files[0]), shown_name(files[-1])
         self.name = first if len(files) == 1 else f"{len(files):,} files from {first} to {last}"

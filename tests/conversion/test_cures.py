@@ -1,8 +1,14 @@
 """A refused value is named with what can be done about it."""
 
 import datetime as dt
+import json
+import math
+from collections import OrderedDict
 from decimal import Decimal
+from enum import Enum
 from functools import partial
+from io import BytesIO
+from types import SimpleNamespace
 from uuid import UUID
 
 import numpy as np
@@ -231,6 +237,66 @@ def test_a_decimal_in_a_text_field_is_told(value, example):
     [warning] = [line for line in result.decisions if line.startswith("Warning")]
     assert " text was given decimals, " in warning
     assert f"such as {example}, and " in warning
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (Colour.RED, "members of an Enum"),
+        (SimpleNamespace(a=1), "objects"),
+        (Coercion(pk=7), "model instances"),
+        (OrderedDict(a=1), "nested JSON"),
+    ],
+)
+def test_an_object_in_a_text_field_is_told(value, what):
+    result = load(Coercion, [{**COERCION, "text": value}])
+    [warning] = [line for line in result.decisions if line.startswith("Warning")]
+    assert f" text was given {what}, such as " in warning
+    assert Coercion.objects.get().text == str(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "example"),
+    [("1e400", "1e400"), ("9" * 400, "9999"), (Decimal("1e400"), "1E+400"), ("-2e308", "-2e308")],
+)
+@pytest.mark.parametrize("source", ["records", "CSV"])
+def test_a_number_beyond_all_floats_is_told(source, value, example):
+    record = {**COERCION, "binary": value}
+    lines = ",".join(record), ",".join(map(str, record.values()))
+    given = BytesIO("\n".join(lines).encode()) if source == "CSV" else [record]
+    result = load(Coercion, given)
+    [warning] = [line for line in result.decisions if line.startswith("Warning")]
+    assert " binary was given numbers that are too large for a float, such as " in warning
+    assert example in warning
+    assert math.isinf(Coercion.objects.get().binary)
+
+
+@pytest.mark.parametrize("value", [float("inf"), "Infinity", "-inf", Decimal("Infinity"), "1e308"])
+def test_a_float_that_is_written_as_what_it_is_is_not_told(value):
+    result = load(Coercion, [{**COERCION, "binary": value}])
+    assert [line for line in result.decisions if line.startswith("Warning")] == []
+    assert Coercion.objects.get().binary == float(value)
+
+
+@pytest.mark.parametrize("form", ["lines", "array", "several files"])
+def test_a_number_of_json_is_a_document_itself(form, tmp_path):
+    numbers = ["1.5", "1.10", "1e2", "-0.0", "7", "12345678901234567890123", "1e400"]
+    lines = [f'{{"content": {number}, "encoded": {number}}}' for number in numbers]
+    path = tmp_path / "numbers.json"
+    path.write_text(f"[{', '.join(lines)}]" if form == "array" else "\n".join(lines))
+    given = [path] if form == "several files" else path
+    result = load(Document, given, on_error="reject")
+    assert [(it.record, it.field) for it in result.rejects] == [(7, "content"), (7, "encoded")]
+    assert next(iter(result.rejects)).reason.startswith("Infinity is no JSON number")
+    want = [json.loads(number) for number in numbers[:-1]]
+    for name in ("content", "encoded"):
+        got = list(Document.objects.order_by("pk").values_list(name, flat=True))
+        assert got == want
+        assert list(map(type, got)) == list(map(type, want))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,28 @@ def test_two_columns_of_one_name():
     assert (got.columns, got.rows) == (("a", "a"), [(1, 2)])
 
 
+KIND = pa.map_(pa.string(), pa.int32())
+PAIRS, READ = [("a", 1), ("b", None)], {"a": 1, "b": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "read_as"),
+    [
+        (PAIRS, KIND, READ),
+        ({"x": PAIRS, "y": 1}, pa.struct({"x": KIND, "y": pa.int8()}), {"x": READ, "y": 1}),
+        ([PAIRS, None], pa.list_(KIND), [READ, None]),
+        ([PAIRS], pa.list_(KIND, 1), [READ]),
+        ([PAIRS], pa.list_view(KIND), [READ]),
+        ([("m", PAIRS)], pa.map_(pa.string(), KIND), {"m": READ}),
+        ([{"x": [PAIRS]}], pa.large_list(pa.struct({"x": pa.list_(KIND)})), [{"x": [READ]}]),
+    ],
+    ids=str,
+)
+def test_maps_are_objects_at_every_depth(value, kind, read_as):
+    table = pa.table({"a": pa.array([value, None], kind)})
+    assert read(table).rows == [(read_as,), (None,)]
+
+
 def test_no_rows():
     assert read(TABLE.slice(0, 0)).rows == []
 

@@ -13,7 +13,9 @@ import pytest
 
 from ingest import load
 from ingest.exceptions import LayoutError, SourceError
+from ingest.sources import open_source, parquet
 from tests.end_to_end.contract.models.moments import Moment
+from tests.end_to_end.contract.models.structures import Document
 from tests.sources.read_source import read
 
 MOMENT = {
@@ -76,11 +78,67 @@ def test_what_is_no_table(given, message):
 
 @pytest.mark.django_db
 def test_the_index_of_a_frame_is_called_one():
-    frame = pd.DataFrame([MOMENT], index=[5])
+    frame = pd.DataFrame([MOMENT], index=["five"])
     with pytest.raises(LayoutError, match=r"index of a frame: give frame.reset_index\(drop=True\)"):
         load(Moment, frame)
     load(Moment, frame.reset_index(drop=True))
     assert Moment.objects.count() == 1
+
+
+FRAME = pd.DataFrame({"a": ["x", "y", "z"], "key": [5, 6, 7]})
+
+
+def as_file(frame, path):
+    frame.to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("keys", [[5, 6, 7], [7, 5, 3], [5, 6, 8]])
+@pytest.mark.parametrize("source", ["frame", "Parquet"])
+def test_a_named_index_is_a_column_however_its_values_are_spaced(source, keys, tmp_path):
+    given = FRAME.assign(key=keys).set_index("key")
+    given = as_file(given, tmp_path / "rows.parquet") if source == "Parquet" else given
+    got = read(given, columns=("key", "a"))
+    assert got.rows == list(zip(keys, "xyz", strict=True))
+    assert sorted(read(given).columns) == ["a", "key"]
+    assert read(given, columns=("key",)).rows == [(key,) for key in keys]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        FRAME[FRAME.key != 6],
+        FRAME.iloc[[2, 0, 1]],
+        pd.concat([FRAME, FRAME]),
+        FRAME.set_index("key", drop=False),
+    ],
+)
+@pytest.mark.parametrize("source", ["frame", "table", "Parquet"])
+def test_row_numbers_of_a_frame_are_no_column(source, frame, tmp_path):
+    given = as_file(frame, tmp_path / "rows.parquet") if source == "Parquet" else frame
+    got = read(pa.Table.from_pandas(frame) if source == "table" else given)
+    assert got.columns == ("a", "key")
+    assert got.rows == list(frame.itertuples(index=False, name=None))
+
+
+def test_row_groups_and_an_index_that_is_metadata_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 2)
+    table = pa.Table.from_pandas(FRAME.set_index("key"))
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=2)
+    assert read(tmp_path / "rows.parquet").rows == [("x", 5), ("y", 6), ("z", 7)]
+
+
+@pytest.mark.parametrize("source", ["table", "Parquet"])
+def test_an_index_whose_values_are_lost_is_told(source, tmp_path):
+    given = pa.Table.from_pandas(FRAME.set_index("key"))[1:]
+    if source == "Parquet":
+        pyarrow.parquet.write_table(given, tmp_path / "rows.parquet")
+        given = tmp_path / "rows.parquet"
+    with open_source(given) as opened:
+        assert opened.columns == ("a",)
+        [note] = opened.notes
+    assert "the index 'key' of a pandas frame" in note
+    assert "frame.reset_index()" in note
 
 
 TIMES = {
@@ -143,6 +201,29 @@ def test_a_text_that_is_no_utf8_is_refused_alone(source, kind, tmp_path):
     assert "no UTF-8" in reject.reason
     got = Moment.objects.order_by("pk").values_list("hour_or_null", flat=True)
     assert list(got) == [dt.time(1), None, dt.time(3)]
+
+
+BAD = pa.array([b"01:00", b"02:0\xff", b"03:00"], pa.binary())
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("cells", "shown"),
+    [
+        (pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), BAD.view(pa.string())), "02:0\ufffd"),
+        (BAD.cast(pa.binary_view()).view(pa.string_view()), "02:0\ufffd"),
+        (pa.ListArray.from_arrays([0, 1, 2, 3], BAD.view(pa.string())), None),
+        (pa.StructArray.from_arrays([BAD.view(pa.string())], ["hour"]), None),
+    ],
+)
+def test_a_text_that_is_no_utf8_is_refused_alone_in_every_type(cells, shown):
+    table = pa.table({"content": cells, "encoded": [1, 2, 3]})
+    result = load(Document, table, on_error="reject")
+    [reject] = result.rejects
+    assert (reject.record, reject.column, reject.value) == (2, "content", shown)
+    assert "no UTF-8" in reject.reason
+    got = Document.objects.order_by("pk").values_list("content", flat=True)
+    assert list(got) == [cells[0].as_py(), cells[2].as_py()]
 
 
 @pytest.mark.django_db

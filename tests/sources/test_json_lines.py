@@ -126,10 +126,25 @@ def test_encodings(encoding):
     assert read('{"é": "à"}\n'.encode(encoding), encoding=encoding).rows == [("à",)]
 
 
-@pytest.mark.parametrize("line", [b'{"a": "\\ud800"}', b'{"a": NaN}', b"[" * 9999, b'{"a":"\x01"}'])
-def test_what_is_no_json(line):
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b'{"a": "\\ud800"}', "a surrogate stands alone"),
+        (b'{"a": NaN}', "NaN is no JSON number: write null"),
+        (b'{"a": [-Infinity]}', "-Infinity is no JSON number: write null"),
+        (b"[" * 9999, "depth"),
+        (b'{"a":"\x01"}', "byte 6"),
+        (b'{"a": "x', "truncated"),
+    ],
+)
+def test_what_is_no_json(line, why):
     got = read(b'{"a": 1}\n' + line)
     assert (got.rows, list(got.reasons)) == ([(1,)], [2])
+    assert why in got.reasons[2]
+
+
+def test_the_last_of_equal_keys_counts():
+    assert read(b'{"a": 1, "b": 2, "a": 3}\n{"b": 4, "a": 5}').rows == [(3, 2), (5, 4)]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,10 @@ class DecimalKernel(Kernel):
         return bool(self._type.precision == self._type.scale)
 
 
+_PLAIN_FLOAT = r"^-?[0-9]{1,200}(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$"
+"""A text that is surely no number beyond all floats: those are infinity, which is reported."""
+
+
 class FloatKernel(Kernel):
     """FloatField."""
 
@@ -93,7 +97,7 @@ class FloatKernel(Kernel):
     stores = staticmethod(pa.types.is_float64)
 
     def parse(self, text: pa.Array) -> tuple[pa.Array, Mask]:
-        mask = pc.match_substring_regex(text, r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$")
+        mask = pc.match_substring_regex(text, _PLAIN_FLOAT)
         return pc.cast(keep(text, mask), pa.float64()), mask
 
     def adopt(self, values: pa.Array) -> tuple[pa.Array, Mask] | None:
