@@ -184,6 +184,23 @@ class BenchmarkError(IngestError):
     """The benchmark cannot be run."""
 
 
+_NULL_WORDS = frozenset(
+    [
+        *("null", "(null)", "<null>", "[null]", "\\n", "none", "nil", "nan"),
+        *("n/a", "#n/a", "na", "n.a.", "unknown", "-", "--", "?", "."),
+        *("0000-00-00", "0000-00-00 00:00:00"),
+    ]
+)
+"""Words that files have in empty cells, in lower case."""
+
+
+def null_cure(text: str) -> str:
+    """Return how to load a cell as an empty one, after a blank, if that is probably what it is."""
+    if text.strip().casefold() not in _NULL_WORDS:
+        return ""
+    return " To load it as an empty cell, say null in the layout, or --null in the command."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the ``known`` names closest to ``name``, as the end of a message.
 

@@ -11,6 +11,8 @@ from django.contrib.postgres.fields import ArrayField, HStoreField, RangeField
 from django.db import models
 from psycopg.types.range import Range
 
+from ingest.exceptions import null_cure
+
 if TYPE_CHECKING:
     Field = models.Field[Any, Any]
 
@@ -41,6 +43,13 @@ _WHOLE = re.compile(r"\s*[-+]?[0-9]+\.0*\s*", re.ASCII)
 _MARKED = re.compile(r"\s*[-+]?[0-9]+([., '][0-9]{3})*([.,][0-9]+)?\s*", re.ASCII)
 _GROUPED = re.compile(r"\s*[-+]?[0-9]+([., '][0-9]{3})+\s*", re.ASCII)
 _DIGIT = re.compile(r"[0-9]", re.ASCII)
+
+_PLAIN = (
+    *(models.IntegerField, models.DecimalField, models.FloatField, models.BooleanField),
+    *(models.DateField, models.TimeField, models.DurationField, models.UUIDField),
+    *(models.GenericIPAddressField, models.ForeignKey),
+)
+"""Fields of numbers, dates and the like, none of whose values is a word."""
 
 NO_LIST = (
     'It is no list: write [1, 2] or ["a", "b"], or load what PostgreSQL writes, such as {1,2}, '
@@ -85,6 +94,8 @@ def _cure(field: Field, value: Any, reason: str) -> str | None:
             return NO_NAN
         is_no_json = isinstance(field, models.JSONField) and reason == str(messages["invalid"])
         return NO_JSON if is_no_json else None
+    if isinstance(field, _PLAIN) and (nulls := null_cure(value)):
+        return nulls.strip()
     if isinstance(field, models.BooleanField):
         return WORDS if value.strip() else None
     if isinstance(field, models.DateField | models.TimeField):

@@ -35,12 +35,27 @@ def place_of(layout: Layout, column: Column, names: Sequence[str], keys: tuple[s
         )
     if column in names:
         return names.index(column)
+    if is_position(column, names):
+        return int(column) - 1
     shown = ", ".join(map(repr, names))
     raise layout.error(
         keys,
         f"the source has no column {column!r}.{did_you_mean(column, names)} Its columns are "
         f"{shown[:400]}.",
     )
+
+
+def is_position(column: str, names: Sequence[str]) -> bool:
+    """Return whether a text is the position of a column that no name tells from the others.
+
+    The command's options have texts only.
+    """
+    if column in names or not (column.isascii() and column.isdigit()):
+        return False
+    if not 0 < int(column) <= len(names):
+        return False
+    name = names[int(column) - 1]
+    return not name or names.count(name) > 1
 
 
 def is_raw(cells: Cells) -> bool:

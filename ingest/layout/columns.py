@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.exceptions import null_cure
 from ingest.layout.cells import as_raw, is_text, map_distinct, place_of, refusals_of, texts_of
 from ingest.layout.extracting import Pattern
+from ingest.layout.formats import digits_needed, has_year
 from ingest.layout.numbers import turn
 from ingest.layout.text_reader import KINDS, KINDS_READ, FieldTextReader, as_text
 from ingest.sources.batch import CellText
@@ -63,6 +65,8 @@ class Picker:
 
     def is_read_by(self, key: str) -> bool:
         """Return whether a key of ``Reading`` applies to this field."""
+        if key == "formats":
+            return bool(self._reader.formats)
         kinds = KINDS.get(key)
         return kinds is None or isinstance(self.field, kinds)
 
@@ -348,10 +352,12 @@ class Picker:
     def _reason(self, text: str) -> str:
         said = self._said
         if self._reader.number is None:
-            shown = " or ".join(map(repr, said.formats or ("ISO 8601",)))
+            formats = self._reader.formats
+            shown = " or ".join(map(repr, formats or ("ISO 8601",)))
+            zero = ", lacks a leading zero" if any(map(digits_needed, formats)) else ""
             return (
-                f"“{text}” cannot be read as {shown}: it is written in another way, or there is no "
-                "such date or time."
+                f"“{text}” cannot be read as {shown}: it is written in another way{zero}, or there "
+                f"is no such date or time.{null_cure(text)}"
             )
         messages = self.field.error_messages
         message = messages.get("invalid", "“%(value)s” cannot be read.")
@@ -362,7 +368,7 @@ class Picker:
         marks = f"the decimal mark {said.decimal or '.'!r}"
         if said.thousands:
             marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
-        return f"{message} The layout reads numbers with {marks}."
+        return f"{message} The layout reads numbers with {marks}.{null_cure(text)}"
 
 
 _NEEDS = {
@@ -387,6 +393,17 @@ def _check_effects(layout: Layout, name: str, field: models.Field[Any, Any]) -> 
         if getattr(said, key) is not None and getattr(said, other) is None:
             raise layout.error(
                 ("fields", name, key), f"{key} has no effect: {name} says no {other}. Leave it out."
+            )
+    read = layout.reading_of(name)
+    formats = read.formats or ()
+    for key, has_effect, lacks in (
+        ("grouping", read.thousands, "has no thousands to group"),
+        ("pivot", any("%y" in item for item in formats), "has no format with %y"),
+        ("year", not all(map(has_year, formats)), "has no format without a year"),
+    ):
+        if getattr(said, key) is not None and not has_effect:
+            raise layout.error(
+                ("fields", name, key), f"{key} has no effect: {name} {lacks}. Leave it out."
             )
 
 

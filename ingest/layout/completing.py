@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest.exceptions import LayoutError, did_you_mean
-from ingest.layout.cells import place_of
+from ingest.layout.cells import is_position, place_of
 from ingest.layout.columns import Picker
 from ingest.layout.definition import FieldLayout, Layout, dump
 from ingest.layout.matching import (
@@ -18,10 +18,11 @@ from ingest.layout.matching import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from django.db import models
 
+    from ingest.layout.definition import Column
     from ingest.layout.matching import ColumnMatch
     from ingest.sources import Source
 
@@ -60,7 +61,8 @@ def complete(layout: Layout, model: type[models.Model], source: Source) -> Compl
     }
     ignored = _ignored(layout, source, used)
     taken = {find_field(layout, model, name) for name in layout.fields}
-    left: list[ColumnMatch | str] = []
+    left: list[str] = []
+    places: list[int] = []
     overruled: list[str] = []
     is_rest_left = False
     for place, name in enumerate(source.columns):
@@ -71,17 +73,21 @@ def complete(layout: Layout, model: type[models.Model], source: Source) -> Compl
             is_rest_left = True
             continue
         if found is None or found.field not in taken or found.field.name in looked_up:
-            left.append(name if found is None else found)
+            left.append(name)
+            places.append(place + 1)
         elif found.is_loose or found.lookup is not None:
             overruled.append(f"{name!r} feeds nothing, because the layout feeds {found.field.name}")
-    names = [item if isinstance(item, str) else item.column for item in left]
-    matches = match_columns(model, names, source.name, layout.match)
+    matches = match_columns(model, left, source.name, layout.match, places)
     notes = describe_loose(matches)
     if _takes_rest(layout, source) and not is_rest_left:
         notes = (*notes, f"Columns: each feeds a field, and ignore_columns={REST!r} left out none.")
     if overruled:
         notes = (*notes, f"Columns: {'; '.join(overruled)}.")
-    return Completed(_with(layout, matches, looked_up), notes)
+    columns: list[Column] = [
+        place if source.columns.count(name) > 1 else name
+        for place, name in zip(places, left, strict=True)
+    ]
+    return Completed(_with(layout, zip(columns, matches, strict=True), looked_up), notes)
 
 
 def join_lookups(
@@ -153,11 +159,14 @@ def _joined(
 
 
 def _with(
-    layout: Layout, matches: Sequence[ColumnMatch], looked_up: dict[str, tuple[str, ...]]
+    layout: Layout,
+    matches: Iterable[tuple[Column, ColumnMatch]],
+    looked_up: dict[str, tuple[str, ...]],
 ) -> Layout:
+    """Return the layout with each source column feeding the field that it matches."""
     fields = dict(layout.fields)
-    for found in matches:
-        name, said = found.field.name, FieldLayout(column=found.column)
+    for column, found in matches:
+        name, said = found.field.name, FieldLayout(column=column)
         if found.lookup is None:
             if name in looked_up:
                 raise _twice(layout, name)
@@ -189,6 +198,8 @@ def _ignored(layout: Layout, source: Source, used: set[int]) -> set[int]:
         if column == REST and _takes_rest(layout, source):
             continue
         here = {place for place, name in enumerate(source.columns) if column in (name, place + 1)}
+        if isinstance(column, str) and is_position(column, source.columns):
+            here = {int(column) - 1}
         if not here:
             raise layout.error(
                 ("ignore_columns",),

@@ -6,23 +6,26 @@ import datetime as dt
 import re
 from fractions import Fraction
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from django.utils.dateparse import parse_datetime
 
+from ingest.layout.formats import check_format, digits_needed, has_year, suits
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Kind = Literal["date", "datetime", "time"]
+    from ingest.layout.formats import Kind
 
 REMEMBERED_TEXTS = 65_536
 """Distinct texts whose result is cached for each field: some 10 MB at most."""
 POSIX_PIVOT = 69
 """The first two-digit year that strptime puts into the 1900s."""
 
+_WHAT = {"date": "date", "datetime": "date", "time": "hour"}
 _DIGITS = {"Y": "([0-9]{4})", **dict.fromkeys("mdHMS", "([0-9]{2})")}
 _DAY = (
     "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})-"
@@ -39,7 +42,17 @@ _END_OF_DAY = re.compile(r"[T ](24)(?::?00(?::?00(?:[.,]0+)?)?)?(?=$|[Z+\- ])")
 _COARSE_FRACTION = re.compile(
     r"(?<=[T ])[0-9]{2}(?P<minute>:?[0-9]{2})?[.,](?P<fraction>[0-9]+)(?=$|[Z+\- ])"
 )
-_YEAR = ("%Y", "%y", "%G", "%c", "%x", "%D")
+_LEAP_DAY = "-02-29"
+"""Whether it exists depends on the year, which no pattern tells."""
+
+
+class _Format(NamedTuple):
+    """A format that texts are read with one by one."""
+
+    text: str
+    has_year: bool
+    needed: re.Pattern[str] | None
+    """What a text must match besides, if numbers of the format are adjacent."""
 
 
 class DateTimeReader:
@@ -54,17 +67,23 @@ class DateTimeReader:
         year: int | None = None,
         timezone: str | None = None,
     ) -> None:
-        """Prepare the formats (none: ISO 8601); raise ``ValueError`` if one lacks a year."""
+        """Prepare the formats (none: ISO 8601); raise ``ValueError`` for one that cannot be used.
+
+        Each must suit the kind, and a date without a year needs ``year``.
+        """
         self._kind = kind
         self._pivot = POSIX_PIVOT if pivot is None else pivot
         self._zone = ZoneInfo(timezone) if timezone and kind == "datetime" else None
         self._year = "" if year is None else f"{year:04d} "
-        self._formats = []
+        self._formats: list[_Format] = []
         for item in formats:
-            has_year = kind == "time" or any(code in item for code in _YEAR)
-            if not has_year and year is None:
+            check_format(item)
+            if not suits(item, kind):
+                raise ValueError(f"the format {item!r} has no {_WHAT[kind]}")
+            is_complete = kind == "time" or has_year(item)
+            if not is_complete and year is None:
                 raise ValueError(f"the format {item!r} has no year: say which with 'year'")
-            self._formats.append((item, has_year))
+            self._formats.append(_Format(item, is_complete, digits_needed(item)))
         # If a format needs texts to be read one by one, all formats after it do, too: the order
         # of the formats counts.
         rules = map(self._rule, formats)
@@ -74,15 +93,19 @@ class DateTimeReader:
 
     def read(self, texts: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Return the times in ISO 8601, and which texts could be read (an empty one can)."""
-        moments, left = texts, pc.is_valid(texts)
+        moments, left, one_by_one = texts, pc.is_valid(texts), None
         for pattern, order in self._rules:
             fits = pc.and_(left, pc.match_substring_regex(texts, pattern))
             if pc.any(fits).as_py():
                 written = pc.replace_substring_regex(texts, pattern, order)
                 # The first format that fits counts. One whose date does not exist does not fit.
+                waits = pc.and_(fits, pc.match_substring(written, _LEAP_DAY))
+                one_by_one = waits if one_by_one is None else pc.or_(one_by_one, waits)
                 fits = pc.and_(fits, pc.match_substring_regex(written, self._certain))
                 moments = pc.if_else(fits, written, moments)
-                left = pc.and_(left, pc.invert(fits))
+                left = pc.and_(left, pc.invert(pc.or_(fits, waits)))
+        if one_by_one is not None:
+            left = pc.or_(left, one_by_one)
         left = pc.fill_null(left, False)
         if not pc.any(left).as_py():
             return moments, pc.fill_null(pc.is_valid(texts), True)
@@ -129,11 +152,13 @@ class DateTimeReader:
     def _read_one(self, text: str) -> str | None:
         if not self._formats:
             return self._read_iso(text)
-        for item, has_year in self._formats:
+        for item, is_complete, needed in self._formats:
+            if needed is not None and needed.fullmatch(text) is None:
+                continue
             try:
                 moment = (
                     dt.datetime.strptime(text, item)  # noqa: DTZ007 - the zone is set below
-                    if has_year
+                    if is_complete
                     else dt.datetime.strptime(self._year + text, f"%Y {item}")  # noqa: DTZ007
                 )
                 if "%y" in item:

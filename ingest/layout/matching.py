@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shlex
 import unicodedata
+from itertools import count
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.apps import apps
@@ -57,16 +58,21 @@ class ColumnMatch:
 
 
 def match_columns(
-    model: type[models.Model], columns: Sequence[str], source: str, match: str | None = None
+    model: type[models.Model],
+    columns: Sequence[str],
+    source: str,
+    match: str | None = None,
+    places: Sequence[int] | None = None,
 ) -> list[ColumnMatch]:
     """Return the field that each source column names: ``account``, ``pk``, ``account__number``.
 
-    ``match`` is as in a layout. Raises ``LayoutError`` if a column names no field or may name
+    ``match`` is as in a layout. ``places``: the columns' positions in the source, from 1, if these
+    are not all of its columns. Raises ``LayoutError`` if a column names no field or may name
     several, if two columns name the same field, and for a generated field.
     """
     known = _fields_by_name(model)
     matches: list[ColumnMatch] = []
-    for column in columns:
+    for place, column in zip(places or count(1), columns, strict=False):
         found = match_column(model, column, source, match)
         if found is None:
             _refuse_many_to_many(model, column, source)
@@ -76,9 +82,9 @@ def match_columns(
             )
         for other in matches:
             if other.field == found.field and (other.lookup, found.lookup).count(None) > 0:
-                _refuse_second(other, found, source)
+                _refuse_second(other, found, source, place)
             if other.target == found.target:
-                _refuse_second(other, found, source)
+                _refuse_second(other, found, source, place)
         if found.field.generated:
             raise LayoutError(
                 f"{source} has a column {column!r}, but PostgreSQL computes "
@@ -206,12 +212,14 @@ def _parent_field(field: models.ForeignKey[Any, Any], name: str, column: str) ->
     )
 
 
-def _refuse_second(first: ColumnMatch, second: ColumnMatch, source: str) -> NoReturn:
+def _refuse_second(first: ColumnMatch, second: ColumnMatch, source: str, place: int) -> NoReturn:
     field = first.field
+    is_repeated = first.column == second.column
+    name = f"{place}, its position" if is_repeated else shlex.quote(second.column)
     raise LayoutError(
         f"{source} has two columns, {first.column!r} and {second.column!r}, for the field "
         f"{field.model._meta.label}.{field.name}: keep one, or leave one out with "
-        "--ignore-columns."
+        f"--ignore-columns {name}."
     )
 
 

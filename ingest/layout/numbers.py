@@ -120,7 +120,10 @@ class NumberReader:
         text, signs = text.strip(), ""
         has_side, has_currency, is_bracketed = False, False, False
         while True:
-            if not has_side and (side := _SIDE_BEFORE.match(text) or _SIDE_AFTER.search(text)):
+            # A currency goes first: C$ is no credit.
+            if not has_currency and (bare := self._without_currency(text)) is not None:
+                has_currency, text = True, bare
+            elif not has_side and (side := _SIDE_BEFORE.match(text) or _SIDE_AFTER.search(text)):
                 has_side = True
                 signs += "-" if side["side"][0] in "dD" else "+"
                 text = text[: side.start()] or text[side.end() :]
@@ -133,8 +136,6 @@ class NumberReader:
                 text = text.rstrip(_DASHES)
             elif text[-1:] and text[-1] in {*_MINUS, "+"}:
                 signs, text = signs + text[-1], text[:-1]
-            elif not has_currency and (bare := self._without_currency(text)) is not None:
-                has_currency, text = True, bare
             else:
                 break
             text = text.strip()

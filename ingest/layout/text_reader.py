@@ -11,14 +11,15 @@ import pyarrow.compute as pc
 from django.db import models
 
 from ingest.layout.datetimes import DateTimeReader
+from ingest.layout.formats import check_format, suits
 from ingest.layout.numbers import NumberReader, Places
 from ingest.layout.truths import TruthWords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest.layout.datetimes import Kind
     from ingest.layout.definition import FieldLayout, Layout
+    from ingest.layout.formats import Kind
 
 _NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
 _MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
@@ -28,18 +29,18 @@ _MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
 )
 
 KINDS: dict[str, tuple[type[models.Field[Any, Any]], ...]] = {
-    **dict.fromkeys(
-        ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), _NUMBERS
-    ),
+    **dict.fromkeys(("decimal", "thousands", "currency", "grouping", "exponent"), _NUMBERS),
+    "places": (models.IntegerField, models.DecimalField),
+    "whole": (models.IntegerField,),
     **dict.fromkeys(("formats", "pivot", "year"), (models.DateField, models.TimeField)),
     "timezone": (models.DateTimeField,),
     **dict.fromkeys(("true", "false"), (models.BooleanField,)),
 }
 """The fields to which a key of ``Reading`` applies; a key that is not here applies to all."""
 KINDS_READ = {
-    **dict.fromkeys(
-        ("decimal", "thousands", "currency", "grouping", "exponent", "places", "whole"), "a number"
-    ),
+    **dict.fromkeys(("decimal", "thousands", "currency", "grouping", "exponent"), "a number"),
+    "places": "a number with a limit to its places",
+    "whole": "a whole number",
     **dict.fromkeys(("formats", "pivot", "year"), "a date or a time"),
     "timezone": "a date with a time",
     **dict.fromkeys(("true", "false"), "a boolean"),
@@ -57,7 +58,9 @@ class FieldTextReader:
         self._codes = _codes(said)
         self._default = None if said.default is None else as_text(said.default)
         self.number = _number_reader(layout, name, said, field)
-        self._moment = _moment_reader(layout, name, said, field)
+        self.formats = _formats(layout, name, said, field)
+        """The formats of its dates or times."""
+        self._moment = _moment_reader(layout, name, said, field, self.formats)
         is_boolean = isinstance(field, models.BooleanField)
         self._words = TruthWords.of(layout, name, said) if is_boolean else None
         self.changes = self._strip or any(
@@ -163,13 +166,39 @@ def _number_reader(
     )
 
 
-def _moment_reader(
+def _kind(field: models.Field[Any, Any]) -> Kind | None:
+    return next((kind for base, kind in _MOMENTS if isinstance(field, base)), None)
+
+
+def _formats(
     layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+) -> tuple[str, ...]:
+    """Return the formats for a field: its own, or those of ``read`` that suit it.
+
+    The formats of ``read`` are for all fields of dates and times, of which each has its own kind.
+    """
+    kind = _kind(field)
+    if kind is None or said.formats is None:
+        return ()
+    try:
+        for item in said.formats:
+            check_format(item)
+    except ValueError as error:
+        raise layout.error(("fields", name), f"{name}: {error}.") from error
+    is_own = layout.fields[name].formats is not None
+    return tuple(item for item in said.formats if is_own or suits(item, kind))
+
+
+def _moment_reader(
+    layout: Layout,
+    name: str,
+    said: FieldLayout,
+    field: models.Field[Any, Any],
+    formats: tuple[str, ...],
 ) -> DateTimeReader | None:
-    kind = next((kind for base, kind in _MOMENTS if isinstance(field, base)), None)
-    if kind is None or (said.formats is None and (said.timezone is None or kind != "datetime")):
+    kind = _kind(field)
+    if kind is None or not (formats or (said.timezone is not None and kind == "datetime")):
         return None
-    formats = said.formats or ()
     try:
         return DateTimeReader(
             kind, formats, pivot=said.pivot, year=said.year, timezone=said.timezone

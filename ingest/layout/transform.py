@@ -223,7 +223,7 @@ class LayoutTransform:
             if not any(picker.is_read_by(key) for picker in read):
                 raise ConfigurationError(
                     f"{option} has no effect: {self._source.name} feeds no field that is "
-                    f"{KINDS_READ[key]}. Leave it out."
+                    f"{KINDS_READ[key]}{' as it says' if key == 'formats' else ''}. Leave it out."
                 )
 
     def _named(self, batch: Batch) -> tuple[Batch, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from codecs import BOM_UTF8
 from collections import deque
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from ingest.sources.batch import Batch, Position
 from ingest.sources.delimited_writer import PREFIX, DelimitedWriter
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
+from ingest.sources.oddities import JOINED, Oddities, joined_places
 from ingest.sources.parser import CellParser, split_record
 from ingest.sources.record_text import (
     NOTHING_ESCAPED,
@@ -77,6 +79,7 @@ class DelimitedSource(Source):
         byte = self._reader.first_byte + head.bytes if self._can_seek else None
         self._start = self._first = Position(line=head.lines, byte=byte)
         self._ahead: ReadAhead[Block] | None = None
+        self._oddities = Oddities(file.name, options, head.columns)
         self._trailer: int | None = None
         """The number of records in the trailer, once it has been read."""
 
@@ -108,7 +111,7 @@ class DelimitedSource(Source):
                 f"Left out: {_records(self._trailer)} at the end of {self.name}, as {name} says; "
                 "counted as skipped."
             )
-        return tuple(told)
+        return (*told, *self._oddities.warnings(has_controls=self._reader.has_controls))
 
     def batches(self) -> Iterator[Batch]:
         trailer = 0
@@ -116,6 +119,7 @@ class DelimitedSource(Source):
             trailer += batch.skipped
             yield batch
         self._trailer = trailer or None
+        self._oddities.end(trailer)
 
     def writer(self, suffix: str = "") -> DelimitedWriter:  # noqa: ARG002
         return DelimitedWriter(
@@ -224,7 +228,7 @@ class DelimitedSource(Source):
         except pa.ArrowInvalid as error:
             raise SourceError(f"{self.name} cannot be read as delimited text: {error}") from error
         placed.count = len(columns[0]) + len(widths)
-        faults = block.faulty_places
+        faults = {**dict.fromkeys(joined_places(block), JOINED), **block.faulty_places}
         if (faults or widths) and placed.count != block.records:
             raise IngestError(
                 f"{self.name}: {placed.count:,} records were parsed from line "
@@ -285,7 +289,7 @@ class DelimitedSource(Source):
 
     def _split_misfit(self, _record: int, text: Any) -> list[str] | None:
         """Return the cells of a record that has too few or too many."""
-        record = str(text).encode(errors="surrogatepass")
+        record = str(text).encode(errors="surrogatepass").removeprefix(BOM_UTF8)
         if self._pattern.fault_of(record) is not None:
             return None
         cells = split_record(record, self._options)
@@ -296,6 +300,7 @@ class DelimitedSource(Source):
     def _batch(self, placed: PlacedBlock, parsed: _Parsed) -> Batch:
         columns, refused = parsed.columns, parsed.refused
         first = placed.start.record + 1
+        self._oddities.look(placed.text, columns, _numbers(first, placed.count, refused))
         texts = {first + place: placed.text.record(place).decode() for place in refused}
         return Batch(
             source=self.name,
@@ -369,6 +374,10 @@ _FAULTS = {
     TEXT_AFTER_QUOTE: (
         f"it has {TEXT_AFTER_QUOTE}: {{text!r}}. Write each quote inside the cell twice, or "
         "escape it; or take the quotes away"
+    ),
+    JOINED: (
+        f"it begins with {JOINED}, as where files were joined: {{text!r}}. Take the mark away, and "
+        "the line if it is a header; or give the files themselves, one after the other"
     ),
     NOTHING_ESCAPED: f"it ends with {NOTHING_ESCAPED}: {{text!r}}. Take it away, or write it twice",
 }

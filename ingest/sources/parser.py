@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from ingest.sources.base import SourceOptions
 
+_NULL = b"\\N"
 _ONE_BLOCK = (1 << 31) - 1
 """Arrow's largest block size: the text consists of whole records, which it need not split."""
 FEW_BYTES = 4 << 10
@@ -42,6 +44,7 @@ class CellParser:
             null_values=[""],
         )
         self._delimiter = options.delimiter.encode()
+        self._null = None if options.escape != "\\" else _null_pattern(self._delimiter)
         self._specials: bytes | None = None
         """The special bytes besides the delimiter and the line feed; None if empty cells are
         special, too."""
@@ -59,6 +62,8 @@ class CellParser:
             return [pa.array([], pa.binary()) for _ in self._read.column_names], {}
         if len(text) <= FEW_BYTES and (cells := self._split_plain(text)) is not None:
             return cells, {}
+        if self._null is not None and _NULL in text:
+            text = self._null.sub(rb"\\\\N", text)
         # read_csv, which is for whole files, takes three times as long to start, and a thread.
         table = pyarrow.csv.open_csv(
             pa.BufferReader(lend(_guarded(text))),
@@ -149,6 +154,15 @@ def _parse_options(options: SourceOptions, **more: Any) -> pyarrow.csv.ParseOpti
         newlines_in_values=True,
         **more,
     )
+
+
+def _null_pattern(delimiter: bytes) -> re.Pattern[bytes]:
+    r"""Return the pattern of a cell that is \N, as MySQL writes NULL.
+
+    It is no escaped N, and so keeps its backslash.
+    """
+    end = b"[" + re.escape(delimiter) + rb"\r\n]"
+    return re.compile(rb"(?:\A|(?<=" + end + rb"))\\N(?=" + end + rb"|\Z)")
 
 
 def _guarded(text: bytes) -> bytes:

@@ -38,6 +38,8 @@ _OTHER_FILES = {
 }
 """Other files that users give instead of text, by their first bytes."""
 _FIRST_NON_ASCII = 0x80
+_C1 = bytes(range(0x80, 0xA0))
+"""Bytes that are control characters in ISO 8859, and letters and marks in Windows' encodings."""
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -77,11 +79,15 @@ class TextReader:
         """The byte of the file at which the text begins, after a byte-order mark."""
         self.has_undecodable = False
         """Whether an undecodable byte was read."""
+        self.has_controls = False
+        """Whether the encoding is of ISO 8859, and made a control character of a byte that other
+        encodings have letters for."""
         self._bytes_of_text = 1.0
         """The number of bytes in the file for each byte of the text that was read last."""
         codec = find_codec(encoding, file.name)
         # ASCII is UTF-8, and UTF-8 needs no decoding: that saves a copy of the whole text.
         self._is_narrow = not codec.name.startswith(("utf-16", "utf-32"))
+        self._may_be_cp1252 = codec.name.startswith("iso8859-")
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
         check_is_text(file.peek(), file.name)
         self._skip_byte_order_mark()
@@ -180,6 +186,8 @@ class TextReader:
             if self._decoder is None:
                 given = self._checked(chunk)
             else:
+                if self._may_be_cp1252 and not (self.has_controls or chunk.isascii()):
+                    self.has_controls = len(chunk.translate(None, _C1)) < len(chunk)
                 text = self._decode(self._decoder, chunk)
                 self.has_undecodable |= MARK in text
                 # A few codecs return lone surrogates, which cannot be encoded.

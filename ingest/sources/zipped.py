@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MEMBERS_NAMED = 5
 _LEFT_OUT = "__MACOSX/"
 """A folder that macOS adds to archives."""
+_OF_FOLDERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
+"""Files that macOS and Windows keep in folders, and so in archives of them."""
 
 
 class ZippedSource(EnclosedSource):
@@ -130,4 +132,5 @@ def open_member(file: InputFile) -> Iterator[tuple[Any, int]]:
 
 
 def _is_extra(member: zipfile.ZipInfo) -> bool:
-    return member.is_dir() or member.filename.startswith(_LEFT_OUT)
+    is_of_folder = PurePosixPath(member.filename).name in _OF_FOLDERS
+    return member.is_dir() or member.filename.startswith(_LEFT_OUT) or is_of_folder

@@ -28,6 +28,52 @@ def test_dates(text, formats, want):
     assert read(text, *formats) == want
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "formats", "want"),
+    [
+        # Spreadsheets drop leading zeros: 1012024 is the 1st of January, or the 10th.
+        ("1012024", "date", ["%d%m%Y"], None),
+        ("01012024", "date", ["%d%m%Y"], "2024-01-01"),
+        ("90101", "date", ["%y%m%d"], None),
+        ("2024111", "date", ["%Y%m%d"], None),
+        ("13000", "time", ["%H%M%S"], None),
+        ("013000", "time", ["%H%M%S"], "01:30:00"),
+        ("05.01.2026 930", "datetime", ["%d.%m.%Y %H%M"], None),
+        ("5.1.2026 0930", "datetime", ["%d.%m.%Y %H%M"], "2026-01-05 09:30:00"),
+        ("1JAN24", "date", ["%d%b%y"], "2024-01-01"),
+        ("20240105 013000123", "datetime", ["%Y%m%d %H%M%S%f"], "2024-01-05 01:30:00.123000"),
+        ("20240105 13000123", "datetime", ["%Y%m%d %H%M%S%f"], None),
+        ("100% 1012024", "date", ["100%% %d%m%Y"], None),
+        ("100%  01012024", "date", ["100%% %d%m%Y"], "2024-01-01"),
+    ],
+)
+def test_adjacent_numbers_need_all_their_digits(text, kind, formats, want):
+    assert read(text, *formats, kind=kind) == want
+
+
+@pytest.mark.parametrize("year", [2004, 2008, 2012])
+def test_a_leap_day_is_read_by_the_first_format_that_fits(year):
+    assert read(f"{year}0229", "%Y%m%d", "%d%m%Y") == f"{year}-02-29"
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "why"),
+    [
+        ("datetime", "%d/%m/%Y %H:%M %p", "has %p for AM and PM, but the hour of a 24-hour clock"),
+        ("time", "%I:%M", "has %I, the hour of a 12-hour clock, but no %p"),
+        ("date", "%-d.%-m.%Y", "'-' is a bad directive"),
+        ("date", "%d.%d.%Y", "has a code twice"),
+        ("date", "%d.%m.%", "stray %"),
+        ("date", "%H:%M", "has no date"),
+        ("time", "%d.%m.%Y", "has no hour"),
+        ("date", "DD.MM.YYYY", "has no date"),
+    ],
+)
+def test_formats_that_cannot_be_used_are_refused_before_any_text(kind, item, why):
+    with pytest.raises(ValueError, match=why):
+        DateTimeReader(kind, [item], year=2024)
+
+
 def test_the_pivot_parts_the_centuries():
     assert read("01.01.50", "%d.%m.%y", pivot=50) == "1950-01-01"
     assert read("01.01.49", "%d.%m.%y", pivot=50) == "2049-01-01"

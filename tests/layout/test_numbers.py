@@ -46,6 +46,22 @@ def test_numbers_with_a_decimal_comma(text, want):
     assert read(text) == want
 
 
+@pytest.mark.parametrize(
+    ("text", "currency", "want"),
+    [
+        ("C$5.00", ("C$",), "5.00"),
+        ("-C$ 5.00", ("C$", "$"), "-5.00"),
+        ("Cr$ 5.00", ("Cr$",), "5.00"),
+        ("5.00 DKK", ("DKK",), "5.00"),
+        ("R 5.00 DR", ("R",), "-5.00"),
+        ("5.00 CR", ("R",), "5.00"),
+        ("D 5.00", ("$",), "-5.00"),
+    ],
+)
+def test_a_currency_is_no_side(text, currency, want):
+    assert read(text, ".", (), currency) == want
+
+
 @pytest.mark.parametrize("blank", [" ", "\u00a0", "\u202f"])
 def test_any_blank_parts_thousands(blank):
     assert read(f"-12{blank}345,6", thousands=(" ",)) == "-12345.6"
