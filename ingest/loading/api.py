@@ -12,18 +12,14 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.transaction import atomic
 
-from ingest.exceptions import (
-    ConfigurationError,
-)
+from ingest.exceptions import ConfigurationError
 from ingest.ledger.entries import LedgerEntry, find_load
 from ingest.ledger.place import in_place_of
 from ingest.loading.events import announced
 from ingest.loading.loader import Loader
 from ingest.loading.options import LoadSpec
 from ingest.loading.progress import ProgressReporter
-from ingest.loading.resume import (
-    check_same,
-)
+from ingest.loading.resume import check_same
 from ingest.loading.sharing import take_over
 from ingest.postgres.connection.arguments import django_connection
 

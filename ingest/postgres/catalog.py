@@ -160,13 +160,6 @@ class Table:
         """The tables that its rows are written to."""
         return self.parts or (self,)
 
-    def part_with(self, column: str) -> Table:
-        """Return the one of ``tables`` that has a field's column."""
-        bare = unquoted(column)
-        return next(
-            (part for part in self.tables if any(item.name == bare for item in part.columns)), self
-        )
-
     @property
     def qualified_name(self) -> str:
         """The name with its schema, quoted for SQL."""

@@ -36,7 +36,6 @@ class Received:
     size: int = 0
     digest: str = ""
     is_too_large: bool = False
-    is_aborted: bool = False
 
 
 class ReceivingHandler(TemporaryFileUploadHandler):
@@ -77,7 +76,6 @@ class ReceivingHandler(TemporaryFileUploadHandler):
 
     def upload_interrupted(self) -> None:
         """Delete what was received."""
-        self.received.is_aborted = True
         super().upload_interrupted()
         self.close()
 

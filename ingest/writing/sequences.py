@@ -69,8 +69,6 @@ class Default:
 
     column: str
     is_identity: bool
-    is_always: bool
-    """Whether it is GENERATED ALWAYS AS IDENTITY."""
     expression: str | None
     """The default as SQL, with names that the session's search path finds."""
     is_servers_own: bool
@@ -89,14 +87,13 @@ def defaults_of(table: Table) -> dict[str, Default]:
     found = {}
     names = [field.name for field in dataclasses.fields(Sequence)]
     for row in table.facts["defaults"]:
-        column, identity = row["column"], row["identity"]
+        column = row["column"]
         values: dict[str, Any] = {**row}
         limit = _TYPE_LIMITS.get(table.column(_quoted(column)).type_name)
         is_exact = row["oid"] is not None and limit is not None
         found[column] = Default(
             column=column,
-            is_identity=identity != "",
-            is_always=identity == "a",
+            is_identity=row["identity"] != "",
             expression=row["expression"],
             is_servers_own=row["is_servers_own"],
             draws=row["draws"],

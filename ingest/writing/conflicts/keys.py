@@ -38,7 +38,6 @@ class ConflictKey:
     predicate_columns: tuple[str, ...]
     plain: tuple[str, ...]
     """The columns that make up the key; empty if it has an expression."""
-    is_primary: bool
     is_deferrable: bool
     nulls_are_equal: bool
     """Whether it is declared NULLS NOT DISTINCT."""
@@ -242,7 +241,6 @@ _KEYS = (
                  AND a.attnum OPERATOR(pg_catalog.=) k.attnum
                WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place)
          ELSE '{}'::pg_catalog.text[] END,
-       i.indisprimary,
        NOT i.indimmediate,
        coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::boolean,
                 false),
