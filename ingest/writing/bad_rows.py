@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from ingest.postgres.errors import RowError, may_be_of_row, refusal_of
 from ingest.postgres.session import Copying, CopyTarget, Query, Statement, without_triggers
 from ingest.writing.deferred import find_check, in_savepoint, set_constraints
-from ingest.writing.refused_rows import own_refusal
+from ingest.writing.refused_rows import RefusedRow, own_refusal
 from ingest.writing.row_by_row import READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name
 from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
@@ -35,35 +35,6 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Constraint, Table, Trigger
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RefusedRow:
-    """A row that PostgreSQL refused."""
-
-    place: int
-    """The row's place in the batch, from 0."""
-    state: str
-    """The SQLSTATE."""
-    message: str
-    detail: str
-    constraint: str
-    column: str
-    is_in_source: bool | None
-    """For a duplicate: whether the row that it repeats is of the same load. Otherwise None."""
-
-    @classmethod
-    def of(cls, refusal: RowError, place: int) -> RefusedRow:
-        """Return the row at this place, as PostgreSQL refused it."""
-        return cls(
-            place=place,
-            state=str(refusal.state),
-            message=refusal.message,
-            detail=refusal.detail,
-            constraint=refusal.constraint,
-            column=refusal.column,
-            is_in_source=None,
-        )
 
 
 _REFUSED_FIELDS = tuple(field.name for field in dataclasses.fields(RefusedRow))

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
     from ingest.results.rejects import Reject
-    from ingest.writing.bad_rows import BadRowFinder, RefusedRow
+    from ingest.writing.bad_rows import BadRowFinder
     from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.primary_keys import PrimaryKeys
+    from ingest.writing.refused_rows import RefusedRow
     from ingest.writing.shard_references import ShardReferences
 
     Sent = tuple[int, Sequence[RefusedRow]]

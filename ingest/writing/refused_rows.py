@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
     from ingest.postgres.catalog import Table
     from ingest.sources.batch import FileRecords
-    from ingest.writing.bad_rows import RefusedRow
     from ingest.writing.foreign_keys import MissingReference
 
 KEPT_BYTES = 8 << 20
@@ -36,6 +35,35 @@ _KINDS: dict[str, Kind] = {"23503": "reference", "23505": "duplicate"}
 _KEY = re.compile(r"\((.*?)\)=\(")
 """PostgreSQL's detail, in any language: ``Key (account_id, "Number")=(7, A1) already exists.``"""
 _NAME = re.compile(r'"(?:[^"]|"")+"|[\w$]+')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefusedRow:
+    """A row that PostgreSQL refused."""
+
+    place: int
+    """The row's place in the batch, from 0."""
+    state: str
+    """The SQLSTATE."""
+    message: str
+    detail: str
+    constraint: str
+    column: str
+    is_in_source: bool | None
+    """For a duplicate: whether the row that it repeats is of the same load. Otherwise None."""
+
+    @classmethod
+    def of(cls, refusal: RowError, place: int) -> RefusedRow:
+        """Return the row at this place, as PostgreSQL refused it."""
+        return cls(
+            place=place,
+            state=str(refusal.state),
+            message=refusal.message,
+            detail=refusal.detail,
+            constraint=refusal.constraint,
+            column=refusal.column,
+            is_in_source=None,
+        )
 
 
 def explain_refusal(

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Script
-    from ingest.writing.bad_rows import RefusedRow
     from ingest.writing.conflicts.tables import TemporaryTables
     from ingest.writing.primary_keys import PrimaryKeys
+    from ingest.writing.refused_rows import RefusedRow
 
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import RecordsRefused
 from ingest.postgres.errors import RowError
-from ingest.writing.bad_rows import RefusedRow
 from ingest.writing.conflicts.plan import KEPT_OUT_STATE, LACKING_STATE, MISSING_STATE
-from ingest.writing.refused_rows import describe, own_refusal, reject_of, value_of
+from ingest.writing.refused_rows import (
+    RefusedRow,
+    describe,
+    own_refusal,
+    reject_of,
+    value_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
