@@ -19,11 +19,10 @@ from ingest.postgres.base import Session, Transaction
 from ingest.postgres.connection.arguments import django_connection
 from ingest.postgres.session_state import SessionState, read_state, send_state
 from ingest.postgres.steps import (
-    CHECK,
-    END_CHECK,
     CheckRefusedError,
     Query,
     Statement,
+    in_savepoint,
     without_triggers,
 )
 
@@ -152,7 +151,7 @@ class DjangoSession(Session):
 
         Raises ``CheckRefusedError`` if a check fails, inside its savepoint.
         """
-        check = f"SAVEPOINT {CHECK}; {step.check}; {END_CHECK}"
+        check = in_savepoint(step.check)
         begun, ended = self._copy(f"{check}; {step.target.statement}; {check}", step.payload)
         if begun[-1].status != ExecStatus.COPY_IN:
             raise CheckRefusedError(is_before=True) from error_from_result(begun[-1])

@@ -25,6 +25,7 @@ from ingest.postgres.session_state import (
     read_state,
 )
 from ingest.postgres.steps import (
+    BEGIN_CHECK,
     END_CHECK,
     CheckRefusedError,
     CopyFormat,
@@ -34,6 +35,7 @@ from ingest.postgres.steps import (
     Script,
     Statement,
     Step,
+    in_savepoint,
     without_triggers,
 )
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = [
+    "BEGIN_CHECK",
     "END_CHECK",
     "AsyncpgSession",
     "Backend",
@@ -59,6 +62,7 @@ __all__ = [
     "adaptation_context",
     "django_in_state",
     "has_state",
+    "in_savepoint",
     "open_asyncpg_session",
     "open_session",
     "put_django_in",

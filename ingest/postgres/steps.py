@@ -68,10 +68,15 @@ class CheckRefusedError(Exception):
         self.is_before = is_before
 
 
-CHECK = "ingest_deferred"
-"""The savepoint of a check."""
-END_CHECK = f"ROLLBACK TO SAVEPOINT {CHECK}; RELEASE SAVEPOINT {CHECK}"
-# Setting the constraints to DEFERRED instead would undo a SET CONSTRAINTS of the caller's.
+BEGIN_CHECK = "SAVEPOINT ingest_deferred"
+END_CHECK = "ROLLBACK TO SAVEPOINT ingest_deferred; RELEASE SAVEPOINT ingest_deferred"
+"""Around a check of deferred constraints. Setting them to DEFERRED afterwards would instead undo a
+SET CONSTRAINTS of the caller."""
+
+
+def in_savepoint(check: str) -> str:
+    """Return statements that run pending checks and keep the constraints as the caller set them."""
+    return f"{BEGIN_CHECK}; {check}; {END_CHECK}"
 
 
 T = TypeVar("T")

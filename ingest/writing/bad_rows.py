@@ -22,8 +22,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.postgres.errors import RowError, may_be_of_row, refusal_of
-from ingest.postgres.session import Copying, CopyTarget, Query, Statement, without_triggers
-from ingest.writing.deferred import find_check, in_savepoint, set_constraints
+from ingest.postgres.session import (
+    Copying,
+    CopyTarget,
+    Query,
+    Statement,
+    in_savepoint,
+    without_triggers,
+)
+from ingest.writing.deferred import find_check, set_constraints
 from ingest.writing.refused_rows import RefusedRow, own_refusal
 from ingest.writing.row_by_row import READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name

@@ -9,6 +9,7 @@ import psycopg
 
 from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import explain
+from ingest.postgres.session import BEGIN_CHECK, END_CHECK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +32,6 @@ LEFT = (
 )
 
 
-def in_savepoint(statement: str) -> str:
-    """Return statements that run pending checks and keep the constraints as the caller set them.
-
-    Setting them to DEFERRED afterwards would instead undo a SET CONSTRAINTS of the caller.
-    """
-    return (
-        f"SAVEPOINT ingest_deferred; {statement}; ROLLBACK TO SAVEPOINT ingest_deferred; "
-        "RELEASE SAVEPOINT ingest_deferred"
-    )
-
-
 def find_check(session: Session, statement: str) -> tuple[str, list[str]]:
     """Return the statement if the caller's own rows pass it, or otherwise "" and a decision."""
     try:
@@ -55,9 +45,9 @@ def find_check(session: Session, statement: str) -> tuple[str, list[str]]:
 
 def _try(session: Session, statement: str) -> None:
     try:
-        session.execute(f"SAVEPOINT ingest_deferred; {statement}")
+        session.execute(f"{BEGIN_CHECK}; {statement}")
     finally:
-        session.execute("ROLLBACK TO SAVEPOINT ingest_deferred; RELEASE SAVEPOINT ingest_deferred")
+        session.execute(END_CHECK)
 
 
 def firing_of(session: Session, table: Table) -> tuple[str, list[str]]:

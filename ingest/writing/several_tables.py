@@ -16,10 +16,10 @@ from ingest.exceptions import UnsupportedModelError
 from ingest.postgres.catalog import quote_name, unquoted
 from ingest.postgres.encoding import CopyEncoding, choose_encoding
 from ingest.postgres.errors import OF_STATEMENT, explain, may_be_of_row, refusal_of
-from ingest.postgres.session import Copying, CopyTarget, Statement
+from ingest.postgres.session import Copying, CopyTarget, Statement, in_savepoint
 from ingest.postgres.several_tables import link_of, models_of_rows
 from ingest.writing.copy import CopyStream, CopyWriter
-from ingest.writing.deferred import find_check, in_savepoint
+from ingest.writing.deferred import find_check
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.refused_rows import RefusedRow, describe, find_place
 from ingest.writing.staging import temporary_name
