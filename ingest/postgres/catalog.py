@@ -15,14 +15,35 @@ from typing import TYPE_CHECKING, Any, cast
 from ingest.exceptions import ConfigurationError
 from ingest.postgres.catalog_queries import FOR_COPY, PARTS, RUNS_FUNCTIONS, one_statement
 from ingest.postgres.citus import WHY_NOT_OURS, read_distribution
+from ingest.postgres.quoting import quote_db_table, quote_name, unquoted
 
 if TYPE_CHECKING:
     from django.db.models import Field, Model
 
+    from ingest.postgres.base import Session
     from ingest.postgres.citus import Distribution
     from ingest.postgres.facts import TableFacts
-    from ingest.postgres.session import Session
 
+__all__ = [
+    "NOT_OURS",
+    "REREAD_BY_NAME",
+    "Column",
+    "Constraint",
+    "Index",
+    "Table",
+    "Trigger",
+    "concrete_fields_of_table",
+    "find_table",
+    "lock_statement",
+    "quote_db_table",
+    "quote_name",
+    "read_locked_table",
+    "read_model_table",
+    "read_settled_table",
+    "read_table",
+    "runs_functions",
+    "unquoted",
+]
 NOT_OURS = "its table is stored in a way that does not say who inserted a row"
 """Why a load cannot be undone: its table has another access method, or is on another server."""
 REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
@@ -197,28 +218,6 @@ class Table:
             f"The table {self.qualified_name} has no column {name!r}, but the model does: "
             "run `python manage.py migrate`."
         )
-
-
-def quote_name(name: str) -> str:
-    """Quote one identifier for SQL; it may contain any character except U+0000."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def unquoted(column: str) -> str:
-    """Return a column's name as in the catalog: Django uses a quoted name as it is."""
-    is_quoted = len(column) > 1 and column.startswith('"') and column.endswith('"')
-    return column[1:-1].replace('""', '"') if is_quoted else column
-
-
-def quote_db_table(db_table: str) -> str:
-    """Quote a model's ``db_table`` as Django does: a name already in quotes stays as it is.
-
-    Quotes inside the name are not doubled: ``ods"."sales`` is the table ``sales`` in the schema
-    ``ods``.
-    """
-    if db_table.startswith('"') and db_table.endswith('"'):
-        return db_table
-    return f'"{db_table}"'
 
 
 def concrete_fields_of_table(model: type[Model]) -> list[Field[Any, Any]]:

@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from ingest.postgres.base import Session
     from ingest.postgres.errors import RowError
-    from ingest.postgres.session import Session
 
 INTERNAL_ERROR = "XX000"
 """The SQLSTATE of a COPY that a shard refused: ReportCopyError in multi_copy.c of Citus."""

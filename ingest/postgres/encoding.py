@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from psycopg.abc import AdaptContext
 
     from ingest.postgres.catalog import Column
-    from ingest.postgres.session import CopyFormat
+    from ingest.postgres.steps import CopyFormat
 
 BYTEA_OID = 17
 """From pg_type.dat; the same in every version."""

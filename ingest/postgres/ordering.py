@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest.postgres.session import Session
+    from ingest.postgres.base import Session
 
 _NAMES = {"1": "lt", "2": "lte", "4": "gte", "5": "gt"}
 """Django's names for the comparisons, by the strategy numbers of a B-tree."""

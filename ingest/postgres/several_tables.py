@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from django.db import models
 
+    from ingest.postgres.base import Session
     from ingest.postgres.catalog import Table
-    from ingest.postgres.session import Session
 
     Field = models.Field[Any, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
-from ingest.postgres.catalog import quote_name
+from ingest.postgres.quoting import quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Generator

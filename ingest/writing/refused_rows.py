@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ingest.exceptions import ConstraintRefused
 from ingest.postgres.errors import RowError, explain, refusal_error, refusal_of
+from ingest.postgres.quoting import unquoted
 from ingest.results.rejects import Kind, Reject, shorten
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def columns_of(refusal: RowError, table: Table) -> tuple[str, ...]:
     key = _KEY.search(refusal.detail)  # a unique index without a constraint, or an expression
     if key is None:
         return ()
-    names = (_unquoted(name) for name in _NAME.findall(key[1]))
+    names = (unquoted(name) for name in _NAME.findall(key[1]))
     return tuple(dict.fromkeys(name for name in names if name in known))
 
 
@@ -218,7 +219,7 @@ def find_place(refusal: RowError, table: Table, batch: TypedBatch) -> int | None
     names = [column for item in table.constraints if item.name == refusal.constraint
              for column in item.columns]  # fmt: skip
     # A unique index without a constraint. One with an expression does not name columns only.
-    names = names or [_unquoted(name) for name in key[1].split(", ")]
+    names = names or [unquoted(name) for name in key[1].split(", ")]
     if not set(names) <= set(batch.rows.schema.names):
         return None
     said = refusal.detail[key.end() :]
@@ -309,7 +310,3 @@ def _as_text(cell: Any) -> str:
         is_uuid = len(cell) == UUID_BYTES
         return str(uuid.UUID(bytes=cell)) if is_uuid else cell.decode(errors="replace")
     return str(cell)
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.postgres.quoting import quote_name
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -89,7 +91,7 @@ def defaults_of(table: Table) -> dict[str, Default]:
     for row in table.facts["defaults"]:
         column = row["column"]
         values: dict[str, Any] = {**row}
-        limit = _TYPE_LIMITS.get(table.column(_quoted(column)).type_name)
+        limit = _TYPE_LIMITS.get(table.column(quote_name(column)).type_name)
         is_exact = row["oid"] is not None and limit is not None
         found[column] = Default(
             column=column,
@@ -102,10 +104,6 @@ def defaults_of(table: Table) -> dict[str, Default]:
             is_domain=row["is_domain"],
         )
     return found
-
-
-def _quoted(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
 
 
 class Sequences:

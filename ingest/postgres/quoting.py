@@ -1,0 +1,25 @@
+"""Quote identifiers for SQL."""
+
+from __future__ import annotations
+
+
+def quote_name(name: str) -> str:
+    """Quote one identifier for SQL; it may contain any character except U+0000."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def unquoted(column: str) -> str:
+    """Return a column's name as in the catalog: Django uses a quoted name as it is."""
+    is_quoted = len(column) > 1 and column.startswith('"') and column.endswith('"')
+    return column[1:-1].replace('""', '"') if is_quoted else column
+
+
+def quote_db_table(db_table: str) -> str:
+    """Quote a model's ``db_table`` as Django does: a name already in quotes stays as it is.
+
+    Quotes inside the name are not doubled: ``ods"."sales`` is the table ``sales`` in the schema
+    ``ods``.
+    """
+    if db_table.startswith('"') and db_table.endswith('"'):
+        return db_table
+    return f'"{db_table}"'
