@@ -12,6 +12,7 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models, transaction
 
 from ingest.benchmark.data import RowMaker, made_fields
+from ingest.benchmark.data.keys import give_keys
 from ingest.benchmark.methods.base import Target
 from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.benchmark.probes import add_triggers, try_rows
@@ -176,8 +177,6 @@ def _with_keys(
 ) -> tuple[Fields, list[Row]]:
     if options.overlap is None:
         return fields, rows
-    from ingest.benchmark.upserts import give_keys
-
     return give_keys(stage.model, fields, rows, given, options.overlap, options.seed)
 
 

@@ -8,6 +8,7 @@ from django.db import connection, models
 
 from finance.models import Account, Transaction
 from ingest.benchmark import BenchmarkOptions, run_benchmark, upserts
+from ingest.benchmark.data.keys import give_keys
 from ingest.exceptions import BenchmarkError
 from tests.benchmark.marks import committing
 from tests.factories import AccountFactory
@@ -61,7 +62,7 @@ def test_a_way_that_changes_other_rows_is_wrong(monkeypatch):
 
 
 def test_keys_are_given_evenly_and_once():
-    fields, rows = upserts.give_keys(
+    fields, rows = give_keys(
         Account, (Account._meta.get_field("name"),), [(str(n),) for n in range(30)], 10, 0.3, 1
     )
     assert [field.name for field in fields] == ["id", "name"]
@@ -88,7 +89,7 @@ class Ticket(models.Model):
 def test_keys_that_the_rows_have_are_taken():
     fields = tuple(Ticket._meta.concrete_fields)
     given = [(uuid.UUID(int=n), str(n)) for n in range(30)]
-    _, rows = upserts.give_keys(Ticket, fields, given, 10, 1.0, 1)
+    _, rows = give_keys(Ticket, fields, given, 10, 1.0, 1)
     assert {key for key, _ in rows[:10]} <= {key for key, _ in rows[10:]}
     assert rows[10:] == given[10:]
 
