@@ -23,7 +23,7 @@ from ingest.benchmark.scratch.tables import build_stage, redirect
 from ingest.benchmark.verification import Reference
 from ingest.exceptions import BenchmarkError, RecordsRefused
 from ingest.layout import match_fields
-from ingest.layout.transform import arrange
+from ingest.layout.transform import find_transform
 from ingest.loading.pipeline import make_converter
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.session import open_session
@@ -107,16 +107,16 @@ def read_rows(
     with open_source(source) as opened, open_session(using) as session, session.transaction():
         table = read_settled_table(session, model)
         # A header such as customer__number looks up a parent, as when a file is loaded.
-        arrangement = arrange(None, model, opened, session, using)
-        converter = make_converter(model, opened, using, table, arrangement)
+        transform = find_transform(None, model, opened, session, using)
+        converter = make_converter(model, opened, using, table, transform)
         batches = opened.batches()
-        for batch in batches if arrangement is None else arrangement.apply(batches):
+        for batch in batches if transform is None else transform.apply(batches):
             good, rejects = clean_rows(converter, batch)
             if rejects or batch.refused:
                 raise RecordsRefused([*batch.refused, *rejects])
             rows.extend(good)
-        if arrangement is not None:
-            return tuple(arrangement.fields), rows
+        if transform is not None:
+            return tuple(transform.fields), rows
         return match_fields(model, opened.columns, opened.name), rows
 
 

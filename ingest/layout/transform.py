@@ -152,7 +152,7 @@ class LayoutTransform:
         named = self._selection.put_together(map(self._named, batches))
         for batch, names in named:
             for piece in self._pieces(self._selection.leave_out(batch, names), names):
-                yield self._arrange(piece, names, judge if self._refuses else None)
+                yield self._map(piece, names, judge if self._refuses else None)
 
     def take_back(self, batch: MappedBatch, accepted: Collection[int]) -> None:
         """Delete the parents that were created for a batch and that none of its rows uses.
@@ -251,9 +251,7 @@ class LayoutTransform:
             yield piece
         yield batch
 
-    def _arrange(
-        self, batch: Batch, names: tuple[str, ...], judge: Judge | None = None
-    ) -> MappedBatch:
+    def _map(self, batch: Batch, names: tuple[str, ...], judge: Judge | None = None) -> MappedBatch:
         self._session.looks_back = self._session.reads_own_rows
         if not self._parents:
             return self._build(batch, names, {})
@@ -564,7 +562,7 @@ class LayoutTransform:
         return origin, 1 + takers.index(name)
 
 
-def arrange(
+def find_transform(
     layout: Layout | None,
     model: type[models.Model],
     source: Source,

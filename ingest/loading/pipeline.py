@@ -61,27 +61,27 @@ class Pipeline:
         """
         self._source = source
         self._stages = stages
-        self._arrangement: LayoutTransform | None = None
+        self._transform: LayoutTransform | None = None
         matches = () if layout is not None else match_columns(model, source.columns, source.name)
         # A header such as customer__number looks up a parent, as a layout does.
         if layout is not None or any(found.lookup is not None for found in matches):
-            from ingest.layout.transform import arrange  # most loads have no layout
+            from ingest.layout.transform import find_transform  # most loads have no layout
 
-            self._arrangement = arrange(layout, model, source, session, alias, refuses=refuses)
+            self._transform = find_transform(layout, model, source, session, alias, refuses=refuses)
         # Not pipes, whose records may come one by one.
         self._joins = (
             joins
             and len(source.places) > 1
-            and (self._arrangement is None or self._arrangement.joins_files)
+            and (self._transform is None or self._transform.joins_files)
         )
-        self._matched = () if self._arrangement is not None else describe_loose(matches)
+        self._matched = () if self._transform is not None else describe_loose(matches)
         self._converter = make_converter(
-            model, source, alias, table, self._arrangement, clean=clean, inserts=inserts
+            model, source, alias, table, self._transform, clean=clean, inserts=inserts
         )
         self._judge_of_fields = self._converter
-        if clean and self._arrangement is not None:  # Model.clean() may need the parent
+        if clean and self._transform is not None:  # Model.clean() may need the parent
             self._judge_of_fields = make_converter(
-                model, source, alias, table, self._arrangement, inserts=inserts
+                model, source, alias, table, self._transform, inserts=inserts
             )
         self.table = self._converter.table
         self.rules_not_asked = rules_not_asked(model, self._converter.fields, clean=clean)
@@ -100,7 +100,7 @@ class Pipeline:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Values stored so far that were probably not intended, a sentence each."""
-        layout = self._matched if self._arrangement is None else self._arrangement.warnings
+        layout = self._matched if self._transform is None else self._transform.warnings
         return (*layout, *self._converter.warnings)
 
     @property
@@ -114,32 +114,34 @@ class Pipeline:
         """Yield typed batches; if records are committed in chunks, no batch crosses a chunk end."""
         given = self._source.batches_between(start, stop)
         raw = self._stages.watch("read", join_small(given) if self._joins else given)
-        used = None if self._arrangement is None else self._arrangement.used_columns
+        used = None if self._transform is None else self._transform.used_columns
         pieces = in_pieces(refuse_errors(raw, used), chunk_rows)
-        if self._arrangement is None:
+        if self._transform is None:
             for batch in pieces:
                 with self._stages.stage("convert"):
                     typed = self._converter.convert(batch)
                 yield typed
             return
-        for arranged in self._stages.watch("arrange", self._arrangement.apply(pieces, self._judge)):
+        for mapped in self._stages.watch(
+            "apply layout", self._transform.apply(pieces, self._judge)
+        ):
             with self._stages.stage("convert"):
-                typed = self._converter.convert(arranged)
+                typed = self._converter.convert(mapped)
             yield typed
 
     def take_back_parents(self, rejects: Sequence[Reject], batch: TypedBatch) -> None:
         """Delete the parents made for a batch that no row uses, once the batch is written."""
-        if self._arrangement is None:
+        if self._transform is None:
             return
-        arranged = cast("MappedBatch", batch.batch)
-        if arranged.made:
+        mapped = cast("MappedBatch", batch.batch)
+        if mapped.made:
             refused = {reject.record for reject in rejects}
             accepted = [record for record in batch.records if record not in refused]
-            self._arrangement.take_back(arranged, accepted)
+            self._transform.take_back(mapped, accepted)
 
-    def _judge(self, arranged: MappedBatch) -> set[int]:
+    def _judge(self, mapped: MappedBatch) -> set[int]:
         """Return the records that the fields refuse, ignoring their missing parents."""
-        return {reject.record for reject in self._judge_of_fields.convert(arranged).rejects}
+        return {reject.record for reject in self._judge_of_fields.convert(mapped).rejects}
 
 
 class Chunks:
@@ -208,13 +210,13 @@ def make_converter(  # noqa: PLR0913 - the parts of a conversion
     source: Source,
     alias: str,
     table: Table,
-    arrangement: LayoutTransform | None = None,
+    transform: LayoutTransform | None = None,
     *,
     clean: bool = False,
     inserts: Inserts = "all",
 ) -> Converter:
     """Plan how the batches of a source, or of a layout applied to it, become typed."""
-    fed = arrangement or _Columns(
+    fed = transform or _Columns(
         tuple(found.field for found in match_columns(model, source.columns, source.name)),
         source.columns,
     )
@@ -232,8 +234,8 @@ def make_converter(  # noqa: PLR0913 - the parts of a conversion
         has_json_numbers=source.has_json_numbers,
         inserts=inserts,
     )
-    if arrangement is not None:
-        arrangement.judge_constants(converter.judge)
+    if transform is not None:
+        transform.judge_constants(converter.judge)
     return converter
 
 

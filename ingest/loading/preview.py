@@ -80,7 +80,7 @@ def preview(
     """
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")
-    from ingest.layout.transform import arrange  # the command imports this module's options
+    from ingest.layout.transform import find_transform  # the command imports this module's options
 
     alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
     layout = choose_layout(options)
@@ -98,20 +98,20 @@ def preview(
             table = read_tables(session, model)
             if not opened.columns:  # an empty iterable
                 return _nothing(model, opened.name)
-            arrangement = arrange(layout, model, opened, session, alias, sends=False)
+            transform = find_transform(layout, model, opened, session, alias, sends=False)
             converter = make_converter(
                 model,
                 opened,
                 alias,
                 table,
-                arrangement,
+                transform,
                 clean=how.clean,
                 inserts="all" if conflicts is None else conflicts.fills,
             )
             # In pieces, so that no more is looked up than is shown.
-            used = None if arrangement is None else arrangement.used_columns
+            used = None if transform is None else transform.used_columns
             parts = in_pieces(refuse_errors(opened.batches(), used), rows)
-            typed = _typed(parts, converter, arrangement)
+            typed = _typed(parts, converter, transform)
             settlement = None
             if conflicts is not None:
                 from ingest.loading.outcomes import Settlement  # few previews need it
@@ -163,13 +163,13 @@ def _nothing(model: type[models.Model], source: str) -> Preview:
 
 
 def _typed(
-    parts: Iterator[Batch], converter: Converter, arrangement: LayoutTransform | None
+    parts: Iterator[Batch], converter: Converter, transform: LayoutTransform | None
 ) -> Iterator[TypedBatch]:
-    if arrangement is None:
+    if transform is None:
         yield from map(converter.convert, parts)
         return
-    for arranged in arrangement.apply(parts):
-        yield converter.convert(arranged)
+    for mapped in transform.apply(parts):
+        yield converter.convert(mapped)
 
 
 def _first(batches: Iterator[TypedBatch], rows: int) -> Iterator[TypedBatch]:

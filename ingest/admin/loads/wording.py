@@ -32,6 +32,7 @@ KINDS = {
 """Kinds of rejects."""
 STAGES = {
     "read": gettext_noop("read"),
+    "apply layout": gettext_noop("apply layout"),
     "convert": gettext_noop("convert"),
     "encode": gettext_noop("encode"),
     "look up references": gettext_noop("look up references"),
