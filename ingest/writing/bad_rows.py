@@ -117,10 +117,10 @@ class BadRowFinder:
         # all if Citus would have to query all shards.
         self._takes_copy = not table.row_security
         is_plain = table.distribution is None and not table.triggers
-        may_doubt = (
+        can_guess = (
             self._takes_copy and is_plain and all(it.kind != "x" for it in table.constraints)
         )
-        self._doubts = SuspectRows(session, table, encoding) if may_doubt else None
+        self._suspects = SuspectRows(session, table, encoding) if can_guess else None
         self.expects_refused = not self._takes_copy
         """Whether the next batch is not first sent as a whole, because rows of the previous one
         were refused, or COPY is impossible."""
@@ -150,7 +150,7 @@ class BadRowFinder:
                 return self._entered, ()
         del payload
         refused = yield from self._isolate(rows, places, refusal)
-        may_be_refused = bool(refused) and self._doubts is not None
+        may_be_refused = bool(refused) and self._suspects is not None
         self.expects_refused = may_be_refused or not self._takes_copy
         return self._entered, refused
 
@@ -158,17 +158,17 @@ class BadRowFinder:
         self, rows: pa.RecordBatch, places: pa.Array, refusal: RowError | None
     ) -> Script[list[RefusedRow]]:
         yield Statement(f"TRUNCATE {self._refused}")
-        doubtful = None
-        if self._doubts is not None:
+        suspects = None
+        if self._suspects is not None:
             try:
-                doubtful = yield from self._put_in_certain(rows, places, self._doubts, refusal)
+                suspects = yield from self._put_in_certain(rows, places, self._suspects, refusal)
             except CannotTellError:
-                self._doubts = None  # the next batch would not fare better
-        staged = range(rows.num_rows) if doubtful is None else sorted(doubtful)
+                self._suspects = None  # the next batch would not fare better
+        staged = range(rows.num_rows) if suspects is None else sorted(suspects)
         at = pa.array(staged, pa.int64())
         refused_by_type = yield from self._stage.fill(rows.take(at), at)
         rows_of = self._unchecked if self._leaves_out_triggers else self._checked
-        yield Statement(self._guard(rows_of.in_pieces if doubtful is None else rows_of.singly))
+        yield Statement(self._guard(rows_of.in_pieces if suspects is None else rows_of.singly))
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
         found = yield Query(_READ_REFUSED.format(refused=self._refused))
@@ -191,28 +191,28 @@ class BadRowFinder:
         )
 
     def _put_in_certain(
-        self, rows: pa.RecordBatch, places: pa.Array, doubts: SuspectRows, refusal: RowError | None
+        self, rows: pa.RecordBatch, places: pa.Array, finder: SuspectRows, refusal: RowError | None
     ) -> Script[set[int] | None]:
         """Send the rows that are not suspect by COPY, and return the places of the others.
 
         Returns None if one of the sent rows was refused; then none was inserted.
         """
-        doubtful = yield from doubts.find(rows)
-        if refusal is not None and refusal.place is not None and refusal.place not in doubtful:
-            doubtful |= yield from doubts.find_more(rows, refusal)
-        while (refusal := (yield from self._copy_certain(rows, places, doubtful))) is not None:
-            more = yield from doubts.find_more(rows, refusal)
-            if more <= doubtful:
-                self._doubts = None  # another cause refuses rows, and will again
+        suspects = yield from finder.find(rows)
+        if refusal is not None and refusal.place is not None and refusal.place not in suspects:
+            suspects |= yield from finder.find_more(rows, refusal)
+        while (refusal := (yield from self._copy_certain(rows, places, suspects))) is not None:
+            more = yield from finder.find_more(rows, refusal)
+            if more <= suspects:
+                self._suspects = None  # another cause refuses rows, and will again
                 return None
-            doubtful |= more
-        return doubtful
+            suspects |= more
+        return suspects
 
     def _copy_certain(
-        self, rows: pa.RecordBatch, places: pa.Array, doubtful: set[int]
+        self, rows: pa.RecordBatch, places: pa.Array, suspects: set[int]
     ) -> Script[RowError | None]:
-        is_doubtful = pc.is_in(places, pa.array(sorted(doubtful), places.type))
-        certain = places.filter(pc.invert(is_doubtful))
+        is_suspect = pc.is_in(places, pa.array(sorted(suspects), places.type))
+        certain = places.filter(pc.invert(is_suspect))
         return (yield from self._copy(self._encoding.encode(rows.take(certain)), certain))
 
     def _copy(self, payload: bytes, places: pa.Array) -> Script[RowError | None]:

@@ -341,7 +341,7 @@ class CopyStream:
         self.check = ""
         """A statement that checks deferred constraints, sent in the message of each COPY."""
         self._batches = 0
-        self._isolation: BadRowFinder | None = None
+        self._finder: BadRowFinder | None = None
         self.decisions: list[str] = []
         """Sentences about what was decided before the first row."""
         self.inserters: str | None = None
@@ -350,19 +350,19 @@ class CopyStream:
         if skips_refused or table.row_security or has_late_errors:
             from ingest.writing.bad_rows import BadRowFinder  # most loads end at a refused row
 
-            self._isolation = BadRowFinder(
+            self._finder = BadRowFinder(
                 session,
                 table,
                 encoding,
                 ends_at_first=not skips_refused,
                 defers_references=defers_references,
             )
-            self.inserters = self._isolation.inserters
-            self.decisions = self._isolation.decisions
+            self.inserters = self._finder.inserters
+            self.decisions = self._finder.decisions
 
     def encode(self, batch: TypedBatch, order: pa.Array | None) -> bytes | None:
         """Encode a batch in this order; return None if it is unlikely to be sent as a whole."""
-        if self._isolation is not None and self._isolation.expects_refused:
+        if self._finder is not None and self._finder.expects_refused:
             return None
         return self._encoding.encode(batch.rows if order is None else batch.rows.take(order))
 
@@ -378,13 +378,13 @@ class CopyStream:
 
         ``leaves_out_triggers``: everything that the table's triggers would check is proved.
         """
-        if self._isolation is None and self.check:
+        if self._finder is None and self.check:
             copying = Copying(self._target, cast("bytes", payload), check=self.check)
             script = _send_with_check(copying, self.decisions)
-        elif self._isolation is None:
+        elif self._finder is None:
             script = _send(Copying(self._target, cast("bytes", payload), leaves_out_triggers))
         else:
-            script = self._isolation.send(
+            script = self._finder.send(
                 batch.rows, payload, order, leaves_out_triggers=leaves_out_triggers
             )
         self._begin(_explained(script, self._table, batch, order), batch)

@@ -137,7 +137,7 @@ def _ask(
     if not questions or not len(at):
         return found
     yield staging.emptying
-    yield Statement("SAVEPOINT ingest_doubts")
+    yield Statement("SAVEPOINT ingest_suspects")
     try:
         yield staging.filling(rows.take(at), pc.subtract(at, before))
         for question in questions:
@@ -145,10 +145,10 @@ def _ask(
     except Exception as error:
         if not may_be_of_row(error):
             raise
-        yield Statement("ROLLBACK TO SAVEPOINT ingest_doubts")
-        yield Statement("RELEASE SAVEPOINT ingest_doubts")
+        yield Statement("ROLLBACK TO SAVEPOINT ingest_suspects")
+        yield Statement("RELEASE SAVEPOINT ingest_suspects")
         raise CannotTellError from None
-    yield Statement("RELEASE SAVEPOINT ingest_doubts")
+    yield Statement("RELEASE SAVEPOINT ingest_suspects")
     return found
 
 

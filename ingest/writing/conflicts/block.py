@@ -39,7 +39,7 @@ DECLARE
   {own}failed integer := 0;
   {own}added bigint;
   {own}absent bigint;
-  {own}doubtful bigint;
+  {own}suspect bigint;
   {own}at bigint;
   {own}up_to bigint;
   {own}final bigint;
@@ -118,12 +118,12 @@ BEGIN
       IF {own}is_again THEN
         {own}up_to := {own}at;
       ELSIF NOT {own}is_whole THEN
-        SELECT pg_catalog.min(d.place) INTO {own}doubtful FROM {todo} d
+        SELECT pg_catalog.min(d.place) INTO {own}suspect FROM {todo} d
         WHERE d.place OPERATOR(pg_catalog.>=) {own}at;
-        IF {own}doubtful OPERATOR(pg_catalog.=) {own}at THEN
+        IF {own}suspect OPERATOR(pg_catalog.=) {own}at THEN
           {own}up_to := {own}at;
-        ELSIF {own}doubtful OPERATOR(pg_catalog.<=) {own}up_to THEN
-          {own}up_to := {own}doubtful OPERATOR(pg_catalog.-) 1;
+        ELSIF {own}suspect OPERATOR(pg_catalog.<=) {own}up_to THEN
+          {own}up_to := {own}suspect OPERATOR(pg_catalog.-) 1;
         END IF;
       END IF;
       IF NOT {own}is_whole THEN
@@ -175,7 +175,7 @@ BEGIN
         ELSIF {own}at OPERATOR(pg_catalog.<) {own}up_to THEN
           IF {own}is_whole THEN
             {index_places}
-            {find_doubtful}
+            {find_suspects}
             {own}is_whole := false;
             {own}size := {piece};
           ELSE
@@ -187,7 +187,7 @@ BEGIN
           IF {own}is_again THEN
             {hold_key}
           END IF;
-          IF {own}doubtful IS NULL OR {own}doubtful OPERATOR(pg_catalog.<>) {own}at THEN
+          IF {own}suspect IS NULL OR {own}suspect OPERATOR(pg_catalog.<>) {own}at THEN
             {own}size := 1;  -- others like it may follow
           END IF;
           {own}at := {own}at OPERATOR(pg_catalog.+) 1;
@@ -202,7 +202,7 @@ BEGIN
             pg_catalog.left({own}detail, 1000), {own}constraint, {own}column);
           UPDATE {work} w SET {own}what = 'r' WHERE w.{place} OPERATOR(pg_catalog.=) {own}at;
           {after_refused}
-          IF {own}doubtful IS NULL OR {own}doubtful OPERATOR(pg_catalog.<>) {own}at THEN
+          IF {own}suspect IS NULL OR {own}suspect OPERATOR(pg_catalog.<>) {own}at THEN
             {own}size := 1;  -- others like it may follow
           END IF;
           {own}at := {own}at OPERATOR(pg_catalog.+) 1;

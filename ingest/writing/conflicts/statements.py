@@ -24,7 +24,6 @@ from ingest.postgres.catalog import quote_name
 from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
 from ingest.writing.conflicts.block import SETTLE
 from ingest.writing.conflicts.changing import Changing
-from ingest.writing.conflicts.doubts import find_doubtful
 from ingest.writing.conflicts.duplicates import Duplicates
 from ingest.writing.conflicts.meeting import Meeting
 from ingest.writing.conflicts.old_values import exactly_in_block
@@ -40,6 +39,7 @@ from ingest.writing.conflicts.plan import (
     equals,
 )
 from ingest.writing.conflicts.references import BRING_BACK_TRIGGERS
+from ingest.writing.conflicts.suspects import find_suspects
 from ingest.writing.row_by_row import begin_outer, end_outer
 
 if TYPE_CHECKING:
@@ -154,14 +154,14 @@ class Settling(Meeting, Changing, Duplicates):
             "leave_out_triggers": self._leave_out_triggers(),
             "bring_back_triggers": BRING_BACK_TRIGGERS if self.references else "",
             "fire_deferred": self.firing,
-            "find_doubtful": find_doubtful(
+            "find_suspects": find_suspects(
                 self._table,
                 self._names,
                 key=self._key.name,
                 work=tables.work,
                 own=own,
                 place=place,
-                doubtful=tables.todo,
+                suspects=tables.todo,
                 servers_own=_patterns(SERVERS_OWN),
             ),
             "first_duplicates": self._find_duplicates(),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.writing.row_by_row import UniqueKey
 
 
-def find_doubtful(  # noqa: PLR0913 - what the questions name, each once
+def find_suspects(  # noqa: PLR0913 - what the queries name, each once
     table: Table,
     names: Sequence[str],
     *,
@@ -26,7 +26,7 @@ def find_doubtful(  # noqa: PLR0913 - what the questions name, each once
     work: str,
     own: str,
     place: str,
-    doubtful: str,
+    suspects: str,
     servers_own: str,
 ) -> str:
     """Return PL/pgSQL that notes the places of suspect rows of ``work``.
@@ -54,22 +54,22 @@ def find_doubtful(  # noqa: PLR0913 - what the questions name, each once
         f"(SELECT * FROM {work} w WHERE w.{own}what OPERATOR(pg_catalog.=) "
         "ANY ('{i,u}'::pg_catalog.text[]))"
     )
-    questions = [f"SELECT w.{place} FROM {rows} w WHERE {condition}" for condition in conditions]
+    queries = [f"SELECT w.{place} FROM {rows} w WHERE {condition}" for condition in conditions]
     for item in unique_keys(table, names):
         if item.name != key and table.distribution is None:
-            questions += _of_key(item, table, rows, own, place)
+            queries += _of_key(item, table, rows, own, place)
     asked = "".join(
         f"""
             BEGIN
-              INSERT INTO {doubtful} {question};
+              INSERT INTO {suspects} {query};
             EXCEPTION WHEN OTHERS THEN
               IF SQLSTATE OPERATOR(pg_catalog.~~) ANY ({servers_own}) THEN
                 RAISE;
               END IF;
             END;"""
-        for question in questions
+        for query in queries
     )
-    return f"DELETE FROM {doubtful};{asked}"
+    return f"DELETE FROM {suspects};{asked}"
 
 
 def _is_missing(item: Constraint) -> str:
