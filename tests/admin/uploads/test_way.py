@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from finance.management.commands.finance_demo import SAMPLES
 from finance.models import Account, Transaction
-from ingest.admin.uploads import views
+from ingest.admin.uploads import file_views
 from ingest.admin.uploads.mapping import MappingForm
 from ingest.layout import Layout
 from ingest.models import Load, SavedLayout, Upload
@@ -373,8 +373,8 @@ def test_what_is_confirmed_meanwhile_is_changed_no_more(way, monkeypatch):
         Upload.objects.update(state=Upload.State.CONFIRMED)
         return look(*arguments, **options)
 
-    look = views.first_rows
-    monkeypatch.setattr(views, "first_rows", confirm_meanwhile)
+    look = file_views.first_rows
+    monkeypatch.setattr(file_views, "first_rows", confirm_meanwhile)
     number = Load.objects.get().pk
     there = reverse("admin:ingest_load_change", args=[number])
     assert way.post("mapping", **fields).url == there
