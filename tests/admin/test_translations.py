@@ -136,7 +136,7 @@ def engine_texts():
 def test_every_decision_that_the_engine_writes_is_known():
     texts = {*engine_texts(), LEFT, WHY_NOT_DIRECT}
     assert len(texts) > 20
-    unknown = [told.text for told in wording.tell_decisions(texts) if told.is_english]
+    unknown = [told.text for told in wording.translate_decisions(texts) if told.is_english]
     assert unknown == []
 
 

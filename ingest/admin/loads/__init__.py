@@ -156,7 +156,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             "bar": progress.bar(load),
             "is_running": progress.is_underway(load),
             "kind": progress.kind_of(load),
-            "decisions": list(wording.tell_decisions(load.decisions)),
+            "decisions": list(wording.translate_decisions(load.decisions)),
             "pieces": stages.draw(load.stages),
             "picture_width": stages.WIDTH,
             "chunks": Paginator(chunks, CHUNKS_SHOWN).get_page(request.GET.get("chunks"))
@@ -231,7 +231,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             try:
                 question = action.question(load, alias)
             except IngestError as error:
-                refusal = wording.tell_refusal(str(error))
+                refusal = wording.translate_refusal(str(error))
         if request.method != "POST" or refusal is not None:
             context = {
                 **self._context(request, load),
@@ -244,7 +244,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         try:
             told = action.do(load, alias, CHOICE in request.POST)
         except IngestError as error:
-            said = wording.tell_refusal(str(error))
+            said = wording.translate_refusal(str(error))
             if isinstance(error, NotResumed) and not request.user.has_perm(VIEW_REJECT):
                 said = error.without_values
             self.message_user(request, said, messages.ERROR)

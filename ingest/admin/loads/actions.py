@@ -13,7 +13,7 @@ from ingest import conf
 from ingest.admin.loads import background
 from ingest.admin.loads.progress import whole
 from ingest.admin.loads.resuming import start_resuming
-from ingest.admin.loads.wording import ask_to_undo, facts_of, tell_undone
+from ingest.admin.loads.wording import describe_undo, describe_undone, facts_of
 from ingest.exceptions import IngestError, LedgerError
 from ingest.ledger.models import Load
 from ingest.uploads.models import Upload
@@ -162,7 +162,7 @@ def _ask_undo(load: Load, alias: str) -> Question:
     if plan.updated or plan.removed:
         asked = _("%(what)s of %(model)s, as they were before %(file)s?") % {
             **named,
-            "what": ask_to_undo(plan),
+            "what": describe_undo(plan),
         }
     else:
         asked = _("Delete the %(rows)s rows that %(file)s put into %(model)s?") % {
@@ -181,7 +181,7 @@ def _ask_undo(load: Load, alias: str) -> Question:
 def _undo(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: FBT001
     from ingest.ledger.undo import undo
 
-    return tell_undone(undo(load.pk, using=alias, keep_changed=is_chosen))
+    return describe_undone(undo(load.pk, using=alias, keep_changed=is_chosen))
 
 
 ACTIONS = (

@@ -162,7 +162,7 @@ VALUES = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class Sentence:
     """A sentence about a load."""
 
     text: str
@@ -180,20 +180,20 @@ def name_stage(stage: str) -> str:
     return _(STAGES[stage]) if stage in STAGES else stage
 
 
-def tell_decisions(decisions: Iterable[str]) -> Iterator[Told]:
+def translate_decisions(decisions: Iterable[str]) -> Iterator[Sentence]:
     """Yield the translated decisions of a load."""
     for decision in decisions:
         found = _find(decision, _DECISIONS)
         if found is None:
-            yield Told(decision, is_english=True)
+            yield Sentence(decision, is_english=True)
         else:
             template, parts = found
             if "reason" in parts:
-                parts["reason"] = _tell(parts["reason"], _REASONS)
-            yield Told(_(template) % parts, is_english=False)
+                parts["reason"] = _translate(parts["reason"], _REASONS)
+            yield Sentence(_(template) % parts, is_english=False)
 
 
-def ask_to_undo(plan: UndoPlan) -> str:
+def describe_undo(plan: UndoPlan) -> str:
     """Return the beginning of the question whether to undo a load that updated or deleted rows."""
     parts = [
         text % {"rows": whole(count)}
@@ -210,12 +210,12 @@ def ask_to_undo(plan: UndoPlan) -> str:
 def facts_of(plan: UndoPlan) -> tuple[tuple[str, str], ...]:
     """Return the translated facts of a plan, as names and values."""
     return tuple(
-        (_(FACTS[name]) if name in FACTS else name, _tell(value, _VALUES))
+        (_(FACTS[name]) if name in FACTS else name, _translate(value, _VALUES))
         for name, value in plan.facts
     )
 
 
-def tell_undone(undone: Undone) -> str:
+def describe_undone(undone: Undone) -> str:
     """Return a translated sentence about what an undo did."""
     # Arrow, which the ledger needs, is not imported when the server starts.
     from ingest.ledger.undo_plan import shown_keys
@@ -239,12 +239,12 @@ def tell_undone(undone: Undone) -> str:
     return f"{', '.join(parts)}."
 
 
-def tell_refusal(text: str) -> str:
+def translate_refusal(text: str) -> str:
     """Return the translated error."""
-    return _tell(text, _REFUSALS)
+    return _translate(text, _REFUSALS)
 
 
-def _tell(text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]) -> str:
+def _translate(text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]) -> str:
     found = _find(text, patterns)
     return text if found is None else _(found[0]) % found[1]
 
