@@ -104,7 +104,7 @@ def check_databases(
     *, databases: Sequence[str] | None = None, **_options: Any
 ) -> list[CheckMessage]:
     """Check whether loads into the databases that Django names are recorded."""
-    return [message for wrapper in _wrappers(databases) for message in _ask(wrapper, _ledger)]
+    return [message for wrapper in _wrappers(databases) for message in _run(wrapper, _ledger)]
 
 
 def check_rights(*, databases: Sequence[str] | None = None, **_options: Any) -> list[CheckMessage]:
@@ -113,7 +113,7 @@ def check_rights(*, databases: Sequence[str] | None = None, **_options: Any) -> 
     Runs only with ``check --deploy``: granting the right is a superuser's decision, and its absence
     is not a fault of the project.
     """
-    return [message for wrapper in _wrappers(databases) for message in _ask(wrapper, _right)]
+    return [message for wrapper in _wrappers(databases) for message in _run(wrapper, _right)]
 
 
 def written_aliases() -> set[str]:
@@ -147,13 +147,13 @@ def _wrappers(databases: Sequence[str] | None) -> Iterator[BaseDatabaseWrapper]:
                 yield wrapper
 
 
-def _ask(
-    wrapper: BaseDatabaseWrapper, question: Callable[[BaseDatabaseWrapper], Iterator[CheckMessage]]
+def _run(
+    wrapper: BaseDatabaseWrapper, check: Callable[[BaseDatabaseWrapper], Iterator[CheckMessage]]
 ) -> Iterator[CheckMessage]:
     name = f"DATABASES[{wrapper.alias!r}]"
     try:
         wrapper.ensure_connection()
-        yield from question(wrapper)
+        yield from check(wrapper)
     except NotSupportedError as error:  # Django's own, at the first connection
         yield _warn(5, f"{name} is too old: {error}", "Upgrade the server.")
     except Error as error:

@@ -49,7 +49,7 @@ def test_every_log_record_is_listed_with_its_attributes():
         names = {word.arg for word in call.keywords if word.arg is not None}
         if any("_facts_of" in ast.unparse(word.value) for word in call.keywords):
             names |= {"error", "sqlstate"}
-        if any("_told" in ast.unparse(word.value) for word in call.keywords):
+        if any("_counts_of" in ast.unparse(word.value) for word in call.keywords):
             names |= {*DETAILS, "rejected", "skipped"}
         for event in re.findall(r"'([a-z ]+)'", ast.unparse(call.args[1])):
             want[event] = names

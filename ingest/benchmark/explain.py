@@ -121,7 +121,7 @@ class _Study:
         )
 
     def _measure_parts(self, title: str, what: str) -> float:
-        self._tell(title, what)
+        self._report(title, what)
         encoded = self._encoded
         assert encoded is not None  # noqa: S101 - run() has set it
         target = encoded.target(self._material.stage.alias, self._bare)
@@ -137,7 +137,7 @@ class _Study:
 
     def _measure_way(self, way: str, what: str) -> float:
         title = "copy into the whole table" if way == "copy" else f"direct, {way}"
-        self._tell(title, what)
+        self._report(title, what)
         target = self._material.target
         writer = CopyWriter(target.table, target.model)
         if way != "copy":
@@ -168,7 +168,7 @@ class _Study:
         if problem and is_whole:
             raise BenchmarkError(f"The table {problem}, in the run {title!r}.")
 
-    def _tell(self, title: str, what: str) -> None:
+    def _report(self, title: str, what: str) -> None:
         self._say(f"{title}, {self._count:,} rows, {what}", self._done, self._total)
         self._done += self._count
 

@@ -44,11 +44,11 @@ def _complete(
     if is_automatic(field):
         now = fill(field)
         return [now if cell is LEFT_TO_POSTGRESQL else cell for cell in cells]
-    values = iter(_ask(field, table, alias, count))
+    values = iter(_evaluate(field, table, alias, count))
     return [next(values) if cell is LEFT_TO_POSTGRESQL else cell for cell in cells]
 
 
-def _ask(
+def _evaluate(
     field: models.Field[Any, Any], table: Table, alias: str, count: int
 ) -> list[CellText | None]:
     """Return PostgreSQL's default of a column, evaluated for ``count`` new rows."""

@@ -149,7 +149,7 @@ class Conflict:
     max_deletes: Any = None
     keep_old: bool | None = None
 
-    def said(self) -> dict[str, Any]:
+    def given(self) -> dict[str, Any]:
         """Return the given options, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 

@@ -52,7 +52,7 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
     return Draft(
         layout=Layout(
             model=model._meta.label,
-            source=_told(found),
+            source=_changed_options(found),
             read=read,
             skip=_skipped(found, columns),
             fields={
@@ -285,7 +285,7 @@ def _formats(field: Field, column: DetectedColumn) -> tuple[str, ...]:
     return () if all(is_own) else column.date_formats
 
 
-def _told(found: Detected) -> dict[str, Any]:
+def _changed_options(found: Detected) -> dict[str, Any]:
     """Return the options that differ from the defaults."""
     usual = SourceOptions()
     options = found.options
@@ -293,14 +293,14 @@ def _told(found: Detected) -> dict[str, Any]:
         options = dataclasses.replace(
             options, trailer_pattern=found.trailer_pattern, trailer_records=0
         )
-    told = {
+    changed = {
         item.name: getattr(options, item.name)
         for item in dataclasses.fields(options)
         if item.name != "format" and getattr(options, item.name) != getattr(usual, item.name)
     }
-    if told.get("header"):
-        del told["header"]
-    return told
+    if changed.get("header"):
+        del changed["header"]
+    return changed
 
 
 NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)

@@ -69,7 +69,7 @@ class Announcement:
             **self.facts,
             chunk=ordinal,
             rows=counts.loaded,
-            **_told(counts),
+            **_counts_of(counts),
         )
 
     def repeated(self, earlier: Load, sentence: str) -> None:
@@ -137,7 +137,7 @@ class Announcement:
             is_dry_run=result.is_dry_run,
             read=result.read,
             rows=result.rows,
-            **_told(result),
+            **_counts_of(result),
             seconds=result.seconds,
             rows_per_second=result.rows_per_second,
         )
@@ -174,7 +174,7 @@ def announced(model: type[Model], using: str) -> Iterator[Announcement]:
     announcement._ended(None, time.perf_counter() - started)
 
 
-def _told(counts: Counts | LoadResult) -> dict[str, int]:
+def _counts_of(counts: Counts | LoadResult) -> dict[str, int]:
     """Return the counts of the records by name."""
     return {name: getattr(counts, name) for name in (*DETAILS, "rejected", "skipped")}
 

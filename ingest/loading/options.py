@@ -329,7 +329,7 @@ def _names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
 
 def _conflict_of(layout: Layout, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the layout's options for conflicts that fit the caller's ``on_conflict``."""
-    said = layout.conflict.said()
+    said = layout.conflict.given()
     mode = options.get("on_conflict")
     if mode is None:
         return said

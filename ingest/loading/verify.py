@@ -62,12 +62,12 @@ def _verify_one(session: Session, table: Table) -> list[Finding]:
     parts = {str(name) for (name,) in session.fetch(_PARTS, table.oid)}
     return [
         *(
-            _ask(session, "not null", item.name, _verify_not_null, table, item.name)
+            _check(session, "not null", item.name, _verify_not_null, table, item.name)
             for item in table.columns
             if item.is_required
         ),
         *(
-            _ask(
+            _check(
                 session,
                 _KINDS.get(item.kind, "constraint"),
                 item.name,
@@ -79,7 +79,7 @@ def _verify_one(session: Session, table: Table) -> list[Finding]:
             if item.name not in parts
         ),
         *(
-            _ask(session, "unique", item.name, _verify_unique, table, item)
+            _check(session, "unique", item.name, _verify_unique, table, item)
             for item in table.indexes
             if item.is_unique
         ),
@@ -91,11 +91,11 @@ _KINDS: dict[str, FindingKind] = {"c": "check", "f": "foreign key"}
 """Names for the values of pg_constraint.contype."""
 
 
-def _ask(
+def _check(
     session: Session,
     kind: FindingKind,
     name: str,
-    question: Callable[..., Finding],
+    check: Callable[..., Finding],
     *arguments: Any,
 ) -> Finding:
     """Run one check and leave no trace of it, whatever a constraint's function may do."""
@@ -103,7 +103,7 @@ def _ask(
     try:
         # Raises an error if a policy would hide rows from the check.
         session.execute("SET LOCAL row_security = off")
-        return question(session, *arguments)
+        return check(session, *arguments)
     except (asyncpg.PostgresError, psycopg.Error) as error:
         said = str(error).splitlines()[0].rstrip(".")
         problem = f"{said}." if isinstance(error, DAMAGE) else f"could not be asked: {said}."
@@ -208,7 +208,7 @@ def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
 def _verify_indexes(session: Session, table: Table) -> list[Finding]:
     [(amcheck, may_check)] = session.fetch(_AMCHECK)
     return [
-        _ask(session, "index", name, _verify_index, oid, name, amcheck if may_check else None)
+        _check(session, "index", name, _verify_index, oid, name, amcheck if may_check else None)
         if is_btree and is_valid
         else _unread(name, is_valid=is_valid)
         for oid, name, is_btree, is_valid in session.fetch(_INDEXES, table.oid)

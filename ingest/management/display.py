@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 """The interval between plain lines: a log stays readable, and nobody thinks that the load hangs."""
-TOLD = (*DETAILS, "rejected", "skipped")
+COUNTS_SHOWN = (*DETAILS, "rejected", "skipped")
 """The counts in a JSON object, besides the number of records read."""
 KINDS = ("auto", "bar", "plain", "json", "none")
 
@@ -95,7 +95,7 @@ class ProgressDisplay:
                 json.dumps(
                     {
                         "rows": progress.rows,
-                        **{name: getattr(progress.counts, name) for name in TOLD},
+                        **{name: getattr(progress.counts, name) for name in COUNTS_SHOWN},
                         "rows_per_second": round(speed),
                         "bytes_read": progress.bytes_read,
                         "bytes_total": progress.bytes_total,

@@ -112,7 +112,7 @@ def chosen(options: dict[str, Any], model: type[Model]) -> Layout | None:
     return dataclasses.replace(layout, fields=fields, read=read, asked=asked)
 
 
-def said(options: dict[str, Any]) -> dict[str, Any]:
+def for_load(options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that ``load`` takes by the same name."""
     return {name: options[name] for name in LOAD_OPTIONS if options.get(name) is not None}
 

@@ -59,7 +59,7 @@ def handle(
     how = source_options.chosen(options) | {
         "layout": layout_options.chosen(options, model),
         "clean": options["clean"],
-        **layout_options.said(options),
+        **layout_options.for_load(options),
         **conflict_options.chosen(options),
     }
     shown = preview(

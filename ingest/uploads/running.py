@@ -214,7 +214,7 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "ignored", "deleted", "rej
 def _facts(result: LoadResult) -> dict[str, Any]:
     counts = {name: getattr(result, name, 0) for name in COUNTS}
     rejects = [
-        _told(reject) for _, reject in zip(range(REJECTS_SHOWN), result.rejects, strict=False)
+        _as_json(reject) for _, reject in zip(range(REJECTS_SHOWN), result.rejects, strict=False)
     ]
     return {
         "counts": counts,
@@ -226,7 +226,7 @@ def _facts(result: LoadResult) -> dict[str, Any]:
     }
 
 
-def _told(reject: Reject) -> dict[str, Any]:
+def _as_json(reject: Reject) -> dict[str, Any]:
     kept = reject.kept()
     value = "" if kept.value is None else as_text(str(kept.value))
     return {

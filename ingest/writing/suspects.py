@@ -108,22 +108,22 @@ class SuspectRows:
         for names in self._may_share:
             every = range(before, given.num_rows)
             sharing.update(every if names is None else _sharing(given, names))
-        return (yield from _ask(self._of_keys, self._later, given, sorted(sharing), before))
+        return (yield from _find_by(self._of_keys, self._later, given, sorted(sharing), before))
 
     def _find_refused(self, rows: pa.RecordBatch) -> Script[set[int]]:
-        found = yield from _ask(self._of_checks, self._refused, rows)
+        found = yield from _find_by(self._of_checks, self._refused, rows)
         self._meets_refused = bool(found)
         return found
 
     def _find_known(self, rows: pa.RecordBatch) -> Script[set[int]]:
-        found = yield from _ask(self._of_keys, self._known, rows)
+        found = yield from _find_by(self._of_keys, self._known, rows)
         self._meets_known = len(found) > FEW_KNOWN
         return found
 
 
-def _ask(
+def _find_by(
     staging: StagingTable,
-    questions: Sequence[str],
+    queries: Sequence[str],
     rows: pa.RecordBatch,
     chosen: Sequence[int] | None = None,
     before: int = 0,
@@ -134,14 +134,14 @@ def _ask(
     """
     found: set[int] = set()
     at = pa.arange(0, rows.num_rows) if chosen is None else pa.array(chosen, pa.int64())
-    if not questions or not len(at):
+    if not queries or not len(at):
         return found
     yield staging.emptying
     yield Statement("SAVEPOINT ingest_suspects")
     try:
         yield staging.filling(rows.take(at), pc.subtract(at, before))
-        for question in questions:
-            found |= {place for (place,) in (yield Query(question)) if place >= 0}
+        for query in queries:
+            found |= {place for (place,) in (yield Query(query)) if place >= 0}
     except Exception as error:
         if not may_be_of_row(error):
             raise

@@ -46,7 +46,7 @@ def allowed_conflict(
     site: AdminSite, request: HttpRequest, model: type[Model], layout: Layout
 ) -> dict[str, Any]:
     """Return a layout's options for existing rows; none if the user may not use them."""
-    said = layout.conflict.said()
+    said = layout.conflict.given()
     if not rights.may_handle(site, request, model, said.get("on_conflict", "")):
         return {}
     found: dict[str, Any] = json.loads(json.dumps(said, default=str))

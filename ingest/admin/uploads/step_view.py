@@ -110,7 +110,7 @@ class StepView:
         """Raise ``PermissionDenied`` for a layout that the user may not use."""
         for refusal in rights.refusals(self.admin.admin_site, self.request, self.model, layout):
             raise PermissionDenied(refusal)
-        if layout.conflict.said():  # only allowed as options, see ``check_conflicts``
+        if layout.conflict.given():  # only allowed as options, see ``check_conflicts``
             raise PermissionDenied("The layout says what becomes of rows that are there already.")
 
     def check_conflicts(self, options: dict[str, Any]) -> None:

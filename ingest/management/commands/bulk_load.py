@@ -204,7 +204,7 @@ class Command(BaseCommand):
         elif mode is Mode.VERIFY and model is not None:
             from ingest.loading.verify import verify  # a load does not need it
 
-            self._tell(verify(find_model(model), using=options["database"]))
+            self._report_audit(verify(find_model(model), using=options["database"]))
         elif model is None or not files:
             raise ConfigurationError(
                 "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."
@@ -245,7 +245,7 @@ class Command(BaseCommand):
     def _load(self, model: type[Model], files: Sequence[str], **options: Any) -> None:
         how = {name: options[name] for name in LOAD_OPTIONS if options[name] is not None}
         how |= source_options.chosen(options) | {"layout": layout_options.chosen(options, model)}
-        how |= layout_options.said(options)
+        how |= layout_options.for_load(options)
         source = source_options.as_source(files)
         self._show(
             f"Loading {model._meta.label}",
@@ -264,11 +264,11 @@ class Command(BaseCommand):
                 raise CommandError(f"Interrupted: {said}", returncode=INTERRUPTED) from None
         summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
-            self._tell(result.audit)
+            self._report_audit(result.audit)
         if result.rejected and not result.is_dry_run:
             sys.exit(SOME_REJECTED)
 
-    def _tell(self, audit: Audit) -> None:
+    def _report_audit(self, audit: Audit) -> None:
         self.stdout.write(str(audit))
         if audit.problems:
             sys.exit(FAILED)
