@@ -129,7 +129,7 @@ class BenchmarkOptions:
 def add_arguments(parser: CommandParser) -> None:
     """Add ``--benchmark`` and its options.
 
-    None means that an option was not given. ``ingest.management.faces`` lists the same names.
+    None means that an option was not given. ``ingest.management.parsers`` lists the same names.
     """
     group = parser.add_argument_group("measuring what each way of loading costs")
     group.add_argument(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand
 
 from ingest import benchmark
-from ingest.management import faces
+from ingest.management import parsers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Measuring(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", nargs="?", metavar="app.Model", help="whose table is measured")
         parser.add_argument("files", nargs="*", help=SUPPRESS)  # to explain where a file belongs
-        faces.add_shared(parser)
+        parsers.add_shared(parser)
         benchmark.add_arguments(parser)
         parser.add_argument(
             "--overwrite",
@@ -40,9 +40,9 @@ def create_parser(prog_name: str, subcommand: str, loads: CommandParser) -> Comm
     """Return the parser; ``loads`` is the parser for loads, whose options it refuses."""
     command = Measuring()
     command._called_from_command_line = loads.called_from_command_line  # type: ignore[attr-defined]
-    parser = command.create_parser(prog_name, subcommand, usage=faces.BENCHMARK_USAGE)
-    faces.prepare(parser)
-    faces.refuse_loading(parser, loads)
+    parser = command.create_parser(prog_name, subcommand, usage=parsers.BENCHMARK_USAGE)
+    parsers.prepare(parser)
+    parsers.refuse_loading(parser, loads)
     return parser
 
 
@@ -54,7 +54,7 @@ def handle(
     loads: CommandParser,
 ) -> None:
     """Run the benchmark; ``call_command`` may pass only ``benchmark=True``."""
-    faces.check_benchmark(options, loads)
-    usual = create_parser("", "bulk_load", loads).parse_args([faces.BENCHMARK])
+    parsers.check_benchmark(options, loads)
+    usual = create_parser("", "bulk_load", loads).parse_args([parsers.BENCHMARK])
     said = {**vars(usual), **options, "model": model, "file": next(iter(files), None)}
     benchmark.handle(command, **said)

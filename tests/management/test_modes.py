@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command, load_command_class
 from django.core.management.base import BaseCommand
 
-from ingest.management import faces, measuring
+from ingest.management import measuring, parsers
 from ingest.management.modes import USED_IN, Mode, check, mode_of
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def own_actions(parser):
         for action in parser._actions
         if action.option_strings
         and action.option_strings[0] not in djangos
-        and not isinstance(action, faces._Elsewhere)
+        and not isinstance(action, parsers._Elsewhere)
     ]
 
 
@@ -85,7 +85,7 @@ def refusal(arguments):
 
 def test_every_option_says_where_it_has_an_effect():
     named = {next(iter({*action.option_strings} & {*USED_IN}), action) for action in LOADS}
-    assert named - {action for action in LOADS if faces.BENCHMARK in action.option_strings} == {
+    assert named - {action for action in LOADS if parsers.BENCHMARK in action.option_strings} == {
         *USED_IN
     }, "each option of the command needs a line in ingest.management.modes.USED_IN"
 
@@ -121,7 +121,7 @@ def test_an_option_has_an_effect_or_is_an_error(mode):
 
 def test_a_load_refuses_what_measures():
     for action in MEASURES:
-        if action.option_strings[0] in faces.SHARED:
+        if action.option_strings[0] in parsers.SHARED:
             continue
         code, message = refusal([*CALLS[Mode.LOAD], *given(action)])
         assert (code, message) == (
@@ -149,7 +149,9 @@ def test_the_benchmark_refuses_what_loads():
 
 def test_the_names_of_the_options_that_measure_are_those_of_the_benchmark():
     own = {action.option_strings[0]: action.dest for action in MEASURES}
-    assert {name: dest for name, dest in own.items() if name not in faces.SHARED} == faces.MEASURING
+    assert {
+        name: dest for name, dest in own.items() if name not in parsers.SHARED
+    } == parsers.MEASURING
 
 
 @pytest.mark.parametrize(
@@ -217,12 +219,12 @@ def help_of(*arguments):
 
 def test_each_face_has_its_own_help():
     loads, measures = help_of(), help_of("--benchmark")
-    for name in faces.MEASURING:
+    for name in parsers.MEASURING:
         assert f"{name} " not in loads
         assert f"{name} " in measures
     for name in USED_IN:
         assert f"{name} " in loads.replace(",", " ").replace("\n", " ")
-        assert (f"{name} " in measures) == (name in faces.SHARED)
+        assert (f"{name} " in measures) == (name in parsers.SHARED)
     assert "bulk_load --benchmark --help" in " ".join(loads.split())
 
 

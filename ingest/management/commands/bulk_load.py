@@ -19,16 +19,17 @@ from ingest.management import (
     chunk_options,
     conflict_options,
     detecting,
-    faces,
     forgetting,
     layout_options,
     listing,
-    load_options,
     modes,
+    parsers,
     previews,
+    reject_options,
     source_options,
     summary,
     undoing,
+    write_options,
 )
 from ingest.management.display import ProgressDisplay
 from ingest.management.modes import Mode
@@ -46,14 +47,13 @@ if TYPE_CHECKING:
     from ingest.results.findings import Audit
 
 LOAD_OPTIONS = (
-    *("method", "references", "indexes", "analyze"),
-    *chunk_options.OPTIONS,
+    *write_options.OPTIONS,
     *conflict_options.OPTIONS,
-    *("on_error", "reject_limit", "reject_file", "reject_log", "overwrite"),
-    *("dry_run", "verify", "clean", "on_repeat"),
+    *reject_options.OPTIONS,
+    *chunk_options.OPTIONS,
 )
 """Options of the command that ``load`` takes by the same name."""
-FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, faces.WRONG_USAGE, 3, 130
+FAILED, WRONG_USAGE, SOME_REJECTED, INTERRUPTED = 1, parsers.WRONG_USAGE, 3, 130
 """Exit codes; 0 means that every record was loaded."""
 
 
@@ -86,71 +86,32 @@ class Command(BaseCommand):
             help="the files to load, whose first line names fields or, with a layout, source "
             "columns; several are one load; - is standard input",
         )
-        faces.add_shared(parser)
+        parsers.add_shared(parser)
         instead = parser.add_mutually_exclusive_group()
         detecting.add_arguments(instead)
         previews.add_arguments(instead)
         source_options.add_arguments(parser)
         layout_options.add_arguments(parser)
-        writing = parser.add_argument_group("writing")
-        writing.add_argument(
-            "--method",
-            choices=("direct", "copy"),
-            help="direct takes the fastest path that is proved safe (default); copy is plain COPY",
-        )
-        writing.add_argument(
-            "--references",
-            choices=("auto", "set", "trigger"),
-            help="check foreign keys as a set, or row by row by PostgreSQL's triggers",
-        )
-        writing.add_argument(
-            "--indexes",
-            choices=("auto", "rebuild", "keep"),
-            help="build plain indexes after the rows, or keep them up row by row",
-        )
-        writing.add_argument(
-            "--no-analyze",
-            dest="analyze",
-            action="store_false",
-            help="do not ANALYZE the table after the load",
-        )
-        writing.add_argument("--dry-run", action="store_true", help="do everything but commit")
-        writing.add_argument(
-            "--on-repeat",
-            choices=("warn", "refuse"),
-            help="say that the same file was loaded into this table before (default), or load "
-            "nothing then",
-        )
-        writing.add_argument(
-            "--clean",
-            action="store_true",
-            help="make an instance of each record and run Model.clean(); as slow as full_clean()",
-        )
-        writing.add_argument(
-            "--verify",
-            action="store_true",
-            help="ask every constraint and index of the table again, after the load or, without "
-            "a FILE, alone; the exit code is 1 if one does not hold",
-        )
+        write_options.add_arguments(parser)
         conflict_options.add_arguments(parser)
-        load_options.add_arguments(parser)
+        reject_options.add_arguments(parser)
         chunk_options.add_arguments(parser)
         undoing.add_arguments(parser)
         forgetting.add_arguments(parser)
         listing.add_arguments(parser)
         measuring = parser.add_argument_group("measuring what each way of loading costs")
         measuring.add_argument(
-            faces.BENCHMARK,
+            parsers.BENCHMARK,
             action="store_true",
             help="load nothing, and measure on a throw-away copy of a model's table: "
             "bulk_load --benchmark --help shows how",
         )
-        faces.refuse_measuring(parser)
+        parsers.refuse_measuring(parser)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return the parser for loads, which delegates to the one for benchmarks."""
-        parser = super().create_parser(prog_name, subcommand, usage=faces.LOAD_USAGE, **kwargs)
-        faces.prepare(parser)
+        parser = super().create_parser(prog_name, subcommand, usage=parsers.LOAD_USAGE, **kwargs)
+        parsers.prepare(parser)
         self._loads = parser
         parse_load = parser.parse_args
 
@@ -158,7 +119,7 @@ class Command(BaseCommand):
             args: Sequence[str] | None = None, namespace: Namespace | None = None
         ) -> Namespace:
             given = sys.argv[1:] if args is None else args
-            if faces.is_benchmark(given):
+            if parsers.is_benchmark(given):
                 from ingest.management import measuring
 
                 measures = measuring.create_parser(prog_name, subcommand, parser)
@@ -179,7 +140,7 @@ class Command(BaseCommand):
 
                 measuring.handle(self, model, files, options, self._loads)
             else:
-                self._do(model, files, options)
+                self._dispatch(model, files, options)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
@@ -187,8 +148,8 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
-    def _do(self, model: str | None, files: Sequence[str], options: dict[str, Any]) -> None:
-        faces.check_load(options)
+    def _dispatch(self, model: str | None, files: Sequence[str], options: dict[str, Any]) -> None:
+        parsers.check_load(options)
         mode = modes.mode_of(options, model, files)
         modes.check(mode, self._loads._actions, options)
         if mode in {Mode.UNDO, Mode.LIST, Mode.FORGET} and model is not None:
@@ -231,7 +192,7 @@ class Command(BaseCommand):
             workers=options["workers"],
             scheduler=options["scheduler"],
         )
-        self._show(f"Going on with load {number}", work, options)
+        self._perform(f"Going on with load {number}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
         source_options.check_streams(files, options["layout"])
@@ -247,13 +208,15 @@ class Command(BaseCommand):
         how |= source_options.chosen(options) | {"layout": layout_options.chosen(options, model)}
         how |= layout_options.for_load(options)
         source = source_options.as_source(files)
-        self._show(
+        self._perform(
             f"Loading {model._meta.label}",
             partial(load, model, source, using=options["database"], who=_user(), **how),
             options,
         )
 
-    def _show(self, title: str, work: Callable[..., LoadResult], options: dict[str, Any]) -> None:
+    def _perform(
+        self, title: str, work: Callable[..., LoadResult], options: dict[str, Any]
+    ) -> None:
         """Run the load with a progress display, and report its result."""
         with ProgressDisplay(options["progress"] or "auto", self.stderr, title) as display:
             try:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+OPTIONS = ("on_error", "reject_limit", "reject_file", "reject_log", "overwrite")
+"""Options that ``load`` takes by the same name."""
+
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
