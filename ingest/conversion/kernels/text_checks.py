@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from django.core import validators
-from django.utils.functional import SimpleLazyObject, empty
+from django.utils.functional import SimpleLazyObject
 
 from ingest.conversion.kernels.base import both
 from ingest.conversion.kernels.regexes import translate
@@ -76,20 +77,17 @@ def source_of(regex: Any) -> _Source:
     """Return the source of a validator's regular expression, if possible without compiling it.
 
     Django compiles its own patterns at their first use. Those for hosts take 25 ms each, which is
-    wasted if all texts are plain. If Django stores them in the way it does today, they are only
-    read here.
+    wasted if all texts are plain. Today the function that compiles a pattern has its source among
+    its variables. If Django changes that, the pattern is compiled here.
     """
-    if type(regex) is SimpleLazyObject and vars(regex).get("_wrapped") is empty:
-        function = vars(regex).get("_setupfunc")
-        names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-        cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-        kept = dict(zip(names, cells, strict=True))
-        if kept.keys() == {"regex", "flags"}:
-            inner, flags = kept["regex"], int(kept["flags"])
-            if type(inner) is str:
-                return _Source(inner, flags)
-            if not flags:  # a validator that wraps the pattern of its class
-                return source_of(inner)
+    compile_it = vars(regex).get("_setupfunc") if type(regex) is SimpleLazyObject else None
+    known = inspect.getclosurevars(compile_it).nonlocals if inspect.isfunction(compile_it) else {}
+    if known.keys() == {"regex", "flags"}:
+        inner, flags = known["regex"], int(known["flags"])
+        if type(inner) is str:
+            return _Source(inner, flags)
+        if not flags:  # a validator that wraps the pattern of its class
+            return source_of(inner)
     return _Source(regex.pattern, regex.flags)
 
 
