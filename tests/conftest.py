@@ -1,5 +1,7 @@
 import copy
+import os
 
+import hypothesis
 import psutil
 import pytest
 from django.db import connection, connections
@@ -28,6 +30,22 @@ ENDURANCE = (
 rows.
 
 CI runs them. By hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
+
+
+SHORT_EXAMPLES, LONG_EXAMPLES = 100, 3_600
+"""Hypothesis examples for each property; in tests/conversion each is a column of up to ten cells."""
+PATIENT = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(hypothesis.HealthCheck),
+}
+"""So that no property fails because the machine is busy."""
+# The short run is the same every time, so that it fails only for who broke something.
+hypothesis.settings.register_profile(
+    "short", max_examples=SHORT_EXAMPLES, derandomize=True, **PATIENT
+)
+hypothesis.settings.register_profile("long", max_examples=LONG_EXAMPLES, print_blob=True, **PATIENT)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.hookimpl(tryfirst=True)
