@@ -33,7 +33,7 @@ CI runs them. By hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
 
 
 SHORT_EXAMPLES, LONG_EXAMPLES = 100, 3_600
-"""Hypothesis examples for each property; in tests/conversion each is a column of up to ten cells."""
+"""Hypothesis examples for each property; in tests/conversion each is a column of ten cells."""
 PATIENT = {
     "deadline": None,
     "database": None,
