@@ -74,6 +74,17 @@ def django_db_setup(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
+def few_rows_too(monkeypatch):
+    """Let ``direct`` take its own way with the few rows of a test, too."""
+    monkeypatch.setattr("ingest.writing.direct.SMALL_ROWS", 0)
+
+
+@pytest.fixture(params=["copy", "direct"])
+def method(request, few_rows_too):
+    return request.param
+
+
+@pytest.fixture
 def add_alias():
     """Return a function that adds an entry of DATABASES for one test and returns its alias."""
     added = set()

@@ -15,8 +15,7 @@ ROLE = f'plain "{os.getpid()}'
 
 
 @pytest.fixture
-def role(transactional_db, monkeypatch):
-    monkeypatch.setattr("ingest.writing.direct.SMALL_ROWS", 0)
+def role(transactional_db, few_rows_too):
     quoted = connection.ops.quote_name(ROLE.replace('"', '""'))
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE ROLE {quoted}")

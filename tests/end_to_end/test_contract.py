@@ -41,13 +41,7 @@ BAD = (IngestError, DatabaseError, ValueError, TypeError, ValidationError)
 
 
 # With no app available Django empties no table after a test (0.2 s each): each empties its own.
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def no_load_is_small(monkeypatch):
-    """Let `direct` take its own way with few rows, too."""
-    monkeypatch.setattr("ingest.writing.direct.SMALL_ROWS", 0)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("few_rows_too")]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -17,16 +17,9 @@ from ingest.loading.reject_file import open_reject_file
 from ingest.results.rejects import Reject
 from ingest.sources import Batch, SourceOptions
 from ingest.sources.delimited_writer import DelimitedWriter
-from ingest.writing import direct
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(params=["copy", "direct"])
-def method(request, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
-    return request.param
 
 
 def bank(**changes):

@@ -12,7 +12,6 @@ from django.db.utils import IntegrityError
 from finance.models import Account, Transaction
 from ingest import ConfigurationError, ConstraintRefused, RecordsRefused, load
 from ingest.sources import records
-from ingest.writing import direct
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,9 +30,9 @@ def run(sql):
 
 
 @pytest.fixture(params=["small", "direct", "copy", "kept indexes"])
-def options(request, monkeypatch):
+def options(request):
     if request.param in {"direct", "kept indexes"}:
-        monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+        request.getfixturevalue("few_rows_too")
     return {
         "method": "copy" if request.param == "copy" else "direct",
         "indexes": "keep" if request.param == "kept indexes" else "auto",
@@ -189,8 +188,7 @@ def test_an_iterable_has_no_line(account, options):
     assert ", column 'reference': 'R0': duplicate key value" in said
 
 
-def test_records_that_break_two_foreign_keys_are_counted_once(account, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_records_that_break_two_foreign_keys_are_counted_once(account, few_rows_too):
     rows = [(LAST_PARENT, LAST_PARENT, 1, "2026-01-02", "")] * 60
     said = refused(Transaction, rows, columns=COLUMNS)
     assert "record 1, column " in said

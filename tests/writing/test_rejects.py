@@ -20,18 +20,11 @@ from ingest import (
     load,
 )
 from ingest.sources import records
-from ingest.writing import direct
 from tests.factories import AccountFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COLUMNS = ("user_id", "account_id", "amount", "description", "tx_date", "reference")
-
-
-@pytest.fixture(params=["copy", "direct"])
-def method(request, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
-    return request.param
 
 
 @pytest.fixture
@@ -160,8 +153,7 @@ def test_rows_that_repeat_those_of_other_batches(method, is_trapped, monkeypatch
 KEPT = "transaction_account_reference"
 
 
-def test_only_the_indexes_that_may_refuse_a_row_are_kept_up(monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_only_the_indexes_that_may_refuse_a_row_are_kept_up(few_rows_too, monkeypatch):
     monkeypatch.setattr(records, "BATCH_ROWS", 100)
     account = AccountFactory()
     rows = [
@@ -179,8 +171,7 @@ def test_only_the_indexes_that_may_refuse_a_row_are_kept_up(monkeypatch):
     assert keys == sorted(keys)  # drawn in the order of the records, whatever was sent first
 
 
-def test_a_given_key_is_asked_at_every_row(monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_a_given_key_is_asked_at_every_row(few_rows_too):
     account = AccountFactory()
     rows = [(n % 3 + 1, account.user_id, account.pk, n, "x", "2025-01-01", "") for n in range(5)]
     got = load(Transaction, rows, columns=("id", *COLUMNS), on_error="reject")
@@ -239,8 +230,9 @@ def unique(request):
 
 
 @pytest.mark.parametrize("known", [1, 2, 3, 9])
-def test_few_and_many_rows_of_a_batch_repeat_those_of_the_table(unique, known, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_few_and_many_rows_of_a_batch_repeat_those_of_the_table(
+    unique, known, few_rows_too, monkeypatch
+):
     monkeypatch.setattr(records, "BATCH_ROWS", 40)
     account = AccountFactory()
     given = [(account.user_id, account.pk, n, f"Text {n}", "2025-01-01", f"R{n}") for n in range(9)]

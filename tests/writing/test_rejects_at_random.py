@@ -9,7 +9,7 @@ from django.db import connection
 from finance.models import Transaction
 from ingest import load
 from ingest.sources import records
-from ingest.writing import direct, suspects
+from ingest.writing import suspects
 from tests.factories import AccountFactory
 from tests.writing.test_rejects import COLUMNS, contents, one_at_a_time
 
@@ -66,8 +66,7 @@ def random_rows(chance, accounts, count, spread):
 
 
 @pytest.mark.parametrize("chance", SEEDS, indirect=True, ids=str)
-def test_what_is_refused_at_random(chance, traps, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_what_is_refused_at_random(chance, traps, few_rows_too, monkeypatch):
     monkeypatch.setattr(records, "BATCH_ROWS", chance.choice([7, 20, 50, 150]))
     monkeypatch.setattr(suspects, "TAIL_ROWS", chance.choice([1, 5, 1_000]))
     accounts = [AccountFactory(), AccountFactory()]

@@ -15,16 +15,9 @@ from ingest import load
 from ingest.models import Reject
 from ingest.results.rejects import KEPT_CHARACTERS
 from ingest.sources import records
-from ingest.writing import direct
 from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(params=["copy", "direct"])
-def method(request, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
-    return request.param
 
 
 @pytest.fixture

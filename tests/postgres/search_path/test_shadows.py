@@ -13,7 +13,6 @@ from ingest.exceptions import IngestError
 from ingest.layout import FieldLayout, Layout
 from ingest.ledger.undo import plan_undo, undo
 from ingest.models import Load
-from ingest.writing import direct
 from tests.citus_catalog import citus_catalog
 from tests.factories import AccountFactory
 from tests.postgres.search_path.shadows import Shadows
@@ -96,8 +95,7 @@ def test_load(trap, account, tmp_path):
     assert got.rows == 20
 
 
-def test_direct(trap, account, tmp_path, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_direct(trap, account, tmp_path, few_rows_too):
     path = write(tmp_path / "rows.csv", rows_of(account, 20))
     with trap():
         assert load(Transaction, path, verify=True).rows == 20

@@ -7,7 +7,6 @@ from finance.models import Account, Transaction
 from ingest import ConstraintRefused, UnsupportedModelError, load
 from ingest.exceptions import ConfigurationError, LedgerError
 from ingest.ledger.undo import plan_undo, undo
-from ingest.writing import direct
 from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,8 +95,7 @@ def rejected(result):
         ("local", "is a local table that Citus manages.", "is a local table of Citus"),
     ],
 )
-def test_kinds_of_tables(distribute, account, monkeypatch, kind, said, briefly):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def test_kinds_of_tables(distribute, account, few_rows_too, kind, said, briefly):
     distribute("finance_transaction", "account_id" if kind == "distributed" else None, kind)
     got = load(Transaction, [record(account, 1), record(account, 2)])
     because = (

@@ -1,7 +1,6 @@
 import pytest
 from django.db import connection
 
-from ingest.writing import direct
 from tests.writing.direct.scenarios import MORE
 from tests.writing.direct.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
 
@@ -13,9 +12,8 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def few_rows_too(monkeypatch):
-    """Let the fast path be taken for the few rows of a test."""
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def always_few_rows_too(few_rows_too):
+    pass
 
 
 @pytest.fixture

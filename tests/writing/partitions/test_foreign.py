@@ -10,7 +10,6 @@ from ingest import ConstraintRefused, load
 from ingest.exceptions import ConfigurationError, IngestError, LedgerError
 from ingest.ledger.undo import undo
 from ingest.models import Load
-from ingest.writing import direct
 from tests.postgres.connection.servers.programs import postgres
 from tests.writing.conflicts.tables import make_model
 
@@ -76,8 +75,7 @@ def near(django_db_setup, django_db_blocker):
 
 
 @pytest.fixture
-def place(near, django_db_blocker, monkeypatch):
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def place(near, django_db_blocker, few_rows_too):
     with django_db_blocker.unblock():
         run("DELETE FROM place")
         yield make_model(

@@ -4,7 +4,6 @@ import pytest
 from django.db.models import BigAutoField, IntegerField, TextField
 
 from ingest import load
-from ingest.writing import direct
 from tests.writing.conflicts.conftest import schema  # noqa: F401 - a fixture
 from tests.writing.conflicts.tables import ask, counts, make_model, run
 
@@ -12,8 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def place(schema, monkeypatch):  # noqa: F811 - the fixture
-    monkeypatch.setattr(direct, "SMALL_ROWS", 0)
+def place(schema, few_rows_too):  # noqa: F811 - the fixture
     run("""
         CREATE TABLE whose (number integer PRIMARY KEY);
         INSERT INTO whose SELECT generate_series(0, 99);
