@@ -15,12 +15,10 @@ from finance.models import Transaction
 from ingest import ConfigurationError, IngestError, load, resume
 from ingest.loading.workers import executors
 from ingest.models import Load
-from tests.factories import AccountFactory
 from tests.loading.dask_cluster import Cluster
+from tests.loading.stored import references
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-HEADER = "user,account,amount,tx_date,reference,description\n"
 
 
 @pytest.fixture
@@ -32,40 +30,9 @@ def cluster(tmp_path):
     cluster.end()
 
 
-@pytest.fixture
-def account():
-    return AccountFactory()
-
-
-@pytest.fixture
-def lines(account):
-    def write(first, last, bad=()):
-        return HEADER + "".join(
-            f"{account.user_id},{account.pk},{'x' if n in bad else n},2025-01-01,R{n},y\n"
-            for n in range(first, last + 1)
-        )
-
-    return write
-
-
-@pytest.fixture
-def file(tmp_path, lines):
-    def write(count, bad=()):
-        path = tmp_path / "rows.csv"
-        path.write_text(lines(1, count, bad))
-        return path
-
-    return write
-
-
-def references():
-    rows = Transaction.objects.values_list("reference", flat=True)
-    return sorted(int(reference[1:]) for reference in rows)
-
-
 def test_by_the_command_and_in_order(cluster, file, lines, tmp_path):
     bad, rejected = {7, 555}, tmp_path / "bad.csv"
-    path = file(1_000, bad)
+    path = file(1_000, bad=bad)
     with pytest.raises(SystemExit):  # some were rejected
         call_command(
             *("bulk_load", "finance.Transaction", path, "--scheduler", cluster.address),

@@ -34,50 +34,17 @@ from ingest.loading.attempt import LoadAttempt
 from ingest.loading.workers.execution import load_chunk
 from ingest.models import Chunk, Load, PendingRejects
 from ingest.sources import Position, open_source
-from tests.factories import AccountFactory
+from tests.loading.stored import references
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-HEADER = "user,account,amount,tx_date,reference,description\n"
 ANY = {"order": "any"}
-
-
-@pytest.fixture
-def account():
-    return AccountFactory()
-
-
-@pytest.fixture
-def lines(account):
-    def write(first, last, *, bad=(), text="x"):
-        out = [HEADER]
-        for number in range(first, last + 1):
-            amount = "x" if number in bad else number
-            out.append(f'{account.user_id},{account.pk},{amount},2025-01-01,R{number},"{text}"\n')
-        return "".join(out)
-
-    return write
-
-
-@pytest.fixture
-def file(tmp_path, lines):
-    def write(count, **what):
-        path = tmp_path / "rows.csv"
-        path.write_text(lines(1, count, **what))
-        return path
-
-    return write
 
 
 @pytest.fixture
 def threads():
     with ThreadPoolExecutor(3) as pool:
         yield pool
-
-
-def references():
-    rows = Transaction.objects.values_list("reference", flat=True)
-    return sorted(int(reference[1:]) for reference in rows)
 
 
 def numbers(*without, count):

@@ -11,11 +11,10 @@ from psycopg import IsolationLevel
 from finance.models import Transaction
 from ingest import LoadCancelled, load, resume
 from ingest.models import Load
-from tests.factories import AccountFactory
+from tests.loading.stored import references
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-HEADER = "user,account,amount,tx_date,reference\n"
 LEVELS = [IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE]
 
 
@@ -33,34 +32,9 @@ def level(request, settings):
     wrapper.__dict__.pop("isolation_level", None)
 
 
-@pytest.fixture
-def account(db):
-    return AccountFactory()
-
-
-@pytest.fixture
-def file(tmp_path, account):
-    def write(count, bad=()):
-        amounts = ["x" if number in bad else number for number in range(1, count + 1)]
-        lines = [
-            f"{account.user_id},{account.pk},{amount},2025-01-01,R{number}\n"
-            for number, amount in enumerate(amounts, 1)
-        ]
-        path = tmp_path / "rows.csv"
-        path.write_text(HEADER + "".join(lines))
-        return path
-
-    return write
-
-
 @pytest.fixture(autouse=True)
 def _notes(monkeypatch):
     monkeypatch.setattr("ingest.loading.progress.SECONDS_BETWEEN_NOTES", 0)
-
-
-def references():
-    rows = Transaction.objects.values_list("reference", flat=True)
-    return sorted(int(reference[1:]) for reference in rows)
 
 
 def no_second_try(result):

@@ -38,11 +38,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HEADER = "user_id,account_id,amount,description,tx_date\n"
 
 
-@pytest.fixture
-def account():
-    return AccountFactory()
-
-
 def csv(account, *lines, header=HEADER):
     text = header + "".join(f"{account.user_id},{account.pk},{line}\n" for line in lines)
     return io.BytesIO(text.encode())

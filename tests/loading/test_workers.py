@@ -11,16 +11,10 @@ from django.db import connection
 from finance.models import Account, Transaction
 from ingest import IngestError, RecordsRefused, load, resume
 from ingest.models import Load
-from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HEADER = "user,account,amount,tx_date,reference,description\n"
-
-
-@pytest.fixture
-def account():
-    return AccountFactory()
 
 
 @pytest.fixture
