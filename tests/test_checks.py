@@ -81,7 +81,7 @@ def test_without_a_database_named_none_is_asked(tags):
 
 
 @override_settings(INGEST={"CHUNK_ROW": 5, "REJECTS": 5, "colour": "red", "REJECTS_KEPT": -1})
-def test_settings():
+def test_unknown_and_invalid_settings_are_reported():
     known = f"There are: {', '.join(conf.SETTINGS)}."
     assert checked() == [
         (

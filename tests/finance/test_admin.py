@@ -121,7 +121,7 @@ def test_created_at_is_shown_and_cannot_be_changed(page):
         ("account", "user", "berta"),
     ],
 )
-def test_autocomplete(admin_client, model, field, want):
+def test_parents_are_chosen_by_autocomplete(admin_client, model, field, want):
     AccountFactory(number="CZ77", user=UserFactory(username="berta"))
     AccountFactory()
     response = admin_client.get(

@@ -82,11 +82,11 @@ def test_an_owner_with_accounts_stays():
         transaction.user.delete()
 
 
-def test_indexes():
+def test_a_transaction_has_these_indexes():
     want = [("account_id", "reference"), ("account_id", "tx_date"), ("id",), ("tx_date",)]
     assert indexes(Transaction) == [*want, ("user_id",)]
 
 
-def test_names():
+def test_accounts_and_transactions_have_readable_names():
     assert str(AccountFactory.build(number="CZ1")) == "CZ1"
     assert str(TransactionFactory.build(account=None, user=None)) == "2025-02-28 -12.34"

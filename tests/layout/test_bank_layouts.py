@@ -132,7 +132,7 @@ def test_every_layout_has_its_test():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_layout(name):
+def test_a_bank_layout_reads_its_statement(name):
     text, want = CASES[name]
     file = io.BytesIO(text.encode() if isinstance(text, str) else text)
     load(Transaction, file, layout=name)

@@ -24,7 +24,7 @@ def read(text, *formats, kind="date", **options):
         ("12/31/2024 23:59", ["%m/%d/%Y %H:%M"], "2024-12-31"),
     ],
 )
-def test_dates(text, formats, want):
+def test_a_date_is_read_by_the_first_format_that_fits(text, formats, want):
     assert read(text, *formats) == want
 
 

@@ -25,7 +25,7 @@ def told(model, *keys):
     return [str(found) for found in find_referrers(rows)]
 
 
-def test_nobody():
+def test_a_row_without_referrers_has_none():
     owner = Owner.objects.create(code="a")
     assert told(Owner, owner.pk) == []
     assert told(Owner) == []

@@ -68,7 +68,7 @@ class Calls(Executor):
 
 
 @pytest.mark.parametrize("order", ["source", "any"])
-def test_threads(file, threads, tmp_path, order):
+def test_threads_load_all_but_the_bad_records(file, threads, tmp_path, order):
     path = file(900, bad={3, 250, 777}, text='two\nlines, and a quote: ""')
     log, rejected = tmp_path / "log.jsonl", tmp_path / "bad.csv"
     got = load(

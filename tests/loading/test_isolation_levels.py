@@ -67,7 +67,7 @@ def test_inside_atomic(level, file):
     assert got.driver == "psycopg"
 
 
-def test_workers(level, file):
+def test_workers_share_a_load_but_at_serializable(level, file):
     got = load(
         Transaction, file(300, bad={3, 150, 290}), workers=2, chunk_rows=20, on_error="reject"
     )

@@ -150,7 +150,7 @@ def test_an_error_inside_atomic_leaves_the_callers_transaction_usable(account):
     assert stored() == [(Decimal("1.00"), "good")]
 
 
-def test_aload(account):
+def test_aload_loads_in_an_event_loop(account):
     got = asyncio.run(aload(Transaction, csv(account, "1,a,2025-01-01")))
     assert got.rows == 1
     assert len(stored()) == 1

@@ -199,7 +199,7 @@ def test_options_of_call_command(options, want):
         (["--benchmark", "finance.Account", "--psql", "psql"], "--psql names the program that"),
     ],
 )
-def test_combinations(arguments, want):
+def test_options_that_do_not_fit_together_are_refused(arguments, want):
     code, message = refusal(arguments)
     assert code == 2
     assert want in message

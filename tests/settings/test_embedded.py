@@ -174,7 +174,7 @@ def test_the_version_is_chosen_by_a_variable(home, version):
     assert (home.folder / version / "PG_VERSION").exists()
 
 
-def test_dbshell(home):
+def test_dbshell_is_the_psql_of_the_server(home):
     query = "SELECT 'psql ' || :'VERSION_NAME' = 'psql ' || :'SERVER_VERSION_NAME'"
     script = home.folder / "query.sql"
     script.write_text(query)

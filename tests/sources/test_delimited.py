@@ -238,7 +238,7 @@ def test_bytes_that_a_codec_cannot_read():
 @pytest.mark.parametrize(
     "encoding", ["utf-16", "utf-16-be", "utf-32", "cp1250", "shift_jis", "gb18030", "iso2022_jp"]
 )
-def test_encodings(encoding):
+def test_a_file_in_any_encoding_is_read(encoding):
     word = "žluťoučký" if encoding == "cp1250" else "ascii 残高" * 9
     content = f"a,b\n{word},1\n2,{word}".encode(encoding)
     assert Got(Pipe(content, 3), encoding=encoding).texts == [(word, "1"), ("2", word)]

@@ -100,7 +100,7 @@ def test_the_findings(tmp_path):
         ("帳戶餘額與信用卡消費".encode("big5"), "big5"),
     ],
 )
-def test_encodings(content, want):
+def test_the_encoding_is_detected(content, want):
     assert detect_encoding(content).name == want
 
 
@@ -133,7 +133,7 @@ def test_a_sample_that_cuts_a_character():
         (["4月30日"], ()),
     ],
 )
-def test_dates(cells, want):
+def test_the_formats_of_dates_are_detected(cells, want):
     assert choose_date_formats(cells) == want
 
 
@@ -161,7 +161,7 @@ def test_dates(cells, want):
         (["12 zł", "5 Ft", "\u0440\u0443\u0431. 5", "US$ 5", "₹5"], (None, None)),
     ],
 )
-def test_numbers(cells, want):
+def test_the_marks_of_numbers_are_detected(cells, want):
     assert choose_marks(cells, None) == want
 
 
@@ -194,7 +194,7 @@ def test_a_doubtful_mark_is_decided_by_the_other_columns(tmp_path):
         ),
     ],
 )
-def test_dialects(tmp_path, text, want):
+def test_the_dialect_is_detected(tmp_path, text, want):
     path = tmp_path / "file.csv"
     path.write_text(text)
     got = vars(detect(path).options)

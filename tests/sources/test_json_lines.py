@@ -122,7 +122,7 @@ def test_a_byte_that_is_no_text():
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
-def test_encodings(encoding):
+def test_json_lines_in_another_encoding_are_read(encoding):
     assert read('{"é": "à"}\n'.encode(encoding), encoding=encoding).rows == [("à",)]
 
 

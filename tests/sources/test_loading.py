@@ -45,7 +45,7 @@ def test_json_lines_keep_their_digits(account, tmp_path):
     assert stored() == [Decimal("9999999999.99"), Decimal("0.10")]
 
 
-def test_parquet(account, tmp_path):
+def test_a_parquet_file_is_loaded(account, tmp_path):
     path = tmp_path / "file.parquet"
     pyarrow.parquet.write_table(pa.Table.from_pylist(rows(account, Decimal("1.50"))), path)
     assert load(Transaction, path).rows == 1

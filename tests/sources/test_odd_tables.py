@@ -54,7 +54,7 @@ def test_a_file_of_fixed_width_is_called_so(text, tmp_path):
 
 
 @pytest.mark.parametrize("text", NOT_FIXED.values(), ids=NOT_FIXED)
-def test_what_is_none_is_not(text, tmp_path):
+def test_what_is_not_of_fixed_width_is_detected(text, tmp_path):
     detect(write(tmp_path, text))
 
 

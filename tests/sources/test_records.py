@@ -78,7 +78,7 @@ def test_chosen_keys():
         ([Point(1, 2), None], "it is a NoneType, but the first record is a Point"),
     ],
 )  # fmt: skip
-def test_misfits(rows, want):
+def test_a_record_unlike_the_first_is_rejected(rows, want):
     got = read([rows[0]] * 4 + [rows[1], rows[0]])
     assert got.reasons == {5: want}
     assert got.records == [1, 2, 3, 4, 6]
@@ -206,7 +206,7 @@ def test_instances_without_a_chosen_attribute(columns, record, want):
 
 
 @pytest.mark.parametrize("given", [[], iter(()), (number for number in ())])
-def test_nothing(given):
+def test_an_empty_iterable_has_no_columns(given):
     got = read(given)
     assert (got.columns, got.rows) == ((), [])
 

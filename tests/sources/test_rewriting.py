@@ -57,7 +57,7 @@ def test_any_cells_come_back(dialect, records):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_encodings(encoding):
+def test_a_reject_file_has_the_encoding_of_its_source(encoding):
     options = SourceOptions(encoding=encoding, skip_records=1, trailer_records=2, delimiter=";")
     text = "Preamble: é\r\n\r\na;b\r\n"
     records = [("é", "1"), ("x;y", "2")]

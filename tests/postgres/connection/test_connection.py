@@ -93,7 +93,7 @@ def test_each_server_has_its_own_password(translate, tmp_path):
 
 
 @pytest.mark.parametrize(("given_seconds", "want"), [(None, 130), (0, 130), (1, 2), ("7", 7)])
-def test_timeout(translate, given_seconds, want):
+def test_connect_timeout_is_translated(translate, given_seconds, want):
     assert translate({"connect_timeout": given_seconds}).connect["timeout"] == want
 
 
@@ -107,7 +107,7 @@ def test_a_server_that_is_gone_is_noticed_without_options(translate):
     assert translate({"keepalives": 0}).socket_options == ()
 
 
-def test_keepalives(translate):
+def test_keepalives_become_options_of_the_socket(translate):
     options = {"keepalives_idle": 30, "keepalives_count": "3", "tcp_user_timeout": 900}
     assert translate(options).socket_options == (
         (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

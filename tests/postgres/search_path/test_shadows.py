@@ -88,21 +88,21 @@ def test_a_trap_catches(shadows, account):
     )
 
 
-def test_load(trap, account, tmp_path):
+def test_a_load_calls_no_shadow(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 20))
     with trap():
         got = load(Transaction, path)
     assert got.rows == 20
 
 
-def test_direct(trap, account, tmp_path, few_rows_too):
+def test_the_direct_path_calls_no_shadow(trap, account, tmp_path, few_rows_too):
     path = write(tmp_path / "rows.csv", rows_of(account, 20))
     with trap():
         assert load(Transaction, path, verify=True).rows == 20
         assert load(Transaction, write(path, rows_of(account, 20)), on_error="reject").rows == 0
 
 
-def test_rejects(trap, account, tmp_path):
+def test_the_search_for_refused_rows_calls_no_shadow(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 20, **BAD))
     with trap():
         got = load(Transaction, path, on_error="reject", reject_file=tmp_path / "r.csv")
@@ -110,7 +110,7 @@ def test_rejects(trap, account, tmp_path):
     assert (got.rows, again.rows) == (16, 0)
 
 
-def test_tables_of_citus(trap, account):
+def test_a_load_into_citus_calls_no_shadow(trap, account):
     rows = rows_of(account, 20, **BAD)
     with citus_catalog() as distribute:
         distribute("finance_transaction", "account_id")
@@ -129,7 +129,7 @@ def test_tables_of_citus(trap, account):
     assert (got.rows, again.inserted, again.updated) == (16, 9, 1)
 
 
-def test_inside_atomic(trap, account):
+def test_a_load_inside_atomic_calls_no_shadow(trap, account):
     rows = rows_of(account, 20, **BAD)
     with trap(), transaction.atomic():
         got = load(Transaction, iter(rows), on_error="reject")
@@ -137,14 +137,14 @@ def test_inside_atomic(trap, account):
     assert (got.rows, again.rows) == (16, 0)
 
 
-def test_workers(trap, account, tmp_path):
+def test_workers_call_no_shadow(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 60, **BAD))
     with trap(but=DJANGO):
         got = load(Transaction, path, on_error="reject", chunk_rows=10, workers=2)
     assert got.rows == 56
 
 
-def test_resuming(trap, account, tmp_path):
+def test_a_resumed_load_calls_no_shadow(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 30, r25={"amount": "x"}))
     with trap():
         with pytest.raises(IngestError):
@@ -157,7 +157,7 @@ def test_resuming(trap, account, tmp_path):
     assert Transaction.objects.count() == 20
 
 
-def test_layout(trap, account, tmp_path):
+def test_look_ups_of_a_layout_call_no_shadow(trap, account, tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("number,amount,day\nA1,1,2025-01-01\nA2,2,2025-01-01\n")
     layout = Layout(
@@ -181,14 +181,14 @@ def test_layout(trap, account, tmp_path):
     assert Account.objects.count() == 2
 
 
-def test_verify(trap, account):
+def test_verify_calls_no_shadow(trap, account):
     load(Transaction, rows_of(account, 5))
     with trap():
         assert not verify(Transaction).problems
 
 
 @pytest.mark.parametrize("on_error", ["abort", "reject"])
-def test_undo(trap, account, on_error):
+def test_an_undo_calls_no_shadow(trap, account, on_error):
     rows = rows_of(account, 20, **(BAD if on_error == "reject" else {}))
     number = load(Transaction, rows, on_error=on_error).load.pk
     stranger = Transaction.objects.create(
@@ -217,14 +217,15 @@ def test_changes_of_a_file_that_is_loaded_twice_and_their_undo(trap, account, tm
     assert set(Transaction.objects.values_list("pk", "amount")) == before
 
 
-def test_dry_run(trap, account, tmp_path):
+def test_a_dry_run_and_a_preview_call_no_shadow(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 20, **BAD))
     with trap():
         call_command("bulk_load", "finance.Transaction", str(path), dry_run=True, on_error="reject")
         call_command("bulk_load", "finance.Transaction", str(path), preview=True)
+    assert not Transaction.objects.exists()
 
 
-def test_benchmark(trap, account):
+def test_the_benchmark_calls_no_shadow(trap, account):
     load(Transaction, rows_of(account, 20))
     with trap():
         run_benchmark(

@@ -215,7 +215,7 @@ def test_a_constraint_that_the_shards_check_late(distributed, account):
 
 @pytest.mark.parametrize("duplicates", ["first", "last"])
 @pytest.mark.parametrize("kind", ["distributed", "reference"])
-def test_upsert(distribute, account, kind, duplicates):
+def test_an_upsert_into_shards_counts_each_record(distribute, account, kind, duplicates):
     distribute("finance_transaction", "account_id" if kind == "distributed" else None, kind)
     load(Transaction, [record(account, number) for number in range(10)])
     records = [record(account, number, amount=number % 2 + 1) for number in range(5, 15)]

@@ -30,7 +30,7 @@ def notes():
 
 @pytest.mark.parametrize("rows", [1, 2, 100])
 @pytest.mark.parametrize("duplicates", WANT)
-def test_duplicates(item, duplicates, rows, monkeypatch):
+def test_duplicates_decides_which_record_of_a_key_counts(item, duplicates, rows, monkeypatch):
     monkeypatch.setattr("ingest.sources.records.BATCH_ROWS", rows)
     want, *left = WANT[duplicates]
     got = upsert(item, RECORDS, duplicates=duplicates, on_error="reject")

@@ -31,7 +31,7 @@ A1, A2, A3 = ("a1", Decimal(1), "one"), ("a2", Decimal(2), "two"), ("a3", Decima
         ),
     ],
 )
-def test_modes(item, mode, options, want, left):
+def test_each_mode_settles_records_whose_key_exists(item, mode, options, want, left):
     got = upsert(item, RECORDS, on_conflict=mode, **options)
     assert got == want
     assert rows() == left

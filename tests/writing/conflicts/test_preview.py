@@ -35,7 +35,7 @@ def rows():
         ("update", {1: "unchanged", 2: "update"}),
     ],
 )
-def test_outcomes(item, mode, want):
+def test_a_preview_shows_what_would_happen_to_each_record(item, mode, want):
     before = rows()
     got, found = see(item, RECORDS, on_conflict=mode)
     assert {record: what for record, (what, _) in got.items()} == want
@@ -77,7 +77,7 @@ def test_what_postgresql_refuses_is_a_reject(item):
     ("duplicates", "want"),
     [("first", {1: "insert", 2: "skipped"}), ("last", {1: "insert", 2: "update"})],
 )
-def test_duplicates(item, duplicates, want):
+def test_a_preview_settles_records_of_one_key(item, duplicates, want):
     records = [{"number": "b", "amount": "1"}, {"number": "b", "amount": "2"}]
     got, found = see(item, records, duplicates=duplicates)
     assert {record: what for record, (what, _) in got.items()} == want

@@ -39,7 +39,7 @@ TYPES = {
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_types(schema, kind):
+def test_equal_values_of_a_type_are_unchanged(schema, kind):
     sql_type, field, old, new = TYPES[kind]
     run(f"CREATE TABLE item (number text PRIMARY KEY, value {sql_type})")
     field.null = field.blank = True

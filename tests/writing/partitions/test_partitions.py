@@ -72,7 +72,7 @@ def test_records_are_refused_alone(place):
     assert stored() == {"place_near": 31, "place_far_low": 25, "place_far_high": 5}
 
 
-def test_conflicts(place):
+def test_an_upsert_into_partitions_counts_each_record(place):
     load(place, map(record, range(60)))
     records = [record(number, note="x" if number % 3 else "y") for number in range(50, 64)]
     got = load(place, records, on_conflict="upsert", key=["area", "number"])

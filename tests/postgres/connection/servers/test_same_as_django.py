@@ -10,10 +10,10 @@ from tests.postgres.connection.servers.programs import free_port
 
 
 class TestPassword:
-    def test_wrong(self, compare, database):
+    def test_a_wrong_password_is_refused(self, compare, database):
         assert compare(database(PASSWORD="guess")) == REFUSED
 
-    def test_none(self, compare, database):
+    def test_no_password_is_refused(self, compare, database):
         assert compare(database(PASSWORD="")) == REFUSED
 
     def test_from_the_environment(self, compare, database, monkeypatch):
@@ -110,7 +110,7 @@ SESSION_CASES = [
 
 
 @pytest.mark.parametrize("options", SESSION_CASES, ids=str)
-def test_options(compare, database, options):
+def test_options_mean_what_they_mean_to_django(compare, database, options):
     compare(database(options))
 
 
@@ -142,7 +142,7 @@ def test_a_role_that_may_only_read(compare, database, wanted):
         ("PGCLIENTENCODING", "LATIN1"),
     ],
 )
-def test_environment(compare, database, monkeypatch, name, value):
+def test_the_environment_means_what_it_means_to_django(compare, database, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     compare(database(USER="" if name == "PGUSER" else "loader"))
 

@@ -49,7 +49,7 @@ TLS_CASES = [
 
 @pytest.mark.parametrize("case", TLS_CASES, ids=str)
 @pytest.mark.parametrize("user", ["loader", "encrypted", "plain"])
-def test_sslmode(compare, database, files, case, user):
+def test_each_sslmode_connects_as_libpq_does(compare, database, files, case, user):
     mode, root, host, want = case
     options = {"sslmode": mode} if mode else {}
     if root:
