@@ -79,7 +79,7 @@ class MethodCandidate(Candidate):
         self.row_cap = method.benchmark_row_cap
 
     def refusals(self) -> list[str]:
-        return self.method.refusals(self.material.stage.model)
+        return self.method.refusals(self.material.tables.model)
 
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
@@ -128,7 +128,7 @@ class PsqlBaseline(Candidate):
             quote_name(target.table.column(str(field.column)).name) for field in target.fields
         )
         command = (
-            f"\\copy {self.material.stage.name} ({columns}) from '{file.name}' "
+            f"\\copy {self.material.tables.name} ({columns}) from '{file.name}' "
             "with (format csv, header true, encoding 'UTF8')"
         )
         with self._orm_defaults():
@@ -137,7 +137,7 @@ class PsqlBaseline(Candidate):
     @contextmanager
     def _orm_defaults(self) -> Iterator[None]:
         # The file has no columns for what the ORM fills, so PostgreSQL fills them with a constant.
-        alias, name = self.material.stage.alias, self.material.stage.name
+        alias, name = self.material.tables.alias, self.material.tables.name
         alter = f"ALTER TABLE {name} ALTER COLUMN"
         session = DjangoSession(alias)
         connection = connections[alias].connection
@@ -188,27 +188,27 @@ class FloorBaseline(Candidate):
             return [
                 f"The trigger {triggers[0].name!r} must see every row: there is no floor below it."
             ]
-        if self.material.ground.holds_rows:
-            reason = why_not_leave_out_triggers(DjangoSession(self.material.stage.alias))
+        if self.material.table_state.holds_rows:
+            reason = why_not_leave_out_triggers(DjangoSession(self.material.tables.alias))
             if reason is not None:
                 return [f"Beside rows that are there no reference is to be checked, but {reason}"]
         return []
 
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
-        stage = self.material.stage
+        tables = self.material.tables
         if count not in self._encoded:
             self._encoded = {count: Encoded(self.material, typed_batches(self.material, count))}
         encoded = self._encoded[count]
-        if self.material.ground.holds_rows:
+        if self.material.table_state.holds_rows:
             with self._open_on_rows(encoded) as write:
                 yield write
             return
         payloads = encoded.payloads
-        self._bare = create_bare(stage)
-        parts = read_parts(stage, self._bare)
-        target = encoded.target(stage.alias, self._bare)
-        with open_asyncpg_session(stage.alias) as session:
+        self._bare = create_bare(tables)
+        parts = read_parts(tables, self._bare)
+        target = encoded.target(tables.alias, self._bare)
+        with open_asyncpg_session(tables.alias) as session:
 
             def write() -> None:
                 with session.transaction():
@@ -224,10 +224,10 @@ class FloorBaseline(Candidate):
     @contextmanager
     def _open_on_rows(self, encoded: Encoded) -> Iterator[Write]:
         """Copy into the table itself: its indexes are maintained, and nothing else is done."""
-        stage = self.material.stage
-        target = encoded.target(stage.alias, stage.name)
-        with open_asyncpg_session(stage.alias) as session:
-            payload = encoded.in_order(find_order(stage.read_table(), target.columns))
+        tables = self.material.tables
+        target = encoded.target(tables.alias, tables.name)
+        with open_asyncpg_session(tables.alias) as session:
+            payload = encoded.in_order(find_order(tables.read_table(), target.columns))
 
             def write() -> None:
                 with session.transaction():

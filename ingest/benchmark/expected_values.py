@@ -10,14 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ingest.benchmark.methods.base import Row
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
 
     Field = models.Field[Any, Any]
 
 
-def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) -> Iterator[Row]:
+def prepared_rows(
+    tables: ScratchTables, fields: Sequence[Field], rows: Sequence[Row]
+) -> Iterator[Row]:
     """Yield each row as psycopg takes it, with its number, from 1, before it."""
-    connection = connections[stage.alias]
+    connection = connections[tables.alias]
     prepare = [field.get_db_prep_save for field in fields]
     own = [
         field
@@ -30,7 +32,7 @@ def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) ->
         row = given
         if own:
             # A custom field may change what is saved.
-            instance = stage.model(**dict(zip(names, row, strict=True)))
+            instance = tables.model(**dict(zip(names, row, strict=True)))
             for field in own:
                 field.pre_save(instance, add=True)
             row = tuple(getattr(instance, name) for name in names)
@@ -40,10 +42,10 @@ def prepared_rows(stage: Stage, fields: Sequence[Field], rows: Sequence[Row]) ->
         )
 
 
-def placeholder(stage: Stage, field: Any, value: Any) -> str:
+def placeholder(tables: ScratchTables, field: Any, value: Any) -> str:
     """Return the SQL that the field puts around a value; ``%s`` if it puts none."""
-    connection = connections[stage.alias]
-    compiler = models.sql.Query(stage.model).get_compiler(stage.alias)
+    connection = connections[tables.alias]
+    compiler = models.sql.Query(tables.model).get_compiler(tables.alias)
     if hasattr(field, "get_placeholder_sql"):  # since Django 6.1
         return str(field.get_placeholder_sql(value, compiler, connection)[0])
     if hasattr(field, "get_placeholder"):

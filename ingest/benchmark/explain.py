@@ -52,9 +52,9 @@ class _Study:
         self._material = material
         self._rounds = rounds
         self._say = say
-        self._bare = create_bare(material.stage)
+        self._bare = create_bare(material.tables)
         self._parts = sorted(
-            read_parts(material.stage, self._bare), key=lambda part: KINDS.index(part.kind)
+            read_parts(material.tables, self._bare), key=lambda part: KINDS.index(part.kind)
         )
         self._seconds: list[list[float]] = []
         """The seconds of each round: for the bare table, and with each further part."""
@@ -81,7 +81,7 @@ class _Study:
             self._batches = typed_batches(self._material, count, converter)
             self._slow_fields = tuple(field.told() for field in add_up(converter.slow_fields))
             self._encoded = Encoded(self._material, self._batches)
-        self._bare = create_bare(self._material.stage)
+        self._bare = create_bare(self._material.tables)
         seconds = [self._measure_parts("the bare table", what)]
         for part in self._parts:
             self._execute(f"TRUNCATE {self._bare} RESTART IDENTITY", *part.add)
@@ -124,9 +124,9 @@ class _Study:
         self._report(title, what)
         encoded = self._encoded
         assert encoded is not None  # noqa: S101 - run() has set it
-        target = encoded.target(self._material.stage.alias, self._bare)
+        target = encoded.target(self._material.tables.alias, self._bare)
         payloads = encoded.payloads
-        with open_asyncpg_session(self._material.stage.alias) as session:
+        with open_asyncpg_session(self._material.tables.alias) as session:
             started = time.perf_counter()
             with session.transaction():
                 for payload in payloads:
@@ -147,7 +147,7 @@ class _Study:
                 references="trigger" if way == "indexes" else "auto",
                 indexes="keep" if way == "references" else "auto",
             )
-        self._material.ground.reset()
+        self._material.table_state.reset()
         encoding = target.converter().encoding
         with open_asyncpg_session(target.alias) as session:
             started = time.perf_counter()
@@ -173,6 +173,6 @@ class _Study:
         self._done += self._count
 
     def _execute(self, *statements: str) -> None:
-        with connections[self._material.stage.alias].cursor() as cursor:
+        with connections[self._material.tables.alias].cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)

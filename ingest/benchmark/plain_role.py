@@ -34,9 +34,9 @@ class RoleCandidate(MethodCandidate):
         self._give_tables()
 
     def _give_tables(self) -> None:
-        stage = self.material.stage
+        tables = self.material.tables
         role = sql.Identifier(self._role)
-        with connections[stage.alias].cursor() as cursor:
+        with connections[tables.alias].cursor() as cursor:
             cursor.execute("SELECT rolname FROM pg_catalog.pg_roles WHERE NOT rolsuper")
             names = [name for (name,) in cursor.fetchall()]
             if self._role not in names:
@@ -44,22 +44,22 @@ class RoleCandidate(MethodCandidate):
                     f"--role {self._role}: there is no such role, or it is a superuser: "
                     f'CREATE ROLE "{self._role}", and try again.'
                 )
-            for schema in stage.scratch.schemas:
+            for schema in tables.scratch.schemas:
                 cursor.execute(
                     sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(
                         sql.Identifier(schema), role
                     )
                 )
-            for name in dict.fromkeys(stage.names.values()):
+            for name in dict.fromkeys(tables.names.values()):
                 cursor.execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.SQL(name), role))
 
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
-        alias = f"{self.material.stage.alias} as {self._role}"
+        alias = f"{self.material.tables.alias} as {self._role}"
         databases = connections.databases
-        options = databases[self.material.stage.alias].get("OPTIONS", {})
+        options = databases[self.material.tables.alias].get("OPTIONS", {})
         databases[alias] = {
-            **databases[self.material.stage.alias],
+            **databases[self.material.tables.alias],
             "OPTIONS": {**options, "assume_role": self._role},
         }
         try:

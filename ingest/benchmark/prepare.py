@@ -18,8 +18,8 @@ from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.benchmark.probes import add_triggers, try_rows
 from ingest.benchmark.scratch import open_scratch
 from ingest.benchmark.scratch.parents import ParentRows
-from ingest.benchmark.scratch.reset import TableReset
-from ingest.benchmark.scratch.tables import build_stage, redirect
+from ingest.benchmark.scratch.reset import TableState
+from ingest.benchmark.scratch.tables import build_tables, redirect
 from ingest.benchmark.verification import Reference
 from ingest.exceptions import BenchmarkError, RecordsRefused
 from ingest.layout import match_fields
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ingest.benchmark.methods.base import Row
     from ingest.benchmark.options import BenchmarkOptions
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
 
     Fields = tuple[models.Field[Any, Any], ...]
 
@@ -47,7 +47,7 @@ WARM_UP_ROWS = 1_000
 class Material:
     """What the methods are measured with."""
 
-    stage: Stage
+    tables: ScratchTables
     target: Target
     rows: Sequence[Row]
     """The rows of the largest size; a smaller size uses the first of them."""
@@ -56,7 +56,7 @@ class Material:
     sizes: Sequence[int]
     """The numbers of rows, in ascending order."""
     reference: Reference
-    ground: TableReset
+    table_state: TableState
 
 
 @contextmanager
@@ -82,14 +82,14 @@ def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[M
     with open_scratch(options.database) as scratch:
         say("copying the tables")
         with _explained():
-            stage = build_stage(scratch, options.model)
+            tables = build_tables(scratch, options.model)
         scratch.notes.extend(notes)
-        with redirect(stage.names):
+        with redirect(tables.names):
             say("making the rows")
             rows = rows[: sizes[-1] + options.existing]
             with tempfile.TemporaryDirectory(prefix="ingest-") as folder:
                 with _explained():
-                    material = _fill(options, stage, fields, rows, sizes)
+                    material = _fill(options, tables, fields, rows, sizes)
                     if options.from_file and material.target.fields:
                         say("writing the rows to a file")
                         material = _with_files(material, Path(folder))
@@ -132,52 +132,56 @@ def _explained() -> Iterator[None]:
 
 
 def _fill(
-    options: BenchmarkOptions, stage: Stage, fields: Fields, rows: list[Row], sizes: list[int]
+    options: BenchmarkOptions,
+    tables: ScratchTables,
+    fields: Fields,
+    rows: list[Row],
+    sizes: list[int],
 ) -> Material:
-    parents = ParentRows(stage, options.seed)
+    parents = ParentRows(tables, options.seed)
     with transaction.atomic(using=options.database):
         if rows:
-            fields, rows = _with_keys(options, stage, fields, rows, sizes[-1])
-            reference = Reference(stage, fields)
+            fields, rows = _with_keys(options, tables, fields, rows, sizes[-1])
+            reference = Reference(tables, fields)
             reference.fill(rows)
-            table = stage.read_table()
+            table = tables.read_table()
             columns = {table.column(str(field.column)).name for field in fields}
             parents.copy_referenced(reference.name, columns)
         else:
-            fields, notes = made_fields(stage.model)
-            stage.scratch.notes.extend(notes)
-            rows = _make_rows(options, stage, parents, fields, sizes[-1] + options.existing)
-            fields, rows = _with_keys(options, stage, fields, rows, sizes[-1])
-            reference = Reference(stage, fields)
+            fields, notes = made_fields(tables.model)
+            tables.scratch.notes.extend(notes)
+            rows = _make_rows(options, tables, parents, fields, sizes[-1] + options.existing)
+            fields, rows = _with_keys(options, tables, fields, rows, sizes[-1])
+            reference = Reference(tables, fields)
             reference.fill(rows)
-        if stage.copier is not None:
-            stage.copier.copy_foreign_keys()
-    try_rows(stage, reference)
-    add_triggers(stage, reference)
+        if tables.copier is not None:
+            tables.copier.copy_foreign_keys()
+    try_rows(tables, reference)
+    add_triggers(tables, reference)
     with connections[options.database].cursor() as cursor:
-        cursor.execute("ANALYZE " + ", ".join(dict.fromkeys(stage.names.values())))
+        cursor.execute("ANALYZE " + ", ".join(dict.fromkeys(tables.names.values())))
     target = Target(
-        model=stage.model, alias=options.database, table=stage.read_table(), fields=fields
+        model=tables.model, alias=options.database, table=tables.read_table(), fields=fields
     )
     if options.existing:
         reference.keep_for_existing(sizes[-1], replaced=options.overlap is not None)
     return Material(
-        stage=stage,
+        tables=tables,
         target=target,
         rows=rows[: sizes[-1]],
         files={},
         sizes=sizes,
         reference=reference,
-        ground=TableReset(stage, reference, options.existing),
+        table_state=TableState(tables, reference, options.existing),
     )
 
 
 def _with_keys(
-    options: BenchmarkOptions, stage: Stage, fields: Fields, rows: list[Row], given: int
+    options: BenchmarkOptions, tables: ScratchTables, fields: Fields, rows: list[Row], given: int
 ) -> tuple[Fields, list[Row]]:
     if options.overlap is None:
         return fields, rows
-    return give_keys(stage.model, fields, rows, given, options.overlap, options.seed)
+    return give_keys(tables.model, fields, rows, given, options.overlap, options.seed)
 
 
 def _with_files(material: Material, folder: Path) -> Material:
@@ -189,14 +193,18 @@ def _with_files(material: Material, folder: Path) -> Material:
 
 
 def _make_rows(
-    options: BenchmarkOptions, stage: Stage, parents: ParentRows, fields: Fields, count: int
+    options: BenchmarkOptions,
+    tables: ScratchTables,
+    parents: ParentRows,
+    fields: Fields,
+    count: int,
 ) -> list[Row]:
     parents.copy_some()
     parents.make_missing(fields, count)
     maker = RowMaker(
-        model=stage.model,
+        model=tables.model,
         fields=fields,
-        table=stage.read_table(),
+        table=tables.read_table(),
         alias=options.database,
         seed=options.seed,
         keys=parents.keys(fields),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ingest.benchmark.methods.base import Method, Row, Target
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
     from ingest.benchmark.verification import Reference
 
 TRIAL_ROWS = 20
@@ -26,30 +26,30 @@ class _Undo(Exception):  # noqa: N818 - not an error: it rolls a trial back
     """Leaves the transaction of a trial."""
 
 
-def try_rows(stage: Stage, reference: Reference) -> None:
+def try_rows(tables: ScratchTables, reference: Reference) -> None:
     """Raise ``BenchmarkError`` if PostgreSQL refuses the rows, before triggers are added."""
     try:
-        _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
+        _trial(tables, lambda: reference.insert_into_table(TRIAL_ROWS))
     except DatabaseError as error:
         raise BenchmarkError(
-            f"PostgreSQL refuses the rows of {stage.model._meta.label}: {_first_line(error)}. "
+            f"PostgreSQL refuses the rows of {tables.model._meta.label}: {_first_line(error)}. "
             "Give a file of rows with --source FILE."
         ) from error
 
 
-def add_triggers(stage: Stage, reference: Reference) -> None:
+def add_triggers(tables: ScratchTables, reference: Reference) -> None:
     """Add the user's triggers, unless they write to tables outside the scratch schema.
 
     Their functions are the real ones, so they write to real rows in tables that they name. Writing
     over a function's own connection (dblink) is not detected.
     """
-    if stage.copier is None or not stage.copier.has_triggers():
+    if tables.copier is None or not tables.copier.has_triggers():
         return
     reason = ""
     try:
-        with transaction.atomic(using=stage.alias):
-            stage.copier.copy_triggers()
-            outside = _trial(stage, lambda: reference.insert_into_table(TRIAL_ROWS))
+        with transaction.atomic(using=tables.alias):
+            tables.copier.copy_triggers()
+            outside = _trial(tables, lambda: reference.insert_into_table(TRIAL_ROWS))
             if outside:
                 reason = f"they write to {', '.join(outside)}, which is real"
                 raise _Undo  # noqa: TRY301 - it leaves the transaction, which rolls back
@@ -58,13 +58,13 @@ def add_triggers(stage: Stage, reference: Reference) -> None:
     except DatabaseError as error:
         reason = f"they fail on the copy: {_first_line(error)}"
     if reason:
-        stage.scratch.notes.append(f"The triggers are left out: {reason}.")
+        tables.scratch.notes.append(f"The triggers are left out: {reason}.")
     else:
         reference.expect_triggers()
 
 
 def try_method(
-    stage: Stage, method: type[Method], target: Target, rows: Sequence[Row]
+    tables: ScratchTables, method: type[Method], target: Target, rows: Sequence[Row]
 ) -> tuple[list[str], list[str]]:
     """Let a Django method write a few rows; return its SQL and the real tables it wrote to.
 
@@ -78,24 +78,24 @@ def try_method(
         return execute(sql, parameters, many, context)
 
     def write() -> None:
-        with connections[stage.alias].execute_wrapper(capture), method(target) as opened:
+        with connections[tables.alias].execute_wrapper(capture), method(target) as opened:
             opened.write(rows[:TRIAL_ROWS])
 
     try:
-        outside = _trial(stage, write)
+        outside = _trial(tables, write)
     except Exception:  # noqa: BLE001 - raised again and reported in the measured run
         outside = []
     return statements, outside
 
 
-def _trial(stage: Stage, write: Callable[[], None]) -> list[str]:
+def _trial(tables: ScratchTables, write: Callable[[], None]) -> list[str]:
     """Write, return the tables outside the scratch schema that were written to, and roll back."""
-    with _undone(stage.alias):
-        before = _written(stage)
+    with _undone(tables.alias):
+        before = _written(tables)
         write()
-        with connections[stage.alias].cursor() as cursor:
+        with connections[tables.alias].cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        after = _written(stage)
+        after = _written(tables)
     return sorted(name for name in after if after[name] != before.get(name, 0))
 
 
@@ -109,16 +109,16 @@ def _undone(alias: str) -> Iterator[None]:
         pass
 
 
-def _written(stage: Stage) -> dict[str, int]:
+def _written(tables: ScratchTables) -> dict[str, int]:
     # The counts may include those of earlier transactions: only the difference counts.
-    session = DjangoSession(stage.alias)
+    session = DjangoSession(tables.alias)
     rows = session.fetch(
         "SELECT pg_catalog.format('%I.%I', schemaname, relname), (n_tup_ins OPERATOR(pg_catalog.+) "
         "n_tup_upd OPERATOR(pg_catalog.+) n_tup_del)::bigint "
         "FROM pg_catalog.pg_stat_xact_all_tables "
         "WHERE schemaname OPERATOR(pg_catalog.<>) ALL ($1::pg_catalog.text[]) "
         "AND NOT pg_catalog.starts_with(schemaname::pg_catalog.text, 'pg_temp')",
-        [*stage.scratch.schemas, "pg_catalog", "pg_toast", "information_schema"],
+        [*tables.scratch.schemas, "pg_catalog", "pg_toast", "information_schema"],
     )
     return {name: count for name, count in rows if count}
 

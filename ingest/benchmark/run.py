@@ -70,7 +70,7 @@ class _Run:
     ) -> None:
         self._options = options
         self._material = material
-        self._stage = material.stage
+        self._tables = material.tables
         self._target = material.target
         self._reference = material.reference
         self._psql = psql
@@ -95,7 +95,7 @@ class _Run:
             table=self._describe_table(),
             results=tuple(results),
             explanation=explanation,
-            notes=tuple(dict.fromkeys(self._stage.scratch.notes)),
+            notes=tuple(dict.fromkeys(self._tables.scratch.notes)),
         )
 
     def _measure_all(self, environment: dict[str, Any]) -> list[MethodResult]:
@@ -141,7 +141,7 @@ class _Run:
             method = contestant.method
             if method.driver != "django":
                 continue
-            statements, outside = try_method(self._stage, method, self._target, rows[:TRIAL_ROWS])
+            statements, outside = try_method(self._tables, method, self._target, rows[:TRIAL_ROWS])
             if outside:
                 refused[method.name] = (
                     f"left out: it writes to {', '.join(outside)} too, which is real; "
@@ -210,7 +210,7 @@ class _Run:
 
     def _take(self, contestant: Candidate, count: int) -> tuple[Sample | None, str]:
         """Return a sample, and what was wrong with it."""
-        self._material.ground.reset()
+        self._material.table_state.reset()
         try:
             sample = take_sample(self._options.database, contestant.open(count))
         except Exception as error:  # noqa: BLE001 - one method's failure is a line of the report
@@ -224,8 +224,8 @@ class _Run:
     def _describe_table(self) -> dict[str, Any]:
         table = self._target.table
         return {
-            "model": self._stage.model._meta.label,
-            "name": self._stage.original,
+            "model": self._tables.model._meta.label,
+            "name": self._tables.original,
             "indexes": [index.name for index in table.indexes],
             "foreign_keys": [key.name for key in table.foreign_keys],
             "checks": [item.name for item in table.constraints if item.kind == "c"],

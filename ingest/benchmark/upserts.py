@@ -104,7 +104,7 @@ class PsqlUpsert(PsqlBaseline):
     @contextmanager
     def open(self, count: int) -> Iterator[Write]:
         file = self.material.files[count]
-        target, name = self.material.target, self.material.stage.name
+        target, name = self.material.target, self.material.tables.name
         key, *others = (
             quote_name(target.table.column(str(field.column)).name) for field in target.fields
         )

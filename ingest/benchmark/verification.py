@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.benchmark.methods.base import Row
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
 
     Field = models.Field[Any, Any]
 
@@ -34,12 +34,12 @@ _PLAIN_PLACEHOLDER = re.compile(r"%s(::.*)?", re.DOTALL)
 class Reference:
     """The given rows in their own table, and the expected sums of the methods' table."""
 
-    def __init__(self, stage: Stage, fields: Sequence[Field]) -> None:
-        self._stage = stage
+    def __init__(self, tables: ScratchTables, fields: Sequence[Field]) -> None:
+        self._tables = tables
         self._fields = tuple(fields)
-        self.name = f"{quote_name(stage.scratch.schema_for('pg_catalog'))}.reference"
+        self.name = f"{quote_name(tables.scratch.schema_for('pg_catalog'))}.reference"
         """The reference table, quoted and with its schema."""
-        self._table = stage.read_table()
+        self._table = tables.read_table()
         self._columns = [self._column(field) for field in fields]
         self._wanted: dict[int, Sum] = {}
         self._is_changed_by_triggers = False
@@ -49,7 +49,7 @@ class Reference:
         self._beside: dict[int, Sum] = {}
         columns = ", ".join(["0::bigint AS ingest_ordinal", *self._columns])
         self._execute(
-            f"CREATE UNLOGGED TABLE {self.name} AS SELECT {columns} FROM {stage.name} WITH NO DATA"
+            f"CREATE UNLOGGED TABLE {self.name} AS SELECT {columns} FROM {tables.name} WITH NO DATA"
         )
 
     def _column(self, field: Field) -> str:
@@ -57,22 +57,22 @@ class Reference:
 
     def fill(self, rows: Sequence[Row]) -> None:
         """Write all rows, numbered from 1."""
-        connection = connections[self._stage.alias]
+        connection = connections[self._tables.alias]
         columns = ", ".join(["ingest_ordinal", *self._columns])
         with (
             connection.connection.cursor() as cursor,
             cursor.copy(f"COPY {self.name} ({columns}) FROM STDIN") as copy,
         ):
-            for prepared in prepared_rows(self._stage, self._fields, rows):
+            for prepared in prepared_rows(self._tables, self._fields, rows):
                 copy.write_row(prepared)
         for place, (field, column) in enumerate(zip(self._fields, self._columns, strict=True)):
-            sql = placeholder(self._stage, field, rows[0][place]) if rows else "%s"
+            sql = placeholder(self._tables, field, rows[0][place]) if rows else "%s"
             if not _PLAIN_PLACEHOLDER.fullmatch(sql):
                 self._execute(f"UPDATE {self.name} SET {column} = {sql.replace('%s', column)}")
 
     def write_file(self, path: Path, count: int) -> None:
         """Write the first rows as CSV, whose first line names the fields."""
-        connection = connections[self._stage.alias]
+        connection = connections[self._tables.alias]
         named = ", ".join(
             f"{column} AS {quote_name(field.attname)}"
             for field, column in zip(self._fields, self._columns, strict=True)
@@ -108,12 +108,12 @@ class Reference:
 
     def expect_existing(self) -> None:
         """Expect the current rows of the model's table besides the given rows."""
-        self._existing = self._sum(self._stage.name, "")
+        self._existing = self._sum(self._tables.name, "")
 
     def constants(self) -> list[tuple[str, Any]]:
         """Return the quoted column and the prepared value of each field that the ORM fills."""
-        instance = self._stage.model()
-        connection = connections[self._stage.alias]
+        instance = self._tables.model()
+        connection = connections[self._tables.alias]
         return [
             (
                 self._column(field),
@@ -130,13 +130,13 @@ class Reference:
         columns = ", ".join([*self._columns, *names])
         if not columns:
             self._execute(
-                f"INSERT INTO {self._stage.name} SELECT FROM {self.name} WHERE {condition}"
+                f"INSERT INTO {self._tables.name} SELECT FROM {self.name} WHERE {condition}"
             )
             return
         # Bound parameters: psycopg would write a time as '…'::timestamptz.
         source = ", ".join([*self._columns, *(f"${place}" for place in range(1, len(values) + 1))])
-        DjangoConnection(self._stage.alias).fetch(
-            f"INSERT INTO {self._stage.name} ({columns}) SELECT {source} FROM {self.name} "
+        DjangoConnection(self._tables.alias).fetch(
+            f"INSERT INTO {self._tables.name} ({columns}) SELECT {source} FROM {self.name} "
             f"WHERE {condition} ORDER BY ingest_ordinal",
             *values,
         )
@@ -150,7 +150,7 @@ class Reference:
 
         ``name`` is another table to verify, a bare copy that holds no other rows.
         """
-        got, want = self._sum(name or self._stage.name, ""), self._want(count)
+        got, want = self._sum(name or self._tables.name, ""), self._want(count)
         if name is None:
             existing = self._existing_beside(count) if self._replaces else self._existing
             want = tuple(map(sum, zip(want, existing, strict=True)))
@@ -159,7 +159,7 @@ class Reference:
         if got != want:
             return f"stored other values than given, for one: {self._example(count, name)}"
         for field in self._filled_by_orm():
-            bad = self._badly_filled(field, name or self._stage.name)
+            bad = self._badly_filled(field, name or self._tables.name)
             if bad:
                 return f"left {field.column!r} as {bad} where the ORM would fill it"
         return None
@@ -169,7 +169,7 @@ class Reference:
             if self._is_changed_by_triggers:
                 self._empty()
                 self.insert_into_table(count)
-                self._wanted[count] = self._sum(self._stage.name, "")
+                self._wanted[count] = self._sum(self._tables.name, "")
             else:
                 where = f"WHERE ingest_ordinal OPERATOR(pg_catalog.<=) {count:d}"
                 self._wanted[count] = self._sum(self.name, where)
@@ -177,12 +177,12 @@ class Reference:
 
     def _empty(self) -> None:
         """Empty the model's table; the foreign keys of other tables to it prevent TRUNCATE."""
-        copier = self._stage.copier
+        copier = self._tables.copier
         inward = copier.inward_foreign_keys if copier else []
-        with transaction.atomic(using=self._stage.alias):
+        with transaction.atomic(using=self._tables.alias):
             for drop, _ in inward:
                 self._execute(drop)
-            self._execute(f"TRUNCATE {self._stage.name}")
+            self._execute(f"TRUNCATE {self._tables.name}")
             for _, add in inward:
                 self._execute(add)
 
@@ -218,7 +218,7 @@ class Reference:
         if name is None and self._existing_after is not None:
             existing = f"OR ingest_ordinal OPERATOR(pg_catalog.>) {self._existing_after:d}"
         found = self._execute(
-            f"SELECT {row} FROM {name or self._stage.name} EXCEPT ALL SELECT {row} "
+            f"SELECT {row} FROM {name or self._tables.name} EXCEPT ALL SELECT {row} "
             f"FROM {self.name} WHERE ingest_ordinal OPERATOR(pg_catalog.<=) {count:d} "
             f"{existing} LIMIT 1"
         )
@@ -227,7 +227,7 @@ class Reference:
     def _badly_filled(self, field: Field, table: str) -> str | None:
         column = self._column(field).replace("%", "%%")
         name = table.replace("%", "%%")
-        connection = connections[self._stage.alias]
+        connection = connections[self._tables.alias]
         with connection.cursor() as cursor:
             if field.has_default() and not callable(field.default):
                 value = field.get_db_prep_save(field.get_default(), connection)
@@ -242,7 +242,7 @@ class Reference:
                     f"SELECT {column}::pg_catalog.text FROM {name} WHERE {differs} LIMIT 1", given
                 )
             else:
-                instance = self._stage.model()
+                instance = self._tables.model()
                 if field.pre_save(instance, add=True) is None:
                     return None
                 cursor.execute(f"SELECT 'NULL' FROM {name} WHERE {column} IS NULL LIMIT 1", [])
@@ -252,7 +252,7 @@ class Reference:
     def _filled_by_orm(self) -> list[Field]:
         return [
             field
-            for field in self._stage.model._meta.concrete_fields
+            for field in self._tables.model._meta.concrete_fields
             if field not in self._fields
             and not field.generated
             and field.db_default is models.NOT_PROVIDED
@@ -260,6 +260,6 @@ class Reference:
         ]
 
     def _execute(self, sql: str) -> list[tuple[Any, ...]]:
-        with connections[self._stage.alias].cursor() as cursor:
+        with connections[self._tables.alias].cursor() as cursor:
             cursor.execute(sql)
             return cursor.fetchall() if cursor.description else []

@@ -148,9 +148,9 @@ def test_the_floor_ends_with_the_very_table():
         floor = FloorBaseline(material)
         with floor.open(40) as write:
             write()
-        scratch = material.stage.scratch
+        scratch = material.tables.scratch
         schemas = {"public": scratch.schema_for("")}
-        want = describe(material.stage.name, schemas)
+        want = describe(material.tables.name, schemas)
         got = describe(floor._bare, {"public": scratch.schema_for(BARE_SCHEMA)} | schemas)
         for what in ("indexes", "constraints", "triggers", "internal triggers"):
             assert len(got[what]) == len(want[what]), what

@@ -17,7 +17,7 @@ from ingest.postgres.session import DjangoSession
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
 
     Field = models.Field[Any, Any]
 
@@ -30,15 +30,15 @@ MADE_ROWS = 1_000
 class ParentRows:
     """Fills the scratch tables that the model's table refers to, before triggers are added."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
-        self._stage = stage
+    def __init__(self, tables: ScratchTables, seed: int) -> None:
+        self._tables = tables
         self._seed = seed
-        self._session = DjangoSession(stage.alias)
+        self._session = DjangoSession(tables.alias)
         self._edges: list[tuple[Any, ...]] = []
-        self._copies = stage.copier.copies if stage.copier else {}
+        self._copies = tables.copier.copies if tables.copier else {}
         self._root = next(iter(self._copies), 0)
         if self._copies:
-            with plain_names(stage.alias):
+            with plain_names(tables.alias):
                 self._edges = self._session.fetch(definitions.EDGES, list(self._copies))
 
     def copy_some(self) -> None:
@@ -47,7 +47,7 @@ class ParentRows:
             if child == self._root != parent:
                 rows = self._insert(parent, referenced, f"LIMIT {COPIED_ROWS}")
                 if rows == COPIED_ROWS:
-                    self._stage.scratch.notes.append(
+                    self._tables.scratch.notes.append(
                         f"Only {rows:,} rows of {self._copies[parent].original} were copied."
                     )
         self._copy_closure()
@@ -68,18 +68,18 @@ class ParentRows:
         for field in fields:
             if self._is_outward(field):
                 needed = count if field.unique else 1
-                self._ensure(field.related_model, needed, {self._stage.model})
+                self._ensure(field.related_model, needed, {self._tables.model})
 
     def keys(self, fields: Sequence[Field], model: type[models.Model] | None = None) -> list[Keys]:
         """Return the keys that the model's fields may have."""
         keys = []
         for field in fields:
-            if not field.is_relation or field.related_model in (model, self._stage.model):
+            if not field.is_relation or field.related_model in (model, self._tables.model):
                 continue
             parent: Any = field.related_model
             if find_table(self._session, parent._meta.db_table) is None:
                 continue
-            rows = parent._base_manager.using(self._stage.alias)
+            rows = parent._base_manager.using(self._tables.alias)
             rows = rows.complex_filter(field.get_limit_choices_to())  # type: ignore[attr-defined]
             name = field.target_field.attname  # type: ignore[attr-defined]
             values = list(rows.order_by("pk").values_list(name)[:COPIED_ROWS])
@@ -88,40 +88,40 @@ class ParentRows:
         return keys
 
     def _is_outward(self, field: Field) -> bool:
-        return field.is_relation and field.related_model in self._stage.names
+        return field.is_relation and field.related_model in self._tables.names
 
     def _ensure(self, model: Any, needed: int, above: set[Any]) -> None:
-        manager = model._base_manager.using(self._stage.alias)
+        manager = model._base_manager.using(self._tables.alias)
         [(present,)] = self._session.fetch(
-            f"SELECT pg_catalog.count(*) FROM {self._stage.names[model]}"
+            f"SELECT pg_catalog.count(*) FROM {self._tables.names[model]}"
         )
         if present >= needed or model in above:
             return
         fields, notes = made_fields(model)
-        self._stage.scratch.notes.extend(notes)
+        self._tables.scratch.notes.extend(notes)
         missing = max(needed, MADE_ROWS) - present
         for field in fields:
             if self._is_outward(field):
                 self._ensure(field.related_model, missing if field.unique else 1, {*above, model})
-        oid = find_table(self._session, self._stage.names[model])
-        assert oid is not None  # noqa: S101 - the stage created it
+        oid = find_table(self._session, self._tables.names[model])
+        assert oid is not None  # noqa: S101 - it was created a moment ago
         maker = RowMaker(
             model=model,
             fields=fields,
             table=read_table(self._session, oid),
-            alias=self._stage.alias,
+            alias=self._tables.alias,
             seed=self._seed,
             keys=self.keys(fields, model),
         )
         names = [field.attname for field in fields]
-        connection = connections[self._stage.alias]
+        connection = connections[self._tables.alias]
         with connection.cursor() as cursor:
             for sql in connection.ops.sequence_reset_sql(no_style(), [model]):
                 cursor.execute(sql)
         manager.bulk_create(
             [model(**dict(zip(names, row, strict=True))) for row in maker.make(missing)]
         )
-        self._stage.scratch.notes.append(f"{missing:,} rows of {model._meta.label} were made up.")
+        self._tables.scratch.notes.append(f"{missing:,} rows of {model._meta.label} were made up.")
 
     def _copy_closure(self) -> None:
         is_growing = True
@@ -134,7 +134,7 @@ class ParentRows:
 
     def _insert(self, oid: int, referenced: Sequence[str], condition: str) -> int:
         copy = self._copies[oid]
-        with plain_names(self._stage.alias):
+        with plain_names(self._tables.alias):
             columns = self._session.fetch(definitions.COPIED_COLUMNS, oid, self._root)
         for name, leads_back, is_required in columns:
             if leads_back and is_required:
@@ -150,7 +150,7 @@ class ParentRows:
         known = _equal("k", "o", referenced, referenced)
         where = condition if condition.startswith("AND") else ""
         limit = "" if where else condition
-        with connections[self._stage.alias].cursor() as cursor:
+        with connections[self._tables.alias].cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {copy.name} ({names}) OVERRIDING SYSTEM VALUE "
                 f"SELECT {values} FROM {copy.original} o "

@@ -16,7 +16,7 @@ from ingest.postgres.session import DjangoSession
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
 
 BARE_SCHEMA = "information_schema"
 """The schema whose scratch schema holds the bare copy. No copied table comes from it, so the parts
@@ -49,16 +49,16 @@ class Part:
     """The statement that drops it."""
 
 
-def read_parts(stage: Stage, name: str) -> list[Part]:
+def read_parts(tables: ScratchTables, name: str) -> list[Part]:
     """Return the parts of the model's scratch table, for adding them to the table ``name``.
 
     ``name`` is quoted and includes the schema: the scratch table itself, or a bare copy of it. The
     parts are in an order in which they can be added; indexes in the order of their creation.
     """
-    session = DjangoSession(stage.alias)
-    oid = find_table(session, stage.name)
+    session = DjangoSession(tables.alias)
+    oid = find_table(session, tables.name)
     assert oid is not None  # noqa: S101 - it was created in this run's own schema
-    with plain_names(stage.alias):
+    with plain_names(tables.alias):
         original = session.fetch(definitions.TABLES, oid)[0][3]
         reader = _Reader(session, oid, original, name)
         return [
@@ -69,17 +69,17 @@ def read_parts(stage: Stage, name: str) -> list[Part]:
         ]
 
 
-def create_bare(stage: Stage) -> str:
+def create_bare(tables: ScratchTables) -> str:
     """Create a table with only the columns of the model's scratch table; return its name.
 
     NOT NULL, defaults, identity and generation are kept, because they belong to the columns.
     """
-    session = DjangoSession(stage.alias)
-    oid = find_table(session, stage.name)
+    session = DjangoSession(tables.alias)
+    oid = find_table(session, tables.name)
     assert oid is not None  # noqa: S101 - it was created in this run's own schema
-    with plain_names(stage.alias):
+    with plain_names(tables.alias):
         _, _, table, original, _, persistence, options = session.fetch(definitions.TABLES, oid)[0]
-        name = f"{quote_name(stage.scratch.schema_for(BARE_SCHEMA))}.{quote_name(table)}"
+        name = f"{quote_name(tables.scratch.schema_for(BARE_SCHEMA))}.{quote_name(table)}"
         session.execute(f"DROP TABLE IF EXISTS {name}")
         session.execute(
             f"CREATE {persistence}TABLE {name} (LIKE {original} INCLUDING DEFAULTS "

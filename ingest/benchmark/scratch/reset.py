@@ -12,26 +12,26 @@ from ingest.benchmark.scratch.parts import BARE_SCHEMA, read_parts
 from ingest.postgres.catalog import quote_name
 
 if TYPE_CHECKING:
-    from ingest.benchmark.scratch.tables import Stage
+    from ingest.benchmark.scratch.tables import ScratchTables
     from ingest.benchmark.verification import Reference
 
 
-class TableReset:
+class TableState:
     """Restores the initial state of the model's scratch table; never while a clock runs."""
 
-    def __init__(self, stage: Stage, reference: Reference, existing: int) -> None:
-        self._stage = stage
+    def __init__(self, tables: ScratchTables, reference: Reference, existing: int) -> None:
+        self._tables = tables
         self._existing = existing
         self.holds_rows = existing > 0
         """Whether the table holds rows at the beginning of each sample."""
         # Tables that refer to the measured table have no rows that do, but their constraints
         # prevent TRUNCATE. They are dropped and added again at once.
-        self._inward = stage.copier.inward_foreign_keys if stage.copier else []
+        self._inward = tables.copier.inward_foreign_keys if tables.copier else []
         if existing:
-            self._parts = read_parts(stage, stage.name)
+            self._parts = read_parts(tables, tables.name)
             self._columns = ", ".join(
                 quote_name(column.name)
-                for column in stage.read_table().columns
+                for column in tables.read_table().columns
                 if not column.is_generated
             )
             self._save(reference)
@@ -43,31 +43,31 @@ class TableReset:
         next sample would measure something else.
         """
         if not self._existing:
-            with transaction.atomic(using=self._stage.alias):
+            with transaction.atomic(using=self._tables.alias):
                 self._execute(*(drop for drop, _ in self._inward))
-                self._execute(f"TRUNCATE {self._stage.name} RESTART IDENTITY")
+                self._execute(f"TRUNCATE {self._tables.name} RESTART IDENTITY")
                 self._execute(*(add for _, add in self._inward))
             return
-        with transaction.atomic(using=self._stage.alias):
+        with transaction.atomic(using=self._tables.alias):
             self._take_parts_off()
             self._execute(
-                f"TRUNCATE {self._stage.name} RESTART IDENTITY",
-                f"INSERT INTO {self._stage.name} ({self._columns}) OVERRIDING SYSTEM VALUE "
+                f"TRUNCATE {self._tables.name} RESTART IDENTITY",
+                f"INSERT INTO {self._tables.name} ({self._columns}) OVERRIDING SYSTEM VALUE "
                 f"SELECT {self._columns} FROM {self._saved}",
             )
             self._put_parts_on()
         self._settle()
 
     def _save(self, reference: Reference) -> None:
-        schema = quote_name(self._stage.scratch.schema_for(BARE_SCHEMA))
+        schema = quote_name(self._tables.scratch.schema_for(BARE_SCHEMA))
         self._saved = f"{schema}.existing"
-        with transaction.atomic(using=self._stage.alias):
+        with transaction.atomic(using=self._tables.alias):
             self._take_parts_off()
-            self._execute(f"TRUNCATE {self._stage.name} RESTART IDENTITY")
+            self._execute(f"TRUNCATE {self._tables.name} RESTART IDENTITY")
             reference.insert_existing()
             self._execute(
                 f"CREATE UNLOGGED TABLE {self._saved} AS SELECT {self._columns} "
-                f"FROM {self._stage.name}"
+                f"FROM {self._tables.name}"
             )
             self._put_parts_on()
             reference.expect_existing()
@@ -81,16 +81,16 @@ class TableReset:
         self._execute(*(add for _, add in self._inward))
 
     def _settle(self) -> None:
-        connection = connections[self._stage.alias]
-        self._execute(*connection.ops.sequence_reset_sql(no_style(), [self._stage.model]))
+        connection = connections[self._tables.alias]
+        self._execute(*connection.ops.sequence_reset_sql(no_style(), [self._tables.model]))
         # Otherwise the first reader would do the work that the reload left.
-        self._execute(f"VACUUM (ANALYZE) {self._stage.name}")
+        self._execute(f"VACUUM (ANALYZE) {self._tables.name}")
         # Not every role may do this. A checkpoint in the middle of only one of the samples would be
         # noise.
         with suppress(DatabaseError):
             self._execute("CHECKPOINT")
 
     def _execute(self, *statements: str) -> None:
-        with connections[self._stage.alias].cursor() as cursor:
+        with connections[self._tables.alias].cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)

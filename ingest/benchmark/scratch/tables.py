@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stage:
+class ScratchTables:
     """The scratch tables of one run."""
 
     scratch: Scratch
@@ -51,7 +51,7 @@ class Stage:
         return read_table(session, oid)
 
 
-def build_stage(scratch: Scratch, model: type[Model]) -> Stage:
+def build_tables(scratch: Scratch, model: type[Model]) -> ScratchTables:
     """Copy the model's table and all that it references, still without foreign keys and triggers.
 
     If the real table does not exist, it is created from the model, with foreign keys.
@@ -68,7 +68,7 @@ def build_stage(scratch: Scratch, model: type[Model]) -> Stage:
         return _from_model(scratch, model) if oid is None else _from_table(scratch, model, oid)
 
 
-def _from_table(scratch: Scratch, model: type[Model], oid: int) -> Stage:
+def _from_table(scratch: Scratch, model: type[Model], oid: int) -> ScratchTables:
     copier = TableCopier(scratch, oid)
     copier.copy_tables()
     session = DjangoSession(scratch.alias)
@@ -77,7 +77,7 @@ def _from_table(scratch: Scratch, model: type[Model], oid: int) -> Stage:
         found = find_table(session, other._meta.db_table)
         if found in copier.copies:
             names[other] = copier.copies[found].name
-    return Stage(
+    return ScratchTables(
         scratch=scratch,
         model=model,
         name=copier.copies[oid].name,
@@ -87,7 +87,7 @@ def _from_table(scratch: Scratch, model: type[Model], oid: int) -> Stage:
     )
 
 
-def _from_model(scratch: Scratch, model: type[Model]) -> Stage:
+def _from_model(scratch: Scratch, model: type[Model]) -> ScratchTables:
     original = model._meta.db_table
     models = list(dict.fromkeys(_needed(model, set())))
     names = {}
@@ -101,7 +101,7 @@ def _from_model(scratch: Scratch, model: type[Model]) -> Stage:
     scratch.notes.append(
         f"{original} does not exist yet: measured on the table that the model describes."
     )
-    return Stage(
+    return ScratchTables(
         scratch=scratch,
         model=model,
         name=names[model],
