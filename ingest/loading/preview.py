@@ -6,12 +6,10 @@ import dataclasses
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, router
 from django.db.transaction import atomic
 
 from ingest.exceptions import ConfigurationError
-from ingest.layout import choose_layout
-from ingest.loading.options import check_reading, split_options
+from ingest.loading.options import LoadSpec, check_reading
 from ingest.loading.pipeline import make_converter
 from ingest.postgres.encoding import decode
 from ingest.postgres.session import adaptation_context, open_session
@@ -21,15 +19,16 @@ from ingest.sources.batch import in_pieces
 from ingest.sources.cell_errors import refuse_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from django.db import models
 
     from ingest.conversion import Converter, TypedBatch
     from ingest.layout.transform import LayoutTransform
     from ingest.loading.outcomes import RecordOutcome
+    from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
-    from ingest.sources import Batch
+    from ingest.sources import Batch, Source
 
 DEFAULT_ROWS = 5
 MOST_RECORDS = 1_000
@@ -80,74 +79,79 @@ def preview(
     """
     if rows < 1:
         raise ConfigurationError("A preview shows at least one row.")
-    from ingest.layout.transform import find_transform  # the command imports this module's options
-
-    alias = using or router.db_for_write(model) or DEFAULT_DB_ALIAS
-    layout = choose_layout(options)
-    reading, how = split_options({**({} if layout is None else layout.source), **options})
-    conflicts = how.conflicts
+    spec = LoadSpec.of(model, source, using, options)
     with (
-        open_source(source, reading) as opened,
+        open_source(spec.given, spec.reading) as opened,
         # On Django's connection, which can read the values that rows have now.
-        nullcontext() if conflicts is None else atomic(using=alias),
-        open_session(alias) as session,
+        nullcontext() if spec.how.conflicts is None else atomic(using=spec.alias),
+        open_session(spec.alias) as session,
     ):
         check_reading(opened, options)
         with session.transaction() as transaction:
             transaction.roll_back()  # a layout may create missing parents
-            table = read_tables(session, model)
-            if not opened.columns:  # an empty iterable
-                return _nothing(model, opened.name)
-            transform = find_transform(layout, model, opened, session, alias, sends=False)
-            converter = make_converter(
-                model,
-                opened,
-                alias,
-                table,
-                transform,
-                clean=how.clean,
-                inserts="all" if conflicts is None else conflicts.fills,
-            )
-            # In pieces, so that no more is looked up than is shown.
-            used = None if transform is None else transform.used_columns
-            parts = in_pieces(refuse_errors(opened.batches(), used), rows)
-            typed = _typed(parts, converter, transform)
-            settlement = None
-            if conflicts is not None:
-                from ingest.loading.outcomes import Settlement  # few previews need it
+            return _read(spec, opened, session, rows)
 
-                settlement = Settlement(session, table, model, converter, conflicts, alias)
-                typed = settlement.settle(typed)
-            batches = list(_first(typed, rows))
-            found = [
-                pair
-                for batch in batches
-                for pair in zip(
-                    batch.records,
-                    decode(converter.encoding, batch.rows, adaptation_context(alias, table)),
-                    strict=True,
-                )
-            ][:rows]
-        rejects = tuple(
-            sorted(
-                (reject for batch in batches for reject in batch.rejects),
-                key=lambda reject: reject.record,
-            )
+
+def _read(spec: LoadSpec, source: Source, session: Session, rows: int) -> Preview:
+    """Return the preview of an open source, in a transaction that is rolled back afterwards."""
+    from ingest.layout.transform import find_transform  # the command imports this module's options
+
+    model, alias, conflicts = spec.model, spec.alias, spec.how.conflicts
+    table = read_tables(session, model)
+    if not source.columns:  # an empty iterable
+        return _nothing(model, source.name)
+    transform = find_transform(spec.layout, model, source, session, alias, sends=False)
+    converter = make_converter(
+        model,
+        source,
+        alias,
+        table,
+        transform,
+        clean=spec.how.clean,
+        inserts="all" if conflicts is None else conflicts.fills,
+    )
+    # In pieces, so that no more is looked up than is shown.
+    used = None if transform is None else transform.used_columns
+    parts = in_pieces(refuse_errors(source.batches(), used), rows)
+    typed = _typed(parts, converter, transform)
+    settlement = None
+    if conflicts is not None:
+        from ingest.loading.outcomes import Settlement  # few previews need it
+
+        settlement = Settlement(session, table, model, converter, conflicts, alias)
+        typed = settlement.settle(typed)
+    batches = list(_first(typed, rows))
+    found = [
+        pair
+        for batch in batches
+        for pair in zip(
+            batch.records,
+            decode(converter.encoding, batch.rows, adaptation_context(alias, table)),
+            strict=True,
         )
-        if len(found) == rows:
-            rejects = tuple(reject for reject in rejects if reject.record <= found[-1][0])
-        return Preview(
-            model=model._meta.label,
-            source=opened.name,
-            columns=converter.encoding.names,
-            fields=tuple(field.name for field in converter.fields),
-            records=tuple(record for record, _ in found),
-            rows=tuple(row for _, row in found),
-            rejects=rejects,
-            outcomes=()
-            if settlement is None
-            else tuple(settlement.outcomes[record] for record, _ in found),
-        )
+    ][:rows]
+    return Preview(
+        model=model._meta.label,
+        source=source.name,
+        columns=converter.encoding.names,
+        fields=tuple(field.name for field in converter.fields),
+        records=tuple(record for record, _ in found),
+        rows=tuple(row for _, row in found),
+        rejects=_rejects(batches, found[-1][0] if len(found) == rows else None),
+        outcomes=()
+        if settlement is None
+        else tuple(settlement.outcomes[record] for record, _ in found),
+    )
+
+
+def _rejects(batches: Sequence[TypedBatch], last: int | None) -> tuple[Reject, ...]:
+    """Return the rejects in the order of their records, up to the record ``last``."""
+    found = (reject for batch in batches for reject in batch.rejects)
+    return tuple(
+        reject
+        for reject in sorted(found, key=lambda reject: reject.record)
+        if last is None or reject.record <= last
+    )
 
 
 def _nothing(model: type[models.Model], source: str) -> Preview:

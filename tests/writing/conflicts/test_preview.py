@@ -7,7 +7,8 @@ import pytest
 from django.core.management import call_command
 from django.db import models, transaction
 
-from ingest import ConfigurationError, preview
+from ingest import ConfigurationError, Layout, preview
+from ingest.layout.definition import Conflict
 from tests.writing.conflicts.tables import ask, make_model, run
 
 RECORDS = [
@@ -53,6 +54,14 @@ def test_a_sync_is_shown_as_an_upsert(item):
         3: "insert",
     }
     assert len(rows()) == 2
+
+
+def test_the_conflict_of_a_layout_is_shown_as_it_would_be_loaded(item):
+    layout = Layout(others="match", conflict=Conflict(on_conflict="upsert", key=("number",)))
+    found = preview(item, RECORDS, rows=20, layout=layout)
+    assert [each.what for each in found.outcomes] == ["unchanged", "update", "insert"]
+    found = preview(item, RECORDS, rows=20, layout=layout, on_conflict="ignore")
+    assert [each.what for each in found.outcomes] == ["ignored", "ignored", "insert"]
 
 
 def test_values_are_those_of_the_table(item):
