@@ -14,6 +14,7 @@ from django.test import override_settings
 
 from ingest import conf
 from ingest.migrations import __path__ as MIGRATIONS  # noqa: N812 - a constant to this module
+from tests.sql import run
 
 NOWHERE = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": "1"}
 ROOT = Path(__file__).parent.parent
@@ -67,11 +68,6 @@ def unblocked(django_db_setup, django_db_blocker):
     """Let a test use aliases that it made: the mark allows only those that existed before."""
     with django_db_blocker.unblock():
         yield
-
-
-def run(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
 
 
 @pytest.mark.parametrize("tags", [None, ["ingest"]])

@@ -1,6 +1,6 @@
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import transaction
 
 from finance.models import Account, Transaction
 from ingest.benchmark.scratch import open_scratch
@@ -9,14 +9,9 @@ from ingest.exceptions import BenchmarkError
 from tests.benchmark import difficult_tables
 from tests.benchmark.catalog import describe
 from tests.benchmark.marks import committing
+from tests.sql import run
 
 pytestmark = committing
-
-
-def run(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else None
 
 
 def oid_of(name):

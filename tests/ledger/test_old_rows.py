@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from django.apps import apps
-from django.db import connection, models
+from django.db import models
 
 from finance.models import Transaction
 from ingest.exceptions import LedgerError
@@ -18,15 +18,10 @@ from ingest.postgres.session import open_session
 from ingest.writing.conflicts.old_values import OldValues, exactly
 from tests.end_to_end.contract.models.keys import NaturalKey, UniversalKey
 from tests.factories import AccountFactory, TransactionFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 in_transaction = pytest.mark.django_db  # the contract's tables cannot be flushed
-
-
-def run(sql, *values):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchall() if cursor.description else []
 
 
 def texts(model):
@@ -311,7 +306,7 @@ def test_every_value_comes_back_exactly(style):
     declared = ", ".join(f"{quote_name(name)} {kind}" for name, (kind, _) in TYPES.items())
     run(
         f"CREATE TABLE typed (id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-        f"twice int8 GENERATED ALWAYS AS (length(word)) STORED, {declared})".replace("%", "%%")
+        f"twice int8 GENERATED ALWAYS AS (length(word)) STORED, {declared})"
     )
     names = ", ".join(quote_name(name).replace("%", "%%") for name in TYPES)
     for place in range(3):

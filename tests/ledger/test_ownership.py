@@ -14,15 +14,10 @@ from ingest.writing import direct
 from tests.end_to_end.contract.models.inheritance import Partitioned
 from tests.end_to_end.contract.models.keys import CompositeKey, NaturalKey
 from tests.factories import AccountFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TABLE = "finance_transaction"
-
-
-def run(sql, *values):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture

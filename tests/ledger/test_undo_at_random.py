@@ -17,6 +17,7 @@ from ingest.models import Chunk, KeyList, KeyRange, Load
 from ingest.sources import records
 from ingest.writing import direct
 from tests.factories import AccountFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,12 +25,6 @@ SCHEDULES = range(int(os.environ.get("UNDO_SCHEDULES", "6")))
 STEPS = 25
 TABLE = "finance_transaction"
 STRANGER = "stranger"
-
-
-def run(sql, *values):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        return cursor.fetchall() if cursor.description else []
 
 
 class Schedule:

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import transaction
 
 from finance.models import Transaction
 from ingest import ConfigurationError, LedgerError, RecordsRefused, load, resume
@@ -14,15 +14,10 @@ from ingest.models import Load, OldRows
 from tests.end_to_end.contract.models.inheritance import Partitioned
 from tests.end_to_end.contract.models.keys import CompositeKey, NaturalKey, UniversalKey
 from tests.factories import AccountFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TABLE = "finance_transaction"
-
-
-def run(sql, *values):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 def texts(table=TABLE):

@@ -12,6 +12,7 @@ from ingest.ledger.undo import undo
 from ingest.models import Load
 from ingest.postgres.session import SessionState, open_session, read_state
 from tests.factories import AccountFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,12 +23,6 @@ SELECT current_user::text, session_user::text, current_setting('search_path'),
        current_setting('statement_timeout'), current_setting('row_security'),
        current_setting('synchronous_commit'), current_setting('work_mem')
 """
-
-
-def run(sql, *parameters):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture

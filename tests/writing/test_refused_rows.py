@@ -6,13 +6,14 @@ import contextlib
 import io
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.utils import IntegrityError
 
 from finance.models import Account, Transaction
 from ingest import ConfigurationError, ConstraintRefused, RecordsRefused, load
 from ingest.sources import records
 from tests.factories import AccountFactory, UserFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SEE_ALL = (
@@ -21,12 +22,6 @@ SEE_ALL = (
 )
 COLUMNS = ("user_id", "account_id", "amount", "tx_date", "reference")
 LAST_PARENT = 987654
-
-
-def run(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return cursor.fetchall() if cursor.description else None
 
 
 @pytest.fixture(params=["small", "direct", "copy", "kept indexes"])

@@ -16,6 +16,7 @@ from ingest.models import Reject
 from ingest.results.rejects import KEPT_CHARACTERS
 from ingest.sources import records
 from tests.factories import UserFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,11 +50,6 @@ def typed():
         "DROP TABLE IF EXISTS typed_row; DROP TYPE typed_mood; DROP DOMAIN typed_code; "
         "DROP FUNCTION IF EXISTS typed_trap"
     )
-
-
-def run(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
 
 
 def noise(length):

@@ -23,6 +23,7 @@ from ingest.ledger.undo import plan_undo, undo
 from ingest.models import Load
 from ingest.sources import records
 from tests.factories import AccountFactory, TransactionFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,12 +34,6 @@ REFUSED = 'new row violates row-level security policy for table "finance_transac
 COLUMNS = ("user_id", "account_id", "amount", "description", "tx_date", "reference")
 IS_OF_TENANT = "user_id = current_setting('app.tenant')::bigint"
 BOTH = pytest.mark.parametrize("around", [nullcontext, transaction.atomic])
-
-
-def run(sql, *parameters):
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters or None)
-        return cursor.fetchall() if cursor.description else []
 
 
 def in_table(columns="user_id, reference"):

@@ -1,13 +1,14 @@
 """Loads into tables that the catalog says are of Citus. Their rows are here all the same."""
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from finance.models import Account, Transaction
 from ingest import ConstraintRefused, UnsupportedModelError, load
 from ingest.exceptions import ConfigurationError, LedgerError
 from ingest.ledger.undo import plan_undo, undo
 from tests.factories import AccountFactory
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,11 +35,6 @@ CREATE TRIGGER refuse_as_a_shard BEFORE INSERT ON finance_transaction
 FOR EACH ROW EXECUTE FUNCTION refuse_as_a_shard();
 """
 """What ReportCopyError of Citus raises: no SQLSTATE of a constraint, and no constraint's name."""
-
-
-def run(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
 
 
 @pytest.fixture
