@@ -1,7 +1,8 @@
 import pytest
-from django.db import connection, models
+from django.db import models
 
 from tests.writing.conflicts.tables import SCHEMA, make_model, run
+from tests.writing.schemas import fresh_schema
 
 
 def pytest_collection_modifyitems(items):
@@ -12,12 +13,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def schema(transactional_db):
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        cursor.execute(f"CREATE SCHEMA {SCHEMA}")
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+    with fresh_schema(SCHEMA):
+        yield
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
-from django.db import connection
 
 from tests.writing.direct.scenarios import MORE
 from tests.writing.direct.tables import PARENT_AND_CHILD, ROLE, SCHEMA, run
+from tests.writing.schemas import fresh_schema
 
 
 def pytest_collection_modifyitems(items):
@@ -18,12 +18,8 @@ def always_few_rows_too(few_rows_too):
 
 @pytest.fixture
 def schema(transactional_db):
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-        cursor.execute(f"CREATE SCHEMA {SCHEMA}")
-    yield
-    with connection.cursor() as cursor:
-        cursor.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
+    with fresh_schema(SCHEMA):
+        yield
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import pytest
 from django.db.models import BigAutoField, IntegerField, TextField
 
 from ingest import load
-from tests.writing.conflicts.conftest import schema  # noqa: F401 - a fixture
 from tests.writing.conflicts.tables import ask, counts, make_model, run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def place(schema, few_rows_too):  # noqa: F811 - the fixture
+def place(schema, few_rows_too):
     run("""
         CREATE TABLE whose (number integer PRIMARY KEY);
         INSERT INTO whose SELECT generate_series(0, 99);
