@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def use(
+def use_layout(
     site: AdminSite, request: HttpRequest, upload: Upload, model: type[Model], offer: Offer
 ) -> None:
     """Use a layout for an upload, without the parts that its owner may not use."""

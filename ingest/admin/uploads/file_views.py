@@ -182,12 +182,12 @@ class MappingStep(StepView):
         self.save()
 
     def _start(self, name: str) -> HttpResponse:
-        from ingest.admin.uploads.choosing import use
+        from ingest.admin.uploads.choosing import use_layout
 
         offer = next((offer for offer in self._offers() if offer.name == name), None)
         if offer is None:
             raise PermissionDenied("That layout is not offered.")
-        use(self.admin.admin_site, self.request, self.upload, self.model, offer)
+        use_layout(self.admin.admin_site, self.request, self.upload, self.model, offer)
         self._stay()
         return HttpResponseRedirect(self.admin.address(self.upload, self.name))
 

@@ -40,7 +40,7 @@ def receive(site: AdminSite, request: HttpRequest, label: str, handler: Receivin
         upload.options = {} if sample is None else {SAMPLE: sample}
         upload.storage_name = keep(file, name)
         upload.save()
-        look(site, request, upload)
+        propose_layout(site, request, upload)
     except BaseException:
         delete_orphan(upload)
         upload.storage_name = ""
@@ -50,10 +50,10 @@ def receive(site: AdminSite, request: HttpRequest, label: str, handler: Receivin
     return upload
 
 
-def look(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
+def propose_layout(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
     """Detect how to read a file, and choose the layout that fits it best."""
     # Arrow, which this needs, is not imported when the server starts.
-    from ingest.admin.uploads.choosing import use
+    from ingest.admin.uploads.choosing import use_layout
     from ingest.uploads.layouts import detect_first, offers, sheets_of
 
     model = rights.find_model_of(upload.model)
@@ -62,7 +62,7 @@ def look(site: AdminSite, request: HttpRequest, upload: Upload) -> None:
     sheets = sheets_of(upload)
     found = detect_first(upload, model, sheets)
     best = offers(upload, model, found, rights.readable_layouts(request))[0]
-    use(site, request, upload, model, best)
+    use_layout(site, request, upload, model, best)
     upload.options["sheets"] = list(sheets)
     upload.options["findings"] = list(found.findings)
     if SAMPLE in upload.options:
