@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connection
 from ingest.conversion import Converter
 from ingest.conversion.cleaning import NANOSECONDS
 from ingest.conversion.cures import FORMATS, MARKS, NO_JSON, NO_NAN, WHOLE, WORDS
+from ingest.exceptions import null_cure
 from ingest.postgres.catalog import quote_name, read_model_table
 from ingest.postgres.session import CopyTarget, DjangoSession, adaptation_context
 from ingest.results.rejects import REASON_SHOWN
@@ -65,7 +66,7 @@ def is_same_message(mine, theirs):
     What can be done about it is said by ingest alone.
     """
     [message], full = mine.messages or [""], " ".join(theirs.messages)
-    for cure in (WHOLE, MARKS, FORMATS, WORDS, NO_JSON, NO_NAN):
+    for cure in (WHOLE, MARKS, FORMATS, WORDS, NO_JSON, NO_NAN, null_cure("null").strip()):
         message = message.removesuffix(f" {cure}")
     shown = ".*".join(map(re.escape, message.split("…")))
     is_shortened = len(full) > REASON_SHOWN and "…" in message and not message.endswith("…")

@@ -207,7 +207,15 @@ def test_a_generator_is_read_in_the_callers_thread(account):
 
 REFUSED = {
     "no decimal": ("abc,x,2025-01-01", "amount", "'abc'", "“abc” value must be a decimal number."),
-    "NaN": ("NaN,x,2025-01-01", "amount", "'NaN'", "“NaN” value must be a decimal number."),
+    "NaN": (
+        "NaN,x,2025-01-01",
+        "amount",
+        "'NaN'",
+        (
+            "“NaN” value must be a decimal number. To load it as an empty cell, say null in the "
+            "layout, or --null in the command."
+        ),
+    ),
     "Infinity": (
         "Infinity,x,2025-01-01",
         "amount",

@@ -167,7 +167,7 @@ def test_retries_of_what_can_be_read_only_once(row):
     [
         (("--decimal", ","), "a number"),
         (("--thousands", "."), "a number"),
-        (("--date-format", "%d.%m.%Y"), "a date or a time"),
+        (("--date-format", "%d.%m.%Y"), "a date or a time as it says"),
     ],
 )
 def test_how_values_are_written_where_no_field_has_such_values(row, tmp_path, option, word):
