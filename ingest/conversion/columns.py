@@ -521,7 +521,9 @@ def _is_cut(value: Any) -> bool:
         return any(map(_is_cut, value))
     if isinstance(value, dt.datetime):
         return value.time() != dt.time()
-    return isinstance(value, float | Decimal) and value % 1 != 0
+    if isinstance(value, Decimal):  # whose remainder is an error for large and infinite numbers
+        return value.is_finite() and value != value.to_integral_value()
+    return isinstance(value, float) and value % 1 != 0
 
 
 def _name_unlike_text(kind: type) -> str | None:

@@ -228,7 +228,9 @@ class DelimitedSource(Source):
         except pa.ArrowInvalid as error:
             raise SourceError(f"{self.name} cannot be read as delimited text: {error}") from error
         placed.count = len(columns[0]) + len(widths)
-        faults = {**dict.fromkeys(joined_places(block), JOINED), **block.faulty_places}
+        # PostgreSQL writes no mark: there, it is the beginning of a value.
+        joined = () if self.has_postgres_text else joined_places(block)
+        faults = {**dict.fromkeys(joined, JOINED), **block.faulty_places}
         if (faults or widths) and placed.count != block.records:
             raise IngestError(
                 f"{self.name}: {placed.count:,} records were parsed from line "

@@ -305,6 +305,7 @@ def test_the_differences_are_documented():
         ("array", "nested", Cells("text", text("[[]]", "[[],[]]", "[[],[1]]", "[[1],[]]", "[]"))),
         ("array", "nested", Cells("python", [[[]], [[], []], [[[]], [[]]], [[[]], []]])),
         ("array", "sized", Cells("text", text(f'["{"x" * 2000}"]'))),
+        ("custom number", "cents", Cells("python", [Decimal("Infinity"), Decimal("1E+30")])),
     ],
 )
 def test_what_long_random_runs_found(family, variant, cells, temporary_tables):
