@@ -1,6 +1,10 @@
 """Who refers to rows: every kind of relation that a model can have."""
 
 import pytest
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, models
+from django.test.utils import isolate_apps
 
 from ingest.exceptions import LedgerError
 from ingest.ledger.ownership import ROW, RowSet
@@ -58,6 +62,48 @@ def test_the_row_of_a_child_refers_to_its_parents():
     assert told(Place, place.pk) == want
     assert told(PlaceProxy, place.pk) == want
     assert told(Restaurant, place.pk) == []
+
+
+@pytest.fixture
+def no_content_types():
+    """Forget those of other tests, and those of models that only this test has."""
+    ContentType.objects.clear_cache()
+    yield
+    ContentType.objects.clear_cache()
+
+
+@pytest.mark.parametrize("kind", [models.IntegerField, models.TextField])
+@isolate_apps("tests.end_to_end.contract")
+def test_a_generic_relation_refers_to_the_row_of_its_kind_and_key(no_content_types, kind):
+    class Note(models.Model):
+        content_type = models.ForeignKey(ContentType, models.CASCADE, related_name="+")
+        object_id = kind()
+        about = GenericForeignKey()
+
+        class Meta:
+            app_label = "contract"
+
+        def __str__(self):
+            return str(self.pk)
+
+    class Noted(models.Model):
+        notes = GenericRelation(Note)
+
+        class Meta:
+            app_label = "contract"
+
+        def __str__(self):
+            return str(self.pk)
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Note)
+        editor.create_model(Noted)
+    first, second = Noted.objects.create(), Noted.objects.create()
+    note = Note.objects.create(about=second)
+    Note.objects.create(content_type=ContentType.objects.get_for_model(Owner), object_id=first.pk)
+    assert told(Noted, first.pk) == []
+    want = [f"1 of contract.Note by object_id (one is contract.Note {note.pk})"]
+    assert told(Noted, second.pk) == want
 
 
 def test_only_the_childs_own_table_is_undone():
