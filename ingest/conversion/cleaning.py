@@ -122,6 +122,12 @@ class Cleaner:
         if isinstance(value, RefusedValue):
             return value
         if isinstance(value, models.Model) and isinstance(field, models.ForeignKey):
+            parent = field.remote_field.model._meta.concrete_model
+            if not isinstance(value, parent):
+                return RefusedValue(
+                    f"it is an instance of {value._meta.label}, and {field.name} refers to "
+                    f"{parent._meta.label}"
+                )
             value = getattr(value, field.target_field.attname)
         if hasattr(value, "resolve_expression"):
             return RefusedValue(

@@ -31,6 +31,7 @@ from ingest.postgres.session import (
     without_triggers,
 )
 from ingest.writing.deferred import find_check, set_constraints
+from ingest.writing.own_references import OwnReferences
 from ingest.writing.refused_rows import RefusedRow, own_refusal
 from ingest.writing.row_by_row import READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name
@@ -113,6 +114,7 @@ class BadRowFinder:
         )
         self._checked, self._unchecked = checked, unchecked
         self._leaves_out_triggers = False
+        self._own = OwnReferences(table, () if ends_at_first else encoding.names)
         # If rows may conflict in ways that the guess cannot see, all are tried in order. So are
         # all if Citus would have to query all shards.
         self._takes_copy = not table.row_security
@@ -157,7 +159,6 @@ class BadRowFinder:
     def _isolate(
         self, rows: pa.RecordBatch, places: pa.Array, refusal: RowError | None
     ) -> Script[list[RefusedRow]]:
-        yield Statement(f"TRUNCATE {self._refused}")
         suspects = None
         if self._suspects is not None:
             try:
@@ -165,10 +166,24 @@ class BadRowFinder:
             except CannotTellError:
                 self._suspects = None  # the next batch would not fare better
         staged = range(rows.num_rows) if suspects is None else sorted(suspects)
-        at = pa.array(staged, pa.int64())
-        refused_by_type = yield from self._stage.fill(rows.take(at), at)
         rows_of = self._unchecked if self._leaves_out_triggers else self._checked
-        yield Statement(self._guard(rows_of.in_pieces if suspects is None else rows_of.singly))
+        attempt = rows_of.in_pieces if suspects is None else rows_of.singly
+        refused = yield from self._try(rows, staged, attempt)
+        while later := self._own.find_later(rows, refused):
+            again = yield from self._try(rows, sorted(later), rows_of.in_pieces)
+            refused = [*(row for row in refused if row.place not in later), *again]
+            if len(again) == len(later):
+                break
+        return sorted(refused, key=lambda row: row.place)
+
+    def _try(
+        self, rows: pa.RecordBatch, places: Sequence[int], attempt: str
+    ) -> Script[list[RefusedRow]]:
+        """Try the rows at these places from the stage, and return those that are refused."""
+        yield Statement(f"TRUNCATE {self._refused}")
+        at = pa.array(places, pa.int64())
+        refused_by_type = yield from self._stage.fill(rows.take(at), at)
+        yield Statement(self._guard(attempt))
         [(entered,)] = yield Query(READ_ENTERED)
         self._entered += entered
         found = yield Query(_READ_REFUSED.format(refused=self._refused))
@@ -177,7 +192,7 @@ class BadRowFinder:
             for row in found
         ]
         refused += [RefusedRow.of(it, cast("int", it.place)) for it in refused_by_type]
-        return sorted(refused, key=lambda row: row.place)
+        return refused
 
     def _in_own_names(self, row: RefusedRow) -> RefusedRow:
         said = RowError(row.state, row.place, row.message, row.detail, row.constraint, row.column)

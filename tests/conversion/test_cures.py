@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from django.utils.functional import SimpleLazyObject
 
+from finance.models import Transaction
 from ingest import load
 from ingest.conversion.cures import (
     FORMATS,
@@ -35,9 +36,11 @@ from tests.end_to_end.contract.models.moments import Moment
 from tests.end_to_end.contract.models.numbers import Coercion
 from tests.end_to_end.contract.models.ranges import Span
 from tests.end_to_end.contract.models.structures import Blob, Document, Flag, Identifier
+from tests.factories import AccountFactory
 
 pytestmark = pytest.mark.django_db
 
+DAY = "2024-01-02"
 COERCION = {
     "whole": 1,
     "binary": 1,
@@ -336,3 +339,13 @@ def test_booleans_and_uuids_say_what_they_take():
         "Its type is date, but UUIDField takes a UUID, or its text."
     )
     load(Identifier, [{"number": UUID(int=1)}])
+
+
+@pytest.mark.parametrize("field", ["user", "user_id"])
+def test_an_instance_of_another_model_is_no_parent(field):
+    account = AccountFactory()
+    row = {field: account, "account": account, "amount": 1, "description": "x", "tx_date": DAY}
+    reason = reason_of(Transaction, row, field)
+    assert reason == "it is an instance of finance.Account, and user refers to auth.User"
+    load(Transaction, [{**row, field: SimpleLazyObject(lambda: account.user)}])
+    assert Transaction.objects.get().user == account.user
