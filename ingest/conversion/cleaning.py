@@ -119,16 +119,10 @@ class Cleaner:
     def clean(self, value: Any) -> Any:
         """Clean a Python value: return what the field converts it to, or a ``RefusedValue``."""
         field = self.field
+        if isinstance(value, models.Model) and isinstance(field, models.ForeignKey):
+            value = _key_of(field, value)
         if isinstance(value, RefusedValue):
             return value
-        if isinstance(value, models.Model) and isinstance(field, models.ForeignKey):
-            parent = field.remote_field.model._meta.concrete_model
-            if not isinstance(value, parent):
-                return RefusedValue(
-                    f"it is an instance of {value._meta.label}, and {field.name} refers to "
-                    f"{parent._meta.label}"
-                )
-            value = getattr(value, field.target_field.attname)
         if hasattr(value, "resolve_expression"):
             return RefusedValue(
                 "an SQL expression cannot be sent as a value: use the ORM for this row"
@@ -251,6 +245,17 @@ class Cleaner:
             except Exception:  # noqa: BLE001, S110 - the first error is the one to report
                 pass
             raise
+
+
+def _key_of(field: models.ForeignKey[Any, Any], instance: models.Model) -> Any:
+    """Return the key of an instance to which the field refers."""
+    parent = field.remote_field.model._meta.concrete_model
+    if isinstance(instance, parent):
+        return getattr(instance, field.target_field.attname)
+    return RefusedValue(
+        f"it is an instance of {instance._meta.label}, and {field.name} refers to "
+        f"{parent._meta.label}"
+    )
 
 
 def _is_of(field: models.Field[Any, Any], kind: type[models.Field[Any, Any]]) -> bool:

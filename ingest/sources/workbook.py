@@ -233,13 +233,15 @@ class WorkbookSource(Source):
 
     def _next_row(self) -> tuple[int, Row] | None:
         """Return the number and the cells of the next row that is not blank; None at the end."""
-        errors = self._facts.errors
+        errors, texts = self._facts.errors, self._facts.texts
         for number, row in self._rows:
             self._row = number
-            if number in errors:
-                for column, shown in errors[number].items():
+            if number in errors or number in texts:
+                cells: Row = [*texts.get(number, {}).items()]
+                cells += [(at, _CellError(shown)) for at, shown in errors.get(number, {}).items()]
+                for column, cell in cells:
                     if 0 <= column - 1 - self._left < len(row):
-                        row[column - 1 - self._left] = _CellError(shown)
+                        row[column - 1 - self._left] = cell
             if row.count("") < len(row):
                 return number, row
         return None
@@ -306,7 +308,7 @@ class WorkbookSource(Source):
         if self._held is not None:
             yield self._held
             self._held, left = None, left - 1
-        if self._facts.errors:
+        if self._facts.errors or self._facts.texts:
             while left and (found := self._next_row()) is not None:
                 yield found
                 left -= 1

@@ -341,11 +341,10 @@ def test_booleans_and_uuids_say_what_they_take():
     load(Identifier, [{"number": UUID(int=1)}])
 
 
-@pytest.mark.parametrize("field", ["user", "user_id"])
-def test_an_instance_of_another_model_is_no_parent(field):
+def test_an_instance_of_another_model_is_no_parent():
     account = AccountFactory()
-    row = {field: account, "account": account, "amount": 1, "description": "x", "tx_date": DAY}
-    reason = reason_of(Transaction, row, field)
+    row = {"user": account, "account": account, "amount": 1, "description": "x", "tx_date": DAY}
+    reason = reason_of(Transaction, row, "user")
     assert reason == "it is an instance of finance.Account, and user refers to auth.User"
-    load(Transaction, [{**row, field: SimpleLazyObject(lambda: account.user)}])
+    load(Transaction, [{**row, "user": SimpleLazyObject(lambda: account.user)}])
     assert Transaction.objects.get().user == account.user

@@ -567,3 +567,27 @@ def test_cells_at_the_end_of_a_block_are_counted_once():
         blocks = (text[at : at + size] for at in range(0, len(text), size))
         with pytest.raises(SourceError, match="has 3 cells, spread over 1,048,576 rows"):
             _quick_scan(blocks, "Table", "rows.xlsx", SheetFacts(), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("content", "read_as"),
+    [
+        ("<text:p>a<text:tab/>b</text:p>", "a\tb"),
+        ("<text:p>a<text:line-break/>b</text:p>", "a\nb"),
+        (
+            "<text:p>a<text:s text:c='2'/>b<text:tab/></text:p>\n <text:p>c &amp; d</text:p>",
+            "a  b\t\nc & d",
+        ),
+        ("<text:p><text:span>a<text:tab/></text:span>b</text:p>", "a\tb"),
+        (
+            "<office:annotation><text:p>x<text:tab/>y</text:p></office:annotation><text:p>b</text:p>",
+            "b",
+        ),
+    ],
+)
+def test_tabs_and_line_breaks_of_ods(content, read_as, tmp_path):
+    repeated = 'table:number-columns-repeated="2"'
+    cell = f'<table:table-cell office:value-type="string" {repeated}>{content}</table:table-cell>'
+    names = ods_row(*map(ods_cell, "abc"))
+    path = make_ods(tmp_path / "rows.ods", names, ods_row(ods_cell("1", "float"), cell))
+    assert read(path).rows == [(1, read_as, read_as)]

@@ -30,6 +30,8 @@ class SheetFacts:
 
     errors: dict[int, dict[int, str]] = dataclasses.field(default_factory=dict)
     """The texts of cells with an error, by row and column."""
+    texts: dict[int, dict[int, str]] = dataclasses.field(default_factory=dict)
+    """The texts that calamine reads without their tabs and line breaks, by row and column."""
     hidden: list[int] = dataclasses.field(default_factory=list)
     """The hidden rows."""
     hidden_columns: set[tuple[int, int]] = dataclasses.field(default_factory=set)
