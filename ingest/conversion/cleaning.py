@@ -249,7 +249,7 @@ class Cleaner:
 
 def _key_of(field: models.ForeignKey[Any, Any], instance: models.Model) -> Any:
     """Return the key of an instance to which the field refers."""
-    parent = field.remote_field.model._meta.concrete_model
+    parent = cast("type[models.Model]", field.remote_field.model._meta.concrete_model)
     if isinstance(instance, parent):
         return getattr(instance, field.target_field.attname)
     return RefusedValue(

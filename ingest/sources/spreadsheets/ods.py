@@ -59,8 +59,8 @@ class _Scanner:
         self._text: list[str] = []
         self._paragraphs = 0
         self._is_string = self._has_marks = self._is_in_text = self._is_in_note = False
-        """Whether the cell is a text; whether it has tabs or line breaks, which are elements; whether
-        an element is in that text, or in a comment on the cell."""
+        """Whether the cell is a text, and has tabs or line breaks, which are elements; whether an
+        element is in that text, or in a comment on the cell."""
 
     def _begin_sheet(self, sheet: str) -> None:
         self._sheet, self.facts = sheet, SheetFacts()
