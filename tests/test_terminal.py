@@ -109,7 +109,7 @@ def test_a_name_that_is_no_utf_8():
     path = Path("rows\udc80.csv")
     path.write_text(f"user,number,name\n{user},A,x\n")
     said = run("finance.Account", path)
-    assert "Loaded 1 rows" in said
+    assert "Loaded 1 row " in said
     assert Load.objects.get().source == r"rows\udc80.csv"
 
 

@@ -14,6 +14,7 @@ from ingest.benchmark.result import Explanation, PartCost
 from ingest.benchmark.scratch.parts import KINDS, create_bare, read_parts
 from ingest.conversion.slow_fields import add_up
 from ingest.exceptions import BenchmarkError
+from ingest.plurals import counted
 from ingest.postgres.session import open_asyncpg_session
 from ingest.writing.copy import CopyWriter
 from ingest.writing.direct import DirectWriter
@@ -169,7 +170,7 @@ class _Study:
             raise BenchmarkError(f"The table {problem}, in the run {title!r}.")
 
     def _report(self, title: str, what: str) -> None:
-        self._say(f"{title}, {self._count:,} rows, {what}", self._done, self._total)
+        self._say(f"{title}, {counted(self._count, 'row')}, {what}", self._done, self._total)
         self._done += self._count
 
     def _execute(self, *statements: str) -> None:

@@ -131,88 +131,95 @@ def add_arguments(parser: CommandParser) -> None:
 
     None means that an option was not given. ``ingest.management.parsers`` lists the same names.
     """
-    group = parser.add_argument_group("measuring what each way of loading costs")
+    group = parser.add_argument_group("what is measured")
     group.add_argument(
         "--benchmark",
         action="store_true",
-        help="measure the methods on a throw-away copy of a model's table",
+        help="Measure the methods on a temporary copy of a model's table.",
     )
     group.add_argument(
         "--model",
         dest="benchmark_model",
         metavar="app.Model",
-        help='whose table (default: the positional model, else INGEST["BENCHMARK_MODEL"])',
+        help="Model whose table is measured (default: the first argument, or "
+        'INGEST["BENCHMARK_MODEL"]).',
     )
     group.add_argument(
         "--rows",
         nargs="+",
         type=_number,
         metavar="N",
-        help=f"numbers of rows (default: {' '.join(map(str, DEFAULT_ROWS))})",
+        help=f"Numbers of rows (default: {' '.join(map(str, DEFAULT_ROWS))}).",
     )
     group.add_argument(
         "--methods",
         nargs="+",
         metavar="METHOD",
-        help=f"which of {', '.join(method_names())} (default: all)",
+        help=f"Methods to measure, out of {', '.join(method_names())} (default: all).",
     )
     group.add_argument(
         "--repeat",
         type=_number,
         metavar="N",
-        help=f"samples to keep of each, after a warm-up (default: {DEFAULT_REPEAT})",
+        help=f"Samples of each method and size, after a warm-up (default: {DEFAULT_REPEAT}).",
     )
     group.add_argument(
         "--seed",
         type=int,
         metavar="N",
-        help=f"the same seed makes the same rows (default: {DEFAULT_SEED})",
+        help=f"Seed of the generated rows (default: {DEFAULT_SEED}).",
     )
     group.add_argument(
-        "--source", metavar="FILE", help="measure with the rows of a file instead of made ones"
+        "--source",
+        metavar="FILE",
+        help="Measure with the rows of this file, not with generated ones.",
     )
     group.add_argument(
         "--from-file",
         action="store_true",
-        help="start the clock at a CSV file of the rows, not at rows in memory",
+        help="Measure from a CSV file of the rows, not from rows in memory.",
     )
     group.add_argument(
         "--baseline",
         dest="baselines",
         nargs="+",
         metavar="NAME",
-        help=r"yardsticks beside the methods: psql (its \copy of the same file; all others then "
-        "start at that file too), floor (the least PostgreSQL itself needs)",
+        help=r"Measure for comparison, too: psql (its \copy of the same file; implies "
+        "--from-file), floor (the least that PostgreSQL itself needs).",
     )
-    group.add_argument("--psql", metavar="PATH", help="the program psql (default: the one on PATH)")
+    group.add_argument(
+        "--psql", metavar="PATH", help="The program psql (default: the one on PATH)."
+    )
     group.add_argument(
         "--existing",
         type=_number,
         metavar="N",
-        help="rows that the table holds before each run (default: 0)",
+        help="Rows in the table before each run (default: 0).",
     )
     group.add_argument(
         "--overlap",
         type=_share,
         metavar="SHARE",
-        help="with --existing: give this share of the rows, such as 50%%, keys of rows that the "
-        "table holds, and measure upserts instead of the methods",
+        help="With --existing: measure upserts instead of the methods; this share of the rows, "
+        "such as 50%%, has keys that are in the table.",
     )
     group.add_argument(
         "--role",
         metavar="ROLE",
-        help="measure direct once more as this role, which gets the scratch tables",
+        help="Measure direct also as this role.",
     )
     group.add_argument(
         "--explain",
         action="store_true",
-        help="measure what each index, constraint and trigger of the table costs a row",
+        help="Measure what each index, constraint and trigger of the table costs per row.",
     )
     group.add_argument(
-        "--json", metavar="FILE", help="write the results as JSON; - is standard output"
+        "--json",
+        metavar="FILE",
+        help="Write the results to this file, as JSON; - is standard output.",
     )
     group.add_argument(
-        "--plot", metavar="FILE", help="draw rows against seconds: FILE.png, .svg or .pdf"
+        "--plot", metavar="FILE", help="Plot seconds against rows: a file .png, .svg or .pdf."
     )
 
 

@@ -25,6 +25,7 @@ from ingest.exceptions import BenchmarkError, RecordsRefused
 from ingest.layout import match_fields
 from ingest.layout.transform import find_transform
 from ingest.loading.pipeline import make_converter
+from ingest.plurals import counted
 from ingest.postgres.catalog import read_settled_table
 from ingest.postgres.session import open_session
 from ingest.sources import open_source
@@ -73,11 +74,13 @@ def prepare(options: BenchmarkOptions, say: Callable[[str], None]) -> Iterator[M
             raise BenchmarkError(f"{options.source} has no rows to measure with.")
         if options.existing and len(rows) < sizes[-1] + options.existing:
             raise BenchmarkError(
-                f"{options.source} has {len(rows):,} rows, but --rows and --existing together ask "
-                f"for {sizes[-1] + options.existing:,}."
+                f"{options.source} has {counted(len(rows), 'row')}, but --rows and --existing "
+                f"together ask for {sizes[-1] + options.existing:,}."
             )
         if len(rows) < sizes[-1]:
-            notes.append(f"{options.source} has {len(rows):,} rows: more were not measured.")
+            notes.append(
+                f"{options.source} has {counted(len(rows), 'row')}: more were not measured."
+            )
         sizes = sorted({min(size, len(rows)) for size in sizes})
     with open_scratch(options.database) as scratch:
         say("copying the tables")

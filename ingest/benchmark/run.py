@@ -19,6 +19,7 @@ from ingest.benchmark.probes import TRIAL_ROWS, try_method
 from ingest.benchmark.psql import Psql, find_psql
 from ingest.benchmark.result import BenchmarkResult, MethodResult, Sample
 from ingest.benchmark.sample import describe_environment, frozen_garbage, take_sample
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +163,7 @@ class _Run:
             if contestant.name in problems:
                 continue
             if _is_capped(contestant, size):
-                problems[contestant.name] = f"capped at {contestant.row_cap:,} rows"
+                problems[contestant.name] = f"capped at {counted(contestant.row_cap or 0, 'row')}"
                 continue
             measured.append(contestant)
         samples: dict[str, list[Sample]] = {one.name: [] for one in self._contestants}
@@ -198,7 +199,7 @@ class _Run:
         what = f"run {round_number} of {self._options.repeat}" if round_number else "warm-up"
         self._report(
             Progress(
-                message=f"{contestant.name}, {size:,} rows, {what}",
+                message=f"{contestant.name}, {counted(size, 'row')}, {what}",
                 done=self._done,
                 total=self._total,
             )

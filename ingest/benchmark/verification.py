@@ -15,6 +15,7 @@ from django.db import connections, models, transaction
 from ingest.benchmark.data import FILLED_KINDS
 from ingest.benchmark.expected_values import placeholder, prepared_rows
 from ingest.ledger.rows import DjangoConnection
+from ingest.plurals import counted
 from ingest.postgres.catalog import quote_name
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Reference:
             existing = self._existing_beside(count) if self._replaces else self._existing
             want = tuple(map(sum, zip(want, existing, strict=True)))
         if got[0] != want[0]:
-            return f"stored {got[0]:,} rows instead of {want[0]:,}"
+            return f"stored {counted(got[0], 'row')} instead of {want[0]:,}"
         if got != want:
             return f"stored other values than given, for one: {self._example(count, name)}"
         for field in self._filled_by_orm():

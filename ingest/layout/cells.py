@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import did_you_mean
+from ingest.plurals import counted
 from ingest.sources.cell_text import text_of
 from ingest.sources.text import find_undecodable, why_undecodable
 
@@ -27,7 +28,7 @@ def place_of(layout: Layout, column: Column, names: Sequence[str], keys: tuple[s
         if column <= len(names):
             return column - 1
         raise layout.error(
-            keys, f"there is no column {column}: the source has {len(names)} columns."
+            keys, f"there is no column {column}: the source has {counted(len(names), 'column')}."
         )
     if names.count(column) > 1:
         raise layout.error(

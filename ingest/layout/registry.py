@@ -74,5 +74,7 @@ def _find_saved(name: str) -> Layout:
                 "admin, or give a file whose name ends in .toml."
             )
     except DatabaseError as error:
-        raise LayoutError(f"The saved layout {name!r} cannot be read: {error}") from error
+        from ingest.postgres.errors import brief  # imports both drivers
+
+        raise LayoutError(f"The saved layout {name!r} cannot be read: {brief(error)}.") from error
     return read_text(text, f"{SAVED}{name}")

@@ -19,6 +19,7 @@ from ingest.layout.lookup_cache import LookupCache, join_parts
 from ingest.layout.lookups import NaturalKeyLookup
 from ingest.layout.row_filters import Hook, Selection
 from ingest.layout.text_reader import KINDS_READ, as_text
+from ingest.plurals import counted
 from ingest.results.rejects import Reject, shorten
 from ingest.sources.batch import Batch
 
@@ -526,7 +527,8 @@ class LayoutTransform:
         if len(columns) != len(lookup):
             raise self._layout.error(
                 ("fields", name, "lookup"),
-                f"{name} is looked up by {len(lookup)} fields in {len(columns)} columns.",
+                f"{name} is looked up by {counted(len(lookup), 'field')} in "
+                f"{counted(len(columns), 'column')}.",
             )
         parents = NaturalKeyLookup(
             session,

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import IO, TYPE_CHECKING, Any
 
 from ingest.exceptions import NOTHING_LOADED, IngestError, Outcome
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -84,7 +85,8 @@ class AppendFile:
             size = self._file.seek(0, os.SEEK_END)
             if size < place:
                 raise IngestError(
-                    f"{self._what} is no longer what this load has written: it has {size:,} bytes, "
+                    f"{self._what} is no longer what this load has written: it has "
+                    f"{counted(size, 'byte')}, "
                     f"and should have {place:,}. Bring it back, or undo what is in and load "
                     "again."
                 )

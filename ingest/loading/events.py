@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ingest.plurals import noun
 from ingest.results import DETAILS
 from ingest.signals import load_ended
 from ingest.terminal import safe_line
@@ -65,7 +66,8 @@ class Announcement:
         _log(
             logging.INFO,
             "committed",
-            "Chunk %(chunk)d of load %(load)s into %(model)s is committed: %(rows)d rows.",
+            "Chunk %(chunk)d of load %(load)s into %(model)s is committed: %(rows)d "
+            f"{noun(counts.loaded, 'row')}.",
             **self.facts,
             chunk=ordinal,
             rows=counts.loaded,
@@ -128,8 +130,8 @@ class Announcement:
         _log(
             logging.INFO,
             "loaded",
-            f"{verb} %(rows)d rows of %(source)s into %(model)s on %(database)s "
-            "in %(seconds).2f s; %(rejected)d rejected.",
+            f"{verb} %(rows)d {noun(result.rows, 'row')} of %(source)s into %(model)s on "
+            "%(database)s in %(seconds).2f s; %(rejected)d rejected.",
             **self.facts,
             source=result.source,
             method=result.method,

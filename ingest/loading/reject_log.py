@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError, TooManyRejects
 from ingest.loading.append_file import AppendFile
+from ingest.plurals import counted
 from ingest.results.reasons import ReasonCounts
 from ingest.results.rejects import Reject, as_json
 
@@ -71,8 +72,8 @@ class RejectLimit:
         """Return the error for too many rejects."""
         allowed = f"{self.percent:g}%" if self.number is None else f"{self.number:,}"
         return TooManyRejects(
-            f"{refused:,} of {read:,} records are refused, and the limit is {allowed}. "
-            f"The first of these: {first}"
+            f"{counted(read, 'record was', 'records were')} read, and {refused:,} refused: the "
+            f"limit is {allowed}. The first of these: {first}"
         )
 
 

@@ -14,6 +14,7 @@ import asyncpg
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, router
 
+from ingest.plurals import counted
 from ingest.postgres.catalog import REREAD_BY_NAME, quote_name
 from ingest.postgres.session import open_session
 from ingest.postgres.several_tables import read_tables
@@ -106,7 +107,7 @@ def _check(
         return check(session, *arguments)
     except (asyncpg.PostgresError, psycopg.Error) as error:
         said = str(error).splitlines()[0].rstrip(".")
-        problem = f"{said}." if isinstance(error, DAMAGE) else f"could not be asked: {said}."
+        problem = f"{said}." if isinstance(error, DAMAGE) else f"could not be checked: {said}."
         return Finding(kind=kind, name=name, problem=problem)
     finally:
         session.execute("ROLLBACK TO SAVEPOINT ingest_audit")
@@ -232,8 +233,7 @@ def _unread(name: str, *, is_valid: bool) -> Finding:
 
 
 def _finding(kind: FindingKind, name: str, rows: int, what: str) -> Finding:
-    counted = "1 row has" if rows == 1 else f"{rows:,} rows have"
-    problem = f"{counted} {what}." if rows else None
+    problem = f"{counted(rows, 'row has', 'rows have')} {what}." if rows else None
     return Finding(kind=kind, name=name, rows=rows, problem=problem)
 
 

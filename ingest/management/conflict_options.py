@@ -16,59 +16,59 @@ OPTIONS = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
-    group = parser.add_argument_group("records whose row the table already has")
+    group = parser.add_argument_group("records whose key is already in the table")
     group.add_argument(
         "--on-conflict",
         choices=("error", "ignore", "update", "upsert", "sync"),
-        help="refuse such a record (default), keep the table's row, update rows that exist, "
-        "update or insert, or also delete the rows of --scope that the source does not have",
+        help="error: refuse the record (default). ignore: leave it out. update: update the "
+        "row, and refuse records that have none. upsert: update the row, or insert one. sync: as "
+        "upsert, and delete the rows of --scope that the file does not have.",
     )
     group.add_argument(
         "--key",
         nargs="+",
         metavar="FIELD",
-        help="the fields of the unique key by which rows are found (default: the only one that "
-        "the source feeds)",
+        help="Fields of the unique key that identifies a row (default: the only key in the file).",
     )
     group.add_argument(
         "--update-fields",
         nargs="+",
         metavar="FIELD",
-        help="the fields that are updated (default: all that the source gives, but the key)",
+        help="Fields to update (default: all fields in the file, except the key).",
     )
     group.add_argument(
         "--keep-if-null",
         nargs="+",
         metavar="FIELD",
-        help="fields whose value stays where the source has none",
+        help="Fields that keep their value if the file has none.",
     )
     group.add_argument(
         "--newest",
         metavar="FIELD",
-        help="update a row only where the source's value of this field is greater",
+        help="Update a row only if the file has a greater value in this field.",
     )
     group.add_argument(
         "--duplicates",
         choices=("reject", "first", "last"),
-        help="refuse records that repeat a key of the source (default), or let the first or the "
-        "last one count",
+        help="Records with the same key in the file: refuse all but the first (default), or "
+        "use the first or the last.",
     )
     group.add_argument(
         "--scope",
         nargs="+",
         metavar="FIELD=VALUE",
-        help="the rows that --on-conflict sync may delete; all for the whole table",
+        help="Rows that --on-conflict sync may delete; all: any row of the table.",
     )
     group.add_argument(
         "--keep-old",
         action="store_true",
-        help="keep what the changed and deleted rows were, so that --undo can restore them",
+        help="Keep the old values of changed and deleted rows, so that --undo can restore them.",
     )
     group.add_argument(
         "--max-deletes",
         metavar="N|N%",
-        help="load nothing if sync would delete more rows, or a larger share of the scope "
-        "(default: 10%%)",
+        help="Load nothing if --on-conflict sync would delete more rows, or a larger share of the "
+        "scope (default: 10%%).",
     )
 
 

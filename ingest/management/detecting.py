@@ -1,4 +1,4 @@
-"""``bulk_load app.Model FILE --detect``: prints a layout to start from."""
+"""``bulk_load app.Model FILE --detect``: prints a first layout."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_arguments(parser: _ActionsContainer) -> None:
     parser.add_argument(
         "--detect",
         action="store_true",
-        help="load nothing: print a layout to start from, for FILE and the model; save it with "
-        "> my.toml and load with --layout my.toml",
+        help="Load nothing, and print a first layout for the file and the model: save it with "
+        "> my.toml, and load with --layout my.toml.",
     )
 
 

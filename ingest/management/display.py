@@ -7,6 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from ingest.plurals import counted
 from ingest.results import DETAILS
 
 if TYPE_CHECKING:
@@ -57,14 +58,19 @@ class ProgressDisplay:
                 TextColumn("{task.description}"),
                 BarColumn(),
                 DownloadColumn(),
-                TextColumn("{task.fields[rows]:,} rows, {task.fields[speed]:,.0f} rows/s"),
+                TextColumn("{task.fields[rows]}, {task.fields[speed]:,.0f} rows/s"),
                 TextColumn("{task.fields[rejected]}"),
                 TimeRemainingColumn(),
-                console=Console(file=cast("IO[str]", self._stream._out)),
+                console=Console(
+                    file=cast("IO[str]", self._stream._out),
+                    color_system=None if getattr(self._stream, "is_plain", False) else "auto",
+                ),
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._title, total=None, rows=0, speed=0.0, rejected="")
+            self._task = self._bar.add_task(
+                self._title, total=None, rows=counted(0, "row"), speed=0.0, rejected=""
+            )
         return self
 
     def __exit__(
@@ -86,7 +92,7 @@ class ProgressDisplay:
                 self._task,
                 completed=progress.bytes_read,
                 total=progress.bytes_total,
-                rows=progress.rows,
+                rows=counted(progress.rows, "row"),
                 speed=speed,
                 rejected=f"{progress.rejected:,} rejected" if progress.rejected else "",
             )
@@ -104,7 +110,7 @@ class ProgressDisplay:
             )
         elif self._kind == "plain" and now - self._spoke >= SECONDS_BETWEEN_LINES:
             self._spoke = now
-            self._write(f"{self._title}: {progress.rows:,} rows, {speed:,.0f} rows/s")
+            self._write(f"{self._title}: {counted(progress.rows, 'row')}, {speed:,.0f} rows/s")
 
     def warn(self, sentence: str) -> None:
         """Show a warning at once, whichever kind of progress was chosen."""

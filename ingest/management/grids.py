@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, cast
+import shutil
+from typing import TYPE_CHECKING, Literal, cast
 
 from ingest.terminal import safe_line
 
@@ -18,22 +19,36 @@ PLAIN_WIDTH = 10_000
 """The width of a table in a file, large enough that no line is wrapped."""
 
 
+NARROWEST = 72
+"""In a narrower terminal every column may take several lines."""
+
+
 def print_grid(
     stream: OutputWrapper,
     names: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
     right: Collection[str] = (),
+    folded: Collection[str] = (),
 ) -> None:
-    """Print a table with a header; the columns in ``right`` contain numbers."""
+    """Print a table with a header.
+
+    The columns in ``right`` contain numbers; those in ``folded`` may take several lines.
+    """
     from rich import box  # a load prints no table
     from rich.table import Table
     from rich.text import Text
 
     is_terminal = stream.isatty()
-    table = Table(box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False)
+    table = Table(
+        box=box.SIMPLE_HEAD if is_terminal else None, pad_edge=False, collapse_padding=is_terminal
+    )
+    is_wide = shutil.get_terminal_size().columns >= NARROWEST
     for name in names:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(
+            name, justify=justify, overflow="fold", no_wrap=is_wide and name not in folded
+        )
     for row in rows:
         table.add_row(*(Text(safe_line(cell)) for cell in row))
     print_table(stream, table)
@@ -44,7 +59,8 @@ def print_table(stream: OutputWrapper, table: Table) -> None:
     from rich.console import Console
 
     if stream.isatty():
-        Console(file=cast("IO[str]", stream._out)).print(table)
+        colours: Literal["auto"] | None = None if getattr(stream, "is_plain", False) else "auto"
+        Console(file=cast("IO[str]", stream._out), color_system=colours).print(table)
         return
     text = io.StringIO()
     Console(file=text, width=PLAIN_WIDTH).print(table)

@@ -29,39 +29,49 @@ OPTIONS = ("layout", "map", "set", *_READING, *LOAD_OPTIONS)
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
-    group = parser.add_argument_group("layouts: which column feeds which field, how it is read")
+    group = parser.add_argument_group("columns and values")
     group.add_argument(
         "--layout",
         metavar="NAME|FILE.toml",
-        help="a layout's name, saved:NAME of one saved in the admin, or a file that has one",
+        help="Layout to use: the name of an app's layout, saved:NAME for one saved in the "
+        "admin, or a TOML file.",
     )
     group.add_argument(
         "--map",
         action="append",
         default=[],
         metavar="FIELD=COLUMN",
-        help="the source column of a field, by its name; may be given several times; "
-        "PARENT__FIELD=COLUMN looks a foreign key up by a field of the parent",
+        help="Read a field from this column. PARENT__FIELD=COLUMN looks up a foreign key by a "
+        "field of its parent. May be repeated.",
     )
     group.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="one value for all records; through the layout's lookup, where the field has one",
+        help="Give a field the same value in all records; a foreign key is looked up as its layout "
+        "says. May be repeated.",
     )
-    group.add_argument("--decimal", metavar="MARK", help="the decimal mark of numbers")
     group.add_argument(
-        "--thousands", action="append", metavar="MARK", help="a mark between thousands"
+        "--decimal", metavar="MARK", help="Decimal mark of numbers (default: a full stop)."
+    )
+    group.add_argument(
+        "--thousands",
+        action="append",
+        metavar="MARK",
+        help="Thousands separator of numbers. May be repeated.",
     )
     group.add_argument(
         "--date-format",
         action="append",
         metavar="FORMAT",
-        help="how dates and times are written, as strptime has it: %%d.%%m.%%Y",
+        help="Format of dates and times, as for strptime: %%d.%%m.%%Y. May be repeated.",
     )
     group.add_argument(
-        "--null", action="append", metavar="WORD", help="a word that means an empty cell"
+        "--null",
+        action="append",
+        metavar="WORD",
+        help="Word that stands for an empty cell, such as NULL. May be repeated.",
     )
     for truth in ("true", "false"):
         group.add_argument(
@@ -69,21 +79,21 @@ def add_arguments(parser: CommandParser) -> None:
             nargs="+",
             action="extend",
             metavar="WORD",
-            help=f"words that mean {truth} in boolean fields; case does not count",
+            help=f"Words that mean {truth} in boolean fields. Case does not matter.",
         )
     group.add_argument(
         "--match",
         choices=("loose", "exact"),
-        help="match columns with fields without regard to case, blanks and hyphens, by "
-        "verbose_name and db_column, too; or by the field's name only (default: loose, where just "
-        "one field fits)",
+        help="How columns are matched with fields: loose ignores case, spaces and hyphens, and "
+        "also knows verbose_name and db_column; exact takes the field's name only (default: "
+        "loose).",
     )
     group.add_argument(
         "--ignore-columns",
         nargs="+",
         action="extend",
         metavar="NAME",
-        help="source columns that are left out on purpose; rest: all that fit no field",
+        help="Columns of the file to leave out; rest: all that match no field.",
     )
 
 

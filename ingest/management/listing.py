@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, router
+from django.db import router
 
-from ingest.exceptions import LedgerError
 from ingest.ledger.models import Load
 from ingest.ledger.moments import local_time
+from ingest.management.access import check_ledger
 from ingest.management.grids import print_grid
 from ingest.results import DETAILS, details_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from django.core.management.base import BaseCommand, CommandParser
+    from django.core.management.base import BaseCommand
 
 _ALL = 2**31
 """More loads than a ledger has; PostgreSQL refuses a LIMIT beyond a bigint."""
@@ -24,17 +24,16 @@ LOADS_SHOWN = 20
 """How many loads are listed if no number is given: about one screen."""
 
 
-def add_arguments(parser: CommandParser) -> None:
+def add_arguments(group: argparse._ActionsContainer) -> None:
     """Add the option to the command's parser."""
-    group = parser.add_argument_group("looking at earlier loads")
     group.add_argument(
         "--list",
         nargs="?",
         type=_loads,
         const=LOADS_SHOWN,
         metavar="N",
-        help="show the last N loads with the numbers that --undo and --resume take "
-        f"(default: {LOADS_SHOWN})",
+        help=f"Show the last N loads with their numbers, which --resume and --undo take (default: "
+        f"{LOADS_SHOWN}).",
     )
 
 
@@ -45,7 +44,7 @@ def _loads(text: str) -> int:
         loads = 0
     if loads < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of loads; --list takes no model and no file"
+            f"{text!r} is not a number of loads; --list takes no model and no file"
         )
     return loads
 
@@ -53,15 +52,10 @@ def _loads(text: str) -> int:
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Print a line for each of the last loads, the newest first."""
     alias = options["database"] or router.db_for_read(Load)
-    try:
-        loads = list(Load.objects.using(alias).order_by("-pk")[: min(options["list"], _ALL)])
-    except DatabaseError as error:
-        raise LedgerError(
-            f"The ledger of {alias!r} cannot be read: {error}. Are its tables there? "
-            "`python manage.py migrate ingest` makes them."
-        ) from error
+    check_ledger(alias)
+    loads = list(Load.objects.using(alias).order_by("-pk")[: min(options["list"], _ALL)])
     if not loads:
-        command.stdout.write(f"The ledger of {alias!r} has no load.")
+        command.stdout.write(f"The ledger of {alias!r} has no loads.")
         return
     told = [name for name in DETAILS if any(name in details_of(load) for load in loads)]
     rows = [
@@ -78,7 +72,8 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
         for load in loads
     ]
     names = ("load", "model", "file", "started", "state", "rows", *told, "rejects")
-    print_grid(command.stdout, names, rows, right={"load", "rows", *told, "rejects"})
+    right = {"load", "rows", *told, "rejects"}
+    print_grid(command.stdout, names, rows, right=right, folded={"model", "file"})
 
 
 def _minute(moment: datetime) -> str:

@@ -6,9 +6,11 @@ from argparse import SUPPRESS
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 
 from ingest import benchmark
 from ingest.management import parsers
+from ingest.management.access import check_connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +27,16 @@ class Measuring(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("model", nargs="?", metavar="app.Model", help="whose table is measured")
+        parser.add_argument(
+            "model", nargs="?", metavar="app.Model", help="Model whose table is measured."
+        )
         parser.add_argument("files", nargs="*", help=SUPPRESS)  # to explain where a file belongs
         parsers.add_shared(parser)
         benchmark.add_arguments(parser)
         parser.add_argument(
             "--overwrite",
             action="store_true",
-            help="replace a file of --json or --plot that is there already and is not empty",
+            help="Replace a file of --json or --plot that exists and is not empty.",
         )
 
 
@@ -57,4 +61,8 @@ def handle(
     parsers.check_benchmark(options, loads)
     usual = create_parser("", "bulk_load", loads).parse_args([parsers.BENCHMARK])
     said = {**vars(usual), **options, "model": model, "file": next(iter(files), None)}
-    benchmark.handle(command, **said)
+    try:
+        benchmark.handle(command, **said)
+    except OperationalError:
+        check_connection(options["database"] or DEFAULT_DB_ALIAS)
+        raise

@@ -12,7 +12,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, DjangoHelpFormatter
 
 from ingest.exceptions import ConfigurationError
 from ingest.management.display import KINDS
@@ -48,18 +48,41 @@ SHARED = {"--database", "--progress", "--overwrite", BENCHMARK}
 """The options of both parsers."""
 LOAD_USAGE = (
     "%(prog)s app.Model FILE [FILE ...] [options]\n"
-    "       %(prog)s --resume LOAD [FILE ...]\n"
+    "       %(prog)s app.Model FILE [FILE ...] (--preview [N] | --detect) [options]\n"
+    "       %(prog)s app.Model --verify\n       %(prog)s --list [N]\n"
+    "       %(prog)s --resume LOAD [FILE ...] [--workers N | --scheduler ADDRESS]\n"
     "       %(prog)s --undo LOAD [--keep-changed] [--no-input]\n"
-    "       %(prog)s --forget-loads --older-than DAYS [--dry-run]\n"
-    "       %(prog)s --list [N]\n"
+    "       %(prog)s --forget-loads --older-than AGE [--dry-run]\n"
     "       %(prog)s --benchmark [app.Model] [options]   (see %(prog)s --benchmark --help)"
 )
+EXAMPLES = """\
+examples, with the tables and files of the example app:
+  manage.py migrate
+  manage.py finance_demo
+  manage.py bulk_load finance.Transaction finance/samples/statement.csv --preview
+  manage.py bulk_load finance.Transaction finance/samples/statement.csv
+  manage.py bulk_load finance.Transaction finance/samples/statement_with_errors.csv
+      --on-error reject --reject-file rejects.csv
+  manage.py bulk_load finance.Transaction finance/samples/statement_updated.csv
+      --on-conflict upsert --key account reference
+  manage.py bulk_load --list
+  manage.py bulk_load --undo 2
+
+exit codes:
+  0 everything was loaded, 1 failed, 2 wrong usage, 3 some records were rejected,
+  130 interrupted
+"""
+"""Shown at the end of ``--help``; a test runs the commands."""
 BENCHMARK_USAGE = "%(prog)s --benchmark [app.Model] [options]"
 _OF_BENCHMARK = (
     "{option} belongs to the benchmark, which loads nothing (bulk_load --benchmark): leave it out "
     "of a load."
 )
 _OF_LOADS = "{option} belongs to a load (bulk_load app.Model FILE): leave it out of a benchmark."
+
+
+class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the lines of the examples as they are."""
 
 
 def is_benchmark(arguments: Iterable[str]) -> bool:
@@ -135,10 +158,10 @@ def add_shared(parser: CommandParser) -> None:
     parser.add_argument(
         "--database",
         metavar="ALIAS",
-        help="the database, by its name in DATABASES "
-        "(default: the one that the routers name for the model)",
+        help="Alias of the database in DATABASES (default: the one that the routers choose for "
+        "the model).",
     )
-    parser.add_argument("--progress", choices=KINDS, help="how to show progress (default: auto)")
+    parser.add_argument("--progress", choices=KINDS, help="How to show progress (default: auto).")
 
 
 def prepare(parser: CommandParser) -> None:

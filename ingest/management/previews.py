@@ -10,6 +10,7 @@ from ingest.exceptions import REJECTS_SHOWN
 from ingest.loading.preview import DEFAULT_ROWS, preview
 from ingest.management import conflict_options, layout_options, source_options
 from ingest.management.grids import print_table
+from ingest.plurals import counted
 from ingest.results.rejects import VALUE_SHOWN
 from ingest.terminal import safe_line
 
@@ -35,8 +36,8 @@ def add_arguments(parser: _ActionsContainer) -> None:
         type=_rows,
         const=DEFAULT_ROWS,
         metavar="N",
-        help="load nothing: show the first N rows as they will be stored, and the records among "
-        f"them that are refused (default: {DEFAULT_ROWS})",
+        help="Load nothing, and show the first N rows as they would be stored, and the refused "
+        f"records among them (default: {DEFAULT_ROWS}).",
     )
 
 
@@ -47,7 +48,8 @@ def _rows(text: str) -> int:
         rows = 0
     if rows < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of rows; a file stands before --preview, or after --preview N"
+            f"{text!r} is not a number of rows: name the file before --preview, or after "
+            "--preview N"
         )
     return rows
 
@@ -74,7 +76,7 @@ def handle(
         command.stdout.write(f"Refused: {reject}")
     rest = len(shown.rejects) - REJECTS_SHOWN
     if rest > 0:
-        command.stdout.write(f"… and {rest:,} more reasons.")
+        command.stdout.write(f"… and {counted(rest, 'more reason')}.")
     if not shown.rows:
         command.stdout.write(f"{shown.source} has no record that could be loaded.")
 

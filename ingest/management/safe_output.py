@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import OutputWrapper
 
@@ -13,16 +16,32 @@ if TYPE_CHECKING:
 
 
 class SafeOutput(OutputWrapper):
-    """Standard output or standard error, whose text is made safe before it is coloured."""
+    """Standard output or standard error, whose text is made safe before it is coloured.
+
+    Text for a reader that has gone, as in ``bulk_load … | head``, is dropped: the load goes on,
+    and the exit code tells how it ended.
+    """
+
+    _out: Any
+    is_plain = False
+    """Whether nothing is coloured, because of ``--no-color`` or ``NO_COLOR``."""
 
     @classmethod
     def of(cls, output: OutputWrapper) -> SafeOutput:
         """Return a safe version of another output."""
         if isinstance(output, cls):
             return output
-        safe = cls(cast("Any", output._out), output.ending)
+        # A standard stream is None if the shell has closed it.
+        out: Any = output._out
+        safe = cls(_Nowhere() if out is None else out, output.ending)  # type: ignore[arg-type]
         safe.style_func = output.style_func
+        safe.make_plain(is_plain=bool(os.environ.get("NO_COLOR")))
         return safe
+
+    def make_plain(self, *, is_plain: bool) -> None:
+        """Write text without colours from now on, if ``is_plain`` is true."""
+        if is_plain:
+            self.is_plain, self.style_func = True, None
 
     def write(  # type: ignore[override] # as Django's own is
         self,
@@ -30,4 +49,33 @@ class SafeOutput(OutputWrapper):
         style_func: Callable[[str], str] | None = None,
         ending: str | None = None,
     ) -> None:
-        super().write(safe_text(str(msg)), style_func, ending)
+        try:
+            super().write(safe_text(str(msg)), style_func, ending)
+        except BrokenPipeError:
+            self._drop()
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Write nothing any more; Python flushes its own streams again when it exits."""
+        dropped, self._out = self._out, _Nowhere()
+        if dropped in {sys.stdout, sys.stderr}:
+            with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), dropped.fileno())
+
+
+class _Nowhere:
+    """A stream that drops what is written."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def isatty(self) -> bool:
+        return False

@@ -26,81 +26,87 @@ OPTIONS = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
-    group = parser.add_argument_group("reading a file; what is said here comes before the layout")
+    group = parser.add_argument_group("how the file is read (takes precedence over the layout)")
     formats = sorted(kind.format for kind in Source.registry if kind.is_of_files)
-    group.add_argument("--format", choices=formats, help="what the file is (default: by its name)")
-    group.add_argument("--encoding", help="any codec Python knows (default: utf-8)")
+    group.add_argument(
+        "--format", choices=formats, help="Format of the file (default: as its name says)."
+    )
+    group.add_argument(
+        "--encoding", help="Encoding of the file: any codec of Python (default: utf-8)."
+    )
     group.add_argument(
         "--delimiter",
         type=_mark,
         metavar="MARK",
-        help=r"what stands between the cells; \t is a tab (default: a comma)",
+        help=r"Character between the cells; \t is a tab (default: a comma).",
     )
     group.add_argument(
         "--quote",
         type=_mark,
         metavar="MARK",
-        help="""what cells are wrapped in (default: "); '' where nothing is quoted""",
+        help="""Character around quoted cells (default: "); '' if nothing is quoted.""",
     )
     group.add_argument(
         "--no-doubled-quotes",
         dest="doubled_quotes",
         action="store_false",
         default=None,
-        help="a quote written twice does not stand for itself in a quoted cell",
+        help="Inside a quoted cell, a doubled quote does not stand for one quote.",
     )
     group.add_argument(
         "--escape",
         type=_mark,
         metavar="MARK",
-        help="takes its meaning from the next character (default: none; often a backslash)",
+        help="Escape character: the next character has no special meaning (default: none; often a "
+        "backslash).",
     )
     group.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="the first record names the columns, or does not: they are then called 1, 2 …",
+        help="Whether the first record has the names of the columns. Without it they are called 1, "
+        "2 … (default: yes, unless --columns is given).",
     )
     group.add_argument(
         "--columns",
         nargs="+",
         metavar="NAME",
-        help="the names of the columns, for a file without a header; of JSON Lines and Parquet the "
-        "columns to take",
+        help="Names of the columns, for a file without a header; of JSON Lines and Parquet, the "
+        "columns to read.",
     )
     group.add_argument(
         "--skip-records",
         type=whole_number,
         metavar="N",
-        help="records before the header to leave out; blank lines do not count",
+        help="Skip N records before the header. Blank lines do not count.",
     )
     group.add_argument(
         "--trailer-records",
         type=whole_number,
         metavar="N",
-        help="records at the end to leave out",
+        help="Skip N records at the end.",
     )
     group.add_argument(
         "--trailer-pattern",
         metavar="REGEX",
-        help="leave out the first record that has this (RE2), and all after it",
+        help="Skip the first record that matches this regular expression (RE2), and all after it.",
     )
     group.add_argument(
         "--comment",
         metavar="MARK",
-        help="lines that begin with this, such as #, are no records",
+        help="Skip lines that begin with this text, such as #.",
     )
     group.add_argument(
         "--lenient",
         metavar="pad,cut",
-        help="fill records that have too few cells with empty ones (pad), drop the surplus cells "
-        "of those that have too many (cut), or both; how many there were is said in the end",
+        help="Add empty cells to records that have too few (pad), drop the last cells of records "
+        "that have too many (cut), or both. The report counts these records.",
     )
     group.add_argument(
         "--sheet",
         metavar="NAME|N",
-        help="the sheet of a workbook, by its name or its number from 1 (default: the only one "
-        "that has data)",
+        help="Sheet of a workbook: its name, or its number from 1 (default: the only one with "
+        "data).",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ingest.conf import rejects_kept
 from ingest.exceptions import REJECTS_SHOWN
+from ingest.plurals import counted
 from ingest.results import REPEATED
 from ingest.results.reasons import lines_of
 
@@ -44,7 +45,7 @@ def report(command: BaseCommand, result: LoadResult, *, verbosity: int) -> None:
         command.stdout.write(line)
     verb = "Would have loaded" if result.is_dry_run else "Loaded"
     command.stdout.write(
-        f"{verb} {result.rows:,} rows into {result.table} in {result.seconds:.2f} s "
+        f"{verb} {counted(result.rows, 'row')} into {result.table} in {result.seconds:.2f} s "
         f"({result.rows_per_second:,.0f} rows/s){_details(result)}."
     )
 
@@ -71,14 +72,16 @@ def counts(result: LoadResult) -> Iterator[str]:
     if result.rejected or result.skipped:
         skipped = f" + {result.skipped:,} skipped" if result.skipped else ""
         details = {name: it for name, it in result.details.items() if name != "deleted"}
-        counted = " + ".join(
+        parts = " + ".join(
             f"{count:,} {name}" for name, count in (details or {"loaded": result.rows}).items()
         )
-        yield (f"Read {result.read:,} records = {counted} + {result.rejected:,} rejected{skipped}.")
+        yield (
+            f"Read {counted(result.read, 'record')} = {parts} + {result.rejected:,} "
+            f"rejected{skipped}."
+        )
     for count, what in ((result.padded, "padded with empty cells"), (result.cut, "cut")):
         if count:
-            were = "1 record was" if count == 1 else f"{count:,} records were"
-            yield f"{were} {what}, as --lenient asks."
+            yield f"{counted(count, 'record was', 'records were')} {what}, as --lenient asks."
 
 
 def refusals(result: LoadResult) -> Iterator[str]:

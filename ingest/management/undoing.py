@@ -8,28 +8,33 @@ from django.db import router
 
 from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
+from ingest.management.access import check_ledger
 
 if TYPE_CHECKING:
-    from django.core.management.base import BaseCommand, CommandParser
+    from argparse import _ActionsContainer
+
+    from django.core.management.base import BaseCommand
 
 
-def add_arguments(parser: CommandParser) -> None:
+def add_arguments(group: _ActionsContainer) -> None:
     """Add the options to the command's parser."""
-    group = parser.add_argument_group("taking a load away")
     group.add_argument(
         "--undo",
         type=int,
         metavar="LOAD",
-        help="delete exactly the rows that this load inserted, and restore those that it changed "
-        "with --keep-old; or say why not, and change nothing",
+        help="Delete exactly the rows that this load inserted, and restore those that it changed "
+        "with --keep-old; or report why this is not possible, and change nothing.",
     )
     group.add_argument(
         "--keep-changed",
         action="store_true",
-        help="where rows of the load were changed since, keep these and undo the others",
+        help="With --undo: keep rows that were changed since, and undo the others.",
     )
     group.add_argument(
-        "--no-input", dest="interactive", action="store_false", help="do not ask before it"
+        "--no-input",
+        dest="interactive",
+        action="store_false",
+        help="With --undo: do not ask for confirmation.",
     )
 
 
@@ -37,6 +42,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Undo the load, after showing the plan and asking for confirmation."""
     load_id, keep_changed = options["undo"], options["keep_changed"]
     alias = options["database"] or router.db_for_write(Load)
+    check_ledger(alias)
     from ingest.ledger.undo import plan_undo, undo  # a load does not need it
 
     plan = plan_undo(load_id, using=alias)

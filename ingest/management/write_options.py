@@ -16,43 +16,43 @@ OPTIONS = (
 
 def add_arguments(parser: CommandParser) -> None:
     """Add the options to the command's parser."""
-    group = parser.add_argument_group("writing")
+    group = parser.add_argument_group("how the rows are written")
     group.add_argument(
         "--method",
         choices=("direct", "copy"),
-        help="direct takes the fastest path that is proved safe (default); copy is plain COPY",
+        help="direct: the fastest way that is proved safe (default). copy: plain COPY.",
     )
     group.add_argument(
         "--references",
         choices=("auto", "set", "trigger"),
-        help="check foreign keys as a set, or row by row by PostgreSQL's triggers",
+        help="How direct checks foreign keys. set: all keys of a batch together. trigger: row by "
+        "row, by PostgreSQL's triggers (default: auto).",
     )
     group.add_argument(
         "--indexes",
         choices=("auto", "rebuild", "keep"),
-        help="build plain indexes after the rows, or keep them up row by row",
+        help="What direct does with plain indexes. rebuild: build them after the rows. keep: "
+        "maintain them row by row (default: auto).",
     )
     group.add_argument(
         "--no-analyze",
         dest="analyze",
         action="store_false",
-        help="do not ANALYZE the table after the load",
+        help="Do not run ANALYZE on the table after the load.",
     )
-    group.add_argument("--dry-run", action="store_true", help="do everything but commit")
     group.add_argument(
         "--on-repeat",
         choices=("warn", "refuse"),
-        help="say that the same file was loaded into this table before (default), or load "
-        "nothing then",
+        help="If the same file was loaded into this table before: warn (default), or load nothing.",
     )
     group.add_argument(
         "--clean",
         action="store_true",
-        help="make an instance of each record and run Model.clean(); as slow as full_clean()",
+        help="Run Model.clean() on an instance of each record. This is as slow as full_clean().",
     )
     group.add_argument(
         "--verify",
         action="store_true",
-        help="ask every constraint and index of the table again, after the load or, without "
-        "a FILE, alone; the exit code is 1 if one does not hold",
+        help="Check every constraint and index of the table again, after the load, or alone if "
+        "no FILE is named. The exit code is 1 if one does not hold.",
     )

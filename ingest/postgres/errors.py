@@ -195,6 +195,13 @@ def tell(error: BaseException, outcome: Outcome, text: str) -> None:
         error.args = (f"{error} {text}".lstrip(), *error.args[1:])
 
 
+def brief(error: BaseException) -> str:
+    """Return a database error in one line, without the piece of SQL that PostgreSQL quotes."""
+    found = getattr(getattr(error.__cause__ or error, "diag", None), "message_primary", None)
+    first = str(error).partition("\n")[0].removeprefix("connection failed: ")
+    return safe_line(found or first).rstrip(".")
+
+
 def _is_lost(error: BaseException) -> bool:
     """Return whether the error is psycopg's for a lost connection."""
     return isinstance(error, psycopg.OperationalError) and error.sqlstate is None

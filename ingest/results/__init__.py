@@ -6,6 +6,7 @@ import dataclasses
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ingest.plurals import counted
 from ingest.results.reasons import ReasonCounts
 from ingest.results.rejects import as_json
 
@@ -237,7 +238,7 @@ class LoadResult:
         counts = "".join(f", {count:,} {name}" for name, count in self.details.items())
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
         number = "" if self.number is None else f" (load {self.number})"
-        rows = f"{self.rows:,} rows of {self.source} into {self.table}"
+        rows = f"{counted(self.rows, 'row')} of {self.source} into {self.table}"
         return f"{verb} {rows}{counts}{rejected}{number}"
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ingest.plurals import counted
 from ingest.results.rejects import REASON_SHOWN, Reject, cut, shorten
 from ingest.terminal import safe_line
 
@@ -121,7 +122,7 @@ def lines_of(reasons: Sequence[Reason], most: int) -> Iterator[str]:
     rest = reasons[most:]
     if rest:
         number = sum(reason.count for reason in rest)
-        yield f"… and {number:,} more rejects, for {len(rest):,} more reasons."
+        yield f"… and {counted(number, 'more reject')}, for {counted(len(rest), 'more reason')}."
 
 
 _Key = tuple["str | None", "str | None", "str | None", str]

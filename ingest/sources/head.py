@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NoReturn
 
 from ingest.exceptions import SourceError
+from ingest.plurals import counted
 from ingest.sources.delimited_writer import PREFIX, REASONS_FOLLOW, plain_text
 from ingest.sources.parser import split_record
 from ingest.sources.record_text import NOTHING_ESCAPED, OPEN_QUOTE, count_lines, pattern_of
@@ -53,7 +54,7 @@ class Head:
         for number in range(options.skip_records):
             if not self._take_record():
                 raise SourceError(
-                    f"{self._name} has only {number:,} records, fewer than the "
+                    f"{self._name} has only {counted(number, 'record')}, fewer than the "
                     f"{options.skip_records:,} to be skipped before the first."
                 )
         self.preamble = self.text

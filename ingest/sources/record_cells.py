@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Model
 
 from ingest.exceptions import SourceError, did_you_mean
+from ingest.plurals import counted
 from ingest.results.rejects import shorten
 from ingest.sources.batch import LEFT_TO_POSTGRESQL
 
@@ -195,8 +196,8 @@ def _sequence_cells(names: tuple[str, ...]) -> tuple[Cells, tuple[str, ...]]:
         if not isinstance(record, tuple | list):
             raise MisfitError(f"it is a {type(record).__name__}, but the first record is a tuple")
         if len(record) != len(names):
-            cells = "1 cell" if len(record) == 1 else f"{len(record)} cells"
-            raise MisfitError(f"it has {cells}, but there are {len(names)} columns")
+            cells, columns = counted(len(record), "cell"), counted(len(names), "column")
+            raise MisfitError(f"it has {cells}, but the first record has {columns}")
         return tuple(record)
 
     return cells, names

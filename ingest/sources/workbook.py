@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, cast
 import pyarrow as pa
 
 from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.plurals import counted
 from ingest.results.rejects import Reject, shorten
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
@@ -192,7 +193,7 @@ class WorkbookSource(Source):
         facts, name = self._facts, f"the sheet {self._sheet_name!r} of {self.name}"
         if facts.hidden:
             self._notes["hidden"] = (
-                f"Warning: {name} has {_count(len(facts.hidden), 'hidden row')}, such as "
+                f"Warning: {name} has {counted(len(facts.hidden), 'hidden row')}, such as "
                 f"{facts.hidden[0]:,}, which are read like any others."
             )
         last = 0 if sheet.end is None else sheet.end[1] + 1
@@ -202,7 +203,7 @@ class WorkbookSource(Source):
         if columns:
             shown = ", ".join(map(letters, columns[:ROWS_NAMED]))
             self._notes["columns"] = (
-                f"Warning: {name} has {_count(len(columns), 'hidden column')}, such as {shown}, "
+                f"Warning: {name} has {counted(len(columns), 'hidden column')}, such as {shown}, "
                 "which are read like any others."
             )
         if facts.zeros:
@@ -215,14 +216,14 @@ class WorkbookSource(Source):
         if facts.unknown:
             shown = ", ".join(self._cell_name(*it) for it in facts.unknown[:ROWS_NAMED])
             self._notes["formulas"] = (
-                f"Warning: {name} has {_count(len(facts.unknown), 'cell')} with a formula and "
+                f"Warning: {name} has {counted(len(facts.unknown), 'cell')} with a formula and "
                 f"without its value, such as {shown}: they are read as empty cells. Open it with a "
                 "spreadsheet program and save it, so that they get their values."
             )
         merged = len(sheet.merged_cell_ranges or facts.merged)
         if merged:
             self._notes["merged"] = (
-                f"Warning: {name} has {_count(merged, 'range')} of merged cells: only the first "
+                f"Warning: {name} has {counted(merged, 'range')} of merged cells: only the first "
                 "cell of each has its value, and the others are empty."
             )
 
@@ -253,7 +254,7 @@ class WorkbookSource(Source):
             found = self._next_row()
             if found is None:
                 raise SourceError(
-                    f"{self.name} has only {count:,} records, fewer than the "
+                    f"{self.name} has only {counted(count, 'record')}, fewer than the "
                     f"{options.skip_records:,} to be skipped before the first."
                 )
             preamble.append(found[1])
@@ -552,10 +553,6 @@ def _without_end(row: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(row[:stop])
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' if number != 1 else ''}"
-
-
 def _choose(said: str | int, names: Sequence[str], source: str) -> str:
     """Return the name of the sheet with this name, or with this number, from 1."""
     if isinstance(said, str) and said in names:
@@ -565,7 +562,7 @@ def _choose(said: str | int, names: Sequence[str], source: str) -> str:
         if 1 <= number <= len(names):
             return names[number - 1]
         raise SourceError(
-            f"{source} has {_count(len(names), 'sheet')}: there is no sheet {number}."
+            f"{source} has {counted(len(names), 'sheet')}: there is no sheet {number}."
         )
     raise SourceError(
         f"{source} has no sheet {said!r}.{did_you_mean(said, names)} Its sheets are "

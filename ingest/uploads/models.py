@@ -43,10 +43,12 @@ class Upload(models.Model):
     )
     model = models.CharField(_("model"), max_length=200, help_text=_("The model's label."))
     name = models.CharField(
-        _("file"), max_length=255, help_text=_("The file's name where it came from.")
+        _("file"), max_length=255, help_text=_("The name of the file on the user's machine.")
     )
     storage_name = models.CharField(
-        max_length=255, blank=True, help_text=_("Its random name in the storage; empty: deleted.")
+        max_length=255,
+        blank=True,
+        help_text=_("Its random name in the storage. Empty if the file was deleted."),
     )
     size = models.BigIntegerField(_("bytes"))
     digest = models.CharField(max_length=64, help_text=_("BLAKE2b of the file's bytes."))
@@ -57,12 +59,14 @@ class Upload(models.Model):
     step = models.CharField(max_length=20, default="file", help_text=_("The furthest step."))
     layout = models.TextField(blank=True, help_text=_("The layout, as TOML."))
     options = models.JSONField(default=dict, blank=True, help_text=_("Options of the load."))
-    attempt = models.IntegerField(default=0, help_text=_("The number of dry runs begun."))
+    attempt = models.IntegerField(
+        default=0, help_text=_("The number of dry runs that were started.")
+    )
     check_result = models.JSONField(
-        default=dict, blank=True, help_text=_("How far the dry run is, or what it found.")
+        default=dict, blank=True, help_text=_("The progress of the dry run, or its result.")
     )
     seen_at = models.DateTimeField(
-        null=True, blank=True, help_text=_("The dry run's last sign of life.")
+        null=True, blank=True, help_text=_("When the dry run last reported its progress.")
     )
     load = models.OneToOneField(
         Load, null=True, blank=True, on_delete=models.SET_NULL, related_name="upload"
@@ -97,7 +101,9 @@ class SavedLayout(models.Model):
     columns: Any = models.JSONField(
         _("source columns"), default=list, help_text=_("The header of the file it was made for.")
     )
-    fingerprint = models.CharField(max_length=64, db_index=True, help_text=_("Of the header."))
+    fingerprint = models.CharField(
+        max_length=64, db_index=True, help_text=_("The digest of the header.")
+    )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,

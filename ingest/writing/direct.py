@@ -7,6 +7,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ingest.exceptions import UnsupportedModelError
+from ingest.plurals import counted
 from ingest.postgres.catalog import read_table
 from ingest.postgres.errors import RowError
 from ingest.writing.copy import Admitted, CopyWriter
@@ -216,7 +217,7 @@ class DirectWriter(CopyWriter):
         elif reason is None:
             self._leaves_out_triggers = True
             self.decisions.append(
-                f"References: {len(self._check or ())} foreign keys checked as a set."
+                f"References: {counted(len(self._check or ()), 'foreign key')} checked as a set."
             )
         elif self.references == "set":
             raise UnsupportedModelError(f"The references cannot be checked as a set: {reason}")

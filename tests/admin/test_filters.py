@@ -69,8 +69,8 @@ def test_the_search_uses_indexes_and_names_what_has_none(get, listed):
     response = get(q=account.number)
     assert set(keys(response.context_data["cl"])) == set(everything(account=account))
     assert (
-        "Not searched, for want of an index: description, reference. Filter the list to fewer "
-        "rows first, and they are."
+        "Not searched, because they have no index: description, reference. Filter the list to "
+        "fewer rows to search them, too."
     ) in response.content.decode()
     assert keys(listed(q="nobody has this")) == []
 
@@ -132,7 +132,7 @@ def test_a_sum_that_takes_too_long_says_so(admin_user):
     rows.sum_milliseconds = 1
     got = add_up(Transaction.objects.all(), rows)
     assert got.lines == ()
-    assert got.problem == "Adding up takes longer than 0.001 s: filter the list to fewer rows."
+    assert got.problem == "The sums take longer than 0.001 s: filter the list to fewer rows."
     assert Transaction.objects.exists()  # the transaction around it goes on
 
 

@@ -76,7 +76,7 @@ def test_an_action_takes_a_post_with_a_token():
     assert strict.post(page).status_code == 403
     assert strict.put(page).status_code in {403, 405}
     shown = strict.get(page).content.decode()
-    assert "Delete the 1 rows that statement.csv put into finance.Transaction?" in shown
+    assert "Delete the 1 row that was loaded from statement.csv into finance.Transaction?" in shown
     assert Transaction.objects.count() == 1
     [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', shown)[:1]
     assert strict.post(page, {"csrfmiddlewaretoken": token}).status_code == 302
@@ -90,7 +90,7 @@ def test_undo_tells_what_it_did_and_writes_it_down(admin_client, admin_user):
     assert told(response) == [want]
     entry = LogEntry.objects.get()
     assert (entry.user, entry.change_message) == (admin_user, want)
-    assert "It is undone already." in admin_client.get(address(load, "undo")).content.decode()
+    assert "It has already been undone." in admin_client.get(address(load, "undo")).content.decode()
 
 
 def test_undo_keeps_changed_rows_only_where_that_is_chosen(admin_client):
@@ -99,11 +99,12 @@ def test_undo_keeps_changed_rows_only_where_that_is_chosen(admin_client):
     with transaction.atomic():  # a savepoint, for a transaction id of its own
         rows[1].save()
     shown = admin_client.get(address(load, "undo")).content.decode()
-    assert "Delete the 2 rows that statement.csv put into finance.Transaction?" in shown
+    question = "Delete the 2 rows that were loaded from statement.csv into finance.Transaction?"
+    assert question in shown
     assert f"<dt>Changed since</dt><dd>1 (with the keys {rows[1].pk})</dd>" in shown
     assert 'name="choice"' in shown
     [got] = told(admin_client.post(address(load, "undo"), follow=True))
-    assert got.startswith(f"Load {load.pk} is not undone: 1 rows with its keys")
+    assert got.startswith(f"Load {load.pk} is not undone: 1 row with its keys")
     assert Transaction.objects.count() == 3
     admin_client.post(address(load, "undo"), {"choice": "on"})
     assert list(Transaction.objects.all()) == [rows[1]]
@@ -128,7 +129,7 @@ def test_undo_tells_why_it_did_nothing(admin_client):
 
 def test_cancel_asks_a_living_load_to_stop(admin_client, running):
     [got] = told(admin_client.post(address(running, "cancel"), follow=True))
-    assert got == f"Load {running.pk} has been asked to stop: it does within seconds."
+    assert got == f"Load {running.pk} has been asked to stop, and will do so within seconds."
     running.refresh_from_db()
     assert (running.is_cancel_asked, running.status) == (True, Load.Status.RUNNING)
     assert "asked to stop" in admin_client.get(LIST).content.decode()
@@ -137,7 +138,7 @@ def test_cancel_asks_a_living_load_to_stop(admin_client, running):
 def test_cancel_marks_a_dead_load_as_interrupted(admin_client):
     load = record_load(Transaction, status=Load.Status.RUNNING)
     [got] = told(admin_client.post(address(load, "cancel"), follow=True))
-    assert got == f"Load {load.pk} had no process any more: it is marked as interrupted."
+    assert got == f"Load {load.pk} no longer had a process: it is marked as interrupted."
     load.refresh_from_db()
     assert load.status == Load.Status.INTERRUPTED
     assert load.ended_at is not None

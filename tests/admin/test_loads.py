@@ -325,7 +325,7 @@ def test_an_error_is_shown_to_those_who_may_see_rejects(admin_client):
     assert "secret-4711" in admin_client.get(address(load)).content.decode()
     shown = reader.get(address(load)).content.decode()
     assert "secret-4711" not in shown
-    assert "it takes the permission to view rejects" in shown
+    assert "you need the permission to view rejects" in shown
     for lookup in ("error", "error__contains", "error__startswith", "error__regex"):
         assert admin_client.get(url, {lookup: "secret"}).status_code == 200
         assert reader.get(url, {lookup: "secret"}).status_code == 400
@@ -340,7 +340,7 @@ def test_what_a_failed_resume_said_is_shown_to_those_who_may_see_rejects(admin_c
     reader = clerk("view_load", "resume_load")
     shown = reader.post(address(load, "resume"), follow=True).content.decode()
     assert "secret-4711" not in shown
-    assert "could not be resumed. The reason may have rejected values" in shown
+    assert "could not be resumed. The reason may contain rejected values" in shown
     shown = admin_client.post(address(load, "resume"), follow=True).content.decode()
     assert "secret-4711" in shown
 

@@ -63,7 +63,7 @@ class TestOrders:
         [
             (["amount", "pk"], "no index serves the order by amount, id"),
             (["tx_date", "-pk"], "the columns are not all sorted in the same direction"),
-            (["account__number", "pk"], "account__number is no column of the table"),
+            (["account__number", "pk"], "account__number is not a column of the table"),
             ([models.F("tx_date"), "pk"], "the order is by an expression"),
         ],
     )

@@ -89,7 +89,7 @@ def test_a_load_is_cancelled_and_resumed_and_undone(client, page, statement, env
     assert (process.returncode != 0, status()) == (True, Load.Status.INTERRUPTED), said
     rows = Transaction.objects.count() - 1
     assert 0 < rows < RECORDS
-    assert f"behind the {rows:,} rows" in client.get(page(number, "resume")).content.decode()
+    assert f"after the {rows:,} rows" in client.get(page(number, "resume")).content.decode()
     response = client.post(page(number, "resume"), follow=True)
     assert "in a process of its own" in response.content.decode()
     wait_for(lambda: status() == Load.Status.LOADED and not is_alive(Load.objects.get()))
@@ -137,11 +137,9 @@ def test_undo_restores_what_an_upsert_changed(client, page):
     how = {"on_conflict": "upsert", "keep_old": True}
     got = load(Transaction, records, **how).load
     shown = client.get(page(got.pk, "undo")).content.decode()
-    assert (
-        "Delete 1 rows, restore 1 rows of finance.Transaction, as they were before list?" in shown
-    )
+    assert "Delete 1 row, restore 1 row of finance.Transaction, as they were before list?" in shown
     assert "<dt>To restore</dt><dd>1 of 1 that it updated</dd>" in shown
-    want = f"Load {got.pk} is undone: 1 rows deleted, 1 restored."
+    want = f"Load {got.pk} is undone: 1 row deleted, 1 restored."
     assert want in client.post(page(got.pk, "undo"), follow=True).content.decode()
     assert [it.amount for it in Transaction.objects.all()] == [1]
     again = load(Transaction, records, on_conflict="upsert").load

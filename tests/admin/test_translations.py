@@ -16,6 +16,7 @@ import ingest
 from finance.models import Transaction
 from ingest.admin.loads import wording
 from ingest.models import Load
+from ingest.plurals import counted
 from ingest.results.rejects import Kind
 from ingest.writing.deferred import LEFT
 from ingest.writing.several_tables import WHY_NOT_DIRECT
@@ -27,7 +28,10 @@ ROOT = Path(ingest.__file__).parent
 LANGUAGES = ("de", "ar")
 VALUES_OF_BUTTONS = {"look", "continue", "confirm", "start", "begin"}
 FUNCTIONS = {"_", "gettext", "gettext_lazy", "gettext_noop"}
-IN_TEMPLATE = re.compile(r"""gettext\(u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)""")
+OF_PLURALS = {"ngettext", "ngettext_lazy"}
+LITERAL = r"""u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+IN_TEMPLATE = re.compile(rf" gettext\({LITERAL}\)")
+COUNTED_IN_TEMPLATE = re.compile(rf" ngettext\({LITERAL}, *{LITERAL}")
 FILLED_IN = re.compile(r"%\(\w+\)[sd]|</?\w+>")
 
 
@@ -47,10 +51,34 @@ def texts_of_templates():
             yield ast.literal_eval(text)
 
 
+def plurals():
+    """Yield the singulars and plurals of code and templates."""
+    for path in ROOT.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        if "ngettext" in source:
+            for node in ast.walk(ast.parse(source)):
+                if getattr(getattr(node, "func", None), "id", None) in OF_PLURALS:
+                    yield tuple(ast.literal_eval(argument) for argument in node.args[:2])
+    for path in ROOT.rglob("*.html"):
+        for pair in COUNTED_IN_TEMPLATE.findall(templatize(path.read_text(encoding="utf-8"))):
+            yield tuple(map(ast.literal_eval, pair))
+
+
 def catalog(language):
     path = ROOT / "locale" / language / "LC_MESSAGES" / "django.mo"
     with path.open("rb") as file:
-        return gettext.GNUTranslations(file)._catalog
+        return {
+            text: told
+            for text, told in gettext.GNUTranslations(file)._catalog.items()
+            if isinstance(text, str)  # without plurals
+        }
+
+
+def of_plurals(language):
+    """Return the function that translates texts with a number."""
+    path = ROOT / "locale" / language / "LC_MESSAGES" / "django.mo"
+    with path.open("rb") as file:
+        return gettext.GNUTranslations(file).ngettext
 
 
 def source_of(language):
@@ -70,6 +98,18 @@ def test_every_text_is_translated(language):
     told = catalog(language)
     assert {text for text in texts if not told.get(text)} == set()
     assert source_of(language) == {text: it for text, it in told.items() if text}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_plural_is_translated(language):
+    pairs = set(plurals())
+    assert len(pairs) > 20
+    tell = of_plurals(language)
+    for one, many in pairs:
+        for number in (0, 1, 2, 3, 11, 100):
+            told = tell(one, many, number)
+            assert told not in {one, many}
+            assert sorted(FILLED_IN.findall(told)) == sorted(FILLED_IN.findall(many)), many
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -107,8 +147,17 @@ def test_what_is_done_with_a_load_is_told_in_its_language(admin_client, settings
     told = catalog(language)
     assert told["Yes, %(action)s it"] % {"action": told["Cancel"].lower()} in shown
     shown = admin_client.post(address(load, "cancel"), follow=True).content.decode()
-    want = told["Load %(load)s had not begun: it is cancelled."] % {"load": load.pk}
+    want = told["Load %(load)s had not started: it is cancelled."] % {"load": load.pk}
     assert want in shown
+
+
+def written(part):
+    """Return a part of an f-string, with an example of what is filled in."""
+    if isinstance(part, ast.Constant):
+        return part.value
+    if getattr(getattr(part.value, "func", None), "id", None) == "counted":
+        return counted(2, part.value.args[1].value)
+    return "1"
 
 
 def engine_texts():
@@ -126,11 +175,7 @@ def engine_texts():
                 if isinstance(argument, ast.Constant):
                     yield argument.value
                 elif isinstance(argument, ast.JoinedStr):
-                    parts = argument.values
-                    yield "".join(
-                        getattr(part, "value", "x") if isinstance(part, ast.Constant) else "x"
-                        for part in parts
-                    )
+                    yield "".join(map(written, argument.values))
 
 
 def test_every_decision_that_the_engine_writes_is_known():
@@ -209,9 +254,10 @@ def test_an_undo_is_told_of_in_the_language(admin_client, settings, language):
     assert capfirst(known["changed since"]) in asked
     assert known["%(number)s (with the keys %(keys)s)"] % {"number": 1, "keys": rows[0].pk} in asked
     shown = admin_client.post(address(load, "undo"), follow=True).content.decode()
-    refused = known[next(text for text in wording.REFUSALS if "as it inserted" in text)]
-    assert refused.partition("%(rows)s")[0] % {"load": load.pk} in shown
+    refused = wording.COUNTED_REFUSALS[0](of_plurals(language), 1)
+    assert refused.partition("%(count)s")[0] % {"load": load.pk} in shown
     shown = admin_client.post(address(load, "undo"), {"choice": "on"}, follow=True).content.decode()
-    done = known["Load %(load)s is undone: %(rows)s rows deleted"] % {"load": load.pk, "rows": 1}
-    assert done in shown
+    done = "Load %(load)s is undone: %(rows)s row deleted"
+    done = of_plurals(language)(done, done.replace("row ", "rows "), 1)
+    assert done % {"load": load.pk, "rows": 1} in shown
     assert "rows deleted" not in shown

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from ingest.benchmark.methods import method_names
 from ingest.exceptions import ConfigurationError, ConstraintRefused, IngestError
+from ingest.plurals import counted
 from tests.end_to_end.contract.cases import CASES, Case
 from tests.end_to_end.contract.models import (
     defaults,
@@ -149,7 +150,7 @@ def test_a_row_of_the_wrong_length_is_named(name, row):
         with pytest.raises(
             ValueError,
             match=re.escape(
-                f"Row 2 has {len(row)} values, but there are 2 fields: name, position."
+                f"Row 2 has {counted(len(row), 'value')} for 2 fields: name, position."
             ),
         ):
             written(name, model, fields, iter([("a", 1), row, ("c", 3)]))

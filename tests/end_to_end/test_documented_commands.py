@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 
+from ingest.management import parsers
 from tests.settings.conftest import processes
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,20 @@ def test_they_run(page, clone, environment):
             run(f"{command} --noinput --username admin --email a@example.com", clone, environment)
         else:
             run(command, clone, environment)
+
+
+def examples_of_help():
+    """The commands at the end of ``bulk_load --help``, each on one line."""
+    text = re.sub(r"\n {6}", " ", parsers.EXAMPLES)
+    return re.findall(r"^  manage\.py (.*)$", text, re.MULTILINE)
+
+
+def test_the_examples_of_the_help_run(clone, environment):
+    examples = examples_of_help()
+    assert len(examples) > 6
+    for example in examples:
+        sure = " --no-input" if "--undo" in example else ""
+        run(f"{PYTHON}manage.py {example}{sure}", clone, environment)
 
 
 def run(command, clone, environment):

@@ -70,7 +70,7 @@ def test_a_file_that_somebody_has_cut_is_not_filled_up(file, path):
     with pytest.raises(IngestError) as caught:
         file.rewind(mark)
     assert str(caught.value) == (
-        "The file 'x' is no longer what this load has written: it has 1 bytes, and should have 4. "
+        "The file 'x' is no longer what this load has written: it has 1 byte, and should have 4. "
         "Bring it back, or undo what is in and load again."
     )
 

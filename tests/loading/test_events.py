@@ -173,7 +173,7 @@ def test_a_dry_run_says_so(heard, records):
     load(Account, accounts(UserFactory(), "1"), dry_run=True)
     assert heard[0]["result"].is_dry_run
     assert records()[-1].is_dry_run
-    assert records()[-1].getMessage().startswith("Would have loaded 1 rows of ")
+    assert records()[-1].getMessage().startswith("Would have loaded 1 row of ")
 
 
 def test_inside_atomic_the_signal_comes_before_the_callers_commit(heard, records):

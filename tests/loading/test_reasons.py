@@ -192,7 +192,7 @@ def listed(*arguments):
 
 
 def test_list_shows_the_last_loads(rows, tmp_path):
-    assert listed() == ["The ledger of 'default' has no load."]
+    assert listed() == ["The ledger of 'default' has no loads."]
     numbers = [load(Account, rows[:2]).number, load(Account, rows[2:], on_error="reject").number]
     with pytest.raises(Exception, match="blank"):
         load(Account, rows[-1:])

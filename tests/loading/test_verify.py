@@ -91,7 +91,7 @@ def test_the_command_after_such_a_load(orphan, tmp_path):
     path.write_text(f"user,account,amount,tx_date\n{account.user_id},{account.pk},1,2026-01-02\n")
     code, said = run("finance.Transaction", str(path), "--verify")
     assert code == 1
-    assert "\nLoaded 1 rows" in said
+    assert "\nLoaded 1 row " in said
     assert ORPHAN in said
 
 

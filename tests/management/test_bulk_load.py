@@ -15,12 +15,15 @@ import pyarrow as pa
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.core.management.base import OutputWrapper
 from django.db import connection, transaction
 from django.db.models import Count, Sum
 
 from finance.models import Account, Transaction
 from ingest.benchmark.methods import method_names
+from ingest.management.safe_output import SafeOutput
 from tests.factories import AccountFactory
+from tests.ledger.recorded_loads import record_load
 from tests.signals import answer_to_signals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -194,6 +197,27 @@ def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path)
     assert Transaction.objects.count() == 2
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_has_gone_does_not_end_the_load(process, rows, stream):
+    """As in ``bulk_load … | head``: the exit code is the load's."""
+    path = rows(3)
+    path.write_text(path.read_text().replace("1.00", "oops", 1))
+    started = process("finance.Transaction", str(path), "--on-error", "reject")
+    getattr(started, stream).close()
+    setattr(started, stream, None)
+    out, err = started.communicate(timeout=60)
+    assert started.returncode == 3
+    assert b"Error" not in (out or b"") + (err or b"")
+    assert Transaction.objects.count() == 2
+
+
+def test_a_standard_stream_that_the_shell_has_closed():
+    output = SafeOutput.of(OutputWrapper(None))
+    output.write("Loaded 3 rows.")
+    output.flush()
+    assert not output.isatty()
+
+
 def test_a_dry_run_says_what_would_have_been(rows):
     got = run("finance.Transaction", str(rows(3)), "--dry-run")
     assert "\nWould have loaded 3 rows into " in got
@@ -267,3 +291,23 @@ def test_readers_of_an_empty_table_while_standard_input_is_waited_for(process, r
     out, err = started.communicate(timeout=60)
     assert (started.returncode, err) == (0, b"")
     assert b"Loaded 600,000 rows" in out
+
+
+@pytest.mark.parametrize("given", ["NO_COLOR", "--no-color", "--force-color", None])
+def test_colours_on_a_terminal(given, monkeypatch):
+    """Neither errors nor tables are coloured if that is not wanted."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if given == "NO_COLOR":
+        monkeypatch.setenv("NO_COLOR", "1")
+    arguments = [given] if given in {"--no-color", "--force-color"} else []
+    record_load(Transaction)
+    terminal = Terminal()
+    call_command("bulk_load", "--list", *arguments, stdout=terminal)
+    assert "finance.Transaction" in terminal.getvalue()
+    assert ("\x1b[" in terminal.getvalue()) == (given not in {"NO_COLOR", "--no-color"})
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True

@@ -116,7 +116,7 @@ def test_several_files_and_patterns(tmp_path):
 
 def test_options_may_stand_between_the_model_and_the_file(tmp_path):
     path = write(tmp_path, f"user,number,name\n{UserFactory().pk},A,x\n")
-    assert "Loaded 1 rows" in run("finance.Account", "--on-error", "reject", path)
+    assert "Loaded 1 row " in run("finance.Account", "--on-error", "reject", path)
 
 
 def test_detect_prints_a_layout_that_loads(tmp_path):
@@ -182,7 +182,7 @@ def test_a_number_that_no_load_can_have(option):
 
 
 def test_a_list_of_more_loads_than_there_can_be():
-    assert run("--list", str(10**25)) == "The ledger of 'default' has no load.\n"
+    assert run("--list", str(10**25)) == "The ledger of 'default' has no loads.\n"
 
 
 def test_a_preview_of_nothing(tmp_path):
@@ -203,11 +203,11 @@ def test_a_preview_of_nothing(tmp_path):
         (
             ["--preview", "rows.csv"],
             (
-                "argument --preview: 'rows.csv' is no number of rows; a file stands before "
+                "argument --preview: 'rows.csv' is not a number of rows: name the file before "
                 "--preview, or after --preview N"
             ),
         ),
-        (["--preview", "0"], "argument --preview: '0' is no number of rows"),
+        (["--preview", "0"], "argument --preview: '0' is not a number of rows"),
         (["--detect", "--preview"], "argument --preview: not allowed with argument --detect"),
         (
             ["--detect", "--skip-records", "1"],

@@ -73,7 +73,7 @@ def test_chosen_keys():
         ),
         ([{"a": 1}, (1,)], "it is a tuple, but the first record is a mapping"),
         ([{"a": 1}, 7], "it is a int, but the first record is a mapping"),
-        ([Pair(1, 2), (1,)], "it has 1 cell, but there are 2 columns"),
+        ([Pair(1, 2), (1,)], "it has 1 cell, but the first record has 2 columns"),
         ([Pair(1, 2), {"a": 1, "b": 2}], "it is a dict, but the first record is a tuple"),
         ([Point(1, 2), None], "it is a NoneType, but the first record is a Point"),
     ],
@@ -169,7 +169,7 @@ def test_rows_with_keys_that_differ(make):
         (("b", "a"), Turned(b=4, a=3), (4, 3)),
         (("b", "a"), Triple(3, 4, 5), (4, 3)),
         (("b", "a"), (3, 4), (4, 3)),
-        (("b",), (3, 4, 5), "it has 3 cells, but there are 2 columns"),
+        (("b",), (3, 4, 5), "it has 3 cells, but the first record has 2 columns"),
     ],
 )
 def test_named_tuples_of_several_types(columns, record, want):

@@ -310,7 +310,7 @@ def test_the_limit(limit, passes):
             == 2
         )
         return
-    with pytest.raises(TooManyRejects, match="2 of 4 records are refused, and the limit is"):
+    with pytest.raises(TooManyRejects, match="4 records were read, and 2 refused: the limit is"):
         load(Transaction, rows, columns=COLUMNS, on_error="reject", reject_limit=limit)
     assert Transaction.objects.count() == 0
 

@@ -77,8 +77,8 @@ class LargeTableAdmin(GuardedList, Base):
         if search.left_out:
             notes.append(
                 _(
-                    "Not searched, for want of an index: %(fields)s. Filter the list to fewer rows "
-                    "first, and they are."
+                    "Not searched, because they have no index: %(fields)s. Filter the list to "
+                    "fewer rows to search them, too."
                 )
                 % {"fields": ", ".join(search.left_out)}
             )

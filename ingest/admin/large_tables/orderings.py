@@ -115,7 +115,7 @@ def _part(model: type[Model], part: Any) -> tuple[list[Field[Any, Any]], bool]:
     try:
         fields = [model._meta.get_field(name)] if name != "pk" else model._meta.pk_fields
     except FieldDoesNotExist:
-        raise NoKey(_("%(field)s is no column of the table") % {"field": name}) from None
+        raise NoKey(_("%(field)s is not a column of the table") % {"field": name}) from None
     for field in fields:
         _check(model, field, name)
     return fields, part.startswith("-")
@@ -123,7 +123,7 @@ def _part(model: type[Model], part: Any) -> tuple[list[Field[Any, Any]], bool]:
 
 def _check(model: type[Model], field: Any, name: str) -> None:
     if not field.concrete or field.model is not model:
-        raise NoKey(_("%(field)s is no column of the table") % {"field": name})
+        raise NoKey(_("%(field)s is not a column of the table") % {"field": name})
     if field.is_relation and name == field.name and field.related_model._meta.ordering:
         raise NoKey(_("%(field)s is sorted by the columns of another table") % {"field": name})
     if field.null:

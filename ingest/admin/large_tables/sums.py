@@ -44,7 +44,7 @@ def add_up(queryset: QuerySet[Any], admin: Any) -> Sums:
                 groups = [rows.aggregate(**wanted)]
     except TookTooLong:
         return Sums(
-            problem=_("Adding up takes longer than %(seconds)s s: filter the list to fewer rows.")
+            problem=_("The sums take longer than %(seconds)s s: filter the list to fewer rows.")
             % {"seconds": f"{admin.sum_milliseconds / 1000:g}"}
         )
     lines = []

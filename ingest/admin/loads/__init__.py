@@ -155,6 +155,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
             "has_details": bool(details_of(load)),
             "bar": progress.bar(load),
             "is_running": progress.is_underway(load),
+            "is_unstarted": progress.is_unstarted(load),
             "kind": progress.kind_of(load),
             "decisions": list(wording.translate_decisions(load.decisions)),
             "pieces": stages.draw(load.stages),
@@ -211,7 +212,7 @@ class LoadAdmin(LoadColumns, GuardedList, Base):
         load = self._load(request, load_id, "ingest.view_reject")
         file = open_file(load, name)
         if file is None:
-            raise Http404(_("The file of rejects is not on this machine any more."))
+            raise Http404(_("The file of rejects is no longer on this machine."))
         given = Path(load.reject_log if name == "log" else load.reject_file)
         return FileResponse(
             file,

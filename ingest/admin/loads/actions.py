@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from ingest import conf
 from ingest.admin.loads import background
@@ -78,7 +78,7 @@ def _refuse_resume(load: Load) -> str | None:
     if upload is not None and not is_over:  # no matter where its storage is
         if upload.has_file:
             return None
-        return _("Its file, %(file)s, is not kept any more.") % {"file": load.source}
+        return _("Its file, %(file)s, is no longer stored.") % {"file": load.source}
     try:
         check_resumable(load, load.options.get("given"))
     except LedgerError as error:
@@ -88,7 +88,11 @@ def _refuse_resume(load: Load) -> str | None:
 
 def _ask_resume(load: Load, alias: str) -> Question:  # noqa: ARG001
     return Question(
-        text=_("Go on with %(file)s into %(model)s, behind the %(rows)s rows that are in?")
+        text=ngettext(
+            "Continue to load %(file)s into %(model)s, after the %(rows)s row that is loaded?",
+            "Continue to load %(file)s into %(model)s, after the %(rows)s rows that are loaded?",
+            load.loaded,
+        )
         % {"file": load.source, "model": load.model, "rows": whole(load.loaded)}
     )
 
@@ -114,15 +118,15 @@ def _refuse_cancel(load: Load) -> str | None:
             "state": load.get_status_display().lower()
         }
     if load.is_cancel_asked and _is_alive(load):
-        return _("It has been asked to stop already.")
+        return _("It has already been asked to stop.")
     return None
 
 
 def _ask_cancel(load: Load, alias: str) -> Question:  # noqa: ARG001
     return Question(
         text=_(
-            "Stop the load of %(file)s into %(model)s? The chunks that are committed stay, and it "
-            "can be resumed."
+            "Stop the load of %(file)s into %(model)s? Committed chunks stay, and the load can "
+            "be resumed."
         )
         % {"file": load.source, "model": load.model}
     )
@@ -132,24 +136,24 @@ def _cancel(load: Load, alias: str, is_chosen: bool) -> str:  # noqa: ARG001, FB
     waiting = Load.objects.using(alias).filter(pk=load.pk, status=Status.WAITING)
     stopped = {"status": Status.INTERRUPTED, "is_cancel_asked": True, "ended_at": timezone.now()}
     if waiting.update(**stopped):
-        return _("Load %(load)s had not begun: it is cancelled.") % {"load": load.pk}
+        return _("Load %(load)s had not started: it is cancelled.") % {"load": load.pk}
     loads = Load.objects.using(alias).filter(pk=load.pk, status=Status.RUNNING)
     if _is_alive(load):
         loads.update(is_cancel_asked=True)
-        return _("Load %(load)s has been asked to stop: it does within seconds.") % {
+        return _("Load %(load)s has been asked to stop, and will do so within seconds.") % {
             "load": load.pk
         }
     loads.update(status=Status.INTERRUPTED, ended_at=load.seen_at or timezone.now())
-    return _("Load %(load)s had no process any more: it is marked as interrupted.") % {
+    return _("Load %(load)s no longer had a process: it is marked as interrupted.") % {
         "load": load.pk
     }
 
 
 def _refuse_undo(load: Load) -> str | None:
     if load.status == Status.UNDONE:
-        return _("It is undone already.")
+        return _("It has already been undone.")
     if load.status in {Status.DRAFT, Status.WAITING}:
-        return _("It has not begun: there is nothing to undo.")
+        return _("It has not started: there is nothing to undo.")
     return _("It is running: cancel it first.") if _is_alive(load) else None
 
 
@@ -165,7 +169,11 @@ def _ask_undo(load: Load, alias: str) -> Question:
             "what": describe_undo(plan),
         }
     else:
-        asked = _("Delete the %(rows)s rows that %(file)s put into %(model)s?") % {
+        asked = ngettext(
+            "Delete the %(rows)s row that was loaded from %(file)s into %(model)s?",
+            "Delete the %(rows)s rows that were loaded from %(file)s into %(model)s?",
+            plan.deletable,
+        ) % {
             **named,
             "rows": whole(plan.deletable),
         }

@@ -57,8 +57,7 @@ def goes_on(load: Load, log: Path) -> str:
     """Return the sentence that a process was started, with the path of its log."""
     told = {"load": load.pk, "log": log}
     return (
-        _("Load %(load)s goes on in a process of its own. What it says is written to %(log)s.")
-        % told
+        _("Load %(load)s continues in a separate process. Its output is written to %(log)s.") % told
     )
 
 
@@ -68,9 +67,9 @@ def refuse_immediate(bytes_total: int | None) -> None:
     if conf.runner() == TASKS and not is_small and _is_immediate():
         raise ConfigurationError(
             _(
-                "The tasks backend is the immediate one, which performs a load inside the request: "
-                "it takes files of up to %(bytes)s bytes. Set TASKS to a backend with a worker, or "
-                "INGEST['RUNNER'] to 'process'."
+                "The tasks backend is the immediate one, which performs a load inside the "
+                "request and accepts files of up to %(bytes)s bytes. Set TASKS to a backend "
+                "with a worker, or INGEST['RUNNER'] to 'process'."
             )
             % {"bytes": whole(IMMEDIATE_RECORDS * RECORD_BYTES)}
         )

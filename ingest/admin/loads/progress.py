@@ -68,6 +68,8 @@ def state_of(load: Load) -> str:
     status = str(load.get_status_display())
     if load.status == Load.Status.LOADED and load.rejected:
         return _("Loaded, with rejects")
+    if is_unstarted(load):
+        return _("Waiting for %(time)s") % {"time": duration(_waited(load))}
     if load.status != Load.Status.RUNNING:
         return status
     if is_stopped(load):
@@ -97,6 +99,13 @@ def is_underway(load: Load) -> bool:
     return load.status in UNDERWAY and not is_stopped(load)
 
 
+def is_unstarted(load: Load) -> bool:
+    """Return whether no process has begun a load that was confirmed a while ago."""
+    is_waiting = load.status == Load.Status.WAITING and load.ended_at is None
+    is_new = load.seen_at is None or load.seen_at <= load.started_at  # seen by its dry run only
+    return is_waiting and is_new and _waited(load) > SILENT_SECONDS
+
+
 def is_stopped(load: Load) -> bool:
     """Return whether a load has the status "running" but no process."""
     if "is_stopped" not in load.__dict__:
@@ -115,6 +124,10 @@ def find_stopped(loads: Iterable[Load]) -> None:
     alive = find_alive(silent)
     for load in loads:
         load.__dict__["is_stopped"] = load in silent and load.pk not in alive
+
+
+def _waited(load: Load) -> float:
+    return float((timezone.now() - load.started_at).total_seconds())
 
 
 def _silence(load: Load) -> float:

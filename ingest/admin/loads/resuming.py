@@ -35,7 +35,7 @@ class NotResumed(IngestError):  # noqa: N818 - it says what happened
             _("Load %(load)s could not be resumed: %(said)s") % {"load": load.pk, "said": said}
         )
         self.without_values = _(
-            "Load %(load)s could not be resumed. The reason may have rejected values, and is "
+            "Load %(load)s could not be resumed. The reason may contain rejected values. It is "
             "written to %(log)s."
         ) % {"load": load.pk, "log": log}
         """The message for users who may not see rejects."""

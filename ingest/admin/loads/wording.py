@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
+from django.utils.translation import gettext_noop, ngettext
 
 from ingest.admin.loads.progress import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ingest.ledger.undo_plan import Undone, UndoPlan
 
+Ngettext: TypeAlias = "Callable[[str, str, int], str]"
+CountedText: TypeAlias = "Callable[[Ngettext, int], str]"
+"""Returns a template with ``%(count)s``, in the singular or plural that the function selects."""
 KINDS = {
     "parse": gettext_noop("parse"),
     "value": gettext_noop("value"),
@@ -49,8 +53,6 @@ STAGES = {
 DECISIONS = (
     gettext_noop("References: the table has no foreign key."),
     gettext_noop("References: checked row by row by PostgreSQL, as asked."),
-    gettext_noop("References: %(count)s foreign keys checked as a set."),
-    gettext_noop("References: %(count)s foreign keys of inserted rows checked as a set."),
     gettext_noop("References: checked row by row by PostgreSQL, because %(reason)s"),
     gettext_noop(
         "References: left to PostgreSQL at the end of the caller's transaction, which has rows "
@@ -101,6 +103,18 @@ DECISIONS = (
     gettext_noop("One value at a time: %(field)s"),
 )
 """Templates of decisions: why a load used one path and not another."""
+COUNTED_DECISIONS: tuple[CountedText, ...] = (
+    lambda ngettext, count: ngettext(
+        "References: %(count)s foreign key checked as a set.",
+        "References: %(count)s foreign keys checked as a set.",
+        count,
+    ),
+    lambda ngettext, count: ngettext(
+        "References: %(count)s foreign key of inserted rows checked as a set.",
+        "References: %(count)s foreign keys of inserted rows checked as a set.",
+        count,
+    ),
+)
 REASONS = (
     gettext_noop("each chunk is committed by itself."),
     gettext_noop("the table holds rows already."),
@@ -123,23 +137,33 @@ REFUSALS = (
         "rows. Nothing was deleted: delete them by hand."
     ),
     gettext_noop(
-        "Load %(load)s is not undone: %(rows)s rows with its keys are not as it inserted them "
-        "(with the keys %(keys)s): they were changed since, or are other rows with the same keys. "
-        "Nothing was deleted: --keep-changed deletes the %(others)s rows that are and keeps the "
-        "others."
-    ),
-    gettext_noop(
-        "Load %(load)s is not undone: %(rows)s rows with its keys are not as it left them "
-        "(with the keys %(keys)s): they were changed since, or are other rows with the same keys. "
-        "Nothing was deleted: --keep-changed %(does)s and keeps the others."
-    ),
-    gettext_noop(
         "Load %(load)s is not undone: %(rows)s of its rows are gone, or row security hides them "
         "from the role of the load. Nothing was deleted: --keep-changed deletes the %(others)s "
         "rows that are seen."
     ),
 )
 """Templates of errors: why a load is not undone."""
+COUNTED_REFUSALS: tuple[CountedText, ...] = (
+    lambda ngettext, count: ngettext(
+        "Load %(load)s is not undone: %(count)s row with its keys is not as it inserted it (with "
+        "the key %(keys)s): it was changed since, or is another row with the same key. Nothing was "
+        "deleted: --keep-changed deletes the %(others)s rows that are and keeps the others.",
+        "Load %(load)s is not undone: %(count)s rows with its keys are not as it inserted them "
+        "(with the keys %(keys)s): they were changed since, or are other rows with the same keys. "
+        "Nothing was deleted: --keep-changed deletes the %(others)s rows that are and keeps the "
+        "others.",
+        count,
+    ),
+    lambda ngettext, count: ngettext(
+        "Load %(load)s is not undone: %(count)s row with its keys is not as it left it (with the "
+        "key %(keys)s): it was changed since, or is another row with the same key. Nothing was "
+        "deleted: --keep-changed %(does)s and keeps the others.",
+        "Load %(load)s is not undone: %(count)s rows with its keys are not as it left them (with "
+        "the keys %(keys)s): they were changed since, or are other rows with the same keys. "
+        "Nothing was deleted: --keep-changed %(does)s and keeps the others.",
+        count,
+    ),
+)
 FACTS = {
     "model": gettext_noop("model"),
     "file": gettext_noop("file"),
@@ -187,24 +211,36 @@ def translate_decisions(decisions: Iterable[str]) -> Iterator[Sentence]:
         if found is None:
             yield Sentence(decision, is_english=True)
         else:
-            template, parts = found
+            translate, parts = found
             if "reason" in parts:
                 parts["reason"] = _translate(parts["reason"], _REASONS)
-            yield Sentence(_(template) % parts, is_english=False)
+            yield Sentence(translate(parts) % parts, is_english=False)
 
 
 def describe_undo(plan: UndoPlan) -> str:
     """Return the beginning of the question whether to undo a load that updated or deleted rows."""
     parts = [
-        text % {"rows": whole(count)}
+        text(count) % {"rows": whole(count)}
         for text, count in (
-            (_("delete %(rows)s rows"), plan.deletable),
-            (_("restore %(rows)s rows"), plan.restorable),
-            (_("put back %(rows)s rows"), plan.missing),
+            (_delete, plan.deletable),
+            (_restore, plan.restorable),
+            (_put_back, plan.missing),
         )
         if count
     ]
-    return str(capfirst(", ".join(parts) or _("delete %(rows)s rows") % {"rows": 0}))
+    return str(capfirst(", ".join(parts) or _delete(0) % {"rows": 0}))
+
+
+def _delete(rows: int) -> str:
+    return ngettext("delete %(rows)s row", "delete %(rows)s rows", rows)
+
+
+def _restore(rows: int) -> str:
+    return ngettext("restore %(rows)s row", "restore %(rows)s rows", rows)
+
+
+def _put_back(rows: int) -> str:
+    return ngettext("put back %(rows)s row", "put back %(rows)s rows", rows)
 
 
 def facts_of(plan: UndoPlan) -> tuple[tuple[str, str], ...]:
@@ -221,18 +257,27 @@ def describe_undone(undone: Undone) -> str:
     from ingest.ledger.undo_plan import shown_keys
 
     parts = [
-        _("Load %(load)s is undone: %(rows)s rows deleted")
+        ngettext(
+            "Load %(load)s is undone: %(rows)s row deleted",
+            "Load %(load)s is undone: %(rows)s rows deleted",
+            undone.deleted,
+        )
         % {"load": undone.load.pk, "rows": whole(undone.deleted)}
     ]
+    gone = ngettext("%(rows)s was gone already", "%(rows)s were gone already", undone.gone)
     for text, count in (
         (_("%(rows)s restored"), undone.restored),
         (_("%(rows)s put back"), undone.put_back),
-        (_("%(rows)s were gone already"), undone.gone),
+        (gone, undone.gone),
     ):
         if count:
             parts.append(text % {"rows": whole(count)})
     if undone.kept:
-        kept = _("%(rows)s changed since were kept (with the keys %(keys)s)")
+        kept = ngettext(
+            "%(rows)s changed since was kept (with the key %(keys)s)",
+            "%(rows)s changed since were kept (with the keys %(keys)s)",
+            undone.kept,
+        )
         parts.append(
             kept % {"rows": whole(undone.kept), "keys": shown_keys(undone.kept_keys, undone.kept)}
         )
@@ -244,23 +289,47 @@ def translate_refusal(text: str) -> str:
     return _translate(text, _REFUSALS)
 
 
-def _translate(text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]) -> str:
+def _translate(text: str, patterns: _Patterns) -> str:
     found = _find(text, patterns)
-    return text if found is None else _(found[0]) % found[1]
+    return text if found is None else found[0](found[1]) % found[1]
 
 
-def _find(
-    text: str, patterns: tuple[tuple[str, re.Pattern[str]], ...]
-) -> tuple[str, dict[str, str]] | None:
-    for template, pattern in patterns:
+_Template: TypeAlias = "Callable[[dict[str, str]], str]"
+_Patterns: TypeAlias = "tuple[tuple[re.Pattern[str], _Template], ...]"
+
+
+def _find(text: str, patterns: _Patterns) -> tuple[_Template, dict[str, str]] | None:
+    for pattern, translate in patterns:
         found = pattern.fullmatch(text)
         if found is not None:
-            return template, found.groupdict()
+            return translate, found.groupdict()
     return None
 
 
-def _patterns(templates: Iterable[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((template, _pattern(template)) for template in templates)
+def _patterns(templates: Iterable[str], counted: Iterable[CountedText] = ()) -> _Patterns:
+    found: list[tuple[re.Pattern[str], _Template]] = [
+        (_pattern(template), partial(_translate_template, template)) for template in templates
+    ]
+    for text in counted:
+        translate = partial(_translate_counted, text)
+        found.extend((_pattern(text(form, 1)), translate) for form in (_singular, _plural))
+    return tuple(found)
+
+
+def _translate_template(template: str, parts: dict[str, str]) -> str:  # noqa: ARG001
+    return _(template)
+
+
+def _translate_counted(text: CountedText, parts: dict[str, str]) -> str:
+    return text(ngettext, int(parts["count"].replace(",", "")))
+
+
+def _singular(one: str, many: str, count: int) -> str:  # noqa: ARG001
+    return one
+
+
+def _plural(one: str, many: str, count: int) -> str:  # noqa: ARG001
+    return many
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -271,4 +340,6 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("".join(written), re.DOTALL)
 
 
-_DECISIONS, _REASONS, _VALUES, _REFUSALS = map(_patterns, (DECISIONS, REASONS, VALUES, REFUSALS))
+_DECISIONS = _patterns(DECISIONS, COUNTED_DECISIONS)
+_REFUSALS = _patterns(REFUSALS, COUNTED_REFUSALS)
+_REASONS, _VALUES = _patterns(REASONS), _patterns(VALUES)

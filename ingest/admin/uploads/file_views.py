@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseRedirect
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ingest.admin.loads.progress import whole
 from ingest.admin.uploads import rights
@@ -131,7 +132,8 @@ class FileStep(StepView):
                 "number": str(load.pk),  # an identifier, without thousands separators
                 "state": load.get_status_display(),
                 "started_at": load.started_at,
-                "loaded": whole(load.loaded),
+                "loaded": ngettext("%(rows)s row", "%(rows)s rows", load.loaded)
+                % {"rows": whole(load.loaded)},
                 "link": self.admin.address_of_load(load.pk) if may_view else None,
             }
             for load in loads
@@ -167,7 +169,7 @@ class MappingStep(StepView):
                 "fields": ", ".join(unfed)
             }
         if unfed or not layout.fields:
-            self.error = self.error or _("No field is fed.")
+            self.error = self.error or _("Nothing feeds any field.")
             self._stay()
             return None
         try:

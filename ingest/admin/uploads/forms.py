@@ -27,7 +27,7 @@ DELIMITERS = (
     ("\t", _("tab")),
     ("|", _("vertical bar |")),
     (":", _("colon :")),
-    (" ", _("blank")),
+    (" ", _("space")),
 )
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252", "cp1250", "cp1251", "iso-8859-15")
 """Suggested encodings; any codec that Python knows is accepted."""
@@ -41,8 +41,8 @@ class ChooseForm(forms.Form):
         label=_("File"),
         allow_empty_file=True,  # our own error reports it
         help_text=_(
-            "Delimited text, JSON, Parquet, or a workbook of Excel or OpenDocument; "
-            "compressed or not."
+            "Delimited text, JSON, Parquet, or an Excel or OpenDocument workbook. It may be "
+            "compressed."
         ),
     )
 
@@ -63,9 +63,11 @@ class FileForm(forms.Form):
         label=_("Quote"),
         max_length=1,
         required=False,
-        help_text=_("What cells are wrapped in; empty: nothing."),
+        help_text=_("The character around quoted cells. Leave it empty if nothing is quoted."),
     )
-    header = forms.BooleanField(label=_("The first record names the columns"), required=False)
+    header = forms.BooleanField(
+        label=_("The first record has the names of the columns"), required=False
+    )
     skip_records = forms.IntegerField(
         label=_("Records before the table"), min_value=0, max_value=10_000, required=False
     )
@@ -76,27 +78,29 @@ class FileForm(forms.Form):
         label=_("Decimal mark"),
         max_length=1,
         required=False,
-        help_text=_("Of all numbers; empty: a full stop."),
+        help_text=_("For all numbers. Leave it empty for a full stop."),
     )
     thousands = forms.CharField(
-        label=_("Thousands mark"), max_length=1, required=False, strip=False
+        label=_("Thousands separator"), max_length=1, required=False, strip=False
     )
     formats = forms.CharField(
         label=_("Dates"),
         max_length=200,
         required=False,
         help_text=_(
-            "How dates are written, such as %d.%m.%Y; several with commas between them. "
-            "Empty: year-month-day."
+            "The format of dates, such as %d.%m.%Y; separate several with commas. Leave it "
+            "empty for year-month-day."
         ),
     )
     null = forms.CharField(
         label=_("Words for an empty cell"),
         max_length=200,
         required=False,
-        help_text=_("Such as NULL, n/a; with commas between them."),
+        help_text=_("Such as NULL, n/a; separate several with commas."),
     )
-    strip = forms.BooleanField(label=_("Take blanks off both ends of cells"), required=False)
+    strip = forms.BooleanField(
+        label=_("Remove spaces at the beginning and end of cells"), required=False
+    )
 
     USUAL = {
         "sheet": None,
@@ -211,5 +215,5 @@ class SaveLayoutForm(forms.ModelForm):  # type: ignore[type-arg]
         """Refuse characters that a terminal or a browser interprets."""
         name = str(self.cleaned_data["name"]).strip()
         if safe_line(name) != name:
-            raise ValidationError(_("A name has only characters that can be seen."), code="name")
+            raise ValidationError(_("A name may only have visible characters."), code="name")
         return name

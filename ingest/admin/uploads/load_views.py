@@ -10,6 +10,7 @@ from django.http import HttpResponseRedirect
 from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from ingest.admin.loads import background
 from ingest.admin.loads.progress import whole
@@ -162,8 +163,12 @@ class CheckStep(StepView):
         total = progress.get("bytes_total")
         share = None if not total else min(progress["bytes_read"] / total, 1.0)
         return {
-            "rows": whole(progress["rows"]),
-            "rejected": whole(progress["rejected"]),
+            "text": ngettext(
+                "%(rows)s record read, %(rejected)s refused",
+                "%(rows)s records read, %(rejected)s refused",
+                progress["rows"],
+            )
+            % {"rows": whole(progress["rows"]), "rejected": whole(progress["rejected"])},
             "share": None if share is None else f"{share:.4f}",
             "percent": "" if share is None else f"{share:.0%}",
         }
@@ -214,7 +219,7 @@ class ConfirmStep(StepView):
                 self.request, getattr(error, "without_values", said), messages.ERROR
             )
         else:
-            told = _("The load was started. This page shows how far it is.")
+            told = _("The load has started. This page shows its progress.")
             self.admin.message_user(self.request, told, messages.SUCCESS)
 
     def shown(self) -> dict[str, Any]:

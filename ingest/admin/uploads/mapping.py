@@ -137,9 +137,9 @@ class MappingForm:
         is_many = len(self.columns) > MANY_COLUMNS
         offered = [it for it in self._titles if not is_many or it[0] == place]
         choices = [
-            (NOTHING, _("(nothing: its default)") if not is_needed(field) else "---------"),
+            (NOTHING, _("(nothing: the default)") if not is_needed(field) else "---------"),
             *((f"{COLUMN}{at}", title) for at, title in offered),
-            *([(TYPED, _("(the column that is typed here)"))] if is_many else []),
+            *([(TYPED, _("(the column entered here)"))] if is_many else []),
             (CONSTANT, _("(one value for all)")),
         ]
         if kept:
@@ -220,7 +220,7 @@ class MappingForm:
             said = (
                 _("%(field)s: there is no column %(name)s.")
                 if not found
-                else _("%(field)s: several columns are called %(name)s: type the number of one.")
+                else _("%(field)s: several columns are called %(name)s: enter the number of one.")
             )
             label = capfirst(field.verbose_name)
             raise LayoutError(said % {"field": label, "name": shorten(text)})

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 class OptionsForm(forms.Form):
     """How the records are loaded."""
 
-    on_conflict = forms.ChoiceField(label=_("Records whose key the table has already"))
+    on_conflict = forms.ChoiceField(label=_("Records whose key is already in the table"))
     key = forms.ChoiceField(
         label=_("Key"),
         required=False,
-        help_text=_("The fields by which the row of a record is found."),
+        help_text=_("The fields that identify the row of a record."),
     )
     duplicates = forms.ChoiceField(
-        label=_("Several records of one key"),
+        label=_("Several records with the same key"),
         required=False,
         choices=(
             ("reject", _("all but the first are refused")),
@@ -40,27 +40,29 @@ class OptionsForm(forms.Form):
         max_length=200,
         required=False,
         help_text=_(
-            "Only where rows that the file lacks are deleted: all, or such as currency=EUR, with "
-            "commas between several."
+            "Only if rows that are not in the file are deleted: all, or conditions such as "
+            "currency=EUR, separated by commas."
         ),
     )
     max_deletes = forms.RegexField(
         r"^\d{1,12}$|^\d{1,3}(\.\d{1,3})?%$",
-        label=_("Rows that may be deleted at most"),
+        label=_("Maximum number of rows to delete"),
         required=False,
-        help_text=_("A number, or a share such as 10%. More than that, and nothing is loaded."),
+        help_text=_(
+            "A number, or a share such as 10%. If more rows would be deleted, nothing is loaded."
+        ),
     )
     keep_old = forms.BooleanField(
         label=_("Keep the old values of rows that are updated or deleted"),
         required=False,
-        help_text=_("So that the load can be undone. It takes space in the database."),
+        help_text=_("So that the load can be undone. This takes space in the database."),
     )
     chunks = forms.BooleanField(
         label=_("Commit in chunks"),
         required=False,
         help_text=_(
-            "What is in stays in if the load stops, and it goes on from there. Else all records "
-            "are loaded at once, or none."
+            "If the load stops, committed rows stay, and it can continue from there. Otherwise "
+            "all records are loaded, or none."
         ),
     )
     checks = forms.BooleanField(
@@ -103,7 +105,7 @@ class OptionsForm(forms.Form):
         choices = [(word, CONFLICTS[word]) for word in allowed]
         self.fields["on_conflict"].choices = choices  # type: ignore[attr-defined]
         self.fields["key"].choices = [  # type: ignore[attr-defined]
-            ("", _("(the only one that the file has)")),
+            ("", _("(the only key in the file)")),
             *keys,
         ]
         if "sync" not in allowed:
@@ -130,8 +132,8 @@ class OptionsForm(forms.Form):
             is_said = said.get(name) not in {None, "", False, "reject"}
             if is_said and word is not None and word not in words_:
                 text = _(
-                    "This has no effect with what is chosen for records whose key the table has "
-                    "already: leave it out."
+                    "This has no effect with the choice for records whose key is already in "
+                    "the table: leave it out."
                 )
                 self.add_error(name, ValidationError(text, code="effect"))
         if word in EFFECTS["key"] and not said.get("key") and not self._is_clear:
@@ -177,7 +179,7 @@ CONFLICTS = {
     "ignore": _("are left out"),
     "update": _("update the row; others are refused"),
     "upsert": _("update the row; others are inserted"),
-    "sync": _("update the row; others are inserted, and rows that the file lacks are deleted"),
+    "sync": _("update the row; others are inserted, and rows that are not in the file are deleted"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from ingest.admin.loads.progress import whole
 from ingest.results.rejects import cut
@@ -79,30 +79,31 @@ def show_cell(value: Any) -> str:
     return text if len(text) <= CELL_CHARACTERS else f"{text[: CELL_CHARACTERS - 1]}…"
 
 
+COUNTS = {
+    "read": ngettext_lazy("record read", "records read"),
+    "inserted": ngettext_lazy("row would be inserted", "rows would be inserted"),
+    "updated": ngettext_lazy("row would be updated", "rows would be updated"),
+    "unchanged": ngettext_lazy("row would not change", "rows would not change"),
+    "ignored": ngettext_lazy("record would be ignored", "records would be ignored"),
+    "deleted": ngettext_lazy("row would be deleted", "rows would be deleted"),
+    "rejected": ngettext_lazy("record would be refused", "records would be refused"),
+    "skipped": ngettext_lazy("record would be skipped", "records would be skipped"),
+}
+"""What a dry run counts."""
 ALWAYS_SHOWN = ("read", "inserted", "rejected")
 """Counts that are shown even if they are 0."""
 
 
 def show_check(result: dict[str, Any], request: HttpRequest) -> dict[str, Any]:
     """Return what the pages show of a finished dry run."""
-    words = {
-        "read": _("records read"),
-        "inserted": _("rows would be inserted"),
-        "updated": _("rows would be updated"),
-        "unchanged": _("rows would stay as they are"),
-        "ignored": _("records would be ignored"),
-        "deleted": _("rows would be deleted"),
-        "rejected": _("records would be refused"),
-        "skipped": _("records would be skipped"),
-    }
     counts = result.get("counts", {})
     return {
         "check_error": result.get("error", ""),
         "counts": []
         if not counts
         else [
-            {"name": name, "word": words[name], "number": whole(counts.get(name, 0))}
-            for name in words
+            {"name": name, "word": word % counts.get(name, 0), "number": whole(counts.get(name, 0))}
+            for name, word in COUNTS.items()
             if counts.get(name) or name in ALWAYS_SHOWN
         ],
         "refused_count": counts.get("rejected", 0),

@@ -67,6 +67,6 @@ def propose_layout(site: AdminSite, request: HttpRequest, upload: Upload) -> Non
     upload.options["findings"] = list(found.findings)
     if SAMPLE in upload.options:
         upload.options["findings"].append(
-            _("Of each large sheet the first and the last rows were looked at.")
+            _("Of each large sheet, only the first and the last rows were looked at.")
         )
     upload.save()

@@ -16,6 +16,7 @@ from ingest.benchmark.data.makers import find_maker
 from ingest.benchmark.data.uniqueness import plan_uniqueness
 from ingest.benchmark.data.values import EMPTY_SHARE, POOL_VALUES, make_values
 from ingest.exceptions import BenchmarkError
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +119,8 @@ class RowMaker:
                 if len(rows) == count:
                     return rows
         raise BenchmarkError(
-            f"Only {len(rows):,} of {count:,} rows of {self.model._meta.label} could be made that "
+            f"Only {len(rows):,} of {counted(count, 'row')} of {self.model._meta.label} could "
+            "be made that "
             "its constraints accept. Ask for fewer with --rows, or give a file with --source FILE."
         )
 

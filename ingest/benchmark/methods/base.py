@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ingest.benchmark.methods.prepared_rows import clean_rows
 from ingest.conversion import Converter
 from ingest.exceptions import RecordsRefused, UnsupportedModelError
+from ingest.plurals import counted
 from ingest.postgres.session import adaptation_context
 from ingest.sources import SourceOptions, open_source
 from ingest.writing.copy import why_no_table, why_not_one_table, why_not_values
@@ -173,7 +174,8 @@ class Method(ABC):
         for number, row in enumerate(rows, 1):
             if len(row) != width:
                 raise ValueError(
-                    f"Row {number:,} has {len(row)} values, but there are {width} fields: "
+                    f"Row {number:,} has {counted(len(row), 'value')} for "
+                    f"{counted(width, 'field')}: "
                     f"{', '.join(field.attname for field in self.target.fields)}."
                 )
             yield row

@@ -15,6 +15,7 @@ from rich.text import Text
 from ingest.benchmark.report.costs import describe_costs
 from ingest.benchmark.report.explanation import render_explanation
 from ingest.loading.options import LoadOptions
+from ingest.plurals import counted
 from ingest.terminal import safe_text
 
 if TYPE_CHECKING:
@@ -76,13 +77,14 @@ def advise(result: BenchmarkResult) -> str:
     model = shlex.quote(str(result.table["model"]))
     if best.method == base.method or times < WORTH_TIMES:
         return (
-            f"At {largest:,} rows no method is clearly faster than {base.method} "
+            f"At {counted(largest, 'row')} no method is clearly faster than {base.method} "
             f"({_seconds(base):.2f} s): keep it.{warning}"
         )
     saved = _seconds(base) - _seconds(best)
     if saved < WORTH_SECONDS:
         return (
-            f"At {largest:,} rows {best.method} is {times:.1f} times faster than {base.method}, "
+            f"At {counted(largest, 'row')} {best.method} is {times:.1f} times faster than "
+            f"{base.method}, "
             f"but saves only {saved:.2f} s: keep {base.method} unless you load more often or more "
             f"rows.{warning}"
         )
@@ -91,7 +93,7 @@ def advise(result: BenchmarkResult) -> str:
         option = "" if how == LoadOptions.method else f" --method {how}"
         how = f"`manage.py bulk_load {model} FILE{option}`"
     return (
-        f"Load {largest:,} rows with {how}: {best.method} takes {_seconds(best):.2f} s, "
+        f"Load {counted(largest, 'row')} with {how}: {best.method} takes {_seconds(best):.2f} s, "
         f"{times:.1f} times faster than {base.method} ({_seconds(base):.2f} s).{warning}"
     )
 
@@ -108,7 +110,7 @@ def _decisions(results: Iterable[MethodResult]) -> Iterator[Text]:
         if item.decisions and known.get(item.method) != item.decisions:
             known[item.method] = item.decisions
             decisions = safe_text(" ".join(item.decisions))
-            yield Text(f"{item.method}, from {item.rows:,} rows: {decisions}")
+            yield Text(f"{item.method}, from {counted(item.rows, 'row')}: {decisions}")
 
 
 def _seconds(item: MethodResult) -> float:

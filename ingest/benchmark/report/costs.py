@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ingest.plurals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -34,7 +36,7 @@ def describe_costs(results: Sequence[MethodResult]) -> Iterator[str]:
         f"{name} {sum(costs.stages.get(stage, 0.0) for stage in stages) / costs.seconds:.0%}"
         for name, stages in _GROUPS.items()
     )
-    yield f"Time of {METHOD} at {item.rows:,} rows: {shares}."
+    yield f"Time of {METHOD} at {counted(item.rows, 'row')}: {shares}."
     yield from _slowest_field(costs)
 
 

@@ -104,7 +104,12 @@ def _write(
 
 def _console(stream: OutputWrapper) -> Console:
     width = None if stream.isatty() else shutil.get_terminal_size((WIDTH, 0)).columns
-    return Console(file=cast("IO[str]", stream._out), width=width, soft_wrap=False)
+    return Console(
+        file=cast("IO[str]", stream._out),
+        width=width,
+        soft_wrap=False,
+        color_system=None if getattr(stream, "is_plain", False) else "auto",
+    )
 
 
 class BenchmarkDisplay:

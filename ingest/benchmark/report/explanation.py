@@ -8,6 +8,8 @@ from rich import box
 from rich.table import Table as Grid
 from rich.text import Text
 
+from ingest.plurals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -58,8 +60,8 @@ def render_explanation(explanation: Explanation) -> Iterator[RenderableType]:
     yield ""
     left = explanation.copy_microseconds - explanation.saved
     yield Text(
-        f"At {explanation.rows:,} rows, copy takes {explanation.copy_microseconds:.2f} µs a row "
-        f"and direct {left:.2f} µs: it saves {explanation.saved:.2f} µs a row with every "
+        f"At {counted(explanation.rows, 'row')}, copy takes {explanation.copy_microseconds:.2f} "
+        f"µs a row and direct {left:.2f} µs: it saves {explanation.saved:.2f} µs a row with every "
         "constraint kept.",
         style="bold",
     )

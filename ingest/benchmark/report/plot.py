@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from ingest.benchmark.report.explanation import labels, savings
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def _draw_bars(axes: Any, explanation: Explanation) -> None:
     axes.set_yticks(places, ["\n".join(wrap(name, LABEL_CHARACTERS)) for name in names], fontsize=8)
     axes.axvline(0, color="#000000", linewidth=0.8)
     axes.margins(x=0.2)
-    axes.set_xlabel(f"µs a row at {explanation.rows:,} rows; below 0: saved")
+    axes.set_xlabel(f"µs a row at {counted(explanation.rows, 'row')}; below 0: saved")
 
 
 def _draw_lines(axes: Any, result: BenchmarkResult) -> None:

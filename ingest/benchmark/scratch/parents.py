@@ -11,6 +11,7 @@ from ingest.benchmark.data import Keys, RowMaker, made_fields
 from ingest.benchmark.scratch import definitions
 from ingest.benchmark.scratch.copying import plain_names
 from ingest.exceptions import BenchmarkError
+from ingest.plurals import counted
 from ingest.postgres.catalog import find_table, quote_name, read_table
 from ingest.postgres.session import DjangoSession
 
@@ -121,7 +122,9 @@ class ParentRows:
         manager.bulk_create(
             [model(**dict(zip(names, row, strict=True))) for row in maker.make(missing)]
         )
-        self._tables.scratch.notes.append(f"{missing:,} rows of {model._meta.label} were made up.")
+        self._tables.scratch.notes.append(
+            f"{counted(missing, 'row')} of {model._meta.label} made up."
+        )
 
     def _copy_closure(self) -> None:
         is_growing = True

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -31,6 +31,7 @@ from ingest.management import (
     undoing,
     write_options,
 )
+from ingest.management.access import check_ledger
 from ingest.management.display import ProgressDisplay
 from ingest.management.modes import Mode
 from ingest.management.safe_output import SafeOutput
@@ -61,8 +62,8 @@ class Command(BaseCommand):
     """Loads files, or measures ways to load."""
 
     help = (
-        "Load files (delimited text, JSON Lines, Parquet) into a model's table by COPY, all or "
-        "nothing: bulk_load finance.Transaction FILE."
+        "Load files (delimited text, JSON, Parquet, workbooks) into a model's table by COPY:\n"
+        "all rows are loaded, or none."
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -74,43 +75,70 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         prepare_arrow()  # the process only loads
-        super().run_from_argv(argv)
+        try:
+            super().run_from_argv(argv)
+        except KeyboardInterrupt:  # before handle(): while options or settings are checked
+            self.stderr.write("Interrupted: nothing was loaded.")
+            sys.exit(INTERRUPTED)
+        finally:
+            self.stdout.flush()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for loading; modes.USED_IN has a line for each of them."""
-        parser.add_argument("model", nargs="?", metavar="app.Model", help="the model to load into")
+        parser.add_argument("model", nargs="?", metavar="app.Model", help="Model to load into.")
         parser.add_argument(
             "files",
             nargs="*",
             metavar="FILE",
-            help="the files to load, whose first line names fields or, with a layout, source "
-            "columns; several are one load; - is standard input",
+            help="Files to load; several are one load, and - is standard input. Columns feed the "
+            "fields that they name, unless a layout or --map says otherwise.",
         )
         parsers.add_shared(parser)
-        instead = parser.add_mutually_exclusive_group()
-        detecting.add_arguments(instead)
+        before = parser.add_argument_group("before you load")
+        instead = before.add_mutually_exclusive_group()
         previews.add_arguments(instead)
+        detecting.add_arguments(instead)
+        before.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Do everything except commit, and report what the load would do.",
+        )
         source_options.add_arguments(parser)
         layout_options.add_arguments(parser)
         write_options.add_arguments(parser)
         conflict_options.add_arguments(parser)
         reject_options.add_arguments(parser)
         chunk_options.add_arguments(parser)
-        undoing.add_arguments(parser)
-        forgetting.add_arguments(parser)
-        listing.add_arguments(parser)
-        measuring = parser.add_argument_group("measuring what each way of loading costs")
+        earlier = parser.add_argument_group("earlier loads")
+        listing.add_arguments(earlier)
+        earlier.add_argument(
+            "--resume",
+            type=int,
+            metavar="LOAD",
+            help="Resume this load after its last committed chunk. Name a FILE only if it was "
+            "moved or renamed.",
+        )
+        undoing.add_arguments(earlier)
+        forgetting.add_arguments(earlier)
+        measuring = parser.add_argument_group("benchmark")
         measuring.add_argument(
             parsers.BENCHMARK,
             action="store_true",
-            help="load nothing, and measure on a throw-away copy of a model's table: "
-            "bulk_load --benchmark --help shows how",
+            help="Load nothing, and measure each way to load on a temporary copy of a model's "
+            "table. Its options: bulk_load --benchmark --help.",
         )
         parsers.refuse_measuring(parser)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return the parser for loads, which delegates to the one for benchmarks."""
-        parser = super().create_parser(prog_name, subcommand, usage=parsers.LOAD_USAGE, **kwargs)
+        parser = super().create_parser(
+            prog_name,
+            subcommand,
+            usage=parsers.LOAD_USAGE,
+            epilog=parsers.EXAMPLES,
+            formatter_class=parsers.HelpFormatter,
+            **kwargs,
+        )
         parsers.prepare(parser)
         self._loads = parser
         parse_load = parser.parse_args
@@ -133,6 +161,8 @@ class Command(BaseCommand):
         self, *_args: Any, model: str | None, files: Sequence[str] = (), **options: Any
     ) -> None:
         self._make_output_safe()  # call_command may have replaced the streams
+        for stream in (self.stdout, self.stderr):
+            cast("SafeOutput", stream).make_plain(is_plain=options.get("no_color", False))
         _commit_by_itself(options["database"] or DEFAULT_DB_ALIAS)
         try:
             if options["benchmark"]:
@@ -166,9 +196,14 @@ class Command(BaseCommand):
             from ingest.loading.verify import verify  # a load does not need it
 
             self._report_audit(verify(find_model(model), using=options["database"]))
-        elif model is None or not files:
+        elif model is None:
             raise ConfigurationError(
                 "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."
+            )
+        elif not files:
+            raise ConfigurationError(
+                f"Say what to load: bulk_load {find_model(model)._meta.label} FILE. Standard input "
+                "is -."
             )
         else:
             self._read(find_model(model), files, options)
@@ -181,6 +216,8 @@ class Command(BaseCommand):
                 "out. Only a file that was moved or renamed is named: --resume LOAD FILE.",
                 returncode=WRONG_USAGE,
             )
+        alias = options["database"] or DEFAULT_DB_ALIAS
+        check_ledger(alias)
         from ingest.uploads.running import resume_load  # other loads do not need it
 
         number = options["resume"]
@@ -188,7 +225,7 @@ class Command(BaseCommand):
             resume_load,
             number,
             source,
-            using=options["database"] or DEFAULT_DB_ALIAS,
+            using=alias,
             workers=options["workers"],
             scheduler=options["scheduler"],
         )

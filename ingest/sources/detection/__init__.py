@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError, SourceError
+from ingest.plurals import counted
 from ingest.results.rejects import shorten
 from ingest.sources.base import Source, SourceOptions, open_source
 from ingest.sources.detection.detected import Detected, DetectedColumn, commonest
@@ -275,8 +276,8 @@ def _findings(
     if not encoding.is_certain:
         found.append("The encoding is a guess: look at a few names with accents.")
     found.append(
-        f"The delimiter is {delimiter}: {wide:,} of {_count(len(table.records))} then have "
-        f"{table.width} cells."
+        f"The delimiter is {delimiter}: {wide:,} of {_records(len(table.records))} then have "
+        f"{counted(table.width, 'cell')}."
         if table.width > 1
         else "No delimiter was found: each line is read as one cell. If it has several, say the "
         "delimiter with --delimiter."
@@ -300,7 +301,7 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
     found = []
     if table.start:
         found.append(
-            f"The table begins after {_count(table.start)}, which a load leaves out "
+            f"The table begins after {_records(table.start)}, which a load leaves out "
             f"(skip_records = {table.start}): {_shown(table.records[: table.start])}."
         )
     found.append(
@@ -322,14 +323,14 @@ def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list
     trailer = end.records[end.stop :]
     if trailer:
         found.append(
-            f"The table ends before {_count(len(trailer))}, which a load leaves out "
+            f"The table ends before {_records(len(trailer))}, which a load leaves out "
             f"(trailer_records = {len(trailer)}): {_shown(trailer)}."
         )
     if end.suspects:
         suspects = end.records[end.stop - end.suspects : end.stop]
         kind = "date" if end.date_column is not None else "number"
         found.append(
-            f"The last {_count(end.suspects)} of the table, {_shown(suspects)}, lacks the {kind} "
+            f"The last {_records(end.suspects)} of the table, {_shown(suspects)}, lacks the {kind} "
             "that the others have. It is read as a record. If it is none, leave it out with "
             f"trailer_records = {len(trailer) + end.suspects}."
         )
@@ -375,28 +376,33 @@ def _widths(table: DetectedTable) -> Iterator[str]:
     names = len(table.header)
     longer = [record for record in table.body if len(record) > names]
     shorter = [record for record in table.body if len(record) < names]
+    have = "has" if len(longer) == 1 else "have"
     if _has_empty_surplus(table):
+        end = "ends" if len(longer) == 1 else "end"
         yield (
-            f"{_count(len(longer))} of the table, such as {_shown(longer[:1])}, end in empty cells "
+            f"{_records(len(longer))} of the table, such as {_shown(longer[:1])}, {end} in "
+            "empty cells "
             f"beyond the {names} of the header. A load cuts them and counts these records "
             "(lenient = ['cut'])."
         )
     elif names != table.width:
         yield (
-            f"The header has {names} cells, but most records have {table.width}: a load refuses "
-            "these. Complete the header, so that it names every column."
+            f"The header has {counted(names, 'cell')}, but most records have {table.width}: a "
+            "load refuses these. Complete the header, so that it names every column."
         )
     elif longer:
         yield (
-            f"{_count(len(longer))} of the table, such as {_shown(longer[:1])}, have more than "
-            f"{names} cells: a load refuses them. Add lenient = ['cut'] to [source] to drop the "
-            "surplus cells."
+            f"{_records(len(longer))} of the table, such as {_shown(longer[:1])}, {have} more than "
+            f"{counted(names, 'cell')}: a load refuses them. Add lenient = ['cut'] to [source] "
+            "to drop the surplus cells."
         )
     if shorter:
+        have = "has" if len(shorter) == 1 else "have"
         yield (
-            f"{_count(len(shorter))} of the table, such as {_shown(shorter[:1])}, have fewer than "
-            f"{names} cells: a load refuses them. Add lenient = ['pad'] to [source] to fill them "
-            "with empty cells."
+            f"{_records(len(shorter))} of the table, such as {_shown(shorter[:1])}, {have} "
+            "fewer than "
+            f"{counted(names, 'cell')}: a load refuses them. Add lenient = ['pad'] to [source] "
+            "to fill them with empty cells."
         )
 
 
@@ -436,8 +442,8 @@ def _trailer_pattern(table: DetectedTable, trailer: Sequence[Sequence[str]]) -> 
     return f"{begin}[^{mark}]*{f'{mark}[^{mark}]*' * (place - 1)}{mark} *({mark}|$)"
 
 
-def _count(records: int) -> str:
-    return f"{records:,} record{'s' if records != 1 else ''}"
+def _records(count: int) -> str:
+    return counted(count, "record")
 
 
 def _is_special(column: DetectedColumn) -> bool:

@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const SECONDS = 1.5;
+  const SECONDS_BETWEEN_ANNOUNCEMENTS = 15; // a screen reader must not talk all the time
+  let announced = Date.now();
 
   const watchSize = () => {
     const form = document.querySelector("form[data-ingest-most-bytes]");
@@ -16,14 +18,43 @@
       form.querySelector("input[type=submit]").disabled = true;
       form.setAttribute("aria-busy", "true");
     });
-    // A browser that goes back may show the page as it was left.
-    window.addEventListener("pageshow", () => {
+    const enable = () => {
       const button = form?.querySelector("input[type=submit]");
       if (button) {
         button.disabled = false;
         form.removeAttribute("aria-busy");
       }
-    });
+    };
+    // A browser that goes back may show the page as it was left.
+    window.addEventListener("pageshow", enable);
+    // Who stops an upload can begin it again.
+    document.addEventListener("keydown", (event) => event.key === "Escape" && enable());
+    input?.addEventListener("change", enable);
+  };
+
+  // Returns the page as it is now; null if the server cannot answer at the moment.
+  const fetchPage = async () => {
+    try {
+      const answer = await fetch(window.location.href);
+      if (answer.ok && !answer.redirected) {
+        return new DOMParser().parseFromString(await answer.text(), "text/html");
+      }
+      if (answer.status < 500) {
+        window.location.reload(); // to log in again, or to see what is wrong
+      }
+    } catch {
+      // It is being restarted, for example.
+    }
+    return null;
+  };
+
+  const announce = (place) => {
+    const status = document.querySelector("[data-ingest-status]");
+    const text = place.querySelector("[data-ingest-text]")?.textContent;
+    if (status && text && Date.now() - announced >= SECONDS_BETWEEN_ANNOUNCEMENTS * 1000) {
+      announced = Date.now();
+      status.textContent = text;
+    }
   };
 
   const refresh = async () => {
@@ -32,18 +63,17 @@
       return;
     }
     if (!document.hidden) {
-      const answer = await fetch(window.location.href);
-      if (!answer.ok || answer.redirected) {
-        window.location.reload();
-        return;
-      }
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const now = page.getElementById(place.id);
-      if (!now?.hasAttribute("data-ingest-refresh")) {
+      const page = await fetchPage();
+      document.querySelector("[data-ingest-away]").hidden = page !== null;
+      const now = page?.getElementById(place.id);
+      if (page && now?.dataset.ingestRefresh !== place.dataset.ingestRefresh) {
         window.location.reload(); // the buttons are others now
         return;
       }
-      place.replaceChildren(...now.childNodes);
+      if (now) {
+        place.replaceChildren(...now.childNodes);
+        announce(place);
+      }
     }
     window.setTimeout(refresh, SECONDS * 1000);
   };

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.exceptions import ConfigurationError, DeletesRefused
+from ingest.plurals import counted
 from ingest.postgres.catalog import quote_db_table, quote_name
 from ingest.postgres.errors import refusal_of
 from ingest.results.rejects import shorten
@@ -98,7 +99,8 @@ class Deletion:
         if not limit.allows(number, self._rows):
             said = DEFAULT_LIMIT if self._limit is None else self._limit
             raise DeletesRefused(
-                f"sync would delete {number:,} of the {self._rows:,} rows of the scope, and "
+                f"sync would delete {number:,} of the {counted(self._rows, 'row')} of the "
+                "scope, and "
                 f"max_deletes allows {said}: see whether the source has all rows, or allow more "
                 "with max_deletes (--max-deletes)."
             )
@@ -119,7 +121,7 @@ class Deletion:
                     f"sync was to delete {number:,} rows of {name}, and {deleted:,} were: a "
                     "trigger, a rule or row security keeps the others."
                 )
-        return number, f"Sync: deleted {number:,} of the {self._rows:,} rows of the scope."
+        return number, f"Sync: deleted {number:,} of the {counted(self._rows, 'row')} of the scope."
 
     def _find(self, seen: str) -> None:
         """Find and lock the rows to delete."""

@@ -20,6 +20,7 @@ import pyarrow as pa
 from django.db import DEFAULT_DB_ALIAS
 
 from ingest.exceptions import ConfigurationError
+from ingest.plurals import counted
 from ingest.postgres.session import Statement
 from ingest.writing.conflicts.changes import plan_changes
 from ingest.writing.conflicts.grouping import grouped
@@ -236,7 +237,8 @@ class ConflictWriter(CopyWriter):
             self._settling.references = references
             if references:
                 self.decisions.append(
-                    f"References: {len(references)} foreign keys of inserted rows checked as a set."
+                    f"References: {counted(len(references), 'foreign key')} of inserted rows "
+                    "checked as a set."
                 )
             elif reason is not None:
                 self.decisions.append(

@@ -139,7 +139,7 @@ def test_a_dry_run_that_is_not_heard_of_is_begun_again(way, settings):
     runner(settings, "tests.admin.uploads.runners.never")
     go_to_check(way)
     Upload.objects.update(seen_at="2025-01-01T00:00Z")
-    assert "may be dead" in page(way.get("check"))
+    assert "check that a worker is running" in page(way.get("check"))
     assert "The dry run must be done first" in page(way.post("check"))
     runner(settings, "tests.admin.uploads.runners.at_once")
     way.post("check", action="begin")

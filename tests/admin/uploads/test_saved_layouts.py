@@ -60,7 +60,7 @@ def test_a_changed_header_says_what_is_new_and_gone(way, saved):
     upload_bank(way, BANK.replace("Eröffnet", "Datum"))
     way.post("mapping", action="start", start="saved:My bank")
     shown = page(way.get("mapping"))
-    assert "The header is another one" in shown
+    assert "The header differs from that" in shown
     assert "New columns: <bdi>Datum</bdi>" in shown
     assert "Columns that are gone: <bdi>Eröffnet</bdi>" in shown
     inputs = way.inputs("mapping")
@@ -77,7 +77,7 @@ def test_a_name_is_replaced_by_its_owner_only(way, way_of, saved):
     assert "already exists" in shown
     assert SavedLayout.objects.get().owner.username == "admin"
     shown = page(other.post("mapping", **MAPPING, name="a\u202eb"))
-    assert "only characters that can be seen" in shown
+    assert "only have visible characters" in shown
 
 
 def test_the_command_and_the_code_take_it_by_its_name(saved, tmp_path):

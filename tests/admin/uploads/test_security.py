@@ -97,7 +97,7 @@ def test_who_may_view_uploads_of_others_changes_nothing(clerks_way, way_of):
     other = way_of(client)
     other.key = clerks_way.key
     for step in STEPS:
-        assert "change nothing" in page(other.get(step))
+        assert "but not change it" in page(other.get(step))
         assert other.post(step).status_code == 403, step
     assert other.post("forget").status_code == 403
     assert clerks_way.found.state == Upload.State.CHECKED

@@ -234,7 +234,7 @@ def test_the_same_bytes_are_known_again(way):
     number = Load.objects.get().pk
     way.upload(ACCOUNTS, "renamed.csv")
     shown = page(way.get("file"))
-    assert "These very bytes were loaded before" in shown
+    assert "The same file was loaded before" in shown
     assert f"load {number}" in shown
 
 
@@ -332,8 +332,8 @@ def test_the_second_file_updates_and_inserts(way, root):
     choices = way.get("options").context["form"].fields["key"].choices
     assert [value for value, _ in choices] == ["", "number"]
     shown = page(way.go("confirm", options={"on_conflict": "upsert", "key": "number"}))
-    assert "1</strong> rows would be inserted" in shown
-    assert "1</strong> rows would be updated" in shown
+    assert "1</strong> row would be inserted" in shown
+    assert "1</strong> row would be updated" in shown
     way.post("confirm")
     assert list(Account.objects.order_by("number").values_list("name", flat=True)) == [
         "Giro",
@@ -359,7 +359,7 @@ def test_a_sync_names_the_rows_that_it_may_delete(way, root):
     Account.objects.create(user=root, number="DE8", name="Other", currency="USD")
     way.upload(ACCOUNTS)
     said = {"on_conflict": "sync", "scope": "currency=EUR", "max_deletes": "1"}
-    assert "1</strong> rows would be deleted" in page(way.go("confirm", options=said))
+    assert "1</strong> row would be deleted" in page(way.go("confirm", options=said))
     way.post("confirm")
     assert numbers() == ["DE1", "DE2", "DE8"]
 

@@ -73,7 +73,7 @@ def test_undo_asks_first_and_deletes_exactly_the_rows(browser, log_in, picture):
     log_in()
     browser.open(reverse("admin:ingest_load_change", args=[load.pk]))
     browser.click("Undo")
-    assert "Delete the 20 rows that statements/2025-03.csv put into" in browser.text
+    assert "Delete the 20 rows that were loaded from statements/2025-03.csv into" in browser.text
     picture("undo")
     browser.click("No, take me back")
     assert Transaction.objects.filter(pk__in=[row.pk for row in made]).count() == 20

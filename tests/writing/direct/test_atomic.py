@@ -14,7 +14,7 @@ KEPT = (
     "Indexes: maintained row by row, because the exclusive lock would be held until the end of the "
     "caller's transaction."
 )
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 COLUMNS = ["parent_id", "note"]
 
 

@@ -12,7 +12,7 @@ ORPHAN = [(1, "a"), (77, "b")]
 TABLE = '"direct_test"."child"'
 PARENT = '"direct_test"."parent"'
 
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 BUILT = "Indexes: 2 built after the rows."
 ROW_BY_ROW = "References: checked row by row by PostgreSQL, because "
 KEPT = "Indexes: maintained row by row, because "

@@ -7,7 +7,7 @@ from django.db import NotSupportedError, connection, models
 
 from tests.writing.direct.tables import both, make_model, run
 
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 FIRST, LAST, LOST = (uuid.UUID(int=number) for number in (1, 2**128 - 1, 7))
 TEXTS = ["", "ž", 'a"b{},\\N', "NULL", "x" * 300]
 

@@ -15,7 +15,7 @@ from tests.writing.direct.server import ALIAS, MortalServer
 from tests.writing.direct.tables import PARENT_AND_CHILD, make_model
 
 ROWS = [(number, f"n{number}") for number in range(1, 6)]
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 PRIMARY_KEPT = (
     "Indexes: the primary key's is maintained row by row, because subscribers know the rows by it."
 )

@@ -39,7 +39,7 @@ GOES_ON = {
         [BUILT, SET],
     ),
     "no default": ("ALTER TABLE child ADD second_id bigint REFERENCES parent;",
-                   [BUILT, "References: 1 foreign keys checked as a set."]),
+                   [BUILT, "References: 1 foreign key checked as a set."]),
     "int4 to int8": ("ALTER TABLE child ALTER parent_id TYPE int;", [BUILT, SET]),
     "int8 to int2": (("DROP TABLE child; ALTER TABLE parent ALTER id TYPE smallint; CREATE TABLE "
                      "child (id bigserial, parent_id bigint REFERENCES parent, note text);"),

@@ -10,7 +10,7 @@ GOOD, ORPHAN = [(1, "a"), (2, "b")], [(1, "a"), (77, "b")]
 TABLE, PARENT = '"direct_test"."child"', '"direct_test"."parent"'
 ROW_BY_ROW = "References: checked row by row by PostgreSQL, because "
 KEPT = "Indexes: maintained row by row, because "
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 BUILT = "Indexes: 2 built after the rows."
 
 needs_parameter_grants = pytest.mark.skipif(

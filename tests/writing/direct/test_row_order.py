@@ -9,7 +9,7 @@ from tests.writing.direct.tables import ask, make_model, outcome, run, target_of
 
 ORDER = "Order: each batch goes in the order of the index 'child_parent_id'."
 KEPT = "Indexes: maintained row by row, because the table holds rows already."
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 ROWS = [(9, "a"), (1, "b"), (None, "c"), (5, "d"), (1, "e")]
 COLUMNS = ["parent_id", "note"]
 

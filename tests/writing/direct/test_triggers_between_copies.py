@@ -19,7 +19,7 @@ from tests.factories import AccountFactory, UserFactory
 from tests.writing.direct.tables import ask, make_model, run
 
 COLUMNS = ["parent_id", "note"]
-SET = "References: 1 foreign keys checked as a set."
+SET = "References: 1 foreign key checked as a set."
 NOTES = """
 CREATE TABLE noted (what text, role text);
 CREATE FUNCTION take_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -178,7 +178,7 @@ def test_what_may_not_be_asked_is_a_problem(role):
         session.execute(f"SET ROLE {role}")
         got = verify_table(session, read_table(session, find_table(session, CHILD)))
     assert [str(item) for item in got.problems] == [
-        "foreign key 'child_parent': could not be asked: permission denied for table parent."
+        "foreign key 'child_parent': could not be checked: permission denied for table parent."
     ]
 
 
@@ -190,7 +190,7 @@ def test_rows_that_a_policy_hides_are_not_passed_over(role):
         got = verify_table(session, read_table(session, find_table(session, CHILD)))
         assert session.fetch("SHOW row_security") == [("on",)]
     assert {str(item).partition("could not")[2] for item in got.problems} == {
-        ' be asked: query would be affected by row-level security policy for table "child".'
+        ' be checked: query would be affected by row-level security policy for table "child".'
     }
     assert len(got.problems) == 3
 
@@ -198,7 +198,7 @@ def test_rows_that_a_policy_hides_are_not_passed_over(role):
 def test_a_check_that_fails_to_answer(tables):
     run("INSERT INTO child (note) VALUES ('')")
     run("ALTER TABLE child ADD CONSTRAINT odd CHECK (1 / length(note) > 0) NOT VALID")
-    assert problems() == {("check", "odd"): "could not be asked: division by zero."}
+    assert problems() == {("check", "odd"): "could not be checked: division by zero."}
 
 
 def test_a_check_that_writes_leaves_no_trace(tables):

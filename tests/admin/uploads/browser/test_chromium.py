@@ -109,7 +109,7 @@ def test_a_file_that_is_too_large_is_told_of_before_it_is_sent(
     field = browser.one("input[type=file]")
     field.send_keys(str(statement))
     said = browser.driver.execute_script("return arguments[0].validationMessage", field)
-    assert said == "The file is larger than may be uploaded."
+    assert said == "The file is larger than allowed."
 
 
 def test_who_goes_back_uploads_again(chromium, visit, statement):
