@@ -91,7 +91,7 @@ def test_a_load_is_cancelled_and_resumed_and_undone(client, page, statement, env
     assert 0 < rows < RECORDS
     assert f"after the {rows:,} rows" in client.get(page(number, "resume")).content.decode()
     response = client.post(page(number, "resume"), follow=True)
-    assert "in a process of its own" in response.content.decode()
+    assert "in a separate process" in response.content.decode()
     wait_for(lambda: status() == Load.Status.LOADED and not is_alive(Load.objects.get()))
     assert Load.objects.get().rows().count() == RECORDS
     assert len(set(Transaction.objects.values_list("description", flat=True))) == RECORDS + 1

@@ -6,8 +6,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-pytestmark = pytest.mark.django_db
-
 MODES = [
     ["--list"],
     ["--undo", "1", "--no-input"],
@@ -24,10 +22,11 @@ def refused(*arguments):
 
 
 @pytest.fixture
-def away(add_alias, settings):
+def away(add_alias, django_db_setup, django_db_blocker):
     """An alias whose server does not exist."""
     entry = {**connection.settings_dict, "ENGINE": "django.db.backends.postgresql"}
-    return add_alias({**entry, "HOST": "127.0.0.1", "PORT": "1"}, "away")
+    with django_db_blocker.unblock():
+        yield add_alias({**entry, "HOST": "127.0.0.1", "PORT": "1"}, "away")
 
 
 @pytest.mark.parametrize("mode", [*MODES, ["--benchmark", "finance.Account"]], ids=" ".join)
@@ -38,6 +37,7 @@ def test_no_server(away, mode):
     assert "\n" not in got
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("mode", MODES, ids=" ".join)
 def test_no_tables(mode):
     with connection.cursor() as cursor:
@@ -48,6 +48,7 @@ def test_no_tables(mode):
     )
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("mode", MODES, ids=" ".join)
 def test_no_permission(mode):
     with connection.cursor() as cursor:
@@ -64,6 +65,7 @@ def test_an_alias_that_does_not_exist():
     assert got == "There is no database 'nobody' in DATABASES."
 
 
+@pytest.mark.django_db
 def test_a_saved_layout_without_tables():
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA empty; SET LOCAL search_path = empty")

@@ -93,7 +93,7 @@ def test_each_is_refused_alone(model, divides):
 def test_references_are_checked_as_a_set(model):
     with transaction.atomic():
         result = load(model, make_records(), on_conflict="upsert", key=["number"], analyze=False)
-        said = "References: 1 foreign keys of inserted rows checked as a set."
+        said = "References: 1 foreign key of inserted rows checked as a set."
         assert said in result.decisions
         [(role,)] = ask("SHOW session_replication_role")
         assert role == "origin"
