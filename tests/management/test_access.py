@@ -26,7 +26,7 @@ def away(add_alias, django_db_setup, django_db_blocker):
     """An alias whose server does not exist."""
     entry = {**connection.settings_dict, "ENGINE": "django.db.backends.postgresql"}
     with django_db_blocker.unblock():
-        yield add_alias({**entry, "HOST": "127.0.0.1", "PORT": "1"}, "away")
+        yield add_alias({**entry, "HOST": "127.0.0.1", "PORT": "1", "OPTIONS": {}}, "away")
 
 
 @pytest.mark.parametrize("mode", [*MODES, ["--benchmark", "finance.Account"]], ids=" ".join)
