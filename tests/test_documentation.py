@@ -60,7 +60,7 @@ def test_every_log_record_is_listed_with_its_attributes():
 def test_every_function_that_the_docs_call_by_its_module_exists():
     found = {
         name
-        for page in (ROOT / "docs").glob("*.md")
+        for page in (ROOT / "docs").rglob("*.md")
         for name in re.findall(r"`(ingest(?:\.\w+)+)\(", page.read_text(encoding="utf-8"))
     }
     assert {name for name in found if not callable(pydoc.locate(name))} == set()
