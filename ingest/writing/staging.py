@@ -94,27 +94,28 @@ class StagingTable:
         return Copying(self._target, self._encoding.encode(given))
 
     def fill(
-        self, rows: pa.RecordBatch, places: pa.Array, whole: Copying | None = None, first: str = ""
+        self, rows: pa.RecordBatch, places: pa.Array, first: str = ""
     ) -> Script[list[RowError]]:
         """Replace the content with these rows; return those that even this table refuses.
 
-        The COPY into this table refuses a value only if its type does. ``whole``: the step that
-        inserts all of them, if there is one already. ``first``: statements that are sent in the
-        same message as the first step.
+        The COPY into this table refuses a value only if its type does. ``first``: statements that
+        are sent in the same message as the first step.
         """
         first = f"{first}{self.emptying.sql}; "
         refused: list[RowError] = []
-        start, size = 0, max(rows.num_rows, 1)
+        most = max(rows.num_rows // (rows.nbytes // PIECE_BYTES + 1), 1)
+        start, size = 0, most
         if not rows.num_rows:
             yield Statement(first)
         while start < rows.num_rows:
             part, at = rows.slice(start, size), places.slice(start, size)
-            refusal = yield from self._copy(part, at, whole, first)
-            whole, first = None, ""
+            refusal = yield from self._copy(part, at, first)
+            first = ""
             if refusal is None:
                 start += part.num_rows
-                size = min(size * 2, PIECE_ROWS)
+                size = min(size * 2, most)
                 continue
+            most = PIECE_ROWS
             # PostgreSQL reports its number in the COPY, or it is found by halving.
             known = None if refusal.place is None else at.to_pylist().index(refusal.place)
             if part.num_rows == 1:
@@ -124,13 +125,10 @@ class StagingTable:
                 size = known or (1 if known == 0 else part.num_rows // 2)
         return refused
 
-    def _copy(
-        self, rows: pa.RecordBatch, places: pa.Array, step: Copying | None, first: str
-    ) -> Script[RowError | None]:
-        step = step or self.filling(rows, places)
+    def _copy(self, rows: pa.RecordBatch, places: pa.Array, first: str) -> Script[RowError | None]:
         yield Statement(f"{first}SAVEPOINT ingest_stage")
         try:
-            yield step
+            yield self.filling(rows, places)
         except Exception as error:
             if not may_be_of_row(error):
                 raise
@@ -189,8 +187,11 @@ def _staged(item: ColumnEncoding, base: str, declared: str, *, is_text: bool) ->
     return StagedType(type=base, read=name, declared=declared)
 
 
+PIECE_BYTES = 4 << 20
+"""Bytes of rows, as they are in memory, that are staged by one COPY: while it is sent, the process
+has several copies of them."""
 PIECE_ROWS = 4_096
-"""Rows staged at a time once a COPY of all of them was refused."""
+"""Rows staged at a time once a COPY was refused."""
 _TYPES = """
 SELECT a.attname::pg_catalog.text, pg_catalog.format('%I.%I', bn.nspname, b.typname),
        pg_catalog.format('%I.%I', dn.nspname, d.typname)

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from ingest.conversion import TypedBatch
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
-    from ingest.postgres.session import Copying, Script, Session
+    from ingest.postgres.session import Script, Session
     from ingest.results.rejects import Reject
     from ingest.writing.conflicts.keys import ConflictKey
     from ingest.writing.conflicts.options import ConflictOptions, Given
@@ -116,7 +116,7 @@ class ConflictWriter(CopyWriter):
             self.decisions.extend(deferred.prepare())
         pending: tuple[Future[Settled], TypedBatch] | None = None
         stage = self.stages.stage
-        for given, filling in self._encoded(keys.number(grouped(batches, self._may_wait))):
+        for given in keys.number(grouped(batches, self._may_wait)):
             if pending is not None:
                 yield self._result(*pending)
                 pending = None
@@ -128,23 +128,13 @@ class ConflictWriter(CopyWriter):
                 self._recent.add(batch)
             self._write_statement(session, keys.encoding, len(batch.records))
             with stage("send"):
-                whole = filling if batch is given else None
-                pending = session.start(self._explained(batch, whole)), batch
-                del filling, whole
+                pending = session.start(self._explained(batch)), batch
             if session.looks_back:
                 yield self._result(*pending)
                 pending = None
         if pending is not None:
             yield self._result(*pending)
         self._finish(deferred)
-
-    def _encoded(
-        self, batches: Iterable[TypedBatch]
-    ) -> Generator[tuple[TypedBatch, Copying | None], None, None]:
-        """Yield batches with the step that stages them, made while the server is busy."""
-        for batch in batches:
-            has_rows = len(batch.records) > 0
-            yield batch, self._stage.filling(batch.rows, _places(batch)) if has_rows else None
 
     def _finish(self, deferred: DeferredChecks) -> None:
         if self._deletion is not None:
@@ -280,16 +270,16 @@ class ConflictWriter(CopyWriter):
                     "source."
                 )
 
-    def _explained(self, batch: TypedBatch, filling: Copying | None) -> Script[Settled]:
+    def _explained(self, batch: TypedBatch) -> Script[Settled]:
         try:
-            return (yield from self._settle(batch, filling))
+            return (yield from self._settle(batch))
         except Exception as error:
             refusal = explain_refusal(error, self.table, batch, None)
             if refusal is None:
                 raise
             raise refusal from error
 
-    def _settle(self, batch: TypedBatch, filling: Copying | None) -> Script[Settled]:
+    def _settle(self, batch: TypedBatch) -> Script[Settled]:
         settling, tables = self._settling, self.seen.tables
         file = self.seen.number_of(batch)
         emptying, self._emptying = self._emptying, f"{settling.emptying}; "
@@ -297,7 +287,7 @@ class ConflictWriter(CopyWriter):
             f"{emptying}SELECT pg_catalog.set_config('ingest.file', '{file}', true), "
             "pg_catalog.set_config('ingest.settled', '', true); "
         )
-        untyped = yield from self._stage.fill(batch.rows, _places(batch), filling, first)
+        untyped = yield from self._stage.fill(batch.rows, _places(batch), first)
         make_row = partial(self._refusals.row, batch)
         refused = [make_row(row) for row in untyped]
         if untyped and not self.skips_refused:

@@ -4,6 +4,8 @@ import pytest
 from django.db import models
 
 from ingest import load
+from ingest.exceptions import ConstraintRefused
+from ingest.writing import staging
 from ingest.writing.conflicts import grouping
 from ingest.writing.conflicts.references import FEW_ROWS
 from ingest.writing.conflicts.writer import ConflictWriter
@@ -103,3 +105,36 @@ def test_batches_that_are_read_meanwhile_are_joined(numbered, tmp_path, monkeypa
     ]
     left = (tmp_path / "rejects.csv").read_bytes().splitlines()[1:]
     assert [line.split(b",")[0] for line in left] == [b"", b"n1500", b"n2000", b"n7"]
+
+
+@pytest.mark.parametrize("aborts", [False, True])
+def test_a_group_is_staged_by_several_copies(numbered, monkeypatch, aborts):
+    """A value that only its type refuses is found in whichever of them it is sent."""
+    run("CREATE TYPE mood AS ENUM ('ok')")
+    run("ALTER TABLE item ALTER COLUMN note TYPE mood USING note::mood")
+    monkeypatch.setattr(staging, "PIECE_BYTES", 1_000)
+    copies = []
+    filling = staging.StagingTable.filling
+
+    def noted(stage, rows, places):
+        copies.append(rows.num_rows)
+        return filling(stage, rows, places)
+
+    monkeypatch.setattr(staging.StagingTable, "filling", noted)
+    records = [(f"n{place}", "ok") for place in range(600)]
+    for place in (0, 301, 302, 599):
+        records[place] = (f"n{place}", "bad")
+    options = {"columns": ["number", "note"], "on_conflict": "upsert", "analyze": False}
+    if aborts:
+        with pytest.raises(ConstraintRefused, match="record 1, column 'note': 'bad'"):
+            load(numbered, records, **options)
+        assert ask("SELECT count(*) FROM item") == [(0,)]
+        return
+    result = load(numbered, records, on_error="reject", **options)
+    assert counts(result) == {"inserted": 596, "rejected": 4}
+    assert [(it.record, it.value) for it in result.rejects] == [
+        (record, "bad") for record in (1, 302, 303, 600)
+    ]
+    stored = ask("SELECT array_agg(number) FROM (SELECT number FROM item ORDER BY id) i")
+    assert stored == [([number for number, note in records if note == "ok"],)]
+    assert copies[0] < len(records)
