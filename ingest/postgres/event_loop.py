@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -28,12 +28,17 @@ class EventLoopThread:
         return threading.current_thread() is self._thread
 
     def call(self, function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """Run a coroutine function in the loop, and wait for its result."""
+        """Run a coroutine function in the loop, and wait for its result.
+
+        In the loop's own thread, which cannot wait for itself, start it and return None: only the
+        garbage collector gets there, when it closes a session that was left open.
+        """
 
         async def run() -> T:
             return await function(*arguments)
 
-        return self.start(run()).result()
+        future = self.start(run())
+        return cast("T", None) if self.is_current else future.result()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine in the loop while the caller continues."""
