@@ -341,11 +341,11 @@ def test_records_of_another_width_are_named_with_the_cure(tmp_path):
     found, result = load_as_detected(path)
     assert found.layout.source == {}
     assert (
-        "1 record of the table, such as '2025-01-09 9', have fewer than 3 cells: a load refuses "
+        "1 record of the table, such as '2025-01-09 9', has fewer than 3 cells: a load refuses "
         "them. Add lenient = ['pad'] to [source] to fill them with empty cells."
     ) in found.findings
     assert (
-        "1 record of the table, such as '2025-01-10 10 a b', have more than 3 cells: a load "
+        "1 record of the table, such as '2025-01-10 10 a b', has more than 3 cells: a load "
         "refuses them. Add lenient = ['cut'] to [source] to drop the surplus cells."
     ) in found.findings
     assert (result.rows, result.rejected) == (8, 2)

@@ -233,7 +233,7 @@ def test_the_command(path, capsys):
         "--key",
         "number",
     )
-    with pytest.raises(CommandError, match="is no age"):
+    with pytest.raises(CommandError, match="is not an age"):
         call_command("bulk_load", "--forget-loads", "--older-than", "0d")
     with pytest.raises(ConfigurationError, match="it must be more than nothing"):
         forget_loads(timedelta(0))

@@ -368,7 +368,7 @@ def test_small_files_are_put_together(lines, threads, tmp_path):
 def test_a_reject_limit(file, threads):
     options = {"chunk_rows": 10, "on_error": "reject", "reject_limit": 4}
     path = file(200, bad={11, 12, 31, 32, 51, 52, 71, 72})
-    with pytest.raises(TooManyRejects, match=r"5 of .* records are refused|6 of"):
+    with pytest.raises(TooManyRejects, match=r"[56] refused"):
         load(Transaction, path, executor=threads, **options)
     # As with one process: no chunk is in that has a fifth.
     assert references() == numbers(11, 12, 31, 32, count=50)

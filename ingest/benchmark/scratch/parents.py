@@ -123,7 +123,8 @@ class ParentRows:
             [model(**dict(zip(names, row, strict=True))) for row in maker.make(missing)]
         )
         self._tables.scratch.notes.append(
-            f"{counted(missing, 'row')} of {model._meta.label} made up."
+            f"{counted(missing, 'row')} of {model._meta.label} "
+            f"{'was' if missing == 1 else 'were'} made up."
         )
 
     def _copy_closure(self) -> None:

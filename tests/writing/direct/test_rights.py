@@ -13,9 +13,13 @@ KEPT = "Indexes: maintained row by row, because "
 SET = "References: 1 foreign key checked as a set."
 BUILT = "Indexes: 2 built after the rows."
 
-needs_parameter_grants = pytest.mark.skipif(
-    "connection.pg_version < 150000", reason="GRANT ON PARAMETER came with PostgreSQL 15"
-)
+needs_parameter_grants = pytest.mark.usefixtures("parameter_grants")
+
+
+@pytest.fixture
+def parameter_grants(db):
+    if connection.pg_version < 150000:
+        pytest.skip("GRANT ON PARAMETER came with PostgreSQL 15")
 
 
 @pytest.fixture
