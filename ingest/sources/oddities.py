@@ -79,7 +79,7 @@ class Oddities:
 
     def _header_again(self) -> str:
         many = self._headers > 1
-        where = f"{'the first of them record' if many else 'as record'} {self._first_header:,}"
+        where = f"{'first in record' if many else 'as record'} {self._first_header:,}"
         cure = "with [[skip]] in a layout"
         if self._options.columns and not many and self._first_header == 1:
             cure = "with --skip-records 1"

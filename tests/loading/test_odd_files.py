@@ -80,7 +80,7 @@ def test_a_header_with_a_mark_can_be_skipped(owner):
         (
             'number,name\n"number","name"\nA,a\n',
             {"columns": ["number", "name"], "header": False, "on_error": "reject"},
-            "has 2 records whose cells are the names of its columns, the first of them record 1.",
+            "has 2 records whose cells are the names of its columns, first in record 1.",
         ),
         ('number,name\nA, "a"\n', {}, "has blanks before quotes"),
         ("number,name\nA,a\n", {"trailer_pattern": "^Total"}, "matches trailer_pattern, so that"),
