@@ -31,8 +31,10 @@ from ingest import (
 from ingest.ledger.entries import LedgerEntry
 from ingest.ledger.undo import undo
 from ingest.loading.attempt import LoadAttempt
+from ingest.loading.workers import worker
 from ingest.loading.workers.execution import load_chunk
 from ingest.models import Chunk, Load, PendingRejects
+from ingest.postgres.session import open_session
 from ingest.sources import Position, open_source
 from tests.loading.stored import references
 
@@ -504,6 +506,20 @@ def test_connections_of_chunks_that_outlive_their_load_are_closed(file, threads)
         other.close()
     assert_all_closed(before)
     assert references() == []
+
+
+def test_workers_that_are_told_to_leave_while_they_open_close_their_connections(
+    file, threads, monkeypatch
+):
+    def leave_and_open(*arguments):
+        worker.forget_all()
+        return open_session(*arguments)
+
+    monkeypatch.setattr(worker, "open_session", leave_and_open)
+    before = backends()
+    load(Transaction, file(100), executor=threads, chunk_rows=10)
+    assert_all_closed(before)
+    assert references() == numbers(count=100)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,8 @@ class Worker:
         self._thread, self._django = threading.get_ident(), connections[chunk.alias]
         _all.add(self)
         try:
-            self._open(load, chunk)
+            with self._busy:  # so that leave() closes what is opened, afterwards
+                self._open(load, chunk)
         except BaseException:
             self.close()
             raise
