@@ -89,7 +89,7 @@ class LoadAttempt:
             status="loaded",
             error="",
             ended_at=timezone.now(),
-            decisions=[*decisions, *self.source.notes],
+            decisions=decisions,
             driver=self.session.driver,
             fingerprint=str(self.fingerprint),
             stages=self.reporter.stages.seconds,
@@ -122,7 +122,7 @@ class Run:
     def decisions(self) -> tuple[str, ...]:
         """The decisions made on the way, a sentence each."""
         slow = (field.told() for field in self._loader.slow_fields)
-        return (*self._loader.decisions, *slow)
+        return (*self._loader.decisions, *slow, *self._try.source.notes)
 
     @property
     def table(self) -> Table:

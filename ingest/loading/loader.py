@@ -453,7 +453,7 @@ class Loader:
             seconds=0.0,
             stages=stages,
             method=self._job.how.method,
-            decisions=(*self._notes, *run.decisions, *source.notes),
+            decisions=(*self._notes, *run.decisions),
             driver=session.driver,
             load=None if entry.load is None else entry.read(),
         )

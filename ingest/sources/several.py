@@ -69,7 +69,7 @@ class SeveralSource(Source):
         self._current = open_source(files[0], options)
         self.columns = self._current.columns
         self._find_writer = self._current.writer
-        self._notes: list[str] = []
+        self._notes: tuple[str, ...] = ()
         # Of files in archives and elsewhere, only an open one shows its kind.
         self.reads_by_text = self._current.reads_by_text or any(
             kind.reads_by_text for kind in kinds if kind
@@ -117,7 +117,7 @@ class SeveralSource(Source):
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The notes of all files that were read."""
+        """The notes of the files that were read since the batches were last asked for."""
         return (*self._notes, *self._current.notes)
 
     def batches(self) -> Iterator[Batch]:
@@ -131,7 +131,10 @@ class SeveralSource(Source):
         if stop is not None:
             is_at_the_start = not stop.record and stop.byte is None
             end = stop.file if is_at_the_start else stop.file + 1
+        self._notes = ()
         for number in range(start.file, end):
+            if number > start.file:
+                self._notes += self._current.notes
             if number != self._place or self._is_read:
                 self._open(number)
             self._is_read = True
@@ -206,7 +209,6 @@ class SeveralSource(Source):
 
     def _open(self, number: int) -> None:
         self._current.check_unchanged()
-        self._notes += self._current.notes
         self._current.close()
         self._current = open_source(self._files[number], self._options)
         self._place = number

@@ -77,6 +77,26 @@ def test_the_same_rows_rejects_and_record(file, tmp_path):
     assert not workers()
 
 
+def test_what_was_hardly_meant_is_told(file, account, tmp_path):
+    paths = []
+    for number in range(2):
+        path = file(300).rename(tmp_path / f"{number}.csv")
+        header, *lines = path.read_text().replace("R", f"R{number}-").splitlines(keepends=True)
+        lines.insert(250, header)
+        lines[10] = lines[10].replace(',"', ', "')
+        path.write_text("".join(["preamble\n", header, *lines]))
+        paths.append(path)
+    by_one = load(Transaction, paths, on_error="reject", skip_records=1)
+    Transaction.objects.all().delete()
+    Load.objects.all().delete()
+    by_two = load(Transaction, paths, on_error="reject", skip_records=1, workers=2, chunk_rows=100)
+    assert len(by_one.warnings) == 4
+    assert sorted(by_two.warnings) == sorted(by_one.warnings)
+    left_out = [note for note in by_one.decisions if note.startswith("Left out")]
+    assert [note for note in sorted(by_two.decisions) if note in left_out] == left_out
+    assert len(left_out) == 2
+
+
 def test_of_two_records_with_one_key_the_first_wins(file, tmp_path):
     # Records of neighbouring chunks repeat one another, in both directions.
     same = {number: 1001 - number for number in range(501, 901)} | {950: 10, 11: 960}

@@ -177,6 +177,8 @@ class Worker:
         self._empty_log = self._log.mark()
         self._refused = io.BytesIO()
         self._files: SeveralSource | None = None
+        self._notes: tuple[str, ...] = ()
+        """The notes of the source about the current chunk."""
         file = None
         if job.how.reject_file is not None:
             with open_source(job.given, job.reading) as source:
@@ -275,7 +277,7 @@ class Worker:
         return Answer(
             state=IN,
             counts=counts,
-            decisions=self._loader.decisions if known is None else (),
+            decisions=(*self._loader.decisions, *self._notes) if known is None else (),
             slow_fields=self._loader.slow_fields if known is None else (),
             stages=dict(stages) if known is None else {},
         )
@@ -307,6 +309,7 @@ class Worker:
             read_before = _known(cut.read_before, 0) if before is None else before.read
             said = {} if refused is None else {"refused": refused}
             self._loader.record(counts, read_before, said, cut.stop)
+            self._notes = source.notes
         if self._job.how.on_error == "reject":
             refused_records = self._refused.getvalue()[self._head :]
             self._entry.keep_rejects(self._session, self._log.text(), refused_records)
