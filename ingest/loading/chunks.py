@@ -21,7 +21,7 @@ from ingest.exceptions import (
 )
 from ingest.ledger.brief import BriefEntry
 from ingest.ledger.inserters import Inserters
-from ingest.loading.options import spell
+from ingest.loading.option_checks import spell
 from ingest.loading.pipeline import Chunks, Pipeline
 from ingest.postgres.several_tables import read_tables
 from ingest.results import Counts, details_of

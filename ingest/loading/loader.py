@@ -35,7 +35,7 @@ from ingest.ledger.entry import Entry
 from ingest.ledger.locks import begin_alone
 from ingest.ledger.place import describe_place
 from ingest.loading.attempt import LoadAttempt, Run
-from ingest.loading.options import LoadSpec, check_reading, check_repeating
+from ingest.loading.option_checks import check_reading, check_repeating
 from ingest.loading.output_files import OutputFiles
 from ingest.loading.reject_file import open_reject_file
 from ingest.loading.repeats import (
@@ -65,6 +65,7 @@ from ingest.terminal import safe_line, safe_text
 from ingest.writing.maintenance import analyze, needs_analyze
 
 if TYPE_CHECKING:
+    from ingest.loading.options import LoadSpec
     from ingest.loading.progress import ProgressReporter
     from ingest.loading.workers.coordinator import Coordinator
     from ingest.postgres.catalog import Table

@@ -1,40 +1,27 @@
-"""The options of a load."""
+"""The options of a load, and the load as it was requested."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest import conf
-from ingest.exceptions import ConfigurationError, did_you_mean
+from ingest.exceptions import did_you_mean
 from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
 from ingest.layout.text import Origin
-from ingest.loading.reject_log import RejectLimit
-from ingest.loading.sharing import (
-    OF_SHARING,
-    Order,
-    check_order,
-    check_sharing,
-    is_ordered,
-    is_shared,
-)
+from ingest.loading.option_checks import OPTIONS_OF_CONFLICTS, check_options
+from ingest.loading.sharing import Order, is_ordered, is_shared
 from ingest.postgres.several_tables import models_of_rows
 from ingest.results.rejects import as_json
 from ingest.sources import SourceOptions
 from ingest.sources.addresses import is_address, without_credentials
 from ingest.sources.django_files import plain_file
 from ingest.sources.several import SeveralSource, expand
-from ingest.writing.conflicts.options import (
-    ConflictOptions,
-    DeleteLimit,
-    Duplicates,
-    OnConflict,
-)
-from ingest.writing.direct import References
+from ingest.writing.conflicts.options import ConflictOptions, Duplicates, OnConflict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,11 +30,7 @@ if TYPE_CHECKING:
     from django.db import models
 
     from ingest.ledger.models import Load
-    from ingest.sources import Source
-    from ingest.writing.direct import Indexes
-
-
-OnRepeat = Literal["warn", "refuse"]
+    from ingest.writing.direct import Indexes, References
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -156,118 +139,14 @@ class LoadOptions:
     other libraries."""
     retries: int = 5
     """How often a recorded load is retried if the connection or the server fails."""
-    on_repeat: OnRepeat = "warn"
+    on_repeat: Literal["warn", "refuse"] = "warn"
     """What happens to a file whose content was loaded into the same table before: ``warn`` reports
     it before the load begins, ``refuse`` loads nothing."""
     who: str = ""
     """Who requested the load, for the ledger."""
 
     def __post_init__(self) -> None:
-        self._check_values()
-        if self.overwrite and self.reject_log is None and self.reject_file is None:
-            raise ConfigurationError(
-                "overwrite is for a reject log or a reject file, and there is none: leave it out."
-            )
-        if self.verify and self.dry_run:
-            raise ConfigurationError(
-                "verify looks at the table after the commit, and a dry run has none: "
-                "leave out verify or dry_run."
-            )
-        RejectLimit.parse(self.reject_limit)
-        self._check_effects()
-        self._check_conflicts()
-        check_sharing(self)
-        for name, least in (("chunk_rows", 1), ("workers", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigurationError(f"{name} is {value}: it must be {least} or more.")
-            if value is not None and value > _GREATEST_NUMBER:
-                raise ConfigurationError(
-                    f"{name} is {value}: it must be {_GREATEST_NUMBER:,} or less."
-                )
-        if self.is_chunked and self.dry_run:
-            raise ConfigurationError("A dry run is one transaction: it cannot be done in chunks.")
-        if self.is_chunked and self.indexes == "rebuild":
-            raise ConfigurationError(
-                "Indexes cannot be built after the rows of a load in chunks: each chunk is "
-                "committed by itself. Leave out indexes='rebuild', or the chunks."
-            )
-
-    def _check_values(self) -> None:
-        """Raise ``ConfigurationError`` for an option with an unknown value."""
-        if self.on_error not in {"abort", "reject"}:
-            raise ConfigurationError(f"on_error is {self.on_error!r}: say 'abort' or 'reject'.")
-        for name, kinds in (("on_conflict", OnConflict), ("duplicates", Duplicates)):
-            if getattr(self, name) not in get_args(kinds):
-                raise ConfigurationError(
-                    f"{name} is {getattr(self, name)!r}: say one of "
-                    f"{', '.join(map(repr, get_args(kinds)))}."
-                )
-        if self.references not in get_args(References):
-            raise ConfigurationError(
-                f"references is {self.references!r}: say one of "
-                f"{', '.join(map(repr, get_args(References)))}."
-            )
-
-        if self.on_repeat not in get_args(OnRepeat):
-            raise ConfigurationError(f"on_repeat is {self.on_repeat!r}: say 'warn' or 'refuse'.")
-
-    def _check_effects(self) -> None:
-        """Raise ``ConfigurationError`` for an option that has no effect with the others."""
-        for name in ("reject_file", "reject_log", "reject_limit"):
-            if getattr(self, name) is not None and self.on_error != "reject":
-                raise ConfigurationError(
-                    f"There is a {name.replace('_', ' ')} only with rejected records: say "
-                    "on_error='reject' (--on-error reject), or leave it out. Without that "
-                    f"{spell(name)} has no effect."
-                )
-        for name in ("references", "indexes"):
-            if getattr(self, name) not in {"auto", "defer"} and self.method == "copy":
-                raise ConfigurationError(
-                    f"{spell(name)} has no effect with method='copy' (--method copy), where "
-                    "PostgreSQL checks and indexes each row: leave out one of them."
-                )
-
-    def _check_conflicts(self) -> None:
-        """Raise ``ConfigurationError`` for an option without effect with this ``on_conflict``."""
-        usual = {field.name: field.default for field in dataclasses.fields(self)}
-        for names, modes in _OPTIONS_OF_CONFLICTS:
-            for name in names:
-                if getattr(self, name) != usual[name] and self.on_conflict not in modes:
-                    raise ConfigurationError(
-                        f"{spell(name)} has no effect with on_conflict={self.on_conflict!r} "
-                        f"(--on-conflict {self.on_conflict}): leave it out, or say on_conflict="
-                        f"{' or '.join(map(repr, modes))}."
-                    )
-        if self.on_conflict == "error":
-            return
-        for name in ("references", "indexes"):
-            if getattr(self, name) not in {"auto", "defer"}:
-                raise ConfigurationError(
-                    f"{spell(name)} has no effect with on_conflict={self.on_conflict!r}: "
-                    "PostgreSQL checks and indexes each row that is written. Leave it out."
-                )
-        if self.on_conflict == "sync":
-            self._check_sync()
-
-    def _check_sync(self) -> None:
-        """Raise ``ConfigurationError`` for options that cannot be combined with ``sync``."""
-        if self.scope is None:
-            raise ConfigurationError(
-                "on_conflict='sync' deletes rows: say which ones may be deleted, with "
-                "scope={'field': value} (--scope FIELD=VALUE), or scope='all' for the whole table."
-            )
-        if self.is_chunked:
-            raise ConfigurationError(
-                "on_conflict='sync' is one transaction: leave out chunk_rows, resumable and "
-                "workers."
-            )
-        if self.on_error == "reject":
-            raise ConfigurationError(
-                "on_conflict='sync' deletes the rows that the source does not have, and a refused "
-                "record would count as one of these: leave out on_error='reject'."
-            )
-        DeleteLimit.parse(self.max_deletes)
+        check_options(self)
 
     @property
     def conflicts(self) -> ConflictOptions | None:
@@ -311,15 +190,6 @@ class LoadOptions:
         return (self.chunk_rows or conf.chunk_rows()) if self.is_chunked else None
 
 
-_WRITING = ("update", "upsert", "sync")
-_OPTIONS_OF_CONFLICTS = (
-    (("key", "duplicates"), ("ignore", *_WRITING)),
-    (("update_fields", "keep_if_null", "newest", "keep_old"), _WRITING),
-    (("scope", "max_deletes"), ("sync",)),
-)
-"""Options, and the values of ``on_conflict`` with which they have an effect."""
-
-
 def _names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
     """Return the names, which may be given as one text."""
     if given is None:
@@ -329,61 +199,12 @@ def _names(given: Sequence[str] | str | None) -> tuple[str, ...] | None:
 
 def _conflict_of(layout: Layout, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the layout's options for conflicts that fit the caller's ``on_conflict``."""
-    said = layout.conflict.given()
+    of_layout = layout.conflict.given()
     mode = options.get("on_conflict")
     if mode is None:
-        return said
-    fitting = {name for names, modes in _OPTIONS_OF_CONFLICTS if mode in modes for name in names}
-    return {name: value for name, value in said.items() if name in fitting}
-
-
-def spell(name: str, value: Any = None) -> str:
-    """Return the name of an option in ``load`` and in the command."""
-    no = "no-" if value is False else ""
-    return f"{name} (--{no}{name.replace('_', '-')})"
-
-
-def check_reading(source: Source, said: Mapping[str, Any]) -> None:
-    """Raise ``ConfigurationError`` for an option that has no effect on this kind of source.
-
-    ``said`` are the caller's options. A layout may be for several kinds of sources.
-    """
-    usual = SourceOptions()
-    if said.get("doubled_quotes") is False and said.get("quote") == "":
-        raise ConfigurationError(
-            f"{spell('doubled_quotes', value=False)} has no effect where nothing is quoted: leave "
-            "it out."
-        )
-    for name in sorted(source.ignores & set(said)):
-        if said[name] != getattr(usual, name):
-            raise ConfigurationError(
-                f"{spell(name, said[name])} has no effect on {source.name}, which is read as "
-                f"{source.read_format}: leave it out."
-            )
-
-
-def check_repeating(
-    source: Source, said: Mapping[str, Any], how: LoadOptions, *, is_atomic: bool
-) -> None:
-    """Raise ``ConfigurationError`` for chunks, retries or repeats that are not possible."""
-    usual = LoadOptions()
-    check_order(dict(said), how)
-    for name in (*OF_SHARING, "resumable", "chunk_rows"):
-        if is_atomic and getattr(how, name) != getattr(usual, name):
-            raise ConfigurationError(
-                f"{spell(name)} has no effect inside transaction.atomic(), where the caller "
-                "commits all rows at once: leave it out, or load outside."
-            )
-    if how.on_repeat != usual.on_repeat and not source.paths:
-        raise ConfigurationError(
-            f"{spell('on_repeat')} has no effect on {source.name}: only a file is known by its "
-            "content. Leave it out."
-        )
-    retries = said.get("retries") or usual.retries
-    if retries != usual.retries and (is_atomic or not (source.paths or source.identity)):
-        where = "inside transaction.atomic()" if is_atomic else f"on {source.name}"
-        why = "the caller would have to begin again" if is_atomic else "it can be read only once"
-        raise ConfigurationError(f"{spell('retries')} has no effect {where}: {why}. Leave it out.")
+        return of_layout
+    fitting = {name for names, modes in OPTIONS_OF_CONFLICTS if mode in modes for name in names}
+    return {name: value for name, value in of_layout.items() if name in fitting}
 
 
 def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
@@ -402,8 +223,6 @@ def split_options(options: dict[str, Any]) -> tuple[SourceOptions, LoadOptions]:
     return SourceOptions(**reading), LoadOptions(**how)
 
 
-_GREATEST_NUMBER = 2**31 - 1
-"""The greatest number of chunks' rows, workers or retries; beyond it is a slip of the keyboard."""
 BRIEF_ROWS = 5_000
 """Up to this many rows ``direct`` is plain COPY, and the rows are one batch."""
 PLAN = (
@@ -435,8 +254,8 @@ class LoadSpec:
     ) -> Self:
         """Parse the arguments of ``load``; raise an error if they are wrong."""
         layout = choose_layout(options)
-        said = {} if layout is None else {**layout.source, **_conflict_of(layout, options)}
-        reading, how = split_options({**said, **options})
+        of_layout = {} if layout is None else {**layout.source, **_conflict_of(layout, options)}
+        reading, how = split_options({**of_layout, **options})
         return cls(
             model=model,
             alias=using or router.db_for_write(model) or DEFAULT_DB_ALIAS,
@@ -450,14 +269,14 @@ class LoadSpec:
     @classmethod
     def again(cls, load: Load, alias: str) -> Self:
         """Return the specification of a load that the ledger has."""
-        said = dict(load.options)
-        options = {**said["reading"], **said["how"]}
+        recorded = dict(load.options)
+        options = {**recorded["reading"], **recorded["how"]}
         if load.layout:
             import tomllib  # few loads need it
 
             origin = Origin(name=f"the layout of load {load.pk}", text=load.layout)
             options["layout"] = Layout.from_document(tomllib.loads(load.layout), origin)
-        return cls.of(find_model(load.model), said["given"], alias, options)
+        return cls.of(find_model(load.model), recorded["given"], alias, options)
 
     @property
     def is_brief(self) -> bool:
@@ -492,20 +311,17 @@ class LoadSpec:
         return {
             "given": self._given(),
             "layout": self._layout_name(),
-            "reading": _said(dataclasses.asdict(self.reading), SourceOptions()),
-            "how": _said(how, LoadOptions()),
+            "reading": _changed(dataclasses.asdict(self.reading), SourceOptions()),
+            "how": _changed(how, LoadOptions()),
         }
 
     def plan(self) -> dict[str, Any]:
         """Return what must be the same to resume a load: how it is read, and how it is written."""
-        said = self.to_json()
+        recorded = self.to_json()
+        how = recorded["how"]
         return {
-            "reading": said["reading"],
-            **{
-                name: said["how"][name]
-                for name in PLAN
-                if name in said["how"] and said["how"][name] != "source"
-            },
+            "reading": recorded["reading"],
+            **{name: how[name] for name in PLAN if name in how and how[name] != "source"},
         }
 
     @property
@@ -536,10 +352,9 @@ class LoadSpec:
         return None
 
 
-def _is_utf8(given: Any) -> bool:
-    """Return whether the name or names can be stored."""
+def _is_utf8(path: str | Path) -> bool:
     try:
-        str(given).encode()
+        str(path).encode()
     except UnicodeEncodeError:
         return False
     return True
@@ -553,9 +368,10 @@ def _absolute(path: str | Path) -> str:
     return str(path) if is_elsewhere else str(Path(path).absolute())
 
 
-def _said(values: dict[str, Any], usual: Any) -> dict[str, Any]:
+def _changed(values: dict[str, Any], defaults: Any) -> dict[str, Any]:
+    """Return the options that differ from their defaults, as values for JSON."""
     return {
         name: str(value) if isinstance(value, Path) else value
         for name, value in values.items()
-        if value != getattr(usual, name)
+        if value != getattr(defaults, name)
     }

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from django.db.transaction import atomic
 
 from ingest.exceptions import ConfigurationError
-from ingest.loading.options import LoadSpec, check_reading
+from ingest.loading.option_checks import check_reading
+from ingest.loading.options import LoadSpec
 from ingest.loading.pipeline import make_converter
 from ingest.postgres.encoding import decode
 from ingest.postgres.session import adaptation_context, open_session

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from ingest.exceptions import ConfigurationError
-from ingest.loading.options import check_reading
+from ingest.loading.option_checks import check_reading
 from ingest.sources import SourceOptions, delimited, open_source, text
 from ingest.sources.base import Source
 from tests.sources.read_source import Got, Pipe

@@ -13,7 +13,7 @@ import xlwt
 
 from ingest import detect
 from ingest.exceptions import ConfigurationError, SourceError
-from ingest.loading.options import check_reading
+from ingest.loading.option_checks import check_reading
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.cell_errors import refuse_errors
 from ingest.sources.spreadsheets import SheetFacts
