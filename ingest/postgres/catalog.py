@@ -13,8 +13,9 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError
-from ingest.postgres.catalog_queries import FOR_COPY, PARTS, RUNS_FUNCTIONS, one_statement
+from ingest.postgres.catalog_queries import PARTS, one_statement
 from ingest.postgres.citus import WHY_NOT_OURS, read_distribution
+from ingest.postgres.fact_queries import FOR_COPY, RUNS_FUNCTIONS
 from ingest.postgres.quoting import quote_db_table, quote_name, unquoted
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The rows of ``Table.facts``: details of a table from the catalog, for the modules that use them.
 
-The keys are in the order of the query's columns in ``catalog_queries``.
+The keys are in the order of the query's columns in ``fact_queries``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.postgres.catalog import quote_name
-from ingest.postgres.catalog_queries import MAY_SET_ROLE
+from ingest.postgres.fact_queries import MAY_SET_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.postgres.catalog import REREAD_BY_NAME, concrete_fields_of_table, quote_name
-from ingest.postgres.catalog_queries import KEY_EXPRESSIONS
+from ingest.postgres.fact_queries import KEY_COLUMNS, KEY_EXPRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -233,15 +233,9 @@ _KEYS = (
                AND a.attnum OPERATOR(pg_catalog.>) 0
                AND pg_catalog.strpos(i.indpred::pg_catalog.text, pg_catalog.concat(
                     ':varattno ', a.attnum, ' ')) OPERATOR(pg_catalog.>) 0),
-       CASE WHEN i.indexprs IS NULL THEN
-         ARRAY(SELECT a.attname::pg_catalog.text
-               FROM pg_catalog.unnest(i.indkey::smallint[]) WITH ORDINALITY k(attnum, place)
-               JOIN pg_catalog.pg_attribute a
-                 ON a.attrelid OPERATOR(pg_catalog.=) i.indrelid
-                 AND a.attnum OPERATOR(pg_catalog.=) k.attnum
-               WHERE k.place OPERATOR(pg_catalog.<=) i.indnkeyatts ORDER BY k.place)
-         ELSE '{}'::pg_catalog.text[] END,
-       NOT i.indimmediate,
+"""
+    + KEY_COLUMNS
+    + """       NOT i.indimmediate,
        coalesce((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::boolean,
                 false),
        NOT pg_catalog.concat(i.indexprs::pg_catalog.text, i.indpred::pg_catalog.text)
