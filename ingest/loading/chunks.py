@@ -28,9 +28,9 @@ from ingest.results import Counts, details_of
 from ingest.sources import Position
 from ingest.sources.fingerprints import digest_of_part
 from ingest.writing.conflicts.options import refuse_several_tables
-from ingest.writing.copy import CopyWriter, unsupported_reasons
+from ingest.writing.copy import CopyWriter
 from ingest.writing.direct import DirectWriter
-from ingest.writing.preconditions import why_not_copy
+from ingest.writing.preconditions import unsupported_reasons, why_not_copy
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.sequences import Sequences, defaults_of
 
@@ -48,9 +48,9 @@ if TYPE_CHECKING:
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
     from ingest.sources import Source
+    from ingest.writing.batch_result import BatchResult
     from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.conflicts.tables import SeenKeys
-    from ingest.writing.copy import BatchResult
     from ingest.writing.primary_keys import Purpose
 
 

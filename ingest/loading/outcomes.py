@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.session import Session
     from ingest.results.rejects import Reject
+    from ingest.writing.batch_result import BatchResult
     from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.conflicts.options import ConflictOptions
-    from ingest.writing.copy import BatchResult
 
 What = Literal["insert", "update", "unchanged", "ignored", "skipped"]
 

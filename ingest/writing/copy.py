@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from ingest.postgres.session import (
     CopyTarget,
     Statement,
 )
-from ingest.results import Counts
+from ingest.writing.batch_result import BatchResult
 from ingest.writing.deferred import LEFT, DeferredChecks
 from ingest.writing.refused_rows import (
     RecentBatches,
@@ -29,7 +29,7 @@ from ingest.writing.refused_rows import (
 from ingest.writing.timings import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from concurrent.futures import Future
 
     from django.db import models
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Script, Session
-    from ingest.results.rejects import Reject
     from ingest.writing.bad_rows import BadRowFinder
     from ingest.writing.conflicts.old_values import OldValues
     from ingest.writing.primary_keys import PrimaryKeys
@@ -47,6 +46,13 @@ if TYPE_CHECKING:
 
     Sent = tuple[int, Sequence[RefusedRow]]
     """The number of inserted rows, and the refused rows."""
+
+KNOWN_BEFORE_LOAD = "The table had this key before the load."
+KNOWN_BEFORE_CHUNK = "The table has this key from before the load, or from an earlier chunk."
+"""The sentences about a key that was in the table before the open transaction."""
+BATCHES_UNTIL_RELEASE = 8
+"""After how many batches freed memory is returned to the system. The next batch takes it again,
+page by page: done after each batch, that took a fifth of the client's CPU time."""
 
 
 class Admitted(NamedTuple):
@@ -211,106 +217,6 @@ class CopyWriter:
         if self._shard_references.may_wait(batch, missing):
             return Admitted(batch)
         raise explain_missing(missing, batch)
-
-
-def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
-    """Return sentences that say why no load can write the model; an empty list if it can.
-
-    ``method`` is the name that the sentences use.
-    """
-    reasons = (why_no_table(model), why_not_values(model, method))
-    return [reason for reason in reasons if reason is not None]
-
-
-def why_no_table(model: type[models.Model]) -> str | None:
-    """Return why the model has no table that can be written, or None."""
-    options = model._meta
-    if options.abstract or options.swapped:
-        return f"{options.label} has no table of its own."
-    return None
-
-
-def why_not_one_table(model: type[models.Model], method: str) -> str | None:
-    """Return which other tables hold fields of the model, or None if its own holds all."""
-    options = model._meta
-    parents = [
-        parent._meta.label
-        for parent in (options.concrete_model or model)._meta.get_parent_list()
-        if parent._meta.concrete_model is parent
-    ]
-    if not parents:
-        return None
-    return (
-        f"The method {method!r} writes one table, but {options.label} also has fields in "
-        f"the table of {', '.join(parents)}: make its rows with save() of the ORM."
-    )
-
-
-def why_not_values(model: type[models.Model], method: str) -> str | None:
-    """Return which fields wrap their values in SQL, or None."""
-    options = model._meta
-    wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
-    if not wrapped:
-        return None
-    return (
-        f"The method {method!r} sends values as they are, but {options.label} has SQL "
-        f"around those of {', '.join(wrapped)}: make its rows with bulk_create() of the ORM."
-    )
-
-
-def _wraps_sql(field: models.Field[Any, Any]) -> bool:
-    """Return whether a custom field wraps its value in SQL; Django's own fields only cast."""
-    return any(
-        name in vars(kind) and not kind.__module__.startswith("django.")
-        for kind in type(field).__mro__
-        for name in ("get_placeholder", "get_placeholder_sql")
-    )
-
-
-KNOWN_BEFORE_LOAD = "The table had this key before the load."
-KNOWN_BEFORE_CHUNK = "The table has this key from before the load, or from an earlier chunk."
-"""The sentences about a key that was in the table before the open transaction."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchResult:
-    """The result of one batch."""
-
-    batch: TypedBatch
-    """The batch as it was sent: without the records that were refused before."""
-    inserted: int = 0
-    """How many of its rows are new in the table."""
-    updated: int = 0
-    """How many changed an existing row of the table."""
-    unchanged: int = 0
-    """How many have the same values as the table's row, which was not written."""
-    ignored: int = 0
-    """How many left the table's row unchanged, as requested."""
-    skipped: int = 0
-    """How many were left out in favour of another record with the same key. Negative if a record
-    of an earlier batch, which was counted otherwise there, is left out for one of this batch."""
-    refused: Collection[int] = ()
-    """The places of its rows that PostgreSQL refused."""
-    rejects: Sequence[Reject] = ()
-    """All reasons for all refused records, by record, also for those refused before sending."""
-    keys: list[str] = dataclasses.field(default_factory=list)
-    """The keys of inserted rows that are not in ranges, as text; see ``PrimaryKeys.note``."""
-
-    @property
-    def counts(self) -> Counts:
-        """The counts of the batch's records, except those that were refused."""
-        return Counts(
-            inserted=self.inserted,
-            updated=self.updated,
-            unchanged=self.unchanged,
-            ignored=self.ignored,
-            skipped=self.skipped,
-        )
-
-
-BATCHES_UNTIL_RELEASE = 8
-"""After how many batches freed memory is returned to the system. The next batch takes it again,
-page by page: done after each batch, that took a fifth of the client's CPU time."""
 
 
 class CopyStream:

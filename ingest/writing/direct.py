@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
     from ingest.sources.batch import FileRecords
-    from ingest.writing.copy import BatchResult
+    from ingest.writing.batch_result import BatchResult
     from ingest.writing.foreign_keys import MissingReference
     from ingest.writing.index_catalog import DeferredIndex
     from ingest.writing.primary_keys import PrimaryKeys

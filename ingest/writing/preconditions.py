@@ -1,4 +1,4 @@
-"""Find the reasons why a load cannot use a faster path, each as one sentence.
+"""Find the reasons why a load cannot write a model, or cannot use a faster path, as sentences.
 
 Only what is certain counts: anything unknown in the catalog is a reason. The table must have been
 read in this transaction, and the answer is final only if a lock has kept others from changing the
@@ -7,13 +7,15 @@ table since then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ingest.postgres.catalog import quote_name
 from ingest.postgres.fact_queries import MAY_SET_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from django.db import models
 
     from ingest.postgres.catalog import Constraint, Table
     from ingest.postgres.encoding import CopyEncoding
@@ -24,6 +26,60 @@ KEY_TYPES = frozenset({"int2", "int4", "int8", "text", "uuid"})
 is compared as text."""
 FIRST_WITH_PARAMETER_GRANTS = 150_000
 """The server_version_num of PostgreSQL 15, which introduced GRANT … ON PARAMETER."""
+
+
+def unsupported_reasons(model: type[models.Model], method: str) -> list[str]:
+    """Return sentences that say why no load can write the model; an empty list if it can.
+
+    ``method`` is the name that the sentences use.
+    """
+    reasons = (why_no_table(model), why_not_values(model, method))
+    return [reason for reason in reasons if reason is not None]
+
+
+def why_no_table(model: type[models.Model]) -> str | None:
+    """Return why the model has no table that can be written, or None."""
+    options = model._meta
+    if options.abstract or options.swapped:
+        return f"{options.label} has no table of its own."
+    return None
+
+
+def why_not_one_table(model: type[models.Model], method: str) -> str | None:
+    """Return which other tables hold fields of the model, or None if its own holds all."""
+    options = model._meta
+    parents = [
+        parent._meta.label
+        for parent in (options.concrete_model or model)._meta.get_parent_list()
+        if parent._meta.concrete_model is parent
+    ]
+    if not parents:
+        return None
+    return (
+        f"The method {method!r} writes one table, but {options.label} also has fields in "
+        f"the table of {', '.join(parents)}: make its rows with save() of the ORM."
+    )
+
+
+def why_not_values(model: type[models.Model], method: str) -> str | None:
+    """Return which fields wrap their values in SQL, or None."""
+    options = model._meta
+    wrapped = [field.name for field in options.concrete_fields if _wraps_sql(field)]
+    if not wrapped:
+        return None
+    return (
+        f"The method {method!r} sends values as they are, but {options.label} has SQL "
+        f"around those of {', '.join(wrapped)}: make its rows with bulk_create() of the ORM."
+    )
+
+
+def _wraps_sql(field: models.Field[Any, Any]) -> bool:
+    """Return whether a custom field wraps its value in SQL; Django's own fields only cast."""
+    return any(
+        name in vars(kind) and not kind.__module__.startswith("django.")
+        for kind in type(field).__mro__
+        for name in ("get_placeholder", "get_placeholder_sql")
+    )
 
 
 def why_not_look_up(table: Table, encoding: CopyEncoding) -> str | None:

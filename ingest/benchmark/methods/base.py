@@ -17,7 +17,7 @@ from ingest.exceptions import RecordsRefused, UnsupportedModelError
 from ingest.plurals import counted
 from ingest.postgres.session import adaptation_context
 from ingest.sources import SourceOptions, open_source
-from ingest.writing.copy import why_no_table, why_not_one_table, why_not_values
+from ingest.writing.preconditions import why_no_table, why_not_one_table, why_not_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

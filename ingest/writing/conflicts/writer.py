@@ -22,6 +22,7 @@ from django.db import DEFAULT_DB_ALIAS
 from ingest.exceptions import ConfigurationError
 from ingest.plurals import counted
 from ingest.postgres.session import Statement
+from ingest.writing.batch_result import BatchResult
 from ingest.writing.conflicts.changes import plan_changes
 from ingest.writing.conflicts.grouping import grouped
 from ingest.writing.conflicts.insert_order import plan_order
@@ -33,7 +34,7 @@ from ingest.writing.conflicts.refusals import Refusals
 from ingest.writing.conflicts.statements import Settling
 from ingest.writing.conflicts.sync import Deletion
 from ingest.writing.conflicts.turns import take_turn
-from ingest.writing.copy import BatchResult, CopyWriter
+from ingest.writing.copy import CopyWriter
 from ingest.writing.deferred import DeferredChecks, firing_of, set_constraints
 from ingest.writing.refused_rows import explain_refusal
 from ingest.writing.staging import StagingTable
