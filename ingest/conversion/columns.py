@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import math
-import re
 import time
 from decimal import Decimal
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -18,7 +14,6 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.db import connections, models
-from django.utils.functional import Promise
 
 from ingest.conversion.cells import (
     as_shortest_texts,
@@ -47,33 +42,16 @@ from ingest.conversion.postgres_text import find_reader
 from ingest.conversion.slow_fields import MANY_VALUES, SlowField
 from ingest.conversion.storing import make_fit, text_limit
 from ingest.conversion.structures import MisfitError
-from ingest.results.rejects import VALUE_SHOWN, as_text, cut, shorten
+from ingest.conversion.value_warnings import ValueWarnings
+from ingest.results.rejects import as_text, shorten
 from ingest.sources.batch import CellText
 from ingest.sources.cell_text import text_of
 from ingest.sources.text import LONE_SURROGATE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ingest.postgres.encoding import ColumnEncoding
-
-
-_UNLIKE_TEXT_NAMES = {
-    bool: "booleans",
-    float: "numbers with a fraction",
-    Decimal: "decimals",
-    dict: "nested JSON",
-    list: "lists",
-    tuple: "lists",
-    set: "sets",
-    bytes: "bytes",
-    bytearray: "bytes",
-    memoryview: "bytes",
-    models.Model: "model instances",
-    Enum: "members of an Enum",
-}
-_FRACTION = re.compile(r"[0-9]\.0*[1-9]|[0-9][eE]-")
-_WITH_OFFSET = re.compile(r":.*(Z|[+-][0-9:]+)\s*$")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,13 +96,7 @@ class ColumnConverter:
         self._read_postgres = find_reader(field) if has_postgres_text else None
         self.encoding = encoding
         self.cleaner = Cleaner(field, encoding.column, alias)
-        self.warnings: dict[str, None] = {}
-        """Sentences about values that are stored as by the ORM, but are probably not meant so."""
-        self._warned: set[type] = set()
-        self._is_of_text = isinstance(field, models.CharField | models.TextField)
-        self._is_of_hours = isinstance(field, models.TimeField)
-        self._is_of_floats = isinstance(field, models.FloatField)
-        self._cut = _what_is_cut(field)
+        self._warnings = ValueWarnings(field)
         self._is_of_decimals = is_of_decimals(field)
         self._fit = make_fit(encoding, ZoneInfo(connections[alias].timezone_name))
         # A kernel's values are stored unchanged, so the column's type must be able to hold them.
@@ -193,6 +165,11 @@ class ColumnConverter:
             pc.replace_with_mask(typed, pc.invert(mask), rest.values),
             [dataclasses.replace(cell, place=at[cell.place]) for cell in rest.refused],
         )
+
+    @property
+    def warnings(self) -> Iterable[str]:
+        """Sentences about values that are stored as by the ORM, but are probably not meant so."""
+        return self._warnings.sentences
 
     def slow(self) -> SlowField | None:
         """Return a report of the values that the field itself judged, if it is worth reporting."""
@@ -361,12 +338,7 @@ class ColumnConverter:
 
     def _clean(self, values: list[Any], *, is_text: bool) -> list[Any]:
         cleaned = self._clean_each(values, is_text=is_text)
-        if self._is_of_hours and dt.time not in self._warned:
-            self._warn_of_offset(values, cleaned)
-        if self._is_of_floats and float not in self._warned:
-            self._warn_of_infinity(values, cleaned)
-        if self._cut is not None and (not is_text or isinstance(self.field, ArrayField)):
-            self._warn_of_cut(values, cleaned)
+        self._warnings.note(values, cleaned, is_text=is_text)
         return cleaned
 
     def _clean_each(self, values: list[Any], *, is_text: bool) -> list[Any]:
@@ -374,8 +346,8 @@ class ColumnConverter:
         if not is_text:
             if self._reads_by_text:
                 values = [_as_cell_text(value) for value in values]
-            elif self._is_of_text:
-                self._warn(values)
+            else:
+                self._warnings.note_texts(values)
             return [read(value) if type(value) is CellText else clean(value) for value in values]
         if self._has_postgres_text:
             return list(map(self._clean_postgres, values))
@@ -407,60 +379,6 @@ class ColumnConverter:
             return values
         # Django would convert all binary digits of a float: 12.34 has fifty.
         return [shortest_text(value) for value in values]
-
-    def _warn(self, values: list[Any]) -> None:
-        """Note values of a typed source that a text field stores as their Python text."""
-        for kind in set(map(type, values)) - self._warned:
-            name = _name_unlike_text(kind)
-            if name is None:
-                continue
-            found = (value for value in values if type(value) is kind)
-            example = next(filter(_is_unlike_text, found), None)
-            if example is not None:
-                self._warned.add(kind)
-                self.warnings[
-                    f"Warning: the text field {self.field.name} was given "
-                    f"{name}, such as {shorten(example)}, and stores "
-                    f"{shorten(str(example))}, as the ORM would. Convert them in the source if "
-                    "that is not meant."
-                ] = None
-
-    def _warn_of_offset(self, values: list[Any], cleaned: list[Any]) -> None:
-        """Note a time of day whose offset the field drops, as the ORM does."""
-        for value, hour in zip(values, cleaned, strict=True):
-            if isinstance(hour, dt.time) and _has_offset(value):
-                self._warned.add(dt.time)
-                self.warnings[
-                    f"Warning: the field {self.field.name} was given times with an offset, such "
-                    f"as {shorten(str(value))}, and stores {hour.replace(tzinfo=None)}, as the ORM "
-                    "would. Convert them in the source if that is not meant."
-                ] = None
-                return
-
-    def _warn_of_infinity(self, values: list[Any], cleaned: list[Any]) -> None:
-        """Note a number beyond all floats, which Python makes infinity, as the ORM does."""
-        for value, got in zip(values, cleaned, strict=True):
-            if isinstance(got, float) and math.isinf(got) and "inf" not in str(value).lower():
-                self._warned.add(float)
-                self.warnings[
-                    f"Warning: the field {self.field.name} was given numbers that are too large "
-                    f"for a float, such as {cut(str(value), VALUE_SHOWN)}, and stores {got}, as "
-                    "the ORM would. Leave them empty in the source if that is not meant."
-                ] = None
-                return
-
-    def _warn_of_cut(self, values: list[Any], cleaned: list[Any]) -> None:
-        """Note a value of a typed source of which the field, as in the ORM, keeps only a part."""
-        kinds, what = self._cut or ((), "")
-        for value, got in zip(values, cleaned, strict=True):
-            if isinstance(value, kinds) and not isinstance(got, RefusedValue) and _is_cut(value):
-                self._cut = None
-                self.warnings[
-                    f"Warning: the field {self.field.name} was given {what}, such as "
-                    f"{cut(str(value), VALUE_SHOWN)}, and keeps a part of them, as the ORM would. "
-                    "Convert them in the source if that is not meant."
-                ] = None
-                return
 
     def _try_fit(self, prepared: Any) -> Any:
         try:
@@ -499,56 +417,6 @@ def _may_have_none(cells: list[Any]) -> bool:
         return None in cells
     except Exception:  # noqa: BLE001 - a NumPy array has no truth value
         return True
-
-
-def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] | None:
-    """Return the types of values of which a field keeps only a part, and their name in words."""
-    kinds: tuple[type, ...] = (float, Decimal)
-    while isinstance(field, ArrayField):
-        field, kinds = field.base_field, (list, tuple)
-    if isinstance(field, models.IntegerField):
-        return (*kinds, str) if list in kinds else kinds, "numbers with a fraction"
-    if isinstance(field, models.DateField) and not isinstance(field, models.DateTimeField):
-        return (dt.datetime,), "dates with a time"
-    return None
-
-
-def _is_cut(value: Any) -> bool:
-    """Return whether a field would keep only a part of a value."""
-    if isinstance(value, str):  # a list in JSON
-        return _FRACTION.search(value) is not None
-    if isinstance(value, list | tuple):
-        return any(map(_is_cut, value))
-    if isinstance(value, dt.datetime):
-        return value.time() != dt.time()
-    if isinstance(value, Decimal):  # whose remainder is an error for large and infinite numbers
-        return value.is_finite() and value != value.to_integral_value()
-    return isinstance(value, float) and value % 1 != 0
-
-
-def _name_unlike_text(kind: type) -> str | None:
-    """Return the name of such values if Python's text of them is probably not intended."""
-    if issubclass(kind, str | Promise) or kind is RefusedValue:
-        return None
-    for base, name in _UNLIKE_TEXT_NAMES.items():
-        if (issubclass(kind, base) and not issubclass(kind, int)) or kind is base:
-            return name
-    has_text = issubclass(kind, int | None) or kind.__str__ is not object.__str__
-    return None if has_text else "objects"
-
-
-def _is_unlike_text(value: Any) -> bool:
-    """Return whether Python's text of a value is probably not intended; a plain decimal's is."""
-    if not isinstance(value, Decimal):
-        return True
-    text = str(value)
-    return "E" in text or (value.is_finite() and "." in text and value == value.to_integral_value())
-
-
-def _has_offset(value: Any) -> bool:
-    if isinstance(value, str):
-        return _WITH_OFFSET.search(value) is not None
-    return isinstance(value, dt.time) and value.tzinfo is not None
 
 
 def _as_cell_text(value: Any) -> Any:
