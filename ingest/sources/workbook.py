@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shutil
-import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from ingest.exceptions import ConfigurationError, SourceError, did_you_mean
+from ingest.exceptions import ConfigurationError, SourceError
 from ingest.plurals import counted
 from ingest.results.rejects import Reject, shorten
 from ingest.sources.base import Source, SourceOptions
 from ingest.sources.batch import Batch, CellText, Position
 from ingest.sources.cell_text import text_of
 from ingest.sources.files import InputFile, kind_suffix
+from ingest.sources.sheet import SUFFIXES, cell_name, open_sheet
 from ingest.sources.trailer import cut_trailer
 from ingest.sources.workbook_writer import Head, WorkbookCsvWriter, WorkbookWriter
 from ingest.sources.writers import REASONS
@@ -28,28 +27,13 @@ from ingest.sources.writers import REASONS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ingest.sources.spreadsheets import SheetFacts
     from ingest.sources.writers import RecordWriter
 
 BATCH_ROWS = 16_384
 """Rows converted to columns at a time."""
 EXACT_DIGITS = 10**15
 """Spreadsheet programs keep fifteen digits, so numbers from here on have inexact last digits."""
-ROWS_NAMED = 3
-"""How many rows or cells a note names."""
 _ISO_TIME = re.compile(r"PT(\d+)H(\d+)M(\d+)(?:\.(\d+))?S")
-SUFFIXES = {
-    ".xlsx": "xlsx",
-    ".xlsm": "xlsx",
-    ".xltx": "xlsx",
-    ".xltm": "xlsx",
-    ".xlam": "xlsx",
-    ".xlsb": "xlsb",
-    ".xls": "xls",
-    ".ods": "ods",
-}
-"""The kinds of workbooks, by the suffix of the file's name."""
-
 Row = list[Any]
 
 
@@ -70,15 +54,15 @@ class WorkbookSource(Source):
         self._file = file
         self._options = options
         self._stack = ExitStack()
-        self._notes: dict[str, str] = {}
+        self._digits_note: str | None = None
         try:
-            self._sheet_name, self._facts, sheet = self._open_sheet()
-            self._rows_total = sheet.total_height
+            self._sheet = sheet = open_sheet(file, options.sheet, self._stack)
+            self._facts = sheet.facts
+            self._rows_total = sheet.cells.total_height
             # calamine counts from 0, and leaves out empty columns before the first filled one.
-            self._left = (sheet.start or (0, 0))[1]
-            self._rows = enumerate(sheet.iter_rows() if sheet.start else (), 1)
+            self._left = (sheet.cells.start or (0, 0))[1]
+            self._rows = enumerate(sheet.cells.iter_rows() if sheet.cells.start else (), 1)
             self._row = 0
-            self._note_facts(sheet)
             self._head = self._read_head()
         except BaseException:
             self._stack.close()
@@ -110,7 +94,8 @@ class WorkbookSource(Source):
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """Notes on what the sheet's appearance does not show, a sentence each."""
-        return tuple(self._notes.values())
+        digits = () if self._digits_note is None else (self._digits_note,)
+        return (*self._sheet.notes, *digits)
 
     def check_unchanged(self) -> None:
         self._file.check_unchanged()
@@ -121,116 +106,11 @@ class WorkbookSource(Source):
     def writer(self, suffix: str = "") -> RecordWriter:
         if suffix == ".csv":
             return WorkbookCsvWriter(self._options, self._head)
-        return WorkbookWriter(self._options, self._head, self._sheet_name)
+        return WorkbookWriter(self._options, self._head, self._sheet.name)
 
     def close(self) -> None:
         self._stack.close()
         self._file.close()
-
-    def _open_sheet(self) -> tuple[str, SheetFacts, Any]:
-        from ingest.sources.spreadsheets import find_kind, scan
-
-        calamine = _import_calamine(self.name)
-        path = self._stack.enter_context(_on_disk(self._file))
-        content = self._stack.enter_context(path.open("rb"))
-        kind = self._kind = find_kind(content, self.name)
-        with _explained(self.name):
-            if SUFFIXES.get(path.suffix.lower()) == kind:  # from_path() relies on the suffix
-                workbook = calamine.CalamineWorkbook.from_path(str(path))
-            else:
-                content.seek(0)
-                workbook = calamine.CalamineWorkbook.from_filelike(content)
-            sheets = [it for it in workbook.sheets_metadata if "WorkSheet" in str(it.typ)]
-            self._stack.callback(workbook.close)
-        found: list[tuple[str, SheetFacts, Any]] = []
-        for sheet in self._candidates(sheets):
-            facts = scan(content, kind, sheet, self.name)
-            with _explained(self.name):
-                opened = workbook.get_sheet_by_name(sheet)
-            found.append((sheet, facts, opened))
-            filled = [it for it in found if it[2].start is not None]
-            if len(filled) > 1:
-                others = [it.name for it in sheets if "Visible" in str(it.visible).split(".")]
-                raise SourceError(
-                    f"{self.name} has several sheets with data, such as {filled[0][0]!r} and "
-                    f"{filled[1][0]!r}, of {', '.join(map(repr, others))}: say which one with "
-                    "sheet (--sheet), by its name or its number from 1."
-                )
-        filled = [it for it in found if it[2].start is not None]
-        return (filled or found)[0]
-
-    def _candidates(self, sheets: Sequence[Any]) -> list[str]:
-        """Return the name of the chosen sheet, or of all visible sheets."""
-        names = [sheet.name for sheet in sheets]
-        visible = [sheet.name for sheet in sheets if str(sheet.visible).endswith(".Visible")]
-        hidden = [name for name in names if name not in visible]
-        said = self._options.sheet
-        if said is not None:
-            name = _choose(said, names, self.name)
-            if name in hidden:
-                self._notes["sheet"] = f"Warning: the sheet {name!r} of {self.name} is hidden."
-            return [name]
-        if hidden:
-            self._notes["sheet"] = (
-                f"Warning: {self.name} has hidden sheets, which were not read: "
-                f"{', '.join(map(repr, hidden))}. Name one with sheet (--sheet) to read it."
-            )
-        if not visible:
-            raise SourceError(
-                f"{self.name} has no visible sheet with cells"
-                + (
-                    f", but hidden ones: {', '.join(map(repr, hidden))}. Name one with sheet "
-                    "(--sheet) to read it."
-                    if hidden
-                    else "."
-                )
-            )
-        return visible
-
-    def _note_facts(self, sheet: Any) -> None:
-        from ingest.sources.spreadsheets.facts import letters
-
-        facts, name = self._facts, f"the sheet {self._sheet_name!r} of {self.name}"
-        if facts.hidden:
-            self._notes["hidden"] = (
-                f"Warning: {name} has {counted(len(facts.hidden), 'hidden row')}, such as "
-                f"{facts.hidden[0]:,}, which are read like any others."
-            )
-        last = 0 if sheet.end is None else sheet.end[1] + 1
-        columns = sorted(
-            {at for start, stop in facts.hidden_columns for at in range(start, min(stop, last) + 1)}
-        )
-        if columns:
-            shown = ", ".join(map(letters, columns[:ROWS_NAMED]))
-            self._notes["columns"] = (
-                f"Warning: {name} has {counted(len(columns), 'hidden column')}, such as {shown}, "
-                "which are read like any others."
-            )
-        if facts.zeros:
-            shown = ", ".join(map(letters, sorted(facts.zeros)[:ROWS_NAMED]))
-            self._notes["zeros"] = (
-                f"Warning: {name} has numbers that are shown with leading zeros, in column "
-                f"{shown}: they are read without them. Format such a column as text, and enter "
-                "its cells again."
-            )
-        if facts.unknown:
-            shown = ", ".join(self._cell_name(*it) for it in facts.unknown[:ROWS_NAMED])
-            self._notes["formulas"] = (
-                f"Warning: {name} has {counted(len(facts.unknown), 'cell')} with a formula and "
-                f"without its value, such as {shown}: they are read as empty cells. Open it with a "
-                "spreadsheet program and save it, so that they get their values."
-            )
-        merged = len(sheet.merged_cell_ranges or facts.merged)
-        if merged:
-            self._notes["merged"] = (
-                f"Warning: {name} has {counted(merged, 'range')} of merged cells: only the first "
-                "cell of each has its value, and the others are empty."
-            )
-
-    def _cell_name(self, row: int, column: int) -> str:
-        from ingest.sources.spreadsheets.facts import letters
-
-        return f"{letters(column)}{row}"
 
     def _next_row(self) -> tuple[int, Row] | None:
         """Return the number and the cells of the next row that is not blank; None at the end."""
@@ -378,7 +258,7 @@ class WorkbookSource(Source):
 
     def _column(self, cells: tuple[Any, ...], lines: list[int]) -> pa.Array | list[Any]:
         """Return the cells of a column: texts like those of a text file, or typed values."""
-        if self._kind == "ods":
+        if self._sheet.kind == "ods":
             cells = tuple(map(_as_time, cells))
         kinds = set(map(type, cells))
         if kinds <= {str, _CellError}:
@@ -408,18 +288,18 @@ class WorkbookSource(Source):
         return cell
 
     def _note_digits(self, cell: float, line: int) -> None:
-        self._notes.setdefault(
-            "digits",
-            f"Warning: the sheet {self._sheet_name!r} of {self.name} has numbers of more than "
-            f"15 digits, of which a workbook keeps the first 15: {int(cell)} in row {line:,} may "
-            "have been another number. Format such a column as text before the numbers are typed "
-            "or pasted.",
-        )
+        if self._digits_note is None:
+            self._digits_note = (
+                f"Warning: the sheet {self._sheet.name!r} of {self.name} has numbers of more than "
+                f"15 digits, of which a workbook keeps the first 15: {int(cell)} in row {line:,} "
+                "may have been another number. Format such a column as text before the numbers "
+                "are typed or pasted."
+            )
 
     def _surplus(self, record: int, line: int, row: Row) -> Reject:
         width, cells = len(self.columns), _without_end(row)
         place = next(at for at in range(width, len(cells)) if cells[at] != "")
-        where = self._cell_name(line, self._left + 1 + place + self._shift(place))
+        where = cell_name(line, self._left + 1 + place + self._shift(place))
         return self.reject(
             record,
             [_shown(cell) for cell in cells],
@@ -429,7 +309,7 @@ class WorkbookSource(Source):
         )
 
     def _error(self, record: int, line: int, place: int, cell: str) -> Reject:
-        where = self._cell_name(line, self._left + 1 + place + self._shift(place))
+        where = cell_name(line, self._left + 1 + place + self._shift(place))
         return Reject(
             source=self.name,
             record=record,
@@ -449,67 +329,6 @@ class _CellError(str):
     """The text that a cell with an error shows."""
 
     __slots__ = ()
-
-
-@contextmanager
-def _on_disk(file: InputFile) -> Iterator[Path]:
-    """Yield the path of the file itself, or of a copy that can be read from any position."""
-    if file.can_seek and file.path is not None:
-        yield file.path
-        return
-    with tempfile.NamedTemporaryFile(prefix="ingest-") as copy:
-        shutil.copyfileobj(cast("IO[bytes]", file), copy, 1 << 20)
-        copy.flush()
-        yield Path(copy.name)
-
-
-def sheet_names(given: Any) -> tuple[str, ...]:
-    """Return the names of the visible sheets of a workbook, compressed or not."""
-    from ingest.sources.spreadsheets import find_kind
-
-    with ExitStack() as stack:
-        file = InputFile(given)
-        stack.callback(file.close)
-        calamine = _import_calamine(file.name)
-        content = stack.enter_context(stack.enter_context(_on_disk(file)).open("rb"))
-        find_kind(content, file.name)  # checks that it can be unpacked
-        content.seek(0)
-        try:
-            with _explained(file.name):
-                workbook = calamine.CalamineWorkbook.from_filelike(content)
-        except SourceError:
-            return ()  # the error is reported when the workbook is read
-        with workbook:
-            return tuple(
-                sheet.name
-                for sheet in workbook.sheets_metadata
-                if "WorkSheet" in str(sheet.typ) and str(sheet.visible).endswith(".Visible")
-            )
-
-
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turn calamine's exceptions into ``SourceError``."""
-    from ingest.sources.archive import protected
-
-    calamine = _import_calamine(name)
-    try:
-        yield
-    except calamine.PasswordError as error:
-        raise protected(name) from error
-    except (calamine.CalamineError, OSError, ValueError) as error:
-        raise _damaged(name, error) from error
-    except BaseException as error:
-        if type(error).__name__ == "PanicException":  # from Rust; not an Exception
-            raise _damaged(name, error) from error
-        raise
-
-
-def _damaged(name: str, error: BaseException) -> SourceError:
-    return SourceError(
-        f"{name} is cut off or damaged, and cannot be read as a workbook ({error}). Open "
-        "it with a spreadsheet program and save it again, or save it as CSV."
-    )
 
 
 def _split_misfit(_record: int, cells: Any) -> list[Any]:
@@ -551,31 +370,3 @@ def _without_end(row: Sequence[Any]) -> tuple[Any, ...]:
     while stop and row[stop - 1] == "":
         stop -= 1
     return tuple(row[:stop])
-
-
-def _choose(said: str | int, names: Sequence[str], source: str) -> str:
-    """Return the name of the sheet with this name, or with this number, from 1."""
-    if isinstance(said, str) and said in names:
-        return said
-    if isinstance(said, int) or said.isdecimal():
-        number = int(said)
-        if 1 <= number <= len(names):
-            return names[number - 1]
-        raise SourceError(
-            f"{source} has {counted(len(names), 'sheet')}: there is no sheet {number}."
-        )
-    raise SourceError(
-        f"{source} has no sheet {said!r}.{did_you_mean(said, names)} Its sheets are "
-        f"{', '.join(map(repr, names))}."
-    )
-
-
-def _import_calamine(name: str) -> Any:
-    try:
-        import python_calamine
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{name} is a workbook, and python-calamine, which reads it, is not installed: "
-            "pip install 'django-ingest[excel]'."
-        ) from error
-    return python_calamine

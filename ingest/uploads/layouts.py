@@ -16,7 +16,8 @@ from ingest.layout.matching import match_column
 from ingest.layout.registry import SAVED, read_text
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.detection import detect
-from ingest.sources.workbook import WorkbookSource, sheet_names
+from ingest.sources.sheet import sheet_names
+from ingest.sources.workbook import WorkbookSource
 from ingest.sources.zipped import ZippedSource
 from ingest.uploads.storing import open_upload
 

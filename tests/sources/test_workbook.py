@@ -16,9 +16,9 @@ from ingest.exceptions import ConfigurationError, SourceError
 from ingest.loading.option_checks import check_reading
 from ingest.sources import SourceOptions, open_source
 from ingest.sources.cell_errors import refuse_errors
+from ingest.sources.sheet import sheet_names
 from ingest.sources.spreadsheets import SheetFacts
 from ingest.sources.spreadsheets.xlsx import _quick_scan
-from ingest.sources.workbook import sheet_names
 from tests.sources import workbooks
 from tests.sources.read_source import Got, Pipe
 from tests.sources.workbooks import (
