@@ -32,7 +32,7 @@ OF_PLURALS = {"ngettext", "ngettext_lazy"}
 LITERAL = r"""u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 IN_TEMPLATE = re.compile(rf" gettext\({LITERAL}\)")
 COUNTED_IN_TEMPLATE = re.compile(rf" ngettext\({LITERAL}, *{LITERAL}")
-FILLED_IN = re.compile(r"%\(\w+\)[sd]|</?\w+>")
+FILLED_IN = re.compile(r"%\(\w+\)[sd]|</?\w+>|\{\w+\}")
 
 
 def texts_of_code():

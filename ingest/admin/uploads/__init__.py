@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import Http404, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.decorators import method_decorator
@@ -33,13 +33,14 @@ from ingest.uploads.storing import forget, forget_old_uploads
 
 if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     Base = admin.ModelAdmin[Upload]
 else:
     Base = admin.ModelAdmin
 
 METHODS = ("GET", "HEAD", "POST")
+CREATED = 201
 TOO_LARGE = 413
 MODEL_VAR = "model"
 
@@ -152,8 +153,15 @@ class UploadAdmin(GuardedList, Base):
                 form.add_error("file", str(error))
             else:
                 forget_old_uploads()
-                return HttpResponseRedirect(self.address(upload, "file"))
+                return self._go_to(request, self.address(upload, "file"))
         return self.page(request, "choose", self._choose_context(request, form))
+
+    @staticmethod
+    def _go_to(request: HttpRequest, address: str) -> HttpResponse:
+        """Redirect to the first step; a script follows the address itself, with its own page."""
+        if request.headers.get("X-Requested-With") == "XMLHttpRequest":
+            return HttpResponse(status=CREATED, headers={"Location": address})
+        return HttpResponseRedirect(address)
 
     def _choose_context(self, request: HttpRequest, form: ChooseForm) -> dict[str, Any]:
         return {

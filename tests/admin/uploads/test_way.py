@@ -8,6 +8,7 @@ import xlsxwriter
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import models
 from django.urls import reverse
@@ -64,6 +65,14 @@ def test_a_file_goes_from_the_upload_to_the_rows(way):
     found = Upload.objects.get()
     assert (found.state, found.storage_name, found.load_id) == ("forgotten", "", load.pk)
     assert load.rows().count() == 2
+
+
+def test_a_script_gets_the_address_of_the_next_step(way):
+    file = SimpleUploadedFile("accounts.csv", ACCOUNTS.encode())
+    script = {"X-Requested-With": "XMLHttpRequest"}
+    response = way.client.post(ADD, {"model": "finance.Account", "file": file}, headers=script)
+    way.key = Upload.objects.get().key
+    assert (response.status_code, response.headers["Location"]) == (201, way.address("file"))
 
 
 def test_nothing_is_handed_over_but_the_number_of_the_load(way):

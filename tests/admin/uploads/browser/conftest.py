@@ -2,7 +2,8 @@ import pytest
 from django.conf import settings as project
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
-from django.test import Client
+from django.test import Client, override_settings
+from pytest_django.live_server_helper import LiveServer
 
 from tests.end_to_end.browser.driver import open_browser
 
@@ -19,10 +20,16 @@ def chromium_without_scripts():
         yield browser
 
 
-@pytest.fixture
-def server(live_server, settings):
-    settings.MIDDLEWARE = [*project.MIDDLEWARE, "tests.end_to_end.browser.driver.strict_policy"]
-    return live_server
+@pytest.fixture(scope="package")
+def server(django_db_setup):
+    # Not `live_server`: that has its middleware before a test can add to it.
+    browser = "tests.end_to_end.browser"
+    extra = [f"{browser}.driver.strict_policy", "tests.admin.uploads.browser.cutting.cut"]
+    hosts = ["localhost", "testserver"]
+    with override_settings(MIDDLEWARE=[*project.MIDDLEWARE, *extra], ALLOWED_HOSTS=hosts):
+        started = LiveServer("localhost")
+        yield started
+        started.stop()
 
 
 @pytest.fixture

@@ -100,6 +100,13 @@ def test_a_clerk_goes_the_way_from_right_to_left(chromium, visit, statement, set
     assert browser.complaints() == []
 
 
+def test_the_pages_are_tried_under_a_strict_policy(chromium, visit):
+    browser = visit(chromium)
+    browser.open(ADD)
+    policy = "fetch(location).then((it) => arguments[0](it.headers.get('Content-Security-Policy')))"
+    assert browser.driver.execute_async_script(policy).startswith("default-src 'none'")
+
+
 def test_a_file_that_is_too_large_is_told_of_before_it_is_sent(
     chromium, visit, statement, settings
 ):

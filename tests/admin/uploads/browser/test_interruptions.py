@@ -8,11 +8,10 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 from django.utils import timezone
 from selenium.webdriver import ActionChains
-from selenium.webdriver.common.keys import Keys
 
 from ingest.models import Load, Upload
 from tests.admin.uploads.browser.test_chromium import CONTINUE, upload
-from tests.admin.uploads.conftest import ADD, STEPS
+from tests.admin.uploads.conftest import STEPS
 from tests.admin.uploads.test_way import ACCOUNTS, numbers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -154,18 +153,3 @@ def test_two_tabs_load_once_and_the_second_shows_the_load(chromium, visit, state
             browser.driver.close()
         browser.driver.switch_to.window(first)
     assert numbers() == ["DE1", "DE2"]
-
-
-def test_who_stops_an_upload_can_begin_it_again(chromium, visit, statement):
-    browser = visit(chromium)
-    browser.open(f"{ADD}?model=finance.Account")
-    browser.one("input[type=file]").send_keys(str(statement))
-    browser.driver.execute_script(
-        "const form = document.querySelector('form[enctype]');"
-        "form.addEventListener('submit', (event) => event.preventDefault());"  # it never arrives
-        "form.requestSubmit()"
-    )
-    button = browser.one("input[type=submit]")
-    assert not button.is_enabled()
-    browser.one("body").send_keys(Keys.ESCAPE)
-    assert button.is_enabled()
