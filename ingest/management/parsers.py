@@ -69,8 +69,8 @@ examples, with the tables and files of the example app:
   manage.py bulk_load --undo 2
 
 exit codes:
-  0 everything was loaded, 1 failed, 2 wrong usage, 3 some records were rejected,
-  130 interrupted
+  0 everything was loaded, 1 failed, 2 wrong usage, 3 some records were rejected
+  (or would be: --dry-run), 130 interrupted
 """
 """Shown at the end of ``--help``; a test runs the commands."""
 BENCHMARK_USAGE = "%(prog)s --benchmark [app.Model] [options]"

@@ -224,6 +224,17 @@ def test_a_dry_run_says_what_would_have_been(rows):
     assert Transaction.objects.count() == 0
 
 
+def test_a_dry_run_has_the_exit_code_of_the_load(rows):
+    path = rows(3)
+    path.write_text(path.read_text().replace("1.00", "oops", 1))
+    for more in ([], ["--dry-run"]):
+        with pytest.raises(SystemExit) as ended:
+            run("finance.Transaction", str(path), "--on-error", "reject", *more)
+        assert ended.value.code == 3
+    assert refused("finance.Transaction", str(path), "--dry-run")[0] == 1
+    assert Transaction.objects.count() == 2  # those of the load without --dry-run
+
+
 def test_every_method_is_in_the_help_of_the_benchmark(capsys):
     with pytest.raises(SystemExit):
         call_command("bulk_load", "--benchmark", "--help")

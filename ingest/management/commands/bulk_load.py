@@ -265,7 +265,7 @@ class Command(BaseCommand):
         summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
             self._report_audit(result.audit)
-        if result.rejected and not result.is_dry_run:
+        if result.rejected:
             sys.exit(SOME_REJECTED)
 
     def _report_audit(self, audit: Audit) -> None:
