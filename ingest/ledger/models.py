@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ingest.ledger.fields import TextArrayField
 from ingest.ledger.ownership import IsOwn, read_ownership
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,9 +125,9 @@ class Load(Counted):
         default_permissions = ("view",)
         permissions = (
             ("upload_load", "Can load a file from the browser"),
-            ("resume_load", "Can go on with a load"),
+            ("resume_load", "Can resume a load"),
             ("cancel_load", "Can cancel a load"),
-            ("undo_load", "Can take a load's rows away"),
+            ("undo_load", "Can undo a load"),
         )
 
     def __str__(self) -> str:
@@ -264,7 +265,7 @@ class KeyList(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{len(self.keys)} keys"
+        return counted(len(self.keys), "key")
 
 
 class OldRows(models.Model):
@@ -280,7 +281,7 @@ class OldRows(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"Old values of {len(self.keys)} rows"
+        return f"Old values of {counted(len(self.keys), 'row')}"
 
 
 class SeenKeys(models.Model):
@@ -296,7 +297,7 @@ class SeenKeys(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{len(self.rows)} keys"
+        return counted(len(self.rows), "key")
 
 
 class PendingRejects(models.Model):
@@ -314,7 +315,7 @@ class PendingRejects(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{len(self.log) + len(self.records)} bytes"
+        return counted(len(self.log) + len(self.records), "byte")
 
 
 class Reject(models.Model):

@@ -10,6 +10,7 @@ from django.db.models import CharField, TextField
 
 from ingest.exceptions import LedgerError
 from ingest.ledger.ownership import double_percent, read_type
+from ingest.plurals import noun
 from ingest.postgres.catalog import quote_db_table, quote_name
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Referrers:
     """The key of one of these rows."""
 
     def __str__(self) -> str:
-        return f"{self.count:,} of {self.name} by {self.by} (one is {self.example})"
+        one = noun(self.count, "it", "one")
+        return f"{self.count:,} of {self.name} by {self.by} ({one} is {self.example})"
 
 
 def find_referrers(rows: RowSet) -> list[Referrers]:

@@ -13,6 +13,7 @@ from ingest.exceptions import ConfigurationError, LedgerError
 from ingest.ledger.locks import find_alive, keep_still
 from ingest.ledger.models import Load
 from ingest.ledger.rows import DjangoConnection, given, model_of, select, table_of, text_of
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -147,7 +148,7 @@ def _names(using: str) -> dict[str, str]:
 
 
 def _loads(count: int) -> str:
-    return "1 load" if count == 1 else f"{count:,} loads"
+    return counted(count, "load")
 
 
 _IS_OLD = """

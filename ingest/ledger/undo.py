@@ -29,6 +29,7 @@ from ingest.ledger.referrers import find_referrers, lock_cascading_tables
 from ingest.ledger.rows import table_of
 from ingest.ledger.shared import is_loading
 from ingest.ledger.undo_plan import Undone, UndoPlan
+from ingest.plurals import counted, noun
 from ingest.postgres.catalog import quote_db_table
 
 if TYPE_CHECKING:
@@ -112,7 +113,9 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = Fa
 def _check_done(load: Load, verb: str, left: int) -> None:
     """Raise ``LedgerError`` if rows were not deleted, restored or inserted."""
     if left:
-        still = "are still there" if verb == "DELETE" else "are not what they were"
+        still = noun(left, "is not what it was", "are not what they were")
+        if verb == "DELETE":
+            still = noun(left, "is still there", "are still there")
         raise LedgerError(
             f"Load {load.pk} cannot be undone: {left:,} of its rows {still} after the {verb}, "
             "because a trigger, a rule or a policy of the table keeps them. Nothing was deleted."
@@ -172,8 +175,9 @@ def _old_rows(load: Load, ownership: Ownership) -> Iterator[_OldRows]:
     ):
         if kept < count:
             old.lost = (
-                f"it {verb} {count:,} rows and did not keep what they were: only a load with "
-                "--keep-old (keep_old=True) does"
+                f"it {verb} {counted(count, 'row')} and did not keep what "
+                f"{noun(count, 'it was', 'they were')}: only a load with --keep-old "
+                "(keep_old=True) does"
             )
             break
     if old.lost is None and updated_kept + removed_kept and ownership.column:

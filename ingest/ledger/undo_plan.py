@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from ingest.exceptions import LedgerError
+from ingest.plurals import counted, noun
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -70,41 +71,43 @@ class UndoPlan:
         if self.reason is not None and (self.rows or self.updated or self.removed):
             return (
                 f"Load {self.load.pk} cannot be undone, because {self.reason}: its rows cannot be "
-                "told from other rows. Nothing was deleted: delete them by hand."
+                "distinguished from other rows. Nothing was deleted: delete them by hand."
             )
         if self.changed and not keep_changed:
-            did, others = "inserted", f"deletes the {self.deletable:,} rows that are"
-            if self.updated or self.removed:
-                did, others = "left", self.does
-            return (
-                f"Load {self.load.pk} is not undone: {self.changed:,} rows with its keys are not "
-                f"as it {did} them ({self._name_changed()}): they were changed since, or are "
-                f"other rows with the same keys. Nothing was deleted: --keep-changed {others} and "
-                "keeps the others."
+            did = "left" if self.updated or self.removed else "inserted"
+            rows, keys = counted(self.changed, "row"), self._name_changed()
+            what = noun(
+                self.changed,
+                f"{rows} with its keys is not as it {did} it ({keys}): it was changed since, or is "
+                "another row with the same key. Nothing was deleted: --keep-changed keeps it",
+                f"{rows} with its keys are not as it {did} them ({keys}): they were changed since, "
+                "or are other rows with the same keys. Nothing was deleted: --keep-changed keeps "
+                "them",
             )
+            return f"Load {self.load.pk} is not undone: {what} and undoes the others."
         if self.gone and self.may_be_hidden and not keep_changed:
+            what = noun(
+                self.gone,
+                f"{self.gone:,} of its rows is gone, or row security hides it",
+                f"{self.gone:,} of its rows are gone, or row security hides them",
+            )
             return (
-                f"Load {self.load.pk} is not undone: {self.gone:,} of its rows are gone, or row "
-                "security hides them from the role of the load. Nothing was deleted: "
-                f"--keep-changed deletes the {self.deletable:,} rows that are seen."
+                f"Load {self.load.pk} is not undone: {what} from the role of the load. Nothing was "
+                "deleted: --keep-changed deletes the rows that are seen."
             )
         return None
 
     @property
-    def does(self) -> str:
-        """What an undo does to the rows that nobody changed since, such as ``deletes 3 rows``."""
-        return self._say("deletes {:,} rows", "restores {:,} rows", "puts back {:,} rows")
-
-    @property
     def question(self) -> str:
         """The question to confirm an undo, such as ``Delete 3 rows``, without its question mark."""
-        asked = self._say("delete {:,} rows", "restore {:,} rows", "put back {:,} rows")
+        counts = {
+            "delete": self.deletable,
+            "restore": self.restorable,
+            "put back": self.missing,
+        }
+        parts = [f"{verb} {counted(count, 'row')}" for verb, count in counts.items() if count]
+        asked = ", ".join(parts) or "delete 0 rows"
         return f"{asked[0].upper()}{asked[1:]}"
-
-    def _say(self, *texts: str) -> str:
-        counts = (self.deletable, self.restorable, self.missing)
-        parts = [text.format(count) for text, count in zip(texts, counts, strict=True) if count]
-        return ", ".join(parts) or texts[0].format(0)
 
     def _name_changed(self) -> str:
         return name_keys(self.changed_keys, self.changed)
@@ -112,14 +115,19 @@ class UndoPlan:
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
         """The plan as pairs of a name and a value."""
-        changed = f"{self.changed:,}"
-        if self.changed:
-            changed += f" ({self._name_changed()})"
-        return (
+        known = (
             ("model", self.model),
             ("file", self.source),
             ("day", self.day.isoformat()),
             ("rows", f"{self.rows:,}"),
+        )
+        if self.reason is not None:  # what became of the rows is not known
+            return known
+        changed = f"{self.changed:,}"
+        if self.changed:
+            changed += f" ({self._name_changed()})"
+        return (
+            *known,
             ("to delete", f"{self.deletable:,}"),
             *self._facts_of_old_rows(),
             ("changed since", changed),
@@ -156,23 +164,23 @@ class Undone:
     """The keys of a few of the kept rows."""
 
     def __str__(self) -> str:
-        shown = f"Load {self.load.pk} is undone: {self.deleted:,} rows deleted"
+        shown = f"Load {self.load.pk} is undone: {counted(self.deleted, 'row')} deleted"
         if self.restored:
             shown += f", {self.restored:,} restored"
         if self.put_back:
             shown += f", {self.put_back:,} put back"
         if self.gone:
-            shown += f", {self.gone:,} were gone already"
+            shown += f", {counted(self.gone, 'was', 'were')} gone already"
         if self.kept:
-            shown += (
-                f", {self.kept:,} changed since were kept ({name_keys(self.kept_keys, self.kept)})"
-            )
+            were = noun(self.kept, "was", "were")
+            keys = name_keys(self.kept_keys, self.kept)
+            shown += f", {self.kept:,} changed since {were} kept ({keys})"
         return f"{shown}."
 
 
 def name_keys(keys: Sequence[str], count: int) -> str:
     """Return a phrase that names a few of ``count`` rows by their keys."""
-    return f"with the keys {shown_keys(keys, count)}"
+    return f"with the {noun(count, 'key')} {shown_keys(keys, count)}"
 
 
 def shown_keys(keys: Sequence[str], count: int) -> str:

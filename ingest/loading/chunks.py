@@ -23,6 +23,7 @@ from ingest.ledger.brief import BriefEntry
 from ingest.ledger.inserters import Inserters
 from ingest.loading.option_checks import spell
 from ingest.loading.pipeline import Chunks, Pipeline
+from ingest.plurals import counted
 from ingest.postgres.several_tables import read_tables
 from ingest.results import Counts, details_of
 from ingest.sources import Position
@@ -455,10 +456,11 @@ def _accepted(result: BatchResult) -> Counts:
 def _check(counts: Counts, source: str) -> None:
     if not counts.add_up:
         more = [f"{count:,} {name}" for name, count in details_of(counts).items()]
-        rows = f"{counts.loaded:,} rows" + (f": {', '.join(more)}" if more else "")
+        rows = counted(counts.loaded, "row") + (f": {', '.join(more)}" if more else "")
         raise CountMismatch(
-            f"{source} had {counts.read:,} records, {counts.rejected:,} were rejected and "
-            f"{counts.skipped:,} skipped, but PostgreSQL counted {rows}."
+            f"{source} had {counted(counts.read, 'record')}, "
+            f"{counted(counts.rejected, 'was', 'were')} rejected and {counts.skipped:,} skipped, "
+            f"but PostgreSQL counted {rows}."
         )
 
 

@@ -53,6 +53,7 @@ from ingest.loading.resume import (
     leftovers,
     outputs_of,
 )
+from ingest.plurals import counted, noun
 from ingest.postgres.connection.arguments import django_connection
 from ingest.postgres.errors import is_of_statement, is_passing, tell, translate
 from ingest.postgres.session import has_state, open_session, read_state
@@ -468,12 +469,13 @@ class Loader:
         if isinstance(error, TooManyRejects):
             refused = max(self._log.log.records - counts.rejected, 0)
         if self._is_in:
-            text = f"All {counts.loaded:,} rows are in: only what comes after was not done."
+            all_rows = noun(counts.loaded, "The row is in", f"All {counts.loaded:,} rows are in")
+            text = f"{all_rows}: only what comes after was not done."
             tell(error, Outcome.ALL, text)
             return
         if entry is None or entry.load is None:
             if counts.read and not self._job.how.dry_run:
-                tell(error, Outcome.CHUNKS, f"{counts.loaded:,} rows of earlier chunks are in.")
+                tell(error, Outcome.CHUNKS, f"{_earlier(counts)}.")
             return
         is_failure = isinstance(error, Exception) and not isinstance(error, LoadCancelled)
         status = None
@@ -512,10 +514,14 @@ class Loader:
                 if not self._job.how.keep_old:
                     undo = ""
             return Outcome.CHUNKS, (
-                f"{loaded.loaded:,} rows of earlier chunks are in: continue with "
-                f"`bulk_load --resume {number}`{undo}."
+                f"{_earlier(loaded)}: continue with `bulk_load --resume {number}`{undo}."
             )
         return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
+
+
+def _earlier(counts: Counts) -> str:
+    rows = counted(counts.loaded, "row")
+    return f"{rows} of earlier chunks {noun(counts.loaded, 'is', 'are')} in"
 
 
 def _refusals_of(error: BaseException) -> tuple[int, list[dict[str, Any]]]:

@@ -56,7 +56,7 @@ def refuse_repeat(found: Load, job: LoadSpec, source: Source) -> LedgerError:
     """Return the error that explains why the load does not begin."""
     first = "wait for its end, or "
     if found.status == Load.Status.LOADED:
-        undo = f"take its rows away with `bulk_load --undo {found.pk}`, or "
+        undo = f"undo it with `bulk_load --undo {found.pk}`, or "
         first = undo if found.can_be_undone else ""
     return LedgerError(
         f"{describe_repeat(found, job, source)} Nothing was loaded, as asked: {first}load it "

@@ -9,6 +9,7 @@ from django.db import router
 from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
 from ingest.management.access import check_ledger
+from ingest.plurals import counted
 
 if TYPE_CHECKING:
     from argparse import _ActionsContainer
@@ -49,7 +50,9 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     command.stdout.write(str(plan))
     plan.check(keep_changed=keep_changed)
     if options["interactive"]:
-        kept = f" and keep the {plan.changed:,} that were changed since" if plan.changed else ""
+        kept = ""
+        if plan.changed:
+            kept = f" and keep the {counted(plan.changed, 'that was', 'that were')} changed since"
         try:
             answer = input(f"{plan.question}{kept}? [y/N] ")
         except EOFError:

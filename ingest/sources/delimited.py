@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.exceptions import ConfigurationError, IngestError, SourceError
+from ingest.plurals import counted
 from ingest.sources.ahead import ReadAhead
 from ingest.sources.base import OF_WORKBOOKS, Source, SourceOptions
 from ingest.sources.batch import Batch, Position
@@ -102,14 +103,14 @@ class DelimitedSource(Source):
         if skipped := self._options.skip_records:
             what = "header" if self._options.has_header else "first record"
             told.append(
-                f"Left out: {_records(skipped)} before the {what} of {self.name}, as skip_records "
-                "says; not counted as read."
+                f"Left out: {counted(skipped, 'record')} before the {what} of {self.name}, as "
+                "skip_records says; not counted as read."
             )
         if self._trailer is not None:
             name = "trailer_pattern" if self._options.trailer_pattern else "trailer_records"
             told.append(
-                f"Left out: {_records(self._trailer)} at the end of {self.name}, as {name} says; "
-                "counted as skipped."
+                f"Left out: {counted(self._trailer, 'record')} at the end of {self.name}, as "
+                f"{name} says; counted as skipped."
             )
         return (*told, *self._oddities.warnings(has_controls=self._reader.has_controls))
 
@@ -233,8 +234,8 @@ class DelimitedSource(Source):
         faults = {**dict.fromkeys(joined, JOINED), **block.faulty_places}
         if (faults or widths) and placed.count != block.records:
             raise IngestError(
-                f"{self.name}: {placed.count:,} records were parsed from line "
-                f"{placed.start.line} on, but {block.records:,} were counted. This is a "
+                f"{self.name}: {counted(placed.count, 'record was', 'records were')} parsed from "
+                f"line {placed.start.line} on, but {block.records:,} counted. This is a "
                 "fault of django-ingest: please report it with the file's dialect."
             )
         padded: list[int] = []
@@ -339,14 +340,14 @@ class DelimitedSource(Source):
         return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 
     def _misfit_reason(self, width: int) -> str:
-        cells = "1 cell" if width == 1 else f"{width} cells"
+        cells, columns = counted(width, "cell"), counted(self._width, "column")
         if width > self._width:
             return (
-                f"it has {cells}, more than the {self._width} columns: {{text!r}}. Fix the line, "
+                f"it has {cells}, more than the {columns}: {{text!r}}. Fix the line, "
                 "quote the cell that holds a delimiter, or drop surplus cells with --lenient cut"
             )
         return (
-            f"it has {cells}, fewer than the {self._width} columns: {{text!r}}. Fix the line, or "
+            f"it has {cells}, fewer than the {columns}: {{text!r}}. Fix the line, or "
             "fill it with empty cells with --lenient pad"
         )
 
@@ -394,10 +395,6 @@ class _Parsed(NamedTuple):
     """The reasons why records are not in the columns, by place."""
     padded: list[int]
     cut: list[int]
-
-
-def _records(count: int) -> str:
-    return "1 record" if count == 1 else f"{count:,} records"
 
 
 class PlacedBlock:

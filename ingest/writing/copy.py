@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 import pyarrow as pa
 
 from ingest.exceptions import CountMismatch
+from ingest.plurals import counted
 from ingest.postgres.errors import RowError, explain
 from ingest.postgres.session import (
     END_CHECK,
@@ -313,7 +314,7 @@ class CopyStream:
             raise describe(refusal, self._table, batch)
         if rows + len(refused) != len(batch.records):
             raise CountMismatch(
-                f"PostgreSQL took {rows:,} of {len(batch.records):,} rows that were sent into "
+                f"PostgreSQL took {rows:,} of {counted(len(batch.records), 'row')} sent into "
                 f"{self._table.qualified_name}: a trigger or a rule kept the others out."
             )
         self._batches += 1

@@ -101,7 +101,7 @@ def test_undo_keeps_changed_rows_only_where_that_is_chosen(admin_client):
     shown = admin_client.get(address(load, "undo")).content.decode()
     question = "Delete the 2 rows that were loaded from statement.csv into finance.Transaction?"
     assert question in shown
-    assert f"<dt>Changed since</dt><dd>1 (with the keys {rows[1].pk})</dd>" in shown
+    assert f"<dt>Changed since</dt><dd>1 (with the key {rows[1].pk})</dd>" in shown
     assert 'name="choice"' in shown
     [got] = told(admin_client.post(address(load, "undo"), follow=True))
     assert got.startswith(f"Load {load.pk} is not undone: 1 row with its keys")

@@ -252,9 +252,9 @@ def test_an_undo_is_told_of_in_the_language(admin_client, settings, language):
     known = catalog(language)
     asked = admin_client.get(address(load, "undo")).content.decode()
     assert capfirst(known["changed since"]) in asked
-    assert known["%(number)s (with the keys %(keys)s)"] % {"number": 1, "keys": rows[0].pk} in asked
+    assert known["%(number)s (with the key %(keys)s)"] % {"number": 1, "keys": rows[0].pk} in asked
     shown = admin_client.post(address(load, "undo"), follow=True).content.decode()
-    refused = wording.COUNTED_REFUSALS[0](of_plurals(language), 1)
+    refused = wording.COUNTED_REFUSALS[1](of_plurals(language), 1)
     assert refused.partition("%(count)s")[0] % {"load": load.pk} in shown
     shown = admin_client.post(address(load, "undo"), {"choice": "on"}, follow=True).content.decode()
     done = "Load %(load)s is undone: %(rows)s row deleted"

@@ -163,7 +163,7 @@ def test_rows_are_deleted_restored_and_put_back(rows, columns):
     assert facts["to restore"] == "2 of 2 that it updated"
     assert facts["to put back"] == "1 of 1 that it deleted"
     got = undo(load.number)
-    assert str(got) == f"Load {load.number} is undone: 1 rows deleted, 2 restored, 1 put back."
+    assert str(got) == f"Load {load.number} is undone: 1 row deleted, 2 restored, 1 put back."
     assert texts(Transaction) == before
     assert Load.objects.get(pk=load.number).status == "undone"
     assert not OldRows.objects.exists()
@@ -173,13 +173,13 @@ def test_a_load_that_kept_no_old_values_is_not_undone(rows, columns):
     with Steps(Transaction, columns, keeps=False) as load:
         load.update(f"id = {rows[0].pk}", amount="0")
     want = (
-        f"Load {load.number} cannot be undone, because it updated 1 rows and did not keep what "
-        "they were: only a load with --keep-old (keep_old=True) does. Nothing was changed."
+        f"Load {load.number} cannot be undone, because it updated 1 row and did not keep what it "
+        "was: only a load with --keep-old (keep_old=True) does. Nothing was changed."
     )
     assert refused(load.number) == refused(load.number, keep_changed=True) == want
     with Steps(Transaction, columns, keeps=False) as load:
         load.delete(f"id = {rows[0].pk}")
-    assert "because it deleted 1 rows and did not keep what they were" in refused(load.number)
+    assert "because it deleted 1 row and did not keep what it was" in refused(load.number)
 
 
 def test_rows_that_were_changed_since_are_named_and_kept(rows, columns):
@@ -194,12 +194,11 @@ def test_rows_that_were_changed_since_are_named_and_kept(rows, columns):
     assert said == (
         f"Load {load.number} is not undone: 2 rows with its keys are not as it left them (with "
         f"the keys {two}, {four}): they were changed since, or are other rows with the same keys. "
-        "Nothing was deleted: --keep-changed restores 1 rows, puts back 1 rows and keeps the "
-        "others."
+        "Nothing was deleted: --keep-changed keeps them and undoes the others."
     )
     got = undo(load.number, keep_changed=True)
     assert str(got) == (
-        f"Load {load.number} is undone: 0 rows deleted, 1 restored, 1 put back, 1 were gone "
+        f"Load {load.number} is undone: 0 rows deleted, 1 restored, 1 put back, 1 was gone "
         f"already, 2 changed since were kept (with the keys {two}, {four})."
     )
     left = dict(Transaction.objects.values_list("pk", "amount"))
@@ -233,7 +232,7 @@ def test_a_row_that_a_later_load_changed_is_not_restored(rows, columns):
     middle = texts(Transaction)
     with Steps(Transaction, columns) as second:
         second.update(f"id = {rows[0].pk}", amount="3")
-    assert "1 rows with its keys are not as it left them" in refused(first.number)
+    assert "1 row with its keys is not as it left it" in refused(first.number)
     undo(second.number)
     assert texts(Transaction) == middle
 
@@ -251,7 +250,7 @@ def test_a_trigger_sees_the_updates_and_may_refuse_them(rows, columns):
     )
     try:
         assert refused(load.number) == (
-            f"Load {load.number} cannot be undone: 1 of its rows are not what they were after the "
+            f"Load {load.number} cannot be undone: 1 of its rows is not what it was after the "
             "UPDATE, because a trigger, a rule or a policy of the table keeps them. Nothing was "
             "deleted."
         )

@@ -60,12 +60,17 @@ def refused(found, **options):
     return str(caught.value)
 
 
-def changed(found, count, keys, left):
+def changed(found, count, keys):
+    if count == 1:
+        return (
+            f"Load {found.pk} is not undone: 1 row with its keys is not as it inserted it (with "
+            f"the key {keys}): it was changed since, or is another row with the same key. Nothing "
+            "was deleted: --keep-changed keeps it and undoes the others."
+        )
     return (
         f"Load {found.pk} is not undone: {count} rows with its keys are not as it inserted them "
         f"(with the keys {keys}): they were changed since, or are other rows with the same keys. "
-        f"Nothing was deleted: --keep-changed deletes the {left} rows that are and keeps the "
-        "others."
+        "Nothing was deleted: --keep-changed keeps them and undoes the others."
     )
 
 
@@ -76,7 +81,7 @@ def test_keys_that_are_given_again_after_a_truncate(make):
     second = make(4)
     assert sorted(second.rows().values_list("pk", flat=True)) == [1, 2, 3, 4]
     assert not first.rows().exists()
-    assert refused(first) == changed(first, 2, "1, 2", 0)
+    assert refused(first) == changed(first, 2, "1, 2")
     got = undo(first.pk, keep_changed=True)
     want = "0 rows deleted, 2 changed since were kept (with the keys 1, 2)."
     assert str(got) == f"Load {first.pk} is undone: {want}"
@@ -92,7 +97,7 @@ def test_a_sequence_that_was_set_back(make):
     second = load(Transaction, make.rows(2, reference="")).load
     assert sorted(second.rows().values_list("pk", flat=True)) == keys[1:]
     assert [row.pk for row in first.rows()] == keys[:1]
-    assert refused(first) == changed(first, 2, f"{keys[1]}, {keys[2]}", 1)
+    assert refused(first) == changed(first, 2, f"{keys[1]}, {keys[2]}")
     assert undo(first.pk, keep_changed=True).deleted == 1
     assert undo(second.pk).deleted == 2
 
@@ -117,7 +122,7 @@ def test_rows_that_were_updated_are_named_and_kept(make):
     row = found.rows().get(amount=2)
     row.save()
     plan = plan_undo(found.pk)
-    assert plan.refusal == refused(found) == changed(found, 1, row.pk, 3)
+    assert plan.refusal == refused(found) == changed(found, 1, row.pk)
     assert str(plan).splitlines() == [
         f"Load {found.pk}",
         "  model          finance.Transaction",
@@ -125,7 +130,7 @@ def test_rows_that_were_updated_are_named_and_kept(make):
         f"  day            {found.started_at:%Y-%m-%d}",
         "  rows           4",
         "  to delete      3",
-        f"  changed since  1 (with the keys {row.pk})",
+        f"  changed since  1 (with the key {row.pk})",
         "  gone           0",
     ]
     assert undo(found.pk, keep_changed=True).deleted == 3
@@ -223,7 +228,7 @@ def test_a_key_that_the_caller_gives_again_in_the_same_transaction(make):
         first.amount = 99
         first.save(force_insert=True)
         assert found.rows().count() == 2
-    assert refused(found) == changed(found, 1, first.pk, 2)
+    assert refused(found) == changed(found, 1, first.pk)
     assert undo(found.pk, keep_changed=True).deleted == 2
     assert amounts() == [99]
 
@@ -291,7 +296,7 @@ def test_a_trigger_that_keeps_rows(make):
     )
     try:
         assert refused(found) == (
-            f"Load {found.pk} cannot be undone: 1 of its rows are still there after the DELETE, "
+            f"Load {found.pk} cannot be undone: 1 of its rows is still there after the DELETE, "
             "because a trigger, a rule or a policy of the table keeps them. Nothing was deleted."
         )
     finally:
@@ -318,7 +323,7 @@ def test_a_row_of_a_table_that_inherits():
         assert [row.code for row in found.rows()] == ["a"]
         assert second.rows().count() == 1
         assert undo(found.pk).deleted == 1
-        with pytest.raises(LedgerError, match="1 rows with its keys"):
+        with pytest.raises(LedgerError, match="1 row with its keys"):
             undo(second.pk)
     finally:
         run("DROP TABLE heir")
@@ -353,7 +358,7 @@ def test_a_row_that_is_changed_while_it_is_deleted(make):
         worker.join()
     finally:
         other.close()
-    assert outcome == [changed(found, 1, key, 0)]
+    assert outcome == [changed(found, 1, key)]
     assert amounts() == [1, 3, 77]
 
 

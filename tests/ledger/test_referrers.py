@@ -41,7 +41,7 @@ def test_each_relation_is_named_even_without_a_constraint_or_a_name_of_its_own()
         owner=owners[0], owner_or_null=None, by_code=owners[1], only=owners[2], loose=owners[3]
     )
     for owner, by in zip(owners, ("owner", "by_code", "only", "loose"), strict=False):
-        want = f"1 of contract.Link by {by} (one is contract.Link {link.pk})"
+        want = f"1 of contract.Link by {by} (it is contract.Link {link.pk})"
         assert told(Owner, owner.pk) == [want]
     assert told(Owner, owners[4].pk) == []
 
@@ -50,7 +50,7 @@ def test_a_tree_may_refer_to_itself_but_not_from_outside():
     root = Branch.objects.create(number=1)
     leaf = Branch.objects.create(number=2, parent=root)
     assert told(Branch, root.pk, leaf.pk) == []
-    want = [f"1 of contract.Branch by parent (one is contract.Branch {leaf.pk})"]
+    want = [f"1 of contract.Branch by parent (it is contract.Branch {leaf.pk})"]
     assert told(Branch, root.pk) == want
     undo(record_load(Branch, [root, leaf], as_list=True).pk)
     assert not Branch.objects.exists()
@@ -58,7 +58,7 @@ def test_a_tree_may_refer_to_itself_but_not_from_outside():
 
 def test_the_row_of_a_child_refers_to_its_parents():
     place = Restaurant.objects.create(stars=1)
-    want = [f"1 of contract.Restaurant by place_ptr (one is contract.Restaurant {place.pk})"]
+    want = [f"1 of contract.Restaurant by place_ptr (it is contract.Restaurant {place.pk})"]
     assert told(Place, place.pk) == want
     assert told(PlaceProxy, place.pk) == want
     assert told(Restaurant, place.pk) == []
@@ -102,7 +102,7 @@ def test_a_generic_relation_refers_to_the_row_of_its_kind_and_key(no_content_typ
     note = Note.objects.create(about=second)
     Note.objects.create(content_type=ContentType.objects.get_for_model(Owner), object_id=first.pk)
     assert told(Noted, first.pk) == []
-    want = [f"1 of contract.Note by object_id (one is contract.Note {note.pk})"]
+    want = [f"1 of contract.Note by object_id (it is contract.Note {note.pk})"]
     assert told(Noted, second.pk) == want
 
 

@@ -46,7 +46,7 @@ def test_rows_that_were_gone_are_told():
     rows = TransactionFactory.create_batch(5)
     load = record_load(Transaction, rows)
     rows[2].delete()
-    want = f"Load {load.pk} is undone: 4 rows deleted, 1 were gone already."
+    want = f"Load {load.pk} is undone: 4 rows deleted, 1 was gone already."
     assert str(undo(load.pk)) == want
 
 
@@ -88,7 +88,7 @@ def test_tables_that_django_does_not_know_are_named_too(action):
         last = Transaction.objects.latest("pk").pk
         assert refused(load) == (
             f"Load {load.pk} cannot be undone, because other rows refer to its rows: 1 of "
-            f'"odd name" by note_entry (one is that of entry {last}). '
+            f'"odd name" by note_entry (it is that of entry {last}). '
             "Nothing was deleted: delete these first."
         )
         assert Transaction.objects.count() == 2
@@ -129,9 +129,9 @@ def test_a_row_given_a_key_of_the_load_by_hand_is_not_deleted():
     first, second, third = TransactionFactory.create_batch(3, account=account)
     load = record_load(Transaction, [first, third])  # as a range
     assert refused(load) == (
-        f"Load {load.pk} is not undone: 1 rows with its keys are not as it inserted them (with "
-        f"the keys {second.pk}): they were changed since, or are other rows with the same keys. "
-        "Nothing was deleted: --keep-changed deletes the 2 rows that are and keeps the others."
+        f"Load {load.pk} is not undone: 1 row with its keys is not as it inserted it (with the "
+        f"key {second.pk}): it was changed since, or is another row with the same key. Nothing was "
+        "deleted: --keep-changed keeps it and undoes the others."
     )
     assert Transaction.objects.count() == 3
     assert list(load.rows().order_by("pk")) == [first, third]
@@ -141,7 +141,7 @@ def test_a_key_that_a_later_load_put_in_again_is_not_deleted():
     first = load_rows(NaturalKey, [{"code": "a"}]).load
     NaturalKey.objects.all().delete()
     second = load_rows(NaturalKey, [{"code": "a"}]).load
-    assert "1 rows with its keys are not as it inserted them (with the keys a)" in refused(first)
+    assert "1 row with its keys is not as it inserted it (with the key a)" in refused(first)
     undo(second.pk)
     assert undo(first.pk).gone == 1
 
@@ -170,7 +170,7 @@ def command(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("answer", "want", "left"), [("y", "1 rows deleted", 0), ("", "Nothing was deleted.", 1)]
+    ("answer", "want", "left"), [("y", "1 row deleted", 0), ("", "Nothing was deleted.", 1)]
 )
 def test_the_command_asks_first(monkeypatch, answer, want, left):
     load = record_load(Transaction, [TransactionFactory()])
@@ -188,7 +188,7 @@ def test_the_command_does_not_ask_where_nobody_is(monkeypatch):
         2,
         "Nobody is there to be asked whether to delete the rows: say --no-input.",
     )
-    assert "1 rows deleted" in command("--undo", str(load.pk), "--no-input")
+    assert "1 row deleted" in command("--undo", str(load.pk), "--no-input")
 
 
 def test_the_command_shows_the_plan_before_it_asks(monkeypatch):
@@ -204,7 +204,7 @@ def test_the_command_shows_the_plan_before_it_asks(monkeypatch):
         f"  day            {load.started_at:%Y-%m-%d}",
         "  rows           4",
         "  to delete      2",
-        f"  changed since  1 (with the keys {rows[1].pk})",
+        f"  changed since  1 (with the key {rows[1].pk})",
         "  gone           1",
         "Nothing was deleted.",
     ):

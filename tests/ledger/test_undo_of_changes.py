@@ -135,7 +135,7 @@ def test_rows_that_were_changed_since_are_kept(make):
     assert f"2 rows with its keys are not as it left them (with the keys {four}, {two})" in str(
         caught.value
     )
-    assert "--keep-changed deletes 1 rows, restores 1 rows and keeps" in str(caught.value)
+    assert "--keep-changed keeps them and undoes the others" in str(caught.value)
     undo(got.number, keep_changed=True)
     left = {it.reference: str(it.amount) for it in Transaction.objects.all()}
     assert left == {"R1": "1.50", "R2": "9.00", "R4": "9.00"}
@@ -326,7 +326,7 @@ def test_a_sync_is_taken_back(make):
     assert counted(got) == {"inserted": 1, "updated": 2, "deleted": 2}
     plan = plan_undo(got.number)
     assert (plan.deletable, plan.restorable, plan.missing) == (1, 2, 2)
-    assert str(undo(got.number)).endswith("1 rows deleted, 2 restored, 2 put back.")
+    assert str(undo(got.number)).endswith("1 row deleted, 2 restored, 2 put back.")
     assert texts() == before
 
 
@@ -339,7 +339,7 @@ def test_a_sync_whose_deleted_rows_came_back_meanwhile(make):
     two.save(force_insert=True)
     with pytest.raises(LedgerError) as caught:
         undo(got.number)
-    assert f"(with the keys {two.pk})" in str(caught.value)
+    assert f"(with the key {two.pk})" in str(caught.value)
     done = undo(got.number, keep_changed=True)
     assert (done.put_back, done.kept) == (1, 1)
     amounts = {it.pk: str(it.amount) for it in Transaction.objects.all()}
@@ -352,7 +352,7 @@ def test_a_sync_without_old_values_is_not_undone(make):
     load(Transaction, make(1, 2))
     options = {"on_conflict": "sync", "scope": "all", "max_deletes": "100%", "keep_old": False}
     got = upsert(make(1), **options)
-    with pytest.raises(LedgerError, match="because it deleted 1 rows and did not keep what they"):
+    with pytest.raises(LedgerError, match="because it deleted 1 row and did not keep what it"):
         undo(got.number)
 
 

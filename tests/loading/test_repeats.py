@@ -79,7 +79,7 @@ def test_the_command_says_so_at_once_and_refuses(write):
     today = timezone.localdate().isoformat()
     assert str(caught.value) == (
         f"The same file was loaded into finance.Account before: {path} is the file of load {last} "
-        f"of {today}. Nothing was loaded, as asked: take its rows away with `bulk_load --undo "
+        f"of {today}. Nothing was loaded, as asked: undo it with `bulk_load --undo "
         f"{last}`, or load it again with --on-repeat warn (on_repeat='warn')."
     )
     assert Load.objects.count() == 2

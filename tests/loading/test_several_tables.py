@@ -242,7 +242,7 @@ def test_undo_deletes_child_and_parent():
 def test_undo_keeps_a_row_whose_parent_was_changed():
     result = load(Restaurant, TWO)
     Place.objects.filter(name="b").update(name="changed")
-    with pytest.raises(LedgerError, match="1 rows with its keys are not as it inserted them"):
+    with pytest.raises(LedgerError, match="1 row with its keys is not as it inserted it"):
         undo(result.load.pk)
     assert len(rows()) == 2
     got = undo(result.load.pk, keep_changed=True)

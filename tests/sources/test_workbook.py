@@ -434,7 +434,7 @@ def test_repeated_cells_do_not_fill_the_memory(tmp_path):
     for cell in (ods_cell("a", attributes=everywhere), error):
         rows = ods_row(cell, attributes='table:number-rows-repeated="1048576"')
         path = make_ods(tmp_path / "rows.ods", rows)
-        assert "has 1 cells, spread over 1,048,576 rows" in refused(path)
+        assert "has 1 cell, spread over 1,048,576 rows" in refused(path)
 
 
 def bomb(path, member="xl/worksheets/sheet1.xml", size=300 << 20):

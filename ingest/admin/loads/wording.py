@@ -133,34 +133,36 @@ REASONS = (
 REFUSALS = (
     gettext_noop("Load %(load)s cannot be undone, because %(reason)s. Nothing was changed."),
     gettext_noop(
-        "Load %(load)s cannot be undone, because %(reason)s: its rows cannot be told from other "
-        "rows. Nothing was deleted: delete them by hand."
-    ),
-    gettext_noop(
-        "Load %(load)s is not undone: %(rows)s of its rows are gone, or row security hides them "
-        "from the role of the load. Nothing was deleted: --keep-changed deletes the %(others)s "
-        "rows that are seen."
+        "Load %(load)s cannot be undone, because %(reason)s: its rows cannot be distinguished from "
+        "other rows. Nothing was deleted: delete them by hand."
     ),
 )
 """Templates of errors: why a load is not undone."""
 COUNTED_REFUSALS: tuple[CountedText, ...] = (
     lambda ngettext, count: ngettext(
+        "Load %(load)s is not undone: %(count)s of its rows is gone, or row security hides it from "
+        "the role of the load. Nothing was deleted: --keep-changed deletes the rows that are seen.",
+        "Load %(load)s is not undone: %(count)s of its rows are gone, or row security hides them "
+        "from the role of the load. Nothing was deleted: --keep-changed deletes the rows that are "
+        "seen.",
+        count,
+    ),
+    lambda ngettext, count: ngettext(
         "Load %(load)s is not undone: %(count)s row with its keys is not as it inserted it (with "
         "the key %(keys)s): it was changed since, or is another row with the same key. Nothing was "
-        "deleted: --keep-changed deletes the %(others)s rows that are and keeps the others.",
+        "deleted: --keep-changed keeps it and undoes the others.",
         "Load %(load)s is not undone: %(count)s rows with its keys are not as it inserted them "
         "(with the keys %(keys)s): they were changed since, or are other rows with the same keys. "
-        "Nothing was deleted: --keep-changed deletes the %(others)s rows that are and keeps the "
-        "others.",
+        "Nothing was deleted: --keep-changed keeps them and undoes the others.",
         count,
     ),
     lambda ngettext, count: ngettext(
         "Load %(load)s is not undone: %(count)s row with its keys is not as it left it (with the "
         "key %(keys)s): it was changed since, or is another row with the same key. Nothing was "
-        "deleted: --keep-changed %(does)s and keeps the others.",
+        "deleted: --keep-changed keeps it and undoes the others.",
         "Load %(load)s is not undone: %(count)s rows with its keys are not as it left them (with "
         "the keys %(keys)s): they were changed since, or are other rows with the same keys. "
-        "Nothing was deleted: --keep-changed %(does)s and keeps the others.",
+        "Nothing was deleted: --keep-changed keeps them and undoes the others.",
         count,
     ),
 )
@@ -180,6 +182,7 @@ FACTS = {
 VALUES = (
     gettext_noop("%(number)s of %(all)s that it updated"),
     gettext_noop("%(number)s of %(all)s that it deleted"),
+    gettext_noop("%(number)s (with the key %(keys)s)"),
     gettext_noop("%(number)s (with the keys %(keys)s)"),
 )
 """Templates of the values of these facts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ingest.exceptions import SourceError
+from ingest.plurals import counted
 
 FEW_CELLS = 5_000_000
 """calamine holds the whole rectangle from the first to the last cell, 32 bytes for each cell."""
@@ -53,9 +54,9 @@ def check_extent(name: str, sheet: str, *, rows: int, columns: int, cells: int) 
     """Raise ``SourceError`` if few cells are so far apart that the sheet would need much memory."""
     if rows * columns > max(FEW_CELLS, (MOST_EMPTY + 1) * cells):
         raise SourceError(
-            f"The sheet {sheet!r} of {name} has {cells:,} cells, spread over "
-            f"{rows:,} rows and {columns:,} columns. Delete the cells far from the table, which "
-            "may look empty, or save the table as CSV."
+            f"The sheet {sheet!r} of {name} has {counted(cells, 'cell')}, spread over "
+            f"{counted(rows, 'row')} and {counted(columns, 'column')}. Delete the "
+            "cells far from the table, which may look empty, or save the table as CSV."
         )
 
 

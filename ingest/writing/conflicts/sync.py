@@ -118,8 +118,8 @@ class Deletion:
             )
             if deleted != number:
                 raise DeletesRefused(
-                    f"sync was to delete {number:,} rows of {name}, and {deleted:,} were: a "
-                    "trigger, a rule or row security keeps the others."
+                    f"sync was to delete {counted(number, 'row')} of {name}, but deleted "
+                    f"{deleted:,}: a trigger, a rule or row security keeps the others."
                 )
         return number, f"Sync: deleted {number:,} of the {counted(self._rows, 'row')} of the scope."
 
