@@ -7,25 +7,25 @@ from codecs import BOM_UTF8
 from collections import deque
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingest.exceptions import ConfigurationError, IngestError, SourceError
+from ingest.exceptions import ConfigurationError, SourceError
 from ingest.plurals import counted
 from ingest.sources.ahead import ReadAhead
 from ingest.sources.base import OF_WORKBOOKS, Source, SourceOptions
 from ingest.sources.batch import Batch, Position
+from ingest.sources.block_parser import BlockParser
 from ingest.sources.delimited_writer import PREFIX, DelimitedWriter
 from ingest.sources.files import InputFile
 from ingest.sources.head import Head
-from ingest.sources.oddities import JOINED, Oddities, joined_places
-from ingest.sources.parser import CellParser, split_record
+from ingest.sources.oddities import Oddities
+from ingest.sources.parser import split_record
+from ingest.sources.placed_block import PlacedBlock
 from ingest.sources.record_text import (
-    NOTHING_ESCAPED,
     OPEN_QUOTE,
-    TEXT_AFTER_QUOTE,
     Block,
     RecordTooLongError,
     count_lines,
@@ -37,7 +37,7 @@ from ingest.sources.text import MARK, TextReader, restore, show
 from ingest.sources.trailer import cut_trailer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from ingest.results.rejects import Reject
 
@@ -99,20 +99,20 @@ class DelimitedSource(Source):
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
-        told = []
+        left_out = []
         if skipped := self._options.skip_records:
             what = "header" if self._options.has_header else "first record"
-            told.append(
+            left_out.append(
                 f"Left out: {counted(skipped, 'record')} before the {what} of {self.name}, as "
                 "skip_records says; not counted as read."
             )
         if self._trailer is not None:
             name = "trailer_pattern" if self._options.trailer_pattern else "trailer_records"
-            told.append(
+            left_out.append(
                 f"Left out: {counted(self._trailer, 'record')} at the end of {self.name}, as "
                 f"{name} says; counted as skipped."
             )
-        return (*told, *self._oddities.warnings(has_controls=self._reader.has_controls))
+        return (*left_out, *self._oddities.warnings(has_controls=self._reader.has_controls))
 
     def batches(self) -> Iterator[Batch]:
         trailer = 0
@@ -208,11 +208,11 @@ class DelimitedSource(Source):
         blocks = read_blocks(self._reader, self._pattern, BLOCK_BYTES, starts_small=is_large)
         if not self._is_small:
             blocks = self._ahead = ReadAhead(blocks)
-        parser = CellParser(self._options, self._width)
+        parser = BlockParser(self.name, self._options, self._width, self._head.reasons_at)
         is_empty = True
         try:
             for placed in self._place(blocks, self._start):
-                yield self._batch(placed, self._parse(parser, placed))
+                yield self._batch(parser, placed)
                 is_empty = False
         finally:
             if self._ahead is not None:
@@ -220,75 +220,6 @@ class DelimitedSource(Source):
         if is_empty:
             columns = tuple(pa.array([], pa.binary()) for _ in range(self._width))
             yield Batch(source=self.name, records=(), columns=columns)
-
-    def _parse(self, parser: CellParser, placed: PlacedBlock) -> _Parsed:
-        """Return the columns of a block, and the reasons why some of its records are left out."""
-        block = placed.text
-        try:
-            columns, widths = parser.parse(block.record_text)
-        except pa.ArrowInvalid as error:
-            raise SourceError(f"{self.name} cannot be read as delimited text: {error}") from error
-        placed.count = len(columns[0]) + len(widths)
-        # PostgreSQL writes no mark: there, it is the beginning of a value.
-        joined = () if self.has_postgres_text else joined_places(block)
-        faults = {**dict.fromkeys(joined, JOINED), **block.faulty_places}
-        if (faults or widths) and placed.count != block.records:
-            raise IngestError(
-                f"{self.name}: {counted(placed.count, 'record was', 'records were')} parsed from "
-                f"line {placed.start.line} on, but {block.records:,} counted. This is a "
-                "fault of django-ingest: please report it with the file's dialect."
-            )
-        padded: list[int] = []
-        cut: list[int] = []
-        if self._options.lenient and widths:
-            padded, cut = self._find_adaptable(widths, faults)
-            columns = self._adapt(block, columns, widths, [*padded, *cut])
-            adapted = {*padded, *cut}
-            widths = {place: width for place, width in widths.items() if place not in adapted}
-        refused = {place: self._misfit_reason(width) for place, width in widths.items()}
-        dropped = [place for place in faults if place not in widths]
-        if dropped:
-            columns = _without_rows(columns, dropped, sorted(widths), placed.count)
-        refused.update({place: _FAULTS[fault] for place, fault in faults.items()})
-        return _Parsed(columns, dict(sorted(refused.items())), padded, cut)
-
-    def _find_adaptable(
-        self, widths: dict[int, int], faults: dict[int, str]
-    ) -> tuple[list[int], list[int]]:
-        """Return the places of the records to pad and of the records to cut."""
-        lenient, sound = self._options.lenient, [it for it in widths.items() if it[0] not in faults]
-        padded = [place for place, width in sound if "pad" in lenient and width < self._width]
-        cut = [place for place, width in sound if "cut" in lenient and width > self._width]
-        return padded, cut
-
-    def _adapt(
-        self,
-        block: Block,
-        columns: list[pa.Array],
-        widths: dict[int, int],
-        adapted: list[int],
-    ) -> list[pa.Array]:
-        """Insert records of other widths among the rows, padded or cut.
-
-        ``widths``: the widths of all records that have no row yet, by their places.
-        """
-        places_of_width: dict[int, list[int]] = {}
-        for place in adapted:
-            places_of_width.setdefault(widths[place], []).append(place)
-        count = len(columns[0]) + len(widths)
-        order = [place for place in range(count) if place not in widths]
-        parts = [columns]
-        for width, places in places_of_width.items():
-            text = b"\n".join(map(block.record, places)) + b"\n"
-            read, _ = CellParser(self._options, width).parse(text)
-            if width < self._width and self._head.reasons_at is not None:
-                read[-1] = _without_old_reasons(read[-1])
-            cell = None if self._options.is_postgres_csv else b""
-            empty = pa.array([cell] * len(places), pa.binary())
-            parts.append((read + [empty] * (self._width - width))[: self._width])
-            order += places
-        rows = pc.sort_indices(pa.array(order, pa.int64()))
-        return [pa.concat_arrays(column).take(rows) for column in zip(*parts, strict=True)]
 
     def _split_misfit(self, _record: int, text: Any) -> list[str] | None:
         """Return the cells of a record that has too few or too many."""
@@ -300,7 +231,9 @@ class DelimitedSource(Source):
             cells = [cell for cell in cells if not cell.startswith(PREFIX)]
         return cells
 
-    def _batch(self, placed: PlacedBlock, parsed: _Parsed) -> Batch:
+    def _batch(self, parser: BlockParser, placed: PlacedBlock) -> Batch:
+        parsed = parser.parse(placed.text, placed.start)
+        placed.count = parsed.records
         columns, refused = parsed.columns, parsed.refused
         first = placed.start.record + 1
         self._oddities.look(placed.text, columns, _numbers(first, placed.count, refused))
@@ -339,18 +272,6 @@ class DelimitedSource(Source):
         restored = map(restore, column.filter(is_marked).to_pylist())
         return pc.replace_with_mask(column, is_marked, pa.array(restored, pa.binary()))
 
-    def _misfit_reason(self, width: int) -> str:
-        cells, columns = counted(width, "cell"), counted(self._width, "column")
-        if width > self._width:
-            return (
-                f"it has {cells}, more than the {columns}: {{text!r}}. Fix the line, "
-                "quote the cell that holds a delimiter, or drop surplus cells with --lenient cut"
-            )
-        return (
-            f"it has {cells}, fewer than the {columns}: {{text!r}}. Fix the line, or "
-            "fill it with empty cells with --lenient pad"
-        )
-
     def _reject(self, placed: PlacedBlock, record: int, text: str, reason: str) -> Reject:
         return self.reject(
             record, text, reason.format(text=text[:60]), line=placed.find_line(record)
@@ -372,124 +293,11 @@ class DelimitedSource(Source):
         )
 
 
-_FAULTS = {
-    OPEN_QUOTE: f"its last cell opens {OPEN_QUOTE}: {{text!r}}. Close the quote",
-    TEXT_AFTER_QUOTE: (
-        f"it has {TEXT_AFTER_QUOTE}: {{text!r}}. Write each quote inside the cell twice, or "
-        "escape it; or take the quotes away"
-    ),
-    JOINED: (
-        f"it begins with {JOINED}, as where files were joined: {{text!r}}. Take the mark away, and "
-        "the line if it is a header; or give the files themselves, one after the other"
-    ),
-    NOTHING_ESCAPED: f"it ends with {NOTHING_ESCAPED}: {{text!r}}. Take it away, or write it twice",
-}
-"""Why a record with invalid quotes or escapes is refused."""
-
-
-class _Parsed(NamedTuple):
-    """The parsed records of a block, which are identified by their places in it, from 0."""
-
-    columns: list[pa.Array]
-    refused: dict[int, str]
-    """The reasons why records are not in the columns, by place."""
-    padded: list[int]
-    cut: list[int]
-
-
-class PlacedBlock:
-    """A block of whole records, and its position in the file."""
-
-    def __init__(
-        self,
-        text: Block,
-        start: Position,
-        earlier: tuple[PlacedBlock, ...],
-        measure: Callable[[bytes], int] | None,
-    ) -> None:
-        """``measure`` returns how many bytes of the file a text takes; None if that is unknown."""
-        self.text = text
-        self.start = start
-        self.count = 0
-        """The number of its records, once they have been counted."""
-        self._earlier = tuple(block.alone() for block in earlier)
-        self._measure = measure
-        self._known = 0, start.byte or 0  # a place in the text, and its byte in the file
-
-    def alone(self) -> PlacedBlock:
-        """Return this block without the earlier ones, which it would keep in memory."""
-        block = PlacedBlock(self.text, self.start, (), self._measure)
-        block.count = self.count
-        return block
-
-    @property
-    def next_record(self) -> int:
-        """The number of the first record after it."""
-        return self.start.record + self.count + 1
-
-    def end(self) -> Position:
-        """Return the position after it."""
-        text = self.text.text
-        lines = count_lines(text) + (not text.endswith((b"\n", b"\r")))
-        line = (self.start.line or 0) + lines
-        record = self.start.record + self.count
-        return Position(record=record, byte=self._byte(len(text)), line=line)
-
-    def find_line(self, record: int) -> int | None:
-        """Return the line on which a record of this or a recent block begins."""
-        place = record - self.start.record - 1
-        if place >= 0:
-            return (self.start.line or 0) + self.text.lines[place] + 1
-        found = self._block_of(record)
-        return None if found is None else found.find_line(record)
-
-    def position_after(self, record: int) -> Position:
-        """Return the position after a record of this or a recent block."""
-        place = record - self.start.record - 1
-        if place >= 0:
-            start, stop = (side[place] for side in self.text.spans)
-            lines = self.text.lines[place] + (count_lines(self.text.text, start, stop) or 1)
-            line = (self.start.line or 0) + lines
-            return Position(record=record, byte=self._byte(stop), line=line)
-        found = self._block_of(record)
-        return Position(record=record) if found is None else found.position_after(record)
-
-    def _block_of(self, record: int) -> PlacedBlock | None:
-        latest_first = reversed(self._earlier)
-        return next((block for block in latest_first if record > block.start.record), None)
-
-    def _byte(self, stop: int) -> int | None:
-        """Return the byte of the file for a place in the text; fast for increasing places."""
-        if self._measure is None or self.start.byte is None:
-            return None
-        known, byte = self._known if self._known[0] <= stop else (0, self.start.byte)
-        byte += self._measure(self.text.text[known:stop])
-        self._known = stop, byte
-        return byte
-
-
 def _numbers(first: int, count: int, refused: dict[int, str]) -> Sequence[int]:
     """Return the numbers of a block's records, which begin at ``first``, without refused ones."""
     if not refused:
         return range(first, first + count)
     return [first + place for place in range(count) if place not in refused]
-
-
-def _without_rows(
-    columns: list[pa.Array], dropped: list[int], gaps: list[int], count: int
-) -> list[pa.Array]:
-    """Return the columns without the dropped records; the records at ``gaps`` have no rows."""
-    gone = set(gaps)
-    places = [place for place in range(count) if place not in gone]
-    unwanted = set(dropped)
-    keep = pa.array([place not in unwanted for place in places], pa.bool_())
-    return [column.filter(keep) for column in columns]
-
-
-def _without_old_reasons(cells: pa.Array) -> pa.Array:
-    """Empty the cells that contain an earlier load's reasons for refusing a record."""
-    is_reason = pc.starts_with(cells, PREFIX)
-    return pc.if_else(is_reason, pa.scalar(b"", cells.type), cells)
 
 
 def _check(options: SourceOptions) -> None:
