@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from ingest.layout.cells import Cells
-    from ingest.layout.lookups import Found, NaturalKey, NaturalKeyLookup, Prepared
+    from ingest.layout.lookups import Found, NaturalKey, NaturalKeyLookup
+    from ingest.layout.new_parents import NewParents, Prepared
 
 _BETWEEN = "\x1f"
 """The unit separator, between the texts of a natural key of several columns."""
@@ -47,14 +48,15 @@ class LookupCache:
     Each distinct text of a natural key has a place (a number) in the cache.
     """
 
-    def __init__(self, parents: NaturalKeyLookup) -> None:
+    def __init__(self, parents: NaturalKeyLookup, new: NewParents) -> None:
         self._parents = parents
+        self._new = new
         self.forget()
 
     @property
     def can_make(self) -> bool:
         """Return whether missing parents are created."""
-        return self._parents.can_make
+        return self._new.can_make
 
     @property
     def is_tree(self) -> bool:
@@ -84,7 +86,7 @@ class LookupCache:
     def prepare(self, places: Collection[int]) -> list[Prepared]:
         """Make instances for the missing parents at these places, or set the reason if refused."""
         keys = {self.missing[place]: place for place in places}
-        prepared, refused = self._parents.prepare(list(keys))
+        prepared, refused = self._new.prepare(list(keys))
         for key, reason in refused.items():
             self._refuse(keys[key], reason)
         return prepared
@@ -92,7 +94,7 @@ class LookupCache:
     def make(self, prepared: Sequence[Prepared]) -> frozenset[int]:
         """Insert rows, and return the places of those that were inserted."""
         places = {key: place for place, key in self.missing.items()}
-        found, made = self._parents.make(prepared)
+        found, made = self._new.make(prepared)
         for key, item in found.items():
             self._know(places[key], item)
         return frozenset(places[key] for key in made)
@@ -120,8 +122,8 @@ class LookupCache:
 
         All cached parents, also of other foreign keys, must be forgotten afterwards.
         """
-        self._parents.take_back(values)
-        return self._parents.kept
+        self._new.take_back(values)
+        return self._new.kept
 
     def values(self, number: int, places: pa.Array) -> Cells:
         """Return the values of the parents' selected column of this number, for these places."""

@@ -17,6 +17,7 @@ from ingest.layout.completing import complete, find_field, needs_layout
 from ingest.layout.found_values import FoundValues
 from ingest.layout.lookup_cache import LookupCache, join_parts
 from ingest.layout.lookups import NaturalKeyLookup
+from ingest.layout.new_parents import NewParents
 from ingest.layout.row_filters import Hook, Selection
 from ingest.layout.text_reader import KINDS_READ, as_text
 from ingest.plurals import counted
@@ -536,11 +537,9 @@ class LayoutTransform:
             self._layout,
             field,
             lookup=lookup,
-            create=said.create,
             copies=self._copied_from(name),
-            refuses=self._refuses,
         )
-        return LookupCache(parents)
+        return LookupCache(parents, NewParents(parents, said.create, refuses=self._refuses))
 
     def _copied_from(self, name: str) -> list[str]:
         """Return the parent's fields that are copied, in the order of the fields that take them."""

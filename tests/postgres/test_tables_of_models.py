@@ -11,8 +11,8 @@ from psycopg import Binary
 from psycopg.types.json import Jsonb
 
 from ingest import load
-from ingest.layout.lookups import as_postgresql_text
 from ingest.postgres.catalog import quote_db_table
+from ingest.postgres.text_format import as_postgresql_text
 from tests.end_to_end.contract.models.inheritance import Place, PlaceProxy
 from tests.end_to_end.contract.writing import rows_removed
 

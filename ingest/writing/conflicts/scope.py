@@ -11,9 +11,9 @@ from django.db import connections, models
 from django.utils import timezone
 
 from ingest.exceptions import ConfigurationError, did_you_mean
-from ingest.layout.lookups import as_postgresql_text
 from ingest.postgres.catalog import concrete_fields_of_table, quote_name, read_model_table
 from ingest.postgres.ordering import read_ordering
+from ingest.postgres.text_format import as_postgresql_text
 from ingest.results.rejects import shorten
 
 if TYPE_CHECKING:
