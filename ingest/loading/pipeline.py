@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from ingest.conversion.defaults import Inserts
     from ingest.conversion.slow_fields import SlowField
     from ingest.layout import Layout
-    from ingest.layout.transform import LayoutTransform, MappedBatch
+    from ingest.layout.mapped_batch import MappedBatch
+    from ingest.layout.transform import LayoutTransform
     from ingest.postgres.catalog import Table
     from ingest.postgres.encoding import CopyEncoding
     from ingest.postgres.session import Session
