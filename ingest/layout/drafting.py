@@ -117,7 +117,7 @@ def _signed(
         if all(column.is_number or not column.is_known for _, column in (debit, credit)):
             yield field.name, _two_sides(debit, credit)
             return
-    amount = fed.get(field.name)
+    amount = fed.get(field.name) or _only_fraction(columns, fed)
     marked = [(name, pair) for name, column in columns if (pair := sign_words(column)) is not None]
     if amount is None or amount[1].has_negative or len(marked) != 1:
         return
@@ -131,6 +131,20 @@ def _signed(
             reason=f"the amounts have no sign, and {name!r} seems to say which go out",
         ),
     )
+
+
+def _only_fraction(
+    columns: Sequence[tuple[Column, DetectedColumn]],
+    fed: Mapping[str, tuple[Column, DetectedColumn]],
+) -> tuple[Column, DetectedColumn] | None:
+    """Return the only column of numbers with decimals that feeds nothing, or None."""
+    used = {name for name, _ in fed.values()}
+    found = [
+        (name, column)
+        for name, column in _amounts(columns)
+        if name not in used and column.decimal_mark is not None
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _two_sides(
@@ -235,7 +249,8 @@ def _amounts(
     for place, (name, column) in enumerate(columns):
         beside = (*columns[max(place - 1, 0) : place], *columns[place + 1 : place + 2])
         is_side = not column.is_known and any(other.is_number for _, other in beside)
-        if (column.is_number or (is_side and column.name)) and not is_balance(column.name):
+        is_amount = column.is_number and not column.is_running
+        if (is_amount or (is_side and column.name)) and not is_balance(column.name):
             yield name, column
 
 
@@ -395,6 +410,9 @@ def _suggest(field: Field) -> str:
 def _kind(column: DetectedColumn) -> str:
     if column.date_formats:
         return f": dates as {', '.join(column.date_formats)}"
+    if (pair := sign_words(column)) is not None:
+        out, into = (", ".join(words) or "no word" for words in pair)
+        return f": words for money out ({out}) and in ({into})"
     if not column.is_number:
         return ""
     marks = [mark for mark in (column.decimal_mark, column.thousands_mark) if mark]

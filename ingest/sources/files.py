@@ -61,10 +61,60 @@ class _ReadInPieces:
         return found
 
 
+class _Streams:
+    """A file of one or more streams of bzip2 or xz, all of which must be read to their ends.
+
+    BZ2File and LZMAFile end without an error where other bytes follow a stream.
+    """
+
+    def __init__(self, file: Any, kind: str) -> None:
+        self._file = file
+        self._kind = kind
+        self._start = {"bzip2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor}[kind]
+        self._stream: Any = self._start()
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes of the content; none at its end."""
+        given = b""
+        while not given:
+            if self._stream.eof:
+                left = self._next_stream()
+                if not left:
+                    break
+                self._stream = self._start()
+            elif self._stream.needs_input:
+                left = self._file.read(io.DEFAULT_BUFFER_SIZE)
+                if not left:
+                    raise EOFError("it ends before the end-of-stream marker")
+            else:
+                left = b""
+            given = self._stream.decompress(left, max_length=size)
+        return given
+
+    def _next_stream(self) -> bytes:
+        """Return the beginning of the next stream; empty if there is none."""
+        left: bytes = self._stream.unused_data
+        padding = 0
+        while True:
+            if self._kind == "xz":  # whose format allows zero bytes here
+                stream = left.lstrip(b"\0")
+                padding += len(left) - len(stream)
+                left = stream
+            if len(left) >= MAGIC_BYTES or not (more := self._file.read(io.DEFAULT_BUFFER_SIZE)):
+                break
+            left += more
+        magic = next(magic for magic, kind in _MAGIC.items() if kind == self._kind)
+        if padding % _PADDING or (left and not left.startswith(magic)):
+            raise OSError(f"after the end of a stream it has bytes that are not {self._kind} data")
+        return left
+
+
+_PADDING = 4
+"""The zero bytes that follow a stream of xz are a multiple of it."""
 _OPENERS: dict[str, Callable[[Any], Any]] = {
     "gzip": lambda file: gzip.GzipFile(fileobj=_ReadInPieces(file), mode="rb"),
-    "bzip2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
+    "bzip2": lambda file: _Streams(file, "bzip2"),
+    "xz": lambda file: _Streams(file, "xz"),
     # From pyarrow, which is required anyway; Python itself has zstd only from 3.14.
     "zstd": lambda file: pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"),
 }

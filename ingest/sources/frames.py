@@ -39,7 +39,6 @@ def _of_pandas(given: Any, *, takes_all: bool) -> tuple[Any, Objects]:
 
     It would also give all objects in a column the same keys.
     """
-    infer_dtype = sys.modules["pandas"].api.types.infer_dtype
     given = _with_index(given)
     names = list(map(str, given.columns))
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -54,8 +53,8 @@ def _of_pandas(given: Any, *, takes_all: bool) -> tuple[Any, Objects]:
             kept = given.copy(deep=False) if kept is given else kept
             kept.isetitem(place, column.sparse.to_dense())
             continue
-        is_mixed = kind == "object" and infer_dtype(column, skipna=True).startswith("mixed")
-        if not is_mixed and not (takes_all and kind in _OBJECTS):
+        has_objects = kind == "object" and _changes_in_arrow(column)
+        if not has_objects and not (takes_all and kind in _OBJECTS):
             continue
         objects[name] = [
             None if is_missing else _without_numpy(value)
@@ -64,6 +63,15 @@ def _of_pandas(given: Any, *, takes_all: bool) -> tuple[Any, Objects]:
         kept = given.copy(deep=False) if kept is given else kept
         kept.isetitem(place, [None] * len(column))
     return kept, objects
+
+
+def _changes_in_arrow(column: Any) -> bool:
+    """Return whether Arrow would give Python objects one type, and all decimals equal places."""
+    kind = sys.modules["pandas"].api.types.infer_dtype(column, skipna=True)
+    if kind == "decimal":
+        places = {value.as_tuple().exponent for value in column.dropna()}
+        return len(places) > 1 or not all(isinstance(it, int) and it <= 0 for it in places)
+    return bool(kind.startswith("mixed"))
 
 
 def _with_index(given: Any) -> Any:

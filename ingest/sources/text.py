@@ -51,7 +51,9 @@ _WIDE_BYTES = 64
 _WIDE_LEAST = 8
 
 
-def _keep(error: UnicodeError) -> tuple[str, int]:
+def _keep(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeEncodeError):  # a lone surrogate, which a few codecs return
+        return (_MARK_BYTES + b"ff") * (error.end - error.start), error.end
     if not isinstance(error, UnicodeDecodeError):
         raise error
     bad = error.object[error.start : error.end]
@@ -189,9 +191,8 @@ class TextReader:
                 if self._may_be_cp1252 and not (self.has_controls or chunk.isascii()):
                     self.has_controls = len(chunk.translate(None, _C1)) < len(chunk)
                 text = self._decode(self._decoder, chunk)
-                self.has_undecodable |= MARK in text
-                # A few codecs return lone surrogates, which cannot be encoded.
-                given = text.encode(errors="replace")
+                given = text.encode(errors=_KEEP)
+                self.has_undecodable |= _MARK_BYTES in given
             if given:
                 # For uncompressed UTF-8 it stays 1, even if the chunk's end was cut off.
                 if self._decoder is not None or self._file.is_compressed or self.has_undecodable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 from decimal import Decimal
@@ -232,6 +233,53 @@ def test_a_column_of_signs_is_proposed(tmp_path, words, negative, positive):
     sign = found.proposals["amount"].layout.sign
     assert (sign.column, list(sign.negative), list(sign.positive)) == ("type", negative, positive)
     assert '\n# amount = {column = "amount", sign = {column = "type", ' in found.to_toml()
+
+
+def test_a_column_of_signs_is_proposed_with_an_amount_of_another_name(tmp_path):
+    text = "Betrag,Nr,S/H,Buchung\n100.00,5,S,2025-01-30\n80.00,7,H,2025-01-31\n"
+    found = draft(detect(write(tmp_path, text)), Transaction)
+    proposal = found.proposals["amount"].layout
+    assert (proposal.column, proposal.sign.column) == ("Betrag", "S/H")
+    assert '\n# "S/H": words for money out (S) and in (H)\n' in found.to_toml()
+
+
+def test_running_numbers_are_no_amounts(tmp_path):
+    text = "Nr,Buchung,Menge\n1,2025-01-30,5 kg\n2,2025-01-31,7 kg\n"
+    assert "amount" not in draft(detect(write(tmp_path, text)), Transaction).layout.fields
+    found = draft(detect(write(tmp_path, text.replace(" kg", ".5"))), Transaction)
+    assert found.layout.fields["amount"].column == "Menge"
+
+
+@pytest.mark.parametrize("amount", ["EUR -5.00", "€-5.00", "-5.00 EUR", "5.00- EUR", "$(5.00)"])
+def test_debits_with_a_minus_beside_a_currency(tmp_path, amount):
+    text = f"tx_date,Debit,Credit\n2025-01-30,{amount},\n2025-01-31,,EUR 7.00\n"
+    path = write(tmp_path, text)
+    proposal = draft(detect(path), Transaction).proposals["amount"].layout
+    load_as_detected(path, amount=proposal)
+    assert amounts() == ["-5.00", "7.00"]
+
+
+@pytest.mark.parametrize("text", ['5" disk', 'say "hi"', '"hi"', "C:\\dir\\"])
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_escaped_quotes_beside_empty_cells(tmp_path, text, delimiter):
+    cells = [["description", "amount", "tx_date"], ["", "1.00", "2025-01-31"]]
+    cells += [["", "2.00", "2025-02-01"], [text, "3.00", "2025-02-02"], ['a "b" c', "4.00", ""]]
+    with (tmp_path / "file.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(
+            file, delimiter=delimiter, quoting=csv.QUOTE_ALL, doublequote=False, escapechar="\\"
+        ).writerows(cells)
+    _, result = load_as_detected(tmp_path / "file.csv")
+    assert (result.rows, result.rejected) == (3, 1)
+    got = Transaction.objects.order_by("pk").values_list("description", flat=True)
+    assert list(got) == ["", "", text]
+
+
+def test_backslashes_that_are_all_doubled_are_told(tmp_path):
+    said = "Every backslash is doubled, and is read so."
+    path = write(tmp_path, "tx_date,description\n2025-01-30,C:\\\\dir\\\\\n2025-01-31,a\n")
+    assert any(finding.startswith(said) for finding in detect(path).findings)
+    path = write(tmp_path, "tx_date,description\n2025-01-30,\\\\host\\dir\n2025-01-31,a\n")
+    assert not any(finding.startswith(said) for finding in detect(path).findings)
 
 
 @pytest.mark.parametrize("text", ["-100.00,debit", "(100.00),debit", "100.00,Coffee"])

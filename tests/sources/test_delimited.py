@@ -233,6 +233,10 @@ def test_bytes_that_a_codec_cannot_read():
     half_a_pair = "a,b\n1,2\n".encode("utf-16-le") + b"\x00\xd8,\x00x\x00\n\x00"
     [_, (cell, other)] = read(half_a_pair, encoding="utf-16-le").rows
     assert (other, cell.isascii()) == (b"x", False)
+    # These codecs return a lone surrogate as a character.
+    for encoding, half in (("utf-7", b"+2AA-"), ("unicode_escape", b"\\ud800")):
+        got = read(b"a,b\n1," + half + b"x\n2,y?\n", encoding=encoding)
+        assert got.rows == [(b"1", b"\xffx"), (b"2", b"y?")]
 
 
 @pytest.mark.parametrize(

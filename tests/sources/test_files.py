@@ -45,6 +45,29 @@ def test_several_compressed_files_in_one(suffix):
 
 
 @suffixes
+@pytest.mark.parametrize("behind", [b"3,4\n", TEXT, b"x" * 8192])
+@pytest.mark.parametrize("part", [None, 5])
+def test_bytes_that_are_not_compressed_behind_those_that_are(suffix, behind, part):
+    with pytest.raises(SourceError, match=r"^pipe cannot be decompressed to its end \("):
+        Got(Pipe(COMPRESS[suffix](TEXT) + behind, part))
+
+
+@suffixes
+def test_a_second_compressed_part_that_is_cut_off(suffix):
+    compressed = COMPRESS[suffix](TEXT)
+    for length in (1, 3, 11, len(compressed) - 1):
+        with pytest.raises(SourceError, match=r"^pipe cannot be decompressed to its end \("):
+            Got(Pipe(compressed + compressed[:length]))
+
+
+def test_zero_bytes_between_streams_of_xz():
+    text = lzma.compress(TEXT) + bytes(8) + lzma.compress(b"3,4\n") + bytes(8192)
+    assert Got(Pipe(text)).rows[20_000:] == [(b"3", b"4")]
+    with pytest.raises(SourceError, match=r"^pipe cannot be decompressed to its end \("):
+        Got(Pipe(text + bytes(1)))
+
+
+@suffixes
 @pytest.mark.parametrize("left", [40, 0.5, -9])
 def test_a_file_that_is_cut_off(tmp_path, suffix, left):
     path = tmp_path / f"file.csv{suffix}"

@@ -62,6 +62,13 @@ def test_a_column_of_a_frame(column, read_as):
     assert got.rows == list(zip(read_as, range(len(column)), strict=True))
 
 
+@pytest.mark.parametrize("texts", ["1.5 1.50 2.505", "1E+2 7E+1", "-0 0.0"])
+def test_decimals_of_a_frame_keep_their_own_places(texts):
+    column = pd.Series([*map(Decimal, texts.split()), None])
+    got = [value for (value,) in read(pd.DataFrame({"a": column})).rows]
+    assert list(map(str, got)) == [*texts.split(), "None"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -29,6 +29,7 @@ from ingest.sources.detection.values import (
     is_negative,
     is_number,
     is_plain_number,
+    is_running,
     rival_format,
 )
 from ingest.sources.django_files import plain_file
@@ -255,6 +256,7 @@ def _columns(table: DetectedTable) -> tuple[DetectedColumn, ...]:
                 words=_few_words(column) if not formats and mark is None else (),
                 is_plain=mark is None or all(map(is_plain_number, column)),
                 currency=currencies(column) if mark else (),
+                is_running=is_running(column),
                 is_padded=2 * padded > len(column),
                 is_known=bool(column),
             )
@@ -288,12 +290,23 @@ def _findings(
         )
     if table.escape:
         found.append(f"A quote inside a cell is written {table.escape}{table.quote}.")
+    elif _has_doubled_backslashes(table):
+        found.append(
+            "Every backslash is doubled, and is read so. If the first one is an escape character, "
+            "say escape = '\\\\'."
+        )
     if table.comment:
         found.append(
             f"Lines that begin with {table.comment!r} are comments, which a load passes over "
             f"(comment = {table.comment!r})."
         )
     return [*found, *_extent(table, end, is_whole=is_whole)]
+
+
+def _has_doubled_backslashes(table: DetectedTable) -> bool:
+    runs = (run for record in table.body for cell in record for run in re.findall(r"\\+", cell))
+    lengths = {len(run) % 2 for run in runs}
+    return lengths == {0}
 
 
 def _extent(table: DetectedTable, end: DetectedTable, *, is_whole: bool) -> list[str]:

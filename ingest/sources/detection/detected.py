@@ -37,6 +37,8 @@ class DetectedColumn:
     """Whether its numbers are written as in Python."""
     currency: tuple[str, ...] = ()
     """Currency signs and codes beside its numbers."""
+    is_running: bool = False
+    """Whether its cells are running numbers, which count the records."""
     is_padded: bool = False
     """Whether most of its cells begin or end with blanks."""
     is_known: bool = True

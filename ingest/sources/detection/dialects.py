@@ -38,9 +38,7 @@ def find_dialects(text: str, delimiter: str) -> list[Dialect]:
     found = [Dialect(delimiter, '"')]
     if len(re.findall(rf"(?:^|{mark})'[^'\n]*'(?={mark}|\r?$)", text, re.MULTILINE)) > 1:
         found.append(Dialect(delimiter, "'"))
-    if re.search(rf'\\"(?!{mark}|\r|\n|$)', text) and '""' not in text.replace(
-        f'{delimiter}""', delimiter
-    ):
+    if re.search(rf'\\"(?!{mark}|\r|\n|$)', text) and not _has_doubled_quotes(text, mark):
         found.insert(0, Dialect(delimiter, '"', doubled_quotes=False, escape="\\"))
     if '"' in text:
         found.append(Dialect(delimiter, ""))
@@ -48,6 +46,12 @@ def find_dialects(text: str, delimiter: str) -> list[Dialect]:
     if comment is not None:
         found += [dataclasses.replace(dialect, comment=comment) for dialect in found]
     return found
+
+
+def _has_doubled_quotes(text: str, mark: str) -> bool:
+    """Return whether a cell has a doubled quote: not an empty cell, nor an escaped last quote."""
+    filled = re.sub(rf'(^|[\r\n]|{mark})""(?={mark}|[\r\n]|$)', r"\1", text)
+    return re.search(r'(?<!\\)""', filled) is not None
 
 
 def find_comment_mark(text: str, delimiter: str) -> str | None:

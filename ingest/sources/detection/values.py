@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -184,8 +185,11 @@ _NUMBER = re.compile(
     rf"(?P<dash>(?<=[.,])[-\u2013\u2014\u2212]+)?\s*[-+\u2212\u2013]?\s*{_SIDE}?\s*\)?\s*"
     rf"(?P<after>{_CURRENCY}|%)?\s*\)?"
 )
-_NEGATIVE = re.compile(r"\s*[-\u2212\u2013(]|.*[-\u2212\u2013)]\s*$|.*\b(?:DR|Dr|D)\b", re.DOTALL)
+_NEGATIVE = re.compile(r"[-\u2212\u2013()]|\b(?:DR|Dr|D)\b")
 _PLAIN = re.compile(r"[-+]?(?:\d+(?:[.]\d*)?|[.]\d+)")
+_COUNT = re.compile(r"[0-9]{1,18}")
+_RUNNING_CELLS = 2
+"""Fewer cells do not count anything."""
 _LONGEST_NUMBER = 80
 """A longer cell is always text."""
 _GROUP = 3
@@ -239,7 +243,16 @@ def is_negative(cell: str) -> bool:
     match = _match_number(cell)
     if match is None:
         return False
-    return bool(_NEGATIVE.match(cell if match["dash"] is None else cell[: match.start("dash")]))
+    behind = match.end("dash" if match["dash"] else "digits")  # a Swiss dash is no minus
+    return bool(_NEGATIVE.search(cell[: match.start("digits")] + " " + cell[behind:]))
+
+
+def is_running(cells: Sequence[str]) -> bool:
+    """Return whether the cells count the records up or down, as 1, 2, 3 do."""
+    if len(cells) < _RUNNING_CELLS or not all(_COUNT.fullmatch(cell) for cell in cells):
+        return False
+    steps = {int(after) - int(cell) for cell, after in pairwise(cells)}
+    return steps in ({1}, {-1})
 
 
 def is_plain_number(cell: str) -> bool:
