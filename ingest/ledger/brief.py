@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from ingest.ledger.entries import LedgerEntry
 from ingest.ledger.entry import Settled
-from ingest.ledger.ownership import CLUSTER, IDENTITY, MAY_IDENTIFY
 from ingest.ledger.place import LEDGER_TABLES, ledger_names, qualified_names
 from ingest.ledger.rows import MODELS, DjangoConnection, given, insert, model_of, table_of, text_of
+from ingest.ledger.table_identity import CLUSTER, IDENTITY, MAY_IDENTIFY
 from ingest.postgres.catalog import quote_name, read_locked_table
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.ledger.ownership import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY, with_parents
 from ingest.ledger.rows import table_of
+from ingest.ledger.table_identity import CLUSTER, IDENTITY, KEY_TYPE, MAY_IDENTIFY, with_parents
 from ingest.postgres.catalog import quote_name
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from ingest.ledger.ownership import double_percent
 from ingest.ledger.rows import table_of
 from ingest.postgres.catalog import quote_name
+from ingest.postgres.quoting import double_percent
 from ingest.writing.conflicts.old_values import exactly
 from ingest.writing.staging import temporary_name
 

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BooleanField, Expression, F
 
-from ingest.postgres.catalog import NOT_OURS, quote_db_table, quote_name, unquoted
-from ingest.postgres.citus import HAS_CITUS, IS_DISTRIBUTED, WHY_NOT_OURS
+from ingest.ledger.table_identity import TableIdentity, find_table, with_parents
+from ingest.postgres.catalog import NOT_OURS
+from ingest.postgres.citus import WHY_NOT_OURS
+from ingest.postgres.quoting import quote_db_table
 from ingest.postgres.several_tables import models_of_rows
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
     using = load._state.db or DEFAULT_DB_ALIAS
     names = {name: quote_db_table(f"ingest_{table}") for name, table in _LEDGER.items()}
     with connections[using].cursor() as cursor:
-        table = _find_table(cursor, model)
+        table = find_table(cursor, model)
         cursor.execute(_KEYS.format(**names), [str(load.pk)])
         rows, in_ranges, in_lists, least, greatest, spans, count = cursor.fetchone()
         cursor.execute(_CHUNKS.format(**names), [str(load.pk)])
@@ -142,7 +144,7 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
 
     return Ownership(
         rows=rows,
-        key=_quote(table.column),
+        key=table.key,
         reason=reason,
         same_keys=rows_where(keys, *parameters),
         own=rows_where(f"({keys}) AND {inserted}", *parameters, *numbers),
@@ -169,11 +171,11 @@ class _Conditions:
     names: Mapping[str, str]
     """The ledger's tables."""
 
-    def has_key(self, table: _Found) -> tuple[str, list[Any]]:
+    def has_key(self, table: TableIdentity) -> tuple[str, list[Any]]:
         """Return the condition that a row has a key of the load."""
         conditions: list[str] = []
         parameters: list[Any] = []
-        key = f"{ROW}.{_quote(table.column)}"
+        key = f"{ROW}.{table.key}"
         if self.ranges is not None:
             least, greatest, spans = self.ranges
             conditions.append(_HULL.format(key=key))
@@ -187,7 +189,9 @@ class _Conditions:
             parameters.append(self.lists)
         return " OR ".join(f"({item})" for item in conditions) or "false", parameters
 
-    def is_inserted(self, table: _Found, parents: Sequence[_Found] = ()) -> tuple[str, list[Any]]:
+    def is_inserted(
+        self, table: TableIdentity, parents: Sequence[TableIdentity] = ()
+    ) -> tuple[str, list[Any]]:
         """Return the condition that the load has inserted a row and its parents' rows."""
         if self.transactions is None:
             return "false", []
@@ -206,7 +210,7 @@ class _Conditions:
         return where, parameters
 
     def parents(
-        self, model: type[Model], using: str, table: _Found, parents: Sequence[_Found]
+        self, model: type[Model], using: str, table: TableIdentity, parents: Sequence[TableIdentity]
     ) -> Iterator[RowSet]:
         """Yield the parents' rows that the load has inserted and that have no child."""
         owners = models_of_rows(model)[-2::-1]
@@ -240,85 +244,18 @@ def full_ids(top: int, raw: Iterable[int]) -> list[list[int]]:
     return ranges
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Found:
-    """A model's table, as found in the catalog."""
-
-    oid: int
-    name: str
-    """With its schema, quoted."""
-    column: str
-    """The key's column."""
-    is_partitioned: bool
-    next_id: int
-    """The approximate id of the next transaction."""
-    key_type: str
-    equals: str
-    identity: str
-    is_heap: bool
-    is_distributed: bool
-    """Whether Citus keeps its rows: their xmin values are those of other nodes."""
-
-
-def with_parents(identity: str, parents: Sequence[int]) -> str:
-    """Return a table's identity with the oids of its parents' tables, the nearest first."""
-    return "+".join([identity, *map(str, parents)])
-
-
 def _find_parents(
     cursor: Any, model: type[Model], chunks: list[tuple[list[list[int]], str]]
-) -> list[_Found]:
+) -> list[TableIdentity]:
     """Return the parents' tables, the nearest first, if the load has written to them too."""
     if not any("+" in identity for _, identity in chunks):
         return []
-    found = [_find_table(cursor, parent) for parent in models_of_rows(model)[-2::-1]]
+    found = [find_table(cursor, parent) for parent in models_of_rows(model)[-2::-1]]
     return [parent for parent in found if parent is not None]
 
 
-def _same_key(alias: str, one: _Found, other: str, another: _Found) -> str:
-    return f"{alias}.{_quote(one.column)} OPERATOR({one.equals}) {other}.{_quote(another.column)}"
-
-
-def _find_table(cursor: Any, model: type[Model]) -> _Found | None:
-    cursor.execute(_TABLE, [quote_db_table(model._meta.db_table), column_of_key(model)])
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    oid, schema, name, column, is_partitioned, next_id, has_citus = row
-    is_distributed = False
-    if has_citus:
-        cursor.execute(IS_DISTRIBUTED.format(table="%s::pg_catalog.oid"), [str(oid)])
-        [is_distributed] = cursor.fetchone()
-    key_type, equals = read_type(cursor, oid, column)
-    cursor.execute(IDENTITY.format(table="%s::pg_catalog.oid"), [str(oid)] * 2)
-    database, is_heap = cursor.fetchone()
-    cursor.execute(MAY_IDENTIFY)
-    cluster = ""
-    if cursor.fetchone()[0]:
-        cursor.execute(CLUSTER)
-        [cluster] = cursor.fetchone()
-    return _Found(
-        oid=oid,
-        name=f"{_quote(schema)}.{_quote(name)}",
-        column=column,
-        is_partitioned=is_partitioned,
-        next_id=next_id,
-        key_type=double_percent(key_type),
-        equals=double_percent(equals),
-        identity=f"{cluster}/{database}/{oid}",
-        is_heap=is_heap,
-        is_distributed=is_distributed,
-    )
-
-
-def read_type(cursor: Any, table: int, column: str) -> tuple[str, str]:
-    """Return the base type of a column, and its equality operator, both with their schemas."""
-    cursor.execute(
-        KEY_TYPE.format(table="%s::pg_catalog.oid", column="%s::pg_catalog.name"),
-        [str(table), unquoted(column)],
-    )
-    name, equals = cursor.fetchone()
-    return name, equals
+def _same_key(alias: str, one: TableIdentity, other: str, another: TableIdentity) -> str:
+    return f"{alias}.{one.key} OPERATOR({one.equals}) {other}.{another.key}"
 
 
 def _nothing(model: type[Model], using: str, rows: int, reason: str | None) -> Ownership:
@@ -331,7 +268,9 @@ def _nothing(model: type[Model], using: str, rows: int, reason: str | None) -> O
 
 
 def _transactions(
-    table: _Found | None, chunks: list[tuple[list[list[int]], str]], parents: Sequence[_Found]
+    table: TableIdentity | None,
+    chunks: list[tuple[list[list[int]], str]],
+    parents: Sequence[TableIdentity],
 ) -> tuple[str | None, str]:
     """Return why no row can be proved to be the load's, and its transactions as xmin ranges."""
     known = [chunk for chunk in chunks if chunk[0]]
@@ -368,87 +307,7 @@ def _as_xmin(first: int, last: int) -> list[tuple[int, int]]:
     return [(low, high)] if low <= high else [(low, EPOCH - 1), (0, high)]
 
 
-def column_of_key(model: type[Model]) -> str:
-    """Return the name of the key's column; empty for a key of several columns."""
-    return unquoted(str(getattr(model._meta.pk, "column", None) or ""))
-
-
-def _quote(name: str) -> str:
-    """Quote a name for a statement with parameters."""
-    return double_percent(quote_name(name))
-
-
-def double_percent(sql: str) -> str:
-    """Double the percent signs in names, which would otherwise stand for parameters."""
-    return sql.replace("%", "%%")
-
-
 _LEDGER = {"chunk": "chunk", "ranges": "keyrange", "lists": "keylist"}
-MAY_IDENTIFY = """
-SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
-"""
-CLUSTER = "SELECT s.system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system() s"
-IDENTITY = """
-SELECT d.oid::pg_catalog.text, NOT EXISTS (
-         SELECT FROM (
-           SELECT {table} AS oid
-           UNION ALL
-           SELECT p.relid FROM pg_catalog.pg_partition_tree({table}) p
-         ) part
-         JOIN pg_catalog.pg_class k ON k.oid OPERATOR(pg_catalog.=) part.oid
-         LEFT JOIN pg_catalog.pg_am a ON a.oid OPERATOR(pg_catalog.=) k.relam
-         WHERE k.relkind OPERATOR(pg_catalog.<>) 'p'
-           AND (k.relkind OPERATOR(pg_catalog.<>) 'r' OR a.amname OPERATOR(pg_catalog.<>) 'heap')
-       )
-FROM pg_catalog.pg_database d
-WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-"""
-"""The database, and whether PostgreSQL's own storage, which has xmin, holds the whole table."""
-_TABLE = """
-SELECT c.oid::pg_catalog.int8, n.nspname::pg_catalog.text, c.relname::pg_catalog.text,
-       a.attname::pg_catalog.text,
-       c.relkind OPERATOR(pg_catalog.=) 'p',
-       pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
-         ::pg_catalog.text::pg_catalog.int8,
-       {has_citus}
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid
-WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::pg_catalog.oid
-  AND a.attname OPERATOR(pg_catalog.=) %s::pg_catalog.name
-  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
-""".replace("{has_citus}", HAS_CITUS)
-KEY_TYPE = """
-WITH RECURSIVE base AS (
-  SELECT a.atttypid AS oid, false AS is_base
-  FROM pg_catalog.pg_attribute a
-  WHERE a.attrelid OPERATOR(pg_catalog.=) {table}
-    AND a.attname OPERATOR(pg_catalog.=) {column}
-  UNION ALL
-  SELECT t.typbasetype, t.typbasetype OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-  FROM base b JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.oid
-  WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
-)
-SELECT pg_catalog.concat(pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(t.typname)),
-       coalesce((
-         SELECT pg_catalog.concat(pg_catalog.quote_ident(s.nspname), '.', o.oprname)
-         FROM pg_catalog.pg_opclass k
-         JOIN pg_catalog.pg_am h ON h.oid OPERATOR(pg_catalog.=) k.opcmethod
-         JOIN pg_catalog.pg_amop m ON m.amopfamily OPERATOR(pg_catalog.=) k.opcfamily
-         JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) m.amopopr
-         JOIN pg_catalog.pg_namespace s ON s.oid OPERATOR(pg_catalog.=) o.oprnamespace
-         WHERE h.amname OPERATOR(pg_catalog.=) 'btree' AND k.opcdefault
-           AND k.opcintype OPERATOR(pg_catalog.=) t.oid
-           AND m.amopstrategy OPERATOR(pg_catalog.=) 3
-           AND m.amoplefttype OPERATOR(pg_catalog.=) t.oid
-           AND m.amoprighttype OPERATOR(pg_catalog.=) t.oid
-       ), 'pg_catalog.=')
-FROM base b
-JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) b.oid
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace
-WHERE t.typtype OPERATOR(pg_catalog.<>) 'd'
-"""
-"""The base type of a column and the equality operator of its indexes, both with their schemas."""
 _KEYS = """
 SELECT coalesce((SELECT pg_catalog.sum(c.inserted) FROM {chunk} c
                  WHERE c.load_id OPERATOR(pg_catalog.=) w.load), 0)::pg_catalog.int8,

@@ -9,9 +9,9 @@ from django.db import connections
 from django.db.models import CharField, TextField
 
 from ingest.exceptions import LedgerError
-from ingest.ledger.ownership import double_percent, read_type
+from ingest.ledger.table_identity import read_type
 from ingest.plurals import noun
-from ingest.postgres.catalog import quote_db_table, quote_name
+from ingest.postgres.quoting import double_percent, quote_db_table, quote_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

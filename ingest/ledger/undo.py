@@ -23,14 +23,14 @@ from ingest.ledger.locks import keep_still
 from ingest.ledger.models import Load
 from ingest.ledger.moments import local_time
 from ingest.ledger.old_rows import KeptRows, OldCounts
-from ingest.ledger.ownership import double_percent, read_ownership
+from ingest.ledger.ownership import read_ownership
 from ingest.ledger.place import in_place_of
 from ingest.ledger.referrers import find_referrers, lock_cascading_tables
 from ingest.ledger.rows import table_of
 from ingest.ledger.shared import is_loading
 from ingest.ledger.undo_plan import Undone, UndoPlan
 from ingest.plurals import counted, noun
-from ingest.postgres.catalog import quote_db_table
+from ingest.postgres.quoting import double_percent, quote_db_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

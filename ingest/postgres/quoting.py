@@ -23,3 +23,13 @@ def quote_db_table(db_table: str) -> str:
     if db_table.startswith('"') and db_table.endswith('"'):
         return db_table
     return f'"{db_table}"'
+
+
+def double_percent(sql: str) -> str:
+    """Double the percent signs in names, which would otherwise stand for parameters."""
+    return sql.replace("%", "%%")
+
+
+def quote_for_parameters(name: str) -> str:
+    """Quote one identifier for a statement with ``%s`` parameters."""
+    return double_percent(quote_name(name))
