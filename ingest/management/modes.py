@@ -33,6 +33,8 @@ LOAD = frozenset({Mode.LOAD})
 READ = frozenset({Mode.LOAD, Mode.PREVIEW})
 DETECT = frozenset({Mode.DETECT})
 EVERYWHERE = frozenset(Mode)
+WRITING = frozenset({Mode.LOAD, Mode.RESUME, Mode.UNDO, Mode.FORGET})
+"""The modes that change the database; the others only print."""
 
 USED_IN: dict[str, frozenset[Mode]] = {
     "--database": EVERYWHERE - DETECT,

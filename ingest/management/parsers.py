@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.core.management.base import CommandError, DjangoHelpFormatter
 
-from ingest.exceptions import ConfigurationError
+from ingest.exceptions import ConfigurationError, did_you_mean
 from ingest.management.display import KINDS
 from ingest.management.modes import USED_IN
 from ingest.terminal import safe_text
@@ -174,7 +174,7 @@ def prepare(parser: CommandParser) -> None:
         return parse(arguments, namespace)
 
     def say_safely(message: str) -> NoReturn:
-        message = _name_hyphen(parser, message, given)
+        message = _suggest_option(parser, _name_hyphen(parser, message, given))
         if not parser.called_from_command_line:
             raise CommandError(safe_text(f"Error: {message}"), returncode=WRONG_USAGE)
         raise error(safe_text(message))  # does not return
@@ -202,4 +202,19 @@ def _name_hyphen(parser: CommandParser, message: str, given: Sequence[str]) -> s
     return message
 
 
+def _suggest_option(parser: CommandParser, message: str) -> str:
+    """Return the message with the option that was meant, if one is misspelt."""
+    found = _UNKNOWN.match(message)
+    if found is None:
+        return message
+    known = [
+        name
+        for action in parser._actions
+        if action.help is not argparse.SUPPRESS
+        for name in action.option_strings
+    ]
+    return f"there is no option {found[1]}.{did_you_mean(found[1], known)}"
+
+
+_UNKNOWN = re.compile(r"unrecognized arguments: (--[^\s=]+)")
 _EXPECTED = re.compile(r"argument ([^ :]+): expected (one|at least one) argument")

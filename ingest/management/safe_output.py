@@ -19,12 +19,14 @@ class SafeOutput(OutputWrapper):
     """Standard output or standard error, whose text is made safe before it is coloured.
 
     Text for a reader that has gone, as in ``bulk_load … | head``, is dropped: the load goes on,
-    and the exit code tells how it ended.
+    and the exit code tells how it ended. So is text that cannot be written for another reason, such
+    as a full disk; ``pop_error`` tells it.
     """
 
     _out: Any
     is_plain = False
     """Whether nothing is coloured, because of ``--no-color`` or ``NO_COLOR``."""
+    _error: OSError | None = None
 
     @classmethod
     def of(cls, output: OutputWrapper) -> SafeOutput:
@@ -51,17 +53,25 @@ class SafeOutput(OutputWrapper):
     ) -> None:
         try:
             super().write(safe_text(str(msg)), style_func, ending)
-        except BrokenPipeError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
     def flush(self) -> None:
         try:
             super().flush()
-        except BrokenPipeError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
 
-    def _drop(self) -> None:
+    def pop_error(self) -> str:
+        """Write what is still buffered; return why text was lost, once, or an empty string."""
+        self.flush()
+        error, self._error = self._error, None
+        return "" if error is None else f"Standard output cannot be written: {error.strerror}."
+
+    def _drop(self, error: OSError) -> None:
         """Write nothing any more; Python flushes its own streams again when it exits."""
+        if not isinstance(error, BrokenPipeError):
+            self._error = error
         dropped, self._out = self._out, _Nowhere()
         if dropped in {sys.stdout, sys.stderr}:
             with suppress(OSError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123

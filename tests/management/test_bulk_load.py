@@ -57,7 +57,7 @@ def process():
     """Start manage.py on the tests' own database."""
     running = []
 
-    def start(*arguments, **options):
+    def start(*arguments, streams=None, **options):
         facts = connection.settings_dict
         url = f"postgres://{facts['USER']}@/{facts['NAME']}?host={facts['HOST']}"
         environment = {
@@ -70,9 +70,10 @@ def process():
             subprocess.Popen(
                 command,
                 env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                **{
+                    **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+                    **(streams or {}),
+                },
                 preexec_fn=answer_to_signals,
                 **options,
             )
@@ -209,6 +210,37 @@ def test_a_reader_that_has_gone_does_not_end_the_load(process, rows, stream):
     assert started.returncode == 3
     assert b"Error" not in (out or b"") + (err or b"")
     assert Transaction.objects.count() == 2
+
+
+def test_standard_output_on_a_full_disk(process, rows):
+    """The exit code after a load is the load's; what only prints has failed."""
+    path = str(rows(3))
+    with Path("/dev/full").open("wb") as full:
+        load = process("finance.Transaction", path, streams={"stdout": full})
+        preview = process("finance.Transaction", path, "--preview", streams={"stdout": full})
+        detect = process("finance.Transaction", path, "--detect", streams={"stdout": full})
+        listed = process("--list", streams={"stdout": full})
+    lost = "Standard output cannot be written: No space left on device."
+    for started, code, want in [
+        (load, 0, lost),
+        (preview, 1, f"CommandError: {lost}"),
+        (detect, 1, f"CommandError: {lost}"),
+        (listed, 1, f"CommandError: {lost}"),
+    ]:
+        _, err = started.communicate(timeout=120)
+        assert (started.returncode, err.decode().splitlines()) == (code, [want])
+    assert Transaction.objects.count() == 3
+
+
+def test_standard_error_on_a_full_disk(process, rows):
+    path = rows(3)
+    path.write_text(path.read_text().replace("1.00", "oops", 1))
+    with Path("/dev/full").open("wb") as full:
+        given = ("finance.Transaction", str(path), "--on-error", "reject")
+        started = process(*given, streams={"stderr": full})
+    out, _ = started.communicate(timeout=120)
+    assert started.returncode == 3
+    assert b"\nLoaded 2 rows" in out
 
 
 def test_a_standard_stream_that_the_shell_has_closed():

@@ -198,6 +198,9 @@ def test_a_preview_of_nothing(tmp_path):
         (["--quote", "''x"], "The quote \"''x\" cannot be used: it must be one ASCII character."),
         (["--delimiter", ";", "--quote", ";"], "The delimiter ';' has two meanings."),
         (["--skip-records", "-1"], "argument --skip-records: '-1' is not a whole number from 0 on"),
+        (["--on-errors", "reject"], "there is no option --on-errors. Did you mean '--on-error'"),
+        (["--databse=x"], "there is no option --databse. Did you mean '--database'"),
+        (["--qqqqqqq"], "Error: there is no option --qqqqqqq."),
         (["--format", "xlsx"], "argument --format: invalid choice: 'xlsx'"),
         (["--trailer-pattern", "("], "The trailer's pattern cannot be used: "),
         (

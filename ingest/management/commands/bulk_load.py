@@ -81,7 +81,8 @@ class Command(BaseCommand):
             self.stderr.write("Interrupted: nothing was loaded.")
             sys.exit(INTERRUPTED)
         finally:
-            self.stdout.flush()
+            if lost := cast("SafeOutput", self.stdout).pop_error():
+                self.stderr.write(lost)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for loading; modes.USED_IN has a line for each of them."""
@@ -171,12 +172,25 @@ class Command(BaseCommand):
                 measuring.handle(self, model, files, options, self._loads)
             else:
                 self._dispatch(model, files, options)
+            self._check_output(model, files, options)
         except ConfigurationError as error:
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
             raise CommandError(str(error), returncode=FAILED) from error
         except KeyboardInterrupt:
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
+
+    def _check_output(
+        self, model: str | None, files: Sequence[str], options: dict[str, Any]
+    ) -> None:
+        """Fail if text was lost that was all that the command had to do.
+
+        After a load, the exit code tells how the load ended.
+        """
+        if not options["benchmark"] and modes.mode_of(options, model, files) in modes.WRITING:
+            return
+        if lost := cast("SafeOutput", self.stdout).pop_error():
+            raise CommandError(lost, returncode=FAILED)
 
     def _dispatch(self, model: str | None, files: Sequence[str], options: dict[str, Any]) -> None:
         parsers.check_load(options)
