@@ -198,7 +198,7 @@ def null_cure(text: str) -> str:
     """Return how to load a cell as an empty one, after a blank, if that is probably what it is."""
     if text.strip().casefold() not in _NULL_WORDS:
         return ""
-    return " To load it as an empty cell, say null in the layout, or --null in the command."
+    return " To load it as an empty cell, set null in the layout, or give --null to the command."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -16,17 +16,18 @@ from ingest.exceptions import null_cure
 if TYPE_CHECKING:
     Field = models.Field[Any, Any]
 
-WHOLE = "To load whole numbers that are written with a point, say whole = true in the layout."
+WHOLE = "To load whole numbers that are written with a point, set whole = true in the layout."
 MARKS = (
-    "To load numbers that are written so, say decimal and thousands in the layout, or --decimal "
-    "and --thousands in the command."
+    "To load numbers in this format, set decimal and thousands in the layout, or give --decimal "
+    "and --thousands to the command."
 )
 FORMATS = (
-    "To load dates and times that are written so, say formats in the layout, or --date-format in "
+    "To load dates and times in this format, set formats in the layout, or give --date-format to "
     "the command: --detect proposes them."
 )
 WORDS = (
-    "To load other words, say true and false in the layout, or --true and --false in the command."
+    "To load other words, set true and false in the layout, or give --true and --false to the "
+    "command."
 )
 NO_JSON = (
     "JSON has no dates, decimals, sets and bytes: give texts and numbers, or give the field an "

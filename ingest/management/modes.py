@@ -113,7 +113,7 @@ USED_IN: dict[str, frozenset[Mode]] = {
 
 _FINDS_OUT = (
     "--detect finds out by itself how the file is read: leave out {option}. "
-    "What you know beforehand can be said with --encoding, --delimiter and --sheet."
+    "It accepts only what you know already: --encoding, --delimiter and --sheet."
 )
 _BELONGS = {
     "--keep-changed": "--keep-changed belongs to --undo LOAD: leave it out.",

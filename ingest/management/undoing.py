@@ -57,7 +57,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             answer = input(f"{plan.question}{kept}? [y/N] ")
         except EOFError:
             raise ConfigurationError(
-                "Nobody is there to be asked whether to delete the rows: say --no-input."
+                "There is no terminal to ask for confirmation: to undo the load anyway, give --no-input."
             ) from None
         if answer.strip().lower() not in {"y", "yes"}:
             command.stdout.write("Nothing was deleted.")

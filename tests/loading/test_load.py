@@ -212,8 +212,8 @@ REFUSED = {
         "amount",
         "'NaN'",
         (
-            "“NaN” value must be a decimal number. To load it as an empty cell, say null in the "
-            "layout, or --null in the command."
+            "“NaN” value must be a decimal number. To load it as an empty cell, set null in the "
+            "layout, or give --null to the command."
         ),
     ),
     "Infinity": (

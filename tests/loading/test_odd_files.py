@@ -145,7 +145,9 @@ def test_mysqls_null_keeps_its_backslash(owner):
 @pytest.mark.parametrize("word", ["NULL", "n/a", "-", "0000-00-00"])
 @pytest.mark.parametrize("read", [Reading(), Reading(formats=("%d.%m.%Y",))])
 def test_a_word_for_null_names_the_cure(owner, word, read):
-    with pytest.raises(RecordsRefused, match="say null in the layout, or --null in the command"):
+    with pytest.raises(
+        RecordsRefused, match="set null in the layout, or give --null to the command"
+    ):
         load_text(f"number,name,opened_on\nA,a,{word}\n", layout=Layout(others="match", read=read))
 
 

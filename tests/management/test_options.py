@@ -216,8 +216,7 @@ def test_a_preview_of_nothing(tmp_path):
             ["--detect", "--skip-records", "1"],
             (
                 "--detect finds out by itself how the file is read: leave out --skip-records. "
-                "What you know beforehand can be said with --encoding, --delimiter and "
-                "--sheet."
+                "It accepts only what you know already: --encoding, --delimiter and --sheet."
             ),
         ),
         (["--detect", "--layout", "akb"], "leave out --layout."),
