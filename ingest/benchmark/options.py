@@ -184,8 +184,8 @@ def add_arguments(parser: CommandParser) -> None:
         dest="baselines",
         nargs="+",
         metavar="NAME",
-        help=r"Measure for comparison, too: psql (its \copy of the same file; implies "
-        "--from-file), floor (the least that PostgreSQL itself needs).",
+        help=r"Also measure, for comparison: psql (its \copy of the same file; implies "
+        "--from-file), floor (the least work that PostgreSQL itself must do).",
     )
     group.add_argument(
         "--psql", metavar="PATH", help="The program psql (default: the one on PATH)."
@@ -206,7 +206,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--role",
         metavar="ROLE",
-        help="Measure direct also as this role.",
+        help="Measure direct a second time, as this role.",
     )
     group.add_argument(
         "--explain",

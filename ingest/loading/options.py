@@ -44,8 +44,8 @@ class LoadOptions:
     with ``trigger``. A load inside ``atomic()`` checks its deferred foreign keys before it returns;
     ``defer`` leaves this to the end of the caller's transaction."""
     indexes: Indexes = "auto"
-    """What ``direct`` does with plain indexes: ``auto``, ``rebuild`` them afterwards, or ``keep``
-    them."""
+    """What ``direct`` does with the indexes of an empty table: ``auto``, ``rebuild`` them after the
+    rows, or ``keep`` them."""
     on_error: str = "abort"
     """``abort``: one refused record ends the load, and nothing is loaded. ``reject``: refused
     records are rejected with their reasons, and all others are loaded."""

@@ -23,7 +23,7 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--resumable",
         action="store_true",
-        help="Commit in chunks, and continue an unfinished load of the same file.",
+        help="Commit in chunks. If a load of the same file is unfinished, continue it.",
     )
     group.add_argument(
         "--workers",

@@ -28,7 +28,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--key",
         nargs="+",
         metavar="FIELD",
-        help="Fields of the unique key that identifies a row (default: the only key in the file).",
+        help="Fields of the unique key that identifies a row (default: the only one in the file).",
     )
     group.add_argument(
         "--update-fields",
@@ -40,12 +40,13 @@ def add_arguments(parser: CommandParser) -> None:
         "--keep-if-null",
         nargs="+",
         metavar="FIELD",
-        help="Fields that keep their value if the file has none.",
+        help="Fields that keep their value if the one in the file is empty.",
     )
     group.add_argument(
         "--newest",
         metavar="FIELD",
-        help="Update a row only if the file has a greater value in this field.",
+        help="Update a row only if the file has a greater value in this field, such as a "
+        "modification date.",
     )
     group.add_argument(
         "--duplicates",
@@ -57,7 +58,8 @@ def add_arguments(parser: CommandParser) -> None:
         "--scope",
         nargs="+",
         metavar="FIELD=VALUE",
-        help="Rows that --on-conflict sync may delete; all: any row of the table.",
+        help="Rows that --on-conflict sync deletes if the file does not have them; all: the whole "
+        "table.",
     )
     group.add_argument(
         "--keep-old",
@@ -67,8 +69,8 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--max-deletes",
         metavar="N|N%",
-        help="Load nothing if --on-conflict sync would delete more rows, or a larger share of the "
-        "scope (default: 10%%).",
+        help="Load nothing if --on-conflict sync would delete more rows than this, or a "
+        "larger share of the scope (default: 10%%).",
     )
 
 

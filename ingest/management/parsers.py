@@ -165,7 +165,11 @@ def add_shared(parser: CommandParser) -> None:
 
 
 def prepare(parser: CommandParser) -> None:
-    """Allow options at any position, and make messages safe for a terminal."""
+    """Allow options at any position, make messages safe for a terminal, and order the help."""
+    general = parser._optionals
+    general.title = "general options"
+    parser._action_groups.remove(general)  # shown last: most of them are Django's own
+    parser._action_groups.append(general)
     parse, error = parser.parse_intermixed_args, parser.error
     given: list[str] = []
 

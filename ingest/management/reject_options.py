@@ -21,13 +21,13 @@ def add_arguments(parser: CommandParser) -> None:
         "exit code is then 3.",
     )
     group.add_argument(
-        "--reject-limit", metavar="N|N%", help="Load nothing if more records are refused."
+        "--reject-limit", metavar="N|N%", help="Load nothing if more records than this are refused."
     )
     group.add_argument(
         "--reject-file",
         metavar="FILE",
         help="Write the refused records to this file, as they are in the source, with the reasons. "
-        "Fix them, and load this file with the same options.",
+        "Fix them there, and load this file with the same options.",
     )
     group.add_argument(
         "--reject-log", metavar="FILE", help="Write the reasons to this file, as JSON Lines."

@@ -29,10 +29,10 @@ def add_arguments(parser: CommandParser) -> None:
     group = parser.add_argument_group("how the file is read (takes precedence over the layout)")
     formats = sorted(kind.format for kind in Source.registry if kind.is_of_files)
     group.add_argument(
-        "--format", choices=formats, help="Format of the file (default: as its name says)."
+        "--format", choices=formats, help="Format of the file (default: by its name)."
     )
     group.add_argument(
-        "--encoding", help="Encoding of the file: any codec of Python (default: utf-8)."
+        "--encoding", help="Encoding of the file: any of Python's codecs (default: utf-8)."
     )
     group.add_argument(
         "--delimiter",
@@ -51,7 +51,7 @@ def add_arguments(parser: CommandParser) -> None:
         dest="doubled_quotes",
         action="store_false",
         default=None,
-        help="Inside a quoted cell, a doubled quote does not stand for one quote.",
+        help="Inside a quoted cell, do not read a doubled quote as one quote.",
     )
     group.add_argument(
         "--escape",
@@ -71,7 +71,7 @@ def add_arguments(parser: CommandParser) -> None:
         "--columns",
         nargs="+",
         metavar="NAME",
-        help="Names of the columns, for a file without a header; of JSON Lines and Parquet, the "
+        help="Names of the columns of a file without a header; for JSON Lines and Parquet, the "
         "columns to read.",
     )
     group.add_argument(

@@ -57,7 +57,8 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             answer = input(f"{plan.question}{kept}? [y/N] ")
         except EOFError:
             raise ConfigurationError(
-                "There is no terminal to ask for confirmation: to undo the load anyway, give --no-input."
+                "There is no terminal to ask for confirmation: to undo the load without it, give "
+                "--no-input."
             ) from None
         if answer.strip().lower() not in {"y", "yes"}:
             command.stdout.write("Nothing was deleted.")

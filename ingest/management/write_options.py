@@ -25,14 +25,14 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--references",
         choices=("auto", "set", "trigger"),
-        help="How direct checks foreign keys. set: all keys of a batch together. trigger: row by "
+        help="How direct checks foreign keys. set: once for all keys of a batch. trigger: row by "
         "row, by PostgreSQL's triggers (default: auto).",
     )
     group.add_argument(
         "--indexes",
         choices=("auto", "rebuild", "keep"),
-        help="What direct does with plain indexes. rebuild: build them after the rows. keep: "
-        "maintain them row by row (default: auto).",
+        help="What direct does with the indexes of an empty table. rebuild: build them after the "
+        "rows. keep: maintain them row by row (default: auto).",
     )
     group.add_argument(
         "--no-analyze",
@@ -48,11 +48,12 @@ def add_arguments(parser: CommandParser) -> None:
     group.add_argument(
         "--clean",
         action="store_true",
-        help="Run Model.clean() on an instance of each record. This is as slow as full_clean().",
+        help="Also run Model.clean() on an instance of each record. This is as slow as "
+        "full_clean().",
     )
     group.add_argument(
         "--verify",
         action="store_true",
-        help="Check every constraint and index of the table again, after the load, or alone if "
-        "no FILE is named. The exit code is 1 if one does not hold.",
+        help="Check every constraint and index of the table again: after the load, or without a "
+        "load if no FILE is given. The exit code is 1 if one does not hold.",
     )

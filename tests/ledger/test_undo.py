@@ -186,7 +186,10 @@ def test_the_command_does_not_ask_where_nobody_is(monkeypatch):
         command("--undo", str(load.pk))
     assert (caught.value.returncode, str(caught.value)) == (
         2,
-        "There is no terminal to ask for confirmation: to undo the load anyway, give --no-input.",
+        (
+            "There is no terminal to ask for confirmation: to undo the load without it, give "
+            "--no-input."
+        ),
     )
     assert "1 row deleted" in command("--undo", str(load.pk), "--no-input")
 

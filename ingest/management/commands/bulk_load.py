@@ -62,8 +62,8 @@ class Command(BaseCommand):
     """Loads files, or measures ways to load."""
 
     help = (
-        "Load files (delimited text, JSON, Parquet, workbooks) into a model's table by COPY:\n"
-        "all rows are loaded, or none."
+        "Load files (delimited text, JSON, Parquet, workbooks) into a model's table by COPY.\n"
+        "Unless an option says otherwise, either all rows are loaded, or none."
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
