@@ -87,16 +87,15 @@ class AppendFile:
                 raise IngestError(
                     f"{self._what} is no longer what this load has written: it has "
                     f"{counted(size, 'byte')}, "
-                    f"and should have {place:,}. Bring it back, or undo what is in and load "
-                    "again."
+                    f"and should have {place:,}. Restore it, or undo the load and load again."
                 )
             if self._lasts:
                 self._digest = digest_up_to(self._file, place)
                 if self._digest.hexdigest() != mark.get("digest", self._digest.hexdigest()):
                     raise IngestError(
                         f"{self._what} is no longer what this load has written: its first "
-                        f"{place:,} bytes are others. Bring it back, or undo what is in and "
-                        "load again."
+                        f"{place:,} bytes have changed. Restore it, or undo the load and load "
+                        "again."
                     )
             self._file.truncate(place)
             self._file.seek(place)

@@ -109,8 +109,8 @@ def open_reject_file(
         mark = None
     if mark and not Path(path).exists():
         raise IngestError(
-            f"The reject file {str(path)!r}, which this load has begun, is gone: bring it back, or "
-            "undo what is in and load again."
+            f"The reject file {str(path)!r}, which this load has begun, is gone: restore it, or "
+            "undo the load and load again."
         )
     output = outputs.open(path, REJECT_FILE, is_ours=bool(mark))
     with ExitStack() as stack:

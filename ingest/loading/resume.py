@@ -107,20 +107,20 @@ def check_resumable(load: Load, given: Any) -> None:
         )
     if load.options.get("given") in (None, "-"):
         raise LedgerError(
-            f"Load {load.pk} cannot go on: {load.source} can be read only once: "
+            f"Load {load.pk} cannot be resumed: {load.source} can be read only once: "
             f"{_begin_anew(load)} from a file."
         )
     addresses = [given] if isinstance(given, str) else given if isinstance(given, list) else []
     if any(has_hidden_parts(it) for it in addresses if is_address(it)):
         raise LedgerError(
-            f"Load {load.pk} cannot go on by itself: the address of {load.source} had credentials, "
-            f"which are not kept. Say it again: `bulk_load --resume {load.pk} ADDRESS`."
+            f"Load {load.pk} cannot be resumed without its address: that of {load.source} had "
+            f"credentials, which are not stored. Give it: `bulk_load --resume {load.pk} ADDRESS`."
         )
     missing = _missing(given)
     if missing is not None:
         raise LedgerError(
-            f"Load {load.pk} cannot go on: the file {missing!r} is gone. Bring it back, or say "
-            f"where it is now: `bulk_load --resume {load.pk} FILE`."
+            f"Load {load.pk} cannot be resumed: the file {missing!r} is gone. Restore it, or give "
+            f"its new name: `bulk_load --resume {load.pk} FILE`."
         )
 
 
@@ -143,8 +143,8 @@ def _check_layout(load: Load, job: LoadSpec) -> None:
             layout = find_layout(name)
     if load.layout != ("" if layout is None else layout.to_toml()):
         raise LedgerError(
-            f"Load {load.pk} cannot go on: its layout is not what it was when it was begun. Bring "
-            f"the layout back, or {_begin_anew(load)}."
+            f"Load {load.pk} cannot be resumed: its layout has changed since it began. Restore the "
+            f"layout, or {_begin_anew(load)}."
         )
 
 
@@ -173,15 +173,15 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
                 where = f"in records {chunk.first_record:,} to {chunk.last_record:,}"
                 break
     raise LedgerError(
-        f"Load {load.pk} cannot go on: {load.source} is no longer the file that was loaded; it was "
-        f"changed {where}. Bring the file back, or {_begin_anew(load)}."
+        f"Load {load.pk} cannot be resumed: {load.source} is no longer the file that was loaded; "
+        f"it was changed {where}. Restore the file, or {_begin_anew(load)}."
     )
 
 
 def _begin_anew(load: Load) -> str:
     """Return what to do instead of resuming a load."""
     if load.can_be_undone:
-        return f"undo what is in with `bulk_load --undo {load.pk}`, and load again"
+        return f"undo it with `bulk_load --undo {load.pk}`, and load again"
     # It has changed rows and kept no old values: its key finds these rows again.
     return "load again without --resumable"
 

@@ -209,7 +209,7 @@ def test_a_failed_load_goes_on_after_its_last_chunk(file, tmp_path):
     with pytest.raises(LedgerError) as refused:
         resume(found.pk)
     assert str(refused.value).startswith(
-        f"Load {found.pk} cannot go on: {path} is no longer the file that was loaded; it was "
+        f"Load {found.pk} cannot be resumed: {path} is no longer the file that was loaded; it was "
         "changed after the records that are in."
     )
     path.write_text(path.read_text().replace(",6,", ",x,"))
@@ -259,8 +259,8 @@ def test_a_reject_file_that_is_gone_when_the_load_goes_on(file, tmp_path):
     with pytest.raises(IngestError) as caught:
         resume(Load.objects.get().pk)
     assert str(caught.value) == (
-        f"The reject file {str(mended)!r}, which this load has begun, is gone: bring it back, or "
-        "undo what is in and load again."
+        f"The reject file {str(mended)!r}, which this load has begun, is gone: restore it, or "
+        "undo the load and load again."
     )
 
 
@@ -307,7 +307,7 @@ def test_an_iterable_cannot_go_on(account):
         resume(Load.objects.get().pk)
     number = Load.objects.get().pk
     assert str(caught.value) == (
-        f"Load {number} cannot go on: list can be read only once: undo what is in with "
+        f"Load {number} cannot be resumed: list can be read only once: undo it with "
         f"`bulk_load --undo {number}`, and load again from a file."
     )
 

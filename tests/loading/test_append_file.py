@@ -57,8 +57,8 @@ def test_a_file_that_begins_otherwise_is_not_cut(file, path):
     with pytest.raises(IngestError) as caught:
         file.rewind(mark)
     assert str(caught.value) == (
-        "The file 'x' is no longer what this load has written: its first 4 bytes are others. "
-        "Bring it back, or undo what is in and load again."
+        "The file 'x' is no longer what this load has written: its first 4 bytes have changed. "
+        "Restore it, or undo the load and load again."
     )
     assert path.read_bytes() == b"two\nand more\n"
 
@@ -71,7 +71,7 @@ def test_a_file_that_somebody_has_cut_is_not_filled_up(file, path):
         file.rewind(mark)
     assert str(caught.value) == (
         "The file 'x' is no longer what this load has written: it has 1 byte, and should have 4. "
-        "Bring it back, or undo what is in and load again."
+        "Restore it, or undo the load and load again."
     )
 
 

@@ -84,7 +84,7 @@ def test_an_address_with_credentials_is_said_again(server):
     with pytest.raises(IngestError):
         load(Account, address, chunk_rows=2, resumable=True)
     number = Load.objects.get().pk
-    with pytest.raises(LedgerError, match="had credentials, which are not kept"):
+    with pytest.raises(LedgerError, match="had credentials, which are not stored"):
         resume(number)
     with pytest.raises(RecordsRefused, match="record 4"):
         resume(number, address)

@@ -124,8 +124,8 @@ def test_a_resume_by_number_of_a_file_that_was_moved(write):
     with pytest.raises(LedgerError) as caught:
         resume(begun.pk)
     assert str(caught.value) == (
-        f"Load {begun.pk} cannot go on: the file {str(path)!r} is gone. Bring it back, or say "
-        f"where it is now: `bulk_load --resume {begun.pk} FILE`."
+        f"Load {begun.pk} cannot be resumed: the file {str(path)!r} is gone. Restore it, or give "
+        f"its new name: `bulk_load --resume {begun.pk} FILE`."
     )
     write("other.csv", range(11))
     with pytest.raises(LedgerError, match="is no longer the file that was loaded"):
