@@ -9,7 +9,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections
+from django.db import IntegrityError, connections, transaction
 
 from ingest.ledger.rows import table_of
 from ingest.postgres.catalog import quote_name
@@ -124,12 +124,31 @@ class KeptRows:
         rows = 0
         for columns, typed in self._typed(is_deleted=False):
             values = ", ".join(f"{name} = (o.old).{name}" for name in columns)
-            rows += self._change(
+            update = (
                 f"UPDATE {self._table} r SET {values} FROM pg_temp.{typed} o "
-                f"WHERE {self._facts['equal']} AND {written.condition('r')}",
-                *written.parameters,
+                f"WHERE {self._facts['equal']} AND {written.condition('r')} "
+                "AND o.turn OPERATOR(pg_catalog.>=) %s::bigint "
+                "AND o.turn OPERATOR(pg_catalog.<=) %s::bigint"
             )
+            [(last,)] = self._run(f"SELECT pg_catalog.max(turn) FROM pg_temp.{typed}")
+            rows += self._restore_in_turn(update, 1, last)
         return rows
+
+    def _restore_in_turn(self, update: str, first: int, last: int) -> int:
+        """Restore these rows; if one has a unique value that another had before, in their turn.
+
+        PostgreSQL checks a unique key at once for each row of a statement.
+        """
+        try:
+            with transaction.atomic(using=self._using):
+                return self._change(update, *self._ownership.written.parameters, first, last)
+        except IntegrityError:
+            if first == last:
+                raise
+        half = (first + last) // 2
+        return self._restore_in_turn(update, first, half) + self._restore_in_turn(
+            update, half + 1, last
+        )
 
     def put_back(self) -> int:
         """Insert the deleted rows whose keys are free; return their number."""
@@ -220,7 +239,8 @@ _READ = """
 CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS
 SELECT o.* FROM (
   SELECT DISTINCT ON (u.key) (u.key)::{type} AS {key}, u.old AS {p}old,
-         k.is_deleted AS {p}is_deleted, k.columns AS {p}columns
+         k.is_deleted AS {p}is_deleted, k.columns AS {p}columns,
+         pg_catalog.row_number() OVER (ORDER BY c.ordinal DESC, k.id DESC, u.place DESC) AS {p}turn
   FROM {kept} k
   JOIN {chunk} c ON c.id OPERATOR(pg_catalog.=) k.chunk_id
   CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(k.keys), pg_catalog.unnest(k.rows))
@@ -266,7 +286,8 @@ FROM {name} o WHERE o.{p}is_deleted OPERATOR(pg_catalog.=) %s ORDER BY 1
 """
 _TYPED = """
 CREATE TEMPORARY TABLE {typed} ON COMMIT DROP AS
-SELECT o.{key}, (o.{p}old)::pg_temp.{row} AS old
+SELECT o.{key}, (o.{p}old)::pg_temp.{row} AS old,
+       pg_catalog.row_number() OVER (ORDER BY o.{p}turn) AS turn
 FROM pg_temp.{name} o
 WHERE o.{p}is_deleted OPERATOR(pg_catalog.=) {is_deleted}
   AND o.{p}columns::pg_catalog.text OPERATOR(pg_catalog.=) {group}

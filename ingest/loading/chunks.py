@@ -268,7 +268,7 @@ class ChunkLoader:
             ranges=keys.take_ranges(),
             rejects=sent.rejects,
             inserters=Inserters(
-                table=self.table,
+                table=self.table.tables[0],  # has the key
                 key=keys.name if keys.reason is None else "",
                 marks=sent.inserters,
                 old_values=None if sent.old_values is None else sent.old_values.name,
@@ -291,14 +291,16 @@ class ChunkLoader:
     def move_sequences(self) -> None:
         """Move the sequences past the given keys, as the last statement before the COMMIT.
 
-        A move cannot be rolled back. So all that the COMMIT could still refuse is checked first,
-        except the caller's constraints, which wait for what the caller does afterwards.
+        A move cannot be rolled back, and a dry run has no COMMIT. So all that the COMMIT could
+        still refuse is checked first, except the caller's constraints, which wait for what the
+        caller does afterwards.
         """
-        if self._sequences is None or self._job.how.dry_run:
-            return
-        if self._sequences.has_moves and not self._session.is_callers:
+        is_dry_run = self._job.how.dry_run
+        moves = self._sequences is not None and self._sequences.has_moves
+        if (is_dry_run or moves) and not self._session.is_callers:
             self._session.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        self._sequences.move()
+        if self._sequences is not None and not is_dry_run:
+            self._sequences.move()
 
     def _plan(self, source: Source, table: Table) -> None:
         _check_copies(table, ())

@@ -131,8 +131,6 @@ class Trigger:
     """From pg_get_triggerdef."""
     enabled: str
     """pg_trigger.tgenabled: ``O`` origin, ``A`` always, ``R`` replica, ``D`` disabled."""
-    follows_rows: bool
-    """Whether it fires for each row at the end of an INSERT or COPY; its errors name no row."""
     is_deferrable: bool
     is_deferred: bool
     """Whether it fires at the end of the transaction by default."""

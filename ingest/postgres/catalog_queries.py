@@ -148,14 +148,9 @@ ORDER BY k.contype::pg_catalog.text COLLATE pg_catalog."C",
 """
 
 
-# Bits of tgtype: 1 is FOR EACH ROW, 2 BEFORE, 4 INSERT and 64 INSTEAD OF.
 TRIGGERS = """
 SELECT t.tgname::pg_catalog.text, pg_catalog.pg_get_triggerdef(t.oid),
-       t.tgenabled::pg_catalog.text,
-       t.tgenabled OPERATOR(pg_catalog.<>) 'D'
-         AND NOT t.tgdeferrable
-         AND (t.tgtype OPERATOR(pg_catalog.&) 71::smallint) OPERATOR(pg_catalog.=) 5,
-       t.tgdeferrable, t.tginitdeferred
+       t.tgenabled::pg_catalog.text, t.tgdeferrable, t.tginitdeferred
 FROM pg_catalog.pg_trigger t
 WHERE t.tgrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid AND NOT t.tgisinternal
 ORDER BY t.tgname::pg_catalog.text COLLATE pg_catalog."C"
@@ -185,7 +180,7 @@ PARTS = {
             "references_oid referenced_schema referenced_table referenced_columns"
         ),
     ),
-    "triggers": (TRIGGERS, "name definition enabled follows_rows is_deferrable is_deferred"),
+    "triggers": (TRIGGERS, "name definition enabled is_deferrable is_deferred"),
     **FACTS,
 }
 """Each part's query, and the names of its columns."""

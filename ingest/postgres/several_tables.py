@@ -87,6 +87,7 @@ def read_tables(session: Session, model: type[models.Model], *, for_copy: bool =
         ),
         constraints=tuple(item for part in parts for item in part.constraints),
         triggers=tuple(item for part in parts for item in part.triggers),
+        insert_triggers=tuple(name for part in parts for name in part.insert_triggers),
         facts={**parts[-1].facts, "defaults": defaults},
     )
 

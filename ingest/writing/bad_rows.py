@@ -7,7 +7,8 @@ guess that saves time. If COPY is still refused, all rows are tried from the tem
 at a time, and a piece that is refused is halved until the row is found.
 
 A load that ends at the first refused row does the same if PostgreSQL would not name the row: a
-trigger that fires after the rows raises only at the end of COPY.
+trigger that fires after the rows raises only at the end of COPY, and one that fires before a row
+can keep it out without an error.
 
 PostgreSQL does not accept COPY into a table whose row security policies apply to the role. All rows
 are then tried from the temporary table, even if the load ends at the first refused row.
@@ -33,7 +34,7 @@ from ingest.postgres.session import (
 from ingest.writing.deferred import find_check, set_constraints
 from ingest.writing.own_references import OwnReferences
 from ingest.writing.refused_rows import RefusedRow, own_refusal
-from ingest.writing.row_by_row import READ_ENTERED, RowByRow
+from ingest.writing.row_by_row import KEPT_OUT, KEPT_OUT_STATE, READ_ENTERED, RowByRow
 from ingest.writing.staging import StagingTable, staged_types, temporary_name
 from ingest.writing.suspects import CannotTellError, SuspectRows, unique_keys
 
@@ -240,7 +241,10 @@ class BadRowFinder:
             entered: int = yield Copying(self._target, payload, leaves_out)
             if self._check and not leaves_out:
                 yield Statement(in_savepoint(self._check))
-            self._entered += entered
+            if entered == len(places):
+                self._entered += entered
+            else:
+                refusal = RowError(KEPT_OUT_STATE, None, KEPT_OUT)
         except Exception as error:
             if not may_be_of_row(error):
                 raise
@@ -248,6 +252,7 @@ class BadRowFinder:
             refusal = own_refusal(said, self._table)
             # The frames of the traceback hold the batch, in a reference cycle that is freed late.
             error.__traceback__ = None
+        if refusal is not None:
             yield Statement("ROLLBACK TO SAVEPOINT ingest_batch")
             deferred = ""  # the rollback has reset them
         yield Statement(f"{deferred}RELEASE SAVEPOINT ingest_batch")

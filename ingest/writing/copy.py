@@ -253,8 +253,10 @@ class CopyStream:
         """Sentences about what was decided before the first row."""
         self.inserters: str | None = None
         """The table that marks the savepoints of the load; see ``BadRowFinder``."""
-        has_late_errors = any(trigger.follows_rows for trigger in table.triggers)
-        if skips_refused or table.row_security or has_late_errors:
+        self._needs_search = bool(skips_refused or table.row_security or table.insert_triggers)
+        """Whether refused rows must be searched for. A trigger's error may name no row, and a
+        trigger may keep a row out without an error."""
+        if self._needs_search and not table.parts:
             from ingest.writing.bad_rows import BadRowFinder  # most loads end at a refused row
 
             self._finder = BadRowFinder(

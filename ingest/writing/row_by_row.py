@@ -21,6 +21,10 @@ READ_ENTERED = "SELECT pg_catalog.current_setting('ingest.entered')::bigint"
 PIECE_ROWS = 4_096
 """The size of the first pieces: what a refused piece has inserted is lost."""
 
+KEPT_OUT_STATE = "INGK1"
+"""Stored instead of an SQLSTATE for a row that a trigger kept out without an error."""
+KEPT_OUT = "The row was not written: a trigger on the table kept it out."
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UniqueKey:
@@ -120,6 +124,7 @@ class RowByRow:
             f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name}",
             piece=PIECE_ROWS,
             note=note,
+            is_short=_IS_SHORT.format(**own),
             mark=self._mark,
             check=self._check,
             after_refused=self._after_refused.format(own=self._own),
@@ -259,6 +264,7 @@ BEGIN
       ORDER BY {place};
       GET DIAGNOSTICS {own}added = ROW_COUNT;
       {end_one}
+      {is_short}
       {mark};
       {check}
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
@@ -286,9 +292,11 @@ END
 _SINGLY = """
 BEGIN
   FOR {own}at IN SELECT {place} FROM {stage} ORDER BY 1 LOOP
+    {own}up_to := {own}at;
     BEGIN
       {insert} WHERE {place} OPERATOR(pg_catalog.=) {own}at;
       GET DIAGNOSTICS {own}added = ROW_COUNT;
+      {is_short}
       {mark};
       {check}
       {own}entered := {own}entered OPERATOR(pg_catalog.+) {own}added;
@@ -302,6 +310,13 @@ BEGIN
   PERFORM pg_catalog.set_config('ingest.entered', {own}entered::pg_catalog.text, true);
 END
 """
+# A trigger that returns NULL keeps a row out without an error.
+_IS_SHORT = f"""IF {{own}}added OPERATOR(pg_catalog.<>) (
+        SELECT pg_catalog.count(*) FROM {{stage}} WHERE {{place}} OPERATOR(pg_catalog.>=) {{own}}at
+          AND {{place}} OPERATOR(pg_catalog.<=) {{own}}up_to
+      ) THEN
+        RAISE EXCEPTION USING ERRCODE = '{KEPT_OUT_STATE}', MESSAGE = '{KEPT_OUT}';
+      END IF;"""
 # If a block ends with an exception, the constraints are set again as they were before it.
 _CHECK = """
       BEGIN

@@ -15,13 +15,14 @@ import pyarrow.compute as pc
 from ingest.exceptions import UnsupportedModelError
 from ingest.postgres.catalog import quote_name, unquoted
 from ingest.postgres.encoding import CopyEncoding, choose_encoding
-from ingest.postgres.errors import OF_STATEMENT, explain, may_be_of_row, refusal_of
+from ingest.postgres.errors import OF_STATEMENT, RowError, explain, may_be_of_row, refusal_of
 from ingest.postgres.session import Copying, CopyTarget, Statement, in_savepoint
 from ingest.postgres.several_tables import link_of, models_of_rows
 from ingest.writing.copy import CopyStream, CopyWriter
 from ingest.writing.deferred import find_check
 from ingest.writing.primary_keys import PrimaryKeys
 from ingest.writing.refused_rows import RefusedRow, describe, find_place
+from ingest.writing.row_by_row import KEPT_OUT, KEPT_OUT_STATE
 from ingest.writing.staging import temporary_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from ingest.writing.copy import Sent
     from ingest.writing.primary_keys import Purpose
 
+_BACK = "ROLLBACK TO SAVEPOINT ingest_batch; RELEASE SAVEPOINT ingest_batch"
 WHY_NOT_DIRECT = (
     "Plain COPY: a record is a row of several tables, and each refers to the one before."
 )
@@ -131,11 +133,10 @@ class _Stream(CopyStream):
             table,
             keys,
             encoding,
-            skips_refused=False,  # no BadRowFinder, which supports only one table
+            skips_refused=skips_refused,
             is_first_chunk=is_first_chunk,
             defers_references=defers_references,
         )
-        self._skips_refused = skips_refused
         self._parts = list(_parts(table, model, encoding, keys.name))
         names = [
             f"{quote_name(part.schema)}.{quote_name(item.name)}"
@@ -144,13 +145,13 @@ class _Stream(CopyStream):
             if item.is_deferrable and not (defers_references and item.kind == "f")
         ]
         self._check = self._mark = ""
-        if not skips_refused:
+        if not self._needs_search:
             return
         inserters = temporary_name("inserters")
         session.execute(f"CREATE TEMPORARY TABLE {inserters} () ON COMMIT DROP")
         self.inserters = f"pg_temp.{inserters}"
         self._mark = f"INSERT INTO {self.inserters} DEFAULT VALUES"
-        if names:
+        if names and skips_refused:
             check, self.decisions = find_check(
                 session, f"SET CONSTRAINTS {', '.join(names)} IMMEDIATE"
             )
@@ -167,7 +168,7 @@ class _Stream(CopyStream):
         *,
         leaves_out_triggers: bool,  # noqa: ARG002
     ) -> None:
-        self._begin(self._try(batch) if self._skips_refused else self._send(batch), batch)
+        self._begin(self._try(batch) if self._needs_search else self._send(batch), batch)
 
     def _send(self, batch: TypedBatch) -> Script[Sent]:
         try:
@@ -208,6 +209,8 @@ class _Stream(CopyStream):
                 pieces += [(start + left, rows - left), (start, left)]
             else:
                 refused.append(dataclasses.replace(found, place=start))
+                if not self._skips_refused:
+                    break  # the load ends at the first refused row
         return entered, refused
 
     def _try_piece(self, rows: pa.RecordBatch) -> Script[int | RefusedRow]:
@@ -216,19 +219,22 @@ class _Stream(CopyStream):
         try:
             try:
                 entered: int = yield from self._copy(rows)
-                if self._check:
+                if entered == rows.num_rows and self._check:
                     yield Statement(self._check)
             except _TableRefusedError as refused:
                 raise refused.error from None
         except Exception as error:
             if not may_be_of_row(error):
                 raise
-            yield Statement("ROLLBACK TO SAVEPOINT ingest_batch; RELEASE SAVEPOINT ingest_batch")
+            yield Statement(_BACK)
             refusal = refusal_of(error, "", ())
             if str(refusal.state).startswith(OF_STATEMENT):
                 yield from self._copy(rows.slice(0, 0))  # fails again if it is about the statement
             error.__traceback__ = None  # its frames hold the batch
             return RefusedRow.of(refusal, 0)
+        if entered != rows.num_rows:
+            yield Statement(_BACK)
+            return RefusedRow.of(RowError(KEPT_OUT_STATE, None, KEPT_OUT), 0)
         yield Statement("RELEASE SAVEPOINT ingest_batch")
         return entered
 

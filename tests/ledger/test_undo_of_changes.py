@@ -253,6 +253,24 @@ def test_triggers_that_change_rows_in_savepoints(make):
     assert texts() == before
 
 
+@pytest.mark.parametrize("chunk_rows", [None, 3])
+def test_unique_values_that_moved_from_row_to_row(make, chunk_rows):
+    """Each record takes the value that the one before it has just left."""
+    load(Transaction, [{**it, "description": it["reference"]} for it in make(*range(8))])
+    run(f"CREATE UNIQUE INDEX one_description ON {TABLE} (description)")
+    try:
+        before = texts()
+        records = make(*range(8))
+        for number, record in enumerate(records):
+            record["description"] = f"R{number - 1}"
+        result = upsert(records, key=["account", "reference"], chunk_rows=chunk_rows)
+        assert result.updated == 8
+        assert undo(result.load.pk).restored == 8
+        assert texts() == before
+    finally:
+        run("DROP INDEX one_description")
+
+
 def test_inside_a_transaction_of_the_caller(make):
     load(Transaction, make(1, 2))
     before = texts()

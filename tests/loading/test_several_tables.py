@@ -20,6 +20,7 @@ from ingest.ledger.undo import undo
 from ingest.models import Load
 from tests.end_to_end.contract.models.inheritance import Place, Restaurant
 from tests.end_to_end.contract.writing import rows_removed
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TWO = [{"name": "a", "stars": 1}, {"name": "b", "stars": 2}]
@@ -276,3 +277,40 @@ def test_conflicts_are_settled_one_table_at_a_time():
         with connection.cursor() as cursor:
             cursor.execute("DROP INDEX one_name")
     assert rows() == [("a", 5), ("b", 2), ("c", 3)]
+
+
+@pytest.fixture
+def trap():
+    """Return a function that makes a trigger, which refuses one record and keeps out another."""
+
+    def make(at, table):
+        run(f"CREATE TRIGGER trap {at} INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION trap()")
+
+    run(
+        "CREATE FUNCTION trap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF pg_catalog.to_jsonb(NEW) @> '{\"name\": \"b\"}' THEN RAISE 'unlucky'; END IF; "
+        "IF pg_catalog.to_jsonb(NEW) @> '{\"stars\": 3}' THEN RETURN NULL; END IF; "
+        "RETURN NEW; END $$"
+    )
+    yield make
+    run("DROP FUNCTION trap() CASCADE")
+
+
+@pytest.mark.parametrize("at", ["BEFORE", "AFTER"])
+@pytest.mark.parametrize("around", [nullcontext, transaction.atomic])
+def test_triggers_refuse_records_alone(trap, at, around):
+    trap(at, "contract_place")
+    trap("BEFORE", "contract_restaurant")
+    records = [*TWO, {"name": "c", "stars": 3}, {"name": "d", "stars": 4}]
+    with pytest.raises(ConstraintRefused, match="list, record 2: unlucky"), around():
+        load(Restaurant, records)
+    with pytest.raises(ConstraintRefused, match=r"record 2: .* kept it out"), around():
+        load(Restaurant, records[::2])
+    assert not Place.objects.exists()
+    with around():
+        result = load(Restaurant, records, on_error="reject")
+    assert [reject.record for reject in result.rejects] == [2, 3]
+    assert rows() == [("a", 1), ("d", 4)]
+    assert Place.objects.count() == 2
+    undo(result.load.pk)
+    assert not Place.objects.exists()

@@ -176,6 +176,16 @@ def test_a_deferred_trigger_refuses_records_alone(write, trap, options):
         ]
 
 
+@pytest.mark.parametrize("on_conflict", [{}, {"on_conflict": "upsert"}])
+def test_a_dry_run_fires_deferred_triggers(write, trap, options, on_conflict):
+    trap("CONSTRAINT TRIGGER trap AFTER", "DEFERRABLE INITIALLY DEFERRED")
+    path = write("amount", 1, 2, 13)
+    if on_conflict:
+        options = {"key": ["account", "reference"], **on_conflict}
+    said = refused(Transaction, path, dry_run=True, **options)
+    assert said == refused(Transaction, path, **options)
+
+
 def test_an_iterable_has_no_line(account, options):
     rows = [(account.user_id, account.pk, n, "2026-01-02", f"R{n % 2}") for n in range(5)]
     said = refused(Transaction, rows, columns=COLUMNS, **options)

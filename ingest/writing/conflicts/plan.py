@@ -24,7 +24,7 @@ LOOK, MISSING, LACKING = "c", "m", "l"
 must be locked and read again. ``MISSING``: its key is not in the table, and nothing is inserted.
 ``LACKING``: it would be inserted, but a required column has no value."""
 SETTLED = f"{INSERT},{UPDATE},{UNCHANGED},{IGNORED}"
-MISSING_STATE, LACKING_STATE, KEPT_OUT_STATE = "INGM1", "INGL1", "INGK1"
+MISSING_STATE, LACKING_STATE = "INGM1", "INGL1"
 """Stored instead of an SQLSTATE for rows that PostgreSQL itself did not refuse."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.exceptions import RecordsRefused
 from ingest.postgres.errors import RowError
-from ingest.writing.conflicts.plan import KEPT_OUT_STATE, LACKING_STATE, MISSING_STATE
+from ingest.writing.conflicts.plan import LACKING_STATE, MISSING_STATE
 from ingest.writing.refused_rows import (
     RefusedRow,
     describe,
@@ -16,6 +16,7 @@ from ingest.writing.refused_rows import (
     reject_of,
     value_of,
 )
+from ingest.writing.row_by_row import KEPT_OUT_STATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

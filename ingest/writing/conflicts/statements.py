@@ -30,7 +30,6 @@ from ingest.writing.conflicts.old_values import exactly_in_block
 from ingest.writing.conflicts.plan import (
     IGNORED,
     INSERT,
-    KEPT_OUT_STATE,
     LACKING_STATE,
     MISSING_STATE,
     SETTLED,
@@ -40,7 +39,7 @@ from ingest.writing.conflicts.plan import (
 )
 from ingest.writing.conflicts.references import BRING_BACK_TRIGGERS
 from ingest.writing.conflicts.suspects import find_suspects
-from ingest.writing.row_by_row import begin_outer, end_outer
+from ingest.writing.row_by_row import KEPT_OUT_STATE, begin_outer, end_outer
 
 if TYPE_CHECKING:
     from ingest.postgres.session import Session
