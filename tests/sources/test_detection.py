@@ -78,6 +78,9 @@ def test_the_findings(tmp_path):
     ]
 
 
+WESTERN = ("Müller GmbH", "é", "Straße", "Gebühr", "señor", "à la carte", "Zürich", "Île, où")
+
+
 @pytest.mark.parametrize(
     ("content", "want"),
     [
@@ -98,6 +101,8 @@ def test_the_findings(tmp_path):
         ("şubat ay\u0131 ödeme ğ".encode("cp1254"), "cp1254"),
         ("口座の残高とカード".encode("euc_jp"), "euc_jp"),
         ("帳戶餘額與信用卡消費".encode("big5"), "big5"),
+        ("5年,1月".encode("gb18030"), "gb18030"),
+        *((f"{word},1.50\r".encode("cp1252") * 5, "cp1252") for word in WESTERN),
     ],
 )
 def test_the_encoding_is_detected(content, want):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,15 @@ _READ_AS = {"iso8859-1": "cp1252", "euc_kr": "cp949", "shift_jis_2004": "cp932"}
 _USUAL: dict[str, str] = {"big5hkscs": "big5", "euc_jis_2004": "euc_jp"}
 """Commoner encodings, which are reported if they decode the text in the same way."""
 _WESTERN = "cp1252"
+_MAC = "mac-roman"
+_MAC_LETTERS = frozenset(range(0x80, 0xA0))
+"""Its bytes for the accented letters in words. Line ends of CR alone are no evidence for it."""
 _AS_LIKELY = 0.9999
 """From this share of the highest confidence, an encoding counts as equally likely."""
 _NEARLY_AS_LIKELY = 0.8
+_WORD = re.compile(r"[^\W\d_]+")
+_SCRIPTS_WITH_MARKS = {"cp874", "cp1255", "cp1256"}
+"""Encodings whose script has vowels that are no letters of their own: Thai, Hebrew, Arabic."""
 _ZEROS = 4
 """Fewer zero bytes are taken for U+0000 in an ordinary text."""
 _ZERO_SHARE = 0.3
@@ -120,6 +127,10 @@ def _guess(sample: bytes, *, is_whole: bool) -> TextEncoding:
         sample,
         {codecs.lookup(each["encoding"] or _WESTERN).name: each["confidence"] for each in found},
     )
+    if best == _MAC and not _MAC_LETTERS.intersection(sample):
+        best = _WESTERN
+    if _is_rather_western(sample, best):
+        best = _WESTERN
     best = _READ_AS.get(best, best)
     usual = _USUAL.get(best, _WESTERN)
     name = usual if _reads_alike(sample, best, usual) else best
@@ -143,6 +154,24 @@ def _choose(sample: bytes, confidences: Mapping[str, float]) -> str:
 def _share_of_signs(sample: bytes, name: str) -> float:
     beyond = [character for character in sample.decode(name, "replace") if not character.isascii()]
     return sum(not character.isalpha() for character in beyond) / len(beyond) if beyond else 1.0
+
+
+def _is_rather_western(sample: bytes, name: str) -> bool:
+    """Return whether an encoding makes only single foreign letters of Western European ones.
+
+    Text in another script has words of several such letters.
+    """
+    words = [
+        [unicodedata.name(letter, "").startswith("LATIN") for letter in word]
+        for word in _WORD.findall(sample.decode(name, "replace"))
+    ]
+    if any(len(word) > 1 and not any(word) for word in words):
+        return False
+    has_foreign = any(not all(word) for word in words) or name in _SCRIPTS_WITH_MARKS
+    is_mixed = any(any(word) and not all(word) for word in words)
+    if not (is_mixed if name in _EAST_ASIAN else has_foreign):  # a single \u5e74 is a word
+        return False
+    return _share_of_signs(sample, _WESTERN) == 0
 
 
 def _reads_alike(sample: bytes, name: str, other: str) -> bool:
