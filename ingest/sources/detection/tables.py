@@ -80,6 +80,13 @@ class DetectedTable:
         header = _bare(self.header or [])
         return [record for record in records if _bare(record) != header]
 
+    @property
+    def has_empty_surplus(self) -> bool:
+        """Whether records have more cells than the header, and all these are empty."""
+        names = len(self.header or ())
+        surplus = [record[names:] for record in self.body if len(record) > names > 0]
+        return bool(surplus) and not any(cell.strip() for cells in surplus for cell in cells)
+
 
 def find_table(text: str, *, is_whole: bool, delimiters: str = DELIMITERS) -> DetectedTable | None:
     """Find the table in a text; None if it has no records.
