@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ingest.layout.cells import place_of, texts_of
 from ingest.layout.columns import Picked, Picker
-from ingest.layout.found_values import FoundValues
+from ingest.layout.file_values import FileValues
 from ingest.layout.lookup_cache import join_parts
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class FieldCells:
         }
         """The fields that are copied from a parent: the field that is looked up, and the number of
         the parent's column."""
-        self.found = FoundValues(layout, self.pickers, source)
+        self.file_values = FileValues(layout, self.pickers, source)
 
     def pick(self, name: str, batch: Batch, names: tuple[str, ...]) -> Picked:
         """Return the cells of a field that is not looked up."""
         rows = len(batch.records)
-        if name in self.found:
-            text = self.found.text(name, batch)
+        if name in self.file_values:
+            text = self.file_values.text(name, batch)
             return Picked(cells=pa.repeat(pa.scalar(text.encode()), rows))
         return self.pickers[name].pick(batch.columns, names, rows)
 
@@ -56,8 +56,8 @@ class FieldCells:
         if said.constant is not None:
             cells = picker.pick(batch.columns, names, len(batch.records)).cells
             return texts_of(cells)[0], {}
-        if name in self.found:
-            return pa.repeat(self.found.text(name, batch), len(batch.records)), {}
+        if name in self.file_values:
+            return pa.repeat(self.file_values.text(name, batch), len(batch.records)), {}
         unfit: dict[int, str] = {}
         parts = []
         for column in picker.columns:
@@ -86,8 +86,8 @@ class FieldCells:
         """Return the value that the source has for a field."""
         feeding = self.feeding(name)
         origin = self._origin(name)
-        if origin in self.found:
-            return self.found.given(origin, batch)
+        if origin in self.file_values:
+            return self.file_values.original(origin, batch)
         if not feeding:
             return self._layout.fields[name].constant
         at = [place_of(self._layout, column, batch.names, ("fields", name)) for column in feeding]
@@ -99,7 +99,7 @@ class FieldCells:
         return ", ".join(
             str(column) if isinstance(column, str) else self._name_at(column)
             for column in self.feeding(name)
-        ) or self.found.shown(name)
+        ) or self.file_values.shown(name)
 
     def _origin(self, name: str) -> str:
         return self.copies[name][0] if name in self.copies else name

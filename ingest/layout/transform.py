@@ -88,7 +88,7 @@ class LayoutTransform:
     @property
     def joins_files(self) -> bool:
         """Return whether records of several files may be in one batch: none asks for its file."""
-        return self._layout.continuation is None and not self._cells.found
+        return self._layout.continuation is None and not self._cells.file_values
 
     @property
     def used_columns(self) -> frozenset[str] | None:
@@ -137,7 +137,7 @@ class LayoutTransform:
                     f"{shorten(said.constant)}: {reason}",
                 )
         for place, name in enumerate(self._layout.fields):
-            for file, value in self._cells.found.values_of(name):
+            for file, value in self._cells.file_values.values_of(name):
                 reason = None
                 if not self._layout.fields[name].lookup:
                     reason = judge(place, value.text.encode())
@@ -161,7 +161,7 @@ class LayoutTransform:
         read = [
             picker
             for name, picker in self._cells.pickers.items()
-            if picker.feeding or name in self._cells.found
+            if picker.feeding or name in self._cells.file_values
         ]
         for key, option in self._layout.asked.items():
             if not any(picker.is_read_by(key) for picker in read):

@@ -18,16 +18,16 @@ _SHOWN = {"preamble": "(the preamble)", "file_name": "(the file's name)"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FoundValue:
+class FileValue:
     """A value shared by all records of a file."""
 
-    given: str
-    """The text as it was found."""
+    original: str
+    """The text as it is in the file's preamble or name."""
     text: str
     """The text in the form that the field reads."""
 
 
-class FoundValues:
+class FileValues:
     """The values that a layout finds in the preambles and names of a source's files."""
 
     def __init__(self, layout: Layout, pickers: Mapping[str, Picker], source: Source) -> None:
@@ -35,7 +35,7 @@ class FoundValues:
         self._layout = layout
         self._source = source
         self._keys: dict[str, str] = {}
-        self._values: dict[str, dict[str, FoundValue]] = {}
+        self._values: dict[str, dict[str, FileValue]] = {}
         for name, picker in pickers.items():
             if picker.origin is not None:
                 self._keys[name] = picker.origin[0]
@@ -56,11 +56,11 @@ class FoundValues:
         """Return the value of a batch's file, in the form that the field reads."""
         return self._of(name, batch).text
 
-    def given(self, name: str, batch: Batch) -> str:
-        """Return the value of a batch's file as it was found."""
-        return self._of(name, batch).given
+    def original(self, name: str, batch: Batch) -> str:
+        """Return the value of a batch's file as it is in the file's preamble or name."""
+        return self._of(name, batch).original
 
-    def values_of(self, name: str) -> Iterator[tuple[str, FoundValue]]:
+    def values_of(self, name: str) -> Iterator[tuple[str, FileValue]]:
         """Return the value of each file, with the file's name."""
         yield from self._values.get(name, {}).items()
 
@@ -68,10 +68,10 @@ class FoundValues:
         """Return the text that messages show instead of a source column."""
         return _SHOWN[self._keys[name]] if name in self._keys else "(the layout)"
 
-    def _of(self, name: str, batch: Batch) -> FoundValue:
+    def _of(self, name: str, batch: Batch) -> FileValue:
         return self._values[name][batch.source]
 
-    def _find(self, name: str, key: str, picker: Picker, file: Source) -> FoundValue:
+    def _find(self, name: str, key: str, picker: Picker, file: Source) -> FileValue:
         keys = ("fields", name, key)
         text = file.preamble if key == "preamble" else file.file_name
         if not text:
@@ -95,7 +95,7 @@ class FoundValues:
         read, reason = picker.read_one(part)
         if reason is not None:
             raise self._layout.error(keys, f"{name}, in the {_words(key)} of {file.name}: {reason}")
-        return FoundValue(given=part, text=read)
+        return FileValue(original=part, text=read)
 
 
 def _words(key: str) -> str:
