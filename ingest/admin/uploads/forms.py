@@ -29,8 +29,6 @@ DELIMITERS = (
     (":", _("colon :")),
     (" ", _("space")),
 )
-ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "cp1252", "cp1250", "cp1251", "iso-8859-15")
-"""Suggested encodings; any codec that Python knows is accepted."""
 
 
 class ChooseForm(forms.Form):
