@@ -43,13 +43,13 @@ class Picker:
 
     def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
         self._layout, self._name, self.field = layout, name, field
-        self._said = said = layout.reading_of(name)
+        self._rules = rules = layout.reading_of(name)
         self._reader = FieldTextReader(layout, name, field)
         _check_effects(layout, name, field)
-        single = () if said.column is None else (said.column,)
-        self.columns: tuple[Column, ...] = said.columns or single
-        sides = [column for column in (said.debit, said.credit) if column is not None]
-        given = [self.columns, sides, said.constant, said.copy, said.preamble, said.file_name]
+        single = () if rules.column is None else (rules.column,)
+        self.columns: tuple[Column, ...] = rules.columns or single
+        sides = [column for column in (rules.debit, rules.credit) if column is not None]
+        given = [self.columns, sides, rules.constant, rules.copy, rules.preamble, rules.file_name]
         if sum(item not in ((), [], None) for item in given) != 1:
             raise layout.error(
                 ("fields", name),
@@ -58,7 +58,7 @@ class Picker:
             )
         self._pattern = self._find_pattern()
         self.feeding: tuple[Column, ...] = self.columns or tuple(sides)
-        if (sides or said.sign) and self._reader.number is None:
+        if (sides or rules.sign) and self._reader.number is None:
             raise layout.error(
                 ("fields", name), f"{name} is no number: it has neither sides nor a sign."
             )
@@ -72,11 +72,11 @@ class Picker:
 
     def pick(self, columns: Sequence[Cells], names: Sequence[str], rows: int) -> Picked:
         """Return the field's cells of a batch."""
-        said = self._said
-        if said.constant is not None:
-            return Picked(cells=pa.repeat(pa.scalar(as_text(said.constant).encode()), rows))
+        rules = self._rules
+        if rules.constant is not None:
+            return Picked(cells=pa.repeat(pa.scalar(as_text(rules.constant).encode()), rows))
         places = [self._place(column, names) for column in self.feeding]
-        if said.debit is not None or said.credit is not None:
+        if rules.debit is not None or rules.credit is not None:
             return self._from_sides([columns[place] for place in places])
         given = columns[places[0]]
         if len(places) == 1 and not self._changes:
@@ -91,8 +91,8 @@ class Picker:
         texts, unfit = self._extract(texts)
         numbers, refused = self._read(texts, is_prepared=len(places) > 1)
         refused = _first_reasons(undecodable, unfit, refused)
-        if said.sign is not None:
-            place = self._place(said.sign.column, names, "sign")
+        if rules.sign is not None:
+            place = self._place(rules.sign.column, names, "sign")
             numbers, unsigned = self._sign(numbers, columns[place])
             refused = _first_reasons(refused, unsigned)
         return Picked(cells=as_raw(_emptied(numbers, refused)), refused=refused)
@@ -129,8 +129,8 @@ class Picker:
             read = self._reader.number.fit(read)
         completed = self._reader.complete(read)
         completed = pc.if_else(is_bad, pa.scalar(None, pa.string()), completed)
-        if self._said.sign is not None:
-            place = self._place(self._said.sign.column, names, "sign")
+        if self._rules.sign is not None:
+            place = self._place(self._rules.sign.column, names, "sign")
             completed, unsigned = self._sign(completed, columns[place])
             refused = _first_reasons(refused, unsigned)
         if is_counted:  # all numbers are texts here
@@ -168,7 +168,7 @@ class Picker:
 
     def read_one(self, text: str) -> tuple[str, str | None]:
         """Return a text shared by all records in the field's form, and the reason if refused."""
-        if self._said.lookup:
+        if self._rules.lookup:
             return self._prepare_key(pa.array([text], pa.string()))[0].as_py(), None
         read, refused = self._read(pa.array([text], pa.string()), is_prepared=False)
         return read[0].as_py() or "", refused[0][1] if refused else None
@@ -177,7 +177,7 @@ class Picker:
     def origin(self) -> tuple[str, Pattern] | None:
         """The key and the pattern that find a value shared by all records of a file, or None."""
         for key in ("preamble", "file_name"):
-            pattern = getattr(self._said, key)
+            pattern = getattr(self._rules, key)
             if pattern is not None:
                 return key, Pattern(self._layout, ("fields", self._name, key), pattern)
         return None
@@ -186,7 +186,7 @@ class Picker:
         return self._reader.complete(self._reader.prepare(texts))
 
     def _find_pattern(self) -> Pattern | None:
-        pattern = self._said.pattern
+        pattern = self._rules.pattern
         if pattern is None:
             return None
         keys = ("fields", self._name, "pattern")
@@ -219,7 +219,7 @@ class Picker:
 
     @property
     def _changes(self) -> bool:
-        has_more = self._said.sign is not None or self._pattern is not None
+        has_more = self._rules.sign is not None or self._pattern is not None
         return self._reader.changes or has_more
 
     def _place(self, column: Column, names: Sequence[str], key: str = "") -> int:
@@ -227,7 +227,7 @@ class Picker:
 
     def _join(self, columns: Sequence[Cells]) -> tuple[pa.Array, list[tuple[int, str]]]:
         """Return the joined texts, and the places with a part that cannot be decoded."""
-        join = " " if self._said.join is None else self._said.join
+        join = " " if self._rules.join is None else self._rules.join
         read = [texts_of(cells) for cells in columns]
         undecodable = _first_reasons(
             *(refusals_of(cells, bad) for cells, (_, bad) in zip(columns, read, strict=True))
@@ -271,7 +271,7 @@ class Picker:
         return pc.if_else(bad, read, complete(read)), refused
 
     def _sign(self, numbers: pa.Array, cells: Cells) -> tuple[pa.Array, list[tuple[int, str]]]:
-        sign = self._said.sign
+        sign = self._rules.sign
         if sign is None:
             return numbers, []
         texts, bad = texts_of(cells)
@@ -300,10 +300,10 @@ class Picker:
             numbers, bad = self._read_side(cells)
             read.append(numbers)
             refused = _first_reasons(refused, bad)
-        if self._said.debit is not None and not self._said.debit_is_negative:
+        if self._rules.debit is not None and not self._rules.debit_is_negative:
             read[0] = turn(read[0])
         if len(read) == 1:
-            side = "debit" if self._said.credit is None else "credit"
+            side = "debit" if self._rules.credit is None else "credit"
             amount = self._reader.complete(read[0])
             return self._refuse_empty(amount, refused, f"The {side} column is empty.")
         debit, credit = read
@@ -350,7 +350,7 @@ class Picker:
         )
 
     def _reason(self, text: str) -> str:
-        said = self._said
+        rules = self._rules
         if self._reader.number is None:
             formats = self._reader.formats
             shown = " or ".join(map(repr, formats or ("ISO 8601",)))
@@ -365,9 +365,9 @@ class Picker:
             message = str(message) % {"value": text}
         except (KeyError, TypeError, ValueError):
             message = str(message)
-        marks = f"the decimal mark {said.decimal or '.'!r}"
-        if said.thousands:
-            marks += f" and between thousands {' or '.join(map(repr, said.thousands))}"
+        marks = f"the decimal mark {rules.decimal or '.'!r}"
+        if rules.thousands:
+            marks += f" and between thousands {' or '.join(map(repr, rules.thousands))}"
         return f"{message} The layout reads numbers with {marks}.{null_cure(text)}"
 
 
@@ -382,15 +382,15 @@ _NEEDS = {
 
 def _check_effects(layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
     """Raise ``LayoutError`` if a key of this field has no effect."""
-    said = layout.fields[name]
+    rules = layout.fields[name]
     for key, kinds in KINDS.items():
-        if getattr(said, key) is not None and not isinstance(field, kinds):
+        if getattr(rules, key) is not None and not isinstance(field, kinds):
             raise layout.error(
                 ("fields", name, key),
                 f"{key} has no effect: {name} is not {KINDS_READ[key]}. Leave it out.",
             )
     for key, other in _NEEDS.items():
-        if getattr(said, key) is not None and getattr(said, other) is None:
+        if getattr(rules, key) is not None and getattr(rules, other) is None:
             raise layout.error(
                 ("fields", name, key), f"{key} has no effect: {name} says no {other}. Leave it out."
             )
@@ -401,7 +401,7 @@ def _check_effects(layout: Layout, name: str, field: models.Field[Any, Any]) -> 
         ("pivot", any("%y" in item for item in formats), "has no format with %y"),
         ("year", not all(map(has_year, formats)), "has no format without a year"),
     ):
-        if getattr(said, key) is not None and not has_effect:
+        if getattr(rules, key) is not None and not has_effect:
             raise layout.error(
                 ("fields", name, key), f"{key} has no effect: {name} {lacks}. Leave it out."
             )

@@ -99,17 +99,17 @@ def join_lookups(
     """
     fields: dict[str, FieldLayout] = {}
     found: dict[str, tuple[str, ...]] = {}
-    for name, said in layout.fields.items():
+    for name, rules in layout.fields.items():
         path = _find_lookup(layout, model, name)
         if path is None or path.lookup is None:
             if name in found:
                 raise _twice(layout, name)
-            fields[name] = said
+            fields[name] = rules
             continue
         field = path.field.name
         if field in layout.fields or path.field.attname in layout.fields:
             raise _twice(layout, field)
-        if said.lookup is not None or not any(getattr(said, key) for key in _ORIGINS):
+        if rules.lookup is not None or not any(getattr(rules, key) for key in _ORIGINS):
             raise layout.error(
                 ("fields", name),
                 f"{name} says by itself that a parent is looked up: give it a column or one value, "
@@ -117,9 +117,9 @@ def join_lookups(
             )
         before = fields.get(field)
         fields[field] = (
-            dataclasses.replace(said, lookup=(path.lookup,))
+            dataclasses.replace(rules, lookup=(path.lookup,))
             if before is None
-            else _joined(layout, field, before, said, path.lookup)
+            else _joined(layout, field, before, rules, path.lookup)
         )
         found[field] = (*found.get(field, ()), path.lookup)
     return (dataclasses.replace(layout, fields=fields) if found else layout), found
@@ -144,18 +144,18 @@ def _find_lookup(layout: Layout, model: type[models.Model], name: str) -> Column
 
 
 def _joined(
-    layout: Layout, field: str, before: FieldLayout, said: FieldLayout, lookup: str
+    layout: Layout, field: str, before: FieldLayout, rules: FieldLayout, lookup: str
 ) -> FieldLayout:
     """Add another column to a look-up."""
     has_columns = set(dump(before)) <= {"column", "columns", "lookup"}
-    if said.column is None or set(dump(said)) != {"column"} or not has_columns:
+    if rules.column is None or set(dump(rules)) != {"column"} or not has_columns:
         raise layout.error(
             ("fields", f"{field}{LOOKUP_SEPARATOR}{lookup}"),
             f"{field} is looked up by several fields, and each of them takes a column alone. Say "
             f"the rest as [fields.{field}] with 'columns' and 'lookup'.",
         )
     columns = before.columns or (before.column or "",)
-    return FieldLayout(columns=(*columns, said.column), lookup=(*(before.lookup or ()), lookup))
+    return FieldLayout(columns=(*columns, rules.column), lookup=(*(before.lookup or ()), lookup))
 
 
 def _with(
@@ -166,15 +166,15 @@ def _with(
     """Return the layout with each source column feeding the field that it matches."""
     fields = dict(layout.fields)
     for column, found in matches:
-        name, said = found.field.name, FieldLayout(column=column)
+        name, rules = found.field.name, FieldLayout(column=column)
         if found.lookup is None:
             if name in looked_up:
                 raise _twice(layout, name)
-            fields[name] = said
+            fields[name] = rules
         elif name not in fields:
-            fields[name] = dataclasses.replace(said, lookup=(found.lookup,))
+            fields[name] = dataclasses.replace(rules, lookup=(found.lookup,))
         elif found.lookup not in looked_up.get(name, ()):
-            fields[name] = _joined(layout, name, fields[name], said, found.lookup)
+            fields[name] = _joined(layout, name, fields[name], rules, found.lookup)
     return dataclasses.replace(layout, fields=fields)
 
 

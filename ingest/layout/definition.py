@@ -275,13 +275,13 @@ class Layout:
 
     def reading_of(self, name: str) -> FieldLayout:
         """Return the layout of a field, completed by the reading rules for all fields."""
-        said = self.fields[name]
+        rules = self.fields[name]
         general = {
             field.name: getattr(self.read, field.name)
             for field in dataclasses.fields(Reading)
-            if getattr(said, field.name) is None
+            if getattr(rules, field.name) is None
         }
-        return dataclasses.replace(said, **general)
+        return dataclasses.replace(rules, **general)
 
 
 _NEVER_EMPTY = {

@@ -33,8 +33,8 @@ class FieldCells:
         self.pickers = {name: Picker(layout, name, field) for name, field in fields.items()}
         self.copies = {
             name: self._split_copy(name)
-            for name, said in layout.fields.items()
-            if said.copy is not None
+            for name, rules in layout.fields.items()
+            if rules.copy is not None
         }
         """The fields that are copied from a parent: the field that is looked up, and the number of
         the parent's column."""
@@ -52,8 +52,8 @@ class FieldCells:
         self, name: str, batch: Batch, names: tuple[str, ...]
     ) -> tuple[pa.Array, dict[int, str]]:
         """Return natural keys, empty where one cannot be read, and why it cannot, by place."""
-        picker, said = self.pickers[name], self._layout.fields[name]
-        if said.constant is not None:
+        picker, rules = self.pickers[name], self._layout.fields[name]
+        if rules.constant is not None:
             cells = picker.pick(batch.columns, names, len(batch.records)).cells
             return texts_of(cells)[0], {}
         if name in self.file_values:
@@ -75,7 +75,7 @@ class FieldCells:
 
     def copied_from(self, name: str) -> list[str]:
         """Return the parent's fields that are copied, in the order of the fields that take them."""
-        copies = [said.copy.partition(".") for said in self._layout.fields.values() if said.copy]
+        copies = [rules.copy.partition(".") for rules in self._layout.fields.values() if rules.copy]
         return [field for origin, _, field in copies if origin == name]
 
     def feeding(self, name: str) -> tuple[Any, ...]:
@@ -119,8 +119,8 @@ class FieldCells:
             )
         takers = [
             taker
-            for taker, said in self._layout.fields.items()
-            if said.copy and said.copy.partition(".")[0] == origin
+            for taker, rules in self._layout.fields.items()
+            if rules.copy and rules.copy.partition(".")[0] == origin
         ]
         return origin, 1 + takers.index(name)
 

@@ -173,12 +173,12 @@ class NewParents:
             made.pop(str(self._parent._meta.pk.attname), None)
         return made
 
-    def _grandparent(self, field: models.Field[Any, Any], layout: dict[str, Any]) -> _Grandparent:
-        if not {"constant", "lookup"} <= set(layout) <= {"constant", "lookup", "create"}:
+    def _grandparent(self, field: models.Field[Any, Any], rules: dict[str, Any]) -> _Grandparent:
+        if not {"constant", "lookup"} <= set(rules) <= {"constant", "lookup", "create"}:
             raise self._lookup.error(
                 f"{field.name} must say 'constant' and 'lookup', and may 'create'."
             )
-        names = layout["lookup"]
+        names = rules["lookup"]
         lookup = NaturalKeyLookup(
             self._session,
             self._alias,
@@ -186,9 +186,9 @@ class NewParents:
             field,
             lookup=[names] if isinstance(names, str) else names,
         )
-        constant = layout["constant"]
+        constant = rules["constant"]
         key = tuple(map(as_text, constant if isinstance(constant, list) else [constant]))
-        return _Grandparent(field, key, lookup, NewParents(lookup, layout.get("create")))
+        return _Grandparent(field, key, lookup, NewParents(lookup, rules.get("create")))
 
     def _find_grandparents(self) -> Iterator[tuple[models.Field[Any, Any], Any]]:
         """Yield the fields and keys of the parents' parents, created only when they are needed."""

@@ -232,8 +232,8 @@ class Parents:
         *,
         refuses: bool,
     ) -> LookupCache:
-        said = self._layout.fields[name]
-        lookup = said.lookup or ()
+        rules = self._layout.fields[name]
+        lookup = rules.lookup or ()
         columns = self._cells.pickers[name].columns or ("",)
         if len(columns) != len(lookup):
             raise self._layout.error(
@@ -249,7 +249,7 @@ class Parents:
             lookup=lookup,
             copies=self._cells.copied_from(name),
         )
-        return LookupCache(parents, NewParents(parents, said.create, refuses=refuses))
+        return LookupCache(parents, NewParents(parents, rules.create, refuses=refuses))
 
 
 def _sentence(text: str) -> str:

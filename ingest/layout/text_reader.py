@@ -52,17 +52,17 @@ class FieldTextReader:
     """Converts the distinct texts of one field to text that the field itself reads."""
 
     def __init__(self, layout: Layout, name: str, field: models.Field[Any, Any]) -> None:
-        said = layout.reading_of(name)
-        self._strip = bool(said.strip)
-        self._null = _words(said.null)
-        self._codes = _codes(said)
-        self._default = None if said.default is None else as_text(said.default)
-        self.number = _number_reader(layout, name, said, field)
-        self.formats = _formats(layout, name, said, field)
+        rules = layout.reading_of(name)
+        self._strip = bool(rules.strip)
+        self._null = _words(rules.null)
+        self._codes = _codes(rules)
+        self._default = None if rules.default is None else as_text(rules.default)
+        self.number = _number_reader(layout, name, rules, field)
+        self.formats = _formats(layout, name, rules, field)
         """The formats of its dates or times."""
-        self._moment = _moment_reader(layout, name, said, field, self.formats)
+        self._moment = _moment_reader(layout, name, rules, field, self.formats)
         is_boolean = isinstance(field, models.BooleanField)
-        self._words = TruthWords.of(layout, name, said) if is_boolean else None
+        self._words = TruthWords.of(layout, name, rules) if is_boolean else None
         self.changes = self._strip or any(
             item is not None
             for item in (
@@ -131,36 +131,36 @@ def as_text(value: Any) -> str:
 
 
 def _number_reader(
-    layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+    layout: Layout, name: str, rules: FieldLayout, field: models.Field[Any, Any]
 ) -> NumberReader | None:
-    own: tuple[Any, ...] = (said.decimal, said.thousands, said.currency)
-    own += (said.grouping, said.exponent, said.places, said.whole)
-    columns = (said.sign, said.debit, said.credit)
+    own: tuple[Any, ...] = (rules.decimal, rules.thousands, rules.currency)
+    own += (rules.grouping, rules.exponent, rules.places, rules.whole)
+    columns = (rules.sign, rules.debit, rules.credit)
     if not isinstance(field, _NUMBERS) or all(item is None for item in own + columns):
         return None
     for key, known in (("grouping", ("indian",)), ("places", get_args(Places))):
-        value = getattr(said, key)
+        value = getattr(rules, key)
         if value is not None and value not in known:
             raise layout.error(
                 ("fields", name, key), f"{key} is {value!r}: say {' or '.join(map(repr, known))}."
             )
-    marks = [said.decimal or ".", *(said.thousands or ())]
+    marks = [rules.decimal or ".", *(rules.thousands or ())]
     for mark in marks:
         if len(mark) != 1 or mark.isdigit() or mark in "+-()":
             raise layout.error(("fields", name, "thousands"), f"the mark {mark!r} cannot be used.")
     if len(set(marks)) < len(marks):
         raise layout.error(("fields", name), f"the mark {marks[0]!r} of {name} has two meanings.")
-    places: Places = cast("Places", said.places or "exact")
+    places: Places = cast("Places", rules.places or "exact")
     field_places = getattr(field, "decimal_places", None)
     if isinstance(field, models.IntegerField):
         field_places = 0
-        places = "zeros" if said.whole and places == "exact" else places
+        places = "zeros" if rules.whole and places == "exact" else places
     return NumberReader(
         marks[0],
         marks[1:],
-        said.currency or (),
-        is_indian=said.grouping == "indian",
-        has_exponent=bool(said.exponent),
+        rules.currency or (),
+        is_indian=rules.grouping == "indian",
+        has_exponent=bool(rules.exponent),
         field_places=field_places,
         places=places,
     )
@@ -171,40 +171,40 @@ def _kind(field: models.Field[Any, Any]) -> Kind | None:
 
 
 def _formats(
-    layout: Layout, name: str, said: FieldLayout, field: models.Field[Any, Any]
+    layout: Layout, name: str, rules: FieldLayout, field: models.Field[Any, Any]
 ) -> tuple[str, ...]:
     """Return the formats for a field: its own, or those of ``read`` that suit it.
 
     The formats of ``read`` are for all fields of dates and times, of which each has its own kind.
     """
     kind = _kind(field)
-    if kind is None or said.formats is None:
+    if kind is None or rules.formats is None:
         return ()
     try:
-        for item in said.formats:
+        for item in rules.formats:
             check_format(item)
     except ValueError as error:
         raise layout.error(("fields", name), f"{name}: {error}.") from error
     is_own = layout.fields[name].formats is not None
-    return tuple(item for item in said.formats if is_own or suits(item, kind))
+    return tuple(item for item in rules.formats if is_own or suits(item, kind))
 
 
 def _moment_reader(
     layout: Layout,
     name: str,
-    said: FieldLayout,
+    rules: FieldLayout,
     field: models.Field[Any, Any],
     formats: tuple[str, ...],
 ) -> DateTimeReader | None:
     kind = _kind(field)
-    if kind is None or not (formats or (said.timezone is not None and kind == "datetime")):
+    if kind is None or not (formats or (rules.timezone is not None and kind == "datetime")):
         return None
     try:
         return DateTimeReader(
-            kind, formats, pivot=said.pivot, year=said.year, timezone=said.timezone
+            kind, formats, pivot=rules.pivot, year=rules.year, timezone=rules.timezone
         )
     except ZoneInfoNotFoundError as error:
-        raise layout.error(("timezone",), f"there is no time zone {said.timezone!r}.") from error
+        raise layout.error(("timezone",), f"there is no time zone {rules.timezone!r}.") from error
     except ValueError as error:
         raise layout.error(("fields", name), f"{name}: {error}.") from error
 
@@ -216,11 +216,11 @@ def _words(words: tuple[str, ...] | None) -> pa.Array | None:
 _Codes = tuple[pa.Array, pa.Array, "str | None"]
 
 
-def _codes(said: FieldLayout) -> _Codes | None:
-    if said.values is None:
+def _codes(rules: FieldLayout) -> _Codes | None:
+    if rules.values is None:
         return None
-    otherwise = None if said.otherwise is None else as_text(said.otherwise)
-    return _table({code: as_text(value) for code, value in said.values.items()}, otherwise)
+    otherwise = None if rules.otherwise is None else as_text(rules.otherwise)
+    return _table({code: as_text(value) for code, value in rules.values.items()}, otherwise)
 
 
 def _table(words: Mapping[str, str], otherwise: str | None) -> _Codes:

@@ -126,15 +126,15 @@ class LayoutTransform:
         ``judge`` returns why the field at a place refuses a cell, or None.
         """
         for place, name in enumerate(self._layout.fields):
-            said = self._layout.fields[name]
-            if said.constant is None or said.lookup:
+            rules = self._layout.fields[name]
+            if rules.constant is None or rules.lookup:
                 continue
-            reason = judge(place, as_text(said.constant).encode())
+            reason = judge(place, as_text(rules.constant).encode())
             if reason is not None:
                 raise self._layout.error(
                     ("fields", name),
                     f"{name} refuses the value that all records get, "
-                    f"{shorten(said.constant)}: {reason}",
+                    f"{shorten(rules.constant)}: {reason}",
                 )
         for place, name in enumerate(self._layout.fields):
             for file, value in self._cells.file_values.values_of(name):
