@@ -55,7 +55,7 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> None:
             kept = f" and keep the {counted(plan.changed, 'that was', 'that were')} changed since"
         try:
             answer = input(f"{plan.question}{kept}? [y/N] ")
-        except EOFError:
+        except (EOFError, RuntimeError):  # the latter without a standard input
             raise ConfigurationError(
                 "There is no terminal to ask for confirmation: to undo the load without it, give "
                 "--no-input."

@@ -271,6 +271,8 @@ class _WaitingInput(io.RawIOBase):
 
 
 def _standard_input() -> IO[bytes]:
+    if cast("object", sys.stdin) is None:  # as after `<&-`, or in a process without a console
+        raise SourceError("Standard input is closed: give a file, or a pipe to read from.")
     try:
         return cast("IO[bytes]", _WaitingInput(sys.stdin.fileno()))
     except (OSError, ValueError):  # sys.stdin was replaced

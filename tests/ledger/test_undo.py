@@ -179,9 +179,10 @@ def test_the_command_asks_first(monkeypatch, answer, want, left):
     assert Transaction.objects.count() == left
 
 
-def test_the_command_does_not_ask_where_nobody_is(monkeypatch):
+@pytest.mark.parametrize("given", [io.StringIO(), None], ids=["empty", "closed"])
+def test_the_command_does_not_ask_where_nobody_is(monkeypatch, given):
     load = record_load(Transaction, [TransactionFactory()])
-    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin", given)
     with pytest.raises(CommandError) as caught:
         command("--undo", str(load.pk))
     assert (caught.value.returncode, str(caught.value)) == (

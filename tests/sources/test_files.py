@@ -128,6 +128,12 @@ def test_standard_input():
     assert done.stdout.decode() == "standard input [('1', '2')] [2]\n", done.stderr.decode()
 
 
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as Python sets it for `<&-`
+    with pytest.raises(SourceError, match=r"^Standard input is closed: "):
+        read("-")
+
+
 def test_a_file_object_stays_open(tmp_path):
     path = tmp_path / "file.csv"
     path.write_bytes(b"a\n1\n")
