@@ -11,7 +11,7 @@ from ingest.layout.definition import (
     Reading,
     Sign,
 )
-from ingest.layout.matching import find_model, match_fields
+from ingest.layout.matching import check_model, find_model, match_fields
 from ingest.layout.registry import find_layout, layout_names
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Layout",
     "Reading",
     "Sign",
+    "check_model",
     "choose_layout",
     "find_layout",
     "find_model",

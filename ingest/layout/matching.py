@@ -39,6 +39,19 @@ def find_model(label: str) -> type[models.Model]:
         ) from None
 
 
+def check_model(model: Any) -> None:
+    """Raise ``TypeError`` for anything that is not the class of a model with a table."""
+    if not (isinstance(model, type) and issubclass(model, models.Model)):
+        cure = f"apps.get_model({model!r})" if isinstance(model, str) else "Transaction"
+        raise TypeError(
+            f"{shorten(repr(model))} is no model: give the class of one, such as {cure}."
+        )
+    if model._meta.abstract:
+        raise TypeError(
+            f"{model.__name__} is abstract and has no table: give a model that inherits from it."
+        )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ColumnMatch:
     """The field that a source column feeds."""

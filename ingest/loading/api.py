@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.transaction import atomic
 
-from ingest.exceptions import ConfigurationError
+from ingest.exceptions import ConfigurationError, LoadCancelled
 from ingest.ledger.entries import LedgerEntry, find_load
 from ingest.ledger.place import in_place_of
 from ingest.loading.events import announced
@@ -66,19 +67,45 @@ def load(
     return _perform(LoadSpec.of(model, source, using, options), progress)
 
 
-async def aload(model: type[models.Model], source: Any, **options: Any) -> LoadResult:
-    """Load a source like ``load``, with the same arguments, without blocking the event loop."""
+async def aload(
+    model: type[models.Model],
+    source: Any,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> LoadResult:
+    """Load a source like ``load``, with the same arguments, without blocking the event loop.
+
+    If the task is cancelled, the load ends after its current batch and is rolled back, but for
+    committed chunks; the task ends afterwards. A load that has sent its last batch is committed.
+    """
+    is_cancelled = threading.Event()
+
+    def see(seen: Progress) -> None:
+        if is_cancelled.is_set():
+            raise LoadCancelled
+        if progress is not None:
+            progress(seen)
 
     def work() -> LoadResult:
         open_before = [it.alias for it in connections.all() if it.connection is not None]
         try:
-            return load(model, source, **options)
+            return load(model, source, progress=see, **options)
         finally:  # nothing else closes what was opened in this thread
             for wrapper in connections.all():
                 if wrapper.alias not in open_before:
                     wrapper.close()
 
-    return await sync_to_async(work)()
+    task = asyncio.ensure_future(sync_to_async(work)())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # The thread cannot be interrupted, and would commit after its caller has gone.
+        is_cancelled.set()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # so that asyncio does not report it as never retrieved
+        raise
 
 
 def resume(  # noqa: PLR0913 - the public arguments

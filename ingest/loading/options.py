@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 
 from ingest import conf
 from ingest.exceptions import did_you_mean
-from ingest.layout import LAYOUT_OPTIONS, Layout, choose_layout, find_model
+from ingest.layout import LAYOUT_OPTIONS, Layout, check_model, choose_layout, find_model
 from ingest.layout.text import Origin
 from ingest.loading.option_checks import OPTIONS_OF_CONFLICTS, check_options
 from ingest.loading.sharing import Order, is_ordered, is_shared
@@ -253,6 +253,7 @@ class LoadSpec:
         cls, model: type[models.Model], source: Any, using: str | None, options: dict[str, Any]
     ) -> Self:
         """Parse the arguments of ``load``; raise an error if they are wrong."""
+        check_model(model)
         layout = choose_layout(options)
         of_layout = {} if layout is None else {**layout.source, **_conflict_of(layout, options)}
         reading, how = split_options({**of_layout, **options})

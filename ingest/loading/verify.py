@@ -14,6 +14,7 @@ import asyncpg
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, router
 
+from ingest.layout import check_model
 from ingest.plurals import counted
 from ingest.postgres.catalog import REREAD_BY_NAME, quote_name
 from ingest.postgres.session import open_session
@@ -44,6 +45,7 @@ def verify(model: type[models.Model], *, using: str | None = None) -> Audit:
     Inside ``transaction.atomic()`` it sees the caller's rows. Raise an ``IngestError`` if there is
     no such table or no connection; all other problems are in the result.
     """
+    check_model(model)
     alias = using or router.db_for_read(model) or DEFAULT_DB_ALIAS
     with open_session(alias) as session, session.transaction():
         return verify_table(session, read_tables(session, model))

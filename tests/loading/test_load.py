@@ -7,10 +7,12 @@ import datetime as dt
 import io
 import threading
 from decimal import Decimal
+from functools import partial
 
 import psycopg
 import pyarrow as pa
 import pytest
+from django.contrib.auth.models import AbstractUser
 from django.core.management import call_command
 from django.db import connection, transaction
 
@@ -24,6 +26,8 @@ from ingest import (
     SourceError,
     aload,
     load,
+    preview,
+    verify,
 )
 from ingest.exceptions import ServerFailed
 from ingest.ledger.models import Load
@@ -35,6 +39,7 @@ from tests.factories import AccountFactory
 # Only these apps' tables are emptied after each test: loads commit.
 pytestmark = pytest.mark.django_db(transaction=True)
 
+DAY = dt.date(2025, 1, 1)
 HEADER = "user_id,account_id,amount,description,tx_date\n"
 
 
@@ -154,6 +159,45 @@ def test_aload_loads_in_an_event_loop(account):
     got = asyncio.run(aload(Transaction, csv(account, "1,a,2025-01-01")))
     assert got.rows == 1
     assert len(stored()) == 1
+
+
+def test_an_aload_whose_task_is_cancelled_loads_nothing(account):
+    is_reading, may_go_on = threading.Event(), threading.Event()
+
+    def lines():
+        for number in range(200_000):
+            if number == 100_000:  # after the first batches
+                is_reading.set()
+                may_go_on.wait(20)
+            yield {"user": account.user_id, "account": account.pk, "amount": 1, "tx_date": DAY}
+
+    async def cancel():
+        task = asyncio.create_task(aload(Transaction, lines()))
+        while not is_reading.is_set():  # noqa: ASYNC110 - it is an event of threads
+            await asyncio.sleep(0.01)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.1, may_go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert Load.objects.get().status == "interrupted"  # the load has ended, too
+    assert stored() == []
+
+
+@pytest.mark.parametrize(
+    ("model", "want"),
+    [
+        ("finance.Account", "give the class of one, such as apps.get_model('finance.Account')."),
+        (Account(), "give the class of one, such as Transaction."),
+        (AbstractUser, "AbstractUser is abstract and has no table: give a model that inherits"),
+    ],
+)
+def test_what_is_no_model_is_named(model, want):
+    for call in (partial(load, model, []), partial(preview, model, []), partial(verify, model)):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert want in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["dicts", "tuples", "instances", "arrow", "path"])
