@@ -10,6 +10,7 @@ from django.db import connections, models
 from ingest.exceptions import did_you_mean
 from ingest.postgres.catalog import quote_name, read_model_table
 from ingest.postgres.errors import may_be_of_row, refusal_of
+from ingest.postgres.rights import is_of_rights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +131,8 @@ class NaturalKeyLookup:
         rows, error = self.attempt(self._sql, *columns)
         if error is None:
             return [(sent[int(place) - 1][0], tuple(values)) for place, *values in rows]
+        if is_of_rights(error):  # whatever the keys: policies hide rows without an error
+            raise error
         if len(sent) == 1:
             [(key, _)] = sent
             reason = refusal_of(error, "", ()).message

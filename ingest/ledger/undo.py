@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import (
     DEFAULT_DB_ALIAS,
+    DatabaseError,
     DataError,
     IntegrityError,
     OperationalError,
@@ -26,17 +27,22 @@ from ingest.ledger.old_rows import KeptRows, OldCounts
 from ingest.ledger.ownership import read_ownership
 from ingest.ledger.place import in_place_of
 from ingest.ledger.referrers import find_referrers, lock_cascading_tables
+from ingest.ledger.rights import name_missing_rights
 from ingest.ledger.rows import table_of
 from ingest.ledger.shared import is_loading
 from ingest.ledger.undo_plan import Undone, UndoPlan
 from ingest.plurals import counted, noun
+from ingest.postgres.errors import brief
 from ingest.postgres.quoting import double_percent, quote_db_table
+from ingest.postgres.rights import is_of_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ingest.ledger.ownership import Ownership, RowSet
 
+RIGHTS = "SELECT,DELETE"
+"""The rights on the table that an undo needs, if the load has only inserted rows."""
 KEYS_SHOWN = 5
 """The number of kept rows that are named."""
 CANNOT_SERIALIZE = "40001"
@@ -51,7 +57,7 @@ def plan_undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS) -> UndoPlan:
     """
     found = find_load(load_id, using)
     # Behind a pooler settings hold for a transaction only.
-    with transaction.atomic(using=using), in_place_of(found):
+    with _rights_told(found, using), transaction.atomic(using=using), in_place_of(found):
         load = _find(load_id, using)
         ownership = _read(load, using)
         with _old_rows(load, ownership) as old:
@@ -77,7 +83,7 @@ def undo(load_id: int, *, using: str = DEFAULT_DB_ALIAS, keep_changed: bool = Fa
     sends no signals for the rows and deletes nothing along with them.
     """
     found = find_load(load_id, using)
-    with transaction.atomic(using=using), in_place_of(found):
+    with _rights_told(found, using), transaction.atomic(using=using), in_place_of(found):
         load = _find(load_id, using, lock=True)
         ownership = _read(load, using)
         with _old_rows(load, ownership) as old, _explained(load):
@@ -304,6 +310,24 @@ def _explained(load: Load) -> Iterator[None]:
         raise LedgerError(
             f"Load {load.pk} is not undone: its rows were changed meanwhile. Nothing was deleted: "
             "try again."
+        ) from error
+
+
+@contextmanager
+def _rights_told(found: Load, using: str) -> Iterator[None]:
+    """Raise ``LedgerError`` with the missing GRANT if the role lacks a right."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not is_of_rights(error):
+            raise
+        said = f"{brief(error)}."
+        rights = "SELECT,INSERT,UPDATE,DELETE" if found.updated or found.deleted else RIGHTS
+        with suppress(LookupError, ValueError):  # there is no such model any more
+            model = apps.get_model(found.model)
+            said += f" {name_missing_rights(using, said, model, rights, found.role)}"
+        raise LedgerError(
+            f"Load {found.pk} cannot be undone: {said.rstrip()} Nothing was deleted."
         ) from error
 
 

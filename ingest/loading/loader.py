@@ -27,6 +27,7 @@ from ingest.exceptions import (
     LoadCancelled,
     Outcome,
     RecordsRefused,
+    ServerFailed,
     TooManyRejects,
 )
 from ingest.ledger.brief import BriefEntry, NotBriefError
@@ -34,6 +35,7 @@ from ingest.ledger.entries import LedgerEntry, find_whole_ledger, is_recorded_on
 from ingest.ledger.entry import Entry
 from ingest.ledger.locks import begin_alone
 from ingest.ledger.place import describe_place
+from ingest.ledger.rights import name_missing_rights
 from ingest.loading.attempt import LoadAttempt, Run
 from ingest.loading.option_checks import check_reading, check_repeating
 from ingest.loading.output_files import OutputFiles
@@ -56,6 +58,7 @@ from ingest.loading.resume import (
 from ingest.plurals import counted, noun
 from ingest.postgres.connection.arguments import django_connection
 from ingest.postgres.errors import is_of_statement, is_passing, tell, translate
+from ingest.postgres.rights import is_of_rights
 from ingest.postgres.session import has_state, open_session, read_state
 from ingest.results import Counts, LoadResult
 from ingest.results.reasons import ReasonCounts
@@ -74,6 +77,14 @@ if TYPE_CHECKING:
     from ingest.sources import Source
     from ingest.sources.writers import RecordWriter
 
+RIGHTS = {
+    "": "INSERT",
+    "ignore": "SELECT,INSERT",
+    "upsert": "SELECT,INSERT,UPDATE",
+    "update": "SELECT,UPDATE",
+    "sync": "SELECT,INSERT,UPDATE,DELETE",
+}
+"""The rights on the model's table that each mode of ``on_conflict`` needs."""
 FIRST_PAUSE_SECONDS = 0.5
 """The pause before the first retry; it doubles with each further retry."""
 
@@ -132,7 +143,7 @@ class Loader:
                 if self._could_not_lock(error):
                     self._is_brief, self._entry = False, None
                     continue
-                failure = translate(error)
+                failure = self._with_rights(translate(error), error)
                 self._is_unsure |= (
                     isinstance(failure, IngestError) and failure.outcome is Outcome.UNKNOWN
                 )
@@ -151,6 +162,16 @@ class Loader:
                 raise
             else:
                 return dataclasses.replace(result, seconds=time.perf_counter() - started)
+
+    def _with_rights(self, failure: Exception, error: Exception) -> Exception:
+        """Return the failure, with the GRANT that the role lacks if it is about a right."""
+        if not (isinstance(failure, ServerFailed) and is_of_rights(error)):
+            return failure
+        job, entry = self._job, self._entry
+        mode = "" if job.how.conflicts is None else job.how.conflicts.mode
+        role = "" if entry is None or entry.load is None else entry.load.role
+        told = name_missing_rights(job.alias, failure.message, job.model, RIGHTS[mode], role)
+        return ServerFailed(f"{failure.message} {told}") if told else failure
 
     def _could_not_lock(self, error: Exception) -> bool:
         """Return whether a brief load could not lock its table; other loads need no such lock.

@@ -17,6 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, router
 from ingest.layout import check_model
 from ingest.plurals import counted
 from ingest.postgres.catalog import REREAD_BY_NAME, quote_name
+from ingest.postgres.rights import is_of_rights, tell_missing
 from ingest.postgres.session import open_session
 from ingest.postgres.several_tables import read_tables
 from ingest.results.findings import Audit, Finding
@@ -65,13 +66,14 @@ def _verify_one(session: Session, table: Table) -> list[Finding]:
     parts = {str(name) for (name,) in session.fetch(_PARTS, table.oid)}
     return [
         *(
-            _check(session, "not null", item.name, _verify_not_null, table, item.name)
+            _check(session, table, "not null", item.name, _verify_not_null, table, item.name)
             for item in table.columns
             if item.is_required
         ),
         *(
             _check(
                 session,
+                table,
                 _KINDS.get(item.kind, "constraint"),
                 item.name,
                 _verify_constraint,
@@ -82,7 +84,7 @@ def _verify_one(session: Session, table: Table) -> list[Finding]:
             if item.name not in parts
         ),
         *(
-            _check(session, "unique", item.name, _verify_unique, table, item)
+            _check(session, table, "unique", item.name, _verify_unique, table, item)
             for item in table.indexes
             if item.is_unique
         ),
@@ -96,6 +98,7 @@ _KINDS: dict[str, FindingKind] = {"c": "check", "f": "foreign key"}
 
 def _check(
     session: Session,
+    table: Table,
     kind: FindingKind,
     name: str,
     check: Callable[..., Finding],
@@ -110,6 +113,10 @@ def _check(
     except (asyncpg.PostgresError, psycopg.Error) as error:
         said = str(error).splitlines()[0].rstrip(".")
         problem = f"{said}." if isinstance(error, DAMAGE) else f"could not be checked: {said}."
+        if is_of_rights(error):
+            session.execute("ROLLBACK TO SAVEPOINT ingest_audit")
+            told = tell_missing(session, said, {table.qualified_name: "SELECT"})
+            problem = f"{problem} {told}".rstrip()
         return Finding(kind=kind, name=name, problem=problem)
     finally:
         session.execute("ROLLBACK TO SAVEPOINT ingest_audit")
@@ -211,7 +218,16 @@ def _verify_unique(session: Session, table: Table, index: Index) -> Finding:
 def _verify_indexes(session: Session, table: Table) -> list[Finding]:
     [(amcheck, may_check)] = session.fetch(_AMCHECK)
     return [
-        _check(session, "index", name, _verify_index, oid, name, amcheck if may_check else None)
+        _check(
+            session,
+            table,
+            "index",
+            name,
+            _verify_index,
+            oid,
+            name,
+            amcheck if may_check else None,
+        )
         if is_btree and is_valid
         else _unread(name, is_valid=is_valid)
         for oid, name, is_btree, is_valid in session.fetch(_INDEXES, table.oid)

@@ -170,9 +170,18 @@ def translate(error: Exception) -> Exception:
             Outcome.NOTHING, NOTHING_LOADED
         )
     if isinstance(error, asyncpg.PostgresError | psycopg.Error):
-        said = str(error).strip().rstrip(".")
+        said = _text_of(error).strip().rstrip(".")
         return ServerFailed(f"PostgreSQL could not continue: {said}.")
     return error
+
+
+def _text_of(error: asyncpg.PostgresError | psycopg.Error) -> str:
+    """Return the message, the detail and the hint, without the statement, which is ours."""
+    said = getattr(error, "diag", None)
+    if said is None or not said.message_primary:
+        return str(error)  # asyncpg's has no more than these
+    more = {"DETAIL": said.message_detail, "HINT": said.message_hint}
+    return "\n".join([said.message_primary, *(f"{k}:  {v}" for k, v in more.items() if v)])
 
 
 def is_passing(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, InternalError, OperationalError, transaction
 
 from ingest import conf
 from ingest.exceptions import ConfigurationError, LedgerError
@@ -265,7 +265,7 @@ def bring_django(wrapper: Any, now: SessionState, wanted: SessionState) -> None:
     try:
         with wrapper.wrap_database_errors, psycopg.RawCursor(wrapper.connection) as cursor:
             cursor.execute(f"SELECT {calls}".encode(), (is_local, *values))
-    except OperationalError:
+    except (OperationalError, InternalError):  # a lost connection, a transaction that has failed
         raise
     except DatabaseError as error:
         raise ConfigurationError(

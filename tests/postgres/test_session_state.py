@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
-from django.db import connection, transaction
+from django.db import ProgrammingError, connection, transaction
 
 from finance.models import Transaction
 from ingest import ConfigurationError, LedgerError, load, resume
 from ingest.ledger.place import check_place
 from ingest.ledger.undo import undo
 from ingest.models import Load
-from ingest.postgres.session import SessionState, open_session, read_state
+from ingest.postgres.session import SessionState, django_in_state, open_session, read_state
 from tests.factories import AccountFactory
 from tests.sql import run
 
@@ -242,3 +244,15 @@ def test_inside_atomic_the_ledger_knows_the_state_too(schema, file):
     assert (got.load.schema, got.driver) == (schema, "psycopg")
     undo(got.load.pk)
     assert count("state_t1.finance_transaction") == 0
+
+
+def test_the_error_that_ended_a_transaction_is_not_covered_by_another():
+    before = read_state("default")
+    wanted = dataclasses.replace(before, role="pg_read_all_data")
+    with (
+        pytest.raises(ProgrammingError, match='"nowhere" does not exist'),
+        transaction.atomic(),
+        django_in_state("default", wanted),
+    ):
+        run("SELECT FROM nowhere")
+    assert read_state("default") == before
