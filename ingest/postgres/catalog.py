@@ -80,6 +80,8 @@ class Column:
     """``a`` always, ``d`` by default, or empty."""
     is_generated: bool
     """Whether it is computed from other columns."""
+    may_insert: bool = True
+    """Whether the role may give it a value in an INSERT."""
 
     @property
     def qualified_type(self) -> str:

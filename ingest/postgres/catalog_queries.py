@@ -96,7 +96,8 @@ SELECT a.attname::pg_catalog.text, t.oid::bigint, t.typname::pg_catalog.text,
          OR (a.atthasdef AND a.attgenerated OPERATOR(pg_catalog.=) '')
          OR EXISTS (SELECT FROM pg_catalog.pg_type y
                     WHERE y.oid OPERATOR(pg_catalog.=) a.atttypid AND y.typdefault IS NOT NULL),
-       a.attidentity::pg_catalog.text, a.attgenerated OPERATOR(pg_catalog.<>) ''
+       a.attidentity::pg_catalog.text, a.attgenerated OPERATOR(pg_catalog.<>) '',
+       pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'INSERT')
 FROM base b
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) $1::bigint::pg_catalog.oid
   AND a.attnum OPERATOR(pg_catalog.=) b.attnum
@@ -169,7 +170,7 @@ PARTS = {
         COLUMNS,
         (
             "name type_oid type_name type_kind type_schema equal type_modifier sql_type "
-            "is_required has_default identity is_generated"
+            "is_required has_default identity is_generated may_insert"
         ),
     ),
     "indexes": (INDEXES, "name definition is_primary is_unique constraint"),

@@ -142,6 +142,8 @@ def find_spare_keys(
     sequence, key = default.sequence, quote_name(column.name)
     if table.kind != "r" or table.is_partition:
         return f"{table.qualified_name} is not an ordinary table."
+    if not column.may_insert:
+        return "the role may not set the key."
     if table.insert_triggers:
         return "a trigger may look at the key."
     if sequence is None or sequence.step < 0 or sequence.cycles or not sequence.may_look:

@@ -218,7 +218,12 @@ class PrimaryKeys:
 
     def _find_supply(self, column: Column, default: Default | None) -> None:
         """Determine from what the column's default draws the keys."""
-        if default is None:
+        if not column.may_insert:
+            self.reason = (
+                f"the role may not set their key: GRANT INSERT ({quote_name(column.name)}) ON "
+                f"{self._table.qualified_name} TO {self._role()}."
+            )
+        elif default is None:
             self.reason = "their key has no default that could be computed before they are sent."
         elif default.sequence is not None:
             if default.sequence.may_draw:
