@@ -220,7 +220,11 @@ def test_changes_of_a_file_that_is_loaded_twice_and_their_undo(trap, account, tm
 def test_a_dry_run_and_a_preview_call_no_shadow(trap, account, tmp_path):
     path = write(tmp_path / "rows.csv", rows_of(account, 20, **BAD))
     with trap():
-        call_command("bulk_load", "finance.Transaction", str(path), dry_run=True, on_error="reject")
+        with pytest.raises(SystemExit) as ended:  # some records are rejected
+            call_command(
+                "bulk_load", "finance.Transaction", str(path), dry_run=True, on_error="reject"
+            )
+        assert ended.value.code == 3
         call_command("bulk_load", "finance.Transaction", str(path), preview=True)
     assert not Transaction.objects.exists()
 
