@@ -297,9 +297,10 @@ class Converter:
 def _as_given(batch: Batch, rejects: Sequence[Reject]) -> list[Reject]:
     """Return the rejects that a layout has not reported already, with the source's values."""
     told = [reject for reject in rejects if (reject.record, reject.field) not in batch.blamed]
-    if batch.as_given is None:
+    find = batch.find_original
+    if find is None:
         return told
-    return [batch.as_given(batch, reject) for reject in told]
+    return [dataclasses.replace(it, value=find(it.field, it.record, it.value)) for it in told]
 
 
 def _shown(value: Any) -> Any:

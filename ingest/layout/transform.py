@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -148,13 +149,12 @@ class LayoutTransform:
                         f"{shorten(value.text)}: {reason}",
                     )
 
-    def _as_given(self, batch: MappedBatch, reject: Reject) -> Reject:
-        """Return the reject of a field with the value that the source had."""
+    def _find_original(self, batch: MappedBatch, field: str | None, record: int, value: Any) -> Any:
+        """Return the value that the source has for a field of a record."""
         # A record that could not be read at all has no field, and is not in the batch.
-        if reject.field not in self._cells.pickers:
-            return reject
-        place = bisect_left(batch.records, reject.record)
-        return dataclasses.replace(reject, value=self._cells.original(batch, reject.field, place))
+        if field not in self._cells.pickers:
+            return value
+        return self._cells.original(batch, field, bisect_left(batch.records, record))
 
     def _check_asked(self) -> None:
         """Raise ``ConfigurationError`` if an option of the caller applies to no field."""
@@ -295,7 +295,7 @@ class LayoutTransform:
                 "columns": tuple(cells[name] for name in self._cells.pickers),
                 "refused": tuple(refused),
                 "blamed": frozenset(blamed),
-                "as_given": self._as_given,
+                "find_original": partial(self._find_original, shell),
             },
             given=batch.columns,
             names=names,

@@ -149,8 +149,10 @@ class Batch(NumberedRecords):
     """Rejects for cells that a layout refused; the cells are null in ``columns``."""
     blamed: frozenset[tuple[int, str]] = frozenset()
     """The record and field of cells that are null for a reason that is already reported."""
-    as_given: Callable[[Any, Reject], Reject] | None = None
-    """Returns a reject of this batch with the source's own value, if a layout changed it."""
+    find_original: Callable[[str | None, int, Any], Any] | None = None
+    """Returns the source's own value for a field and a record, if a layout has changed the value.
+
+    The third argument is the changed value; it is returned for a field without a column."""
     leaves_cells: bool = False
     """Whether any cell is ``LEFT_TO_POSTGRESQL``."""
     through: int | None = None

@@ -302,7 +302,9 @@ def value_of(batch: TypedBatch, column: str, record: int) -> Any:
     cells = batch.batch.columns[list(batch.origins).index(column)]
     cell = cells[bisect_left(batch.batch.records, record)]
     value = cell.as_py() if isinstance(cell, pa.Scalar) else cell
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    value = value.decode(errors="replace") if isinstance(value, bytes) else value
+    find = batch.batch.find_original
+    return value if find is None else find(batch.origins[column][1], record, value)
 
 
 def _as_text(cell: Any) -> str:

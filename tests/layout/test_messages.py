@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import models
+from django.db import connection, models
 
 from finance.models import Account, Transaction
 from ingest import (
     Condition,
+    ConstraintRefused,
     FieldLayout,
     Layout,
     LayoutError,
@@ -188,3 +189,74 @@ def test_a_field_may_have_none_of_the_words_and_marks_of_all():
     assert [place for place, _ in own.refused] == [0, 1, 2]
     assert general.refused == []
     assert general.cells.to_pylist() == [b"", b"1", b"1000", b"1.5"]
+
+
+@pytest.fixture
+def small_amounts():
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE finance_transaction ADD CONSTRAINT small CHECK (amount < 1000)")
+        yield
+        cursor.execute("ALTER TABLE finance_transaction DROP CONSTRAINT small")
+
+
+ACCOUNTS = Layout(
+    fields={
+        "account": FieldLayout(column="Konto", lookup=("number",)),
+        "user": FieldLayout(copy="account.user"),
+        "amount": FieldLayout(column="Betrag"),
+        "tx_date": FieldLayout(column="Tag"),
+        "reference": FieldLayout(column="Nr"),
+    },
+    read=Reading(decimal=",", thousands=(".",), formats=("%d.%m.%Y",)),
+    source={"delimiter": ";"},
+)
+GOOD = [f"A{n % 2 + 1};{n},50;01.02.2026;R{n}" for n in range(40)]
+MODES = [{}, {"method": "direct"}, {"on_conflict": "upsert", "key": ["reference", "account"]}]
+
+
+def bank_text(*lines):
+    return io.BytesIO("\n".join(("Konto;Betrag;Tag;Nr", *GOOD, *lines, "")).encode())
+
+
+@pytest.mark.parametrize("more", MODES)
+def test_what_postgresql_refuses_is_told_with_the_values_of_the_file(small_amounts, more):
+    AccountFactory(number="A1"), AccountFactory(number="A2")
+    bad = "A1;1.000,50;01.02.2026;X"
+    with pytest.raises(ConstraintRefused) as caught:
+        load(Transaction, bank_text(bad), layout=ACCOUNTS, **more)
+    assert "record 41 (line 42), column 'Betrag' (field 'amount'): '1.000,50'" in str(caught.value)
+    result = load(Transaction, bank_text(bad), layout=ACCOUNTS, on_error="reject", **more)
+    [reject] = result.rejects
+    assert (reject.record, reject.column, reject.field, reject.value) == (
+        *(41, "Betrag", "amount"),
+        "1.000,50",
+    )
+    assert result.rows == len(GOOD)
+
+
+@pytest.mark.parametrize("more", MODES[:2])
+def test_a_key_that_is_looked_up_is_told_as_the_file_has_it(more):
+    AccountFactory(number="A1"), AccountFactory(number="A2")
+    with pytest.raises(ConstraintRefused) as caught:
+        load(Transaction, bank_text("A2;1,00;01.02.2026;R1"), layout=ACCOUNTS, **more)
+    assert "column 'Konto' (field 'account'): 'A2', column 'Nr' (field 'reference'): 'R1'" in str(
+        caught.value
+    )
+
+
+def test_in_files_that_are_joined_each_record_has_its_own_value(small_amounts, tmp_path):
+    AccountFactory(number="A1")
+    for n in range(6):
+        amount = "2.000,00" if n == 4 else f"{n},00"
+        text = f"Konto;Betrag;Tag;Nr\nA1;{amount};01.02.2026;F{n}\n"
+        (tmp_path / f"{n}.csv").write_text(text)
+    for more in ({}, {"on_conflict": "upsert", "key": ["reference", "account"]}):
+        result = load(
+            Transaction, str(tmp_path / "*.csv"), layout=ACCOUNTS, on_error="reject", **more
+        )
+        [reject] = result.rejects
+        assert (reject.source, reject.record, reject.value) == (
+            *(str(tmp_path / "4.csv"), 1),
+            "2.000,00",
+        )
+        Transaction.objects.all().delete()

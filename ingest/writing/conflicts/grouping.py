@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -100,7 +100,7 @@ def _belongs(group: Sequence[TypedBatch], batch: TypedBatch) -> bool:
         and last.rows.schema.equals(batch.rows.schema)
         and last.origins == batch.origins
         and one.split_misfit == other.split_misfit
-        and one.as_given == other.as_given
+        and (one.find_original is None) == (other.find_original is None)
         and kinds_of_cells(one) == kinds_of_cells(other)
         and sum(item.rows.nbytes for item in (*group, batch)) <= JOINED_BYTES
     )
@@ -114,6 +114,7 @@ def joined(group: Sequence[TypedBatch]) -> TypedBatch:
         sources[-1],  # the position in the source is that of the last batch
         records=_numbers(sources),
         find_line=find_line,
+        find_original=_original_finder(sources),
         columns=tuple(
             concatenated([item.columns[at] for item in sources])
             for at in range(len(sources[-1].columns))
@@ -146,6 +147,20 @@ def _numbers(batches: Sequence[Batch] | Sequence[TypedBatch]) -> Sequence[int]:
         if last - first + 1 == sum(len(item.records) for item in batches):
             return range(first, last + 1)
     return [number for item in batches for number in item.records]
+
+
+def _original_finder(
+    batches: Sequence[Batch],
+) -> Callable[[str | None, int, Any], Any] | None:
+    """Return a function like ``Batch.find_original`` for several batches."""
+    firsts = [min(batch.numbers() or (0,)) for batch in batches]
+    finders = [batch.find_original for batch in batches]
+
+    def find(field: str | None, record: int, value: Any) -> Any:
+        finder = finders[max(bisect_right(firsts, record) - 1, 0)]
+        return value if finder is None else finder(field, record, value)
+
+    return None if finders[0] is None else find
 
 
 def _line_finder(group: Sequence[TypedBatch]) -> Callable[[int], int | None]:
