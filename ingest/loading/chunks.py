@@ -24,6 +24,7 @@ from ingest.ledger.inserters import Inserters
 from ingest.loading.option_checks import spell
 from ingest.loading.pipeline import Chunks, Pipeline
 from ingest.plurals import counted
+from ingest.postgres.catalog import changed_meanwhile, check_columns_later
 from ingest.postgres.several_tables import read_tables
 from ingest.results import Counts, details_of
 from ingest.sources import Position
@@ -165,9 +166,7 @@ class ChunkLoader:
                 self._session, self._job.model, for_copy=self._job.how.conflicts is None
             )
         if self._read is not None and table != self._read:
-            raise ConfigurationError(
-                f"The table {table.qualified_name} was changed while rows were loaded into it."
-            )
+            raise changed_meanwhile(table)
         self._read = table
         if self._table is None or not table.parts:
             self._table = table
@@ -205,6 +204,7 @@ class ChunkLoader:
                     self.bytes_read,
                     source.bytes_total,
                 )
+        check_columns = self._check_columns_later()
         written += Counts(deleted=writer.deleted)
         self._sent.inserters = writer.inserters
         self._sent.old_values = writer.old_values
@@ -216,15 +216,24 @@ class ChunkLoader:
             self._decide(*sequences.decisions)
         counts = chunks.counts(written, self._log.records - rejected_before)
         _check(counts, source.name)
+        check_columns()
         source.check_unchanged()
         return counts
 
     def _watch_savepoints(self, batches: Iterator[TypedBatch]) -> Iterator[TypedBatch]:
         """Yield the batches, and note whether the source opens or ends a savepoint in between."""
-        savepoints = self._session.savepoints
+        savepoints, is_first = self._session.savepoints, True
         for batch in batches:
+            if is_first:  # the source may have taken long
+                self._check_columns_later()()
+                is_first = False
             self._sent.is_nested |= self._session.savepoints != savepoints
             yield batch
+
+    def _check_columns_later(self) -> Callable[[], None]:
+        if self._entry.is_brief:  # the table is locked from the start
+            return lambda: None
+        return check_columns_later(self._session, self.table)
 
     def _take_in(self, result: BatchResult, read: int) -> None:
         """Record the result of a batch; ``read`` records have been read by now."""

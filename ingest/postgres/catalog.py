@@ -19,6 +19,8 @@ from ingest.postgres.fact_queries import FOR_COPY, RUNS_FUNCTIONS
 from ingest.postgres.quoting import quote_db_table, quote_name, unquoted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import Field, Model
 
     from ingest.postgres.base import Session
@@ -33,6 +35,7 @@ __all__ = [
     "Index",
     "Table",
     "Trigger",
+    "check_columns_later",
     "concrete_fields_of_table",
     "find_table",
     "lock_statement",
@@ -51,6 +54,13 @@ REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
 """Matches a stored expression whose SQL text has ``NULLIF``, ``IS DISTINCT FROM`` or ``CASE x
 WHEN``. These cannot name the operator that they compare by: when the text is parsed again, an ``=``
 of a schema that is earlier in the search path could be used."""
+_TYPES = """
+SELECT a.attrelid::bigint, a.attname::pg_catalog.text,
+       pg_catalog.format_type(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid OPERATOR(pg_catalog.=) pg_catalog.to_regclass($1::pg_catalog.text)
+  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -256,7 +266,8 @@ def read_settled_table(session: Session, model: type[Model], *, for_copy: bool =
 
     Another load may be dropping and building indexes, and PostgreSQL's functions that return
     definitions fail for an index that was just dropped. So this waits for a lock on the table, and
-    releases it at once.
+    releases it at once: ``direct`` may need a stronger one, for which two loads that both keep the
+    lock would wait for each other. See ``check_columns_later``.
     """
     name = quote_db_table(model._meta.db_table)
     [(oid, may_lock)] = session.fetch(_FIND_TO_LOCK, name)
@@ -294,6 +305,31 @@ def _read(
         for part in FOR_COPY:  # a missing fact is not an empty one
             del table.facts[part]  # type: ignore[misc]
     return table
+
+
+def check_columns_later(session: Session, table: Table) -> Callable[[], None]:
+    """Read the columns again; return a function that raises ``ConfigurationError`` if they changed.
+
+    Another session may change the table between ``read_settled_table`` and the first COPY, which
+    would take the bytes of an ``integer`` for a ``real``. The answer is final once rows are
+    written, and so the table is locked.
+    """
+    reads = [(each, session.fetch_later(_TYPES, each.qualified_name)) for each in table.tables]
+
+    def check() -> None:
+        for each, read in reads:
+            found = {(int(oid), name, sql_type) for oid, name, sql_type in read()}
+            if not found.issuperset((each.oid, it.name, it.sql_type) for it in each.columns):
+                raise changed_meanwhile(each)
+
+    return check
+
+
+def changed_meanwhile(table: Table) -> ConfigurationError:
+    """Return the error for a table that another session changed during a load."""
+    return ConfigurationError(
+        f"The table {table.qualified_name} was changed while rows were loaded into it."
+    )
 
 
 def read_locked_table(
