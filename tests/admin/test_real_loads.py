@@ -143,4 +143,4 @@ def test_undo_restores_what_an_upsert_changed(client, page):
     assert want in client.post(page(got.pk, "undo"), follow=True).content.decode()
     assert [it.amount for it in Transaction.objects.all()] == [1]
     again = load(Transaction, records, on_conflict="upsert").load
-    assert "did not keep what they were" in client.get(page(again.pk, "undo")).content.decode()
+    assert "did not keep what it was" in client.get(page(again.pk, "undo")).content.decode()
