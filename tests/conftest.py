@@ -30,6 +30,8 @@ ENDURANCE = (
 rows.
 
 CI runs them. By hand: ``pytest -m endurance``, or ``-m ""`` for all tests."""
+ENDURANCE_TIMEOUT = 1_200
+"""Seconds: two suites at once on a slow machine take three times as long as one test alone."""
 
 
 SHORT_EXAMPLES, LONG_EXAMPLES = 100, 3_600
@@ -53,6 +55,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if any(part in item.path.as_posix() for part in ENDURANCE):
             item.add_marker(pytest.mark.endurance)
+            item.add_marker(pytest.mark.timeout(ENDURANCE_TIMEOUT))
 
 
 @pytest.fixture(scope="session")
