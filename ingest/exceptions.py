@@ -162,6 +162,9 @@ class ServerFailed(IngestError):  # noqa: N818 - it says what happened
     """PostgreSQL could not continue."""
 
     outcome_text = NOTHING_LOADED
+    sqlstate: str | None = None
+    """PostgreSQL's code of the error, if there is one.
+    https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 class LedgerError(IngestError):

@@ -83,7 +83,7 @@ def begin_run(session: Session) -> int:
 def end_run(session: Session, load: Load, number: int) -> None:
     """Prevent chunks from being begun, and terminate the backends that are loading one."""
     session.fetch(_END_RUN, RUN_CLASS, number)
-    session.fetch(_END_CHUNKS.format(locks=_LOCKS), chunk_class(load), END_MILLISECONDS)
+    session.terminate(_END_CHUNKS.format(locks=_LOCKS), chunk_class(load), END_MILLISECONDS)
 
 
 def is_loading(load: Load, alias: str) -> bool:

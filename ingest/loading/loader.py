@@ -171,7 +171,11 @@ class Loader:
         mode = "" if job.how.conflicts is None else job.how.conflicts.mode
         role = "" if entry is None or entry.load is None else entry.load.role
         told = name_missing_rights(job.alias, failure.message, job.model, RIGHTS[mode], role)
-        return ServerFailed(f"{failure.message} {told}") if told else failure
+        if not told:
+            return failure
+        explained = ServerFailed(f"{failure.message} {told}")
+        explained.sqlstate = failure.sqlstate
+        return explained
 
     def _could_not_lock(self, error: Exception) -> bool:
         """Return whether a brief load could not lock its table; other loads need no such lock.

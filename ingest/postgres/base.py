@@ -83,7 +83,13 @@ class Session(ABC):
 
     def end_backend(self, backend: Backend) -> None:
         """Terminate the server process of a lost connection, if it is still running."""
-        self.fetch(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)
+        self.terminate(_END_BACKEND, backend.pid, backend.began, END_MILLISECONDS)
+
+    def terminate(self, sql: str, *parameters: Any) -> None:
+        """Run a query that terminates backends of the same login, whatever role the session has."""
+        with self.transaction():
+            self.execute("SET LOCAL ROLE NONE")
+            self.fetch(sql, *parameters)
 
     def settle(self) -> None:
         """Wait for a script that is still running, so that a query can be sent.

@@ -171,7 +171,9 @@ def translate(error: Exception) -> Exception:
         )
     if isinstance(error, asyncpg.PostgresError | psycopg.Error):
         said = _text_of(error).strip().rstrip(".")
-        return ServerFailed(f"PostgreSQL could not continue: {said}.")
+        failure = ServerFailed(f"PostgreSQL could not continue: {said}.")
+        failure.sqlstate = error.sqlstate
+        return failure
     return error
 
 

@@ -85,6 +85,24 @@ def test_a_load(role, around, has, options, want):
         assert load(Transaction, given, **options).rejected == 0
 
 
+def test_a_load_by_several_workers(role, tmp_path):
+    given = [{**rows()[0], "reference": f"R{number}"} for number in range(40)]
+    path = tmp_path / "rows.csv"
+    lines = [",".join(given[0]), *(",".join(map(str, row.values())) for row in given)]
+    path.write_text("\n".join(lines) + "\n")
+    options = {"workers": 2, "chunk_rows": 10, "retries": 0}
+    with acting(), pytest.raises(ServerFailed) as caught:
+        load(Transaction, path, **options)
+    assert caught.value.sqlstate == "42501"
+    assert str(caught.value) == (
+        "PostgreSQL could not continue: permission denied for table finance_transaction. "
+        f"{lacking('INSERT')} Nothing was loaded."
+    )
+    run(f"GRANT INSERT ON {TABLE} TO {ROLE}")
+    with acting():
+        assert load(Transaction, path, **options).rows == 40
+
+
 def test_the_ledger(role):
     given = rows()
     run(f"GRANT INSERT ON {TABLE} TO {ROLE}; REVOKE INSERT, DELETE ON ingest_chunk FROM {ROLE}")

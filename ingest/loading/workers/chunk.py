@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ingest import exceptions
 from ingest.conversion.slow_fields import SlowField
-from ingest.exceptions import IngestError, Outcome, RecordsRefused
+from ingest.exceptions import IngestError, Outcome, RecordsRefused, ServerFailed
 from ingest.results import Counts
 from ingest.results.rejects import Reject, as_json
 from ingest.sources import Position
@@ -116,8 +116,8 @@ def describe(error: Exception, *, may_pass: bool) -> dict[str, Any]:
             for reject in error.rejects
         ]
     if isinstance(error, IngestError):
-        outcome = [error.outcome.value, error.outcome_text]
-        return {**told, "message": error.message, "outcome": outcome}
+        told["outcome"] = [error.outcome.value, error.outcome_text]
+        return {**told, "message": error.message, "sqlstate": getattr(error, "sqlstate", None)}
     return {**told, "message": f"{type(error).__name__}: {error}", "outcome": None}
 
 
@@ -135,6 +135,8 @@ def error_of(told: dict[str, Any]) -> IngestError:
         error = kind(told["message"])
     else:
         error = IngestError(told["message"])
+    if isinstance(error, ServerFailed):
+        error.sqlstate = told["sqlstate"]
     if told["outcome"] is not None:
         outcome, text = told["outcome"]
         error.with_outcome(Outcome(outcome), text)

@@ -317,11 +317,11 @@ class Coordinator:
         """Prevent further commits, and count what is committed."""
         for future in self._running:
             future.cancel()
-        with suppress(IngestError):
+        with suppress(Exception):  # the error that stopped the load is what to report
             end_run(self._session, self._load, self._run)
         if hasattr(self, "_executor"):
             self._executor.end()
-        with suppress(IngestError):
+        with suppress(Exception):
             with self._session.transaction():
                 settled = self._entry.settle(self._session)
                 self._reporter.start_from(settled.counts, self._bytes_read)
