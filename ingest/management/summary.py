@@ -114,7 +114,8 @@ def _next(result: LoadResult) -> Iterator[str]:
     elif result.number is not None:
         # Loaded rows do not prevent another load if conflicts are settled by their key.
         has_key = result.load is not None and "on_conflict" in result.load.options.get("how", {})
-        undo = "" if has_key else f"type bulk_load --undo {result.number}, and "
+        is_clear = has_key or not _has_changed(result)
+        undo = "" if is_clear else f"type bulk_load --undo {result.number}, and "
         yield (
             f"The admin's page of load {result.number} lists the refused records (the first "
             f"{rejects_kept():,}). To have all of them in a file, {undo}load again with "
@@ -124,9 +125,16 @@ def _next(result: LoadResult) -> Iterator[str]:
         yield "Load with --reject-file FILE to have the refused records in a file."
 
 
+def _has_changed(result: LoadResult) -> bool:
+    """Return whether the table has other rows than before."""
+    return bool(result.rows or result.deleted)
+
+
 def _number(result: LoadResult, number: int) -> str:
     if any(each.startswith(CANNOT_BE_UNDONE) for each in result.decisions):
         return f"This is load {number}. It cannot be undone: -v 2 says why."
+    if not _has_changed(result):
+        return f"This is load {number}, which changed nothing in the table."
     undo = f"This is load {number}: bulk_load --undo {number}"
     if not result.updated and not result.deleted:
         return f"{undo} would delete its rows again."

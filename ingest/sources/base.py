@@ -275,9 +275,12 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     kind = find_kind(given, options.format)
     if kind is not None:
         return kind.open(given, options)
+    lazy = [name for name in ("collect", "compute") if callable(getattr(given, name, None))]
+    run_it = f" Give the result of its {lazy[0]}() instead." if lazy else ""
     raise TypeError(
         f"{type(given).__name__!r} is no source: give a path or several, a file opened for reading "
         "bytes, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
+        f"{run_it}"
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ingest.exceptions import ConstraintRefused
+from ingest.plurals import counted
 from ingest.postgres.errors import RowError, explain, refusal_error, refusal_of
 from ingest.postgres.quoting import unquoted
 from ingest.results.rejects import Kind, Reject, shorten
@@ -195,7 +196,7 @@ def explain_missing(missing: Sequence[MissingReference], batch: TypedBatch) -> C
     first = missing[0]
     key = first.constraint
     others = len({item.place for item in missing}) - 1  # a row may break two foreign keys
-    more = f" {others:,} more rows of the same batch." if others else ""
+    more = f" {counted(others, 'more row')} of the same batch." if others else ""
     return ConstraintRefused(
         f"PostgreSQL would refuse {locate(batch, first.place, key.columns)}: "
         f"{_key_of(first)} is not present in table {key.references}, as the foreign key "

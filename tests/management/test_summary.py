@@ -163,6 +163,8 @@ def test_what_to_type_next(facts, want):
 def test_a_load_prints_its_number():
     out, _ = reported(0, load=Load(pk=12))
     assert out == ["This is load 12: bulk_load --undo 12 would delete its rows again.", *LAST]
+    out, _ = reported(0, load=Load(pk=12), inserted=0)
+    assert out[0] == "This is load 12, which changed nothing in the table."
     out, _ = reported(0, load=Load(pk=12), decisions=("Rows: this load cannot be undone, because",))
     assert out[0] == "This is load 12. It cannot be undone: -v 2 says why."
 

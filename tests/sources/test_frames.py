@@ -238,3 +238,10 @@ def test_a_table_of_nothing_but_bad_text():
     texts = {name: [text] for name, text in MOMENT.items()}
     given = pa.table({**texts, "hour_or_null": pa.array([b"\xff"]).view(pa.string())})
     assert load(Moment, given, on_error="reject").rejected == 1
+
+
+def test_a_lazy_frame_is_not_read_before_its_query_has_run():
+    frame = pl.LazyFrame({"a": [1, 2]})
+    with pytest.raises(TypeError, match=r"Give the result of its collect\(\) instead"):
+        open_source(frame)
+    assert read(frame.collect()).rows == [(1,), (2,)]

@@ -198,6 +198,8 @@ def test_records_that_break_two_foreign_keys_are_counted_once(account, few_rows_
     said = refused(Transaction, rows, columns=COLUMNS)
     assert "record 1, column " in said
     assert " 59 more rows of the same batch. " in said
+    said = refused(Transaction, rows[:2], columns=COLUMNS)
+    assert " 1 more row of the same batch. " in said
 
 
 def test_fields_name_the_way_to_see_all_too(write):
