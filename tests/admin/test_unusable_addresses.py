@@ -14,6 +14,7 @@ from django.urls import reverse
 from finance.models import Transaction
 from tests.admin.clients import TRANSACTIONS, address, reject
 from tests.ledger.recorded_loads import record_load
+from tests.sampling import some_of
 
 ROWS = 20_000
 
@@ -114,8 +115,14 @@ def visit(client, url, query):
 
 
 def faults_of(client, url, parameters, values):
+    """Return what fails of some of the values of each parameter; each value is tried."""
     found = []
-    for name, value in itertools.product(parameters, values):
+    pairs = [
+        (name, value)
+        for place, name in enumerate(parameters)
+        for value in some_of(values, min(5, len(parameters)), place)
+    ]
+    for name, value in pairs:
         try:
             response = visit(client, url, [(name, value)])
         except Exception as error:  # noqa: BLE001 - what the server would answer 500 to
@@ -126,8 +133,10 @@ def faults_of(client, url, parameters, values):
     return found
 
 
-def test_the_list_of_a_large_table(admin_client):
-    assert faults_of(admin_client, TRANSACTIONS, LARGE_PARAMETERS, GARBAGE) == []
+@pytest.mark.parametrize("part", range(2))
+def test_the_list_of_a_large_table(admin_client, part):
+    parameters = LARGE_PARAMETERS[part::2]
+    assert faults_of(admin_client, TRANSACTIONS, parameters, GARBAGE) == []
 
 
 def test_the_place_of_a_page(admin_client):
@@ -152,7 +161,8 @@ def test_rows_of_the_last_day_there_is(admin_client):
 
 @pytest.mark.parametrize("year", ["0", "1", "2025", "9999", "10000", "-5", "9" * 30, "x"])
 def test_the_parts_of_a_date(admin_client, year):
-    for month, day in itertools.product(["0", "2", "12", "13", "x"], ["0", "30", "31", "32", "x"]):
+    months, days = ["0", "2", "12", "13", "x"], ["0", "30", "31", "32", "x"]
+    for month, day in some_of(itertools.product(months, days), 3, len(year)):
         query = [("tx_date__year", year), ("tx_date__month", month), ("tx_date__day", day)]
         assert visit(admin_client, TRANSACTIONS, query).status_code in ANSWERS, query
         assert visit(admin_client, TRANSACTIONS, query[1:]).status_code in ANSWERS, query

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from decimal import Decimal
 
@@ -16,9 +15,10 @@ from ingest.layout.drafting import draft
 from ingest.sources.detection import detect
 from tests.end_to_end.contract.models.numbers import Coercion
 from tests.factories import AccountFactory
+from tests.sampling import IS_LONG
 from tests.sources.bank_statements import statements
 
-STATEMENTS = 500 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 40
+STATEMENTS = 500 if IS_LONG else 40
 
 pytestmark = pytest.mark.django_db
 

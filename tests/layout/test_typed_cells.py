@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import datetime as dt
 import json
-import os
 import sqlite3
 from decimal import Decimal
 from types import MappingProxyType
@@ -28,9 +27,10 @@ from ingest.layout.definition import Condition, Reading, Sign
 from tests.end_to_end.contract.models.moments import Moment
 from tests.end_to_end.contract.models.numbers import Fraction, Integer
 from tests.factories import UserFactory
+from tests.sampling import IS_LONG
 from tests.sources.workbooks import As, make
 
-EXAMPLES = 300 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 6
+EXAMPLES = 300 if IS_LONG else 6
 NAMES = ("number", "name", "day", "amount", "side")
 
 pytestmark = pytest.mark.django_db

@@ -1,7 +1,5 @@
 """Detection and load find the same records, preamble and trailer."""
 
-import os
-
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +9,10 @@ from ingest.sources.detection import detect
 from ingest.sources.detection.dialects import Dialect, split
 from ingest.sources.detection.tables import find_table
 from ingest.sources.parser import split_record
+from tests.sampling import IS_LONG
 from tests.sources.read_source import Pipe
 
-TEXTS = 20_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 250
+TEXTS = 20_000 if IS_LONG else 250
 many = settings(
     max_examples=TEXTS,
     deadline=None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import random
 
 import pyarrow as pa
@@ -21,9 +20,10 @@ from ingest.sources.record_text import (
     RecordPattern,
     count_lines,
 )
+from tests.sampling import IS_LONG
 from tests.sources.read_source import Pipe
 
-TEXTS = 51_000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 200
+TEXTS = 51_000 if IS_LONG else 200
 """The number of texts that each property tries."""
 WIDTH = 3
 LINE_ENDS = ("\n", "\r\n", "\r")
