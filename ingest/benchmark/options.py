@@ -102,7 +102,7 @@ class BenchmarkOptions:
             raise ConfigurationError("--role measures a method and --explain none: leave out one.")
         if self.psql is not None and "psql" not in self.baselines:
             raise ConfigurationError(
-                "--psql names the program that --baseline psql runs: say --baseline psql, or leave "
+                "--psql names the program that --baseline psql runs: use --baseline psql, or leave "
                 "it out."
             )
         if self.explain and (self.baselines or self.from_file or self.methods):
@@ -246,7 +246,7 @@ def find_measured_model(label: str | None) -> type[Model]:
     label = label or benchmark_model()
     if not label:
         raise ConfigurationError(
-            "Say which model's table to measure: --model app.Model, "
+            "Name the model whose table is to be measured: --model app.Model, "
             'or set INGEST = {"BENCHMARK_MODEL": "app.Model"}.'
         )
     return find_model(label)

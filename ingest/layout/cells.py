@@ -32,7 +32,7 @@ def place_of(layout: Layout, column: Column, names: Sequence[str], keys: tuple[s
         )
     if names.count(column) > 1:
         raise layout.error(
-            keys, f"the source has several columns {column!r}: say its position, from 1."
+            keys, f"the source has several columns {column!r}: give its position, from 1."
         )
     if column in names:
         return names.index(column)

@@ -151,7 +151,7 @@ def _joined(
     if rules.column is None or set(dump(rules)) != {"column"} or not has_columns:
         raise layout.error(
             ("fields", f"{field}{LOOKUP_SEPARATOR}{lookup}"),
-            f"{field} is looked up by several fields, and each of them takes a column alone. Say "
+            f"{field} is looked up by several fields, and each of them takes a column alone. Write "
             f"the rest as [fields.{field}] with 'columns' and 'lookup'.",
         )
     columns = before.columns or (before.column or "",)

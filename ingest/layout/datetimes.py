@@ -82,7 +82,7 @@ class DateTimeReader:
                 raise ValueError(f"the format {item!r} has no {_WHAT[kind]}")
             is_complete = kind == "time" or has_year(item)
             if not is_complete and year is None:
-                raise ValueError(f"the format {item!r} has no year: say which with 'year'")
+                raise ValueError(f"the format {item!r} has no year: give one with 'year'")
             self._formats.append(_Format(item, is_complete, digits_needed(item)))
         # If a format needs texts to be read one by one, all formats after it do, too: the order
         # of the formats counts.

@@ -114,7 +114,7 @@ class FieldCells:
         if origin not in self._layout.fields or not self._layout.fields[origin].lookup:
             raise self._layout.error(
                 ("fields", name, "copy"),
-                f"{name} is copied from {origin!r}, which the layout does not look up: say "
+                f"{name} is copied from {origin!r}, which the layout does not look up: write "
                 f"{origin} = {{column = …, lookup = …}}.",
             )
         takers = [

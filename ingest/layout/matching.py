@@ -35,7 +35,7 @@ def find_model(label: str) -> type[models.Model]:
         labels = [model._meta.label for model in apps.get_models()]
         raise ConfigurationError(
             f"There is no model {label!r}.{did_you_mean(label, labels)} "
-            "Say it as app.Model, and see that the app is in INSTALLED_APPS."
+            "Write it as app.Model, and see that the app is in INSTALLED_APPS."
         ) from None
 
 
@@ -183,11 +183,11 @@ def _match_loosely(
     else:
         fits = list(dict.fromkeys(field for rank in by_rank for field in rank))
     if len(fits) > 1:
-        cure = "" if match == "loose" else ", or say --match loose, which goes by field names first"
+        cure = "" if match == "loose" else ", or use --match loose, which goes by field names first"
         raise LayoutError(
             f"{source} has a column {shorten(column)}, which may be "
             f"{' or '.join(f'{model._meta.label}.{field.name}' for field in fits)}: rename it, "
-            f"say --map FIELD=COLUMN{cure}."
+            f"use --map FIELD=COLUMN{cure}."
         )
     return fits[0] if fits else None
 

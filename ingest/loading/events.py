@@ -184,7 +184,7 @@ def _counts_of(counts: Counts | LoadResult) -> dict[str, int]:
 def _facts_of(error: BaseException) -> dict[str, Any]:
     """Return the error's class, and the SQLSTATE if the error or its cause has one."""
     cause: BaseException | None = error
-    while cause is not None and not hasattr(cause, "sqlstate"):
+    while cause is not None and getattr(cause, "sqlstate", None) is None:
         cause = cause.__cause__
     return {"error": type(error).__name__, "sqlstate": getattr(cause, "sqlstate", None)}
 

@@ -83,7 +83,7 @@ def _check_effects(how: LoadOptions) -> None:
     for name in ("reject_file", "reject_log", "reject_limit"):
         if getattr(how, name) is not None and how.on_error != "reject":
             raise ConfigurationError(
-                f"There is a {name.replace('_', ' ')} only with rejected records: say "
+                f"There is a {name.replace('_', ' ')} only with rejected records: use "
                 "on_error='reject' (--on-error reject), or leave it out. Without that "
                 f"{spell(name)} has no effect."
             )
@@ -103,7 +103,7 @@ def _check_conflicts(how: LoadOptions) -> None:
             if getattr(how, name) != defaults[name] and how.on_conflict not in modes:
                 raise ConfigurationError(
                     f"{spell(name)} has no effect with on_conflict={how.on_conflict!r} "
-                    f"(--on-conflict {how.on_conflict}): leave it out, or say on_conflict="
+                    f"(--on-conflict {how.on_conflict}): leave it out, or use on_conflict="
                     f"{' or '.join(map(repr, modes))}."
                 )
     if how.on_conflict == "error":
@@ -122,7 +122,7 @@ def _check_sync(how: LoadOptions) -> None:
     """Raise ``ConfigurationError`` for options that cannot be combined with ``sync``."""
     if how.scope is None:
         raise ConfigurationError(
-            "on_conflict='sync' deletes rows: say which ones may be deleted, with "
+            "on_conflict='sync' deletes rows: specify which ones may be deleted, with "
             "scope={'field': value} (--scope FIELD=VALUE), or scope='all' for the whole table."
         )
     if how.is_chunked:

@@ -154,7 +154,7 @@ def _check_reject_file(load: Load, job: LoadSpec) -> None:
     if is_another and _rows(Chunk, load, "LIMIT 1"):
         raise LedgerError(
             f"Load {load.pk} of this file is not finished, and its reject file is "
-            f"{load.reject_file!r}, which has the records that were refused until now: say "
+            f"{load.reject_file!r}, which has the records that were refused until now: use "
             "that name, or leave it out."
         )
 

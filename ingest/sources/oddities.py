@@ -69,7 +69,7 @@ class Oddities:
             yield (
                 f"Warning: {name} has control characters (U+0080 to U+009F) when it is read as "
                 f"{self._options.encoding}. Is it an encoding of Windows, which has the euro and "
-                "typographic quotes there? Say --encoding cp1252, or the one that it is."
+                "typographic quotes there? Use --encoding cp1252, or the one that it is."
             )
         if self._lacks_trailer:
             yield (

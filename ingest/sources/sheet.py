@@ -76,7 +76,7 @@ def open_sheet(file: InputFile, chosen: str | int | None, stack: ExitStack) -> S
             others = [it.name for it in sheets if "Visible" in str(it.visible).split(".")]
             raise SourceError(
                 f"{file.name} has several sheets with data, such as {filled[0][0]!r} and "
-                f"{filled[1][0]!r}, of {', '.join(map(repr, others))}: say which one with "
+                f"{filled[1][0]!r}, of {', '.join(map(repr, others))}: choose one with "
                 "sheet (--sheet), by its name or its number from 1."
             )
     filled = [it for it in opened if it[2].start is not None]

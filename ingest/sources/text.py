@@ -240,7 +240,7 @@ def _check_is_narrow(head: bytes, name: str) -> None:
         if len(units) >= _WIDE_LEAST and max(even, odd) > len(units) / 4 and not min(even, odd):
             found = "utf-16-le" if odd else "utf-16-be"
     if found is not None:
-        raise SourceError(f"{name} is in the encoding {found}: say --encoding {found}.")
+        raise SourceError(f"{name} is in the encoding {found}: use --encoding {found}.")
 
 
 def find_codec(encoding: str, name: str) -> codecs.CodecInfo:
@@ -288,8 +288,8 @@ def why_undecodable(cell: bytes | str) -> str:
         cell.decode()
     except UnicodeDecodeError as error:
         return (
-            f"byte 0x{cell[error.start]:02X} is not valid in the source's encoding: say which "
-            "encoding the file has"
+            f"byte 0x{cell[error.start]:02X} is not valid in the source's encoding: specify "
+            "the file's encoding"
         )
     raise AssertionError(cell)  # Arrow and Python agree on what UTF-8 is
 

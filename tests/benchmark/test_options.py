@@ -36,7 +36,7 @@ def run(*arguments, **options):
             (
                 "There is no model 'finance.Transction'. "
                 "Did you mean 'finance.Transaction' or 'finance.Account'? "
-                "Say it as app.Model, and see that the app is in INSTALLED_APPS."
+                "Write it as app.Model, and see that the app is in INSTALLED_APPS."
             ),
         ),
         (
@@ -100,7 +100,7 @@ def run(*arguments, **options):
         ),
         (
             ["finance.Account", "rows.csv"],
-            "To measure with the rows of a file, say --source rows.csv.",
+            "To measure with the rows of a file, use --source rows.csv.",
         ),
     ],
 )
@@ -122,7 +122,7 @@ def test_without_a_model_it_says_how_to_name_one():
     with pytest.raises(CommandError) as caught:
         run()
     assert str(caught.value) == (
-        "Say which model's table to measure: --model app.Model, "
+        "Name the model whose table is to be measured: --model app.Model, "
         'or set INGEST = {"BENCHMARK_MODEL": "app.Model"}.'
     )
 

@@ -97,7 +97,7 @@ def test_a_message_shows_a_tuple_as_a_tuple(loaded):
 def test_bytes_that_are_no_text(loaded):
     got = loaded("char", "required", text(b"a\xe9", "ab"))
     assert got == [
-        "byte 0xE9 is not valid in the source's encoding: say which encoding the file has",
+        "byte 0xE9 is not valid in the source's encoding: specify the file's encoding",
         "ab",
     ]
 

@@ -97,7 +97,7 @@ def test_a_header_that_may_be_two_fields(shop):
         match_columns(shop, ["Tag 1"], "a.csv")
     assert str(got.value) == (
         "a.csv has a column 'Tag 1', which may be finance.Shop.label or finance.Shop.other: "
-        "rename it, say --map FIELD=COLUMN, or say --match loose, which goes by field names first."
+        "rename it, use --map FIELD=COLUMN, or use --match loose, which goes by field names first."
     )
     [found] = match_columns(shop, ["Tag 1"], "a.csv", "loose")
     assert found.target == "label"  # a db_column comes before a verbose_name

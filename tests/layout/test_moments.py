@@ -82,7 +82,7 @@ def test_the_pivot_parts_the_centuries():
 def test_a_date_without_a_year():
     assert read("4月30日", "%m月%d日", year=2024) == "2024-04-30"
     assert read("29.2.", "%d.%m.", year=2024) == "2024-02-29"
-    with pytest.raises(ValueError, match="has no year: say which with 'year'"):
+    with pytest.raises(ValueError, match="has no year: give one with 'year'"):
         DateTimeReader("date", ["%d.%m."])
 
 

@@ -9,7 +9,7 @@ from ingest.layout import FieldLayout, Layout, Sign
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BAD = b"\xff"
-WHY = "Byte 0xFF is not valid in the source's encoding: say which encoding the file has"
+WHY = "Byte 0xFF is not valid in the source's encoding: specify the file's encoding"
 
 
 @pytest.fixture

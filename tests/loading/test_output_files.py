@@ -175,7 +175,7 @@ def test_a_file_that_is_there_is_not_overwritten_unless_it_is_said(rows, option)
     old.write_text("precious")
     got = refused(rows, **{option: old})
     assert got.endswith(
-        "'old.csv' is there already, and is not empty: give it another name, or say --overwrite "
+        "'old.csv' is there already, and is not empty: give it another name, or use --overwrite "
         "(overwrite=True) to replace it."
     )
     assert old.read_text() == "precious"

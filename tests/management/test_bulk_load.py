@@ -126,7 +126,7 @@ def test_standard_input(process, rows):
         ((), "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."),
         (("finance.Transaction",), "Say what to load"),
         (("finance.Transactoin", "x.csv"), "Did you mean 'finance.Transaction'"),
-        (("transaction", "x.csv"), "Say it as app.Model, and see that the app is"),
+        (("transaction", "x.csv"), "Write it as app.Model, and see that the app is"),
         (("finance.Transaction", __file__, "--database", "other"), "no DATABASES['other']"),
     ],
 )  # fmt: skip

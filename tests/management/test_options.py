@@ -223,7 +223,7 @@ def test_a_preview_of_nothing(tmp_path):
         (
             ["--reject-file", "r.csv"],
             (
-                "There is a reject file only with rejected records: say on_error='reject' "
+                "There is a reject file only with rejected records: use on_error='reject' "
                 "(--on-error reject), or leave it out."
             ),
         ),

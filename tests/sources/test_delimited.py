@@ -568,7 +568,7 @@ def test_utf16_that_nobody_said_is_named(tmp_path, name, encoding, said):
     path = tmp_path / name
     text = "ä,b\n1,2\n3,4\n" if name == "a.csv" else '[{"ä": 1}]'
     path.write_text(text, encoding=encoding)
-    with pytest.raises(SourceError, match=rf"is in the encoding {said}: say --encoding {said}\."):
+    with pytest.raises(SourceError, match=rf"is in the encoding {said}: use --encoding {said}\."):
         read(path)
     got = read(path, encoding=said)
     assert got.columns[0] == "ä"

@@ -172,7 +172,7 @@ def test_the_sheet_is_the_only_one_with_data_or_must_be_named(tmp_path):
     path = make(tmp_path / "2.xlsx", ("first", one), ("second", two), ("empty", []))
     assert refused(path) == (
         f"{path} has several sheets with data, such as 'first' and 'second', of 'first', 'second', "
-        "'empty': say which one with sheet (--sheet), by its name or its number from 1."
+        "'empty': choose one with sheet (--sheet), by its name or its number from 1."
     )
     assert read(path, sheet="second")[0] == read(path, sheet=2)[0] == read(path, sheet="2")[0]
     assert read(path, sheet=2)[0] == ("b",)

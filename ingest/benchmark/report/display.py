@@ -50,7 +50,7 @@ def handle(command: BaseCommand, *, model: str | None, file: str | None, **optio
     Raise an ``IngestError``, or ``CommandError`` with the exit code 130 after Ctrl-C.
     """
     if file is not None:
-        raise ConfigurationError(f"To measure with the rows of a file, say --source {file}.")
+        raise ConfigurationError(f"To measure with the rows of a file, use --source {file}.")
     if model is not None and options["benchmark_model"] not in {None, model}:
         raise ConfigurationError(
             f"--model names {options['benchmark_model']}, and the first argument {model}: leave "

@@ -118,12 +118,12 @@ def choose_key(
         if not usable:
             raise _why_none(keys, model, names)
         raise ConfigurationError(
-            f"The source feeds several unique keys of {label}: {_listed(usable, names)}. Say which "
-            "one decides with key=[…] (--key FIELD …)."
+            f"The source feeds several unique keys of {label}: {_listed(usable, names)}. Choose "
+            "the one that decides with key=[…] (--key FIELD …)."
         )
     if not any(asked):
         raise ConfigurationError(
-            f"key (--key) names no field: leave it out, or say one of {label}'s keys: "
+            f"key (--key) names no field: leave it out, or name one of {label}'s keys: "
             f"{_listed(keys, names)}."
         )
     columns = [column for name in asked for column in _columns_of(name, model)]

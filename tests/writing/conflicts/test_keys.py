@@ -129,7 +129,7 @@ def test_a_key_that_postgresql_computes(schema):
 
 def test_the_key_must_be_clear(db):
     records = [{"id": 1, "number": "x", "name": "y"}]
-    with pytest.raises(ConfigurationError, match=r"several unique keys .*: id; number\. Say which"):
+    with pytest.raises(ConfigurationError, match=r"several unique keys .*: id; number\. Choose"):
         load(Account, records, on_conflict="upsert")
     with pytest.raises(ConfigurationError, match=r"feeds no unique key .* completely"):
         load(Account, [{"name": "y"}], on_conflict="upsert")
@@ -174,7 +174,7 @@ def test_options_name_fields(item):
         ({"keep_if_null": ["nothing"]}, "'nothing', which .* does not have"),
         ({"update_fields": ["note"], "keep_if_null": ["number"]}, "'number', which is not updated"),
         ({"newest": "number"}, "'number', which belongs to the key"),
-        ({"key": ""}, "key .* names no field: leave it out, or say one of .*: id; number"),
+        ({"key": ""}, "key .* names no field: leave it out, or name one of .*: id; number"),
         ({"key": ["number"], "on_conflict": "error"}, "key .* has no effect"),
         ({"newest": "note", "on_conflict": "ignore"}, "newest .* has no effect"),
     ]:

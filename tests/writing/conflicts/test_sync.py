@@ -94,7 +94,7 @@ def test_what_is_deleted(scoped, scope, left, rows, monkeypatch):
         ({"scope": {"area__isnull": "no"}}, "say true or false"),
         ({"scope": {"area": "a\0"}}, "which no row has"),
         ({"scope": ["all", "area=x"]}, "say FIELD=VALUE, or all"),
-        ({"scope": None}, r"say which ones may be deleted, with scope="),
+        ({"scope": None}, r"specify which ones may be deleted, with scope="),
         *(
             (
                 {"max_deletes": it},
