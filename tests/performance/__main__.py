@@ -47,6 +47,10 @@ def main(arguments):
     from tests.performance import harness
 
     figure = import_module(f"tests.performance.{asked.name}").FIGURE
+    unknown = set(asked.only or ()) - set(figure.variants)
+    if unknown:
+        known = ", ".join(map(repr, figure.variants))
+        sys.exit(f"There is no variant {min(unknown)!r}. {asked.name} has {known}.")
     if asked.variant:
         harness.run_variant(figure, asked)
     else:
