@@ -105,7 +105,7 @@ def run(command, clone, environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         stdin=subprocess.DEVNULL,
         check=False,
     )
