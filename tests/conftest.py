@@ -34,7 +34,7 @@ ENDURANCE_TIMEOUT = 1_200
 """Seconds: two suites at once on a slow machine take three times as long as one test alone."""
 
 
-SHORT_EXAMPLES, LONG_EXAMPLES = 60, 3_600
+SHORT_EXAMPLES, LONG_EXAMPLES = 100, 3_600
 """Hypothesis examples for each property; in tests/conversion each is a column of ten cells."""
 PATIENT = {
     "deadline": None,

@@ -6,5 +6,5 @@ IS_LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 
 
 def some_of(cases, every, first=0):
-    """Return each case whose place is ``first`` and a multiple of ``every``."""
+    """Return one case of ``every``, beginning with the one at the place ``first``."""
     return list(cases) if IS_LONG else list(cases)[first % every :: every]

@@ -193,7 +193,9 @@ def is_passing(error: BaseException) -> bool:
         # A refused login will be refused again, except by a server that starts or stops.
         is_refusal = isinstance(cause, asyncpg.PostgresError)
         return not is_refusal or _state(cause).startswith(PASSING)
-    if isinstance(error, ServerFailed | DatabaseError) and error.__cause__ is not None:
+    if isinstance(error, ServerFailed):  # without a cause it is from a worker, which has retried
+        return error.__cause__ is not None and is_passing(error.__cause__)
+    if isinstance(error, DatabaseError) and error.__cause__ is not None:
         return is_passing(error.__cause__)
     return _is_lost(error) or _state(error).startswith(PASSING)
 

@@ -105,7 +105,7 @@ def run(command, clone, environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=120,
         stdin=subprocess.DEVNULL,
         check=False,
     )

@@ -9,8 +9,10 @@ import pytest
 from django.db import connection
 
 from finance.models import Account, Transaction
-from ingest import IngestError, RecordsRefused, load, resume
+from ingest import IngestError, RecordsRefused, ServerFailed, load, resume
+from ingest.loading.workers.chunk import describe, error_of
 from ingest.models import Load
+from ingest.postgres.errors import is_passing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -179,3 +181,11 @@ def test_what_cannot_be_cut_has_one_worker(account, tmp_path):
         10,
         "One worker, because list must be read from its beginning to be cut into chunks.",
     )
+
+
+def test_what_a_worker_has_retried_is_not_retried_again():
+    failure = ServerFailed("PostgreSQL could not continue: deadlock detected.")
+    failure.sqlstate = "40P01"
+    told = error_of(describe(failure, may_pass=True))
+    assert (type(told), str(told), told.sqlstate) == (ServerFailed, str(failure), "40P01")
+    assert not is_passing(told)

@@ -176,7 +176,7 @@ def test_interrupted_while_rows_are_still_coming(process, rows, how):
         else:
             pytest.fail("no COPY began")
     started.send_signal(how)
-    _, err = started.communicate(timeout=60)
+    _, err = started.communicate(timeout=30)
     if how is signal.SIGINT:
         assert started.returncode == 130, err
         assert err.decode().splitlines()[-1] == "CommandError: Interrupted: nothing was loaded."
