@@ -12,9 +12,8 @@ from django.db import connection, models, transaction
 
 from ingest import load
 from tests.writing.conflicts.tables import SCHEMA, ask, make_model, run
+from tests.writing.waiting import name_sessions, new_name, rest
 
-PATIENCE = 0.1
-"""Seconds after which a step counts as waiting for a lock; the order then goes on without it."""
 ROWS = [("a1", "new"), ("n1", "new"), ("a2", "old")]
 """A row that changes, one that is new, and one that has the values of the table's already."""
 PLACES = range(len(ROWS) + 1)
@@ -55,14 +54,16 @@ class Other:
     """A session of its own, which takes one step after the other."""
 
     def __init__(self):
-        self._session = psycopg.connect(**connection.get_connection_params(), autocommit=True)
+        self._name = new_name()
+        given = {**connection.get_connection_params(), "application_name": self._name}
+        self._session = psycopg.connect(**given, autocommit=True)
         self._session.execute(f"SET search_path = {SCHEMA}, public")
         self._pool = ThreadPoolExecutor(1)
         self.steps, self.errors = [], []
 
     def take(self, sql, parameters=None):
         self.steps.append(self._pool.submit(self._run, sql, parameters))
-        wait(self.steps[-1:], PATIENCE)
+        rest(self.steps[-1].done, self._name)
 
     def _run(self, sql, parameters):
         try:
@@ -84,6 +85,7 @@ class Running:
         self._may_go = [threading.Event() for _ in range(len(records) + 1)]
         self._asked = [threading.Event() for _ in range(len(records) + 1)]
         self._records, self._isolation, self.error = records, isolation, None
+        self._name = new_name()
         self._thread = threading.Thread(target=self._run, args=(model,), daemon=True)
         self._thread.start()
 
@@ -96,6 +98,7 @@ class Running:
 
     def _run(self, model):
         try:
+            name_sessions(self._name)
             with transaction.atomic() if self._isolation else nullcontext():
                 if self._isolation:
                     with connection.cursor() as cursor:
@@ -115,10 +118,13 @@ class Running:
 
     def take(self, place):
         """Let the load go on with a row; it sends it now, or when it has read the next one."""
-        self._asked[place].wait(5 if place == 0 else PATIENCE)
+        rest(self._has_asked(place), self._name)
         self._may_go[place].set()
         if place + 1 < len(self._asked):
-            self._asked[place + 1].wait(PATIENCE)
+            rest(self._has_asked(place + 1), self._name)
+
+    def _has_asked(self, place):
+        return lambda: self._asked[place].is_set() or not self._thread.is_alive()
 
     def finish(self):
         self._thread.join(20)

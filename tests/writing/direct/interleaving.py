@@ -8,25 +8,25 @@ import psycopg
 from django.db import connection, transaction
 
 from ingest import load
-
-PATIENCE = 0.15
-"""Seconds after which a step counts as waiting for a lock; the order then goes on without it."""
+from tests.writing.waiting import name_sessions, new_name, rest
 
 
 class Other:
     """A session of its own, which takes one step after the other."""
 
     def __init__(self):
-        self._session = psycopg.connect(**connection.get_connection_params(), autocommit=True)
+        self._name = new_name()
+        given = {**connection.get_connection_params(), "application_name": self._name}
+        self._session = psycopg.connect(**given, autocommit=True)
         self._session.execute("SET search_path = direct_test, public")
         self._pool = ThreadPoolExecutor(1)
         self.steps = []
         self.errors = []
 
     def take(self, sql):
-        """Begin the step; give it time to end, and leave it alone where it has to wait."""
+        """Begin the step; let it end, and leave it alone where it has to wait."""
         self.steps.append(self._pool.submit(self._run, sql))
-        wait(self.steps[-1:], PATIENCE)
+        rest(self.steps[-1].done, self._name)
 
     def _run(self, sql):
         try:
@@ -55,6 +55,7 @@ class Load:
         self._done = threading.Event()
         self.result = self.error = None
         self._isolation = isolation
+        self._name = new_name()
         self._thread = threading.Thread(target=self._run, args=(model, options), daemon=True)
         self._thread.start()
 
@@ -67,6 +68,7 @@ class Load:
 
     def _run(self, model, options):
         try:
+            name_sessions(self._name)
             with transaction.atomic() if self._isolation else nullcontext():
                 if self._isolation:
                     with connection.cursor() as cursor:
@@ -84,7 +86,7 @@ class Load:
 
     def reach(self, place):
         """Wait until it stops there, or waits for a lock on its way there."""
-        self._reached[place].wait(PATIENCE)
+        rest(self._reached[place].is_set, self._name)
 
     def go_on(self, place):
         self._go[place].set()
@@ -109,8 +111,6 @@ def interleave_all(running, steps, places):
             if at == place:
                 session.take(step)
         running.go_on(place)
-    # The places after the last are the load's own end.
-    running._done.wait(PATIENCE)
     running.finish()
     for session, _ in steps:
         wait(session.steps, 20)
