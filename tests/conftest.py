@@ -9,6 +9,7 @@ from django.db.utils import ConnectionHandler
 from django.test import TransactionTestCase
 
 from tests.empty_tables import empty_tables
+from tests.scheduling import SharingScheduling
 
 ENDURANCE = (
     "tests/admin/test_unusable_addresses.py",
@@ -56,6 +57,11 @@ def pytest_collection_modifyitems(items):
         if any(part in item.path.as_posix() for part in ENDURANCE):
             item.add_marker(pytest.mark.endurance)
             item.add_marker(pytest.mark.timeout(ENDURANCE_TIMEOUT))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return SharingScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
