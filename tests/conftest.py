@@ -1,4 +1,5 @@
 import copy
+import gc
 import os
 
 import hypothesis
@@ -57,6 +58,12 @@ def pytest_collection_modifyitems(items):
         if any(part in item.path.as_posix() for part in ENDURANCE):
             item.add_marker(pytest.mark.endurance)
             item.add_marker(pytest.mark.timeout(ENDURANCE_TIMEOUT))
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from the objects of thousands of tests: they stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
