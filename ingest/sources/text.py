@@ -27,6 +27,7 @@ _MARK_BYTES = MARK.encode()
 _MARKED_MARK = b"".join(_MARK_BYTES + b"%02x" % byte for byte in _MARK_BYTES)
 _KEEP = "ingest.keep"
 LONE_SURROGATE = "a surrogate stands alone: it is no character, but half of one."
+_TWICE = "compressed data, and was compressed twice: decompress it once"
 _OTHER_FILES = {
     b"PK\x03\x04": "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
     b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls; or one with a password: save it without",
@@ -35,8 +36,16 @@ _OTHER_FILES = {
     b"ARROW1": "an Arrow file: load its table, which pyarrow.feather.read_table(FILE) gives",
     b"\xff\xff\xff\xff": "a stream of Arrow: load what pyarrow.ipc.open_stream(FILE) gives",
     b"SQLite format 3": "a SQLite database: load its rows from a cursor",
+    b"7z\xbc\xaf'\x1c": "a 7z archive: extract the file from it",
+    b"Rar!\x1a\x07": "a RAR archive: extract the file from it",
+    **dict.fromkeys((b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"), _TWICE),
 }
 """Other files that users give instead of text, by their first bytes."""
+_OTHER_BYTES = (
+    (257, b"ustar", "a tar archive: extract the file from it"),
+    (4, b"1AY&SY", _TWICE),  # bzip2, whose first bytes could be those of a text
+)
+"""And by later bytes: where they are."""
 _FIRST_NON_ASCII = 0x80
 _C1 = bytes(range(0x80, 0xA0))
 """Bytes that are control characters in ISO 8859, and letters and marks in Windows' encodings."""
@@ -91,7 +100,8 @@ class TextReader:
         self._is_narrow = not codec.name.startswith(("utf-16", "utf-32"))
         self._may_be_cp1252 = codec.name.startswith("iso8859-")
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
-        check_is_text(file.peek(), file.name)
+        if not file.is_compressed:
+            check_is_text(file.peek(), file.name)
         self._skip_byte_order_mark()
 
     def readable(self) -> bool:
@@ -183,8 +193,10 @@ class TextReader:
             before = self._file.bytes_read
             chunk = self._file.read(CHUNK_BYTES)
             self._ended = not chunk
-            if before == 0 and self._is_narrow:
-                _check_is_narrow(chunk, self._file.name)
+            if before == 0:
+                check_is_text(chunk, self._file.name)
+                if self._is_narrow:
+                    _check_is_narrow(chunk, self._file.name)
             if self._decoder is None:
                 given = self._checked(chunk)
             else:
@@ -225,9 +237,12 @@ class TextReader:
 
 
 def check_is_text(head: bytes, name: str) -> None:
-    """Raise ``SourceError`` if these first bytes are those of a known file that is not text."""
+    """Raise ``SourceError`` if the first bytes, decompressed, are those of another known file."""
     for magic, what in _OTHER_FILES.items():
         if head.startswith(magic):
+            raise SourceError(f"{name} is no text, but {what}.")
+    for place, magic, what in _OTHER_BYTES:
+        if head.startswith(magic, place):
             raise SourceError(f"{name} is no text, but {what}.")
 
 

@@ -1,6 +1,8 @@
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import re
 
 import pytest
@@ -546,12 +548,26 @@ def test_utf_16_without_a_mark_must_be_named_exactly():
         ),
         (b"\xff\xff\xff\xff", "a stream of Arrow: load what pyarrow.ipc.open_stream(FILE) gives"),
         (b"SQLite format 3\x00", "a SQLite database: load its rows from a cursor"),
+        (b"7z\xbc\xaf'\x1c", "a 7z archive: extract the file from it"),
+        (b"Rar!\x1a\x07", "a RAR archive: extract the file from it"),
+        (bytes(257) + b"ustar", "a tar archive: extract the file from it"),
     ],
 )
-def test_what_is_no_text_is_named(head, want):
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+def test_what_is_no_text_is_named(head, want, pack):
     with pytest.raises(SourceError) as caught:
-        read(head + b"...\n1,2\n")
+        read(pack(head + b"...\n1,2\n"))
     assert str(caught.value) == f"BytesIO is no text, but {want}."
+
+
+@pytest.mark.parametrize("inner", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("outer", [gzip.compress, bz2.compress, lzma.compress])
+def test_what_was_compressed_twice_is_named(inner, outer):
+    with pytest.raises(SourceError) as caught:
+        read(outer(inner(b"a,b\n1,2\n")))
+    assert str(caught.value) == (
+        "BytesIO is no text, but compressed data, and was compressed twice: decompress it once."
+    )
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
