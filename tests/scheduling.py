@@ -20,10 +20,14 @@ TOGETHER = (
     "tests/writing/partitions/test_foreign.py",
 )
 """A browser, a server, a built package, or a large table."""
+GRANTING = ("tests/test_checks.py", "tests/writing/direct/test_rights.py")
+"""They grant a right to a parameter: two GRANTs at a time change the same row of the catalog."""
 
 
 class SharingScheduling(LoadScopeScheduling):
     """Gives every other test by itself to the worker that is free."""
 
     def _split_scope(self, nodeid):
+        if nodeid.startswith(GRANTING):
+            return "granting"
         return next((path for path in TOGETHER if nodeid.startswith(path)), nodeid)

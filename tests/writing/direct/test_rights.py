@@ -1,8 +1,9 @@
 """What a role may do decides what `direct` does; a sentence names the GRANT that would help."""
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
+from ingest import load
 from ingest.benchmark.methods.copying import DirectMethod
 from tests.writing.direct.tables import ask, both, make_model, outcome, run, target_of
 
@@ -44,10 +45,10 @@ def test_without_a_right_to_the_parameter(own, rows):
 
 
 @pytest.mark.parametrize("rows", [GOOD, ORPHAN])
-@pytest.mark.parametrize("grantee", ["role", "group", "everybody"])
+@pytest.mark.parametrize("grantee", ["role", "group"])
 @needs_parameter_grants
 def test_the_named_grant_helps(own, rows, grantee):
-    to = {"role": own, "group": f"{own}_group", "everybody": "PUBLIC"}[grantee]
+    to = {"role": own, "group": f"{own}_group"}[grantee]
     if grantee == "group":
         run(f"CREATE ROLE {to}; GRANT {to} TO {own}")
     run(f"GRANT SET ON PARAMETER session_replication_role TO {to}")
@@ -59,6 +60,21 @@ def test_the_named_grant_helps(own, rows, grantee):
         run(f"REVOKE SET ON PARAMETER session_replication_role FROM {to}")
         if grantee == "group":
             run(f"DROP ROLE {to}")
+
+
+@needs_parameter_grants
+def test_a_grant_to_everybody_helps(own):
+    """It is rolled back: the other tests that run on this server have nothing of it."""
+    with transaction.atomic():
+        run(
+            f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {own}; "
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {own}; SET LOCAL ROLE {own}"
+        )
+        assert SET not in load(make_model(), GOOD, columns=["parent_id", "note"]).decisions
+        run("RESET ROLE; GRANT SET ON PARAMETER session_replication_role TO PUBLIC")
+        run(f"SET LOCAL ROLE {own}")
+        assert SET in load(make_model(), GOOD, columns=["parent_id", "note"]).decisions
+        transaction.set_rollback(True)
 
 
 @needs_parameter_grants
