@@ -39,13 +39,11 @@ _OTHER_FILES = {
     b"7z\xbc\xaf'\x1c": "a 7z archive: extract the file from it",
     b"Rar!\x1a\x07": "a RAR archive: extract the file from it",
     **dict.fromkeys((b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"), _TWICE),
+    **dict.fromkeys((b"BZh%d1AY&SY" % level for level in range(1, 10)), _TWICE),
 }
 """Other files that users give instead of text, by their first bytes."""
-_OTHER_BYTES = (
-    (257, b"ustar", "a tar archive: extract the file from it"),
-    (4, b"1AY&SY", _TWICE),  # bzip2, whose first bytes could be those of a text
-)
-"""And by later bytes: where they are."""
+_TAR, _TAR_AT = (b"ustar\0", b"ustar  \0"), 257
+"""With the zero byte: "mustard" may be anywhere in a text."""
 _FIRST_NON_ASCII = 0x80
 _C1 = bytes(range(0x80, 0xA0))
 """Bytes that are control characters in ISO 8859, and letters and marks in Windows' encodings."""
@@ -100,8 +98,6 @@ class TextReader:
         self._is_narrow = not codec.name.startswith(("utf-16", "utf-32"))
         self._may_be_cp1252 = codec.name.startswith("iso8859-")
         self._decoder = None if codec.name in _UTF8 else codec.incrementaldecoder(errors=_KEEP)
-        if not file.is_compressed:
-            check_is_text(file.peek(), file.name)
         self._skip_byte_order_mark()
 
     def readable(self) -> bool:
@@ -241,9 +237,8 @@ def check_is_text(head: bytes, name: str) -> None:
     for magic, what in _OTHER_FILES.items():
         if head.startswith(magic):
             raise SourceError(f"{name} is no text, but {what}.")
-    for place, magic, what in _OTHER_BYTES:
-        if head.startswith(magic, place):
-            raise SourceError(f"{name} is no text, but {what}.")
+    if head.startswith(_TAR, _TAR_AT):
+        raise SourceError(f"{name} is no text, but a tar archive: extract the file from it.")
 
 
 def _check_is_narrow(head: bytes, name: str) -> None:

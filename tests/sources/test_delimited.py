@@ -550,7 +550,8 @@ def test_utf_16_without_a_mark_must_be_named_exactly():
         (b"SQLite format 3\x00", "a SQLite database: load its rows from a cursor"),
         (b"7z\xbc\xaf'\x1c", "a 7z archive: extract the file from it"),
         (b"Rar!\x1a\x07", "a RAR archive: extract the file from it"),
-        (bytes(257) + b"ustar", "a tar archive: extract the file from it"),
+        (bytes(257) + b"ustar\x0000", "a tar archive: extract the file from it"),
+        (bytes(257) + b"ustar  \x00", "a tar archive: extract the file from it"),
     ],
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
@@ -558,6 +559,12 @@ def test_what_is_no_text_is_named(head, want, pack):
     with pytest.raises(SourceError) as caught:
         read(pack(head + b"...\n1,2\n"))
     assert str(caught.value) == f"BytesIO is no text, but {want}."
+
+
+def test_mustard_makes_no_tar_archive():
+    text = b"a" * 251 + b",b\n1,mustard\n"
+    assert text.startswith(b"ustar", 257)
+    assert read(text).rows == [(b"1", b"mustard")]
 
 
 @pytest.mark.parametrize("inner", [gzip.compress, bz2.compress, lzma.compress])
