@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -25,6 +25,7 @@ PICTURES = Path(__file__).parents[3] / "docs" / "screenshots"
 COLOURS = 256
 SECONDS = 20
 """How long a page may take on a busy machine."""
+POLL_SECONDS = 0.1
 
 
 def strict_policy(get_response):
@@ -100,7 +101,11 @@ class Browser:
             return False
 
     def wait(self, condition):
-        return WebDriverWait(self.driver, SECONDS, poll_frequency=0.1).until(lambda _: condition())
+        """Wait until the condition is true; the page may be replaced while it is looked at."""
+        waiting = WebDriverWait(
+            self.driver, SECONDS, POLL_SECONDS, ignored_exceptions=[StaleElementReferenceException]
+        )
+        return waiting.until(lambda _: condition())
 
     def one(self, selector):
         return self.driver.find_element(By.CSS_SELECTOR, selector)

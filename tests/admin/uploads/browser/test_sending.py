@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 MEGABYTE = 1024 * 1024
 BYTES = 50 * MEGABYTE
-SLOW, FAST = 20 * MEGABYTE, -1
+SLOW, FAST = 5 * MEGABYTE, -1
 """Bytes a second; with FAST the browser does not wait."""
 BAR = "progress[id=ingest-sent]"
 STOP = "[data-ingest-stop]"
@@ -97,6 +97,7 @@ def test_the_progress_of_a_large_file_is_shown(chromium, visit, large_file, limi
     assert len(set(shares)) > 3
     size = f"{large_file.stat().st_size / MEGABYTE:.0f}"
     assert any(f" MB of {size}" in text and "%" in text for _, text in seen), seen
+    limit(FAST)
     browser.wait(lambda: is_on_the_next_step(browser))
     assert Upload.objects.get().size == large_file.stat().st_size
     assert browser.complaints() == []
