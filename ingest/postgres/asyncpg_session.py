@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from concurrent.futures import Future
 
+    from asyncpg.prepared_stmt import PreparedStatement
+
     from ingest.postgres.base import Backend
     from ingest.postgres.steps import Script, Step
 
@@ -56,6 +58,7 @@ class AsyncpgSession(Session):
         self._has_sent = False  # rows, in the open transaction
         self._facts: dict[str, Any] = {}
         """Facts that are true for the connection's whole life."""
+        self._prepared: dict[str, PreparedStatement] = {}
         self._reset = ""
         """Statements that restore the connection's present state."""
         self._first = ""
@@ -69,7 +72,7 @@ class AsyncpgSession(Session):
             return
         self.lasts = True
         self._connection = kept.connection
-        self.state, self._facts = kept.state, kept.facts
+        self.state, self._facts, self._prepared = kept.state, kept.facts, kept.prepared
         self._reset = self._first = kept.reset
 
     def _connect(self, *, is_adopted: bool) -> None:
@@ -77,7 +80,7 @@ class AsyncpgSession(Session):
         self.lasts = not arguments.is_pooled
         self._transaction_statements = arguments.transaction_statements
         self._connection = self._loop.call(partial(connect, is_set=False), self._alias)
-        self._facts, self._reset = {}, _RESET
+        self._facts, self._prepared, self._reset = {}, {}, _RESET
         self._setup = [set_config(dict(arguments.session), local=False)]
         if not arguments.session:
             self._setup = []
@@ -154,6 +157,15 @@ class AsyncpgSession(Session):
         if self._first:
             self._reuse("")
         return [tuple(row) for row in self._call(self._connection.fetch, sql, *parameters)]
+
+    def fetch_prepared(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        if self._first:
+            self._reuse("")
+        if not self.lasts:
+            return self.fetch(sql, *parameters)
+        if sql not in self._prepared:
+            self._prepared[sql] = self._call(self._connection.prepare, sql)
+        return [tuple(row) for row in self._call(self._prepared[sql].fetch, *parameters)]
 
     def execute(self, sql: str) -> None:
         if self._first:
@@ -271,11 +283,12 @@ class AsyncpgSession(Session):
             state=self.state,
             reset=self._reset,
             facts=self._facts,
+            prepared=self._prepared,
         )
         keep(beside, kept)
 
     async def _clear(self) -> None:
-        """Release the load's locks, and forget prepared statements: their tables may change."""
+        """Release the load's locks, and forget what asyncpg knows about tables: they may change."""
         try:
             await self._connection.execute(_GIVE_BACK)
             await self._connection.reload_schema_state()

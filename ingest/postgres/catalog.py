@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ingest.exceptions import ConfigurationError
 from ingest.postgres.catalog_queries import PARTS, one_statement
 from ingest.postgres.citus import WHY_NOT_OURS, read_distribution
-from ingest.postgres.fact_queries import FOR_COPY, RUNS_FUNCTIONS
+from ingest.postgres.fact_queries import ALL_FACTS, FOR_COPY, RUNS_FUNCTIONS
 from ingest.postgres.quoting import quote_db_table, quote_name, unquoted
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
 """Matches a stored expression whose SQL text has ``NULLIF``, ``IS DISTINCT FROM`` or ``CASE x
 WHEN``. These cannot name the operator that they compare by: when the text is parsed again, an ``=``
 of a schema that is earlier in the search path could be used."""
+_NOTHING: frozenset[str] = frozenset()
 _TYPES = """
 SELECT a.attrelid::bigint, a.attname::pg_catalog.text,
        pg_catalog.format_type(a.atttypid, a.atttypmod)
@@ -244,11 +245,14 @@ def find_table(session: Session, db_table: str) -> int | None:
 
 
 def read_model_table(session: Session, model: type[Model]) -> Table:
-    """Describe the table of a model, or raise ``ConfigurationError`` if it does not exist."""
-    oid = find_table(session, model._meta.db_table)
-    if oid is None:
+    """Describe the table of a model without its ``facts``, which only the loaded table needs.
+
+    Raises ``ConfigurationError`` if it does not exist.
+    """
+    table = _read(session, name=quote_db_table(model._meta.db_table), left_out=ALL_FACTS)
+    if table is None:
         raise _no_table(model)
-    return read_table(session, oid)
+    return table
 
 
 def _no_table(model: type[Model]) -> ConfigurationError:
@@ -276,7 +280,8 @@ def read_settled_table(session: Session, model: type[Model], *, for_copy: bool =
     if not may_lock:
         return read_table(session, oid, for_copy=for_copy)
     session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
-    table = _read(session, name=name, for_copy=for_copy)  # by name: it may be another by now
+    # By name: it may be another table by now.
+    table = _read(session, name=name, left_out=_NOTHING if for_copy else FOR_COPY)
     session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
     if table is None:
         raise _no_table(model)
@@ -289,20 +294,20 @@ def read_table(session: Session, oid: int, *, for_copy: bool = True) -> Table:
     The description is valid while a lock keeps others from changing the table, and only in this
     transaction: it includes the current rights, policies and settings.
     """
-    table = _read(session, oid=oid, for_copy=for_copy)
+    table = _read(session, oid=oid, left_out=_NOTHING if for_copy else FOR_COPY)
     if table is None:
         raise ConfigurationError(f"There is no table with the oid {oid} any more.")
     return table
 
 
 def _read(
-    session: Session, oid: int | None = None, name: str = "", *, for_copy: bool = True
+    session: Session, oid: int | None = None, name: str = "", *, left_out: frozenset[str]
 ) -> Table | None:
-    """Describe the table with this oid or name; None if it does not exist."""
-    sql = _READ if for_copy else _READ_WITHOUT
-    table = _described(session, session.fetch(sql, oid, REREAD_BY_NAME, name)[0])
-    if table is not None and not for_copy:
-        for part in FOR_COPY:  # a missing fact is not an empty one
+    """Describe the table with this oid or name, without some facts; None if it does not exist."""
+    [row] = session.fetch_prepared(one_statement(left_out), oid, REREAD_BY_NAME, name)
+    table = _described(session, row)
+    if table is not None:
+        for part in left_out:  # a missing fact is not an empty one
             del table.facts[part]  # type: ignore[misc]
     return table
 
@@ -342,8 +347,9 @@ def read_locked_table(
     """
     name = quote_db_table(model._meta.db_table)
     columns = ", ".join(map(quote_name, ("oid", *PARTS)))
-    sql = f"SELECT r.*, also.* FROM ({_READ}) r ({columns}) CROSS JOIN LATERAL ({also}) also"
-    [row] = session.fetch(sql, None, REREAD_BY_NAME, name, *parameters)
+    read = one_statement()
+    sql = f"SELECT r.*, also.* FROM ({read}) r ({columns}) CROSS JOIN LATERAL ({also}) also"
+    [row] = session.fetch_prepared(sql, None, REREAD_BY_NAME, name, *parameters)
     table = _described(session, row[: len(PARTS) + 1])
     if table is None:
         raise _no_table(model)
@@ -392,7 +398,6 @@ def _constraint(values: dict[str, Any]) -> Constraint:
     return Constraint(**values)
 
 
-_READ, _READ_WITHOUT = one_statement(), one_statement(FOR_COPY)
 _FIND = "SELECT pg_catalog.to_regclass($1::pg_catalog.text)::pg_catalog.oid::bigint"
 _FIND_TO_LOCK = """
 SELECT c.oid::bigint,

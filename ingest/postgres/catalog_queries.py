@@ -6,13 +6,10 @@ Each part is a query with the table's oid as ``$1``, and ``REREAD_BY_NAME`` as `
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
 
 from ingest.postgres.citus import HAS_CITUS
 from ingest.postgres.fact_queries import FACTS
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 # Bits of tgtype (pg_trigger.h): 4 fires on INSERT, 64 INSTEAD OF it. A rule's ev_type 3 is INSERT.
 TABLE = f"""
@@ -187,7 +184,8 @@ PARTS = {
 """Each part's query, and the names of its columns."""
 
 
-def one_statement(left_out: Collection[str] = ()) -> str:
+@functools.cache
+def one_statement(left_out: frozenset[str] = frozenset()) -> str:
     """Return one statement for all parts: the oid, and an array of JSON texts for each part.
 
     The array of a part that is ``left_out`` is empty.
@@ -204,13 +202,20 @@ def one_statement(left_out: Collection[str] = ()) -> str:
         f"part({', '.join(f'{chr(34)}{name}{chr(34)}' for name in names.split())}))"
         for part, (sql, names) in PARTS.items()
     ]
-    select = f"SELECT (SELECT given.oid::bigint FROM given), {', '.join(parts)}"
-    return _GIVEN + select.replace("$1::bigint::pg_catalog.oid", "(SELECT given.oid FROM given)")
+    select = f"SELECT wanted.oid::bigint, {', '.join(parts)} FROM wanted"
+    for parameter, column in _WANTED_COLUMNS.items():
+        select = select.replace(parameter, f"wanted.{column}")
+    return _WANTED + select
 
 
-_GIVEN = """
-WITH given (oid) AS MATERIALIZED (
+_WANTED = """
+WITH wanted (oid, reread_by_name) AS MATERIALIZED (
   SELECT coalesce(
-    $1::bigint::pg_catalog.oid, pg_catalog.to_regclass($3::pg_catalog.text)::pg_catalog.oid)
+           $1::bigint::pg_catalog.oid, pg_catalog.to_regclass($3::pg_catalog.text)::pg_catalog.oid),
+         $2::pg_catalog.text
 )
 """
+_WANTED_COLUMNS = {
+    "$1::bigint::pg_catalog.oid": "oid",
+    "$2::pg_catalog.text": "reread_by_name",
+}

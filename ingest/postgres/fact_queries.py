@@ -406,6 +406,7 @@ FACTS = {
     "index_rights": (INDEX_RIGHTS, _keys(IndexRightsFact)),
 }
 """Each fact's query, and the names of its columns."""
+ALL_FACTS = frozenset(FACTS)
 FOR_COPY = frozenset(
     {"plain_indexes", "index_sizes", "parents", "replication_role", "index_rights"}
 )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncpg
+    from asyncpg.prepared_stmt import PreparedStatement
 
     from ingest.postgres.event_loop import EventLoopThread
     from ingest.postgres.session_state import SessionState
@@ -41,6 +42,8 @@ class KeptConnection:
     """Statements that restore that state, whatever the previous load has set."""
     facts: dict[str, Any]
     """Known facts about the connection: its server process."""
+    prepared: dict[str, PreparedStatement]
+    """Prepared statements, by their SQL."""
     thread: int = 0
 
     def close(self) -> None:
