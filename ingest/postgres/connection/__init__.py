@@ -61,9 +61,6 @@ async def connect(alias: str = "default", *, is_set: bool = True) -> asyncpg.Con
 GOODBYE_SECONDS = 0.05
 """asyncio warns of a TLS transport that was not closed when the loop ends."""
 
-CACHEABLE_BYTES = 1 << 20
-"""The statement that reads the catalog is larger than 15 KB, asyncpg's default limit for keeping a
-statement prepared."""
 FAILURES = (
     OSError,
     UnicodeError,  # a host name that cannot be one
@@ -91,9 +88,7 @@ CURES: tuple[tuple[type[Exception], str], ...] = (
 async def _open(
     arguments: ConnectionArguments, attempt: ServerAttempt, attributes: str, *, is_set: bool
 ) -> asyncpg.Connection:
-    connection: asyncpg.Connection = await asyncpg.connect(
-        **arguments.connect, **attempt.connect, max_cacheable_statement_size=CACHEABLE_BYTES
-    )
+    connection: asyncpg.Connection = await asyncpg.connect(**arguments.connect, **attempt.connect)
     try:
         if attributes != "any":
             await _check(connection, attributes)
