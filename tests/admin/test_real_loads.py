@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -17,10 +16,10 @@ from ingest.admin.loads import resuming
 from ingest.ledger.locks import is_alive
 from ingest.models import Load
 from tests.factories import AccountFactory, TransactionFactory
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.signals import answer_to_signals
 
 RECORDS = 150_000
-SECONDS = 60
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,15 +57,6 @@ def environment(monkeypatch, tmp_path):
     return os.environ
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.05)
-    pytest.fail("it did not come to that")
-
-
 def status():
     return Load.objects.values_list("status", flat=True).first()
 
@@ -81,18 +71,18 @@ def test_a_load_is_cancelled_and_resumed_and_undone(client, page, statement, env
         stderr=subprocess.PIPE,
         preexec_fn=answer_to_signals,
     )
-    wait_for(lambda: Load.objects.filter(chunks__isnull=False).exists())
+    wait_until(lambda: Load.objects.filter(chunks__isnull=False).exists())
     number = Load.objects.get().pk
     assert "It is running" in client.post(page(number, "undo")).content.decode()
     assert client.post(page(number, "cancel")).status_code == 302
-    _, said = process.communicate(timeout=SECONDS)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode != 0, status()) == (True, Load.Status.INTERRUPTED), said
     rows = Transaction.objects.count() - 1
     assert 0 < rows < RECORDS
     assert f"after the {rows:,} rows" in client.get(page(number, "resume")).content.decode()
     response = client.post(page(number, "resume"), follow=True)
     assert "in a separate process" in response.content.decode()
-    wait_for(lambda: status() == Load.Status.LOADED and not is_alive(Load.objects.get()))
+    wait_until(lambda: status() == Load.Status.LOADED and not is_alive(Load.objects.get()))
     assert Load.objects.get().rows().count() == RECORDS
     assert len(set(Transaction.objects.values_list("description", flat=True))) == RECORDS + 1
     client.post(page(number, "undo"))
@@ -100,7 +90,7 @@ def test_a_load_is_cancelled_and_resumed_and_undone(client, page, statement, env
 
 
 def test_a_resume_that_fails_says_why(client, page, statement, environment, monkeypatch):
-    monkeypatch.setattr(resuming, "STARTING_SECONDS", SECONDS)  # on a busy machine
+    monkeypatch.setattr(resuming, "STARTING_SECONDS", PATIENCE_SECONDS)  # on a busy machine
     rows = statement.read_text()
     statement.write_text(rows + "x\n")
     with pytest.raises(Exception, match="record 150,001"):

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -15,6 +14,7 @@ from ingest.benchmark.scratch import PREFIX, clear_leftovers, open_scratch
 from ingest.exceptions import BenchmarkError
 from tests.benchmark.marks import committing
 from tests.factories import TransactionFactory
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 pytestmark = committing
 
@@ -23,13 +23,6 @@ def schemas():
     with connection.cursor() as cursor:
         cursor.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", [PREFIX])
         return sorted(name for (name,) in cursor.fetchall())
-
-
-def wait_until(is_true, seconds=20):
-    ends = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < ends, "it took too long"
-        time.sleep(0.05)
 
 
 def start(code):
@@ -152,7 +145,7 @@ def test_ctrl_c_leaves_nothing_behind():
         assert len(schemas()) == 2
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
-        assert process.wait(30) == 130, rest
+        assert process.wait(PATIENCE_SECONDS) == 130, rest
     assert rest.splitlines()[-1] == (
         "CommandError: Interrupted: the scratch schema is gone, and no real row was touched."
     )

@@ -1,7 +1,6 @@
 """A few tries with each fault; `python -m tests.chaos` has them by the hundred."""
 
 import os
-import time
 from contextlib import closing
 
 import pytest
@@ -12,6 +11,7 @@ from tests.chaos import faults, steps
 from tests.chaos.attempt import Outcome, open_field
 from tests.chaos.proxy import Verdict
 from tests.chaos.second_file import MODES
+from tests.patience import wait_until
 
 SMALL = {"records": 300, "chunk_rows": 200, "bad": 3}
 QUICK = {"records": 1_000, "chunk_rows": 250, "bad": 8}
@@ -129,22 +129,15 @@ def test_a_killed_load_whose_session_waits_for_a_lock_is_gone_on_with_soon(field
         with closing(scene.server.connect()) as holder:
             holder.execute("BEGIN; LOCK TABLE public.finance_transaction")
             client = scene.load()
-            until(waits)
+            wait_until(waits)
             client.kill()
             scene.wait(client)
-            until(lambda: not waits())  # after two seconds: then PostgreSQL misses the client
+            wait_until(lambda: not waits())  # after two seconds: then PostgreSQL misses the client
             scene.strike()
 
     outcome = field.attempt(fault, 0, **SMALL)
     assert_exact(outcome)
     assert (outcome.struck, outcome.resumed) == (True, 1)
-
-
-def until(is_so):
-    deadline = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

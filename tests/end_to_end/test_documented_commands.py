@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from ingest.management import parsers
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.settings.conftest import processes
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def environment():
         "DJANGO_SUPERUSER_PASSWORD": "for-this-test",
     }
     while left := processes(folder):  # the server stops when nobody uses it any more
-        psutil.wait_procs(left, timeout=60)
+        psutil.wait_procs(left, timeout=PATIENCE_SECONDS)
     shutil.rmtree(folder)
 
 
@@ -105,7 +106,7 @@ def run(command, clone, environment):
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -124,14 +125,15 @@ def serve(command, clone, environment):
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(100):
-            time.sleep(0.2)
-            assert server.poll() is None
-            with suppress(URLError), urlopen("http://127.0.0.1:8765/admin/") as page:
-                assert page.status == 200
-                break
-        else:
-            pytest.fail("runserver did not answer within 20 seconds.")
+        status = wait_until(lambda: answer(server), "runserver does not answer")
+        assert status == HTTPStatus.OK
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(PATIENCE_SECONDS)
+
+
+def answer(server):
+    """Return the status of the admin's first page; None if the server does not listen yet."""
+    assert server.poll() is None
+    with suppress(URLError), urlopen("http://127.0.0.1:8765/admin/") as page:
+        return page.status

@@ -37,6 +37,8 @@ from ingest.models import Chunk, Load, PendingRejects
 from ingest.postgres.session import open_session
 from ingest.sources import Position, open_source
 from tests.loading.stored import references
+from tests.patience import wait_until
+from tests.sql import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -454,25 +456,16 @@ def backends():
 
 
 def wait_for_lock():
-    deadline = time.monotonic() + 10
-    with connection.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
-                "AND wait_event_type = 'Lock'"
-            )
-            if cursor.fetchone():
-                return
-            time.sleep(0.02)
-    raise AssertionError("The chunk did not wait for the lock.")
+    waits = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
+        "AND wait_event_type = 'Lock'"
+    )
+    wait_until(lambda: run(waits), "The chunk did not wait for the lock.")
 
 
 def assert_all_closed(before):
     connection.close()  # and with it what is kept for the next load of this thread
-    deadline = time.monotonic() + 10
-    while (new := backends() - before) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not new
+    wait_until(lambda: not backends() - before, "connections are left")
     assert threading.active_count() < 20
 
 

@@ -35,6 +35,7 @@ from ingest.sources import joining
 from ingest.writing import refused_rows
 from ingest.writing.refused_rows import RecentBatches
 from tests.factories import AccountFactory
+from tests.patience import PATIENCE_SECONDS
 
 # Only these apps' tables are emptied after each test: loads commit.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -168,7 +169,7 @@ def test_an_aload_whose_task_is_cancelled_loads_nothing(account):
         for number in range(200_000):
             if number == 100_000:  # after the first batches
                 is_reading.set()
-                may_go_on.wait(20)
+                may_go_on.wait(PATIENCE_SECONDS)
             yield {"user": account.user_id, "account": account.pk, "amount": 1, "tx_date": DAY}
 
     async def cancel():
@@ -448,7 +449,7 @@ def test_a_connection_lost_before_the_ledger_has_the_load(account, tmp_path, ret
 
     thread = threading.Thread(target=cut)
     thread.start()
-    assert is_locked.wait(10)
+    assert is_locked.wait(PATIENCE_SECONDS)
     try:
         if retries:
             result = load(Transaction, path, retries=retries)

@@ -20,6 +20,7 @@ from ingest import ConfigurationError, IngestError, LedgerError, TooManyRejects,
 from ingest.loading.output_files import OutputFiles
 from ingest.models import Load
 from tests.factories import UserFactory
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -122,7 +123,7 @@ def process(settings):
             stderr=subprocess.PIPE,
             env={**os.environ, "DJANGO_SETTINGS_MODULE": "settings.development"},
             check=False,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             **options,
         )
         said = done.stderr.decode()

@@ -22,8 +22,10 @@ from django.db.models import Count, Sum
 from finance.models import Account, Transaction
 from ingest.benchmark.methods import method_names
 from ingest.management.safe_output import SafeOutput
+from tests import sql
 from tests.factories import AccountFactory
 from tests.ledger.recorded_loads import record_load
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.signals import answer_to_signals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -114,7 +116,7 @@ def test_verbosity_tells_what_was_decided(rows):
 
 def test_standard_input(process, rows):
     started = process("finance.Transaction", "-")
-    out, err = started.communicate(rows(2).read_bytes(), timeout=60)
+    out, err = started.communicate(rows(2).read_bytes(), timeout=PATIENCE_SECONDS)
     assert (started.returncode, err) == (0, b"")
     assert b"\nLoaded 2 rows" in out
     assert Transaction.objects.count() == 2
@@ -147,7 +149,7 @@ def test_a_bad_value_is_told_in_one_line(process, rows):
     path.write_text(path.read_text() + path.read_text().splitlines()[1].replace("1.00", "1,00x"))
     path.write_text(path.read_text().replace("1,00x", "1.239"))
     started = process("finance.Transaction", path.name, cwd=path.parent)
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE_SECONDS)
     assert (started.returncode, out) == (1, b"")
     assert err.decode() == (
         "CommandError: rows.csv, record 2 (line 3), column 'amount': '1.239': "
@@ -163,20 +165,13 @@ def test_interrupted_while_rows_are_still_coming(process, rows, how):
     started = process("finance.Transaction", "-", "--method", "copy")
     started.stdin.write(path.read_bytes())
     started.stdin.flush()
-    with connection.cursor() as cursor:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
-                "AND datname = current_database() AND query LIKE 'COPY%%'"
-            )
-            if cursor.fetchone()[0]:
-                break
-            time.sleep(0.05)
-        else:
-            pytest.fail("no COPY began")
+    copies = (
+        "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+        "AND datname = current_database() AND query LIKE 'COPY%'"
+    )
+    wait_until(lambda: sql.run(copies)[0][0], "no COPY began")
     started.send_signal(how)
-    _, err = started.communicate(timeout=30)
+    _, err = started.communicate(timeout=PATIENCE_SECONDS)
     if how is signal.SIGINT:
         assert started.returncode == 130, err
         assert err.decode().splitlines()[-1] == "CommandError: Interrupted: nothing was loaded."
@@ -190,7 +185,7 @@ def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path)
     started = process(
         "finance.Transaction", str(path), "--on-error", "reject", "--reject-log", str(log)
     )
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE_SECONDS)
     assert started.returncode == 3
     assert b"record 1 (line 2), column 'amount': 'oops'" in err
     assert b"Read 3 records = 2 loaded + 1 rejected.\nLoaded 2 rows into" in out
@@ -206,7 +201,7 @@ def test_a_reader_that_has_gone_does_not_end_the_load(process, rows, stream):
     started = process("finance.Transaction", str(path), "--on-error", "reject")
     getattr(started, stream).close()
     setattr(started, stream, None)
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE_SECONDS)
     assert started.returncode == 3
     assert b"Error" not in (out or b"") + (err or b"")
     assert Transaction.objects.count() == 2
@@ -227,7 +222,7 @@ def test_standard_output_on_a_full_disk(process, rows):
         (detect, 1, f"CommandError: {lost}"),
         (listed, 1, f"CommandError: {lost}"),
     ]:
-        _, err = started.communicate(timeout=120)
+        _, err = started.communicate(timeout=PATIENCE_SECONDS)
         assert (started.returncode, err.decode().splitlines()) == (code, [want])
     assert Transaction.objects.count() == 3
 
@@ -238,7 +233,7 @@ def test_standard_error_on_a_full_disk(process, rows):
     with Path("/dev/full").open("wb") as full:
         given = ("finance.Transaction", str(path), "--on-error", "reject")
         started = process(*given, streams={"stderr": full})
-    out, _ = started.communicate(timeout=120)
+    out, _ = started.communicate(timeout=PATIENCE_SECONDS)
     assert started.returncode == 3
     assert b"\nLoaded 2 rows" in out
 
@@ -303,15 +298,8 @@ def test_readers_of_an_empty_table_while_standard_input_is_waited_for(process, r
     header, *lines = rows(600_000).read_bytes().splitlines(keepends=True)
     started = process("finance.Transaction", "-", "--progress", "none", bufsize=0)
 
-    def wait_until(question):
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with connection.cursor() as cursor:
-                cursor.execute(question)
-                if cursor.fetchone()[0]:
-                    return
-            time.sleep(0.05)
-        pytest.fail(question)
+    def wait_for(question):
+        wait_until(lambda: sql.run(question)[0][0], question)
 
     def others_can_read():
         with transaction.atomic(), connection.cursor() as cursor:
@@ -320,18 +308,18 @@ def test_readers_of_an_empty_table_while_standard_input_is_waited_for(process, r
             return cursor.fetchone() == (0,)
 
     started.stdin.write(header)
-    wait_until("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'client_connection_check'")
+    wait_for("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'client_connection_check'")
     assert others_can_read()
     started.stdin.write(b"".join(lines[:100]))
     time.sleep(0.5)
     assert others_can_read()
     started.stdin.write(b"".join(lines[100:]))
-    wait_until(
+    wait_for(
         "SELECT count(*) FROM pg_locks WHERE relation = 'finance_transaction'::regclass "
         "AND mode = 'AccessExclusiveLock' AND granted"
     )
     assert "--indexes keep" in started.stderr.readline().decode()  # while the pipe stays open
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=PATIENCE_SECONDS)
     assert (started.returncode, err) == (0, b"")
     assert b"Loaded 600,000 rows" in out
 

@@ -4,12 +4,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.signals import answer_to_signals
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ class Home:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
 
     def client(self, code=CLIENT, **environment):
@@ -85,12 +85,9 @@ class Home:
         self.clients.append(process)
         return process
 
-    def wait_until_gone(self, seconds=15):
+    def wait_until_gone(self):
         """Wait until neither server nor watcher is left."""
-        deadline = time.monotonic() + seconds
-        while left := processes(self.folder):
-            assert time.monotonic() < deadline, left
-            time.sleep(0.02)
+        wait_until(lambda: not processes(self.folder), lambda: processes(self.folder))
 
 
 def ask(client, query):
@@ -101,7 +98,7 @@ def ask(client, query):
 
 def end(client):
     client.stdin.close()
-    client.wait(20)
+    client.wait(PATIENCE_SECONDS)
     client.stdout.close()
 
 

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from settings.embedded.server import find_socket
+from tests.patience import PATIENCE_SECONDS
 from tests.settings.conftest import CLIENT, ask, end, processes
 
 FORK = CLIENT.replace("for line", "connection.close()\nif os.fork():\n    os._exit(0)\nfor line")
@@ -63,14 +64,14 @@ def test_ctrl_c_for_the_process_that_started_it_leaves_the_server_to_the_others(
     second = home.client()
     second.stdout.readline()
     os.killpg(first.pid, signal.SIGINT)
-    first.wait(20)
+    first.wait(PATIENCE_SECONDS)
     assert ask(second, "SELECT 2") == "2"
 
 
 def test_a_forked_child_keeps_the_server(home):
     client = home.client("import os\n" + FORK)
     started = client.stdout.readline()
-    client.wait(20)  # the parent is gone
+    client.wait(PATIENCE_SECONDS)  # the parent is gone
     assert ask(client, "SELECT pg_postmaster_start_time()") == started.strip()
 
 
@@ -86,7 +87,7 @@ def test_a_killed_watcher_is_replaced_by_the_next_process(home):
     started = first.stdout.readline()
     for watcher in watchers(home):
         watcher.kill()
-        psutil.wait_procs([watcher], timeout=10)
+        psutil.wait_procs([watcher], timeout=PATIENCE_SECONDS)
     second = home.client()
     assert second.stdout.readline() == started
     assert len(watchers(home)) == 1

@@ -10,6 +10,7 @@ import pytest
 from ingest.sources import SourceOptions
 from ingest.sources.lending import is_held, wait_until_released
 from ingest.sources.parser import CellParser, split_records
+from tests.patience import PATIENCE_SECONDS
 
 ENDS = """
 import sys, threading, time
@@ -54,5 +55,7 @@ def test_a_parser_is_gone_when_nobody_needs_it():
 )
 def test_the_process_waits_for_what_is_given_back_and_not_for_ever(seconds, is_given_back, want):
     command = [sys.executable, "-c", ENDS, seconds, is_given_back]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert (ended.stdout, ended.stderr) == (want, "")

@@ -2,10 +2,11 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import django
+
+from tests.patience import wait_until
 
 django.setup()
 
@@ -75,9 +76,7 @@ def main(folder, ledger):  # noqa: PLR0915 - one story
     if ledger == "tenant":
         connection.set_tenant(tenants[0])
     start_resuming(found, "default")
-    deadline = time.monotonic() + 60
-    while not Load.objects.filter(pk=found.pk, status="loaded") and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: Load.objects.filter(pk=found.pk, status="loaded").exists())
     told["resumed by the admin"] = [connection.schema_name, rows()]
     undo(found.pk)
     told["undone from there"] = [connection.schema_name, rows()]

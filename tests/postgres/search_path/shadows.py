@@ -5,11 +5,12 @@ the calls (``track_functions``), even if the transaction is rolled back. See CVE
 https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058.
 """
 
-import time
 from contextlib import contextmanager
 
 import psycopg
 from django.db import connection
+
+from tests.patience import wait_until
 
 _MAKE = """
 SET search_path = pg_catalog;
@@ -156,14 +157,11 @@ class Shadows:
 
     def _wait(self):
         """Wait until all other sessions have ended: only then are their counts complete."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            [(others,)] = self._session.execute(
-                "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
-                "WHERE datname = pg_catalog.current_database() AND pid <> "
-                "pg_catalog.pg_backend_pid() AND backend_type = 'client backend'"
-            ).fetchall()
-            if not others:
-                return
-            time.sleep(0.02)
-        raise TimeoutError("sessions are left over")
+        others = (
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity "
+            "WHERE datname = pg_catalog.current_database() AND pid <> "
+            "pg_catalog.pg_backend_pid() AND backend_type = 'client backend'"
+        )
+        wait_until(
+            lambda: self._session.execute(others).fetchall() == [(0,)], "sessions are left over"
+        )

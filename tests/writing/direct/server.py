@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import psycopg
 from django.db import connections
 
 from settings.embedded.programs import Programs, chosen_version
+from tests.patience import PATIENCE_SECONDS, wait_until
 
 ALIAS = "mortal"
 
@@ -61,7 +61,7 @@ class MortalServer:
         with closing(self.connect()) as witness:
             thrown_out = psutil.Process(witness.info.backend_pid)
             psutil.Process(pid).kill()
-            psutil.wait_procs([thrown_out], 20)
+            psutil.wait_procs([thrown_out], PATIENCE_SECONDS)
 
     def connect(self):
         """Open a session, as soon as the server takes one."""
@@ -71,12 +71,12 @@ class MortalServer:
             "dbname": "postgres",
             "autocommit": True,
         }
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
+
+        def is_back():
             with suppress(psycopg.OperationalError):
                 return psycopg.connect(**parameters)
-            time.sleep(0.01)
-        raise TimeoutError("the server does not come back")
+
+        return wait_until(is_back, "the server does not come back")
 
     def ask(self, sql):
         """Run statements on a session of their own, and give the last one's rows."""

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import re
-import time
 
 from django.apps.registry import Apps
 from django.db import connection, models
@@ -13,6 +12,7 @@ from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import DjangoSession
+from tests.patience import wait_until
 
 SCHEMA = "direct_test"
 ROLE = f"direct_test_{os.getpid()}"
@@ -46,15 +46,14 @@ def ask(sql):
         return cursor.fetchall()
 
 
-def until(question, session=None, seconds=10):
+def until(question, session=None):
     """Wait until PostgreSQL answers the question with true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def is_so():
         rows = session.execute(question).fetchall() if session else ask(question)
-        if rows and rows[0][0]:
-            return
-        time.sleep(0.01)
-    raise TimeoutError(question)
+        return rows and rows[0][0]
+
+    wait_until(is_so, question)
 
 
 def make_model(table="child", **fields):
