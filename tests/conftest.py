@@ -16,7 +16,7 @@ ENDURANCE = (
     "tests/admin/test_unusable_addresses.py",
     "tests/admin/uploads/browser/",
     "tests/chaos/",
-    "tests/end_to_end/browser/test_rows.py",
+    "tests/end_to_end/browser/",
     "tests/end_to_end/tenants/",
     "tests/end_to_end/test_documented_commands.py",
     "tests/ledger/test_undo_at_random.py",
