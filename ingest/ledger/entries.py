@@ -13,7 +13,7 @@ from ingest import conf
 from ingest.exceptions import LedgerError
 from ingest.ledger.entry import Entry, Pending, Settled
 from ingest.ledger.inserters import INSERTER, identify
-from ingest.ledger.locks import lock
+from ingest.ledger.locks import at_work, lock
 from ingest.ledger.old_rows import keep_old_rows
 from ingest.ledger.ownership import full_ids
 from ingest.ledger.place import find_ledger
@@ -117,18 +117,16 @@ class LedgerEntry(Entry):
         self._ledger = self._ledger or find_ledger(session)
         tables = {name.lower(): table_of(name) for name in MODELS}
         [found] = session.fetch(_SETTLED.format(sums=_SUMMED, **tables), self.load.pk)
-        chunks, kept, status, fingerprint, *sums = found
+        chunks, kept, status, fingerprint, position, marks, *sums = found
         refuse_undone(self.load, status)
         self.rejects_kept = kept
-        last = session.fetch(_LAST_POSITION.format(**tables), self.load.pk)
-        where = json.loads(last[0][0]) if last else {}
-        marked = last and session.fetch(_LAST_MARKS.format(**tables), self.load.pk)
+        where = json.loads(position) if position else {}
         return Settled(
             chunks=chunks,
             counts=Counts(**dict(zip(SUMS, sums, strict=True))),
             position=Position(**where.get("source", {})),
             bytes_read=where.get("bytes", 0),
-            marks=json.loads(marked[0][0]) if marked else {},
+            marks=json.loads(marks) if marks else {},
             is_finished=status == "loaded",
             fingerprint=fingerprint,
         )
@@ -142,7 +140,10 @@ class LedgerEntry(Entry):
             inserted=0,
             committed_at=timezone.now(),
         )
-        key, self._top, self._xmin = insert_returning(session, chunk, self._alias, INSERTER)
+        inserted = insert_returning(session, chunk, self._alias, INSERTER, is_ignored=True)
+        if not inserted:
+            raise at_work(self.load)  # it has committed the chunk
+        key, self._top, self._xmin = inserted
         if self._identified is not session:
             self._identity = identify(session, table)
             self._identified = session
@@ -326,29 +327,26 @@ SUMS = {
     **{name: f"c.{name}" for name in (*_READ, "padded", "cut", "deleted")},
 }
 """The expression over the columns of a chunk that computes each count."""
+# One statement: another process may commit a chunk between two. Not every chunk has marks: a chunk
+# that a worker loaded gets them when its rejects are written.
 _SETTLED = """
 SELECT pg_catalog.count(c.id),
        (SELECT pg_catalog.count(*) FROM {reject}
         WHERE load_id OPERATOR(pg_catalog.=) $1::bigint),
        (SELECT status FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),
        (SELECT fingerprint FROM {load} WHERE id OPERATOR(pg_catalog.=) $1::bigint),
+       (SELECT position::pg_catalog.text FROM {chunk}
+        WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1),
+       (SELECT (position OPERATOR(pg_catalog.->) 'marks')::pg_catalog.text FROM {chunk}
+        WHERE load_id OPERATOR(pg_catalog.=) $1::bigint
+          AND pg_catalog.jsonb_exists(position, 'marks')
+        ORDER BY ordinal DESC LIMIT 1),
        {sums}
 FROM {chunk} c WHERE c.load_id OPERATOR(pg_catalog.=) $1::bigint
 """
 _SUMMED = ",\n       ".join(
     f"coalesce(pg_catalog.sum({count}), 0)::bigint" for count in SUMS.values()
 )
-_LAST_POSITION = """
-SELECT position::pg_catalog.text FROM {chunk}
-WHERE load_id OPERATOR(pg_catalog.=) $1::bigint ORDER BY ordinal DESC LIMIT 1
-"""
-# Not every chunk has marks: a chunk that a worker loaded gets them when its rejects are written.
-_LAST_MARKS = """
-SELECT (position OPERATOR(pg_catalog.->) 'marks')::pg_catalog.text FROM {chunk}
-WHERE load_id OPERATOR(pg_catalog.=) $1::bigint
-  AND pg_catalog.jsonb_exists(position, 'marks')
-ORDER BY ordinal DESC LIMIT 1
-"""
 _ORDINALS = "SELECT ordinal FROM {chunk} WHERE load_id OPERATOR(pg_catalog.=) $1::bigint"
 _NUMBER_RECORDS = """
 UPDATE {chunk} t

@@ -37,10 +37,15 @@ def lock(session: Session, load: Load) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not session.fetch(statement, _lock_class(load), _lock_number(load.pk))[0][0]:
         if time.monotonic() > deadline:
-            raise LedgerError(
-                f"Another process is at work on load {load.pk}: wait for its end, or cancel it."
-            )
+            raise at_work(load)
         time.sleep(PAUSE_SECONDS)
+
+
+def at_work(load: Load) -> LedgerError:
+    """Return the error for a load that another process is running."""
+    return LedgerError(
+        f"Another process is at work on load {load.pk}: wait for its end, or cancel it."
+    )
 
 
 def is_alive(load: Load) -> bool:

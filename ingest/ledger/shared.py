@@ -83,6 +83,11 @@ def begin_run(session: Session) -> int:
 def end_run(session: Session, load: Load, number: int) -> None:
     """Prevent chunks from being begun, and terminate the backends that are loading one."""
     session.fetch(_END_RUN, RUN_CLASS, number)
+    end_chunks(session, load)
+
+
+def end_chunks(session: Session, load: Load) -> None:
+    """Terminate the backends that are loading a chunk."""
     session.terminate(_END_CHUNKS.format(locks=_LOCKS), chunk_class(load), END_MILLISECONDS)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ from ingest.ledger.entry import Entry
 from ingest.ledger.locks import begin_alone
 from ingest.ledger.place import describe_place
 from ingest.ledger.rights import name_missing_rights
+from ingest.ledger.shared import end_chunks
 from ingest.loading.attempt import LoadAttempt, Run
 from ingest.loading.option_checks import check_reading, check_repeating
 from ingest.loading.output_files import OutputFiles
@@ -69,6 +70,7 @@ from ingest.terminal import safe_line, safe_text
 from ingest.writing.maintenance import analyze, needs_analyze
 
 if TYPE_CHECKING:
+    from ingest.ledger.entry import Settled
     from ingest.loading.options import LoadSpec
     from ingest.loading.progress import ProgressReporter
     from ingest.loading.workers.coordinator import Coordinator
@@ -224,8 +226,7 @@ class Loader:
             self._can_go_on = bool(entry.load) and can_read_again
             entry.lock(session)
             is_new = not entry.may_have_chunks
-            with nullcontext() if is_new else session.transaction():
-                settled = entry.settle(session)
+            settled = entry.settle(session) if is_new else self._settle(entry, session)
             self._is_unsure = False
             if not settled.is_finished and entry.load is not None and settled.chunks:
                 check_file(entry.load, settled.fingerprint, str(fingerprint), source.paths)
@@ -270,6 +271,14 @@ class Loader:
                 with stages.stage("verify"), session.transaction():
                     audit = verify_table(session, run.table)
             return dataclasses.replace(self._result(source, session, run, entry), audit=audit)
+
+    def _settle(self, entry: Entry, session: Session) -> Settled:
+        """Read what is committed, after ending the workers of a coordinator that was killed."""
+        if entry.load is not None and not session.is_callers:
+            with suppress(Exception):  # they may have another login
+                end_chunks(session, entry.load)
+        with session.transaction():
+            return entry.settle(session)
 
     def _writer(self, source: Source) -> RecordWriter:
         path, how = self._job.how.reject_file, self._job.how

@@ -272,6 +272,8 @@ class LoadSpec:
         """Return the specification of a load that the ledger has."""
         recorded = dict(load.options)
         options = {**recorded["reading"], **recorded["how"]}
+        # The setting may have changed, and fewer processes than before may load the rest.
+        options["chunk_rows"] = load.chunk_rows
         if load.layout:
             import tomllib  # few loads need it
 

@@ -65,6 +65,10 @@ class RejectLimit:
                 f"All of the first {read:,} records are refused: the file or its layout is "
                 f"probably the wrong one. The last batch begins with: {first}"
             )
+        self.check_number(refused, read, first)
+
+    def check_number(self, refused: int, read: int, first: Reject | None) -> None:
+        """Raise ``TooManyRejects`` if more records are refused; they need not be the first ones."""
         if self.number is not None and refused > self.number:
             raise self.too_many(refused, read, first)
 

@@ -19,7 +19,7 @@ OF_THIS_MACHINE = frozenset({"ProcessPoolExecutor", "ThreadPoolExecutor"})
 
 def is_shared(how: LoadOptions) -> bool:
     """Return whether chunks are loaded by other processes or threads."""
-    return how.workers > 1 or bool(how.executor or how.scheduler) or how.order == "any"
+    return how.workers > 1 or _is_given(how) or how.order == "any"
 
 
 def is_ordered(how: LoadOptions) -> bool:
@@ -43,6 +43,11 @@ def check_sharing(how: LoadOptions) -> None:
             f"executor is a {type(how.executor).__name__}: give a concurrent.futures.Executor, "
             "such as ProcessPoolExecutor(4), or Dask's Client(…).get_executor()."
         )
+    if how.scheduler == "":
+        raise ConfigurationError(
+            "scheduler (--scheduler) is empty: give its address, such as tcp://host:8786, or leave "
+            "it out."
+        )
     given = [name for name in ("executor", "scheduler") if getattr(how, name) is not None]
     if given and how.workers > 1:
         raise ConfigurationError(
@@ -64,7 +69,7 @@ def check_sharing(how: LoadOptions) -> None:
 
 def check_order(said: dict[str, Any], how: LoadOptions) -> None:
     """Raise ``ConfigurationError`` if an order is given and one process loads everything."""
-    if said.get("order") is not None and not (how.workers > 1 or how.executor or how.scheduler):
+    if said.get("order") is not None and not (how.workers > 1 or _is_given(how)):
         raise ConfigurationError(
             "order (--order) has no effect on one process, which commits in the source's order: "
             "say workers, executor or scheduler, too, or leave it out."
@@ -82,6 +87,10 @@ def take_over(how: LoadOptions, **others: Any) -> LoadOptions:
     order = how.order or ("source" if is_ordered(how) else "any")
     none: dict[str, Any] = {"workers": 1, "executor": None, "scheduler": None}
     return dataclasses.replace(how, order=order, **{**none, **said})
+
+
+def _is_given(how: LoadOptions) -> bool:
+    return how.executor is not None or how.scheduler is not None
 
 
 def _spell(name: str) -> str:

@@ -7,6 +7,7 @@ import uuid
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
 from finance.models import Account, Transaction
 from ingest import (
@@ -19,9 +20,12 @@ from ingest import (
     load,
     resume,
 )
+from ingest.ledger.entries import LedgerEntry
 from ingest.ledger.locks import is_alive
 from ingest.ledger.rows import text_of
 from ingest.models import Chunk, KeyList, KeyRange, Load, Reject
+from ingest.postgres.session import open_session
+from ingest.sources import Position
 from tests.end_to_end.contract.models.keys import UniversalKey
 from tests.factories import AccountFactory, TransactionFactory, UserFactory
 
@@ -335,6 +339,44 @@ def test_two_processes_at_one_load(file, monkeypatch):
         f"Another process is at work on load {got.load.pk}: wait for its end, or cancel it."
     ]
     assert references() == list(range(1, 11))
+
+
+def test_a_chunk_that_another_process_has_committed(file):
+    """As may happen behind a pooler in transaction mode, where no lock outlives a transaction."""
+
+    def other(progress):
+        if progress.rows > 4 and not Chunk.objects.filter(ordinal=3).exists():
+            _commit_chunk(Load.objects.get(), 3)
+
+    with pytest.raises(LedgerError, match=r"Another process is at work on load \d+: wait for its"):
+        load(Transaction, file(12), progress=other, chunk_rows=4)
+    assert references() == list(range(1, 9))
+
+
+def test_a_chunk_that_is_committed_meanwhile(file, monkeypatch):
+    """Chunks and position are those of one moment, so that a resume leaves nothing out."""
+    found = load(Transaction, file(10), chunk_rows=4).load
+    Load.objects.update(status="interrupted")
+    with open_session("default") as session:
+        fetch = session.fetch
+
+        def fetch_before_a_commit(*arguments):
+            got = fetch(*arguments)
+            _commit_chunk(found, Chunk.objects.count() + 1)
+            return got
+
+        monkeypatch.setattr(session, "fetch", fetch_before_a_commit)
+        with session.transaction():
+            settled = LedgerEntry(found, "default").settle(session)
+    last = Chunk.objects.get(ordinal=settled.chunks)
+    assert settled.position == Position(**last.position["source"])
+
+
+def _commit_chunk(found, ordinal):
+    Chunk.objects.create(
+        load=found, ordinal=ordinal, first_record=4 * ordinal - 3, last_record=4 * ordinal,
+        inserted=0, committed_at=timezone.now(), position={"source": {"record": 4 * ordinal}},
+    )  # fmt: skip
 
 
 def test_a_cancelled_load_ends_and_can_go_on(file, monkeypatch):

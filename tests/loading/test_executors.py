@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xlsxwriter
-from django.db import connection
+from django.db import OperationalError, connection
 
 from finance.models import Transaction
 from ingest import (
@@ -29,6 +29,7 @@ from ingest import (
     resume,
 )
 from ingest.ledger.entries import LedgerEntry
+from ingest.ledger.shared import chunk_class
 from ingest.ledger.undo import undo
 from ingest.loading.attempt import LoadAttempt
 from ingest.loading.workers import worker
@@ -180,6 +181,42 @@ def test_an_interrupted_load_goes_on_with_what_is_not_in(file, threads, tmp_path
     assert [line.split(",")[4] for line in rejected.read_text().splitlines()[1:]] == [
         *("R5", "R111", "R290")
     ]
+
+
+@pytest.mark.parametrize("rest", [{}, {"workers": 1}])
+def test_one_process_resumes_chunks_of_the_usual_size(file, monkeypatch, rest):
+    """Also if the setting has changed since."""
+
+    def stop(progress):
+        if progress.rows >= 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingest.conf.chunk_rows", lambda: 10)
+    with pytest.raises(KeyboardInterrupt):
+        load(Transaction, file(60), progress=stop, executor=Calls())
+    monkeypatch.setattr("ingest.conf.chunk_rows", lambda: 20)
+    got = resume(Load.objects.get().pk, **rest)
+    assert (got.rows, references(), got.load.chunks.count()) == (60, numbers(count=60), 6)
+
+
+def test_a_worker_that_outlived_its_coordinator_is_ended(file):
+    def stop(progress):
+        if progress.rows >= 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(Transaction, file(60), executor=Calls(), chunk_rows=10, progress=stop)
+    found = Load.objects.get()
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, 3)", [chunk_class(found)])
+            assert resume(found.pk, workers=1).rows == 60
+            with pytest.raises(OperationalError):
+                cursor.execute("SELECT 1")
+    finally:
+        other.close()
+    assert references() == numbers(count=60)
 
 
 @pytest.mark.parametrize("order", ["source", "any"])
@@ -378,6 +415,12 @@ def test_a_reject_limit(file, threads):
     assert references() == numbers(11, 12, 31, 32, count=50)
 
 
+def test_a_reject_limit_in_any_order(file):
+    options = {"chunk_rows": 10, "on_error": "reject", "reject_limit": 1, "order": "any"}
+    with pytest.raises(TooManyRejects, match=r"^20 records were read, and 2 refused: the limit"):
+        load(Transaction, file(60, bad={11, 12}), executor=Calls(), **options)
+
+
 def test_the_first_bad_record_ends_it_in_any_order(file, threads):
     with pytest.raises(RecordsRefused, match="record 95 ") as caught:
         load(Transaction, file(300, bad={95}), executor=threads, order="any", chunk_rows=10)
@@ -441,9 +484,40 @@ def test_an_executor_that_breaks(file):
         def submit(self, *_):
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    with pytest.raises(IngestError, match="The executor, a Broken, failed: cannot schedule new"):
+    with pytest.raises(IngestError) as caught:
         load(Transaction, file(100), executor=Broken(), chunk_rows=10)
+    assert str(caught.value) == (
+        "The executor, a Broken, failed: cannot schedule new futures after shutdown. Give a new "
+        "executor. Nothing was loaded."
+    )
     assert Load.objects.get().status == "failed"
+
+
+def test_a_worker_without_the_code(file):
+    class Bare(Executor):
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(ModuleNotFoundError("No module named 'shop'"))
+            return future
+
+    with pytest.raises(IngestError) as caught:
+        load(Transaction, file(100), executor=Bare(), chunk_rows=10)
+    assert str(caught.value) == (
+        "The executor, a Bare, could not run a chunk: No module named 'shop'. Its workers must "
+        "have the code and the settings of this project. Nothing was loaded."
+    )
+
+
+def test_a_worker_that_cannot_begin(file):
+    """Its error must not be taken for one of the process that loads."""
+
+    class Elsewhere(Calls):
+        def submit(self, function, load, chunk):
+            chunk = json.dumps({**json.loads(chunk), "alias": "elsewhere"})
+            return super().submit(function, load, chunk)
+
+    with pytest.raises(IngestError, match="A worker could not begin: "):
+        load(Transaction, file(100), executor=Elsewhere(), chunk_rows=10)
 
 
 def backends():
@@ -521,6 +595,7 @@ def test_workers_that_are_told_to_leave_while_they_open_close_their_connections(
         ({"executor": 3}, "executor is a int: give a concurrent.futures.Executor"),
         ({"executor": Calls(), "workers": 2}, r"workers \(--workers\) has no effect with executor"),
         ({"scheduler": "tcp://h:1", "workers": 2}, "has no effect with scheduler"),
+        ({"scheduler": ""}, r"scheduler \(--scheduler\) is empty: give its address"),
         ({"executor": Calls(), "scheduler": "tcp://h:1"}, "has no effect with executor"),
         ({"order": "any"}, r"order \(--order\) has no effect on one process"),
         ({"order": "source"}, r"order \(--order\) has no effect on one process"),

@@ -55,8 +55,10 @@ class Chunk:
     cut: Cut
     files: Sequence[Any]
     """The values of ``identify`` that its files must have."""
-    refused_before: int
-    """Records refused in the chunks that were known to be committed."""
+    known_read: int
+    """Records read in the chunks that were known to be committed."""
+    known_refused: int
+    """Those of them that were refused."""
     run: int
     alias: str
     settings: str

@@ -223,7 +223,8 @@ class Coordinator:
         return Chunk(
             cut=piece,
             files=identify(places, piece, by_content=by_content, known=self._stamps),
-            refused_before=self._reporter.counts.rejected,
+            known_read=self._reporter.counts.read,
+            known_refused=self._reporter.counts.rejected,
             run=self._run,
             alias=self._job.alias,
             settings=settings.SETTINGS_MODULE,
@@ -243,7 +244,7 @@ class Coordinator:
             return
         except Exception as error:
             # Each library's executor reports the death of a worker in its own way.
-            raise self._broken(error) from error
+            raise self._broken(error, by_worker=True) from error
         if answer.state == IN:
             self._take(answer, piece)
         elif answer.state == WAITING:
@@ -309,8 +310,8 @@ class Coordinator:
         if not self._executor.renew():
             raise self._broken(error) from error
 
-    def _broken(self, error: BaseException) -> IngestError:
-        told = self._executor.describe(error)
+    def _broken(self, error: BaseException, *, by_worker: bool = False) -> IngestError:
+        told = self._executor.describe(error, by_worker=by_worker)
         return IngestError(told).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
     def _stop(self) -> None:

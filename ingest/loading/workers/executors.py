@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from ingest.exceptions import NOTHING_LOADED, ConfigurationError, IngestError, Outcome
 from ingest.loading.workers.execution import begin_process, load_chunk
@@ -40,6 +41,8 @@ class ChunkExecutor:
 
     by_content = True
     """Whether its workers may have copies of the files."""
+    cure = "Give a new executor."
+    """What to do if it takes no chunks any more."""
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -57,12 +60,20 @@ class ChunkExecutor:
     def check(self) -> None:
         """Raise ``IngestError`` if it is known that no worker will load the chunks any more."""
 
-    def describe(self, error: BaseException) -> str:
-        """Return a sentence about what happened to an executor that raised this error."""
+    def describe(self, error: BaseException, *, by_worker: bool = False) -> str:
+        """Return what happened to an executor that raised this error, and the cure.
+
+        ``by_worker``: a worker raised it, before it could load a chunk.
+        """
         if isinstance(error, CancelledError):
             return f"{self.name} cancelled a chunk."
-        said = str(error).rstrip(".") or type(error).__name__
-        return f"{self.name} failed: {said}."
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        if not by_worker:
+            return f"{self.name} failed: {said}. {self.cure}".rstrip()
+        cure = ""
+        if isinstance(error, ImportError | RuntimeError | ImproperlyConfigured):
+            cure = " Its workers must have the code and the settings of this project."
+        return f"{self.name} could not run a chunk: {said}.{cure}"
 
     def end(self) -> None:
         """Release the workers."""
@@ -75,6 +86,7 @@ class OwnProcesses(ChunkExecutor):
     """Processes of this machine for a single load."""
 
     by_content = False
+    cure = ""
 
     def __init__(self, workers: int, alias: str, state: SessionState) -> None:
         from ingest.loading.workers.worker import hand_over
@@ -113,6 +125,8 @@ class OwnProcesses(ChunkExecutor):
 
 class DaskWorkers(ChunkExecutor):
     """The workers of a Dask scheduler."""
+
+    cure = ""
 
     def __init__(self, address: str) -> None:
         try:
@@ -160,12 +174,12 @@ class DaskWorkers(ChunkExecutor):
                 f"{self.name} {'has no workers any more' if is_there else 'went away'}."
             ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
 
-    def describe(self, error: BaseException) -> str:
+    def describe(self, error: BaseException, *, by_worker: bool = False) -> str:
         if self._client.status != "running":
             return f"{self.name} went away."
         if isinstance(error, CancelledError):  # also if a new scheduler is running already
             return f"{self.name} went away or was restarted: it has no chunks any more."
-        return super().describe(error)
+        return super().describe(error, by_worker=by_worker)
 
     def end(self) -> None:
         super().end()

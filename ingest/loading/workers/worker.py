@@ -89,8 +89,10 @@ def load_or_say_why_not(load: int, text: str) -> str:
     """Load a chunk, and retry if that may help."""
     chunk, tries, waits_first = Chunk.from_json(text), 0, False
     while True:
+        worker = None
         try:
-            return _worker_of(load, chunk).do(chunk, waits_first=waits_first).to_json()
+            worker = _worker_of(load, chunk)
+            return worker.do(chunk, waits_first=waits_first).to_json()
         except _InTheWayError:
             waits_first = True
         except _NotNowError as reason:
@@ -102,6 +104,8 @@ def load_or_say_why_not(load: int, text: str) -> str:
                 forget()
             if not may_pass or tries > chunk.retries:
                 told = describe(failure, may_pass=may_pass)
+                if worker is None:
+                    told["message"] = f"A worker could not begin: {told['message']}"
                 return Answer(state=FAILED, error=told).to_json()
             waits_first = True
             time.sleep(PAUSE_SECONDS * 2 ** (tries - 1))
@@ -303,7 +307,7 @@ class Worker:
             before = self._wait(chunk, holds_rows=True)
             refused: int | None = None
             if before is not None:
-                known = chunk.refused_before if before.refused is None else before.refused
+                known = chunk.known_refused if before.refused is None else before.refused
                 refused = known + counts.rejected
             self._check_limit(chunk, counts, before, refused)
             read_before = _known(cut.read_before, 0) if before is None else before.read
@@ -332,11 +336,12 @@ class Worker:
     ) -> None:
         if not counts.rejected:
             return
+        first = next(iter(self._log), None)
         if before is None or refused is None:
-            refused, read = chunk.refused_before + counts.rejected, 0
+            refused, read = chunk.known_refused + counts.rejected, chunk.known_read + counts.read
+            self._limit.check_number(refused, read, first)
         else:
-            read = before.read + counts.read
-        self._limit.check(refused, read, next(iter(self._log), None))
+            self._limit.check(refused, before.read + counts.read, first)
 
     def _wait(self, chunk: Chunk, *, holds_rows: bool) -> Before | None:
         """Wait until the chunk before is committed; if ordered, return the totals then."""
