@@ -45,6 +45,7 @@ class CellParser:
         )
         self._delimiter = options.delimiter.encode()
         self._null = None if options.escape != "\\" else _null_pattern(self._delimiter)
+        self._escape = (options.escape or "").encode()
         self._specials: bytes | None = None
         """The special bytes besides the delimiter and the line feed; None if empty cells are
         special, too."""
@@ -62,6 +63,8 @@ class CellParser:
             return [pa.array([], pa.binary()) for _ in self._read.column_names], {}
         if len(text) <= FEW_BYTES and (cells := self._split_plain(text)) is not None:
             return cells, {}
+        if self._escape and self._escape + b"\r\n" in text:
+            text = _with_escaped_line_feeds(text, self._escape)
         if self._null is not None and _NULL in text:
             text = self._null.sub(rb"\\\\N", text)
         # read_csv, which is for whole files, takes three times as long to start, and a thread.
@@ -163,6 +166,13 @@ def _null_pattern(delimiter: bytes) -> re.Pattern[bytes]:
     """
     end = b"[" + re.escape(delimiter) + rb"\r\n]"
     return re.compile(rb"(?:\A|(?<=" + end + rb"))\\N(?=" + end + rb"|\Z)")
+
+
+def _with_escaped_line_feeds(text: bytes, escape: bytes) -> bytes:
+    """Escape both halves of each escaped CRLF: Arrow would take the second for a line end."""
+    pairs = re.compile(re.escape(escape) + rb"(?:\r\n|.)", re.DOTALL)
+    whole, halves = escape + b"\r\n", escape + b"\r" + escape + b"\n"
+    return pairs.sub(lambda pair: halves if pair[0] == whole else pair[0], text)
 
 
 def _guarded(text: bytes) -> bytes:

@@ -3,7 +3,8 @@
 All other modules use its results: the parser gets whole records only, and positions, line numbers,
 chunks and reject files are computed from the same spans. The rules are those of pyarrow's CSV
 parser: a quote opens only at the start of a cell, an escape character escapes the next byte, even a
-line end, and blank lines are not records.
+line end, and blank lines are not records. Only an escaped CRLF differs: it is one line end, of
+which that parser would escape only the first half (``ingest.sources.parser``).
 https://github.com/apache/arrow/blob/main/cpp/src/arrow/csv/parser.cc
 """
 
@@ -109,7 +110,7 @@ class RecordPattern:
             ]
         if escape:
             # A cell does not start after an escaped byte, so a quote after it opens nothing.
-            kinds.append(escape + b"." + (b"(?:" + mark + b")*+" if mark else b""))
+            kinds.append(escape + rb"(?:\r\n|.)" + (b"(?:" + mark + b")*+" if mark else b""))
         return b"(?:" + b"|".join(kinds) + b")*+"
 
     def _quoted(self) -> bytes:

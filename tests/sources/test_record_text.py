@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import random
+import re
 
 import pyarrow as pa
 import pyarrow.csv
@@ -97,7 +98,7 @@ def walk(content, options):  # noqa: C901, PLR0912 - a state machine, to be comp
                 if at + 1 == len(content):
                     fault = OPEN_QUOTE if state == "quoted" else NOTHING_ESCAPED
                 state = {"start": "bare", "closed": "bare"}.get(state, state)
-                at += 2
+                at += 3 if content[at + 1 : at + 3] == "\r\n" else 2
             elif state == "quoted":
                 at += 1
                 if letter == quote:
@@ -133,6 +134,11 @@ def parse(content, options):
 
     if not content:
         return []
+    if options.escape:  # Arrow escapes only the first half of CRLF
+        pairs = re.findall(
+            f"{re.escape(options.escape)}\r\n|{re.escape(options.escape)}?.", content, re.DOTALL
+        )
+        content = "".join(pair.replace("\r\n", f"\r{options.escape}\n") for pair in pairs)
     names = [str(place) for place in range(WIDTH)]
     table = pyarrow.csv.open_csv(
         pa.BufferReader(content.encode()),
@@ -293,6 +299,18 @@ def test_no_record_is_both_loaded_and_rejected(content, options):
     rows, rejects, *_ = read_all(io.BytesIO(content), options, ("a", "b"))
     assert not set(rows) & set(rejects)
     assert sorted({*rows, *rejects}) == list(range(1, len(rows) + len(rejects) + 1))
+
+
+@pytest.mark.parametrize("block_bytes", [16, 2 << 20])
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_an_escaped_crlf_is_one_line_end_inside_the_cell(monkeypatch, quote, block_bytes):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(text, "CHUNK_BYTES", 1)
+    content = b"1,a\\\r\nb\r\n2,c\\\\\r\n3,\\\r\n"
+    options = SourceOptions(quote=quote, escape="\\", columns=("a", "b"), header=False)
+    rows, rejects, _, lines, *_ = read_all(io.BytesIO(content), options, ("a", "b"))
+    assert rows == {1: (b"1", b"a\r\nb"), 2: (b"2", b"c\\"), 3: (b"3", b"\r\n")}
+    assert (rejects, lines) == ({}, {1: 1, 2: 3, 3: 4})
 
 
 def test_a_pattern_walks_a_text_once_however_its_quotes_stand():
