@@ -1,18 +1,13 @@
 """Other sessions beside a load, in every order of steps, against PostgreSQL's own ON CONFLICT."""
 
 import itertools
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import nullcontext
 
-import psycopg
 import pytest
-from django.db import connection, models, transaction
+from django.db import models
 
-from ingest import load
 from tests.writing.conflicts.tables import SCHEMA, ask, make_model, run
-from tests.writing.waiting import name_sessions, new_name, rest
+from tests.writing.sessions import OtherSession, RunningLoad
 
 ROWS = [("a1", "new"), ("n1", "new"), ("a2", "old")]
 """A row that changes, one that is new, and one that has the values of the table's already."""
@@ -50,85 +45,16 @@ def rows():
     return ask("SELECT number, note FROM item ORDER BY number")
 
 
-class Other:
-    """A session of its own, which takes one step after the other."""
-
-    def __init__(self):
-        self._name = new_name()
-        given = {**connection.get_connection_params(), "application_name": self._name}
-        self._session = psycopg.connect(**given, autocommit=True)
-        self._session.execute(f"SET search_path = {SCHEMA}, public")
-        self._pool = ThreadPoolExecutor(1)
-        self.steps, self.errors = [], []
-
-    def take(self, sql, parameters=None):
-        self.steps.append(self._pool.submit(self._run, sql, parameters))
-        rest(self.steps[-1].done, self._name)
-
-    def _run(self, sql, parameters):
-        try:
-            self._session.execute(sql, parameters)
-        except psycopg.Error as error:
-            self.errors.append(error)
-            self._session.execute("ROLLBACK")
-
-    def finish(self):
-        wait(self.steps, 20)
-        self._pool.shutdown()
-        self._session.close()
+class Other(OtherSession):
+    schema = SCHEMA
 
 
-class Running:
-    """A load in a thread of its own that stops before each of its rows, and once after them."""
+class Running(RunningLoad):
+    columns = ("number", "note")
+    read_first = f"{SCHEMA}.item"
 
     def __init__(self, model, records, isolation=None):
-        self._may_go = [threading.Event() for _ in range(len(records) + 1)]
-        self._asked = [threading.Event() for _ in range(len(records) + 1)]
-        self._records, self._isolation, self.error = records, isolation, None
-        self._name = new_name()
-        self._thread = threading.Thread(target=self._run, args=(model,), daemon=True)
-        self._thread.start()
-
-    def _source(self):
-        for place, may_go in enumerate(self._may_go):
-            self._asked[place].set()
-            may_go.wait(20)
-            if place < len(self._records):
-                yield self._records[place]
-
-    def _run(self, model):
-        try:
-            name_sessions(self._name)
-            with transaction.atomic() if self._isolation else nullcontext():
-                if self._isolation:
-                    with connection.cursor() as cursor:
-                        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {self._isolation}")
-                        cursor.execute("SELECT 1 FROM conflicts_test.item")
-                load(
-                    model,
-                    self._source(),
-                    columns=["number", "note"],
-                    on_conflict="upsert",
-                    analyze=False,
-                )
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            self.error = error
-        finally:
-            connection.close()
-
-    def take(self, place):
-        """Let the load go on with a row; it sends it now, or when it has read the next one."""
-        rest(self._has_asked(place), self._name)
-        self._may_go[place].set()
-        if place + 1 < len(self._asked):
-            rest(self._has_asked(place + 1), self._name)
-
-    def _has_asked(self, place):
-        return lambda: self._asked[place].is_set() or not self._thread.is_alive()
-
-    def finish(self):
-        self._thread.join(20)
-        assert not self._thread.is_alive()
+        super().__init__(model, records, isolation, on_conflict="upsert", analyze=False)
 
 
 def interleave(take_row, other, steps, places):
@@ -153,8 +79,8 @@ def as_postgresql_does(steps, places):
             ours.take("COMMIT")
 
     interleave(take_row, other, steps, places)
-    ours.finish()
-    other.finish()
+    ours.close()
+    other.close()
     assert not ours.errors
     return rows(), bool(other.errors)
 
@@ -170,7 +96,7 @@ def test_every_order(model, scenario):
         running, other = Running(model, ROWS), Other()
         interleave(running.take, other, steps, places)
         running.finish()
-        other.finish()
+        other.close()
         assert running.error is None, places
         assert (rows(), bool(other.errors)) in want, places
 
@@ -186,7 +112,7 @@ def test_stricter_isolation_levels(model, scenario, isolation):
         running, other = Running(model, ROWS, isolation), Other()
         interleave(running.take, other, steps, places)
         running.finish()
-        other.finish()
+        other.close()
         if running.error is not None:
             assert "could not serialize access" in str(running.error)
         elif not other.errors:
@@ -226,7 +152,7 @@ def test_a_batch_that_waits_for_another_session(model, monkeypatch, scenario, en
     wait_for_lock()
     other.take(end)
     running.finish()
-    other.finish()
+    other.close()
     assert (running.error, other.errors) == (None, [])
     assert dict(rows()) == dict(MANY)
 
