@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from ingest.exceptions import LayoutError
 from ingest.layout.definition import Condition, FieldLayout, Layout, Reading, Sign, dump
+from ingest.layout.matching import match_column
 from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
 from ingest.layout.text import write_key, write_value
 from ingest.postgres.catalog import concrete_fields_of_table
@@ -36,8 +38,9 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
     """Draft a layout for the model from what was detected.
 
     A column feeds the field with the same name; case, white space, accents and punctuation are
-    ignored. Nothing else is guessed, with one exception: if there is only one column of dates (or
-    numbers) and only one such required field, they are matched.
+    ignored. A column such as ``account__number`` looks up a parent. Nothing else is guessed, with
+    one exception: if there is only one column of dates (or numbers) and only one such required
+    field, they are matched.
     """
     columns = list(_named(found.columns, has_names=found.options.has_header))
     fields = [field for field in all_fields(model) if not (field.generated or is_link(field))]
@@ -48,21 +51,25 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
     proposals = dict(_signed(columns, fields, fed))
     for name in proposals:  # somebody must confirm them
         fed.pop(name, None)
-    used = [name for name, _ in fed.values()]
+    used = {name for name, _ in fed.values()}
+    said = {
+        field.name: _fed(field, *fed[field.name], read) for field in fields if field.name in fed
+    }
+    for name, field, parents_field in _parents_fields(columns, fields, model):
+        before = said.get(field.name)
+        if name not in used and _may_look_up(before, parents_field):
+            used.add(name)
+            said[field.name] = _with_lookup(before, name, parents_field)
     return Draft(
         layout=Layout(
             model=model._meta.label,
             source=_changed_options(found),
             read=read,
             skip=_skipped(found, columns),
-            fields={
-                field.name: _fed(field, *fed[field.name], read)
-                for field in fields
-                if field.name in fed
-            },
+            fields={field.name: said[field.name] for field in fields if field.name in said},
         ),
         findings=found.findings,
-        missing=tuple(field for field in fields if is_needed(field) and field.name not in fed),
+        missing=tuple(field for field in fields if is_needed(field) and field.name not in said),
         unused=tuple(
             (name, column)
             for name, column in columns
@@ -75,6 +82,34 @@ def draft(found: Detected, model: type[models.Model]) -> Draft:
         },
         proposals=proposals,
     )
+
+
+def _parents_fields(
+    columns: Sequence[tuple[Column, DetectedColumn]],
+    fields: Sequence[Field],
+    model: type[models.Model],
+) -> Iterator[tuple[Column, Field, str]]:
+    """Yield each column that names a parent's field, such as ``account__number``, with both."""
+    for name, _ in columns:
+        try:
+            found = match_column(model, str(name), "the file")
+        except LayoutError:  # it may name several fields: the draft shows that it feeds none
+            continue
+        if found is not None and found.lookup is not None and found.field in fields:
+            yield name, found.field, found.lookup
+
+
+def _may_look_up(before: FieldLayout | None, parents_field: str) -> bool:
+    """Return whether one more column may look up the parent: not if a column has its key."""
+    return before is None or (before.lookup is not None and parents_field not in before.lookup)
+
+
+def _with_lookup(before: FieldLayout | None, name: Column, parents_field: str) -> FieldLayout:
+    """Return a foreign key's layout that also looks its parent up by one more column."""
+    if before is None:
+        return FieldLayout(column=name, lookup=(parents_field,))
+    columns = before.columns or (before.column or "",)
+    return FieldLayout(columns=(*columns, name), lookup=(*(before.lookup or ()), parents_field))
 
 
 def _skipped(

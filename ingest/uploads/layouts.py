@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django.db.models import Field, Model, QuerySet
 
     from ingest.layout.definition import Column
-    from ingest.layout.drafting import Draft, Proposal
+    from ingest.layout.drafting import Proposal
     from ingest.sources.detection import Detected
     from ingest.uploads.models import SavedLayout, Upload
 
@@ -88,7 +88,7 @@ def detect_upload(upload: Upload, model: type[Model], known: Layout | None = Non
     options = source_options(drafted.layout)
     with open_upload(upload, is_sample=True) as given, open_source(given, options) as source:
         return Found(
-            layout=_lift_formats(_with_lookups(drafted, model), detected),
+            layout=_lift_formats(drafted.layout, detected),
             findings=drafted.findings,
             columns=source.columns,
             proposals=drafted.proposals,
@@ -123,27 +123,6 @@ def detect_first(upload: Upload, model: type[Model], sheets: Sequence[str]) -> F
         except IngestError as failure:
             error = error or failure
     raise error or SourceError(f"{upload.name} has no sheet with records.")
-
-
-def _with_lookups(drafted: Draft, model: type[Model]) -> Layout:
-    """Add the columns that name a parent's field, such as ``account__number``, to a draft."""
-    fields = dict(drafted.layout.fields)
-    for name, _ in drafted.unused:
-        try:
-            found = match_column(model, str(name), "the file")
-        except LayoutError:  # the form shows columns that feed nothing
-            continue
-        if found is None or found.lookup is None:
-            continue
-        before = fields.get(found.field.name)
-        if before is None:
-            fields[found.field.name] = FieldLayout(column=name, lookup=(found.lookup,))
-        elif before.lookup is not None and (before.columns or before.column):
-            columns = before.columns or (before.column or "",)
-            fields[found.field.name] = FieldLayout(
-                columns=(*columns, name), lookup=(*before.lookup, found.lookup)
-            )
-    return dataclasses.replace(drafted.layout, fields=fields)
 
 
 def _lift_formats(layout: Layout, detected: Detected) -> Layout:

@@ -56,3 +56,10 @@ def test_the_workbook_has_a_preamble_and_typed_cells():
     load("statement.xlsx", "--skip-records", "2")
     assert Transaction.objects.count() == 80
     assert Transaction.objects.filter(amount=2400, description="Salary").count() == 8
+
+
+def test_a_statement_loads_with_the_layout_that_is_detected_in_it(tmp_path):
+    path = tmp_path / "detected.toml"
+    path.write_text(load("statement.csv", "--detect"))
+    load("statement.csv", "--layout", str(path))
+    assert Transaction.objects.count() == 120

@@ -92,6 +92,25 @@ def test_it_loads_right_away(tmp_path):
     }
 
 
+def test_columns_that_name_fields_of_a_parent_look_it_up(tmp_path):
+    path = write(
+        tmp_path,
+        "user__username,Account__Number,account__currency,account__colour,amount,tx_date\n"
+        "owner,DE 1,EUR,red,1.5,2026-01-31\n",
+    )
+    found = drafted(path)
+    assert found.layout.fields == {
+        "user": FieldLayout(column="user__username", lookup=("username",)),
+        "account": FieldLayout(
+            columns=("Account__Number", "account__currency"), lookup=("number", "currency")
+        ),
+        "amount": FieldLayout(column="amount"),
+        "tx_date": FieldLayout(column="tx_date"),
+    }
+    assert not found.missing
+    assert [name for name, _ in found.unused] == ["account__colour"]
+
+
 def test_what_is_missing_is_named(tmp_path):
     path = write(tmp_path, "Day,Value date,Debit,Credit\n01/31/2026,01/31/2026,1.5,\n")
     assert drafted(path).to_toml().splitlines()[-13:] == [
