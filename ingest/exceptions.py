@@ -57,7 +57,9 @@ SEE_ALL = (
     'To see every refused record, load with on_error="reject", dry_run=True, or in the command '
     "with --on-error reject --dry-run."
 )
-UNKNOWN_OUTCOME = "Whether the rows are in cannot be known from here: look before you load again."
+UNKNOWN_OUTCOME = (
+    "It is not known whether the rows are in the table: check that before you load again."
+)
 
 
 class IngestError(Exception):

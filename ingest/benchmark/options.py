@@ -116,8 +116,8 @@ class BenchmarkOptions:
             raise ConfigurationError("--overlap is a share of the rows, from 0% to 100%.")
         if not self.existing:
             raise ConfigurationError(
-                "--overlap is the share of the rows whose keys the table holds already: say how "
-                "many rows it holds with --existing N."
+                "--overlap is the share of the rows whose keys the table holds already: give "
+                "the number of its rows with --existing N."
             )
         if self.methods or self.role is not None or "floor" in self.baselines:
             raise ConfigurationError(

@@ -36,7 +36,7 @@ def find_psql(alias: str, given: str | None) -> str:
     if path is None:
         raise ConfigurationError(
             f"--baseline psql needs PostgreSQL's program psql, but there is no {asked!r}: install "
-            "PostgreSQL's client programs, or say where it is with --psql PATH."
+            "PostgreSQL's client programs, or give its path with --psql PATH."
         )
     return path
 
@@ -62,7 +62,7 @@ class Psql:
         said = self._run(arguments, folder)
         times = _TIME.findall(said)
         if len(times) != len(commands):
-            raise BenchmarkError(f"psql told no time: {said.strip()!r}.")
+            raise BenchmarkError(f"psql reported no time: {said.strip()!r}.")
         return sum(map(float, times)) / 1000
 
     def _run(self, arguments: Sequence[str], folder: Path | None) -> str:

@@ -15,9 +15,7 @@ from ingest.sources.text import find_undecodable, why_undecodable
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-NO_TIME_OF_DAY = (
-    "it is no time of day, which are from 00:00 to before 24:00: give another in the source"
-)
+NO_TIME_OF_DAY = "it is not a time of day, from 00:00 to before 24:00: give another in the source"
 _OF_A_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _WIDE = decimal.Context(prec=decimal.MAX_PREC, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 

@@ -34,11 +34,11 @@ NO_JSON = (
     "encoder, such as DjangoJSONEncoder."
 )
 NO_BASE64 = (
-    "It is no Base64, as which bytes are written in a text: write it so, or load what PostgreSQL "
-    r"writes, such as \x6162, with format='postgres-csv'."
+    "It is not Base64: write bytes in Base64, or load what PostgreSQL writes, such as "
+    r"\x6162, with format='postgres-csv'."
 )
 NO_NAN = (
-    "NaN is no missing value: give None, or the frame itself, whose missing values become NULL."
+    "NaN is not a missing value: give None, or the frame itself, whose missing values become NULL."
 )
 _WHOLE = re.compile(r"\s*[-+]?[0-9]+\.0*\s*", re.ASCII)
 _MARKED = re.compile(r"\s*[-+]?[0-9]+([., '][0-9]{3})*([.,][0-9]+)?\s*", re.ASCII)
@@ -53,11 +53,11 @@ _PLAIN = (
 """Fields of numbers, dates and the like, none of whose values is a word."""
 
 NO_LIST = (
-    'It is no list: write [1, 2] or ["a", "b"], or load what PostgreSQL writes, such as {1,2}, '
+    'It is not a list: write [1, 2] or ["a", "b"], or load what PostgreSQL writes, such as {1,2}, '
     "with format='postgres-csv'."
 )
 NO_RANGE = (
-    'It is no range: write {"lower": 1, "upper": 5}, or load what PostgreSQL writes, such as '
+    'It is not a range: write {"lower": 1, "upper": 5}, or load what PostgreSQL writes, such as '
     "[1,5), with format='postgres-csv'."
 )
 _TAKEN: tuple[tuple[type[Field], Any, str], ...] = (

@@ -35,7 +35,7 @@ def rules_not_asked(
         told.append(f"{label} has a {name}() of its own, which is not run{cure}.")
     for field in fields:
         told += [f"{label}.{field.name}: {rule}." for rule in _rules_of(field, clean=clean)]
-    return [f"Not asked: {sentence}" for sentence in told]
+    return [f"Not checked: {sentence}" for sentence in told]
 
 
 def _rules_of(field: models.Field[Any, Any], *, clean: bool) -> Iterator[str]:
@@ -45,8 +45,8 @@ def _rules_of(field: models.Field[Any, Any], *, clean: bool) -> Iterator[str]:
             yield f"whether it is unique for the {kind} of {other!r} (unique_for_{kind})"
     if looks_at_instance(field) and not clean:
         yield (
-            f"{type(field).__name__} has a clean() or validate() of its own, which is asked "
-            "without the record's other values (--clean asks it with them)"
+            f"{type(field).__name__} has a clean() or validate() of its own, which is called "
+            "without the record's other values (--clean calls it with them)"
         )
     if isinstance(field, models.ForeignKey):
         if field.get_limit_choices_to():
@@ -54,5 +54,6 @@ def _rules_of(field: models.Field[Any, Any], *, clean: bool) -> Iterator[str]:
         manager = type(field.remote_field.model._base_manager)
         if manager.get_queryset is not models.Manager.get_queryset:
             yield (
-                "whether the parent's base manager has it; each row of the parent's table will do"
+                "whether the parent's base manager has it; any row of the parent's table is "
+                "accepted"
             )

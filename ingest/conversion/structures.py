@@ -188,7 +188,7 @@ def _places_of(number: Decimal) -> int:
 
 
 def _refuse_constant(name: str) -> None:
-    raise MisfitError(f"{name} is no JSON number: PostgreSQL cannot store it.")
+    raise MisfitError(f"{name} is not a JSON number: PostgreSQL cannot store it.")
 
 
 def _check(document: Any) -> None:

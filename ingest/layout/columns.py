@@ -53,7 +53,7 @@ class Picker:
         if sum(item not in ((), [], None) for item in given) != 1:
             raise layout.error(
                 ("fields", name),
-                f"{name} must say exactly one of 'column', 'columns', 'debit' and 'credit', "
+                f"{name} must have exactly one of 'column', 'columns', 'debit' and 'credit', "
                 "'constant', 'copy', 'preamble' or 'file_name'.",
             )
         self._pattern = self._find_pattern()
@@ -192,7 +192,7 @@ class Picker:
         keys = ("fields", self._name, "pattern")
         if len(self.columns) != 1:
             raise self._layout.error(
-                keys, f"'pattern' of {self._name} takes a part of one cell: say one 'column'."
+                keys, f"'pattern' of {self._name} takes a part of one cell: give one 'column'."
             )
         return Pattern(self._layout, keys, pattern)
 
@@ -325,7 +325,7 @@ class Picker:
         known = {place for place, _ in refused}
         if not (self.field.null or self.field.blank):
             cure = (
-                f"{what} Say what {self._name} is then with the key 'default' of its layout, or "
+                f"{what} Give a value for {self._name} with the key 'default' of its layout, or "
                 "leave such records out with [[skip]]."
             )
             empty = pc.indices_nonzero(pc.equal(amount, "")).to_pylist()

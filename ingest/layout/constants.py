@@ -37,7 +37,7 @@ def choose_layout(options: Mapping[str, Any]) -> Layout | None:
         )
     match, ignored = options.get("match"), options.get("ignore_columns")
     if match not in {None, "loose", "exact"}:
-        raise ConfigurationError(f"match is {match!r}: say 'loose' or 'exact'.")
+        raise ConfigurationError(f"match is {match!r}: use 'loose' or 'exact'.")
     ways: dict[str, Any] = {} if match is None else {"match": match}
     if ignored is not None:
         ways["ignore_columns"] = _texts("ignore_columns", ignored)
@@ -48,7 +48,7 @@ def choose_layout(options: Mapping[str, Any]) -> Layout | None:
         name = next(iter(ways))
         raise ConfigurationError(
             f"{name} (--{name.replace('_', '-')}) has no effect: the layout leaves out the columns "
-            'that it does not name. Leave the option out, or say others = "match" in the layout.'
+            'that it does not name. Leave the option out, or set others = "match" in the layout.'
         )
     return dataclasses.replace(layout, **ways)
 
@@ -83,7 +83,7 @@ def _with_columns(layout: Layout | None, columns: Mapping[str, Any] | None) -> L
     for name, column in columns.items():
         if not isinstance(column, str | int) or isinstance(column, bool) or column in ("", 0):
             raise ConfigurationError(
-                f"map: {name} is fed by {column!r}: say a source column's name, or its position "
+                f"map: {name} is fed by {column!r}: give a source column's name, or its position "
                 "from 1."
             )
         fields[name] = fed(fields.get(name), column=column)

@@ -195,15 +195,15 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.others not in {"ignore", "match"}:
-            raise self.error(("others",), f"'others' is {self.others!r}: say 'ignore' or 'match'.")
+            raise self.error(("others",), f"'others' is {self.others!r}: use 'ignore' or 'match'.")
         if self.match not in {None, "loose", "exact"}:
-            raise self.error(("match",), f"'match' is {self.match!r}: say 'loose' or 'exact'.")
+            raise self.error(("match",), f"'match' is {self.match!r}: use 'loose' or 'exact'.")
         for key in ("match", "ignore_columns"):
             if getattr(self, key) and self.others != "match":
                 raise self.error(
                     (key,),
                     f"{key!r} has no effect: the layout leaves out the columns that it does not "
-                    'name. Take it out, or say others = "match".',
+                    'name. Take it out, or set others = "match".',
                 )
         self._check_lists()
         for rule in self.skip:
@@ -285,12 +285,12 @@ class Layout:
 
 
 _NEVER_EMPTY = {
-    "formats": "say at least one, such as '%d.%m.%Y', or leave the key out, and the field reads "
+    "formats": "give at least one, such as '%d.%m.%Y', or leave the key out, and the field reads "
     "its usual formats",
     "columns": "name at least one column, or leave the key out",
     "lookup": "name at least one field of the parent, or leave the key out",
-    "equals": "say at least one text, or empty = true for an empty cell",
-    "when": "say at least one condition, or leave 'continuation' out",
+    "equals": "give at least one text, or empty = true for an empty cell",
+    "when": "give at least one condition, or leave 'continuation' out",
     "append": "name at least one column, or leave the records out with 'skip'",
 }
 """Keys whose list must have an item, and what to do about an empty one."""

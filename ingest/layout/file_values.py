@@ -76,9 +76,9 @@ class FileValues:
         text = file.preamble if key == "preamble" else file.file_name
         if not text:
             why = (
-                "it has no text before the header: say skip_records"
+                "it has no text before the header: set skip_records"
                 if key == "preamble"
-                else "it is no file with a name"
+                else "it is not a file with a name"
             )
             raise self._layout.error(
                 keys, f"{name} cannot be found in the {_words(key)} of {file.name}: {why}."

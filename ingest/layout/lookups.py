@@ -43,7 +43,7 @@ class NaturalKeyLookup:
         """Prepare the query; ``copies`` are the parent's fields to copy."""
         if not isinstance(field, models.ForeignKey):
             raise layout.error(
-                ("fields", field.name, "lookup"), f"{field.name} is no foreign key: take it out."
+                ("fields", field.name, "lookup"), f"{field.name} is not a foreign key: take it out."
             )
         self.session, self.alias, self.layout, self.field = session, alias, layout, field
         self.parent: type[models.Model] = field.remote_field.model

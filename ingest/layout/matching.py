@@ -35,7 +35,7 @@ def find_model(label: str) -> type[models.Model]:
         labels = [model._meta.label for model in apps.get_models()]
         raise ConfigurationError(
             f"There is no model {label!r}.{did_you_mean(label, labels)} "
-            "Write it as app.Model, and see that the app is in INSTALLED_APPS."
+            "Write it as app.Model, and check that the app is in INSTALLED_APPS."
         ) from None
 
 
@@ -44,7 +44,7 @@ def check_model(model: Any) -> None:
     if not (isinstance(model, type) and issubclass(model, models.Model)):
         cure = f"apps.get_model({model!r})" if isinstance(model, str) else "Transaction"
         raise TypeError(
-            f"{shorten(repr(model))} is no model: give the class of one, such as {cure}."
+            f"{shorten(repr(model))} is not a model: give a model class, such as {cure}."
         )
     if model._meta.abstract:
         raise TypeError(
@@ -279,22 +279,22 @@ def _cure(column: str, columns: Sequence[str], known: Iterable[str]) -> str:
         line = _OF_SHEETS if _is_of_sheets(column) else ""
         return (
             f"{line} It is the only one: is the delimiter {mark!r}? "
-            "`bulk_load app.Model FILE --detect` tells what a file is like."
+            "`bulk_load app.Model FILE --detect` shows what a file is like."
         )
     if len(columns) == 1 and "  " in column.strip():
         return (
             " It is one column: is it a file of fixed width? "
-            "`bulk_load app.Model FILE --detect` tells what a file is like."
+            "`bulk_load app.Model FILE --detect` shows what a file is like."
         )
     if not column.strip():
         return f" Name it, or leave it out with --ignore-columns {shlex.quote(column)}."
     if column.startswith("__index_level_"):
         return " It is the index of a frame: give frame.reset_index(drop=True)."
     if column == columns[0] and _is_of_sheets(column):
-        return f"{_OF_SHEETS} Say the delimiter with --delimiter."
+        return f"{_OF_SHEETS} Give the delimiter with --delimiter."
     return (
         f"{did_you_mean(column, known)} Rename the column, leave it out with --ignore-columns, or "
-        "say what feeds what in a layout."
+        "map the columns in a layout."
     )
 
 

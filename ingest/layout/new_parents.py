@@ -176,7 +176,7 @@ class NewParents:
     def _grandparent(self, field: models.Field[Any, Any], rules: dict[str, Any]) -> _Grandparent:
         if not {"constant", "lookup"} <= set(rules) <= {"constant", "lookup", "create"}:
             raise self._lookup.error(
-                f"{field.name} must say 'constant' and 'lookup', and may 'create'."
+                f"{field.name} must have 'constant' and 'lookup', and may have 'create'."
             )
         names = rules["lookup"]
         lookup = NaturalKeyLookup(

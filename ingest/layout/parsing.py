@@ -26,7 +26,7 @@ def read_document(path: str | Path) -> tuple[dict[str, Any], Origin]:
     try:
         return tomllib.loads(text), origin
     except tomllib.TOMLDecodeError as error:
-        raise LayoutError(f"{path} is no TOML: {error}") from error
+        raise LayoutError(f"{path} is not valid TOML: {error}") from error
 
 
 class Parser:

@@ -57,7 +57,7 @@ def read_text(text: str, name: str) -> Layout:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise LayoutError(f"{name} is no TOML: {error}") from error
+        raise LayoutError(f"{name} is not valid TOML: {error}") from error
     return Layout.from_document(document, Origin(name=name, text=text))
 
 

@@ -142,7 +142,7 @@ def _number_reader(
         value = getattr(rules, key)
         if value is not None and value not in known:
             raise layout.error(
-                ("fields", name, key), f"{key} is {value!r}: say {' or '.join(map(repr, known))}."
+                ("fields", name, key), f"{key} is {value!r}: use {' or '.join(map(repr, known))}."
             )
     marks = [rules.decimal or ".", *(rules.thousands or ())]
     for mark in marks:

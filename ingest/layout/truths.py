@@ -54,7 +54,7 @@ class TruthWords:
                 raise layout.error(
                     ("fields", name),
                     f"{min(turned)!r} means {meaning} in the field {name}, where it means "
-                    f"{not meaning} by itself: say what means {not meaning}, too.",
+                    f"{not meaning} by itself: name the words for {not meaning}, too.",
                 )
         return cls(true, false)
 

@@ -77,7 +77,7 @@ def forget_loads(
         before = timezone.now() - older_than
     except OverflowError:
         raise ConfigurationError(
-            f"older_than is {older_than}: no load is so old. Say less, such as 90 days."
+            f"older_than is {older_than}: no load is that old. Give less, such as 90 days."
         ) from None
     forgotten = undoable = left = 0
     try:

@@ -46,7 +46,7 @@ def load(
 ) -> LoadResult:
     """Load all rows of a source into a model's table, by COPY, in one transaction.
 
-    ``source`` is a path, ``"-"`` for standard input, a file opened for reading bytes, anything with
+    ``source`` is a path, ``"-"`` for standard input, a file opened in binary mode, anything with
     ``__arrow_c_stream__``, or an iterable of dicts, tuples (with ``columns``), dataclasses or model
     instances; an iterable is read once and never held whole. ``using`` is a database alias.
     ``options`` are those of ``LoadOptions`` and of ``SourceOptions``.

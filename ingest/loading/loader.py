@@ -424,7 +424,7 @@ class Loader:
             unfinished = find_unfinished(job, digest, session)
             if unfinished is not None:
                 check_same(unfinished, job)
-                self._notes.append(f"Went on with load {unfinished.pk}, which was not finished.")
+                self._notes.append(f"Continued load {unfinished.pk}, which was not finished.")
                 return LedgerEntry(unfinished, job.alias)
             self._outputs.own(leftovers(job, digest))
         if not digest and may_be_repeat(job, source, place["schema"]):
@@ -503,8 +503,10 @@ class Loader:
         if isinstance(error, TooManyRejects):
             refused = max(self._log.log.records - counts.rejected, 0)
         if self._is_in:
-            all_rows = noun(counts.loaded, "The row is in", f"All {counts.loaded:,} rows are in")
-            text = f"{all_rows}: only what comes after was not done."
+            all_rows = noun(
+                counts.loaded, "The row is loaded", f"All {counts.loaded:,} rows are loaded"
+            )
+            text = f"{all_rows}: only a later step failed."
             tell(error, Outcome.ALL, text)
             return
         if entry is None or entry.load is None:
@@ -534,11 +536,11 @@ class Loader:
     def _outcome(self, number: int, status: str | None) -> tuple[Outcome, str] | None:
         """Return what is loaded of a recorded load; None if the error's own outcome is right."""
         if status == "loaded":
-            return Outcome.ALL, f"All rows are in: load {number} is loaded."
+            return Outcome.ALL, f"All rows are loaded: load {number} is complete."
         if self._is_unsure and (status is None or self._job.how.is_chunked):
             return Outcome.UNKNOWN, (
-                f"The ledger knows whether the last rows are in: `bulk_load --resume {number}` "
-                "asks it, and loads only what is not in."
+                f"To continue, use `bulk_load --resume {number}`: it looks in the ledger whether "
+                "the last rows are loaded, and loads only those that are not."
             )
         loaded = self._reporter.counts
         if loaded.read:
@@ -555,7 +557,7 @@ class Loader:
 
 def _earlier(counts: Counts) -> str:
     rows = counted(counts.loaded, "row")
-    return f"{rows} of earlier chunks {noun(counts.loaded, 'is', 'are')} in"
+    return f"{rows} of earlier chunks {noun(counts.loaded, 'is', 'are')} committed"
 
 
 def _refusals_of(error: BaseException) -> tuple[int, list[dict[str, Any]]]:

@@ -63,7 +63,7 @@ def check_options(how: LoadOptions) -> None:
 def _check_values(how: LoadOptions) -> None:
     """Raise ``ConfigurationError`` for an option with an unknown value."""
     if how.on_error not in {"abort", "reject"}:
-        raise ConfigurationError(f"on_error is {how.on_error!r}: say 'abort' or 'reject'.")
+        raise ConfigurationError(f"on_error is {how.on_error!r}: use 'abort' or 'reject'.")
     for name, kinds in (
         ("on_conflict", OnConflict),
         ("duplicates", Duplicates),
@@ -71,11 +71,11 @@ def _check_values(how: LoadOptions) -> None:
     ):
         if getattr(how, name) not in get_args(kinds):
             raise ConfigurationError(
-                f"{name} is {getattr(how, name)!r}: say one of "
+                f"{name} is {getattr(how, name)!r}: use one of "
                 f"{', '.join(map(repr, get_args(kinds)))}."
             )
     if how.on_repeat not in {"warn", "refuse"}:
-        raise ConfigurationError(f"on_repeat is {how.on_repeat!r}: say 'warn' or 'refuse'.")
+        raise ConfigurationError(f"on_repeat is {how.on_repeat!r}: use 'warn' or 'refuse'.")
 
 
 def _check_effects(how: LoadOptions) -> None:
@@ -83,9 +83,8 @@ def _check_effects(how: LoadOptions) -> None:
     for name in ("reject_file", "reject_log", "reject_limit"):
         if getattr(how, name) is not None and how.on_error != "reject":
             raise ConfigurationError(
-                f"There is a {name.replace('_', ' ')} only with rejected records: use "
-                "on_error='reject' (--on-error reject), or leave it out. Without that "
-                f"{spell(name)} has no effect."
+                f"{spell(name)} has no effect without on_error='reject' (--on-error reject): add "
+                "that, or leave it out."
             )
     for name in ("references", "indexes"):
         if getattr(how, name) not in {"auto", "defer"} and how.method == "copy":

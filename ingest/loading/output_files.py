@@ -175,7 +175,7 @@ class OutputFiles:
         if output.id not in self._own and os.fstat(descriptor).st_size:
             if not self._overwrite:
                 raise ConfigurationError(
-                    f"{shown} is there already, and is not empty: give it another name, or use "
+                    f"{shown} already exists and is not empty: give it another name, or use "
                     "--overwrite (overwrite=True) to replace it."
                 )
             replacement = _replace(output)

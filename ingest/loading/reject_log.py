@@ -51,7 +51,7 @@ class RejectLimit:
         if (limit.number or 0) < 0 or not 0 <= (limit.percent or 0) <= 100:  # noqa: PLR2004
             raise ConfigurationError(
                 f"The reject limit {shown!r} is neither a number of records nor a percentage: "
-                "say 100 or 2.5%."
+                "give one such as 100 or 2.5%."
             )
         return limit
 

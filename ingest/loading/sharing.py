@@ -37,7 +37,7 @@ def is_ordered(how: LoadOptions) -> bool:
 def check_sharing(how: LoadOptions) -> None:
     """Raise ``ConfigurationError`` for options that cannot be combined."""
     if how.order is not None and how.order not in get_args(Order):
-        raise ConfigurationError(f"order is {how.order!r}: say 'source' or 'any'.")
+        raise ConfigurationError(f"order is {how.order!r}: use 'source' or 'any'.")
     if how.executor is not None and not isinstance(how.executor, Executor):
         raise ConfigurationError(
             f"executor is a {type(how.executor).__name__}: give a concurrent.futures.Executor, "
@@ -72,7 +72,7 @@ def check_order(said: dict[str, Any], how: LoadOptions) -> None:
     if said.get("order") is not None and not (how.workers > 1 or _is_given(how)):
         raise ConfigurationError(
             "order (--order) has no effect on one process, which commits in the source's order: "
-            "say workers, executor or scheduler, too, or leave it out."
+            "add workers, executor or scheduler, or leave it out."
         )
 
 

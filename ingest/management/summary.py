@@ -135,13 +135,15 @@ def _number(result: LoadResult, number: int) -> str:
         return f"This is load {number}. It cannot be undone: -v 2 says why."
     if not _has_changed(result):
         return f"This is load {number}, which changed nothing in the table."
-    undo = f"This is load {number}: bulk_load --undo {number}"
+    undo = f"bulk_load --undo {number}"
     if not result.updated and not result.deleted:
-        return f"{undo} would delete its rows again."
+        return f"This is load {number}. To delete its rows again: {undo}"
     if result.load is not None and not result.load.options.get("how", {}).get("keep_old"):
         why = "it changed rows without --keep-old"
         return f"This is load {number}. It cannot be undone, because {why}."
-    return f"{undo} would delete the rows that it inserted and restore the others."
+    return (
+        f"This is load {number}. To delete the rows that it inserted and restore the others: {undo}"
+    )
 
 
 def table(result: LoadResult) -> Iterator[str]:

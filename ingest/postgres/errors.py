@@ -36,8 +36,8 @@ OF_STATEMENT = ("0A", "2F", "3F", "42", "55", "HV", "XX")
 """SQLSTATEs that are mostly about the whole statement: a missing right, an unknown function."""
 _CURES = {
     "23503": "Load the referenced rows first, or fix the value.",
-    "23505": "Take the record out, or change its key. A row that is in the table already can be "
-    "updated by on_conflict='upsert' (--on-conflict upsert).",
+    "23505": "Remove the record, or change its key. To update rows that are already in the table, "
+    "use on_conflict='upsert' (--on-conflict upsert).",
     "23502": "Give the column a value.",
 }
 

@@ -37,7 +37,7 @@ def list_files(pattern: str) -> list[ListedFile]:
     with explained(pattern):
         found = sorted(lister(pattern))
     if not found:
-        raise SourceError(f"No file is like {bare_address(pattern)!r}.")
+        raise SourceError(f"No file matches {bare_address(pattern)!r}.")
     return found
 
 

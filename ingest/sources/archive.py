@@ -37,7 +37,7 @@ def open_archive(file: IO[bytes], name: str) -> Iterator[zipfile.ZipFile]:
         archive = zipfile.ZipFile(file)
     except DAMAGE as error:
         raise SourceError(
-            f"{name} is cut off or damaged ({error}). Fetch the file again."
+            f"{name} is truncated or damaged ({error}). Fetch the file again."
         ) from error
     with archive:
         _check(archive, name, size=file.seek(0, 2))
@@ -70,7 +70,7 @@ def read_member(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[by
         raise protected(name) from error
     except (*DAMAGE, KeyError) as error:
         raise SourceError(
-            f"{name} is cut off or damaged: its member {safe_line(member)!r} cannot be unpacked "
+            f"{name} is truncated or damaged: its member {safe_line(member)!r} cannot be unpacked "
             f"({error}). Fetch the file again."
         ) from error
 

@@ -160,7 +160,7 @@ def without_bad_text(
                 column=field.name,
                 field=None,
                 value=shown,
-                reason="it is no UTF-8, as texts of Arrow must be: write the source again",
+                reason="it is not valid UTF-8, as text in Arrow must be: write the source again",
                 kind="value",
             )
             for place, shown in bad.items()

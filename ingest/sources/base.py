@@ -235,7 +235,7 @@ class SourceOptions:
         for word in words:
             if word not in LENIENCIES:
                 raise ConfigurationError(
-                    f"lenient is {said!r}: say 'pad' (fill records that are too short), 'cut' "
+                    f"lenient is {said!r}: use 'pad' (fill records that are too short), 'cut' "
                     "(cut records that are too long) or both, 'pad,cut'."
                 )
         lenient = tuple(word for word in LENIENCIES if word in words)
@@ -278,8 +278,8 @@ def open_source(given: Any, options: SourceOptions | None = None) -> Source:
     lazy = [name for name in ("collect", "compute") if callable(getattr(given, name, None))]
     run_it = f" Give the result of its {lazy[0]}() instead." if lazy else ""
     raise TypeError(
-        f"{type(given).__name__!r} is no source: give a path or several, a file opened for reading "
-        "bytes, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
+        f"{type(given).__name__!r} is not a source: give a path or several, a file opened in "
+        "binary mode, an iterable of dicts, tuples or model instances, or an Arrow table or stream."
         f"{run_it}"
     )
 

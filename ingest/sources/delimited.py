@@ -285,11 +285,11 @@ class DelimitedSource(Source):
         if error.is_open:
             return SourceError(
                 f"{where} opens {OPEN_QUOTE} within {BLOCK_BYTES:,} bytes: {shown!r}. Close the "
-                "quote, or say the quote and the escape if they are others."
+                "quote, or give the quote and the escape character if they are different."
             )
         return SourceError(
-            f"{where} is longer than {BLOCK_BYTES:,} bytes: {shown!r}. Cut the record, or say the "
-            "encoding if it is another."
+            f"{where} is longer than {BLOCK_BYTES:,} bytes: {shown!r}. Cut the record, or give the "
+            "encoding if it is different."
         )
 
 

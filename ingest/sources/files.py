@@ -145,7 +145,7 @@ def file_name_of(given: Any) -> str:
 
 
 class InputFile:
-    """A file opened for reading bytes, which are decompressed if necessary.
+    """A file opened in binary mode, which are decompressed if necessary.
 
     The compression is detected by the first bytes, so it works for standard input too. A file that
     is not compressed though its name has such a suffix is an error.
@@ -192,7 +192,7 @@ class InputFile:
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes of the content; none at its end.
 
-        Raises ``SourceError`` if a compressed file is cut off or damaged.
+        Raises ``SourceError`` if a compressed file is truncated or damaged.
         """
         try:
             return bytes(self._content.read(size))
@@ -200,7 +200,7 @@ class InputFile:
             raise
         except _DAMAGE as error:
             raise SourceError(
-                f"{self.name} cannot be decompressed to its end ({error}): it is cut off or "
+                f"{self.name} cannot be decompressed to its end ({error}): it is truncated or "
                 "damaged. Fetch the file again."
             ) from error
 
@@ -332,7 +332,7 @@ class _CountedFile(io.RawIOBase):
         given: Any = self._file.read(size)
         if isinstance(given, str):
             raise SourceError(
-                f"{self._name} is opened for reading text: open it for reading bytes ('rb')."
+                f"{self._name} is opened in text mode: open it in binary mode ('rb')."
             )
         return bytes(given or b"")
 

@@ -81,7 +81,8 @@ class Head:
         if fault in {OPEN_QUOTE, NOTHING_ESCAPED}:
             raise SourceError(
                 f"{self._name} cannot be read: its header, up to line {self.lines:,}, has "
-                f"{fault}: {_shown(text)}. Say the quote and the escape if they are others."
+                f"{fault}: {_shown(text)}. Give the quote and the escape character "
+                "if they are different."
             )
         return tuple(cell.strip() for cell in self._split(text))
 
@@ -159,8 +160,8 @@ class Head:
         )
         raise SourceError(
             f"{self._name} cannot be read: a {what} (line {self.lines + 1:,}) {why} "
-            f"{RECORD_BYTES:,} bytes: {_shown(self._rest)}. Say the delimiter, the quote and the "
-            f"encoding if they are others, or {cure}."
+            f"{RECORD_BYTES:,} bytes: {_shown(self._rest)}. Give the delimiter, the quote and the "
+            f"encoding if they are different, or {cure}."
         )
 
 

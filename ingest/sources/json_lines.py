@@ -281,7 +281,7 @@ class JsonLinesSource(Source):
         """
         shown = show(line[:60].decode(errors="replace"))
         if self._reader.has_undecodable and MARK.encode() in line:
-            raise _MisfitError(f"it has a byte that is no text in the file's encoding: {shown!r}")
+            raise _MisfitError(f"it has a byte that is not valid in the file's encoding: {shown!r}")
         try:
             found = _decode(line)
         except InvalidOperation as error:
@@ -290,9 +290,9 @@ class JsonLinesSource(Source):
             ) from error
         except _NO_JSON as error:
             why = _why_no_json(line, error)
-            raise _MisfitError(f"it is no JSON object on one line ({why}): {shown!r}") from error
+            raise _MisfitError(f"it is not a JSON object on one line ({why}): {shown!r}") from error
         if not isinstance(found, dict):
-            raise _MisfitError(f"it is no JSON object: {shown!r}")
+            raise _MisfitError(f"it is not a JSON object: {shown!r}")
         for name in self.columns:
             if name not in found and "pad" not in self._lenient:
                 raise _MisfitError(
@@ -302,7 +302,7 @@ class JsonLinesSource(Source):
         has_unknown = bool(unknown) and not self._may_have_more
         if has_unknown and "cut" not in self._lenient:
             raise _MisfitError(
-                f"it has a key {unknown[0]!r}, which the first record has not."
+                f"it has a key {unknown[0]!r}, which the first record does not have."
                 f"{did_you_mean(unknown[0], self.columns)}"
             )
         cells = tuple(
@@ -340,7 +340,7 @@ def _why_no_json(line: bytes, error: Exception) -> str:
     except (ValueError, RecursionError):
         return str(error)
     if constants:
-        return f"{constants[0]} is no JSON number: write null, or leave the record out"
+        return f"{constants[0]} is not a JSON number: write null, or leave the record out"
     return LONE_SURROGATE.removesuffix(".") if b"\\u" in line else str(error)
 
 

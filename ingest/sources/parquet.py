@@ -71,7 +71,7 @@ class ParquetSource(Source):
             # A read-ahead buffer would hold a whole row group.
             file = ParquetFile(given if hasattr(given, "read") else str(given), pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{name} is no Parquet file: {error}") from error
+            raise SourceError(f"{name} is not a Parquet file: {error}") from error
         source = cls(file, name, options)
         source.file_name = file_name_of(given)
         source._opened = opened

@@ -92,7 +92,7 @@ def cells_of(
         named = columns or described
         if named is None:
             raise SourceError(
-                "Tuples have no column names: say them, as in "
+                "Tuples have no column names: name them, as in "
                 "load(Model, rows, columns=['user_id', 'amount'])."
             )
         return _sequence_cells(tuple(named))
@@ -110,8 +110,8 @@ def _check_names(given: Iterable[Any]) -> tuple[str, ...]:
     for name in names:
         if not isinstance(name, str):
             raise SourceError(
-                f"The first record has the key {shorten(name)}, which is no text: give each column "
-                "a name."
+                f"The first record has the key {shorten(name)}, which is not text: give each "
+                "column a name."
             )
     return names
 
@@ -182,7 +182,7 @@ def _misfit(
         return MisfitError(f"it has no {noun} {missing!r}, which the first record has")
     unknown = next((name for name in known if name not in names), None)
     return MisfitError(
-        f"it has a {noun} {unknown!r}, which the first record has not."
+        f"it has a {noun} {unknown!r}, which the first record does not have."
         f"{did_you_mean(str(unknown), names)}"
     )
 

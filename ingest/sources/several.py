@@ -298,7 +298,7 @@ def find_files(given: Any) -> tuple[list[str | Path], dict[str, Facts]]:
 def _like(pattern: Any) -> list[str | Path]:
     found = sorted(name for name in glob.glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - a pattern may be absolute
     if not found:
-        raise SourceError(f"No file is like {pattern!r}.")
+        raise SourceError(f"No file matches {pattern!r}.")
     return list(found)
 
 

@@ -228,7 +228,7 @@ def _explained(name: str) -> Iterator[None]:
 
 def _damaged(name: str, error: BaseException) -> SourceError:
     return SourceError(
-        f"{name} is cut off or damaged, and cannot be read as a workbook ({error}). Open "
+        f"{name} is truncated or damaged, and cannot be read as a workbook ({error}). Open "
         "it with a spreadsheet program and save it again, or save it as CSV."
     )
 

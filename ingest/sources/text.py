@@ -26,13 +26,13 @@ _MARKED = re.compile(MARK.encode() + b"([0-9a-f]{2})")
 _MARK_BYTES = MARK.encode()
 _MARKED_MARK = b"".join(_MARK_BYTES + b"%02x" % byte for byte in _MARK_BYTES)
 _KEEP = "ingest.keep"
-LONE_SURROGATE = "a surrogate stands alone: it is no character, but half of one."
+LONE_SURROGATE = "a lone surrogate is not a character, but half of one."
 _TWICE = "compressed data, and was compressed twice: decompress it once"
 _OTHER_FILES = {
-    b"PK\x03\x04": "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
+    b"PK\x03\x04": "a workbook or a zip archive: name it .xlsx, .ods or .zip, or give its format",
     b"\xd0\xcf\x11\xe0": "an old workbook: name it .xls; or one with a password: save it without",
     b"%PDF": "a PDF: there may be an export as CSV where it comes from",
-    b"PAR1": "a Parquet file: name it .parquet, or say the format",
+    b"PAR1": "a Parquet file: name it .parquet, or give its format",
     b"ARROW1": "an Arrow file: load its table, which pyarrow.feather.read_table(FILE) gives",
     b"\xff\xff\xff\xff": "a stream of Arrow: load what pyarrow.ipc.open_stream(FILE) gives",
     b"SQLite format 3": "a SQLite database: load its rows from a cursor",
@@ -236,9 +236,9 @@ def check_is_text(head: bytes, name: str) -> None:
     """Raise ``SourceError`` if the first bytes, decompressed, are those of another known file."""
     for magic, what in _OTHER_FILES.items():
         if head.startswith(magic):
-            raise SourceError(f"{name} is no text, but {what}.")
+            raise SourceError(f"{name} is not text, but {what}.")
     if head.startswith(_TAR, _TAR_AT):
-        raise SourceError(f"{name} is no text, but a tar archive: extract the file from it.")
+        raise SourceError(f"{name} is not text, but a tar archive: extract the file from it.")
 
 
 def _check_is_narrow(head: bytes, name: str) -> None:

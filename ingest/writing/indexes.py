@@ -165,7 +165,7 @@ def _refusal(error: Exception, index: DeferredIndex, where: str | None) -> str:
         )
     return (
         f"PostgreSQL refused {where or 'a record'}: duplicate key value violates unique constraint "
-        f'"{index.name}". {detail} Take the record out, or change its key.'
+        f'"{index.name}". {detail} Remove the record, or change its key.'
     )
 
 

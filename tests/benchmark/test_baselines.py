@@ -246,7 +246,7 @@ def test_psql_that_is_not_there_is_told_before_anything_is_made():
         benchmark(baselines=("psql",), psql="/nowhere/psql")
     assert str(caught.value) == (
         "--baseline psql needs PostgreSQL's program psql, but there is no '/nowhere/psql': install "
-        "PostgreSQL's client programs, or say where it is with --psql PATH."
+        "PostgreSQL's client programs, or give its path with --psql PATH."
     )
 
 

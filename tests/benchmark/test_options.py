@@ -36,7 +36,7 @@ def run(*arguments, **options):
             (
                 "There is no model 'finance.Transction'. "
                 "Did you mean 'finance.Transaction' or 'finance.Account'? "
-                "Write it as app.Model, and see that the app is in INSTALLED_APPS."
+                "Write it as app.Model, and check that the app is in INSTALLED_APPS."
             ),
         ),
         (
@@ -75,8 +75,8 @@ def run(*arguments, **options):
         (
             ["finance.Account", "--overlap", "50%"],
             (
-                "--overlap is the share of the rows whose keys the table holds already: say how "
-                "many rows it holds with --existing N."
+                "--overlap is the share of the rows whose keys the table holds already: give "
+                "the number of its rows with --existing N."
             ),
         ),
         (

@@ -95,5 +95,5 @@ def test_keys_that_the_rows_have_are_taken():
 
 
 def test_more_overlap_than_there_are_rows():
-    with pytest.raises(BenchmarkError, match="but it holds 5: say a larger --existing"):
+    with pytest.raises(BenchmarkError, match="but it holds 5: use a larger --existing"):
         benchmark(Account, existing=5)

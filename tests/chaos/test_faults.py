@@ -104,7 +104,7 @@ def test_the_one_commit_of_a_load_that_may_not_be_tried_again(field):
     [said] = outcome.said
     assert said.startswith("CommandError: The connection to PostgreSQL was lost while it committed")
     number = field.server.ask("SELECT id FROM public.ingest_load")[0][0]
-    assert said.endswith(f" All rows are in: load {number} is loaded.")
+    assert said.endswith(f" All rows are loaded: load {number} is complete.")
 
 
 def test_the_one_commit_of_a_load_that_is_not_recorded(field):

@@ -294,7 +294,7 @@ def test_a_number_of_json_is_a_document_itself(form, tmp_path):
     given = [path] if form == "several files" else path
     result = load(Document, given, on_error="reject")
     assert [(it.record, it.field) for it in result.rejects] == [(7, "content"), (7, "encoded")]
-    assert next(iter(result.rejects)).reason.startswith("Infinity is no JSON number")
+    assert next(iter(result.rejects)).reason.startswith("Infinity is not a JSON number")
     want = [json.loads(number) for number in numbers[:-1]]
     for name in ("content", "encoded"):
         got = list(Document.objects.order_by("pk").values_list(name, flat=True))

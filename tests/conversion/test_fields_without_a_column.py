@@ -234,8 +234,8 @@ def test_a_load_without_clean_says_so(made):
     got = load(model, RANGES, columns=["name", "least"])
     assert got.rows == 4
     assert (
-        "Not asked: contract.Made has a clean() of its own, which is not run (--clean runs it for "
-        "each record)." in got.decisions
+        "Not checked: contract.Made has a clean() of its own, which is not run (--clean runs it "
+        "for each record)." in got.decisions
     )
     with pytest.raises(ConfigurationError, match="clean has nothing to run"):
         load(Account, [{"number": "1", "name": "n", "user": 1}], clean=True)

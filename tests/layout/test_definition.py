@@ -49,7 +49,7 @@ def test_every_layout_that_ships_survives_a_round_trip(tmp_path, name):
         ),
         ("[feilds]\n", "line 1: there is no key 'feilds'. Did you mean 'fields'?"),
         ("[[skip]]\nempty = true\n", "line 1: skip lacks the key 'column'."),
-        ("others = 'x'", "line 1: 'others' is 'x': say 'ignore' or 'match'."),
+        ("others = 'x'", "line 1: 'others' is 'x': use 'ignore' or 'match'."),
     ],
 )
 def test_errors_name_the_line_and_the_key(tmp_path, text, want):
@@ -61,7 +61,7 @@ def test_errors_name_the_line_and_the_key(tmp_path, text, want):
 
 def test_no_toml_and_no_file(tmp_path):
     (tmp_path / "x.toml").write_text("a = \n")
-    with pytest.raises(LayoutError, match=r"x\.toml is no TOML: .*line 1"):
+    with pytest.raises(LayoutError, match=r"x\.toml is not valid TOML: .*line 1"):
         Layout.from_toml(tmp_path / "x.toml")
     with pytest.raises(LayoutError, match="cannot be read"):
         Layout.from_toml(Path("nowhere.toml"))

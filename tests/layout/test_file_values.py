@@ -101,8 +101,8 @@ def test_of_several_files_all_are_looked_at_before_the_first_row(tmp_path):
         (FieldLayout(preamble=r"(Account): (\d+)"), "must have one group"),
         (FieldLayout(preamble=r"(Account"), "cannot be used: .*missing"),
         (FieldLayout(file_name=r"(\d+)"), "in the file name of .*: the pattern"),
-        (FieldLayout(preamble="(S)", column="text"), "must say exactly one of"),
-        (FieldLayout(preamble="(S)", file_name="(S)"), "must say exactly one of"),
+        (FieldLayout(preamble="(S)", column="text"), "must have exactly one of"),
+        (FieldLayout(preamble="(S)", file_name="(S)"), "must have exactly one of"),
         (FieldLayout(constant="x", pattern="(x)"), "takes a part of one cell"),
         (FieldLayout(columns=("text", "date"), pattern="(x)"), "takes a part of one cell"),
         (FieldLayout(column="text", pattern="x"), "must have one group"),
@@ -141,9 +141,9 @@ def test_a_value_that_the_field_refuses_ends_the_load_before_the_first_row(
     ("source", "said", "message"),
     [
         ([{"name": "x"}], FieldLayout(preamble="(x)"), "no text before the header"),
-        ([{"name": "x"}], FieldLayout(file_name="(x)"), "no file with a name"),
-        (io.BytesIO(b"name\nx\n"), FieldLayout(file_name="(x)"), "no file with a name"),
-        (io.BytesIO(b"name\nx\n"), FieldLayout(preamble="(x)"), "say skip_records"),
+        ([{"name": "x"}], FieldLayout(file_name="(x)"), "not a file with a name"),
+        (io.BytesIO(b"name\nx\n"), FieldLayout(file_name="(x)"), "not a file with a name"),
+        (io.BytesIO(b"name\nx\n"), FieldLayout(preamble="(x)"), "set skip_records"),
     ],
 )
 def test_a_source_that_has_neither(source, said, message):

@@ -311,7 +311,7 @@ def test_what_the_layout_feeds_comes_before_a_header():
 
 
 def test_match_that_is_none_of_the_words():
-    with pytest.raises(ConfigurationError, match="match is 'fuzzy': say 'loose' or 'exact'"):
+    with pytest.raises(ConfigurationError, match="match is 'fuzzy': use 'loose' or 'exact'"):
         load(Account, [{"number": "A1"}], match="fuzzy")
 
 
@@ -360,7 +360,7 @@ def test_a_rest_of_no_columns_is_told():
     [
         ("number,name,\n1,a,\n", r"Name it, or leave it out with --ignore-columns ''\."),
         ("number,name, \n1,a,\n", r"Name it, or leave it out with --ignore-columns ''\."),
-        ("sep=,\nnumber,name\n1,a\n", r"leave it out with --skip-records 1\. Say the delimiter"),
+        ("sep=,\nnumber,name\n1,a\n", r"leave it out with --skip-records 1\. Give the delimiter"),
         (
             "sep=;\nnumber;name\n1;a\n",
             r"--skip-records 1\. It is the only one: .* ';'\?",

@@ -346,8 +346,8 @@ def test_typed_sources_go_through_layouts_too(account):
         ({"amuont": FieldLayout(column="Betrag")}, "Did you mean 'amount'"),
         ({"amount": FieldLayout(column="Betrga")}, "Did you mean 'Betrag'"),
         ({"amount": FieldLayout(column=9)}, "there is no column 9: the source has 4 columns"),
-        ({"amount": FieldLayout()}, "must say exactly one of"),
-        ({"amount": FieldLayout(column=1, lookup=("x",))}, "is no foreign key"),
+        ({"amount": FieldLayout()}, "must have exactly one of"),
+        ({"amount": FieldLayout(column=1, lookup=("x",))}, "is not a foreign key"),
         ({"account": FieldLayout(column=1, lookup=("nubmer",))}, "Did you mean 'number'"),
         ({"user": FieldLayout(copy="account.user")}, "which the layout does not look up"),
     ],
@@ -437,5 +437,5 @@ def test_map_takes_names_and_positions_only(column):
     with pytest.raises(ConfigurationError) as caught:
         load(Transaction, [{"a": 1}], map={"amount": column})
     assert str(caught.value).startswith(
-        f"map: amount is fed by {column!r}: say a source column's name, or its position from 1."
+        f"map: amount is fed by {column!r}: give a source column's name, or its position from 1."
     )

@@ -103,7 +103,7 @@ def test_an_empty_debit_and_credit_name_their_cures():
     assert [(it.record, it.field) for it in caught.value.rejects] == [(3, "amount"), (4, "amount")]
     assert {it.reason for it in caught.value.rejects} == {
         (
-            "Both the debit and the credit column are empty. Say what amount is then with the key "
+            "Both the debit and the credit column are empty. Give a value for amount with the key "
             "'default' of its layout, or leave such records out with [[skip]]."
         )
     }
@@ -115,7 +115,9 @@ def test_an_empty_debit_and_credit_name_their_cures():
 
 @pytest.mark.parametrize("side", ["debit", "credit"])
 def test_one_empty_side(side):
-    with pytest.raises(RecordsRefused, match=f"The {side} column is empty. Say what amount is"):
+    with pytest.raises(
+        RecordsRefused, match=f"The {side} column is empty. Give a value for amount"
+    ):
         amounts([("1,00", "")] * 2 + [("", "")], **{side: "out"})
 
 

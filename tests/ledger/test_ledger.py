@@ -176,7 +176,7 @@ def test_a_chunked_load_that_is_not_recorded_says_what_is_in(file):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO ingest_keylist")
-    assert "\n4 rows of earlier chunks are in." in str(caught.value)
+    assert "\n4 rows of earlier chunks are committed." in str(caught.value)
     assert caught.value.outcome is Outcome.CHUNKS
     assert references() == [1, 2, 3, 4]
 
@@ -203,8 +203,8 @@ def test_a_failed_load_goes_on_after_its_last_chunk(file, tmp_path):
         load(Transaction, path, chunk_rows=4)
     [found] = Load.objects.all()
     said = (
-        f"4 rows of earlier chunks are in: continue with `bulk_load --resume {found.pk}`, or "
-        f"delete them with `bulk_load --undo {found.pk}`."
+        f"4 rows of earlier chunks are committed: continue with `bulk_load --resume {found.pk}`, "
+        f"or delete them with `bulk_load --undo {found.pk}`."
     )
     assert said in str(caught.value)
     assert caught.value.outcome is Outcome.CHUNKS
@@ -277,8 +277,8 @@ def test_what_fails_after_the_commit_says_that_the_rows_are_in(file, monkeypatch
     with pytest.raises(ServerFailed) as caught:
         load(Transaction, file(60))
     assert str(caught.value) == (
-        "PostgreSQL could not continue: it is tired. All 60 rows are in: only what comes after was "
-        "not done."
+        "PostgreSQL could not continue: it is tired. All 60 rows are loaded: only a later step "
+        "failed."
     )
     assert caught.value.outcome is Outcome.ALL
     assert (Load.objects.get().status, Transaction.objects.count()) == ("loaded", 60)
@@ -298,7 +298,7 @@ def test_the_same_command_again_goes_on(file):
     got = load(Transaction, path, chunk_rows=4, resumable=True)
     assert (got.rows, references()) == (10, list(range(1, 11)))
     assert Load.objects.count() == 1
-    assert got.decisions[0] == f"Went on with load {got.load.pk}, which was not finished."
+    assert got.decisions[0] == f"Continued load {got.load.pk}, which was not finished."
     assert load(Account, [], resumable=True).rows == 0
 
 
@@ -402,7 +402,7 @@ def test_what_fails_after_the_commit_does_not_make_the_load_look_failed(file, mo
     monkeypatch.setattr("ingest.loading.loader.analyze", interrupt)
     with pytest.raises(KeyboardInterrupt) as caught:
         load(Transaction, file(60))
-    assert str(caught.value) == "All 60 rows are in: only what comes after was not done."
+    assert str(caught.value) == "All 60 rows are loaded: only a later step failed."
     assert Load.objects.get().status == "loaded"
     assert Transaction.objects.count() == 60
 

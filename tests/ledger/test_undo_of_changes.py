@@ -418,7 +418,7 @@ def test_an_undo_is_advised_only_where_there_can_be_one(make, tmp_path, keep_old
     number = Load.objects.latest("pk").pk
     said = f"continue with `bulk_load --resume {number}`"
     undo_it = f", or undo it with `bulk_load --undo {number}`" if keep_old else ""
-    assert f"2 rows of earlier chunks are in: {said}{undo_it}." in str(caught.value)
+    assert f"2 rows of earlier chunks are committed: {said}{undo_it}." in str(caught.value)
 
     load(Transaction, write(*make(1, 2, amount="7")), **options)
     with pytest.raises(LedgerError, match="Nothing was loaded, as asked: ") as caught:

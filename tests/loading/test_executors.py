@@ -427,7 +427,7 @@ def test_the_first_bad_record_ends_it_in_any_order(file, threads):
     found = Load.objects.get()
     assert found.loaded == Transaction.objects.count()
     assert not set(references()) & set(range(91, 101))
-    assert f"{found.loaded:,} rows of earlier chunks are in" in str(caught.value)
+    assert f"{found.loaded:,} rows of earlier chunks are committed" in str(caught.value)
 
 
 def test_of_two_records_with_one_key_one_is_in(account, threads, tmp_path):
@@ -599,7 +599,7 @@ def test_workers_that_are_told_to_leave_while_they_open_close_their_connections(
         ({"executor": Calls(), "scheduler": "tcp://h:1"}, "has no effect with executor"),
         ({"order": "any"}, r"order \(--order\) has no effect on one process"),
         ({"order": "source"}, r"order \(--order\) has no effect on one process"),
-        ({"order": "rows", "workers": 2}, "order is 'rows': say 'source' or 'any'"),
+        ({"order": "rows", "workers": 2}, "order is 'rows': use 'source' or 'any'"),
         (
             {"executor": Calls(), "on_conflict": "upsert", "duplicates": "last"},
             "executor cannot go with on_conflict='upsert'",

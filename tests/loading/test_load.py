@@ -189,8 +189,8 @@ def test_an_aload_whose_task_is_cancelled_loads_nothing(account):
 @pytest.mark.parametrize(
     ("model", "want"),
     [
-        ("finance.Account", "give the class of one, such as apps.get_model('finance.Account')."),
-        (Account(), "give the class of one, such as Transaction."),
+        ("finance.Account", "give a model class, such as apps.get_model('finance.Account')."),
+        (Account(), "give a model class, such as Transaction."),
         (AbstractUser, "AbstractUser is abstract and has no table: give a model that inherits"),
     ],
 )
@@ -405,7 +405,7 @@ def test_a_duplicate_is_named_with_its_record(account):
 def test_tuples_need_names():
     with pytest.raises(SourceError, match="Tuples have no column names"):
         load(Transaction, [(1, 2)])
-    with pytest.raises(TypeError, match="'int' is no source"):
+    with pytest.raises(TypeError, match="'int' is not a source"):
         load(Transaction, 7)
 
 

@@ -176,7 +176,7 @@ def test_a_file_that_is_there_is_not_overwritten_unless_it_is_said(rows, option)
     old.write_text("precious")
     got = refused(rows, **{option: old})
     assert got.endswith(
-        "'old.csv' is there already, and is not empty: give it another name, or use --overwrite "
+        "'old.csv' already exists and is not empty: give it another name, or use --overwrite "
         "(overwrite=True) to replace it."
     )
     assert old.read_text() == "precious"
@@ -381,7 +381,7 @@ def test_a_resumed_load_with_another_log_writes_all_rejects_there(many):
     with pytest.raises(KeyboardInterrupt):
         load(Account, "rows.csv", progress=interrupt_after(4), **many)
     Path("other.jsonl").write_text("precious\n" * 100)
-    with pytest.raises(ConfigurationError, match=r"other.jsonl' is there already"):
+    with pytest.raises(ConfigurationError, match=r"other.jsonl' already exists"):
         load(Account, "rows.csv", **{**many, "reject_log": "other.jsonl"})
     assert Path("other.jsonl").read_text() == "precious\n" * 100
     load(Account, "rows.csv", **{**many, "reject_log": "another.jsonl"})
@@ -404,8 +404,8 @@ def test_a_benchmark_writes_over_no_file():
     Path("old.svg").write_text("precious")
     Path("old.json").hardlink_to("rows.csv")
     for options, want in [
-        (["--plot", "old.svg"], "The file of --plot 'old.svg' is there already"),
-        (["--json", "old.json"], "The file of --json 'old.json' is there already"),
+        (["--plot", "old.svg"], "The file of --plot 'old.svg' already exists"),
+        (["--json", "old.json"], "The file of --json 'old.json' already exists"),
         (
             ["--json", "old.json", "--source", "rows.csv", "--overwrite"],
             "The file of --json 'old.json' is the source 'rows.csv' itself",

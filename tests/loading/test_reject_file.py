@@ -240,7 +240,7 @@ def test_no_reject_leaves_a_file_that_loads_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "want"),
     [
-        ("r.csv", {"on_error": "abort"}, "There is a reject file only with rejected records"),
+        ("r.csv", {"on_error": "abort"}, "reject_file (--reject-file) has no effect without"),
         ("rows.csv", {}, "rows.csv' is the source '{source}' itself: give it another name."),
         ("r.csv.gz", {}, "r.csv.gz' is not compressed: leave out .gz."),
         (

@@ -156,7 +156,7 @@ def test_only_a_file_can_be_refused():
     with pytest.raises(ConfigurationError) as caught:
         load(Account, [{"number": "1"}], on_repeat="refuse")
     assert "on_repeat (--on-repeat) has no effect on list" in str(caught.value)
-    with pytest.raises(ConfigurationError, match="on_repeat is 'ignore': say 'warn' or 'refuse'"):
+    with pytest.raises(ConfigurationError, match="on_repeat is 'ignore': use 'warn' or 'refuse'"):
         load(Account, "a.csv", on_repeat="ignore")
 
 

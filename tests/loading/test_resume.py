@@ -87,7 +87,7 @@ def test_the_same_file_by_another_name_goes_on(write, kind, workers):
     got = load(Transaction, renamed(path, kind), workers=workers, **OPTIONS)
     assert got.load == begun
     assert numbers_in() == list(range(10))
-    assert got.decisions[0] == f"Went on with load {begun.pk}, which was not finished."
+    assert got.decisions[0] == f"Continued load {begun.pk}, which was not finished."
 
 
 def test_several_files_that_were_moved(write, tmp_path):

@@ -112,7 +112,7 @@ def test_the_first_bad_record_ends_it_as_with_one_worker(file):
     with pytest.raises(RecordsRefused) as caught:
         load(Transaction, path, chunk_rows=100, workers=3)
     assert "record 350 (line 351), column 'amount': 'x'" in str(caught.value)
-    assert "300 rows of earlier chunks are in" in str(caught.value)
+    assert "300 rows of earlier chunks are committed" in str(caught.value)
     assert Transaction.objects.count() == Load.objects.get().loaded == 300
     assert not workers()
 
@@ -168,7 +168,7 @@ def test_a_worker_that_dies_over_and_over_is_told_of(file):
         for worker in workers():
             worker.send_signal(signal.SIGKILL)
 
-    want = r"Workers died 2 times over records (1 to 100|101 to 200): see whether memory is short"
+    want = r"Workers died 2 times over records (1 to 100|101 to 200): check whether memory is short"
     with pytest.raises(IngestError, match=want):
         load(Transaction, file(200), chunk_rows=100, workers=1 + 1, retries=1, progress=kill)
     assert Transaction.objects.count() == 0

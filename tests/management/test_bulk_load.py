@@ -125,10 +125,10 @@ def test_standard_input(process, rows):
 @pytest.mark.parametrize(
     ("arguments", "want"),
     [
-        ((), "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."),
-        (("finance.Transaction",), "Say what to load"),
+        ((), "Give a model and a file: bulk_load app.Model FILE, or bulk_load --benchmark."),
+        (("finance.Transaction",), "Give a file"),
         (("finance.Transactoin", "x.csv"), "Did you mean 'finance.Transaction'"),
-        (("transaction", "x.csv"), "Write it as app.Model, and see that the app is"),
+        (("transaction", "x.csv"), "Write it as app.Model, and check that the app is"),
         (("finance.Transaction", __file__, "--database", "other"), "no DATABASES['other']"),
     ],
 )  # fmt: skip
@@ -284,7 +284,7 @@ def test_the_berka_bank():
 def test_the_process_of_the_command_gives_memory_back():
     """Arrow keeps what is freed. A program that calls the command chooses for itself."""
     before = pa.default_memory_pool().backend_name
-    with pytest.raises(CommandError, match="Say what to load"):
+    with pytest.raises(CommandError, match="Give a model and a file"):
         call_command("bulk_load")
     assert pa.default_memory_pool().backend_name == before
     done = subprocess.run(

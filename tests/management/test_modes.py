@@ -190,7 +190,7 @@ def test_options_of_call_command(options, want):
             "--null: expected one argument",
         ),
         (["--benchmark", "--json", "-j"], "'-j' begins like an option: write --json=-j"),
-        (["--forget-loads", "--older-than", "999999w"], "no load is so old. Say less, such as 90"),
+        (["--forget-loads", "--older-than", "999999w"], "no load is that old. Give less, such as"),
         (["--older-than", "90d"], "--older-than belongs to --forget-loads: leave it out."),
         (["--list", "none"], "argument --list: 'none' is not a number of loads"),
         (["--bench", "--workers", "2"], "--workers belongs to a load"),

@@ -223,8 +223,8 @@ def test_a_preview_of_nothing(tmp_path):
         (
             ["--reject-file", "r.csv"],
             (
-                "There is a reject file only with rejected records: use on_error='reject' "
-                "(--on-error reject), or leave it out."
+                "reject_file (--reject-file) has no effect without on_error='reject' "
+                "(--on-error reject): add that, or leave it out."
             ),
         ),
         (["--on-error", "reject", "--reject-file", "r.jsonl"], "call the file 'r.csv'."),
@@ -260,7 +260,7 @@ def test_a_file_whose_delimiter_is_another(tmp_path):
     path = write(tmp_path, "user;number;name\n1;2;3\n")
     assert refused("finance.Account", path) == (
         f"{path} has a column 'user;number;name', but finance.Account has no such field. It is the "
-        "only one: is the delimiter ';'? `bulk_load app.Model FILE --detect` tells what a file is "
+        "only one: is the delimiter ';'? `bulk_load app.Model FILE --detect` shows what a file is "
         "like."
     )
 
@@ -269,6 +269,6 @@ def test_a_column_that_names_no_field(tmp_path):
     path = write(tmp_path, "user,number,nmae\n1,2,3\n")
     assert refused("finance.Account", path) == (
         f"{path} has a column 'nmae', but finance.Account has no such field. Did you mean 'name' "
-        "or 'number'? Rename the column, leave it out with --ignore-columns, or say what feeds "
-        "what in a layout."
+        "or 'number'? Rename the column, leave it out with --ignore-columns, or map the "
+        "columns in a layout."
     )

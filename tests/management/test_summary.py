@@ -162,7 +162,7 @@ def test_what_to_type_next(facts, want):
 
 def test_a_load_prints_its_number():
     out, _ = reported(0, load=Load(pk=12))
-    assert out == ["This is load 12: bulk_load --undo 12 would delete its rows again.", *LAST]
+    assert out == ["This is load 12. To delete its rows again: bulk_load --undo 12", *LAST]
     out, _ = reported(0, load=Load(pk=12), inserted=0)
     assert out[0] == "This is load 12, which changed nothing in the table."
     out, _ = reported(0, load=Load(pk=12), decisions=("Rows: this load cannot be undone, because",))
@@ -173,8 +173,8 @@ def test_whether_a_load_that_changed_rows_can_be_undone():
     kept = Load(pk=12, options={"how": {"keep_old": True}})
     out, _ = reported(0, load=kept, updated=1)
     assert out[0] == (
-        "This is load 12: bulk_load --undo 12 would delete the rows that it inserted and restore "
-        "the others."
+        "This is load 12. To delete the rows that it inserted and restore the others: bulk_load "
+        "--undo 12"
     )
     out, _ = reported(0, load=Load(pk=12, options={"how": {}}), updated=1)
     assert out[0] == (

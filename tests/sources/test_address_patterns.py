@@ -93,8 +93,8 @@ def test_what_is_detected(server):
 @pytest.mark.parametrize(
     ("pattern", "want"),
     [
-        ("in/*.parquet", "No file is like 's3://bucket/in/*.parquet'."),
-        ("no/*.csv", "No file is like 's3://bucket/no/*.csv'."),
+        ("in/*.parquet", "No file matches 's3://bucket/in/*.parquet'."),
+        ("no/*.csv", "No file matches 's3://bucket/no/*.csv'."),
     ],
 )
 def test_no_file_is_like_it(server, pattern, want):
@@ -106,7 +106,7 @@ def test_no_file_is_like_it(server, pattern, want):
 def test_a_storage_that_is_not_there(alias):
     with pytest.raises(ConfigurationError, match="There is no storage"):
         open_source(f"storage:{alias}x/*.csv")
-    with pytest.raises(SourceError, match=r"No file is like 'storage:.*/no/\*\.csv'"):
+    with pytest.raises(SourceError, match=r"No file matches 'storage:.*/no/\*\.csv'"):
         open_source(f"storage:{alias}/no/*.csv")
     with pytest.raises(SourceError, match="is outside of its storage"):
         open_source(f"storage:{alias}/../*.csv")

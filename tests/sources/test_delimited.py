@@ -284,7 +284,7 @@ def test_a_huge_record():
         read(b"a,b\n1," + b"x" * 3 * delimited.BLOCK_BYTES + b"\n")
     assert str(caught.value) == (
         f"BytesIO, record 1 (line 2) is longer than 2,097,152 bytes: '1,{'x' * 38}'. Cut the "
-        "record, or say the encoding if it is another."
+        "record, or give the encoding if it is different."
     )
 
 
@@ -358,7 +358,7 @@ def test_a_header_whose_quote_is_never_closed():
         read(b'a,"b\n1,2\n')
     assert str(caught.value) == (
         "BytesIO cannot be read: its header, up to line 2, has a quote that is never closed: "
-        "'a,\"b\\n1,2\\n'. Say the quote and the escape if they are others."
+        "'a,\"b\\n1,2\\n'. Give the quote and the escape character if they are different."
     )
     with pytest.raises(SourceError, match="opens a quote that is never closed within"):
         read(b'a,"b\n' + b"1,2\n" * (1 << 20))
@@ -508,9 +508,7 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_a_file_that_was_opened_for_text():
     with pytest.raises(SourceError) as caught:
         read(io.StringIO("a,b\n1,2\n"))
-    assert str(caught.value) == (
-        "StringIO is opened for reading text: open it for reading bytes ('rb')."
-    )
+    assert str(caught.value) == ("StringIO is opened in text mode: open it in binary mode ('rb').")
 
 
 def test_the_bytes_read(tmp_path):
@@ -534,14 +532,14 @@ def test_utf_16_without_a_mark_must_be_named_exactly():
     [
         (
             b"PK\x03\x04",
-            "a workbook or a zip archive: name it .xlsx, .ods or .zip, or say the format",
+            "a workbook or a zip archive: name it .xlsx, .ods or .zip, or give its format",
         ),
         (
             b"\xd0\xcf\x11\xe0",
             "an old workbook: name it .xls; or one with a password: save it without",
         ),
         (b"%PDF-1.7", "a PDF: there may be an export as CSV where it comes from"),
-        (b"PAR1", "a Parquet file: name it .parquet, or say the format"),
+        (b"PAR1", "a Parquet file: name it .parquet, or give its format"),
         (
             b"ARROW1\0\0",
             "an Arrow file: load its table, which pyarrow.feather.read_table(FILE) gives",
@@ -558,7 +556,7 @@ def test_utf_16_without_a_mark_must_be_named_exactly():
 def test_what_is_no_text_is_named(head, want, pack):
     with pytest.raises(SourceError) as caught:
         read(pack(head + b"...\n1,2\n"))
-    assert str(caught.value) == f"BytesIO is no text, but {want}."
+    assert str(caught.value) == f"BytesIO is not text, but {want}."
 
 
 def test_mustard_makes_no_tar_archive():
@@ -573,7 +571,7 @@ def test_what_was_compressed_twice_is_named(inner, outer):
     with pytest.raises(SourceError) as caught:
         read(outer(inner(b"a,b\n1,2\n")))
     assert str(caught.value) == (
-        "BytesIO is no text, but compressed data, and was compressed twice: decompress it once."
+        "BytesIO is not text, but compressed data, and was compressed twice: decompress it once."
     )
 
 

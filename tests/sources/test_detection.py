@@ -266,7 +266,7 @@ def test_what_is_no_text(tmp_path, content):
     with pytest.raises(SourceError) as caught:
         detect(path)
     assert str(caught.value) == (
-        f"{path} is no text: too many of its bytes are control characters."
+        f"{path} is not text: too many of its bytes are control characters."
     )
 
 
@@ -276,6 +276,6 @@ def test_a_spreadsheet_is_named(tmp_path):
     with pytest.raises(SourceError) as caught:
         detect(path)
     assert str(caught.value) == (
-        f"{path} is no text, but a workbook or a zip archive: name it .xlsx, .ods or .zip, or say "
-        "the format."
+        f"{path} is not text, but a workbook or a zip archive: name it .xlsx, .ods or .zip, or "
+        "give its format."
     )

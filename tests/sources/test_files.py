@@ -85,7 +85,7 @@ def test_a_file_that_is_damaged(tmp_path, suffix):
     content = bytearray(COMPRESS[suffix](TEXT))
     content[len(content) // 2 : len(content) // 2 + 50] = bytes(50)
     path.write_bytes(content)
-    with pytest.raises(SourceError, match="it is cut off or damaged"):
+    with pytest.raises(SourceError, match="it is truncated or damaged"):
         read(path)
 
 

@@ -164,7 +164,7 @@ def test_a_time_beyond_the_day_is_no_other_time(times):
     result = load(Moment, table, on_error="reject")
     beyond = [reject.field for reject in result.rejects if reject.record == 1]
     assert beyond == ["hour", "hour_or_null"]
-    assert next(iter(result.rejects)).reason.startswith("it is no time of day")
+    assert next(iter(result.rejects)).reason.startswith("it is not a time of day")
     assert [reject.record for reject in result.rejects] == [1, 1, 3]
     kept = Moment.objects.values_list("hour", "hour_or_null").get()
     assert kept[0] == kept[1] == times[1].as_py()
@@ -205,7 +205,7 @@ def test_a_text_that_is_no_utf8_is_refused_alone(source, kind, tmp_path):
     result = load(Moment, given, on_error="reject")
     [reject] = result.rejects
     assert (reject.record, reject.column, reject.value) == (2, "hour_or_null", "02:0\ufffd")
-    assert "no UTF-8" in reject.reason
+    assert "not valid UTF-8" in reject.reason
     got = Moment.objects.order_by("pk").values_list("hour_or_null", flat=True)
     assert list(got) == [dt.time(1), None, dt.time(3)]
 
@@ -228,7 +228,7 @@ def test_a_text_that_is_no_utf8_is_refused_alone_in_every_type(cells, shown):
     result = load(Document, table, on_error="reject")
     [reject] = result.rejects
     assert (reject.record, reject.column, reject.value) == (2, "content", shown)
-    assert "no UTF-8" in reject.reason
+    assert "not valid UTF-8" in reject.reason
     got = Document.objects.order_by("pk").values_list("content", flat=True)
     assert list(got) == [cells[0].as_py(), cells[2].as_py()]
 

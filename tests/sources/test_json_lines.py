@@ -93,10 +93,11 @@ def test_misfits_are_named_wherever_they_stand():
     assert got.records == [n for n in range(1, 61) if n not in {11, 21, 31, 41, 51}]
     assert got.reasons == {
         11: "it has no key 'b': write \"b\": null where there is no value",
-        21: "it has a key 'bb', which the first record has not. Did you mean 'b'?",
-        31: 'it is no JSON object on one line (Input data was truncated): \'{"a": 1, "b": \'',
-        41: 'it is no JSON object: \'["a", "b"]\'',
-        51: "it is no JSON object on one line (JSON is malformed: trailing characters (byte 17)): "
+        21: "it has a key 'bb', which the first record does not have. Did you mean 'b'?",
+        31: 'it is not a JSON object on one line (Input data was truncated): \'{"a": 1, "b": \'',
+        41: 'it is not a JSON object: \'["a", "b"]\'',
+        51: "it is not a JSON object on one line (JSON is malformed: trailing characters "
+        "(byte 17)): "
         '\'{"a": 1, "b": 2}{"a": 1, "b": 2}\'',
     }
     assert [reject.line for reject in got.rejects] == [12, 22, 32, 42, 52]
@@ -121,7 +122,7 @@ def test_a_byte_that_is_no_text():
     got = read(b'{"a": "\xe9"}\n{"a": "\xc3\xa9"}\n')
     assert got.rows == [("é",)]
     assert got.reasons == {
-        1: 'it has a byte that is no text in the file\'s encoding: \'{"a": "\\\\xe9"}\''
+        1: 'it has a byte that is not valid in the file\'s encoding: \'{"a": "\\\\xe9"}\''
     }
 
 
@@ -133,9 +134,9 @@ def test_json_lines_in_another_encoding_are_read(encoding):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b'{"a": "\\ud800"}', "a surrogate stands alone"),
-        (b'{"a": NaN}', "NaN is no JSON number: write null"),
-        (b'{"a": [-Infinity]}', "-Infinity is no JSON number: write null"),
+        (b'{"a": "\\ud800"}', "a lone surrogate"),
+        (b'{"a": NaN}', "NaN is not a JSON number: write null"),
+        (b'{"a": [-Infinity]}', "-Infinity is not a JSON number: write null"),
         (b"[" * 9999, "depth"),
         (b'{"a":"\x01"}', "byte 6"),
         (b'{"a": "x', "truncated"),

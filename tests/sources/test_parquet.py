@@ -61,7 +61,7 @@ def test_no_rows(path):
 def test_no_parquet_file(tmp_path, content):
     path = tmp_path / "file.parquet"
     path.write_bytes(content)
-    with pytest.raises(SourceError, match=r"file\.parquet is no Parquet file: "):
+    with pytest.raises(SourceError, match=r"file\.parquet is not a Parquet file: "):
         read(path)
 
 

@@ -69,7 +69,7 @@ def test_chosen_keys():
         ([{"a": 1}, {"b": 1}], "it has no key 'a', which the first record has"),
         (
             [{"ab": 1}, {"ab": 1, "abc": 2}],
-            "it has a key 'abc', which the first record has not. Did you mean 'ab'?",
+            "it has a key 'abc', which the first record does not have. Did you mean 'ab'?",
         ),
         ([{"a": 1}, (1,)], "it is a tuple, but the first record is a mapping"),
         ([{"a": 1}, 7], "it is a int, but the first record is a mapping"),
@@ -153,7 +153,7 @@ def test_rows_with_keys_that_differ(make):
     got = read([make(a=1, b=2), make(a=3, c=4), make(b=6, a=5), make(a=7, b=8, c=9), make(a=10)])
     assert got.reasons == {
         2: "it has no key 'b', which the first record has",
-        4: "it has a key 'c', which the first record has not.",
+        4: "it has a key 'c', which the first record does not have.",
         5: "it has no key 'b', which the first record has",
     }
     assert got.rows == [(1, 2), (5, 6)]
@@ -163,7 +163,7 @@ def test_rows_with_keys_that_differ(make):
     ("columns", "record", "want"),
     [
         (None, Turned(b=4, a=3), (3, 4)),
-        (None, Triple(3, 4, 5), "it has a field 'c', which the first record has not."),
+        (None, Triple(3, 4, 5), "it has a field 'c', which the first record does not have."),
         (None, namedtuple("Made", "a d")(3, 4), "it has no field 'b', which the first record has"),  # noqa: PYI024
         (None, (3, 4), (3, 4)),
         (("b", "a"), Turned(b=4, a=3), (4, 3)),
@@ -183,7 +183,7 @@ def test_named_tuples_of_several_types(columns, record, want):
 @pytest.mark.parametrize(
     ("columns", "record", "want"),
     [
-        (None, Point3(3, 4), "it has a field 'c', which the first record has not."),
+        (None, Point3(3, 4), "it has a field 'c', which the first record does not have."),
         (("b",), Point3(3, 4), None),
         (None, _short_point(), "it has no attribute 'b', which the first record has"),
         (("b",), _short_point(), "it has no attribute 'b', which columns names"),
@@ -218,7 +218,7 @@ def test_tuples_without_columns():
 
 @pytest.mark.parametrize("given", [7, None, b"a,b", {"a": 1}])
 def test_what_is_no_source(given):
-    with pytest.raises(TypeError, match="is no source: give a path or several"):
+    with pytest.raises(TypeError, match="is not a source: give a path or several"):
         open_source(given)
 
 
@@ -363,10 +363,10 @@ def test_a_cursor_names_the_columns_of_its_tuples():
     [
         ([{}, {}], "first record is empty"),
         ([{}, {"a": 1}], "first record is empty"),
-        ([{1: "a", "b": 2}], "has the key 1, which is no text"),
-        ([{None: "a"}], "has the key None, which is no text"),
-        ([{b"a": 1}], "has the key b'a', which is no text"),
-        ([MappingProxyType({(1, 2): 1})], r"has the key \(1, 2\), which is no text"),
+        ([{1: "a", "b": 2}], "has the key 1, which is not text"),
+        ([{None: "a"}], "has the key None, which is not text"),
+        ([{b"a": 1}], "has the key b'a', which is not text"),
+        ([MappingProxyType({(1, 2): 1})], r"has the key \(1, 2\), which is not text"),
     ],
 )
 def test_keys_that_name_no_column(rows, message):

@@ -48,7 +48,7 @@ def test_a_file_whose_name_is_like_a_pattern():
 def test_a_pattern_that_no_file_is_like():
     with pytest.raises(SourceError) as caught:
         read("z*.csv")
-    assert str(caught.value) == "No file is like 'z*.csv'."
+    assert str(caught.value) == "No file matches 'z*.csv'."
 
 
 @pytest.mark.usefixtures("folder")

@@ -459,7 +459,7 @@ def test_a_member_that_is_larger_than_it_says_is_refused(tmp_path):
     place = content.rindex(b"xl/sharedStrings.xml") - 46 + 24
     content[place : place + 4] = (10).to_bytes(4, "little")
     path.write_bytes(content)
-    assert "is cut off or damaged" in refused(path)
+    assert "is truncated or damaged" in refused(path)
 
 
 def test_entities_are_refused(tmp_path):
@@ -474,9 +474,9 @@ def test_damaged_files_are_refused_in_words(tmp_path):
     whole = make(tmp_path / "rows.xlsx", [["a"], [1]]).read_bytes()
     cases = {
         "empty.xlsx": (b"", "is empty"),
-        "half.xlsx": (whole[: len(whole) // 2], "is cut off or damaged"),
-        "text.xlsx": (b"a,b\n1,2\n", "is no workbook: it does not begin like one"),
-        "half.xls": (make_xls(tmp_path / "rows.xls").read_bytes()[:600], "is cut off or damaged"),
+        "half.xlsx": (whole[: len(whole) // 2], "is truncated or damaged"),
+        "text.xlsx": (b"a,b\n1,2\n", "is not a workbook: it does not begin like one"),
+        "half.xls": (make_xls(tmp_path / "rows.xls").read_bytes()[:600], "is truncated or damaged"),
     }
     for name, (content, message) in cases.items():
         path = tmp_path / name
@@ -484,7 +484,7 @@ def test_damaged_files_are_refused_in_words(tmp_path):
         assert message in refused(path), name
     with zipfile.ZipFile(tmp_path / "other.xlsx", "w") as archive:
         archive.writestr("a.txt", "a")
-    assert "is no workbook, but another zip archive" in refused(tmp_path / "other.xlsx")
+    assert "is not a workbook, but another zip archive" in refused(tmp_path / "other.xlsx")
     broken = make(tmp_path / "broken.xlsx", [["a"], [1]])
     workbooks.change(broken, "xl/worksheets/sheet1.xml", lambda xml: xml[:-40])
     assert "damaged" in refused(broken)
@@ -558,7 +558,7 @@ def test_a_workbook_on_which_calamine_panics(tmp_path):
     content[514] = 1  # the length of the stream's first record
     path.write_bytes(content)
     assert sheet_names(path) == ()
-    assert "is cut off or damaged, and cannot be read as a workbook" in refused(path)
+    assert "is truncated or damaged, and cannot be read as a workbook" in refused(path)
 
 
 def test_cells_at_the_end_of_a_block_are_counted_once():

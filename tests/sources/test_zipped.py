@@ -91,11 +91,11 @@ def test_bombs_and_damage(tmp_path):
     path = zipped(tmp_path / "cut.zip", **{"rows.csv": "a\n1\n"})
     content = path.read_bytes()
     path.write_bytes(content[:-30])
-    assert "is cut off or damaged" in refused(path)
+    assert "is truncated or damaged" in refused(path)
     broken = content.replace(b"a\n1\n", b"a\n2\n") if b"a\n1\n" in content else content
     path.write_bytes(broken)
     plain = tmp_path / "plain.zip"
     with zipfile.ZipFile(plain, "w") as archive:
         archive.writestr("rows.csv", "a\n1\n")
     plain.write_bytes(plain.read_bytes().replace(b"a\n1\n", b"a\n2\n", 1))
-    assert "is cut off or damaged: its member 'rows.csv'" in refused(plain)
+    assert "is truncated or damaged: its member 'rows.csv'" in refused(plain)

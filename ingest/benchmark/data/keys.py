@@ -39,7 +39,7 @@ def give_keys(
     if len(overlapping) > held:
         raise BenchmarkError(
             f"{len(overlapping):,} of the rows are to have keys of rows that the table holds, but "
-            f"it holds {held:,}: say a larger --existing or a smaller --overlap."
+            f"it holds {held:,}: use a larger --existing or a smaller --overlap."
         )
     if key in fields:
         place = fields.index(key)

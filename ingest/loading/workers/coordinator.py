@@ -305,7 +305,7 @@ class Coordinator:
                 f"{first.read_before + first.records:,}"
             )
             raise IngestError(
-                f"Workers died {self._breaks} times{where}: see whether memory is short."
+                f"Workers died {self._breaks} times{where}: check whether memory is short."
             ).with_outcome(Outcome.NOTHING, NOTHING_LOADED)
         if not self._executor.renew():
             raise self._broken(error) from error

@@ -212,12 +212,11 @@ class Command(BaseCommand):
             self._report_audit(verify(find_model(model), using=options["database"]))
         elif model is None:
             raise ConfigurationError(
-                "Say what to load: bulk_load app.Model FILE, or bulk_load --benchmark."
+                "Give a model and a file: bulk_load app.Model FILE, or bulk_load --benchmark."
             )
         elif not files:
             raise ConfigurationError(
-                f"Say what to load: bulk_load {find_model(model)._meta.label} FILE. Standard input "
-                "is -."
+                f"Give a file: bulk_load {find_model(model)._meta.label} FILE. Standard input is -."
             )
         else:
             self._read(find_model(model), files, options)
@@ -243,7 +242,7 @@ class Command(BaseCommand):
             workers=options["workers"],
             scheduler=options["scheduler"],
         )
-        self._perform(f"Going on with load {number}", work, options)
+        self._perform(f"Resuming load {number}", work, options)
 
     def _read(self, model: type[Model], files: Sequence[str], options: dict[str, Any]) -> None:
         source_options.check_streams(files, options["layout"])

@@ -51,7 +51,7 @@ def detect(
     delimiter: str | None = None,
     sheet: str | int | None = None,
 ) -> Detected:
-    """Detect how to read a file; ``given`` is a path or a file opened for reading bytes.
+    """Detect how to read a file; ``given`` is a path or a file opened in binary mode.
 
     Pass what you know already as the other arguments. Of several files, the first is examined. A
     file object is consumed: open it again before you load it. Raises ``SourceError`` for a file
@@ -96,12 +96,12 @@ def _detect(
     text = sample.decode(encoding.name, "replace").removeprefix("\ufeff")
     check_is_text(sample, name)
     if sum(map(text.count, _CONTROLS)) > CONTROL_SHARE * len(text):
-        raise SourceError(f"{name} is no text: too many of its bytes are control characters.")
+        raise SourceError(f"{name} is not text: too many of its bytes are control characters.")
     table = find_table(text, is_whole=is_whole, delimiters=delimiters)
     if table is None and not is_whole:
         raise SourceError(
             f"{name} cannot be looked at: its first record is longer than {SAMPLE_BYTES:,} bytes. "
-            "Cut it, or say the encoding if it is another."
+            "Cut it, or give the encoding if it is different."
         )
     if table is None:
         raise SourceError(f"{name} is empty: there is nothing to detect.")

@@ -35,7 +35,7 @@ def describe_table(
         f"The delimiter is {delimiter}: {wide:,} of {_records(len(table.records))} then have "
         f"{counted(table.width, 'cell')}."
         if table.width > 1
-        else "No delimiter was found: each line is read as one cell. If it has several, say the "
+        else "No delimiter was found: each line is read as one cell. If it has several, give the "
         "delimiter with --delimiter."
     )
     if table.quote != '"':
@@ -47,7 +47,7 @@ def describe_table(
     elif _has_doubled_backslashes(table):
         found.append(
             "Every backslash is doubled, and is read so. If the first one is an escape character, "
-            "say escape = '\\\\'."
+            "set escape = '\\\\'."
         )
     if table.comment:
         found.append(

@@ -45,14 +45,14 @@ def find_kind(file: IO[bytes], name: str) -> str:
         if not head:
             raise SourceError(f"{name} is empty: it has no bytes.")
         raise SourceError(
-            f"{name} is no workbook: it does not begin like one. If it is text, name it .csv, or "
-            "say the format."
+            f"{name} is not a workbook: it does not begin like one. If it is text, name it .csv, "
+            "or give its format."
         )
     with open_archive(file, name) as archive:
         members = set(archive.namelist())
         kind = next((kind for member, kind in _MAIN_MEMBERS.items() if member in members), None)
         if kind is None:
-            raise SourceError(f"{name} is no workbook, but another zip archive: unpack it.")
+            raise SourceError(f"{name} is not a workbook, but another zip archive: unpack it.")
         if kind == "ods":
             ods.check(archive, name)
             ods.scan(archive, name)

@@ -71,7 +71,7 @@ def _stream(compound: Any, name: str) -> bytes:
                 return bytes(compound.openstream(stream).read())
             except _DAMAGE as error:
                 raise _damaged(name, error) from error
-    raise SourceError(f"{name} is no workbook, but another kind of compound file.")
+    raise SourceError(f"{name} is not a workbook, but another kind of compound file.")
 
 
 def _find_sheet(stream: bytes, sheet: str) -> int | None:
@@ -101,4 +101,4 @@ def _records(stream: bytes, at: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _damaged(name: str, error: Exception) -> SourceError:
-    return SourceError(f"{name} is cut off or damaged ({error}). Fetch the file again.")
+    return SourceError(f"{name} is truncated or damaged ({error}). Fetch the file again.")

@@ -75,7 +75,7 @@ def _records(archive: zipfile.ZipFile, member: str, name: str) -> Iterator[tuple
             yield kind, text[start:at]
         rest = text[at:]
     if rest:
-        raise SourceError(f"{name} is cut off or damaged. Fetch the file again.")
+        raise SourceError(f"{name} is truncated or damaged. Fetch the file again.")
 
 
 def _record(text: bytes, at: int) -> tuple[int, int, int] | None:

@@ -180,7 +180,7 @@ def plan_changes(
     if newest is not None and "gt" not in ordering:
         raise ConfigurationError(
             f"newest (--newest) names the field {options.newest!r}, and of two values of its type "
-            f"{table.column(newest).sql_type} none is greater: say another field."
+            f"{table.column(newest).sql_type} none is greater: name another field."
         )
     names_fed = {field.name for field in given}
     automatic = [

@@ -143,7 +143,7 @@ def choose_key(
         )
         raise ConfigurationError(
             f"The source does not feed {', '.join(missing)}, which the key {said} needs: add it to "
-            "the source, or say another key."
+            "the source, or name another key."
         )
     raise ConfigurationError(
         f"{label} has no unique key of {said}. Its keys are: {_listed(keys, names)}."

@@ -100,7 +100,7 @@ class DeleteLimit:
         )
         if not is_limit:
             raise ConfigurationError(
-                f"max_deletes is {given!r}: say a number of rows, such as 100, or a share of the "
+                f"max_deletes is {given!r}: give a number of rows, such as 100, or a share of the "
                 "scope's rows, such as 2.5%."
             )
         return cls(share=number / _WHOLE) if is_share else cls(rows=int(number))

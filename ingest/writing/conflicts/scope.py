@@ -90,7 +90,7 @@ class _Reader:
         if not isinstance(field, models.ForeignKey):
             raise ConfigurationError(
                 f"scope (--scope) says {path.name!r}, but {field.name} has no {'__'.join(rest)!r} "
-                f"here: say {field.name}=VALUE, or put one of {', '.join(_LOOKUPS[2:])} after it, "
+                f"here: use {field.name}=VALUE, or put one of {', '.join(_LOOKUPS[2:])} after it, "
                 f"as in {field.name}__{_LOOKUPS[-1]}=VALUE."
             )
         parent: type[models.Model] = field.remote_field.model
@@ -114,13 +114,13 @@ class _Reader:
         if not ordering:
             raise ConfigurationError(
                 f"scope (--scope) names the field {name!r}, and values of its type "
-                f"{column.sql_type} cannot be compared: say another field."
+                f"{column.sql_type} cannot be compared: name another field."
             )
         values = self._several(target, value)
         if lookup in _COMPARISONS:
             if len(values) > 1 or values[0] is None:
                 raise ConfigurationError(
-                    f"scope (--scope) gives {name!r} the value {shorten(value)}: say one value."
+                    f"scope (--scope) gives {name!r} the value {shorten(value)}: give one value."
                 )
             return f"{row} {ordering[lookup]} {self._parameter(target, values[0])}"
         parts = [f"{row} IS NULL"] if None in values else []
@@ -146,7 +146,7 @@ class _Reader:
             raise ConfigurationError(
                 f"scope (--scope) gives {name!r} the value {shorten(value)}, and it takes a list "
                 f"without NULL. In the command, repeat the field: {plain}=VALUE {plain}=VALUE; "
-                f"for NULL, say {plain}__isnull=true."
+                f"for NULL, use {plain}__isnull=true."
             )
         values = list(value) if is_list else [value]
         if not values:
@@ -195,7 +195,7 @@ def _is_yes(name: str, value: Any) -> bool:
     said = str(value).strip().lower()
     if said not in _YES_AND_NO:
         raise ConfigurationError(
-            f"scope (--scope) gives {name!r} the value {shorten(value)}: say true or false."
+            f"scope (--scope) gives {name!r} the value {shorten(value)}: use true or false."
         )
     return _YES_AND_NO[said]
 
@@ -211,7 +211,7 @@ def _prepare(target: _Target, value: Any, connection: BaseDatabaseWrapper) -> st
             prepared = timezone.make_aware(prepared, timezone.get_default_timezone())
         text = as_postgresql_text(field.get_db_prep_value(prepared, connection), connection)
     except (ValidationError, ValueError, TypeError, ArithmeticError) as error:
-        cure = "" if value != "" else f" For NULL, say {name}__isnull=true."
+        cure = "" if value != "" else f" For NULL, use {name}__isnull=true."
         raise ConfigurationError(
             f"scope (--scope) gives the field {name!r} the value {shorten(value)}, which "
             f"it refuses: {' '.join(getattr(error, 'messages', [str(error)]))}{cure}"
@@ -219,7 +219,7 @@ def _prepare(target: _Target, value: Any, connection: BaseDatabaseWrapper) -> st
     if text is None or "\0" in text:
         raise ConfigurationError(
             f"scope (--scope) gives the field {name!r} the value {shorten(value)}, which no row "
-            f"has: for NULL, say {name}__isnull=true."
+            f"has: for NULL, use {name}__isnull=true."
         )
     return text
 
@@ -227,7 +227,7 @@ def _prepare(target: _Target, value: Any, connection: BaseDatabaseWrapper) -> st
 def _key_of(field: models.Field[Any, Any], instance: models.Model) -> Any:
     """Return the column value of a foreign key to an instance."""
     if not isinstance(field, models.ForeignKey):
-        raise TypeError(f"{field.name} is no foreign key.")
+        raise TypeError(f"{field.name} is not a foreign key.")
     if not isinstance(instance, field.remote_field.model):
         raise TypeError(f"It is no {field.remote_field.model._meta.label}.")
     return getattr(instance, field.target_field.attname)
@@ -250,8 +250,8 @@ def _pairs(given: Any) -> Mapping[str, Any]:
         pairs = {name: said if len(said) > 1 else said[0] for name, said in pairs.items()}
         if not pairs:
             raise ConfigurationError(
-                f"scope is {given!r}: say FIELD=VALUE, or all for the whole table."
+                f"scope is {given!r}: use FIELD=VALUE, or all for the whole table."
             )
     if not pairs:
-        raise ConfigurationError("scope is empty: say {'field': value}, or 'all'.")
+        raise ConfigurationError("scope is empty: use {'field': value}, or 'all'.")
     return dict(pairs)

@@ -101,7 +101,7 @@ class Deletion:
             raise DeletesRefused(
                 f"sync would delete {number:,} of the {counted(self._rows, 'row')} of the "
                 "scope, and "
-                f"max_deletes allows {said}: see whether the source has all rows, or allow more "
+                f"max_deletes allows {said}: check whether the source has all rows, or allow more "
                 "with max_deletes (--max-deletes)."
             )
         if number:

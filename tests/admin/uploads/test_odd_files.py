@@ -57,7 +57,7 @@ def kept(folder):
         (b"", "a.csv", "The file is empty"),
         (b"[" * 100_000, "a.json", "is cut off"),
         (b"PK\x03\x04 and no more", "a.zip", "is a damaged ZIP file"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more", "a.xls", "is cut off or damaged"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and no more", "a.xls", "is truncated or damaged"),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else None,
 )

@@ -204,7 +204,7 @@ def test_duplicates_after_a_resume(duplicates, chunk_rows, tmp_path, monkeypatch
         """)
     options = {"duplicates": duplicates, "on_error": "reject", "analyze": False}
     try:
-        with pytest.raises(ServerFailed, match="rows of earlier chunks are in"):
+        with pytest.raises(ServerFailed, match="rows of earlier chunks are committed"):
             load(Account, path, on_conflict="upsert", chunk_rows=chunk_rows, **options)
     finally:
         with connection.cursor() as cursor:

@@ -83,22 +83,22 @@ def test_what_is_deleted(scoped, scope, left, rows, monkeypatch):
         ({"max_deletes": "50%"}, "max_deletes allows 50%"),
         ({"max_deletes": None}, "max_deletes allows 10%"),
         ({"scope": {"nothing": 1}}, "'nothing', and conflicts_test.Row does not have 'nothing'"),
-        ({"scope": "x"}, "say FIELD=VALUE, or all"),
+        ({"scope": "x"}, "use FIELD=VALUE, or all"),
         ({"scope": {}}, "scope is empty"),
-        ({"scope": {"area__contains": 1}}, "area has no 'contains' here: say area=VALUE, or put"),
+        ({"scope": {"area__contains": 1}}, "area has no 'contains' here: use area=VALUE, or put"),
         ({"scope": {"area__lower__x": 1}}, "area has no 'lower__x' here"),
         ({"scope": {"area": []}}, "gives 'area' no value"),
         ({"scope": "area__in=x,y"}, r"takes a list .* repeat the field: area=VALUE area=VALUE"),
         ({"scope": {"area__in": [None]}}, "takes a list without NULL"),
-        ({"scope": {"area__gt": None}}, "say one value"),
-        ({"scope": {"area__isnull": "no"}}, "say true or false"),
+        ({"scope": {"area__gt": None}}, "give one value"),
+        ({"scope": {"area__isnull": "no"}}, "use true or false"),
         ({"scope": {"area": "a\0"}}, "which no row has"),
-        ({"scope": ["all", "area=x"]}, "say FIELD=VALUE, or all"),
+        ({"scope": ["all", "area=x"]}, "use FIELD=VALUE, or all"),
         ({"scope": None}, r"specify which ones may be deleted, with scope="),
         *(
             (
                 {"max_deletes": it},
-                "max_deletes is .*: say a number of rows, such as 100, or a share",
+                "max_deletes is .*: give a number of rows, such as 100, or a share",
             )
             for it in NO_LIMITS
         ),
@@ -141,7 +141,7 @@ def test_a_scope_by_fields_of_parents(db):
             transaction.set_rollback(True)
         assert rows - left == {near}
     for scope, match in [
-        ({"account": Account()}, "for NULL, say account__isnull=true"),
+        ({"account": Account()}, "for NULL, use account__isnull=true"),
         ({"account": kept}, "It is no finance.Account"),
         ({"account__nothing": 1}, "finance.Account does not have 'nothing'"),
         ({"account": "x"}, "which it refuses: .x. value must be an integer"),

@@ -282,7 +282,7 @@ def test_the_record_of_a_duplicate_is_named(tables, monkeypatch):
     assert decisions[0] == BUILT.format(3)
     assert got.message == (
         "PostgreSQL refused generator, record 7, column 'note': 'a': duplicate key value violates "
-        'unique constraint "once". Key (lower(note))=(a) is duplicated. Take the record out, or '
+        'unique constraint "once". Key (lower(note))=(a) is duplicated. Remove the record, or '
         f"change its key. Nothing was loaded. {SEE_ALL}"
     )
     assert "record 7, column 'note': 'a': duplicate key value" in want.message
