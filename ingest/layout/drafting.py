@@ -14,6 +14,7 @@ from ingest.layout.definition import Condition, FieldLayout, Layout, Reading, Si
 from ingest.layout.matching import match_column
 from ingest.layout.signs import find_sides, is_balance, sign_words, truth_words
 from ingest.layout.text import write_key, write_value
+from ingest.layout.text_reader import NUMBERS
 from ingest.postgres.catalog import concrete_fields_of_table
 from ingest.postgres.several_tables import all_fields, is_link
 from ingest.sources import SourceOptions
@@ -351,10 +352,6 @@ def _changed_options(found: Detected) -> dict[str, Any]:
     if changed.get("header"):
         del changed["header"]
     return changed
-
-
-NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
-"""The number fields."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

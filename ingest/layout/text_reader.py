@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ingest.layout.definition import FieldLayout, Layout
     from ingest.layout.formats import Kind
 
-_NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+"""The number fields."""
 _MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
     (models.DateTimeField, "datetime"),
     (models.DateField, "date"),
@@ -29,7 +30,7 @@ _MOMENTS: tuple[tuple[type[Any], Kind], ...] = (
 )
 
 KINDS: dict[str, tuple[type[models.Field[Any, Any]], ...]] = {
-    **dict.fromkeys(("decimal", "thousands", "currency", "grouping", "exponent"), _NUMBERS),
+    **dict.fromkeys(("decimal", "thousands", "currency", "grouping", "exponent"), NUMBERS),
     "places": (models.IntegerField, models.DecimalField),
     "whole": (models.IntegerField,),
     **dict.fromkeys(("formats", "pivot", "year"), (models.DateField, models.TimeField)),
@@ -136,7 +137,7 @@ def _number_reader(
     own: tuple[Any, ...] = (rules.decimal, rules.thousands, rules.currency)
     own += (rules.grouping, rules.exponent, rules.places, rules.whole)
     columns = (rules.sign, rules.debit, rules.credit)
-    if not isinstance(field, _NUMBERS) or all(item is None for item in own + columns):
+    if not isinstance(field, NUMBERS) or all(item is None for item in own + columns):
         return None
     for key, known in (("grouping", ("indian",)), ("places", get_args(Places))):
         value = getattr(rules, key)

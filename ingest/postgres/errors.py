@@ -48,6 +48,11 @@ _COLUMN_OF_COPY = re.compile(r"^COPY .+, [^,]*\d+, \S+ (.+?)(?:: .*)?$", re.MULT
 is always the same."""
 
 
+def state_patterns(states: Sequence[str]) -> str:
+    """Return the SQL for an array of patterns for LIKE, one for the beginning of each SQLSTATE."""
+    return f"'{{{','.join(f'{state}%' for state in states)}}}'::pg_catalog.text[]"
+
+
 def explain(error: BaseException) -> ConstraintRefused | None:
     """Return a driver's error about a row as ours, or None if it is not about a row.
 

@@ -1,4 +1,4 @@
-"""Quote identifiers for SQL."""
+"""Quote identifiers and texts for SQL."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from __future__ import annotations
 def quote_name(name: str) -> str:
     """Quote one identifier for SQL; it may contain any character except U+0000."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(text: str) -> str:
+    """Quote a constant for SQL, independent of ``standard_conforming_strings``."""
+    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 def unquoted(column: str) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from ingest.sources.parser import split_record
 from ingest.sources.record_text import NOTHING_ESCAPED, pattern_of
 from ingest.sources.text import MARK
-from ingest.sources.writers import REASONS, RecordWriter
+from ingest.sources.writers import REASONS, TRAILER, RecordWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,6 @@ REASONS_FOLLOW = PREFIX + "reasons"
 many cells as the records should have, and shows that each record is followed by its reasons."""
 _MARKED = re.compile(MARK + "([0-9a-f]{2})")
 _PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "\r": " ", "\n": " "})  # noqa: RUF001
-_TRAILER = "end of the rejects"
 
 
 def plain_text(text: str, options: SourceOptions) -> str:
@@ -104,7 +103,7 @@ class DelimitedWriter(RecordWriter):
         return self._line(_escaped(self._options.delimiter.join(cells)))
 
     def tail(self) -> bytes:
-        return self.encode((_TRAILER + self._line_end) * self._options.trailer_records)
+        return self.encode((TRAILER + self._line_end) * self._options.trailer_records)
 
     def _nothing(self, cell: Any) -> str:
         """Return an empty cell, quoted if an unquoted one would be NULL."""

@@ -13,7 +13,7 @@ from ingest.exceptions import ConfigurationError, IngestError
 from ingest.sources.base import SourceOptions
 from ingest.sources.cell_text import text_of
 from ingest.sources.delimited_writer import DelimitedWriter
-from ingest.sources.writers import REASONS, RecordWriter
+from ingest.sources.writers import REASONS, TRAILER, RecordWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,6 @@ _FORMATS: dict[type, str] = {
     dt.time: "hh:mm:ss.000",
     dt.timedelta: "[h]:mm:ss.000",
 }
-_TRAILER = "end of the rejects"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,7 +75,7 @@ class WorkbookWriter(RecordWriter):
         """Return the whole workbook."""
         self._open()
         for _ in range(self._options.trailer_records):
-            self._write([_TRAILER])
+            self._write([TRAILER])
         self._workbook.close()
         self._file.seek(0)
         content = self._file.read()

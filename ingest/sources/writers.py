@@ -30,6 +30,8 @@ REASONS = "ingest_reasons"
 """The column or key of the reasons. A load ignores it."""
 TEXT = "ingest_text"
 """The key for the text of a line that is not a JSON object."""
+TRAILER = "end of the rejects"
+"""The text of the trailer records, which a load with the same options skips."""
 COLUMNS = "ingest_columns"
 """The key for the names of all columns, in a line with missing or other keys. If such a line is the
 first of a file, the columns are read from it."""

@@ -82,23 +82,11 @@ class BadRowFinder:
         self._target = CopyTarget(
             schema=table.schema, table=table.name, columns=encoding.names, format=encoding.format
         )
-        # A deferred constraint would fail when it is too late to say which row it was.
         self._immediate = self._deferred = self._check = ""
         self.decisions: list[str] = []
         """Sentences about what was decided for the caller's own rows."""
         if not ends_at_first:
-            asked: list[Constraint | Trigger] = [
-                it for it in table.constraints if not (defers_references and it.kind == "f")
-            ]
-            asked += table.triggers
-            set_now = [item for item in asked if item.is_deferrable]
-            immediate = set_constraints(table, set_now, "IMMEDIATE")
-            if not session.is_callers:
-                self._immediate = immediate
-                set_back = [item for item in asked if item.is_deferred]
-                self._deferred = set_constraints(table, set_back, "DEFERRED")
-            elif immediate:
-                self._check, self.decisions = find_check(session, immediate.rstrip("; "))
+            self._plan_constraints(session, defers_references=defers_references)
         checked, unchecked = (
             RowByRow(
                 table,
@@ -116,19 +104,31 @@ class BadRowFinder:
         self._checked, self._unchecked = checked, unchecked
         self._leaves_out_triggers = False
         self._own = OwnReferences(table, () if ends_at_first else encoding.names)
-        # If rows may conflict in ways that the guess cannot see, all are tried in order. So are
-        # all if Citus would have to query all shards.
         self._takes_copy = not table.row_security
-        is_plain = table.distribution is None and not table.triggers
-        can_guess = (
-            self._takes_copy and is_plain and all(it.kind != "x" for it in table.constraints)
-        )
-        self._suspects = SuspectRows(session, table, encoding) if can_guess else None
+        self._suspects = SuspectRows(session, table, encoding) if _can_guess(table) else None
         self.expects_refused = not self._takes_copy
         """Whether the next batch is not first sent as a whole, because rows of the previous one
         were refused, or COPY is impossible."""
         self._entered = 0
         """How many rows of this batch were inserted, as counted by PostgreSQL."""
+
+    def _plan_constraints(self, session: Session, *, defers_references: bool) -> None:
+        """Plan when deferrable constraints and triggers are checked.
+
+        A deferred one would fail when it is too late to say which row it was.
+        """
+        table = self._table
+        asked: list[Constraint | Trigger] = [
+            it for it in table.constraints if not (defers_references and it.kind == "f")
+        ]
+        asked += table.triggers
+        immediate = set_constraints(table, [it for it in asked if it.is_deferrable], "IMMEDIATE")
+        if not session.is_callers:
+            self._immediate = immediate
+            deferred = [it for it in asked if it.is_deferred]
+            self._deferred = set_constraints(table, deferred, "DEFERRED")
+        elif immediate:
+            self._check, self.decisions = find_check(session, immediate.rstrip("; "))
 
     def send(
         self,
@@ -263,6 +263,16 @@ class BadRowFinder:
         if self._leaves_out_triggers:
             return without_triggers(attempt)
         return f"{self._immediate}{attempt}; {self._deferred}"
+
+
+def _can_guess(table: Table) -> bool:
+    """Return whether the rows that conflict with others can be guessed.
+
+    If not, all rows are tried in order: an exclusion constraint or a trigger may refuse a row for
+    reasons that its values do not show, and Citus would have to query all shards.
+    """
+    is_plain = table.distribution is None and not table.triggers and not table.row_security
+    return is_plain and all(constraint.kind != "x" for constraint in table.constraints)
 
 
 _REFUSED = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.postgres.catalog import quote_name
 from ingest.postgres.citus import SAVEPOINTS
-from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
+from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN, state_patterns
+from ingest.postgres.quoting import quote_name, quote_text
 from ingest.writing.staging import own_prefix
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class RowByRow:
             if self._keys
             else "",
             find_column="".join(map(self._find_column, self._refusing)),
-            of_statement=_patterns(OF_STATEMENT),
+            of_statement=state_patterns(OF_STATEMENT),
             probe=f"INSERT INTO {self._table.qualified_name} ({self._names}) "
             f"OVERRIDING SYSTEM VALUE SELECT {self._read} FROM {self._stage.name} WHERE false",
         )
@@ -128,9 +128,9 @@ class RowByRow:
             mark=self._mark,
             check=self._check,
             after_refused=self._after_refused.format(own=self._own),
-            servers_own=_patterns(SERVERS_OWN),
+            servers_own=state_patterns(SERVERS_OWN),
         )
-        return f"DO {_literal(text)}"
+        return f"DO {quote_text(text)}"
 
     @property
     def _insert_one(self) -> str:
@@ -162,7 +162,7 @@ class RowByRow:
         """Write the code that finds out whether the row with the same key is the load's own."""
         own, stage = self._own, self._stage
         read = ", ".join(f"{self._types[name].read} AS {quote_name(name)}" for name in key.columns)
-        names = ", ".join(map(_literal, (key.name, *key.parts)))
+        names = ", ".join(map(quote_text, (key.name, *key.parts)))
         return f"""IF {own}constraint OPERATOR(pg_catalog.=) ANY (ARRAY[{names}]) THEN
           SELECT pg_catalog.bool_or({_IS_OURS.format(own=own)}) INTO {own}is_ours
           FROM (SELECT xmin AS inserted_by, {key.select} FROM {self._table.qualified_name}
@@ -182,7 +182,7 @@ class RowByRow:
               PERFORM {said.read}::{said.declared} FROM {stage.name}
               WHERE {stage.place} OPERATOR(pg_catalog.=) {own}at;
             EXCEPTION WHEN OTHERS THEN
-              {own}column := {_literal(name)};
+              {own}column := {quote_text(name)};
             END;
           END IF;"""
 
@@ -208,15 +208,6 @@ def end_outer(table: Table) -> str:
     EXCEPTION WHEN SQLSTATE 'ZIN02' THEN  -- which nobody raises
       NULL;
     END;"""
-
-
-def _patterns(states: Sequence[str]) -> str:
-    return f"'{{{','.join(f'{state}%' for state in states)}}}'::pg_catalog.text[]"
-
-
-def _literal(text: str) -> str:
-    """Quote a constant for SQL, independent of standard_conforming_strings."""
-    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 # A visible row whose transaction is in progress is the load's own, unless the caller inserted it

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ingest.exceptions import SourceError
 from ingest.sources.archive import read_member
 from ingest.sources.spreadsheets.facts import ERRORS, SheetFacts, check_extent
-from ingest.sources.spreadsheets.xml import parse
+from ingest.sources.spreadsheets.xml import read_targets
 
 if TYPE_CHECKING:
     import zipfile
@@ -44,13 +44,7 @@ def scan(archive: zipfile.ZipFile, sheet: str, name: str) -> SheetFacts:
 
 
 def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
-    targets: dict[str, str] = {}
-
-    def take_target(tag: str, found: dict[str, str]) -> None:
-        if tag == "Relationship":
-            targets[found.get("Id", "")] = found.get("Target", "")
-
-    parse(read_member(archive, "xl/_rels/workbook.bin.rels", name), name, take_target)
+    targets = read_targets(archive, "xl/_rels/workbook.bin.rels", name)
     for kind, data in _records(archive, "xl/workbook.bin", name):
         if kind == _SHEET:
             identity, stop = _text(data, 8)

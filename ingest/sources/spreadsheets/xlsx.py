@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ingest.exceptions import SourceError
 from ingest.sources.archive import read_member
 from ingest.sources.spreadsheets.facts import SheetFacts, check_extent, number_of
-from ingest.sources.spreadsheets.xml import feed, make_parser, parse
+from ingest.sources.spreadsheets.xml import feed, make_parser, parse, read_targets
 
 if TYPE_CHECKING:
     import zipfile
@@ -69,19 +69,14 @@ def _styles_with_zeros(archive: zipfile.ZipFile, name: str) -> frozenset[bytes]:
 def _find_member(archive: zipfile.ZipFile, sheet: str, name: str) -> str:
     """Return the archive's member that contains the sheet."""
     identities: dict[str, str] = {}
-    targets: dict[str, str] = {}
 
     def take_sheet(tag: str, found: dict[str, str]) -> None:
         if tag == "sheet":
             known = {key.rpartition(":")[2]: value for key, value in found.items() if ":" in key}
             identities[found.get("name", "")] = known.get("id", "")
 
-    def take_target(tag: str, found: dict[str, str]) -> None:
-        if tag == "Relationship":
-            targets[found.get("Id", "")] = found.get("Target", "")
-
     parse(read_member(archive, "xl/workbook.xml", name), name, take_sheet)
-    parse(read_member(archive, "xl/_rels/workbook.xml.rels", name), name, take_target)
+    targets = read_targets(archive, "xl/_rels/workbook.xml.rels", name)
     target = targets.get(identities.get(sheet, ""), "")
     member = posixpath.normpath(posixpath.join("/xl", target)).lstrip("/")
     if not target or member not in archive.namelist():

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
 from ingest.exceptions import SourceError
+from ingest.sources.archive import read_member
 
 if TYPE_CHECKING:
+    import zipfile
     from collections.abc import Callable, Iterable
 
 
@@ -30,6 +32,18 @@ def parse(
     if text is not None:
         parser.CharacterDataHandler = text
     feed(parser, blocks, name)
+
+
+def read_targets(archive: zipfile.ZipFile, member: str, name: str) -> dict[str, str]:
+    """Return the targets of a member with relationships, by their ids."""
+    targets: dict[str, str] = {}
+
+    def take(tag: str, found: dict[str, str]) -> None:
+        if tag == "Relationship":
+            targets[found.get("Id", "")] = found.get("Target", "")
+
+    parse(read_member(archive, member, name), name, take)
+    return targets
 
 
 def make_parser(name: str) -> Any:

@@ -20,8 +20,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from ingest.postgres.catalog import quote_name
-from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN
+from ingest.postgres.errors import OF_STATEMENT, SERVERS_OWN, state_patterns
+from ingest.postgres.quoting import quote_name, quote_text
 from ingest.writing.conflicts.block import SETTLE
 from ingest.writing.conflicts.changing import Changing
 from ingest.writing.conflicts.duplicates import Duplicates
@@ -161,7 +161,7 @@ class Settling(Meeting, Changing, Duplicates):
                 own=own,
                 place=place,
                 suspects=tables.todo,
-                servers_own=_patterns(SERVERS_OWN),
+                servers_own=state_patterns(SERVERS_OWN),
             ),
             "first_duplicates": self._find_duplicates(),
             "later_duplicates": self._find_again(),
@@ -178,14 +178,14 @@ class Settling(Meeting, Changing, Duplicates):
             "begin_outer": begin_outer(self._table),
             "end_outer": end_outer(self._table),
             "after_refused": _END.format(own=own) if self._ends_at_first else "",
-            "servers_own": _patterns(SERVERS_OWN),
-            "of_statement": _patterns(OF_STATEMENT),
+            "servers_own": state_patterns(SERVERS_OWN),
+            "of_statement": state_patterns(OF_STATEMENT),
             "probe": self._probe(),
             "forget_refused": self._forget_refused(),
             "piece": PIECE_ROWS,
             "rounds": ROUNDS,
         }
-        return f"DO {_literal(SETTLE.format(**parts))}"
+        return f"DO {quote_text(SETTLE.format(**parts))}"
 
     def _index_places(self) -> str:
         """Return the SQL that creates the indexes for trying single rows, when first needed."""
@@ -225,15 +225,6 @@ class Settling(Meeting, Changing, Duplicates):
 
 def _bare(name: str) -> str:
     return name.removeprefix("pg_temp.")
-
-
-def _patterns(states: tuple[str, ...]) -> str:
-    return f"'{{{','.join(f'{state}%' for state in states)}}}'::pg_catalog.text[]"
-
-
-def _literal(text: str) -> str:
-    """Quote a constant for SQL, independent of standard_conforming_strings."""
-    return " E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
 _END = "{own}is_over := true; {own}at := {own}final OPERATOR(pg_catalog.+) 1; EXIT;"

@@ -1,30 +1,23 @@
 """Tables made by SQL, models over them, and loads into them with ``on_conflict``."""
 
 from django.apps.registry import Apps
-from django.db import connection, models
+from django.db import models
 
 from ingest import load
+from tests.writing.schemas import in_schema
 
 SCHEMA = "conflicts_test"
 
 
 def run(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET search_path = {SCHEMA}, public")
-        try:
-            cursor.execute(sql)
-        finally:
-            cursor.execute("RESET search_path")
+    with in_schema(SCHEMA) as cursor:
+        cursor.execute(sql)
 
 
 def ask(sql):
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET search_path = {SCHEMA}, public")
-        try:
-            cursor.execute(sql)
-            return cursor.fetchall()
-        finally:
-            cursor.execute("RESET search_path")
+    with in_schema(SCHEMA) as cursor:
+        cursor.execute(sql)
+        return cursor.fetchall()
 
 
 def make_model(table="item", **fields):

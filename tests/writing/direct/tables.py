@@ -13,6 +13,7 @@ from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import DjangoSession
 from tests.patience import wait_until
+from tests.writing.schemas import in_schema
 
 SCHEMA = "direct_test"
 ROLE = f"direct_test_{os.getpid()}"
@@ -32,12 +33,8 @@ CREATE INDEX child_parent_id ON child (parent_id);
 
 def run(sql):
     """Run SQL statements, with the test's schema first in the search path."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET search_path = {SCHEMA}, public")
-        try:
-            cursor.execute(sql)
-        finally:
-            cursor.execute("RESET search_path")
+    with in_schema(SCHEMA) as cursor:
+        cursor.execute(sql)
 
 
 def ask(sql):
