@@ -10,7 +10,7 @@ from ingest.postgres.catalog import concrete_fields_of_table, quote_name
 from ingest.postgres.ordering import read_ordering
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from django.db import models
 
@@ -136,46 +136,10 @@ def plan_changes(
 
     Raises ``ConfigurationError`` for a field that cannot be updated.
     """
-    every = concrete_fields_of_table(model)
     fed = {field.name: _column(field, table) for field in given if not field.generated}
-
-    def column_of(name: str, option: str) -> str:
-        by_attname = {field.attname: field.name for field in given}
-        known = name if name in fed else by_attname.get(name, name)
-        if known not in fed:
-            names = {field.name for field in every}
-            why = (
-                "which the source does not feed: add it to the source, or leave it out."
-                if known in names | {field.attname for field in every}
-                else f"which {model._meta.label} does not have.{did_you_mean(name, names)}"
-            )
-            raise ConfigurationError(f"{option} names the field {name!r}, {why}")
-        return fed[known]
-
-    if options.update_fields is None:
-        columns = [name for name in fed.values() if name not in key.plain]
-    else:
-        option = "update_fields (--update-fields)"
-        columns = [column_of(name, option) for name in options.update_fields]
-        of_key = [name for name in columns if name in key.plain]
-        if of_key:
-            raise ConfigurationError(
-                f"{option} names {of_key[0]!r}, which belongs to the key by which rows are found: "
-                "leave it out."
-            )
-    option = "keep_if_null (--keep-if-null)"
-    kept = [column_of(name, option) for name in options.keep_if_null]
-    for name, asked in zip(kept, options.keep_if_null, strict=True):
-        if name not in columns:
-            raise ConfigurationError(
-                f"{option} names the field {asked!r}, which is not updated: leave it out."
-            )
-    newest = None if options.newest is None else column_of(options.newest, "newest (--newest)")
-    if newest is not None and newest in key.plain:
-        raise ConfigurationError(
-            f"newest (--newest) names the field {options.newest!r}, which belongs to the key: a "
-            "record and its row never differ in it."
-        )
+    columns = _updated(options, key, model, fed)
+    kept = _kept(options, columns, model, fed)
+    newest = _newest(options, key, model, fed)
     ordering = {} if newest is None else read_ordering(session, table.column(newest).type_oid)
     if newest is not None and "gt" not in ordering:
         raise ConfigurationError(
@@ -185,7 +149,7 @@ def plan_changes(
     names_fed = {field.name for field in given}
     automatic = [
         _column(field, table)
-        for field in every
+        for field in concrete_fields_of_table(model)
         if getattr(field, "auto_now", False) and field.name not in names_fed
     ]
     return Changes(
@@ -197,6 +161,71 @@ def plan_changes(
         greater=ordering.get("gt", ""),
         types={column.name: column for column in table.columns},
     )
+
+
+def _updated(
+    options: ConflictOptions, key: ConflictKey, model: type[models.Model], fed: Mapping[str, str]
+) -> list[str]:
+    """Return the columns to update; ``fed`` has the column of each field that the source feeds."""
+    if options.update_fields is None:
+        return [name for name in fed.values() if name not in key.plain]
+    option = "update_fields (--update-fields)"
+    columns = [_fed_column(name, option, model, fed) for name in options.update_fields]
+    of_key = [name for name in columns if name in key.plain]
+    if of_key:
+        raise ConfigurationError(
+            f"{option} names {of_key[0]!r}, which belongs to the key by which rows are found: "
+            "leave it out."
+        )
+    return columns
+
+
+def _kept(
+    options: ConflictOptions,
+    columns: Collection[str],
+    model: type[models.Model],
+    fed: Mapping[str, str],
+) -> list[str]:
+    """Return the columns to update that keep their value if the source has none."""
+    option = "keep_if_null (--keep-if-null)"
+    kept = [_fed_column(name, option, model, fed) for name in options.keep_if_null]
+    for name, asked in zip(kept, options.keep_if_null, strict=True):
+        if name not in columns:
+            raise ConfigurationError(
+                f"{option} names the field {asked!r}, which is not updated: leave it out."
+            )
+    return kept
+
+
+def _newest(
+    options: ConflictOptions, key: ConflictKey, model: type[models.Model], fed: Mapping[str, str]
+) -> str | None:
+    """Return the column whose greater value decides, or None."""
+    if options.newest is None:
+        return None
+    newest = _fed_column(options.newest, "newest (--newest)", model, fed)
+    if newest in key.plain:
+        raise ConfigurationError(
+            f"newest (--newest) names the field {options.newest!r}, which belongs to the key: a "
+            "record and its row never differ in it."
+        )
+    return newest
+
+
+def _fed_column(name: str, option: str, model: type[models.Model], fed: Mapping[str, str]) -> str:
+    """Return the column of a field that an option names; it must be one that the source feeds."""
+    every = concrete_fields_of_table(model)
+    names = {field.name for field in every}
+    by_attname = {field.attname: field.name for field in every}
+    known = name if name in names else by_attname.get(name, name)
+    if known not in fed:
+        why = (
+            "which the source does not feed: add it to the source, or leave it out."
+            if known in names
+            else f"which {model._meta.label} does not have.{did_you_mean(name, names)}"
+        )
+        raise ConfigurationError(f"{option} names the field {name!r}, {why}")
+    return fed[known]
 
 
 def _column(field: models.Field[Any, Any], table: Table) -> str:

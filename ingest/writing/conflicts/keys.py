@@ -113,14 +113,7 @@ def choose_key(
         and set(key.predicate_columns) <= set(written)
     ]
     if asked is None:
-        if len({frozenset(key.columns) for key in usable}) == 1:
-            return _widest(usable)
-        if not usable:
-            raise _why_none(keys, model, names)
-        raise ConfigurationError(
-            f"The source feeds several unique keys of {label}: {_listed(usable, names)}. Choose "
-            "the one that decides with key=[…] (--key FIELD …)."
-        )
+        return _only_key(usable, keys, model, names)
     if not any(asked):
         raise ConfigurationError(
             f"key (--key) names no field: leave it out, or name one of {label}'s keys: "
@@ -132,22 +125,35 @@ def choose_key(
     if chosen:
         return _widest(chosen)
     said = ", ".join(asked)
-    if found and not any(key.is_comparable for key in found):
-        raise _not_comparable(found[0], label, names)
-    if found:
-        _refuse_computed(found[0], model)
-        missing = sorted(
-            names.get(name, name)
-            for name in (set(found[0].columns) - set(fed))
-            | (set(found[0].predicate_columns) - set(written))
-        )
+    if not found:
         raise ConfigurationError(
-            f"The source does not feed {', '.join(missing)}, which the key {said} needs: add it to "
-            "the source, or name another key."
+            f"{label} has no unique key of {said}. Its keys are: {_listed(keys, names)}."
         )
+    if not any(key.is_comparable for key in found):
+        raise _not_comparable(found[0], label, names)
+    _refuse_computed(found[0], model)
+    missing = (set(found[0].columns) - set(fed)) | (set(found[0].predicate_columns) - set(written))
     raise ConfigurationError(
-        f"{label} has no unique key of {said}. Its keys are: {_listed(keys, names)}."
+        f"The source does not feed {', '.join(sorted(names.get(it, it) for it in missing))}, which "
+        f"the key {said} needs: add it to the source, or name another key."
     )
+
+
+def _only_key(
+    usable: Sequence[ConflictKey],
+    keys: Sequence[ConflictKey],
+    model: type[models.Model],
+    names: Mapping[str, str],
+) -> ConflictKey:
+    """Return the only usable key, or the widest of several on the same columns."""
+    if not usable:
+        raise _why_none(keys, model, names)
+    if len({frozenset(key.columns) for key in usable}) > 1:
+        raise ConfigurationError(
+            f"The source feeds several unique keys of {model._meta.label}: "
+            f"{_listed(usable, names)}. Choose the one that decides with key=[…] (--key FIELD …)."
+        )
+    return _widest(usable)
 
 
 def _widest(keys: Sequence[ConflictKey]) -> ConflictKey:
