@@ -44,7 +44,7 @@ def load(
     progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> LoadResult:
-    """Load all rows of a source into a model's table, by COPY, in one transaction.
+    """Load all rows of a source into a model's table by COPY, in one transaction by default.
 
     ``source`` is a path, ``"-"`` for standard input, a file opened in binary mode, anything with
     ``__arrow_c_stream__``, or an iterable of dicts, tuples (with ``columns``), dataclasses or model
@@ -53,8 +53,8 @@ def load(
 
     Inside ``transaction.atomic()``, or if autocommit is off, the rows go over Django's own
     connection and roll back with the caller. Otherwise they go over the load's own connection and
-    are committed on return. ``save()`` is not called, no signal but ``load_ended`` is sent, and no
-    keys are set on instances.
+    are committed on return. ``save()`` is not called, no signal except ``load_ended`` is sent, and
+    no keys are set on instances.
 
     If the app's tables exist, the load is recorded in the transaction of its rows: see
     ``LoadResult.load``.
@@ -76,7 +76,7 @@ async def aload(
 ) -> LoadResult:
     """Load a source like ``load``, with the same arguments, without blocking the event loop.
 
-    If the task is cancelled, the load ends after its current batch and is rolled back, but for
+    If the task is cancelled, the load ends after its current batch and is rolled back, except
     committed chunks; the task ends afterwards. A load that has sent its last batch is committed.
     """
     is_cancelled = threading.Event()
