@@ -23,7 +23,7 @@ KINDS = ("script-src", "style-src", "img-src", "connect-src", "form-action")
 POLICY = "; ".join(["default-src 'none'", *(f"{kind} 'self'" for kind in KINDS)])
 PICTURES = Path(__file__).parents[3] / "docs" / "screenshots"
 COLOURS = 256
-SECONDS = 20
+SECONDS = 60
 """How long a page may take on a busy machine."""
 POLL_SECONDS = 0.1
 
