@@ -162,9 +162,7 @@ class ChunkLoader:
         if isinstance(self._entry, BriefEntry):
             table = self._entry.look(self._session, self._job.model)
         else:
-            table = read_tables(
-                self._session, self._job.model, for_copy=self._job.how.conflicts is None
-            )
+            table = read_tables(self._session, self._job.model)
         if self._read is not None and table != self._read:
             raise changed_meanwhile(table)
         self._read = table

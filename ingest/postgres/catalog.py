@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ingest.exceptions import ConfigurationError
 from ingest.postgres.catalog_queries import PARTS, one_statement
 from ingest.postgres.citus import WHY_NOT_OURS, read_distribution
-from ingest.postgres.fact_queries import ALL_FACTS, FOR_COPY, RUNS_FUNCTIONS
+from ingest.postgres.fact_queries import ALL_FACTS, FOR_DIRECT, RUNS_FUNCTIONS
 from ingest.postgres.quoting import quote_db_table, quote_name, unquoted
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ REREAD_BY_NAME = r"\{(NULLIFEXPR|DISTINCTEXPR|CASETESTEXPR) "
 """Matches a stored expression whose SQL text has ``NULLIF``, ``IS DISTINCT FROM`` or ``CASE x
 WHEN``. These cannot name the operator that they compare by: when the text is parsed again, an ``=``
 of a schema that is earlier in the search path could be used."""
-_NOTHING: frozenset[str] = frozenset()
 _TYPES = """
 SELECT a.attrelid::bigint, a.attname::pg_catalog.text,
        pg_catalog.format_type(a.atttypid, a.atttypmod)
@@ -263,10 +262,10 @@ def _no_table(model: type[Model]) -> ConfigurationError:
     )
 
 
-def read_settled_table(session: Session, model: type[Model], *, for_copy: bool = True) -> Table:
+def read_settled_table(session: Session, model: type[Model]) -> Table:
     """Describe the table of a model inside a transaction, when no other session is changing it.
 
-    ``for_copy``: with the facts that decide about a COPY into it.
+    Facts that only decide about a faster way than COPY are left out: see ``read_table``.
 
     Another load may be dropping and building indexes, and PostgreSQL's functions that return
     definitions fail for an index that was just dropped. So this waits for a lock on the table, and
@@ -278,23 +277,26 @@ def read_settled_table(session: Session, model: type[Model], *, for_copy: bool =
     if oid is None:
         raise _no_table(model)
     if not may_lock:
-        return read_table(session, oid, for_copy=for_copy)
+        table = _read(session, oid=oid, left_out=FOR_DIRECT)
+        if table is None:
+            raise _no_table(model)
+        return table
     session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
     # By name: it may be another table by now.
-    table = _read(session, name=name, left_out=_NOTHING if for_copy else FOR_COPY)
+    table = _read(session, name=name, left_out=FOR_DIRECT)
     session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
     if table is None:
         raise _no_table(model)
     return table
 
 
-def read_table(session: Session, oid: int, *, for_copy: bool = True) -> Table:
-    """Describe the table with this oid, by one statement.
+def read_table(session: Session, oid: int) -> Table:
+    """Describe the table with this oid and all its facts, by one statement.
 
     The description is valid while a lock keeps others from changing the table, and only in this
     transaction: it includes the current rights, policies and settings.
     """
-    table = _read(session, oid=oid, left_out=_NOTHING if for_copy else FOR_COPY)
+    table = _read(session, oid=oid, left_out=frozenset())
     if table is None:
         raise ConfigurationError(f"There is no table with the oid {oid} any more.")
     return table
@@ -305,11 +307,7 @@ def _read(
 ) -> Table | None:
     """Describe the table with this oid or name, without some facts; None if it does not exist."""
     [row] = session.fetch_prepared(one_statement(left_out), oid, REREAD_BY_NAME, name)
-    table = _described(session, row)
-    if table is not None:
-        for part in left_out:  # a missing fact is not an empty one
-            del table.facts[part]  # type: ignore[misc]
-    return table
+    return _described(session, row, left_out)
 
 
 def check_columns_later(session: Session, table: Table) -> Callable[[], None]:
@@ -347,10 +345,10 @@ def read_locked_table(
     """
     name = quote_db_table(model._meta.db_table)
     columns = ", ".join(map(quote_name, ("oid", *PARTS)))
-    read = one_statement()
+    read = one_statement(FOR_DIRECT)
     sql = f"SELECT r.*, also.* FROM ({read}) r ({columns}) CROSS JOIN LATERAL ({also}) also"
     [row] = session.fetch_prepared(sql, None, REREAD_BY_NAME, name, *parameters)
-    table = _described(session, row[: len(PARTS) + 1])
+    table = _described(session, row[: len(PARTS) + 1], FOR_DIRECT)
     if table is None:
         raise _no_table(model)
     return table, row[len(PARTS) + 1 :]
@@ -361,11 +359,12 @@ def lock_statement(model: type[Model]) -> str:
     return f"LOCK TABLE ONLY {quote_db_table(model._meta.db_table)} IN ROW EXCLUSIVE MODE"
 
 
-def _described(session: Session, row: tuple[Any, ...]) -> Table | None:
+def _described(session: Session, row: tuple[Any, ...], left_out: frozenset[str]) -> Table | None:
     found, *texts_of_parts = row
     parts = {
         part: [json.loads(text) for text in texts]
         for part, texts in zip(PARTS, texts_of_parts, strict=True)
+        if part not in left_out  # a missing fact is not an empty one
     }
     if not parts["table"]:
         return None

@@ -407,8 +407,8 @@ FACTS = {
 }
 """Each fact's query, and the names of its columns."""
 ALL_FACTS = frozenset(FACTS)
-FOR_COPY = frozenset(
+FOR_DIRECT = frozenset(
     {"plain_indexes", "index_sizes", "parents", "replication_role", "index_rights"}
 )
-"""Facts by which a COPY into the table itself is decided. PostgreSQL plans the statement for half
-as long without them."""
+"""Facts by which a faster way than COPY is decided. PostgreSQL plans the statement for half as long
+without them."""

@@ -62,13 +62,13 @@ def fields_of_rows(model: type[models.Model], table: Table) -> list[Field]:
     return [field for field in all_fields(model) if not is_link(field)]
 
 
-def read_tables(session: Session, model: type[models.Model], *, for_copy: bool = True) -> Table:
+def read_tables(session: Session, model: type[models.Model]) -> Table:
     """Describe the table of a model, or the tables of a multi-table child as one.
 
     Must run in a transaction; see ``read_settled_table``.
     """
     chain = models_of_rows(model)
-    parts = tuple(read_settled_table(session, item, for_copy=for_copy) for item in chain)
+    parts = tuple(read_settled_table(session, item) for item in chain)
     if len(parts) == 1:
         return parts[0]
     names = [

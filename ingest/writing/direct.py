@@ -14,7 +14,11 @@ from ingest.writing.copy import Admitted, CopyWriter
 from ingest.writing.foreign_keys import ForeignKeyCheck
 from ingest.writing.index_catalog import place_of_duplicate
 from ingest.writing.indexes import IndexPlan, indexes_set_aside, plan_set_aside
-from ingest.writing.preconditions import why_not_look_up, why_not_without_triggers
+from ingest.writing.preconditions import (
+    why_not_lock,
+    why_not_look_up,
+    why_not_without_triggers,
+)
 from ingest.writing.refused_rows import columns_of, explain_missing, name_record, reject_missing
 from ingest.writing.row_order import plan_order
 from ingest.writing.slow_source import SlowSource
@@ -117,7 +121,7 @@ class DirectWriter(CopyWriter):
             return
         # A load that continues without the refused rows needs the unique indexes for every row.
         plan = self._plan_indexes(session, encoding, with_unique=not self.skips_refused)
-        self._read_under_lock(session, encoding, plan)
+        self._read_under_lock(session, plan)
         table = self.table
         if self.skips_refused or not plan.indexes:
             encoding, every = self._plan_order(session, encoding, every, plan)
@@ -181,19 +185,15 @@ class DirectWriter(CopyWriter):
             self.decisions.append(decision)
         return True
 
-    def _read_under_lock(self, session: Session, encoding: CopyEncoding, plan: IndexPlan) -> None:
-        """Read the table again under a lock, so that nobody can change its definition any more.
+    def _read_under_lock(self, session: Session, plan: IndexPlan) -> None:
+        """Read the table with all facts under a lock, so that nobody can change it any more.
 
         It was read before under a lock that was released, and may have changed since then. If the
         indexes are kept, the lock is the one that COPY takes anyway.
         """
         if plan.table is not None:
             self.table = plan.table
-        elif (
-            self.table.foreign_keys
-            and self.references != "trigger"
-            and why_not_look_up(self.table, encoding) is None
-        ):
+        elif why_not_lock(self.table) is None:
             name = self.table.qualified_name
             session.execute(f"LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
             self.table = read_table(session, self.table.oid)
@@ -238,7 +238,10 @@ class DirectWriter(CopyWriter):
             return IndexPlan()
         # PostgreSQL's own checks may wait for others, row by row. Waiting with an exclusive lock on
         # the table could end in a deadlock that ordinary inserts would not have.
-        reason = why_not_look_up(self.table, encoding)
+        reason = why_not_lock(self.table)
+        if reason is None:
+            self.table = read_table(session, self.table.oid)
+            reason = why_not_look_up(self.table, encoding)
         if reason is None:
             plan = plan_set_aside(
                 session,

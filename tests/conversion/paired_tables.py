@@ -12,11 +12,12 @@ from ingest.conversion import Converter
 from ingest.conversion.cleaning import NANOSECONDS
 from ingest.conversion.cures import FORMATS, MARKS, NO_JSON, NO_NAN, WHOLE, WORDS
 from ingest.exceptions import null_cure
-from ingest.postgres.catalog import quote_name, read_model_table
+from ingest.postgres.catalog import quote_name
 from ingest.postgres.session import CopyTarget, DjangoSession, adaptation_context
 from ingest.results.rejects import REASON_SHOWN
 from ingest.sources import Batch
 from tests.conversion.orm_values import Verdict, values_of, verdict, verdicts
+from tests.whole_table import read_whole_table
 
 
 def definition(model):
@@ -103,7 +104,7 @@ class Twins:
                 f"(LIKE {quote_name(self.name)} INCLUDING ALL)"
             )
         self.session = DjangoSession(DEFAULT_DB_ALIAS)
-        table = read_model_table(self.session, self.model)
+        table = read_whole_table(self.session, self.model)
         self.schema = table.schema
         self.converter = Converter(
             table=table,

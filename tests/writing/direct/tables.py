@@ -10,9 +10,9 @@ from django.db import connection, models
 from ingest import ConstraintRefused
 from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
-from ingest.postgres.catalog import read_model_table
 from ingest.postgres.session import DjangoSession
 from tests.patience import wait_until
+from tests.whole_table import read_whole_table
 from tests.writing.schemas import in_schema
 
 SCHEMA = "direct_test"
@@ -82,7 +82,7 @@ class Outcome:
 
 def target_of(model):
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
-    table = read_model_table(DjangoSession("default"), model)
+    table = read_whole_table(DjangoSession("default"), model)
     return Target(model=model, alias="default", table=table, fields=fields)
 
 
