@@ -7,7 +7,7 @@ import math
 import re
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -15,6 +15,9 @@ from django.utils.functional import Promise
 
 from ingest.conversion.cleaning import RefusedValue
 from ingest.results.rejects import VALUE_SHOWN, cut, shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _NAMES_UNLIKE_TEXT = {
     bool: "booleans",
@@ -41,7 +44,8 @@ class ValueWarnings:
         self.sentences: dict[str, None] = {}
         self._field = field
         self._warned: set[type] = set()
-        self._is_of_text = isinstance(field, models.CharField | models.TextField)
+        base, self._is_of_arrays = _base_field(field), isinstance(field, ArrayField)
+        self._is_of_text = isinstance(base, models.CharField | models.TextField)
         self._is_of_hours = isinstance(field, models.TimeField)
         self._is_of_floats = isinstance(field, models.FloatField)
         self._cut = _what_is_cut(field)
@@ -50,6 +54,8 @@ class ValueWarnings:
         """Note values of a typed source that a text field stores as their Python text."""
         if not self._is_of_text:
             return
+        if self._is_of_arrays:
+            values = list(_items(values))
         for kind in set(map(type, values)) - self._warned:
             name = _name_unlike_text(kind)
             if name is None:
@@ -117,14 +123,28 @@ class ValueWarnings:
 
 def _what_is_cut(field: models.Field[Any, Any]) -> tuple[tuple[type, ...], str] | None:
     """Return the types of values of which a field keeps only a part, and their name in words."""
-    kinds: tuple[type, ...] = (float, Decimal)
-    while isinstance(field, ArrayField):
-        field, kinds = field.base_field, (list, tuple)
+    kinds: tuple[type, ...] = (list, tuple) if isinstance(field, ArrayField) else (float, Decimal)
+    field = _base_field(field)
     if isinstance(field, models.IntegerField):
         return (*kinds, str) if list in kinds else kinds, "numbers with a fraction"
     if isinstance(field, models.DateField) and not isinstance(field, models.DateTimeField):
         return (dt.datetime,), "dates with a time"
     return None
+
+
+def _base_field(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field of an array's items, of any depth; any other field itself."""
+    while isinstance(field, ArrayField):
+        field = field.base_field
+    return field
+
+
+def _items(values: Iterable[Any]) -> Iterator[Any]:
+    """Yield the items of lists, of any depth."""
+    for value in values:
+        if isinstance(value, list | tuple):
+            lists = any(isinstance(item, list | tuple) for item in value)
+            yield from _items(value) if lists else value
 
 
 def _is_cut(value: Any) -> bool:

@@ -174,3 +174,20 @@ def test_months_have_no_fixed_length(model):
     [reject] = result.rejects
     assert "it has months" in reject.reason
     assert list(model.objects.values_list("lengths", flat=True)) == [[dt.timedelta(days=2)]]
+
+
+@pytest.mark.parametrize(
+    ("items", "want"),
+    [([1.0, "x"], "1.0"), (["x", float("nan")], "nan"), ([True], "True"), ([{"k": 1}], "{'k': 1}")],
+)
+@pytest.mark.parametrize("source", [list, pd.DataFrame])
+def test_items_that_are_no_texts_are_told_in_a_warning(model, source, items, want):
+    [warning] = load(model, source([{"texts": ["fine"]}, {"texts": items}])).warnings
+    assert "the text field texts was given" in warning
+    assert f"and stores {want!r}" in warning
+    assert want in model.objects.latest("pk").texts
+
+
+def test_lists_of_texts_and_whole_numbers_give_no_warning(model):
+    rows = [{"texts": value} for value in (["x"], [1], [], ["x", None], None)]
+    assert load(model, rows).warnings == ()
