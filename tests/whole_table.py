@@ -3,5 +3,5 @@
 from ingest.postgres.catalog import find_table, read_table
 
 
-def read_whole_table(session, model):
+def whole_table(session, model):
     return read_table(session, find_table(session, model._meta.db_table))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from ingest.exceptions import ConfigurationError
@@ -19,7 +20,7 @@ from ingest.postgres.fact_queries import ALL_FACTS, FOR_DIRECT, RUNS_FUNCTIONS
 from ingest.postgres.quoting import quote_db_table, quote_name, unquoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django.db.models import Field, Model
 
@@ -45,6 +46,7 @@ __all__ = [
     "read_model_table",
     "read_settled_table",
     "read_table",
+    "read_whole_table",
     "runs_functions",
     "unquoted",
 ]
@@ -265,7 +267,7 @@ def _no_table(model: type[Model]) -> ConfigurationError:
 def read_settled_table(session: Session, model: type[Model]) -> Table:
     """Describe the table of a model inside a transaction, when no other session is changing it.
 
-    Facts that only decide about a faster way than COPY are left out: see ``read_table``.
+    Facts that only decide about a faster way than COPY are left out: see ``read_whole_table``.
 
     Another load may be dropping and building indexes, and PostgreSQL's functions that return
     definitions fail for an index that was just dropped. So this waits for a lock on the table, and
@@ -276,22 +278,33 @@ def read_settled_table(session: Session, model: type[Model]) -> Table:
     [(oid, may_lock)] = session.fetch(_FIND_TO_LOCK, name)
     if oid is None:
         raise _no_table(model)
-    if not may_lock:
+    if may_lock:
+        with _settled(session, name):
+            # By name: it may be another table by now.
+            table = _read(session, name=name, left_out=FOR_DIRECT)
+    else:
         table = _read(session, oid=oid, left_out=FOR_DIRECT)
-        if table is None:
-            raise _no_table(model)
-        return table
-    session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
-    # By name: it may be another table by now.
-    table = _read(session, name=name, left_out=FOR_DIRECT)
-    session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
     if table is None:
         raise _no_table(model)
     return table
 
 
+def read_whole_table(session: Session, table: Table) -> Table:
+    """Describe a table again with all its facts, like ``read_settled_table``."""
+    with _settled(session, table.qualified_name):
+        return read_table(session, table.oid)
+
+
+@contextmanager
+def _settled(session: Session, name: str) -> Iterator[None]:
+    """Keep others from changing a table for a moment."""
+    session.execute(f"SAVEPOINT ingest_read; LOCK TABLE ONLY {name} IN ROW EXCLUSIVE MODE")
+    yield
+    session.execute("ROLLBACK TO SAVEPOINT ingest_read; RELEASE SAVEPOINT ingest_read")
+
+
 def read_table(session: Session, oid: int) -> Table:
-    """Describe the table with this oid and all its facts, by one statement.
+    """Describe the table with this oid and all its facts, by one statement, under a lock.
 
     The description is valid while a lock keeps others from changing the table, and only in this
     transaction: it includes the current rights, policies and settings.

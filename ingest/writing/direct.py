@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ingest.exceptions import UnsupportedModelError
 from ingest.plurals import counted
-from ingest.postgres.catalog import read_table
+from ingest.postgres.catalog import read_table, read_whole_table
 from ingest.postgres.errors import RowError
 from ingest.writing.copy import Admitted, CopyWriter
 from ingest.writing.foreign_keys import ForeignKeyCheck
@@ -240,7 +240,7 @@ class DirectWriter(CopyWriter):
         # the table could end in a deadlock that ordinary inserts would not have.
         reason = why_not_lock(self.table)
         if reason is None:
-            self.table = read_table(session, self.table.oid)
+            self.table = read_whole_table(session, self.table)
             reason = why_not_look_up(self.table, encoding)
         if reason is None:
             plan = plan_set_aside(

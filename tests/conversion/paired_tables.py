@@ -17,7 +17,7 @@ from ingest.postgres.session import CopyTarget, DjangoSession, adaptation_contex
 from ingest.results.rejects import REASON_SHOWN
 from ingest.sources import Batch
 from tests.conversion.orm_values import Verdict, values_of, verdict, verdicts
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 
 
 def definition(model):
@@ -104,7 +104,7 @@ class Twins:
                 f"(LIKE {quote_name(self.name)} INCLUDING ALL)"
             )
         self.session = DjangoSession(DEFAULT_DB_ALIAS)
-        table = read_whole_table(self.session, self.model)
+        table = whole_table(self.session, self.model)
         self.schema = table.schema
         self.converter = Converter(
             table=table,

@@ -10,7 +10,7 @@ from finance.models import Transaction
 from ingest.conversion import Converter
 from ingest.postgres.session import open_session
 from ingest.sources import Batch
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 
 
 class Cells(list):
@@ -20,7 +20,7 @@ class Cells(list):
 @pytest.fixture
 def converter(db):
     with transaction.atomic(), open_session("default") as session:
-        table = read_whole_table(session, Transaction)
+        table = whole_table(session, Transaction)
     names = ("user", "account", "amount", "tx_date")
     fields = [Transaction._meta.get_field(name) for name in names]
     return Converter(table=table, fields=fields, alias="default", context=None)

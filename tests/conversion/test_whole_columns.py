@@ -17,7 +17,7 @@ from tests.conversion.cells import Cells
 from tests.conversion.families import FAMILIES
 from tests.conversion.families.structures import NUMBER
 from tests.conversion.paired_tables import Twins
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BY_NAME = {family.name: family for family in FAMILIES}
@@ -116,7 +116,7 @@ def test_what_postgresql_writes_is_read_as_a_whole(
 ):
     model = model_of(family, variant)
     twins = Twins(model)
-    table = read_whole_table(twins.session, model)
+    table = whole_table(twins.session, model)
     converter = Converter(
         table=table,
         fields=[model._meta.get_field(name) for name in ("position", "value")],

@@ -9,7 +9,7 @@ from django.db.models.functions import Cast
 
 from ingest.benchmark.methods import Target, get_method
 from ingest.postgres.session import DjangoSession
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 
 
 @contextmanager
@@ -29,7 +29,7 @@ def target(model, fields):
     return Target(
         model=model,
         alias=DEFAULT_DB_ALIAS,
-        table=read_whole_table(session, model),
+        table=whole_table(session, model),
         fields=tuple(fields),
     )
 

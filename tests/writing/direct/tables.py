@@ -12,7 +12,7 @@ from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import CopyMethod, DirectMethod
 from ingest.postgres.session import DjangoSession
 from tests.patience import wait_until
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 from tests.writing.schemas import in_schema
 
 SCHEMA = "direct_test"
@@ -82,7 +82,7 @@ class Outcome:
 
 def target_of(model):
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
-    table = read_whole_table(DjangoSession("default"), model)
+    table = whole_table(DjangoSession("default"), model)
     return Target(model=model, alias="default", table=table, fields=fields)
 
 

@@ -13,7 +13,7 @@ from ingest.benchmark.methods.copying import DirectMethod
 from ingest.exceptions import SEE_ALL
 from ingest.postgres.session import open_asyncpg_session
 from ingest.writing.indexes import plan_set_aside
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 from tests.writing.direct.catalog import snapshot
 from tests.writing.direct.faults import STEPS, at_step
 from tests.writing.direct.tables import ask, both, make_model, run, target_of, until, write
@@ -313,14 +313,14 @@ def test_a_row_that_an_index_cannot_hold(tables):
 def test_unique_indexes_stay_where_a_load_goes_on_after_a_duplicate(tables):
     run("CREATE UNIQUE INDEX once ON child (note)")
     with open_asyncpg_session("default") as session, session.transaction():
-        table = read_whole_table(session, make_model())
+        table = whole_table(session, make_model())
         plan = plan_set_aside(session, table, with_unique=False)
     assert [index.name for index in plan.indexes] == ["child_parent_id"]
 
 
 def test_a_lock_is_given_back_where_the_table_has_got_rows_meanwhile(tables):
     with open_asyncpg_session("default") as session, session.transaction():
-        table = read_whole_table(session, make_model())
+        table = whole_table(session, make_model())
         run("INSERT INTO child (note) VALUES ('x')")
         plan = plan_set_aside(session, table, with_unique=True)
         assert (plan.reason, plan.table) == ("the table holds rows already.", None)

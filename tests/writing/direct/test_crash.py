@@ -10,7 +10,7 @@ from ingest import ConnectionFailed
 from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import DirectMethod
 from ingest.postgres.session import open_asyncpg_session
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 from tests.writing.direct.catalog import snapshot
 from tests.writing.direct.faults import STEPS, at_step
 from tests.writing.direct.server import ALIAS, MortalServer
@@ -37,7 +37,7 @@ def load(server):
     model = make_model()
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     with open_asyncpg_session(ALIAS) as session, session.transaction():
-        table = read_whole_table(session, model)
+        table = whole_table(session, model)
     with DirectMethod(Target(model=model, alias=ALIAS, table=table, fields=fields)) as method:
         [(pid,)] = method._session.fetch("SELECT pg_backend_pid()")
         yield method, pid

@@ -10,7 +10,7 @@ from django.db import connection
 from ingest.benchmark.methods import Target
 from ingest.benchmark.methods.copying import DirectMethod
 from ingest.postgres.session import open_asyncpg_session
-from tests.whole_table import read_whole_table
+from tests.whole_table import whole_table
 from tests.writing.direct.server import ALIAS, MortalServer
 from tests.writing.direct.tables import PARENT_AND_CHILD, make_model
 
@@ -43,7 +43,7 @@ def write(rows, **options):
     model = make_model()
     fields = tuple(field for field in model._meta.concrete_fields if not field.primary_key)
     with open_asyncpg_session(ALIAS) as session, session.transaction():
-        table = read_whole_table(session, model)
+        table = whole_table(session, model)
     target = Target(model=model, alias=ALIAS, table=table, fields=fields)
     with DirectMethod(target, **options) as method:
         assert method.write(rows) == len(rows)
