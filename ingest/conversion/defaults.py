@@ -98,7 +98,10 @@ def _is_left_to_postgresql(field: models.Field[Any, Any], table: Table) -> bool:
         return False
     if field.db_default is not NOT_PROVIDED:
         return True
-    return field.primary_key and table.column(str(field.column)).has_default
+    if not field.primary_key or table.column(str(field.column)).has_default:
+        return field.primary_key
+    # The ORM leaves an automatic key out. A trigger may set it, such as that of a view.
+    return isinstance(field, models.AutoField) and bool(table.insert_triggers)
 
 
 def _has_no_value(field: models.Field[Any, Any]) -> bool:

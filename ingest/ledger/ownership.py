@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import BooleanField, Expression, F
 
-from ingest.ledger.table_identity import TableIdentity, find_table, with_parents
+from ingest.ledger.table_identity import (
+    TableIdentity,
+    column_of_key,
+    find_table,
+    with_parents,
+)
 from ingest.postgres.catalog import NOT_OURS
 from ingest.postgres.citus import WHY_NOT_OURS
 from ingest.postgres.quoting import quote_db_table
@@ -126,6 +131,8 @@ def read_ownership(load: Load, model: type[Model]) -> Ownership:
     if in_ranges + in_lists < rows and not is_unknown:
         reason = "the ledger does not have the keys of all its rows"
     if table is None:
+        if not column_of_key(model):
+            reason = "its key has several columns"
         return _nothing(model, using, rows, reason)
     conditions = _Conditions(
         ranges=(least, greatest, spans if count > 1 else None) if in_ranges else None,

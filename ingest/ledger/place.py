@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from ingest.exceptions import LedgerError
 from ingest.ledger.rows import MODELS, model_of
@@ -32,6 +32,16 @@ def describe_place(session: Session, model: type[models.Model]) -> dict[str, Any
         "role": role,
         "session_state": session.state.to_json(),
     }
+
+
+def command_for(option: str, number: int, alias: str | None) -> str:
+    """Return the command with this option for a load, such as ``bulk_load --undo 12``.
+
+    ``alias`` is the database of its ledger. The same number may be another load in the ledger that
+    the command uses without ``--database``.
+    """
+    is_usual = alias in {None, router.db_for_write(model_of("Load"))}
+    return f"bulk_load {option} {number}{'' if is_usual else f' --database {alias}'}"
 
 
 def find_ledger(session: Session) -> Mapping[str, str]:

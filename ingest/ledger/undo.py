@@ -220,10 +220,12 @@ def _plan(load: Load, ownership: Ownership, old: _OldRows) -> UndoPlan:
 
 def _count(load: Load, ownership: Ownership) -> UndoPlan:
     own, others = ownership.own, ownership.others
+    deletable = changed = 0
+    keys: list[Any] = []
     with connections[own.using].cursor() as cursor:
-        deletable = _count_rows(cursor, own)
-        changed = _count_rows(cursor, others)
-        keys: list[Any] = []
+        if ownership.key:  # else there may be no table
+            deletable = _count_rows(cursor, own)
+            changed = _count_rows(cursor, others)
         if changed:
             cursor.execute(
                 f"SELECT r.{ownership.key}::pg_catalog.text FROM {own.table} r "
@@ -267,9 +269,11 @@ def _take_back(load: Load, ownership: Ownership, old: _OldRows) -> tuple[int, in
                 restored = kept.restore()
         except IntegrityError:
             restored = None
-    deleted = _delete(load, ownership.own)
-    for rows in ownership.parents:
-        _delete(load, rows)
+    deleted = 0
+    if ownership.rows:  # else there may be no table, or one from which nothing can be deleted
+        deleted = _delete(load, ownership.own)
+        for rows in ownership.parents:
+            _delete(load, rows)
     if kept is None:
         put_back = 0
     else:

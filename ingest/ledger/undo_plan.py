@@ -64,14 +64,14 @@ class UndoPlan:
             raise LedgerError(refusal)
 
     def _refuse(self, *, keep_changed: bool) -> str | None:
-        if self.lost is not None:
-            return (
-                f"Load {self.load.pk} cannot be undone, because {self.lost}. Nothing was changed."
-            )
         if self.reason is not None and (self.rows or self.updated or self.removed):
             return (
                 f"Load {self.load.pk} cannot be undone, because {self.reason}: its rows cannot be "
                 "distinguished from other rows. Nothing was deleted: delete them by hand."
+            )
+        if self.lost is not None:
+            return (
+                f"Load {self.load.pk} cannot be undone, because {self.lost}. Nothing was changed."
             )
         if self.changed and not keep_changed:
             did = "left" if self.updated or self.removed else "inserted"

@@ -34,7 +34,7 @@ from ingest.ledger.brief import BriefEntry, NotBriefError
 from ingest.ledger.entries import LedgerEntry, find_whole_ledger, is_recorded_on
 from ingest.ledger.entry import Entry
 from ingest.ledger.locks import begin_alone
-from ingest.ledger.place import describe_place
+from ingest.ledger.place import command_for, describe_place
 from ingest.ledger.rights import name_missing_rights
 from ingest.ledger.shared import end_chunks
 from ingest.loading.attempt import LoadAttempt, Run
@@ -537,21 +537,20 @@ class Loader:
         """Return what is loaded of a recorded load; None if the error's own outcome is right."""
         if status == "loaded":
             return Outcome.ALL, f"All rows are loaded: load {number} is complete."
+        resume, undo = (
+            f"`{command_for(option, number, self._job.alias)}`" for option in ("--resume", "--undo")
+        )
         if self._is_unsure and (status is None or self._job.how.is_chunked):
             return Outcome.UNKNOWN, (
-                f"To continue, use `bulk_load --resume {number}`: it looks in the ledger whether "
-                "the last rows are loaded, and loads only those that are not."
+                f"To continue, use {resume}: it looks in the ledger whether the last rows are "
+                "loaded, and loads only those that are not."
             )
         loaded = self._reporter.counts
         if loaded.read:
-            undo = f", or delete them with `bulk_load --undo {number}`"
+            other = f", or delete them with {undo}"
             if loaded.updated:
-                undo = f", or undo it with `bulk_load --undo {number}`"
-                if not self._job.how.keep_old:
-                    undo = ""
-            return Outcome.CHUNKS, (
-                f"{_earlier(loaded)}: continue with `bulk_load --resume {number}`{undo}."
-            )
+                other = f", or undo it with {undo}" if self._job.how.keep_old else ""
+            return Outcome.CHUNKS, f"{_earlier(loaded)}: continue with {resume}{other}."
         return (Outcome.NOTHING, NOTHING_LOADED) if self._is_unsure else None
 
 

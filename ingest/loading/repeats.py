@@ -14,6 +14,7 @@ from ingest.exceptions import LedgerError
 from ingest.ledger.locks import is_alive
 from ingest.ledger.models import Load
 from ingest.ledger.moments import local_time
+from ingest.ledger.place import command_for
 from ingest.ledger.rows import select
 from ingest.results import REPEATED
 
@@ -56,7 +57,7 @@ def refuse_repeat(found: Load, job: LoadSpec, source: Source) -> LedgerError:
     """Return the error that explains why the load does not begin."""
     first = "wait for its end, or "
     if found.status == Load.Status.LOADED:
-        undo = f"undo it with `bulk_load --undo {found.pk}`, or "
+        undo = f"undo it with `{command_for('--undo', found.pk, job.alias)}`, or "
         first = undo if found.can_be_undone else ""
     return LedgerError(
         f"{describe_repeat(found, job, source)} Nothing was loaded, as asked: {first}load it "

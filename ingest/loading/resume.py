@@ -14,7 +14,7 @@ from ingest.layout import find_layout
 from ingest.ledger.locks import is_alive
 from ingest.ledger.models import Chunk, Load
 from ingest.ledger.models import Reject as KeptReject
-from ingest.ledger.place import describe_place
+from ingest.ledger.place import command_for, describe_place
 from ingest.ledger.rows import select
 from ingest.loading.options import LoadSpec
 from ingest.loading.output_files import is_null
@@ -114,13 +114,13 @@ def check_resumable(load: Load, given: Any) -> None:
     if any(has_hidden_parts(it) for it in addresses if is_address(it)):
         raise LedgerError(
             f"Load {load.pk} cannot be resumed without its address: that of {load.source} had "
-            f"credentials, which are not stored. Give it: `bulk_load --resume {load.pk} ADDRESS`."
+            f"credentials, which are not stored. Give it: `{_resume(load)} ADDRESS`."
         )
     missing = _missing(given)
     if missing is not None:
         raise LedgerError(
             f"Load {load.pk} cannot be resumed: the file {missing!r} is gone. Restore it, or give "
-            f"its new name: `bulk_load --resume {load.pk} FILE`."
+            f"its new name: `{_resume(load)} FILE`."
         )
 
 
@@ -131,7 +131,7 @@ def _check_plan(load: Load, job: LoadSpec) -> None:
     if changed:
         raise LedgerError(
             f"Load {load.pk} of this file is not finished, and was begun with another "
-            f"{' and '.join(sorted(changed))}: continue with `bulk_load --resume {load.pk}`, or "
+            f"{' and '.join(sorted(changed))}: continue with `{_resume(load)}`, or "
             f"{_begin_anew(load)}."
         )
 
@@ -178,10 +178,14 @@ def check_file(load: Load, was: str, now: str, paths: Sequence[Path]) -> None:
     )
 
 
+def _resume(load: Load) -> str:
+    return command_for("--resume", load.pk, load._state.db)
+
+
 def _begin_anew(load: Load) -> str:
     """Return what to do instead of resuming a load."""
     if load.can_be_undone:
-        return f"undo it with `bulk_load --undo {load.pk}`, and load again"
+        return f"undo it with `{command_for('--undo', load.pk, load._state.db)}`, and load again"
     # It has changed rows and kept no old values: its key finds these rows again.
     return "load again without --resumable"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ingest.conf import rejects_kept
 from ingest.exceptions import REJECTS_SHOWN
+from ingest.ledger.place import command_for
 from ingest.plurals import counted
 from ingest.results import REPEATED
 from ingest.results.reasons import lines_of
@@ -115,7 +116,11 @@ def _next(result: LoadResult) -> Iterator[str]:
         # Loaded rows do not prevent another load if conflicts are settled by their key.
         has_key = result.load is not None and "on_conflict" in result.load.options.get("how", {})
         is_clear = has_key or not _has_changed(result)
-        undo = "" if is_clear else f"type bulk_load --undo {result.number}, and "
+        undo = f"type {_undo(result, result.number)}, and "
+        if is_clear:
+            undo = ""
+        elif not _can_be_undone(result):
+            undo = "delete its rows by hand, and "
         yield (
             f"The admin's page of load {result.number} lists the refused records (the first "
             f"{rejects_kept():,}). To have all of them in a file, {undo}load again with "
@@ -130,12 +135,21 @@ def _has_changed(result: LoadResult) -> bool:
     return bool(result.rows or result.deleted)
 
 
+def _undo(result: LoadResult, number: int) -> str:
+    alias = None if result.load is None else result.load._state.db
+    return command_for("--undo", number, alias)
+
+
+def _can_be_undone(result: LoadResult) -> bool:
+    return not any(each.startswith(CANNOT_BE_UNDONE) for each in result.decisions)
+
+
 def _number(result: LoadResult, number: int) -> str:
-    if any(each.startswith(CANNOT_BE_UNDONE) for each in result.decisions):
+    if not _can_be_undone(result):
         return f"This is load {number}. It cannot be undone: -v 2 says why."
     if not _has_changed(result):
         return f"This is load {number}, which changed nothing in the table."
-    undo = f"bulk_load --undo {number}"
+    undo = _undo(result, number)
     if not result.updated and not result.deleted:
         return f"This is load {number}. To delete its rows again: {undo}"
     if result.load is not None and not result.load.options.get("how", {}).get("keep_old"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import router
+from django.db import connections, router
 
 from ingest.exceptions import ConfigurationError
 from ingest.ledger.models import Load
@@ -41,9 +41,19 @@ def add_arguments(group: _ActionsContainer) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> None:
     """Undo the load, after showing the plan and asking for confirmation."""
-    load_id, keep_changed = options["undo"], options["keep_changed"]
     alias = options["database"] or router.db_for_write(Load)
     check_ledger(alias)
+    try:
+        _undo(command, alias, options)
+    except KeyboardInterrupt as interruption:
+        connections[alias].close()  # Ctrl-C may have come while it was used
+        done = Load.objects.using(alias).filter(pk=options["undo"], status=Load.Status.UNDONE)
+        said = f"load {options['undo']} is undone." if done.exists() else "nothing was undone."
+        raise KeyboardInterrupt(said) from interruption
+
+
+def _undo(command: BaseCommand, alias: str, options: dict[str, Any]) -> None:
+    load_id, keep_changed = options["undo"], options["keep_changed"]
     from ingest.ledger.undo import plan_undo, undo  # a load does not need it
 
     plan = plan_undo(load_id, using=alias)

@@ -41,6 +41,8 @@ _CURES = {
     "23502": "Give the column a value.",
 }
 
+_READ_ONLY = "25006"
+"""The SQLSTATE of a write on a standby, or in a read-only session."""
 
 _LINE_OF_COPY = re.compile(r"^COPY .+, .*\d", re.MULTILINE)
 _COLUMN_OF_COPY = re.compile(r"^COPY .+, [^,]*\d+, \S+ (.+?)(?:: .*)?$", re.MULTILINE)
@@ -176,7 +178,10 @@ def translate(error: Exception) -> Exception:
         )
     if isinstance(error, asyncpg.PostgresError | psycopg.Error):
         said = _text_of(error).strip().rstrip(".")
-        failure = ServerFailed(f"PostgreSQL could not continue: {said}.")
+        cure = ""
+        if error.sqlstate == _READ_ONLY:
+            cure = " Name a database that can be written: --database ALIAS (using=)."
+        failure = ServerFailed(f"PostgreSQL could not continue: {said}.{cure}")
         failure.sqlstate = error.sqlstate
         return failure
     return error

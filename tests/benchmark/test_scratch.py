@@ -37,6 +37,7 @@ def start(code):
     setup += """
         import signal
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     """
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(setup) + textwrap.dedent(code)],
@@ -135,7 +136,8 @@ def test_dropping_does_not_wait_for_a_connection_that_was_left_open():
         other.close()
 
 
-def test_ctrl_c_leaves_nothing_behind():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_behind(number):
     TransactionFactory()
     before = real_rows()
     with running(BENCHMARK) as process:
@@ -143,7 +145,7 @@ def test_ctrl_c_leaves_nothing_behind():
             if "run 1 of" in line:
                 break
         assert len(schemas()) == 2
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
         assert process.wait(PATIENCE_SECONDS) == 130, rest
     assert rest.splitlines()[-1] == (

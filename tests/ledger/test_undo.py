@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, models, transaction
 
@@ -122,6 +123,32 @@ def test_what_cannot_be_undone_says_why():
     assert refused(lost) == (
         f"Load {lost.pk} cannot be undone: there is no model finance.Cheque any more."
     )
+
+
+@in_transaction
+@pytest.mark.parametrize(
+    "sql",
+    ["", "CREATE VIEW {0} AS SELECT 1 AS id", "CREATE MATERIALIZED VIEW {0} AS SELECT 1 AS id"],
+)
+def test_a_failed_load_whose_table_takes_no_delete(sql):
+    name = "undo_of_nothing"
+    model = type(
+        "OfNothing",
+        (models.Model,),
+        {
+            "__module__": __name__,
+            "Meta": type("Meta", (), {"app_label": "finance", "db_table": name, "managed": False}),
+        },
+    )
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.format(name) or "SELECT 1")
+        load = record_load(Transaction, status=Load.Status.FAILED)
+        Load.objects.filter(pk=load.pk).update(model=model._meta.label)
+        assert str(undo(load.pk)) == f"Load {load.pk} is undone: 0 rows deleted."
+    finally:
+        del apps.all_models["finance"]["ofnothing"]
+        apps.clear_cache()
 
 
 def test_a_row_given_a_key_of_the_load_by_hand_is_not_deleted():

@@ -21,9 +21,10 @@ from django.db.models import Count, Sum
 
 from finance.models import Account, Transaction
 from ingest.benchmark.methods import method_names
+from ingest.ledger.undo import undo
 from ingest.management.safe_output import SafeOutput
 from tests import sql
-from tests.factories import AccountFactory
+from tests.factories import AccountFactory, TransactionFactory
 from tests.ledger.recorded_loads import record_load
 from tests.patience import PATIENCE_SECONDS, wait_until
 from tests.signals import answer_to_signals
@@ -176,6 +177,40 @@ def test_interrupted_while_rows_are_still_coming(process, rows, how):
         assert started.returncode == 130, err
         assert err.decode().splitlines()[-1] == "CommandError: Interrupted: nothing was loaded."
     assert Transaction.objects.count() == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_undo_is_interrupted(process, how):
+    load = record_load(Transaction, [TransactionFactory()])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE finance_transaction IN SHARE MODE")
+        started = process("--undo", str(load.pk), "--no-input")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and started.poll() is None:
+            cursor.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND wait_event_type = 'Lock'"
+            )
+            if cursor.fetchone() is not None:
+                break
+            time.sleep(0.05)
+        started.send_signal(how)
+        _, err = started.communicate(timeout=60)
+    assert started.returncode == 130, err
+    assert err.decode() == "CommandError: Interrupted: nothing was undone.\n"
+    assert Transaction.objects.count() == 1
+
+
+def test_an_undo_is_interrupted_after_its_commit(monkeypatch):
+    load = record_load(Transaction, [TransactionFactory()])
+
+    def undo_and_stop(*arguments, **options):
+        undo(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ingest.ledger.undo.undo", undo_and_stop)
+    got = refused("--undo", str(load.pk), "--no-input")
+    assert got == (130, f"Interrupted: load {load.pk} is undone.")
 
 
 def test_rejects_are_shown_written_down_and_exit_code_3(process, rows, tmp_path):

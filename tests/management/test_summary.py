@@ -153,6 +153,16 @@ def test_how_many_more_there_are():
                 )
             ],
         ),
+        (
+            {"load": Load(pk=12), "decisions": ("Rows: this load cannot be undone, because",)},
+            [
+                (
+                    "The admin's page of load 12 lists the refused records (the first 10,000). "
+                    "To have all of them in a file, delete its rows by hand, and load again with "
+                    "--reject-file FILE."
+                )
+            ],
+        ),
     ],
 )
 def test_what_to_type_next(facts, want):
@@ -167,6 +177,15 @@ def test_a_load_prints_its_number():
     assert out[0] == "This is load 12, which changed nothing in the table."
     out, _ = reported(0, load=Load(pk=12), decisions=("Rows: this load cannot be undone, because",))
     assert out[0] == "This is load 12. It cannot be undone: -v 2 says why."
+
+
+def test_a_load_in_another_ledger_than_the_usual_one():
+    load = Load(pk=12)
+    load._state.db = "other"  # where the same number is another load
+    out, _ = reported(0, load=load)
+    assert out[0] == (
+        "This is load 12: bulk_load --undo 12 --database other would delete its rows again."
+    )
 
 
 def test_whether_a_load_that_changed_rows_can_be_undone():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from functools import partial
 from getpass import getuser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from ingest.exceptions import ConfigurationError, IngestError
 from ingest.layout import find_model
+from ingest.ledger.models import Load
 from ingest.loading.api import load
 from ingest.loading.own_process import prepare_arrow
 from ingest.management import (
@@ -75,10 +78,11 @@ class Command(BaseCommand):
 
     def run_from_argv(self, argv: list[str]) -> None:
         prepare_arrow()  # the process only loads
+        _treat_sigterm_as_ctrl_c()
         try:
             super().run_from_argv(argv)
         except KeyboardInterrupt:  # before handle(): while options or settings are checked
-            self.stderr.write("Interrupted: nothing was loaded.")
+            self.stderr.write("Interrupted: nothing was changed.")
             sys.exit(INTERRUPTED)
         finally:
             if lost := cast("SafeOutput", self.stdout).pop_error():
@@ -177,8 +181,9 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=WRONG_USAGE) from error
         except IngestError as error:
             raise CommandError(str(error), returncode=FAILED) from error
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
+        except KeyboardInterrupt as interruption:
+            said = f"Interrupted: {interruption}" if interruption.args else "Interrupted."
+            raise CommandError(said, returncode=INTERRUPTED) from None
 
     def _check_output(
         self, model: str | None, files: Sequence[str], options: dict[str, Any]
@@ -229,7 +234,7 @@ class Command(BaseCommand):
                 "out. Only a file that was moved or renamed is named: --resume LOAD FILE.",
                 returncode=WRONG_USAGE,
             )
-        alias = options["database"] or DEFAULT_DB_ALIAS
+        alias = options["database"] or router.db_for_write(Load)
         check_ledger(alias)
         from ingest.uploads.running import resume_load  # other loads do not need it
 
@@ -268,12 +273,13 @@ class Command(BaseCommand):
         self, title: str, work: Callable[..., LoadResult], options: dict[str, Any]
     ) -> None:
         """Run the load with a progress display, and report its result."""
+        more = "more " if options["resume"] is not None else ""
         with ProgressDisplay(options["progress"] or "auto", self.stderr, title) as display:
             try:
                 result = work(progress=display)
             except KeyboardInterrupt as interruption:
                 # Its text says what was loaded by a load in chunks.
-                said = str(interruption) or "nothing was loaded."
+                said = str(interruption) or f"nothing {more}was loaded."
                 raise CommandError(f"Interrupted: {said}", returncode=INTERRUPTED) from None
         summary.report(self, result, verbosity=options["verbosity"])
         if result.audit is not None:
@@ -285,6 +291,16 @@ class Command(BaseCommand):
         self.stdout.write(str(audit))
         if audit.problems:
             sys.exit(FAILED)
+
+
+def _treat_sigterm_as_ctrl_c() -> None:
+    """Let SIGTERM end the process in order, unless the process has its own way to handle it.
+
+    Its default action would leave a scratch schema, temporary files and a running load behind.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _user() -> str:

@@ -84,6 +84,11 @@ def read_keys(session: Session, table: Table) -> list[ConflictKey]:
             "no unique index over rows that are on another server, as those of "
             f"{', '.join(table.foreign_parts)}."
         )
+    if table.kind == "v":
+        raise ConfigurationError(
+            f"on_conflict needs a unique key, and {table.qualified_name} is a view, which has "
+            "none: load into its table."
+        )
     return [key for key in keys if len(key.expressions) == len(key.operators)]
 
 

@@ -3,7 +3,7 @@
 import pytest
 from django.db import models
 
-from ingest import UnsupportedModelError, load
+from ingest import ConfigurationError, UnsupportedModelError, load
 from tests.writing.direct.tables import SCHEMA, ask, make_model, run
 
 RULES = {
@@ -103,4 +103,29 @@ def test_a_view_whose_trigger_takes_the_rows(tables, on_error):
     got = load(model, rows, on_error=on_error)
     assert (got.rows, got.rejected) == (2, len(rows) - 2)
     assert ask(f"SELECT note FROM {SCHEMA}.child ORDER BY id") == [("A",), ("B",)]
+    assert any("cannot be undone" in item for item in got.decisions)
+    with pytest.raises(ConfigurationError, match="is a view, which has none: load into its table"):
+        load(model, rows, on_conflict="upsert")
+
+
+@pytest.mark.parametrize("on_error", ["abort", "reject"])
+@pytest.mark.parametrize("is_view", [True, False])
+def test_an_automatic_key_that_a_trigger_sets(tables, is_view, on_error):
+    """The ORM leaves the key out, and so does a load."""
+    run("CREATE TABLE plain (id integer PRIMARY KEY, note text); CREATE SEQUENCE numbers START 7; "
+        "CREATE VIEW seen AS SELECT * FROM plain; "
+        "CREATE FUNCTION number() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "NEW.id = nextval('direct_test.numbers'); "
+        "IF TG_OP = 'INSERT' AND TG_WHEN = 'INSTEAD OF' THEN "
+        "INSERT INTO direct_test.plain VALUES (NEW.*); END IF; RETURN NEW; END $$; "
+        "CREATE TRIGGER t BEFORE INSERT ON plain FOR EACH ROW WHEN (NEW.id IS NULL) "
+        "EXECUTE FUNCTION number(); "
+        "CREATE TRIGGER t INSTEAD OF INSERT ON seen FOR EACH ROW "
+        "EXECUTE FUNCTION number()")  # fmt: skip
+    model = make_model("seen" if is_view else "plain", id=models.AutoField(primary_key=True),
+                       **NOTE)  # fmt: skip
+    got = load(model, [{"note": "a"}, {"note": "b"}], on_error=on_error)
+    assert got.rows == 2
+    notes = [note for _, note in ask(f"SELECT id, note FROM {SCHEMA}.plain WHERE id >= 7")]
+    assert sorted(notes) == ["a", "b"]
     assert any("cannot be undone" in item for item in got.decisions)
