@@ -205,6 +205,11 @@ class Table:
         return tuple(item for item in self.constraints if item.kind == "f")
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether rows, and the locks on them, are on other servers."""
+        return self.distribution is not None or bool(self.foreign_parts)
+
+    @property
     def why_not_owned(self) -> str | None:
         """Why ``xmin`` does not show which transaction inserted a row, or None if it does."""
         if self.distribution is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import threading
 import time
@@ -53,7 +54,8 @@ LOOK_SECONDS = (0.002, 0.05)
 NEIGHBOURS_SECONDS = 0.2
 """The interval of checks which other processes run the load."""
 PATIENCE_SECONDS = 2.0
-"""How long a chunk waits while no process loads the first one, for which all others wait."""
+"""How long a chunk waits while no process loads the first one, for which all others wait; and the
+least time that it waits with rows on other servers, whose locks this one does not see."""
 PAUSE_SECONDS = 0.2
 """The pause before a chunk is retried the first time; it doubles with each further retry."""
 
@@ -302,9 +304,13 @@ class Worker:
             self._loader.read_from(source, cut.start, cut.records, cut.stop)
             self._loader.prepare()
             self._loader.has_more()
+            began = time.monotonic()
             # An unknown number is not 0, so that the chunk is not taken for the first one.
             counts = self._loader.send(cut.ordinal, _known(cut.read_before, 1))
-            before = self._wait(chunk, holds_rows=True)
+            at_most = math.inf
+            if self._loader.table.is_elsewhere:
+                at_most = max(PATIENCE_SECONDS, time.monotonic() - began)
+            before = self._wait(chunk, holds_rows=True, at_most=at_most)
             refused: int | None = None
             if before is not None:
                 known = chunk.known_refused if before.refused is None else before.refused
@@ -343,11 +349,14 @@ class Worker:
         else:
             self._limit.check(refused, before.read + counts.read, first)
 
-    def _wait(self, chunk: Chunk, *, holds_rows: bool) -> Before | None:
-        """Wait until the chunk before is committed; if ordered, return the totals then."""
+    def _wait(self, chunk: Chunk, *, holds_rows: bool, at_most: float = math.inf) -> Before | None:
+        """Wait until the chunk before is committed; if ordered, return the totals then.
+
+        ``at_most``: the seconds after which this chunk gives way to an earlier one.
+        """
         ordinal = chunk.cut.ordinal
         pause, most = LOOK_SECONDS
-        looked = missed = time.monotonic()
+        began = looked = missed = time.monotonic()
         while True:
             found = self._entry.look(ordinal)
             self._entry.refuse_undone(found.status)
@@ -364,7 +373,7 @@ class Worker:
             neighbours = self._entry.neighbours(ordinal, self._pid)
             if not neighbours.is_wanted:
                 raise _NotNowError(UNWANTED)
-            if neighbours.is_in_the_way and holds_rows:
+            if holds_rows and (neighbours.is_in_the_way or now - began > at_most):
                 raise _InTheWayError
             if neighbours.is_first_loaded:
                 missed = now

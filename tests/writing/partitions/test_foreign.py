@@ -1,5 +1,8 @@
 """A partitioned table one of whose partitions is on another server, by postgres_fdw."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 from django.core.management import call_command
@@ -163,6 +166,42 @@ def test_a_server_that_is_away(place):
     finally:
         [(port,)] = run("SHOW port")
         run(f"ALTER SERVER far OPTIONS (SET port '{port}')")
+
+
+class Late(ThreadPoolExecutor):
+    """Begins the first chunk when the second one has sent its rows to the other server."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.submitted = 0
+
+    def submit(self, function, /, *arguments):
+        self.submitted += 1
+        wait = wait_for_other_server if self.submitted == 1 else int
+        return super().submit(lambda: (wait(), function(*arguments))[1])
+
+
+def wait_for_other_server():
+    facts = connections[ALIAS].settings_dict
+    place = {"host": facts["HOST"], "port": facts["PORT"], "user": facts["USER"]}
+    sent = "SELECT 1 FROM pg_stat_activity WHERE datname = 'far' AND backend_xid IS NOT NULL"
+    with psycopg.connect(**place, dbname="near", autocommit=True) as session:
+        deadline = time.monotonic() + 60
+        while not session.execute(sent).fetchone() and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def test_a_waiting_chunk_gives_way_on_the_other_server(place, tmp_path, monkeypatch):
+    """This server does not see that the first chunk waits there for the second one."""
+    monkeypatch.setattr("ingest.loading.options.find_model", lambda _: place)
+    monkeypatch.setattr("ingest.loading.workers.worker.PATIENCE_SECONDS", 0.5)
+    path = tmp_path / "places.csv"
+    rows = [f"far,{number},{note}\n" for note, number in enumerate([1, 2, 9, 9, 3, 4])]
+    path.write_text("area,number,note\n" + "".join(rows))
+    with Late() as threads:
+        got = load(place, path, using=ALIAS, executor=threads, chunk_rows=3, on_error="reject")
+    assert (got.rows, [reject.record for reject in got.rejects]) == (5, [4])
+    assert run("SELECT number, note FROM place ORDER BY number")[-1] == (9, "2")
 
 
 def test_no_conflicts_and_no_undo(place):
