@@ -184,7 +184,7 @@ def test_a_load_in_another_ledger_than_the_usual_one():
     load._state.db = "other"  # where the same number is another load
     out, _ = reported(0, load=load)
     assert out[0] == (
-        "This is load 12: bulk_load --undo 12 --database other would delete its rows again."
+        "This is load 12. To delete its rows again: bulk_load --undo 12 --database other"
     )
 
 

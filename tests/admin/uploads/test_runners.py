@@ -19,10 +19,10 @@ from ingest.admin.loads.background import IMMEDIATE_RECORDS, RECORD_BYTES
 from ingest.models import Load, Upload
 from ingest.uploads import running
 from ingest.uploads.running import run_load
-from tests.admin.test_real_loads import wait_for
 from tests.admin.uploads import runners
 from tests.admin.uploads.conftest import Way
 from tests.admin.uploads.test_way import ACCOUNTS, REFUSED, numbers, page
+from tests.patience import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -62,14 +62,14 @@ def test_a_process_checks_and_loads(way, settings, monkeypatch, tmp_path):
     go_to_check(way)
     assert way.found.state == Upload.State.CHECKING
     assert "data-ingest-refresh" in page(way.get("check"))
-    wait_for(lambda: way.found.state == Upload.State.CHECKED)
+    wait_until(lambda: way.found.state == Upload.State.CHECKED)
     assert way.found.check_result["counts"]["inserted"] == 2
     assert numbers() == []
     assert way.post("check").url == way.address("confirm")
     way.post("confirm")
-    wait_for(lambda: Load.objects.get().status == Load.Status.LOADED)
+    wait_until(lambda: Load.objects.get().status == Load.Status.LOADED)
     assert numbers() == ["DE1", "DE2"]
-    wait_for(lambda: way.found.state == Upload.State.FORGOTTEN)
+    wait_until(lambda: way.found.state == Upload.State.FORGOTTEN)
     folder = tmp_path / "home" / "django-ingest" / "uploads"
     assert [path for path in folder.iterdir() if path.is_file()] == []
     assert oct(folder.stat().st_mode)[-2:] == "00"
