@@ -98,10 +98,11 @@ def _is_left_to_postgresql(field: models.Field[Any, Any], table: Table) -> bool:
         return False
     if field.db_default is not NOT_PROVIDED:
         return True
-    if not field.primary_key or table.column(str(field.column)).has_default:
-        return field.primary_key
+    if not field.primary_key:
+        return False
     # The ORM leaves an automatic key out. A trigger may set it, such as that of a view.
-    return isinstance(field, models.AutoField) and bool(table.insert_triggers)
+    is_set_by_trigger = isinstance(field, models.AutoField) and bool(table.insert_triggers)
+    return is_set_by_trigger or table.column(str(field.column)).has_default
 
 
 def _has_no_value(field: models.Field[Any, Any]) -> bool:

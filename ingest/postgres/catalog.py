@@ -182,7 +182,8 @@ class Table:
     foreign_parts: tuple[str, ...] = ()
     """The foreign tables among its partitions, or itself: quoted, with their schemas."""
     facts: TableFacts = dataclasses.field(compare=False, repr=False)
-    """Further facts from the same statement, in the form that other modules need."""
+    """Further facts from the same statement, in the form that other modules need; see
+    ``TableFacts`` for those that are left out."""
     distribution: Distribution | None = None
     """How Citus stores its rows; None if it is not a table of Citus."""
     parts: tuple[Table, ...] = ()

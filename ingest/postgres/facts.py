@@ -132,7 +132,10 @@ class IndexRightsFact(TypedDict):
 
 
 class TableFacts(TypedDict):
-    """All facts of a table, by the name of the query's part. The last three have one row."""
+    """The facts of a table, by the name of the query's part. The last three have one row.
+
+    A fact that was not read is missing: only ``read_table`` reads them all.
+    """
 
     defaults: list[DefaultFact]
     plain_indexes: list[PlainIndexFact]
